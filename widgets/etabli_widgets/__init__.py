@@ -1,0 +1,6 @@
+"""Widgets for établi's notebooks. Each works from Python alone, and leaves a true HTML twin in the saved notebook."""
+
+from etabli_widgets.chat_compare import ChatCompare
+from etabli_widgets.run_monitor import RunMonitor
+
+__all__ = ["ChatCompare", "RunMonitor"]

@@ -1,0 +1,87 @@
+"""What all widgets share: joined scripts and styles, an HTML twin, and errors that are shown.
+
+anywidget loads a module from a blob URL, where relative imports can't resolve, so the shared script and theme are
+joined to each widget's own. ipywidgets swallows what an ``observe`` or message callback raises; ``shown`` puts it into
+the ``error`` trait instead, which every widget displays.
+"""
+
+import functools
+import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+STATIC = Path(__file__).parent / "static"
+
+
+def script(*names: str) -> str:
+    """The shared script and the named ones, as one ES module."""
+    return "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in ("shared", *names))
+
+
+def style(name: str) -> str:
+    """The theme and a widget's own style."""
+    return "\n".join((STATIC / f"{part}.css").read_text(encoding="utf-8") for part in ("theme", name))
+
+
+def escape(text: Any) -> str:
+    """Text as HTML text: answers and file names are never markup."""
+    return html.escape(str(text))
+
+
+def shown(method: Callable) -> Callable:
+    """Put what a callback raises into the widget's ``error`` trait."""
+
+    @functools.wraps(method)
+    def guarded(self: "Widget", *args: Any) -> Any:
+        try:
+            return method(self, *args)
+        except Exception as error:
+            self.error = f"{type(error).__name__}: {error}"
+
+    return guarded
+
+
+class Widget(anywidget.AnyWidget):
+    """Base of all widgets."""
+
+    error = traitlets.Unicode("", help="What went wrong last, shown in the widget").tag(sync=True)
+
+    def __init__(self, **traits: Any):
+        super().__init__(**traits)
+        self.on_msg(lambda _, content, buffers: self.received(content))
+
+    def html(self) -> str:
+        """The widget's state as static HTML."""
+        return escape(repr(self))
+
+    @shown
+    def received(self, message: dict[str, Any]) -> None:
+        """A message from the page: ``{"type": "stop", ...}`` calls ``on_stop(message)``."""
+        handler = getattr(self, f"on_{message.get('type')}", None)
+        if handler is not None:
+            handler(message)
+
+    def _bundle(self) -> dict[str, Any]:
+        bundle = super()._repr_mimebundle_()
+        data = bundle[0] if isinstance(bundle, tuple) else bundle or {}
+        twin = f'<style>{style(self._style)}</style><div class="etabli">{self.html()}</div>'
+        return {**data, "text/plain": repr(self), "text/html": twin}
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return self._bundle(), {}
+
+    def _ipython_display_(self, **kwargs: Any) -> None:
+        # Displayed under an id, so that the twin can be refreshed; and ipywidgets 7's own method would leave it out.
+        from IPython.display import display
+
+        display(self._bundle(), raw=True, display_id=self.model_id)
+
+    def refresh(self) -> None:
+        """Bring the HTML twin in the notebook up to date: it is frozen when displayed."""
+        from IPython.display import update_display
+
+        update_display(self._bundle(), raw=True, display_id=self.model_id)

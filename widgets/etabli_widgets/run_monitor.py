@@ -1,0 +1,148 @@
+"""``RunMonitor``: a run as it goes. It looks at events and asks for a stop; it owns nothing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import traitlets
+
+from etabli_widgets._base import Widget, escape, script, style
+
+MOST_POINTS = 400
+WIDTH, HEIGHT, EDGE = 560, 180, 34
+
+
+def of(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Events of one kind."""
+    return [event for event in events if event.get("kind") == kind]
+
+
+def view(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the monitor shows of a list of events."""
+    steps, start = of(events, "step"), (of(events, "start") or [{}])[-1]
+    now = steps[-1] if steps else {}
+    end = (of(events, "end") or [{}])[-1]
+    prompts = start.get("probes") or []
+    return {
+        "total": start.get("steps") or 0,
+        "step": now.get("step", 0),
+        "losses": thin([[event["step"], event["loss"]] for event in steps]),
+        "held_out": [[event["step"], event["loss"]] for event in of(events, "eval")],
+        "speed": now.get("tokens_per_s") or 0.0,
+        "memory": now.get("memory_bytes") or 0.0,
+        "seconds_left": seconds_left(steps, start.get("steps")),
+        "samples": [sample(event, prompts) for event in of(events, "sample")],
+        "state": end.get("state") or ("running" if steps else "starting"),
+        "why": end.get("why", ""),
+    }
+
+
+def sample(event: dict[str, Any], prompts: list[str]) -> dict[str, Any]:
+    """A probe's answer beside its prompt."""
+    probe = event.get("probe", 0)
+    prompt = prompts[probe] if isinstance(probe, int) and probe < len(prompts) else str(probe)
+    return {"step": event["step"], "prompt": prompt, "text": event.get("text", "")}
+
+
+def thin(points: list[list[float]]) -> list[list[float]]:
+    """At most ``MOST_POINTS`` points, evenly chosen, the last among them."""
+    every = -(-len(points) // MOST_POINTS)
+    return points if every <= 1 else points[(len(points) - 1) % every :: every]
+
+
+def seconds_left(steps: list[dict[str, Any]], total: int | None) -> float:
+    """By the clock over the last 30 steps; 0 where it can't be told."""
+    recent = steps[-30:]
+    if not total or len(recent) < 2 or recent[-1]["step"] <= recent[0]["step"]:
+        return 0.0
+    pace = (recent[-1]["t"] - recent[0]["t"]) / (recent[-1]["step"] - recent[0]["step"])
+    return max(0.0, pace * (total - recent[-1]["step"]))
+
+
+class RunMonitor(Widget):
+    """Live loss, held-out loss, speed, memory, time left and sampled answers of a run, with a Stop button.
+
+    ``RunMonitor(events=[...])`` shows a finished run with no process behind it; ``feed`` brings new events. ``stop``
+    is called when the button is pressed.
+    """
+
+    _style = "run_monitor"
+    _esm = script("chart", "run_monitor")
+    _css = style(_style)
+
+    name = traitlets.Unicode("run", help="The run's name").tag(sync=True)
+    state = traitlets.Unicode("starting", help="starting, running, stopping, completed, ...").tag(sync=True)
+    why = traitlets.Unicode("", help="Why it ended").tag(sync=True)
+    step = traitlets.Int(0, help="Last step done").tag(sync=True)
+    total = traitlets.Int(0, help="Steps in all, 0 while unknown").tag(sync=True)
+    losses = traitlets.List(help="[[step, loss], ...]").tag(sync=True)
+    held_out = traitlets.List(help="[[step, loss on held-out rows], ...]").tag(sync=True)
+    speed = traitlets.Float(0.0, help="Tokens a second").tag(sync=True)
+    memory = traitlets.Float(0.0, help="Peak memory in bytes").tag(sync=True)
+    seconds_left = traitlets.Float(0.0, help="0 while unknown").tag(sync=True)
+    samples = traitlets.List(help="[{step, prompt, text}, ...]").tag(sync=True)
+    stoppable = traitlets.Bool(False, help="Is there anything to stop?").tag(sync=True)
+
+    def __init__(self, events: list[dict[str, Any]] = (), stop: Callable[[], Any] | None = None, **traits: Any):
+        super().__init__(stoppable=stop is not None, **traits)
+        self._stop = stop
+        self.feed(list(events))
+
+    def feed(self, events: list[dict[str, Any]], state: str | None = None, why: str | None = None) -> None:
+        """Show these events; ``state`` and ``why`` where the reader of the folder knows more than they say."""
+        seen = view(events)
+        seen.update({key: value for key, value in (("state", state), ("why", why)) if value is not None})
+        with self.hold_sync():
+            for trait, value in seen.items():
+                setattr(self, trait, value)
+
+    def on_stop(self, message: dict[str, Any] | None = None) -> None:
+        """The Stop button, or ``monitor.on_stop()`` from code."""
+        if self._stop is not None:
+            self.state = "stopping"
+            self._stop()
+
+    def html(self) -> str:
+        """State, figures, chart and the last answers as static HTML."""
+        facts = [f"step {self.step} of {self.total or '?'}"]
+        facts += [f"loss {self.losses[-1][1]:.3f}"] if self.losses and self.losses[-1][1] is not None else []
+        facts += [f"held-out loss {self.held_out[-1][1]:.3f}"] if self.held_out else []
+        facts += [f"{self.speed:.0f} tokens/s"] if self.speed else []
+        facts += [f"{self.memory / 1e9:.2f} GB"] if self.memory else []
+        latest = [item for item in self.samples if item["step"] == self.samples[-1]["step"]]
+        rows = "".join(_sample_row(item) for item in latest)
+        table = f"<table><tr><th>step<th>probe<th>answer</tr>{rows}</table>" if rows else ""
+        why = f" ({escape(self.why)})" if self.why else ""
+        head = f"<p><b>{escape(self.name)}</b>: {escape(self.state)}{why} · {' · '.join(facts)}</p>"
+        return head + chart(self.losses, self.held_out) + table
+
+    def __repr__(self) -> str:
+        return f"RunMonitor({self.name!r}: {self.state}, step {self.step}/{self.total or '?'})"
+
+
+def _sample_row(item: dict[str, Any]) -> str:
+    return f"<tr><td>{item['step']}<td>{escape(item['prompt'])}<td><code>{escape(item['text'])}</code></tr>"
+
+
+def chart(losses: list, held_out: list) -> str:
+    """Both losses as a static SVG."""
+    points = [point for point in [*losses, *held_out] if point[1] is not None]
+    if not points:
+        return ""
+    right, top = max(point[0] for point in points) or 1, max(point[1] for point in points) or 1
+    lines = "".join(
+        f'<polyline class="etabli-{name}" points="{_places(series, right, top)}"/>'
+        for name, series in (("loss", losses), ("held-out", held_out))
+    )
+    labels = (
+        f'<text x="{EDGE - 4}" y="14" text-anchor="end">{top:.2g}</text>'
+        f'<text x="{EDGE - 4}" y="{HEIGHT - 16}" text-anchor="end">0</text>'
+        f'<text x="{WIDTH - 8}" y="{HEIGHT - 2}" text-anchor="end">step {right}</text>'
+    )
+    legend = '<p class="etabli-legend"><i class="etabli-loss"></i>loss <i class="etabli-held-out"></i>held-out loss</p>'
+    return f'<svg class="etabli-chart" viewBox="0 0 {WIDTH} {HEIGHT}">{lines}{labels}</svg>{legend}'
+
+
+def _places(series: list, right: float, top: float) -> str:
+    wide, high = WIDTH - EDGE - 8, HEIGHT - 28
+    known = [point for point in series if point[1] is not None]
+    return " ".join(f"{EDGE + x / right * wide:.1f},{8 + (1 - y / top) * high:.1f}" for x, y in known)

@@ -1,0 +1,43 @@
+// A small line chart: pure functions, tested by `node --test`.
+
+/** Round numbers that cover 0..top. @param {number} top @returns {number[]} */
+export function ticks(top, about = 4) {
+  if (!(top > 0) || !isFinite(top)) return [0];
+  const rough = top / about;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
+  return Array.from({ length: Math.floor(top / step + 1e-9) + 1 }, (_, i) => +(i * step).toPrecision(6));
+}
+
+/** Points to an SVG path; a missing value breaks the line. @param {[number, number|null][]} points */
+export function path(points, x, y) {
+  let pen = "M";
+  let d = "";
+  for (const [step, value] of points) {
+    if (value === null || !isFinite(value)) {
+      pen = "M";
+      continue;
+    }
+    d += `${pen}${x(step).toFixed(1)},${y(value).toFixed(1)}`;
+    pen = "L";
+  }
+  return d;
+}
+
+/** Running mean over the last `window` values, so that the trend shows through the noise. */
+export function smooth(points, window) {
+  const kept = [];
+  return points
+    .filter(([, value]) => value !== null)
+    .map(([step, value]) => {
+      kept.push(value);
+      if (kept.length > window) kept.shift();
+      return [step, kept.reduce((sum, v) => sum + v, 0) / kept.length];
+    });
+}
+
+/** Minutes and seconds. @param {number} seconds */
+export function clock(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}

@@ -1,0 +1,131 @@
+const SVG = "http://www.w3.org/2000/svg";
+const WIDE = 640;
+const HIGH = 220;
+const LEFT = 40;
+const LOW = 24;
+
+function svg(tag, attributes) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+  return node;
+}
+
+/** Draw both losses; the horizontal axis is the whole run, so that the line is also the progress. */
+function drawChart(chart, losses, heldOut, total) {
+  chart.replaceChildren();
+  const values = [...losses, ...heldOut].map((point) => point[1]).filter((value) => value !== null);
+  if (!values.length) return;
+  const top = Math.max(...values) * 1.05;
+  const right = Math.max(total, losses.length ? losses[losses.length - 1][0] : 1, 1);
+  const x = (step) => LEFT + (step / right) * (WIDE - LEFT - 8);
+  const y = (value) => 8 + (1 - value / top) * (HIGH - LOW - 8);
+  for (const tick of ticks(top)) {
+    chart.append(svg("line", { class: "etabli-grid", x1: LEFT, x2: WIDE - 8, y1: y(tick), y2: y(tick) }));
+    label(chart, LEFT - 6, y(tick) + 4, tick, "end");
+  }
+  for (const tick of ticks(right, 6)) label(chart, x(tick), HIGH - 6, tick, "middle");
+  chart.append(svg("path", { class: "etabli-raw", d: path(losses, x, y) }));
+  chart.append(svg("path", { class: "etabli-loss", d: path(smooth(losses, 8), x, y) }));
+  chart.append(svg("path", { class: "etabli-held-out", d: path(heldOut, x, y) }));
+  for (const [step, value] of heldOut) {
+    if (value !== null) chart.append(svg("circle", { class: "etabli-held-out", cx: x(step), cy: y(value), r: 3 }));
+  }
+}
+
+function label(chart, x, y, text, anchor) {
+  const node = svg("text", { x, y, "text-anchor": anchor });
+  node.textContent = String(text);
+  chart.append(node);
+}
+
+function figure(name) {
+  const value = make("b", { textContent: "–" });
+  return { node: make("span", { className: "etabli-figure" }, [value, make("small", { textContent: name })]), value };
+}
+
+/** The last few answers, newest first. */
+function drawSamples(list, samples) {
+  const steps = [...new Set(samples.map((sample) => sample.step))].sort((a, b) => b - a).slice(0, 3);
+  list.replaceChildren(
+    ...steps.flatMap((step) =>
+      samples
+        .filter((sample) => sample.step === step)
+        .map((sample) =>
+          make("li", {}, [
+            make("small", { textContent: `step ${step}` }),
+            make("span", { textContent: sample.prompt }),
+            make("code", { textContent: sample.text }),
+          ]),
+        ),
+    ),
+  );
+}
+
+const ENDED = ["completed", "stopped", "failed", "lost"];
+
+function render({ model, el }) {
+  guardKeys(el);
+  const status = make("span", { className: "etabli-state", role: "status", "aria-live": "polite" });
+  const stop = make("button", { type: "button", textContent: "Stop run", className: "etabli-button" });
+  const bar = make("progress", { className: "etabli-bar", "aria-label": "Training progress" });
+  const hint = make("p", { className: "etabli-hint", hidden: true });
+  const chart = svg("svg", { class: "etabli-chart", viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": "Loss by step" });
+  const figures = ["step", "loss", "held-out loss", "tokens/s", "memory", "time left"].map(figure);
+  const samples = make("ul", { className: "etabli-samples" });
+  const answers = make("details", { open: true }, [make("summary", { textContent: "Answers while it trains" }), samples]);
+  const key = make("p", { className: "etabli-legend" }, [
+    make("i", { className: "etabli-loss" }), "loss, mean of 8 steps ",
+    make("i", { className: "etabli-held-out" }), "loss on held-out rows",
+  ]);
+  el.append(
+    make("header", {}, [status, stop]), bar, hint, errorLine(model),
+    make("div", { className: "etabli-figures" }, figures.map((item) => item.node)), chart, key, answers,
+  );
+
+  let timer = 0;
+  stop.onclick = () => {
+    model.send({ type: "stop" });
+    stop.disabled = true;
+    stop.textContent = "Asking…";
+    // A kernel that is busy in a cell hears nothing until the cell ends; the run does not mind an interrupt.
+    timer = setTimeout(() => {
+      hint.textContent =
+        "The kernel is busy in a cell. Interrupt it (■ in the toolbar): the run goes on, and the stop is then heard.";
+      hint.hidden = false;
+    }, 2500);
+  };
+
+  const draw = () => {
+    const get = (trait) => model.get(trait);
+    const state = get("state");
+    const last = (points) => (points.length && points[points.length - 1][1] !== null ? points[points.length - 1][1].toFixed(3) : "–");
+    if (state !== "running") {
+      clearTimeout(timer);
+      hint.hidden = true;
+    }
+    status.textContent = `${get("name")}: ${state}${get("why") && ENDED.includes(state) ? ` (${get("why")})` : ""}`;
+    el.dataset.state = state;
+    stop.hidden = !get("stoppable") || ENDED.includes(state);
+    if (state === "stopping") stop.textContent = "Stopping…";
+    stop.disabled = stop.disabled || state === "stopping";
+    bar.max = get("total") || 1;
+    bar.value = get("step");
+    const left = ENDED.includes(state) || !get("seconds_left") ? "–" : clock(get("seconds_left"));
+    const texts = [
+      `${get("step")} / ${get("total") || "?"}`, last(get("losses")), last(get("held_out")),
+      get("speed") ? get("speed").toFixed(0) : "–", get("memory") ? `${(get("memory") / 1e9).toFixed(2)} GB` : "–", left,
+    ];
+    figures.forEach((item, i) => (item.value.textContent = texts[i]));
+    drawChart(chart, get("losses"), get("held_out"), get("total"));
+    drawSamples(samples, get("samples"));
+    answers.hidden = !get("samples").length;
+  };
+  const traits = ["name", "state", "why", "step", "total", "losses", "held_out", "speed", "memory", "seconds_left", "samples", "stoppable"];
+  const unfollow = follow(model, traits, draw);
+  return () => {
+    clearTimeout(timer);
+    unfollow();
+  };
+}
+
+export default { render };

@@ -1,0 +1,40 @@
+// Shared by all widgets; joined in front of each one's own module.
+
+/** Make an element. Text is always set as text, so that an answer full of markup stays an answer.
+ * @param {string} tag @param {Record<string, any>} [props] @param {(Node|string)[]} [children] */
+function make(tag, props = {}, children = []) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (name.startsWith("aria-") || name === "role") node.setAttribute(name, value);
+    else node[name] = value;
+  }
+  node.append(...children);
+  return node;
+}
+
+/** Keep keys typed in a widget from driving the notebook: `b` would insert a cell. @param {HTMLElement} el */
+function guardKeys(el) {
+  el.classList.add("etabli");
+  el.dataset.lmSuppressShortcuts = "true";
+  el.addEventListener("keydown", (event) => event.stopPropagation());
+}
+
+/** Call `draw` now and on every change of the traits; returns what undoes it. */
+function follow(model, traits, draw) {
+  const events = traits.map((trait) => `change:${trait}`).join(" ");
+  model.on(events, draw);
+  draw();
+  return () => model.off(events, draw);
+}
+
+/** The line on which a widget shows its own errors. */
+function errorLine(model) {
+  const line = make("p", { className: "etabli-error", role: "alert" });
+  const draw = () => {
+    line.textContent = model.get("error");
+    line.hidden = !model.get("error");
+  };
+  model.on("change:error", draw);
+  draw();
+  return line;
+}

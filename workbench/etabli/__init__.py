@@ -1,0 +1,40 @@
+"""établi, a workbench: see and test what fine-tuning does, instead of believing it.
+
+>>> import etabli                                      # milliseconds: nothing heavy is imported until it is used
+>>> rows = etabli.read("my.jsonl")                     # doctest: +SKIP
+>>> run = etabli.Run.start(etabli.Recipe(data="my.jsonl"), "runs/first")    # doctest: +SKIP
+>>> run.wait(); etabli.evaluate(run)                   # doctest: +SKIP
+"""
+
+import importlib
+
+from etabli import environment
+
+__version__ = "0.1.0"
+
+environment.settle_threads()
+
+_HOMES = {
+    "Dataset": "etabli.data.dataset",
+    "EtabliError": "etabli.errors",
+    "Recipe": "etabli.training.recipe",
+    "Run": "etabli.training.run",
+    "chat": "etabli.evaluation.chat",
+    "evaluate": "etabli.evaluation.bench",
+    "home_commands": "etabli.data.samples",
+    "load": "etabli.models.loading",
+    "merge": "etabli.export.merge",
+    "read": "etabli.data.formats",
+    "render": "etabli.tokens",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"etabli has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,19 @@
+"""The command ``etabli`` and what hangs below it."""
+
+import click
+
+from etabli import __version__
+from etabli.cli import data, evaluate, export, machine, runs, tour
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="etabli")
+def etabli() -> None:
+    """See and test what fine-tuning does, instead of believing it."""
+
+
+for command in (
+    tour.tour, tour.lab, machine.doctor, data.data, runs.train, runs.resume, runs.stop, runs.runs,
+    evaluate.evaluate, export.export,
+):  # fmt: skip
+    etabli.add_command(command)

@@ -1,0 +1,64 @@
+"""``etabli train``, ``resume``, ``stop`` and ``runs``."""
+
+from pathlib import Path
+
+import click
+
+from etabli.cli.output import reporting
+
+
+def _human(result: dict) -> str:
+    from etabli.training.waiting import describe
+
+    return f"{result['run']}\n  {describe(result)}"
+
+
+def _failed(result: dict) -> int:
+    return 2 if result["state"] in ("failed", "lost") else 0
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--run", "folder", help="Run folder; by default runs/NAME, after the recipe's file name.")
+@click.option("--detach", is_flag=True, help="Start and come back at once.")
+@reporting(_human, _failed)
+def train(recipe: str, folder: str | None, detach: bool) -> dict:
+    """Start the run that RECIPE (YAML) describes. Ctrl-C ends the watching, not the run."""
+    from etabli.training.recipe import Recipe
+    from etabli.training.run import Run
+
+    run = Run.start(Recipe.load(recipe), folder or Path("runs") / Path(recipe).stem)
+    return (run if detach else run.wait()).progress()
+
+
+@click.command()
+@click.argument("folder")
+@click.option("--detach", is_flag=True, help="Start and come back at once.")
+@reporting(_human, _failed)
+def resume(folder: str, detach: bool) -> dict:
+    """Go on with a run from its newest whole checkpoint."""
+    from etabli.training.run import Run
+
+    run = Run.attach(folder).resume()
+    return (run if detach else run.wait()).progress()
+
+
+@click.command()
+@click.argument("folder")
+@reporting(_human)
+def stop(folder: str) -> dict:
+    """Make a run finish its step, save and end."""
+    from etabli.training.run import Run
+
+    return Run.attach(folder).stop().progress()
+
+
+@click.command()
+@click.argument("folder", default="runs")
+@reporting(lambda result: "\n".join(map(_human, result["runs"])) or "no runs here")
+def runs(folder: str) -> dict:
+    """List the runs in a folder, with their states."""
+    from etabli.training.run import RECIPE, Run
+
+    found = sorted(Path(folder).glob(f"*/{RECIPE}"))
+    return {"runs": [Run.attach(path.parent).progress() for path in found]}

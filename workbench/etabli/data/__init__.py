@@ -1,0 +1,1 @@
+"""Rows of conversations: reading them, keeping them, sampling them."""

@@ -1,0 +1,130 @@
+"""A Dataset: rows of conversations with lineage, in memory or in a folder.
+
+datasets/NAME/
+  rows.parquet      one row a conversation
+  manifest.json     content hash, counts, what made it, checksum
+"""
+
+import hashlib
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from etabli import storage
+from etabli.contracts import VERSION, Row
+from etabli.errors import BadData
+
+ROWS, FACTS = "rows.parquet", "manifest.json"
+HOME_COMMANDS = "home-commands"
+
+
+@dataclass
+class Dataset:
+    """Rows and what made them."""
+
+    rows: list[Row]
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def hash(self) -> str:
+        """Content hash: changes when a row, its split or the order does."""
+        digest = hashlib.sha256()
+        for row in self.rows:
+            said = [row["id"], row.get("split"), [[m["role"], m["content"], m.get("train")] for m in row["messages"]]]
+            digest.update(json.dumps(said, ensure_ascii=False).encode())
+        return digest.hexdigest()
+
+    @property
+    def frame(self):
+        """One line a conversation: id, lang, split, template, prompt, answer. A pandas frame."""
+        import pandas as pd
+
+        return pd.DataFrame([_line(row) for row in self.rows])
+
+    def part(self, split: str, lang: str | None = None) -> list[Row]:
+        """The rows of a split, and of a language if one is named."""
+        return [row for row in self.rows if row.get("split") == split and lang in (None, row.get("lang"))]
+
+    def with_test(self, share: float = 0.2, most: int = 150, seed: int = 0) -> "Dataset":
+        """The same rows with some marked ``test``, whole templates where rows have one. Unchanged if some are."""
+        if any(row.get("split") == "test" for row in self.rows):
+            return self
+        groups: dict[str, list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault(row.get("template") or row["id"], []).append(row)
+        names = sorted(groups)
+        random.Random(f"test-{seed}").shuffle(names)
+        chosen: set[str] = set()
+        for name in names:
+            if len(chosen) < min(most, share * len(self.rows)):
+                chosen |= {row["id"] for row in groups[name]}
+        rows = [{**row, "split": "test" if row["id"] in chosen else "train"} for row in self.rows]
+        return Dataset(rows, {**self.recipe, "test": {"share": share, "most": most, "seed": seed}})
+
+    def save(self, folder: str | Path) -> "Dataset":
+        """Write the folder, whole or not at all."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self.rows:
+            raise BadData(f"An empty data set is not written to {folder}: there are 0 rows.")
+        table = pa.Table.from_pylist([_stored(row) for row in self.rows])
+        with storage.whole(folder, self.facts(), FACTS) as place:
+            pq.write_table(table, place / ROWS)
+        return self
+
+    def facts(self) -> dict[str, Any]:
+        """What ``manifest.json`` holds."""
+        counts = {name: dict(Counter(str(row.get(name)) for row in self.rows)) for name in ("split", "lang", "licence")}
+        return {"version": VERSION, "hash": self.hash, "rows": len(self.rows), "counts": counts, "recipe": self.recipe}
+
+    @classmethod
+    def open(cls, name: str | Path) -> "Dataset":
+        """``home-commands``, a Dataset folder, or a file that ``formats.read`` can read.
+
+        Raises:
+            BadData: nothing there, nothing in it, or not as it was written.
+        """
+        if str(name) == HOME_COMMANDS:
+            from etabli.data.samples import home_commands
+
+            return cls(home_commands(), {"sample": HOME_COMMANDS})
+        folder = Path(name)
+        if (folder / ROWS).is_file():
+            return cls._from_folder(folder)
+        if folder.is_dir():
+            raise BadData(f"{folder} is no Dataset: it has no {ROWS}.")
+        from etabli.data.formats import read
+
+        return cls(read(folder), {"file": folder.name, "sha256": storage.sha256(folder)})
+
+    @classmethod
+    def _from_folder(cls, folder: Path) -> "Dataset":
+        import pyarrow.parquet as pq
+
+        facts = storage.verify(folder, FACTS)
+        return cls([_row(item) for item in pq.read_table(folder / ROWS).to_pylist()], facts["recipe"])
+
+
+def _line(row: Row) -> dict[str, Any]:
+    said = {message["role"]: message["content"] for message in row["messages"]}
+    about = {name: row.get(name) for name in ("id", "lang", "split", "template")}
+    return about | {"prompt": said.get("user"), "answer": said.get("assistant")}
+
+
+def _stored(row: Row) -> dict[str, Any]:
+    messages = [{"role": m["role"], "content": m["content"], "train": m.get("train")} for m in row["messages"]]
+    return {**row, "messages": messages}
+
+
+def _row(item: dict[str, Any]) -> Row:
+    for message in item["messages"]:
+        if message.get("train") is None:
+            message.pop("train", None)
+    return item

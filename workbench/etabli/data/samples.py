@@ -1,0 +1,178 @@
+"""Real data sets read from packages at run time; nothing is copied into the repository.
+
+``home_commands`` is the embedded task: a spoken home command, in English or French, to JSON. Sentences are sampled
+from the crowd-written templates of the package ``home-assistant-intents`` (Apache-2.0) and labelled by ``hassil``, the
+parser those templates were written for.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import random
+from collections.abc import Iterator
+from importlib import metadata, resources
+from typing import Any
+
+from etabli.contracts import Row
+
+INSTRUCTION = "Turn the home command into JSON."
+# A made-up home. Values are copied into the answer, so a model has to learn to copy, which a lookup can't.
+HOMES: dict[str, dict[str, list[str]]] = {
+    "en": {
+        "area": ["kitchen", "living room", "bedroom", "garage", "bathroom", "office", "hallway", "nursery"],
+        "name": ["desk lamp", "ceiling fan", "front door", "heater", "coffee machine", "tv", "patio light", "speaker"],
+        "floor": ["first floor", "ground floor", "basement", "attic"],
+    },
+    "fr": {
+        "area": ["cuisine", "salon", "chambre", "garage", "salle de bain", "buanderie", "couloir", "véranda"],
+        "name": ["lampe de chevet", "ventilateur", "porte d'entrée", "radiateur", "cafetière", "télé", "enceinte"],
+        "floor": ["premier étage", "rez-de-chaussée", "sous-sol", "grenier"],
+    },
+}
+SENTENCES_PER_TEMPLATE = 400  # how many of a template's sentences are looked at; some have millions
+HELD_OUT = 0.35
+
+
+def home_commands(
+    languages: tuple[str, ...] = ("en", "fr"),
+    n: int = 600,
+    seed: int = 0,
+    test: int = 75,
+    held_out: float = HELD_OUT,
+    per_template: int = 6,
+) -> list[Row]:
+    """Sample labelled home commands, split by template.
+
+    Args:
+        languages: language codes among those of ``HOMES``.
+        n: training rows per language, at most.
+        seed: decides the sentences and which templates are held out.
+        test: test rows per language, at most, all from templates no training row comes from.
+        held_out: share of the templates kept for the test.
+        per_template: at most this many rows from one template.
+
+    Returns:
+        Rows with ``split`` (``train`` or ``test``), ``lang`` and ``template``. A text that any two templates can say
+        is given to one of them only, so that no test text is a training text either.
+
+    Raises:
+        BadInput: a language without a home.
+    """
+    rows: list[Row] = []
+    for lang in languages:
+        _check_language(lang)
+        rng = random.Random(f"{seed}-{lang}")
+        by_template = _labelled(lang, rng, per_template)
+        test_names, train_names = _split(sorted(by_template), held_out, rng)
+        taken: set[str] = set()
+        rows += _take(by_template, test_names, test, "test", lang, taken)
+        rows += _take(by_template, train_names, n, "train", lang, taken)
+    return rows
+
+
+def _check_language(lang: str) -> None:
+    if lang not in HOMES:
+        from etabli.errors import BadInput
+
+        raise BadInput(f"No home commands in {lang!r}; there are {len(HOMES)} languages: {', '.join(HOMES)}.")
+
+
+def _labelled(lang: str, rng: random.Random, per_template: int) -> dict[str, list[tuple[str, str]]]:
+    """Per template, up to ``per_template`` pairs of (sentence, JSON answer) that hassil can label.
+
+    hassil is asked about the template's own intent alone: asked about all of them it returns whichever matches first,
+    and "Qui est ton programmeur" comes back as the state of a person called "ton programmeur".
+    """
+    from hassil.recognize import recognize
+
+    intents, slots = _grammar(lang)
+    tries = per_template + 2  # hassil takes most sentences of a template or none: more tries find little and cost time
+    found: dict[str, list[tuple[str, str]]] = {}
+    for intent_name, intent in intents.intents.items():
+        alone = dataclasses.replace(intents, intents={intent_name: intent})
+        for name, sentences in _templates(intents, intent, slots, lang):
+            sentences = rng.sample(sentences, min(len(sentences), tries))
+            tried = ((text, recognize(text, alone, slot_lists=slots, language=lang)) for text in sentences)
+            pairs = ((text, _answer(match)) for text, match in tried if match is not None)
+            if kept := list(itertools.islice(pairs, per_template)):
+                found[name] = kept
+    return found
+
+
+def _grammar(lang: str) -> tuple[Any, dict[str, Any]]:
+    from hassil.intents import Intents, TextSlotList
+
+    path = resources.files("home_assistant_intents") / "data" / f"{lang}.json"
+    intents = Intents.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    slots = {key: TextSlotList.from_strings(values, name=key) for key, values in HOMES[lang].items()}
+    return intents, slots
+
+
+def _templates(intents: Any, intent: Any, slots: dict[str, Any], lang: str) -> Iterator[tuple[str, list[str]]]:
+    """Every template of an intent as (name, sentences). Open-ended ones (wildcards, number ranges) are left out."""
+    from hassil.errors import HassilError
+
+    lists = {**intents.slot_lists, **slots}
+    for block, data in enumerate(intent.data):
+        rules = {**intents.expansion_rules, **(data.expansion_rules or {})}
+        for number, sentence in enumerate(data.sentences):
+            try:
+                texts = _sentences(sentence, lists, rules, lang)
+            except HassilError:  # needs a list or a rule that this home does not have
+                continue
+            if texts:
+                yield f"{lang}/{intent.name}/{block}/{number}", texts
+
+
+def _sentences(sentence: Any, lists: dict, rules: dict, lang: str) -> list[str]:
+    from hassil.sample import sample_sentence
+
+    texts = sample_sentence(sentence, lists, rules, language=lang, expand_ranges=False)
+    some = {" ".join(text.split()) for text in itertools.islice(texts, SENTENCES_PER_TEMPLATE)}
+    return sorted(text for text in some if text and "{" not in text)
+
+
+def _answer(match: Any) -> str:
+    slots = {name: entity.value for name, entity in match.entities.items()}
+    return json.dumps({"intent": match.intent.name, "slots": slots}, ensure_ascii=False)
+
+
+def _split(names: list[str], held_out: float, rng: random.Random) -> tuple[list[str], list[str]]:
+    rng.shuffle(names)
+    cut = round(len(names) * held_out)
+    return names[:cut], names[cut:]
+
+
+def _take(by_template: dict, names: list[str], most: int, split: str, lang: str, taken: set[str]) -> list[Row]:
+    """Rows taken from the templates in turn, one each per round, until there are ``most``."""
+    rows: list[Row] = []
+    for round_ in range(max((len(by_template[name]) for name in names), default=0)):
+        for name in names:
+            if round_ < len(by_template[name]) and len(rows) < most:
+                text, answer = by_template[name][round_]
+                if text.casefold() not in taken:
+                    taken.add(text.casefold())
+                    rows.append(_row(text, answer, name, split, lang))
+    return rows
+
+
+def _row(text: str, answer: str, template: str, split: str, lang: str) -> Row:
+    digest = hashlib.sha256(f"{template}\n{text}".encode()).hexdigest()[:12]
+    return {
+        "id": f"{lang}-{digest}",
+        "messages": [
+            {"role": "system", "content": INSTRUCTION},
+            {"role": "user", "content": text},
+            {"role": "assistant", "content": answer},
+        ],
+        "lang": lang,
+        "source": f"home-assistant-intents=={metadata.version('home-assistant-intents')}",
+        "licence": "Apache-2.0",
+        "terms": None,
+        "parents": [],
+        "generator": f"hassil=={metadata.version('hassil')}",
+        "created": None,
+        "split": split,
+        "template": template,
+    }

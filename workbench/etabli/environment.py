@@ -1,0 +1,174 @@
+"""Where are we, on what, and how much of it: the one module that looks at the machine.
+
+Imports torch inside the functions that need it, so that ``import etabli`` stays cheap.
+"""
+
+import os
+import socket
+import sys
+import threading
+from functools import cache
+from pathlib import Path
+
+HUB_PROBE_SECONDS = 2.0
+
+
+def settle_threads() -> None:
+    """Make OpenMP pools sleep while they wait. Must come before torch and bitsandbytes are imported.
+
+    Each of the two brings a pool of its own; spinning against each other on a busy two-core machine they run up to
+    30 times slower.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def where() -> str:
+    """``colab``, ``kaggle``, ``notebook`` or ``shell``."""
+    if "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ:
+        return "colab"
+    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
+        return "kaggle"
+    return "notebook" if "ipykernel" in sys.modules else "shell"
+
+
+def device() -> str:
+    """``cuda`` where torch can use a GPU, else ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def compute_dtype():
+    """What to compute in: torch.bfloat16, torch.float16 or torch.float32.
+
+    On CUDA by compute capability, because ``torch.cuda.is_bf16_supported()`` is true on a T4, which only emulates it
+    (pytorch PR 148322). On a CPU bfloat16 where the processor multiplies it.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+    return torch.bfloat16 if _cpu_multiplies_bf16() else torch.float32
+
+
+def _cpu_multiplies_bf16() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split()
+    except (OSError, IndexError):
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def threads() -> int:
+    """How many threads torch computes with: OMP_NUM_THREADS if set, else the cores this process may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) else cores()
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cache_folder() -> Path:
+    """Where models are kept between sessions: ``ETABLI_CACHE``, else the platform's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("ETABLI_CACHE") or platformdirs.user_cache_path("etabli"))
+
+
+@cache
+def hub_reachable() -> bool:
+    """Can the Hub be reached? Asked once a process, in at most two seconds.
+
+    Without this probe every look-up of an unreachable Hub retries for some 25 s. A thread, because a name look-up
+    takes no timeout.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
+        return False
+    from urllib.parse import urlsplit
+
+    url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    answers: list[bool] = []
+    address = (url.hostname, url.port or (443 if url.scheme == "https" else 80))
+    probe = threading.Thread(target=_connects, args=(address, answers), daemon=True)
+    probe.start()
+    probe.join(HUB_PROBE_SECONDS)
+    return bool(answers)
+
+
+def _connects(address: tuple, answers: list[bool]) -> None:
+    try:
+        socket.create_connection(address, timeout=HUB_PROBE_SECONDS).close()
+        answers.append(True)
+    except OSError:
+        pass
+
+
+def hub_token() -> str | None:
+    """The Hub token of the environment, of Colab's or Kaggle's secrets, or of the Hub's own login. Never printed."""
+    token = os.environ.get("HF_TOKEN") or _notebook_secret("HF_TOKEN")
+    if token:
+        return token
+    from huggingface_hub import get_token
+
+    return get_token()
+
+
+def _notebook_secret(name: str) -> str | None:
+    # Each service raises its own errors for a secret that is absent or not granted, so any failure means "none".
+    try:
+        if where() == "colab":
+            from google.colab import userdata
+
+            return userdata.get(name)
+        if where() == "kaggle":
+            from kaggle_secrets import UserSecretsClient
+
+            return UserSecretsClient().get_secret(name)
+    except Exception:
+        return None
+    return None
+
+
+def memory_bytes() -> int:
+    """Peak memory of this process: allocated on the GPU if there is one, else resident."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def free_bytes() -> int:
+    """Free memory: of the GPU if there is one, else of the machine."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers of a run."""
+    from importlib import metadata
+
+    names = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
+    return {"python": sys.version.split()[0], **{name: metadata.version(name) for name in names}}
+
+
+def processor() -> str:
+    """The processor's name, or the GPU's."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    import platform
+
+    try:
+        return Path("/proc/cpuinfo").read_text().split("model name\t: ", 1)[1].split("\n", 1)[0]
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,73 @@
+"""What can go wrong, as a tree. Every message names the cause, the number and the next action.
+
+EtabliError
+├── BadInput            what was given can't be used (exit code 2)
+│   ├── UnknownModel    a name that is no folder, no Hub id that answers, and not ``default``
+│   ├── GatedModel      the weights ask for a licence to be accepted
+│   ├── BadRecipe       a recipe with mistakes: all of them, not the first
+│   ├── BadData         a data file or folder that can't be read as rows
+│   └── WrongAdapter    an adapter made for another base
+├── Damaged             a file is missing, half-written or altered: the checksum says so
+├── DeviceBusy          a run owns the device
+├── RunLocked           another process owns the run folder
+├── NoSpace             the disk is full, or would be
+├── MissingExtra        an optional package is not installed
+└── NotFinite           a loss or a gradient is NaN or infinite
+"""
+
+
+class EtabliError(Exception):
+    """Base of all errors that établi raises on purpose."""
+
+
+class BadInput(EtabliError):
+    """What was given can't be used."""
+
+
+class UnknownModel(BadInput):
+    """No model of that name can be found."""
+
+
+class GatedModel(BadInput):
+    """The weights are there, but a licence has to be accepted first."""
+
+
+class BadRecipe(BadInput):
+    """A recipe with mistakes; ``problems`` lists each as ``key: what is wrong``."""
+
+    def __init__(self, problems: list[str], source: str = "recipe"):
+        self.problems = problems
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(f"{source} has {len(problems)} mistake{'s' * (len(problems) > 1)}:\n{lines}")
+
+
+class BadData(BadInput):
+    """A data file or folder that can't be read as rows of conversations."""
+
+
+class WrongAdapter(BadInput):
+    """An adapter that was trained on another base."""
+
+
+class Damaged(EtabliError):
+    """A folder whose files do not match its manifest."""
+
+
+class DeviceBusy(EtabliError):
+    """A training run owns the device."""
+
+
+class RunLocked(EtabliError):
+    """Another process owns the run folder."""
+
+
+class NoSpace(EtabliError):
+    """The disk is full, or would be."""
+
+
+class MissingExtra(EtabliError):
+    """An optional package is not installed."""
+
+
+class NotFinite(EtabliError):
+    """A loss or a gradient is NaN or infinite."""

@@ -1,0 +1,52 @@
+"""Save the adapter, or the base with the adapter merged in."""
+
+import shutil
+from pathlib import Path
+
+from etabli import environment, processes, storage
+from etabli.models.loading import Loaded, check_adapter, load
+from etabli.models.sources import resolve
+from etabli.training.run import Run
+
+
+def adapter(run: Run | str | Path, out: str | Path) -> list[str]:
+    """Copy the run's adapter, whole, to a folder; returns the file names."""
+    run = run if isinstance(run, Run) else Run.attach(run)
+    check_adapter(run.adapter, resolve(run.recipe.model))
+    with storage.whole(out) as folder:
+        for path in run.adapter.iterdir():
+            if path.is_file() and path.name != storage.MANIFEST and path.name not in _OF_CHECKPOINTS:
+                shutil.copy2(path, folder / path.name)
+    return _names(out)
+
+
+def merge(run: Run | str | Path, out: str | Path) -> list[str]:
+    """Add the adapter to the 16-bit base and write an ordinary model folder; returns the file names.
+
+    The sum is made on the base's own weights, not on their 4-bit form: merging into 4-bit weights rounds the adapter
+    away in part (peft #2321). The merged model therefore answers nearly, not exactly, as the adapter did on 4 bits.
+
+    Raises:
+        WrongAdapter: the adapter is for another base; NoSpace: the disk is full.
+    """
+    run = run if isinstance(run, Run) else Run.attach(run)
+    processes.refuse_if_owned("Merging can't begin")
+    loaded = load(run.recipe.model, four_bit=False, adapter=run.adapter, device="cpu")
+    merged = loaded.model.merge_and_unload()
+    with storage.whole(out, {"base": loaded.name, "base_hash": loaded.source.hash, "run": run.name}) as folder:
+        merged.save_pretrained(folder, safe_serialization=True)
+        loaded.tokenizer.save_pretrained(folder)
+    return _names(out)
+
+
+def load_merged(folder: str | Path) -> Loaded:
+    """Load a merged model as it was written, in the compute dtype."""
+    storage.verify(folder)
+    return load(str(folder), four_bit=False, device=environment.device())
+
+
+_OF_CHECKPOINTS = {"optimizer.safetensors", "random.safetensors", "state.json"}
+
+
+def _names(out: str | Path) -> list[str]:
+    return sorted(path.name for path in Path(out).iterdir())

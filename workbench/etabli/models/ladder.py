@@ -1,0 +1,52 @@
+"""Which model for which card: a ladder of ungated instruct models, each with the recipe that suits it.
+
+Memory needs are estimates for rank 16 on every linear layer at 1024 tokens, from published peaks of like models; none
+of the CUDA rungs has been run yet.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from etabli import environment
+from etabli.models.sources import DEFAULT
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A model, the free memory it asks for, and what its recipe changes."""
+
+    model: str
+    needs_bytes: float
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+_LARGE = {"checkpointing": "all", "optimizer": "paged_adamw8bit", "tokens_per_batch": 1024, "accumulate": 4}
+LADDER = (
+    Rung("Qwen/Qwen3-8B", 14e9, {**_LARGE, "learning_rate": 2e-4}),
+    Rung("Qwen/Qwen3-4B-Instruct-2507", 9e9, {**_LARGE, "learning_rate": 2e-4}),
+    Rung("HuggingFaceTB/SmolLM2-1.7B-Instruct", 5e9, {**_LARGE, "accumulate": 2, "learning_rate": 3e-4}),
+    Rung("Qwen/Qwen2.5-0.5B-Instruct", 3e9, {"tokens_per_batch": 2048, "learning_rate": 5e-4}),
+)
+
+
+def choose() -> tuple[str, dict[str, Any], str]:
+    """The model for this machine, what its recipe changes, and why."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return DEFAULT, {}, "no CUDA GPU here: the embedded 135M model runs on the processor"
+    free = torch.cuda.mem_get_info()[0]
+    if not environment.hub_reachable():
+        return DEFAULT, {}, "the Hub can't be reached: the embedded 135M model is used"
+    for rung in LADDER:
+        if free >= rung.needs_bytes:
+            return (
+                rung.model,
+                rung.recipe,
+                f"{free / 1e9:.1f} GB free, {rung.model} needs about {rung.needs_bytes / 1e9:.0f}",
+            )
+    return (
+        DEFAULT,
+        {},
+        f"{free / 1e9:.1f} GB free is less than the smallest rung needs: the embedded 135M model is used",
+    )

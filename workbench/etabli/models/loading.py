@@ -1,0 +1,183 @@
+"""Load a model in 4 bits, with or without an adapter, on CUDA and on CPU alike."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etabli import environment, processes, storage
+from etabli.errors import Damaged, WrongAdapter
+from etabli.models import embedded
+from etabli.models.quiet import quiet
+from etabli.models.sources import DEFAULT, Source, resolve
+
+BASE_FACTS = "base.json"  # beside an adapter: which base it was trained on
+
+
+@dataclass
+class Loaded:
+    """One copy of the weights, and how to see it without its adapter."""
+
+    model: Any
+    tokenizer: Any
+    source: Source
+    device: str
+    dtype: Any
+    adapter: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The base's name."""
+        return self.source.name
+
+    @contextlib.contextmanager
+    def as_base(self, base: bool = True) -> Iterator[None]:
+        """The base alone: the adapter, if there is one, is off inside."""
+        if base and self.adapter is not None:
+            with self.model.disable_adapter():
+                yield
+        else:
+            yield
+
+
+def load(
+    name: str = DEFAULT,
+    four_bit: bool = True,
+    adapter: str | Path | None = None,
+    alongside: bool = False,
+    device: str | None = None,
+) -> Loaded:
+    """Load a model for inference, or as the frozen base of training.
+
+    Args:
+        name: Hub id, folder, or ``default``.
+        four_bit: NF4 with double quantisation (QLoRA, arXiv 2305.14314); else in the compute dtype.
+        adapter: folder of a LoRA adapter to put on top.
+        alongside: load even while a run owns the device.
+        device: ``cuda``, ``cuda:1`` or ``cpu``; by default what is there.
+
+    Raises:
+        DeviceBusy: a run owns the device; UnknownModel, GatedModel, Damaged: see ``sources.resolve``;
+        WrongAdapter: the adapter was trained on another base.
+    """
+    if not alongside:
+        processes.refuse_if_owned(f"Loading {name} can't begin")
+    source = resolve(name)
+    device = device or environment.device()
+    dtype = environment.compute_dtype()
+    if adapter is not None:
+        check_adapter(adapter, source)
+    with quiet():
+        model = _four_bit(source, device, dtype) if four_bit else _read(source.folder, device, dtype)
+        loaded = Loaded(model.eval(), tokenizer(source), source, device, dtype)
+        return with_adapter(loaded, adapter) if adapter is not None else loaded
+
+
+def tokenizer(source: Source) -> Any:
+    """The model's tokenizer, padding on the left, as generation needs."""
+    from transformers import AutoTokenizer
+
+    read = AutoTokenizer.from_pretrained(source.folder, padding_side="left", trust_remote_code=False)
+    if read.pad_token is None:
+        read.pad_token = read.eos_token
+    return read
+
+
+def _read(folder: Path, device: str, dtype: Any, **more: Any) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype,
+        device_map={"": device},
+        use_safetensors=True,
+        trust_remote_code=False,
+        attn_implementation="sdpa",
+        **more,
+    )
+
+
+def _four_bit(source: Source, device: str, dtype: Any) -> Any:
+    kept = source.folder.with_name(f"{source.folder.name}-nf4-{str(dtype).removeprefix('torch.')}")
+    ours = source.folder == embedded.folder()
+    if ours and (kept / storage.MANIFEST).is_file():
+        model = _read_kept(kept, device, dtype)
+        if model is not None:
+            return settle(model)
+    model = _read(source.folder, device, dtype, quantization_config=nf4(dtype))
+    if ours:  # a cache: to fail to write it is no reason to fail
+        with contextlib.suppress(OSError, storage.NoSpace), storage.whole(kept) as folder:
+            model.save_pretrained(folder)
+    return settle(model)
+
+
+def _read_kept(kept: Path, device: str, dtype: Any) -> Any | None:
+    try:
+        storage.verify(kept)
+    except Damaged:
+        shutil.rmtree(kept, ignore_errors=True)
+        return None
+    return _read(kept, device, dtype)
+
+
+def nf4(dtype: Any) -> Any:
+    """NF4 with double quantisation. The compute dtype must be said: the default is float32, without a warning."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def settle(model: Any) -> Any:
+    """Keep bitsandbytes from repacking its weights.
+
+    On an AVX512-BF16 processor the first forward pass in eval mode repacks them; back in training the packed path has
+    no gradient, and the lower layers' adapters silently learn from wrong ones (bitsandbytes 0.50.2).
+    """
+    import bitsandbytes as bnb
+
+    for module in model.modules():
+        if isinstance(module, bnb.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def with_adapter(loaded: Loaded, adapter: str | Path) -> Loaded:
+    """Put an adapter on a loaded base."""
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(loaded.model, str(adapter), is_trainable=False)
+    return Loaded(model.eval(), loaded.tokenizer, loaded.source, loaded.device, loaded.dtype, Path(adapter))
+
+
+def check_adapter(adapter: str | Path, source: Source) -> None:
+    """Is this an adapter, whole, and for this base?
+
+    Raises:
+        WrongAdapter: no adapter, or one for another base; Damaged: altered since it was saved.
+    """
+    adapter = Path(adapter)
+    if not (adapter / "adapter_config.json").is_file():
+        raise WrongAdapter(f"{adapter} holds no adapter: it has no adapter_config.json.")
+    if (adapter / storage.MANIFEST).is_file():
+        storage.verify(adapter)
+    base = _base_facts(adapter)
+    if base.get("hash", source.hash) != source.hash:
+        raise WrongAdapter(
+            f"{adapter} was trained on {base['name']} ({base['hash'][:12]}…), not on {source.name} "
+            f"({source.hash[:12]}…). Load it with models.load({base['name']!r}, adapter=...)."
+        )
+
+
+def _base_facts(adapter: Path) -> dict[str, str]:
+    try:
+        return json.loads((adapter / BASE_FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}

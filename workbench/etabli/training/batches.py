@@ -1,0 +1,143 @@
+"""Rows of tokens to fixed-size packs, without padding between rows, and a plan that any process can make again."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from etabli.contracts import Row
+from etabli.errors import BadData
+from etabli.tokens import render
+from etabli.training.recipe import Recipe
+
+MASKED = -100
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One row as the model sees it: two lists of one length, and where it comes from."""
+
+    id: str
+    ids: list[int]
+    labels: list[int]
+
+    @property
+    def trained(self) -> int:
+        """How many tokens are trained. The first of a row is never predicted from anything."""
+        return sum(label != MASKED for label in self.labels[1:])
+
+
+Pack = list[Encoded]
+
+
+def encode(rows: list[Row], tokenizer: Any, recipe: Recipe) -> tuple[list[Encoded], list[str]]:
+    """Render and truncate rows.
+
+    Returns:
+        The rows that train anything, and the ids of those that don't once cut at ``max_length``.
+
+    Raises:
+        BadData: not one row trains anything.
+    """
+    encoded = []
+    for row in rows:
+        rendered = render(row["messages"], tokenizer, recipe.policy)
+        encoded.append(Encoded(row["id"], rendered.ids[: recipe.max_length], rendered.labels[: recipe.max_length]))
+    kept = [row for row in encoded if row.trained]
+    if not kept:
+        raise BadData(
+            f"None of {len(rows)} rows has a token to train once cut at {recipe.max_length} tokens: raise max_length, "
+            f"or check that rows have answers (policy {recipe.policy!r})."
+        )
+    return kept, [row.id for row in encoded if not row.trained]
+
+
+def plan(rows: list[Encoded], recipe: Recipe, epoch: int) -> list[Pack]:
+    """The packs of one epoch, the same whenever and wherever it is asked for.
+
+    Rows are shuffled, then put first-fit into packs of ``tokens_per_batch`` tokens (or ``batch_size`` rows), looking
+    back over the last few open packs only, so that packing does not undo the shuffle.
+    """
+    rng = random.Random(f"{recipe.seed}-{epoch}")
+    order = rng.sample(rows, len(rows))
+    if recipe.batch_size:
+        return [order[at : at + recipe.batch_size] for at in range(0, len(order), recipe.batch_size)]
+    packs: list[Pack] = []
+    room: list[int] = []
+    for row in order:
+        size = len(row.ids)
+        first = max(0, len(packs) - 8)
+        fit = next((at for at in range(first, len(packs)) if room[at] >= size), None)
+        if fit is None:
+            fit = len(packs)
+            packs.append([])
+            room.append(recipe.tokens_per_batch)
+        packs[fit].append(row)
+        room[fit] -= size
+    return packs
+
+
+class Schedule:
+    """Which packs make which optimiser step, over all epochs. Steps are counted from 1."""
+
+    def __init__(self, rows: list[Encoded], recipe: Recipe):
+        self.rows, self.recipe = rows, recipe
+        self._epoch: tuple[int, list[Pack]] = (-1, [])
+        self._counts = [len(self._packs(0))]
+        if recipe.epochs:
+            packs = sum(self._count(epoch) for epoch in range(recipe.epochs))
+            self.steps = -(-packs // recipe.accumulate)
+        else:
+            self.steps = recipe.max_steps
+
+    def packs(self, step: int) -> list[Pack]:
+        """The packs of a step; the last step of the last epoch may have fewer."""
+        first = (step - 1) * self.recipe.accumulate
+        found = (self._pack(number) for number in range(first, first + self.recipe.accumulate))
+        return [pack for pack in found if pack is not None]
+
+    def _pack(self, number: int) -> Pack | None:
+        epoch = 0
+        while number >= (count := self._count(epoch)):
+            number -= count
+            epoch += 1
+            if self.recipe.epochs and epoch >= self.recipe.epochs:
+                return None
+        return self._packs(epoch)[number]
+
+    def _count(self, epoch: int) -> int:
+        while len(self._counts) <= epoch:
+            self._counts.append(len(self._packs(len(self._counts))))
+        return self._counts[epoch]
+
+    def _packs(self, epoch: int) -> list[Pack]:
+        if self._epoch[0] != epoch:
+            self._epoch = (epoch, plan(self.rows, self.recipe, epoch))
+        return self._epoch[1]
+
+
+def tensors(pack: Pack, size: int | None, pad: int, device: str) -> dict[str, Any]:
+    """One pack as model inputs.
+
+    Positions begin at 0 in every row: that, with no attention mask and no cache, is what keeps transformers' SDPA
+    attention inside a row (with either of them rows leak into each other). Up to ``size`` the pack is filled with a
+    segment of its own, so that every pack has one shape and memory stays flat.
+
+    Returns:
+        ``input_ids`` and ``position_ids`` int64 (1, tokens); ``keep`` int64 (trained,), the positions whose next
+        token is trained; ``targets`` int64 (trained,).
+    """
+    import torch
+
+    ids, positions, labels = [], [], []
+    for row in pack:
+        ids += row.ids
+        positions += range(len(row.ids))
+        labels += [MASKED, *row.labels[1:]]
+    blank = max(0, (size or -(-len(ids) // 64) * 64) - len(ids))
+    ids += [pad] * blank
+    positions += range(blank)
+    labels += [MASKED] * blank
+    after = torch.tensor(labels[1:], dtype=torch.int64)
+    keep = (after != MASKED).nonzero()[:, 0]
+    made = {"input_ids": torch.tensor([ids]), "position_ids": torch.tensor([positions])}
+    return {name: value.to(device) for name, value in (made | {"keep": keep, "targets": after[keep]}).items()}

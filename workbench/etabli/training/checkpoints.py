@@ -1,0 +1,108 @@
+"""Checkpoints that are whole or absent: adapter, optimiser, schedule and random state, all safetensors and JSON."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from etabli import storage
+from etabli.contracts import CHECKPOINTS
+from etabli.errors import Damaged
+from etabli.models.loading import BASE_FACTS
+from etabli.models.sources import Source
+
+OPTIMIZER = "optimizer.safetensors"
+RANDOM = "random.safetensors"
+STATE = "state.json"
+KEEP = 2
+
+
+def save_adapter(model: Any, source: Source, folder: Path) -> None:
+    """Write the adapter (safetensors) and which base it belongs to."""
+    model.save_pretrained(folder, safe_serialization=True)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's is a form to fill in
+    storage.write_json(folder / BASE_FACTS, {"name": source.name, "hash": source.hash})
+
+
+def save(run: Path, step: int, model: Any, source: Source, optimizer: Any, state: dict[str, Any]) -> Path:
+    """Write ``checkpoints/step-NNNNNN``, whole, then delete all but the newest ``KEEP``."""
+    from safetensors.torch import save_file
+
+    place = run / CHECKPOINTS / f"step-{step:06d}"
+    tensors, numbers = _flat(optimizer.state_dict())
+    with storage.whole(place, {"step": step}) as folder:
+        save_adapter(model, source, folder)
+        save_file(tensors, folder / OPTIMIZER)
+        save_file(_random_state(), folder / RANDOM)
+        storage.write_json(folder / STATE, {**state, "step": step, "optimizer": numbers})
+    for old in found(run)[KEEP:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return place
+
+
+def found(run: Path) -> list[Path]:
+    """Checkpoint folders of a run, newest first. Half-written ones have another name."""
+    return sorted((run / CHECKPOINTS).glob("step-[0-9]*[0-9]"), reverse=True)
+
+
+def newest_whole(run: Path, say: Any = print) -> Path | None:
+    """The newest checkpoint that its manifest confirms; a bad one is set aside, with one line that says so."""
+    for folder in found(run):
+        try:
+            storage.verify(folder)
+            return folder
+        except Damaged as error:
+            aside = folder.with_name(f"damaged-{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.replace(aside)
+            say(f"Checkpoint set aside as {aside.name}: {error}")
+    return None
+
+
+def restore(folder: Path, model: Any, optimizer: Any) -> dict[str, Any]:
+    """Load adapter, optimiser and random state from a verified checkpoint; returns its ``state.json``."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+    optimizer.load_state_dict(_unflat(optimizer.state_dict(), load_file(folder / OPTIMIZER), state["optimizer"]))
+    _set_random_state(load_file(folder / RANDOM))
+    return state
+
+
+def _flat(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An optimiser's state as tensors and numbers, keyed ``parameter.name``; no pickle, which can run code."""
+    import torch
+
+    tensors, numbers = {}, {}
+    for parameter, values in state["state"].items():
+        for name, value in values.items():
+            kind = tensors if torch.is_tensor(value) else numbers
+            kind[f"{parameter}.{name}"] = value.detach().cpu().contiguous() if kind is tensors else value
+    return tensors, numbers
+
+
+def _unflat(empty: dict[str, Any], tensors: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in (tensors | numbers).items():
+        parameter, name = key.split(".", 1)
+        state.setdefault(int(parameter), {})[name] = value
+    return {"state": state, "param_groups": empty["param_groups"]}
+
+
+def _random_state() -> dict[str, Any]:
+    import torch
+
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _set_random_state(states: dict[str, Any]) -> None:
+    import torch
+
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])

@@ -1,0 +1,68 @@
+"""The event log of a run: append-only, one JSON object a line, written by one process and read by any."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from etabli import storage
+from etabli.contracts import EVENT_FIELDS, EVENTS
+
+
+class EventLog:
+    """Appends events. Lines are written whole; the heartbeat comes from a thread of its own."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / EVENTS
+        self._lock = threading.Lock()
+        self._end_torn_line()
+        self._file = self.path.open("a", encoding="utf-8")
+
+    def _end_torn_line(self) -> None:
+        """A crash may have left half a line: what follows must not be glued to it."""
+        if self.path.exists() and self.path.stat().st_size:
+            with self.path.open("rb+") as file:
+                file.seek(-1, 2)
+                if file.read() != b"\n":
+                    file.write(b"\n")
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Append one event of a kind that ``contracts.EVENT_FIELDS`` names."""
+        if kind not in EVENT_FIELDS:
+            raise ValueError(f"unknown event kind {kind!r}")
+        line = storage.to_json({"kind": kind, "t": round(time.time(), 3), **fields}) + "\n"
+        with self._lock, storage.disk_errors(self.path):
+            self._file.write(line)
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Silence:
+    """Where the other processes of a run on several devices write."""
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Write nothing."""
+
+
+def current(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What still counts: after a resume, records of later steps written before it are superseded."""
+    kept: list[dict[str, Any]] = []
+    for event in events:
+        if event.get("kind") == "resume":
+            step = event.get("step", 0)
+            kept = [old for old in kept if old.get("step", 0) <= step and old.get("kind") != "end"]
+        kept.append(event)
+    return kept
+
+
+def of(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Events of one kind."""
+    return [event for event in events if event.get("kind") == kind]
+
+
+def last(events: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """The newest event of a kind, or an empty one."""
+    return next((event for event in reversed(events) if event.get("kind") == kind), {})

@@ -1,0 +1,216 @@
+"""The training loop itself: packs in, events and checkpoints out."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from etabli import environment, generation, storage
+from etabli.contracts import ADAPTER, RECIPE
+from etabli.errors import NotFinite
+from etabli.models.loading import Loaded
+from etabli.training import adapters, checkpoints
+from etabli.training.batches import Pack, Schedule, plan, tensors
+from etabli.training.events import EventLog
+from etabli.training.material import Material
+from etabli.training.recipe import Recipe
+
+CLIP = 1.0
+
+
+class Training:
+    """One run's model, optimiser and place in the schedule. On several devices each process has one of these."""
+
+    def __init__(self, run: Path, recipe: Recipe, loaded: Loaded, material: Material, log: EventLog):
+        from transformers import get_scheduler
+
+        self.run, self.recipe, self.loaded, self.log = run, recipe, loaded, log
+        self.probes = material.probes
+        self.held_out = plan(material.held_out, recipe, -1)
+        self.schedule = Schedule(material.rows, recipe)
+        self.accelerator = _accelerator(loaded)
+        self.peft = adapters.attach(loaded, recipe)
+        self.trainable = [parameter for parameter in self.peft.parameters() if parameter.requires_grad]
+        optimizer = adapters.optimizer(self.peft, recipe)
+        self.rates = get_scheduler(recipe.schedule, optimizer, recipe.warmup_steps, self.schedule.steps)
+        self.optimizer = self.accelerator.prepare(optimizer)
+        # One process needs no wrapper; several need the gradients averaged.
+        self.model = self.accelerator.prepare(self.peft) if self.accelerator.num_processes > 1 else self.peft
+        self.step = 0
+        self.tokens = 0
+
+    @property
+    def main(self) -> bool:
+        """Does this process write?"""
+        return self.accelerator.is_main_process
+
+    def restore(self, folder: Path) -> None:
+        """Go on from a verified checkpoint."""
+        state = checkpoints.restore(folder, self.peft, self.optimizer.optimizer)
+        self.rates.load_state_dict(state["rates"])
+        self.step, self.tokens = state["step"], state["tokens"]
+        if self.accelerator.scaler is not None and state.get("scaler"):
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+
+    def save(self) -> None:
+        """Write a checkpoint of the current step."""
+        if self.main and not (self.run / "checkpoints" / f"step-{self.step:06d}").exists():
+            scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None
+            state = {"tokens": self.tokens, "rates": _plain(self.rates.state_dict()), "scaler": scaler}
+            place = checkpoints.save(
+                self.run, self.step, self.peft, self.loaded.source, self.optimizer.optimizer, state
+            )
+            self.log.write("checkpoint", step=self.step, path=str(place.relative_to(self.run)))
+            self._mirror(place)
+        self.accelerator.wait_for_everyone()
+
+    def _mirror(self, checkpoint: Path) -> None:
+        """Copy a checkpoint to the recipe's ``mirror``; a mirror that fails is a warning, never an end."""
+        if self.recipe.mirror:
+            try:
+                target = Path(self.recipe.mirror) / self.run.name
+                shutil.copytree(checkpoint, target / "checkpoints" / checkpoint.name, dirs_exist_ok=True)
+                shutil.copy2(self.run / RECIPE, target / RECIPE)
+            except OSError as error:
+                self.log.write("warning", what=f"mirror: {error}")
+
+    def finish(self) -> None:
+        """Write the final adapter."""
+        if self.main:
+            with storage.whole(self.run / ADAPTER) as folder:
+                checkpoints.save_adapter(self.peft, self.loaded.source, folder)
+
+    def go(self, stop_asked: Callable[[], str | None], after: Callable[[dict], None]) -> str | None:
+        """Train until the end or until ``stop_asked`` gives a reason; returns that reason."""
+        self.evaluate_and_sample()
+        while self.step < self.schedule.steps:
+            after(self.one_step())
+            last = self.step == self.schedule.steps
+            if last or self.step % self.recipe.eval_every == 0:
+                self.evaluate()
+            if last or self.step % self.recipe.sample_every == 0:
+                self.sample()
+            if last or self.step % self.recipe.checkpoint_every == 0:
+                self.save()
+            if not last and (reason := self._agreed(stop_asked())):
+                self.save()
+                return reason
+        return None
+
+    def _agreed(self, reason: str | None) -> str | None:
+        """All processes stop at the same step, or the others would wait for ever."""
+        if self.accelerator.num_processes == 1:
+            return reason
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([reason])[0]
+
+    def one_step(self) -> dict[str, Any]:
+        """One optimiser step; returns its event."""
+        began = time.monotonic()
+        packs = self.schedule.packs(self.step + 1)
+        total = max(1, sum(row.trained for pack in packs for row in pack))
+        self.model.train()
+        loss = self._backward(packs, total)
+        rows = [row.id for pack in packs for row in pack]
+        norm = float(self.accelerator.clip_grad_norm_(self.trainable, CLIP))
+        self._require_finite(loss, norm, rows)
+        rate = self.rates.get_last_lr()[0]
+        self.optimizer.step()
+        self.rates.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        tokens = sum(len(row.ids) for pack in packs for row in pack)
+        self.tokens += tokens
+        event = {
+            "step": self.step, "loss": loss, "lr": rate, "grad_norm": norm, "tokens": self.tokens,
+            "trained_tokens": total, "tokens_per_s": tokens / (time.monotonic() - began),
+            "memory_bytes": environment.memory_bytes(),
+        }  # fmt: skip
+        if self.main:
+            self.log.write("step", **event)
+        return event
+
+    def _backward(self, packs: list[Pack], total: int) -> float:
+        """Gradients of the mean loss over all trained tokens of the step, whichever process has them.
+
+        Dividing by the step's own total, not by each pack's, keeps accumulation right (transformers #35438).
+        """
+        world = self.accelerator.num_processes
+        mine = packs[self.accelerator.process_index :: world]
+        idle = not mine  # the last step of an epoch may have fewer packs than there are processes
+        loss = 0.0
+        for number, pack in enumerate(mine or packs[:1], 1):
+            with self._last_syncs(idle or number == len(mine)):
+                part = self._loss(self.model, pack) * (0.0 if idle else 1 / total)
+                self.accelerator.backward(part * world)
+                loss += part.detach()
+        if world > 1:
+            loss = self.accelerator.reduce(loss, "sum")
+        return float(loss)
+
+    def _last_syncs(self, is_last: bool):
+        import contextlib
+
+        return contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.model)
+
+    def _loss(self, model: Any, pack: Pack) -> Any:
+        """Summed cross-entropy of a pack's trained tokens; logits exist for those alone."""
+        import torch.nn.functional as F
+
+        made = tensors(pack, self.recipe.tokens_per_batch, self.loaded.tokenizer.pad_token_id, self.loaded.device)
+        keep, targets = made.pop("keep"), made.pop("targets")
+        with self.accelerator.autocast():
+            logits = model(**made, use_cache=False, logits_to_keep=keep).logits[0]
+        return F.cross_entropy(logits.float(), targets, reduction="sum")
+
+    def _require_finite(self, loss: float, norm: float, rows: list[str]) -> None:
+        # With a gradient scaler an infinite norm is ordinary: the scaler skips that step and shrinks its scale.
+        scaled = self.accelerator.scaler is not None
+        if loss - loss != 0 or (norm - norm != 0 and not scaled):
+            raise NotFinite(
+                f"Step {self.step + 1}: loss {loss}, gradient norm {norm}. Nothing was updated; the last checkpoint is "
+                f"good. Rows of this step: {', '.join(rows[:8])}{' …' * (len(rows) > 8)}. Try a lower learning_rate."
+            )
+
+    def evaluate_and_sample(self) -> None:
+        """What the model does before this process's first step."""
+        self.evaluate()
+        self.sample()
+
+    def evaluate(self) -> None:
+        """Mean loss over the held-out rows' trained tokens."""
+        import torch
+
+        if self.held_out and self.main:
+            self.model.eval()
+            with torch.no_grad():
+                loss = sum(float(self._loss(self.peft, pack)) for pack in self.held_out)
+            trained = sum(row.trained for pack in self.held_out for row in pack)
+            self.log.write("eval", step=self.step, loss=loss / trained, by={"rows": trained})
+        self.accelerator.wait_for_everyone()
+
+    def sample(self) -> None:
+        """Answers to the recipe's probes, greedily; the random state is left as it was."""
+        import torch
+
+        if self.probes and self.main:
+            self.model.eval()
+            with torch.random.fork_rng(), self.accelerator.autocast():
+                made = generation.answer(self.peft, self.loaded.tokenizer, self.probes, max_new_tokens=48)
+            for number, (text, ids) in enumerate(zip(made.texts, made.ids)):
+                self.log.write("sample", step=self.step, probe=number, text=text, ids=ids)
+        self.accelerator.wait_for_everyone()
+
+
+def _accelerator(loaded: Loaded) -> Any:
+    import torch
+    from accelerate import Accelerator
+
+    precision = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "no"}[loaded.dtype]
+    return Accelerator(cpu=loaded.device == "cpu", mixed_precision=precision)
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if isinstance(value, int | float | list | bool)}

@@ -1,0 +1,94 @@
+"""What a run trains on, holds out and asks as it goes, made from its recipe alone."""
+
+import hashlib
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from etabli import environment
+from etabli.contracts import Message, Row
+from etabli.data.dataset import Dataset
+from etabli.errors import BadData
+from etabli.models.sources import Source
+from etabli.training.batches import Encoded, encode
+from etabli.training.recipe import Recipe
+
+PROBES = 2
+HELD_OUT_SHARE, HELD_OUT_MOST = 0.06, 64
+
+
+@dataclass
+class Material:
+    """Encoded rows to train and to hold out, the probes, and what can't be used."""
+
+    rows: list[Encoded]
+    held_out: list[Encoded]
+    probes: list[list[Message]]
+    untrainable: list[str] = field(default_factory=list)
+    data_hash: str = ""
+
+
+def gather(recipe: Recipe, tokenizer: Any) -> Material:
+    """Read, split and encode the recipe's data.
+
+    Rows marked ``test`` are never looked at. What is held out for the loss is ``eval_data`` if the recipe names it,
+    else about one row in sixteen, whole templates where rows have one.
+    """
+    data = Dataset.open(recipe.data)
+    usable = [row for row in data.rows if row.get("split") != "test"]
+    if recipe.eval_data:
+        train, held_out = usable, Dataset.open(recipe.eval_data).rows
+    else:
+        train, held_out = hold_out(usable, recipe.seed)
+    if not train:
+        raise BadData(f"{recipe.data} has {len(data.rows)} rows and none to train on.")
+    rows, untrainable = encode(train, tokenizer, recipe)
+    kept = encode(held_out, tokenizer, recipe)[0] if held_out else []
+    return Material(rows, kept, _probes(recipe, train, held_out), untrainable, data.hash)
+
+
+def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
+    """Split off rows for the held-out loss, by template where there is one. Fewer than 32 rows give none."""
+    most = min(HELD_OUT_MOST, int(len(rows) * HELD_OUT_SHARE))
+    if len(rows) < 32:
+        return rows, []
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.get("template") or row["id"], []).append(row)
+    names = sorted(groups)
+    random.Random(f"held-out-{seed}").shuffle(names)
+    held: list[Row] = []
+    for name in names:
+        if len(held) + len(groups[name]) <= most:
+            held += groups[name]
+    chosen = {row["id"] for row in held}
+    return [row for row in rows if row["id"] not in chosen], held
+
+
+def _probes(recipe: Recipe, train: list[Row], held_out: list[Row]) -> list[list[Message]]:
+    """The recipe's probes after the data's own system message, or the first held-out prompts of each language."""
+    if recipe.probes:
+        system = [message for message in train[0]["messages"][:1] if message["role"] == "system"]
+        return [[*system, {"role": "user", "content": probe}] for probe in recipe.probes]
+    by_language = {row.get("lang"): row for row in reversed(held_out)}
+    return [prompt(row) for row in list(by_language.values())[:PROBES]]
+
+
+def prompt(row: Row) -> list[Message]:
+    """A row's messages before its last answer."""
+    messages = row["messages"]
+    return messages[:-1] if messages[-1]["role"] == "assistant" else messages
+
+
+def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material) -> dict[str, Any]:
+    """What must be the same for a resumed run to be the same run."""
+    template = str(tokenizer.chat_template)
+    return {
+        "model": source.name,
+        "model_hash": source.hash,
+        "template_hash": hashlib.sha256(template.encode()).hexdigest(),
+        "data_hash": material.data_hash,
+        "threads": recipe.threads or environment.threads(),
+        "processor": environment.processor(),
+        "versions": environment.versions(),
+    }

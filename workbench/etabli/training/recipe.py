@@ -1,0 +1,153 @@
+"""One frozen object that says everything about a run."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from etabli.errors import BadRecipe
+
+FROZEN = "frozen"  # the section of a run's recipe.yaml that holds hashes, versions and threads
+
+
+class Lora(BaseModel):
+    """Low-rank adapters (arXiv 2106.09685) on every linear layer but the head, as QLoRA advises."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = Field(16, ge=1, le=1024)
+    alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: str | tuple[str, ...] = "all-linear"
+
+
+class Recipe(BaseModel):
+    """What to train on what, and how. Every key has a default but ``data``.
+
+    ``batch_size`` rows or ``tokens_per_batch`` tokens go through the model at once, without padding between rows;
+    ``accumulate`` of them make one optimiser step. ``epochs`` or ``max_steps`` ends the run, ``max_minutes`` sooner.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "default"
+    data: str
+    eval_data: str | None = None
+    max_length: int = Field(512, ge=8)
+    policy: Literal["answers", "last", "all"] = "answers"
+    lora: Lora = Lora()
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warmup_steps: int = Field(5, ge=0)
+    epochs: int | None = Field(None, ge=1)
+    max_steps: int | None = Field(None, ge=1)
+    tokens_per_batch: int | None = Field(None, ge=8)
+    batch_size: int | None = Field(None, ge=1)
+    accumulate: int = Field(1, ge=1)
+    optimizer: Literal["adamw", "adamw8bit", "paged_adamw8bit"] = "adamw"
+    checkpoint_every: int = Field(50, ge=1)
+    eval_every: int = Field(25, ge=1)
+    sample_every: int = Field(25, ge=1)
+    probes: tuple[str, ...] = ()
+    seed: int = Field(0, ge=0)
+    threads: int | None = Field(None, ge=1)
+    checkpointing: Literal["none", "all"] = "none"
+    callbacks: str | None = None
+    mirror: str | None = None
+    max_minutes: float | None = Field(None, gt=0)
+    devices: int = Field(1, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sizes(cls, given: Any) -> Any:
+        """Fill in what depends on other keys."""
+        if not isinstance(given, dict):
+            return given
+        filled = dict(given)
+        if filled.get("epochs") is None and filled.get("max_steps") is None:
+            filled["epochs"] = 3
+        if filled.get("tokens_per_batch") is None and filled.get("batch_size") is None:
+            filled["tokens_per_batch"] = filled.get("max_length", 512)
+        return filled
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> "Recipe":
+        if self.epochs and self.max_steps:
+            raise ValueError("epochs and max_steps are both set: say one of them")
+        if self.tokens_per_batch and self.batch_size:
+            raise ValueError("tokens_per_batch and batch_size are both set: say one of them")
+        if self.tokens_per_batch and self.tokens_per_batch < self.max_length:
+            raise ValueError(
+                f"tokens_per_batch ({self.tokens_per_batch}) is smaller than max_length ({self.max_length}): "
+                "a row of that length would fit into no batch"
+            )
+        return self
+
+    def __init__(self, **keys: Any):
+        try:
+            super().__init__(**keys)
+        except ValidationError as error:
+            raise BadRecipe(_problems(error)) from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Recipe":
+        """Read a recipe from YAML.
+
+        Raises:
+            BadRecipe: lists every mistake at once, each with its key.
+        """
+        try:
+            return cls(**read_yaml(path)[0])
+        except BadRecipe as error:
+            raise BadRecipe(error.problems, str(path)) from None
+
+    def keys(self) -> dict[str, Any]:
+        """Plain values, as they are written to YAML."""
+        return self.model_dump(mode="json")
+
+    def save(self, path: str | Path, frozen: dict[str, Any] | None = None) -> None:
+        """Write the recipe; ``frozen`` is what a run promises beside it."""
+        from etabli import storage
+
+        text = yaml.safe_dump(self.keys() | ({FROZEN: frozen} if frozen else {}), sort_keys=False, allow_unicode=True)
+        storage.write_text(path, text)
+
+
+def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keys of a recipe file, and its frozen section if it is a run's.
+
+    Raises:
+        BadRecipe: no file, no YAML, or YAML that is not a mapping.
+    """
+    try:
+        keys = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadRecipe(["there is no such file"], str(path)) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadRecipe([f"it can't be read as YAML: {' '.join(str(error).split())}"], str(path)) from None
+    if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys):
+        raise BadRecipe(["it holds no mapping of keys to values"], str(path))
+    return keys, keys.pop(FROZEN, None) or {}
+
+
+def _problems(error: ValidationError) -> list[str]:
+    return [_problem(item) for item in error.errors()]
+
+
+def _problem(item: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in item["loc"] if part not in ("str", "tuple[str, ...]"))
+    if item["type"] == "extra_forbidden":
+        return f"{key}: no such key{_nearest(key)}"
+    if item["type"] == "missing":
+        return f"{key}: missing, and it has no default"
+    said = item["msg"].removeprefix("Value error, ")
+    return f"{key}: {said}, not {item['input']!r}" if key else said
+
+
+def _nearest(key: str) -> str:
+    import difflib
+
+    known = [*Recipe.model_fields, *(f"lora.{name}" for name in Lora.model_fields)]
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,304 @@
+"""A run is a folder that a detached child writes and any process can read.
+
+runs/NAME/
+  recipe.yaml     frozen, with hashes of data, model and template
+  lock            held by the child while it lives
+  process.json    pid, start time, host
+  events.jsonl    append-only, one JSON object a line
+  log.txt         everything the child printed
+  checkpoints/    step-000050/ …, whole or absent
+  adapter/        the final adapter
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from etabli import environment, processes, storage
+from etabli.contracts import ADAPTER, ENDED, EVENTS, LOG, PROCESS, RECIPE, STOP
+from etabli.errors import BadInput, EtabliError
+from etabli.training import checkpoints, events
+from etabli.training.recipe import Recipe, read_yaml
+
+
+class Run:
+    """A view of a run folder: start, attach, wait, stop, resume. It owns nothing; the folder is the truth."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder).absolute()
+        self._events: list[dict[str, Any]] = []
+        self._offset = 0
+        self._child: subprocess.Popen | None = None
+        self._events_before = -1  # how many events there were when this object spawned the child
+        self._monitor: Any = None
+
+    @classmethod
+    def start(cls, recipe: Recipe, folder: str | Path) -> "Run":
+        """Freeze the recipe into a new folder and start the child.
+
+        Raises:
+            BadInput: the folder has a run already; DeviceBusy: another run owns the device.
+        """
+        run = cls(folder)
+        if (run.folder / RECIPE).exists():
+            raise BadInput(
+                f"{folder} already holds a run ({run.state}). Use Run.attach({str(folder)!r}) to look at it, "
+                ".resume() to go on, or choose another folder."
+            )
+        _check_devices(recipe)
+        processes.refuse_if_owned(f"Training {run.folder.name} can't begin")
+        with storage.disk_errors(run.folder):
+            run.folder.mkdir(parents=True, exist_ok=True)
+        recipe.save(run.folder / RECIPE)
+        return run._spawn(recipe)
+
+    @classmethod
+    def attach(cls, folder: str | Path) -> "Run":
+        """Look at a run that is there, alive or not.
+
+        Raises:
+            BadInput: no run in that folder.
+        """
+        run = cls(folder)
+        if not (run.folder / RECIPE).is_file():
+            raise BadInput(f"{folder} holds no run: it has no {RECIPE}.")
+        return run
+
+    @classmethod
+    def ensure(cls, recipe: Recipe, folder: str | Path) -> "Run":
+        """Start a run, or attach to it if the folder holds it already: what a notebook cell that is run twice needs.
+
+        Raises:
+            BadInput: the folder holds a run of another recipe; otherwise as ``start``.
+        """
+        if not (Path(folder) / RECIPE).exists():
+            return cls.start(recipe, folder)
+        run = cls.attach(folder)
+        was, now = run.recipe.keys(), recipe.keys()
+        changed = [f"{key} {was[key]!r} -> {now[key]!r}" for key in now if was[key] != now[key]]
+        if changed:
+            raise BadInput(f"{folder} holds a run of another recipe ({'; '.join(changed)}). Choose another folder.")
+        return run
+
+    def resume(self) -> "Run":
+        """Go on from the newest whole checkpoint.
+
+        Raises:
+            BadInput: it still runs, or is complete; DeviceBusy: another run owns the device.
+        """
+        if self.state not in ENDED:
+            raise BadInput(f"Run {self.name} is {self.state}: there is nothing to resume.")
+        if self.state == "completed":
+            raise BadInput(f"Run {self.name} is complete. Start a new run to train further.")
+        processes.refuse_if_owned(f"Resuming {self.name} can't begin")
+        return self._spawn(self.recipe)
+
+    def _spawn(self, recipe: Recipe) -> "Run":
+        """Start the child in a session of its own: interrupting a cell or ending the kernel does not reach it."""
+        (self.folder / STOP).unlink(missing_ok=True)
+        threads = str(recipe.threads or environment.threads())
+        child = subprocess.Popen(
+            [*_launcher(recipe.devices), "-m", "etabli.training.worker", str(self.folder)],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=(self.folder / LOG).open("ab"),
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"},
+        )
+        storage.write_json(self.folder / PROCESS, processes.identity(child.pid))
+        self._child, self._events_before = child, len(self.events())
+        return self
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe it was started with."""
+        return Recipe(**read_yaml(self.folder / RECIPE)[0])
+
+    @property
+    def frozen(self) -> dict[str, Any]:
+        """Hashes, threads and versions that the run promises."""
+        return read_yaml(self.folder / RECIPE)[1]
+
+    @property
+    def adapter(self) -> Path:
+        """The final adapter, or the newest whole checkpoint's of a run that has not ended.
+
+        Raises:
+            BadInput: nothing has been saved yet.
+        """
+        if (self.folder / ADAPTER).is_dir():
+            return self.folder / ADAPTER
+        newest = checkpoints.newest_whole(self.folder)
+        if newest is None:
+            raise BadInput(f"Run {self.name} ({self.state}) has saved no adapter yet.")
+        return newest
+
+    def events(self) -> list[dict[str, Any]]:
+        """Everything the child has written so far, superseded records left out."""
+        fresh, self._offset = storage.read_lines(self.folder / EVENTS, self._offset)
+        self._events += fresh
+        return events.current(self._events)
+
+    def frame(self, kind: str = "step"):
+        """The events of one kind as a pandas frame."""
+        import pandas as pd
+
+        return pd.DataFrame(events.of(self.events(), kind))
+
+    @property
+    def state(self) -> str:
+        """One of ``contracts.STATES``."""
+        seen = self.events()
+        newest = next((event["kind"] for event in reversed(seen) if event["kind"] != "heartbeat"), None)
+        living = self._alive()
+        resuming = living and len(seen) == self._events_before  # the old "end" stands until the child has spoken
+        if newest == "end" and not resuming:
+            return events.last(seen, "end")["state"]
+        if not living:
+            return "lost"
+        if (self.folder / STOP).exists():
+            return "stopping"
+        return "running" if events.of(seen, "step") else "starting"
+
+    def _alive(self) -> bool:
+        if self._child is not None:
+            self._child.poll()  # a child that has ended is a zombie until its parent has asked
+        try:
+            return processes.alive(json.loads((self.folder / PROCESS).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return False
+
+    def progress(self) -> dict[str, Any]:
+        """Where it is: run, state, step, steps, loss, tokens_per_s, seconds_left, memory_bytes."""
+        seen = self.events()
+        steps = events.of(seen, "step")
+        now = steps[-1] if steps else {}
+        total = events.last(seen, "start").get("steps")
+        return {
+            "run": str(self.folder),
+            "state": self.state,
+            "step": now.get("step", 0),
+            "steps": total,
+            "loss": now.get("loss"),
+            "tokens_per_s": _recent_speed(steps),
+            "seconds_left": _seconds_left(steps, total),
+            "memory_bytes": now.get("memory_bytes"),
+        }
+
+    # --- acting -----------------------------------------------------------------------------------------------------
+
+    def wait(self, quiet: bool = False) -> "Run":
+        """Wait for the end, saying where it is. Interrupting ends the waiting, not the run.
+
+        On Colab and Kaggle a cell that waits is also what keeps the runtime from looking idle.
+
+        Raises:
+            EtabliError: the run failed; the message is the child's.
+        """
+        from etabli.training.waiting import Line
+
+        line = Line(quiet)
+        try:
+            while (state := self.state) not in ENDED:
+                line.show(self.progress())
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            line.close()
+            print(f"Stopped waiting; run {self.name!r} goes on. .stop() ends it, .wait() waits again.", file=sys.stderr)
+            return self
+        line.show(self.progress())
+        line.close()
+        self._refresh_twin()
+        if state in ("failed", "lost"):
+            raise EtabliError(f"Run {self.name} {state}: {self.why} See {self.folder / LOG}.")
+        return self
+
+    def _refresh_twin(self) -> None:
+        """The HTML twin of a monitor was frozen when it was shown; bring it to the end."""
+        if self._monitor is not None:
+            self._monitor.feed(self.events(), self.state, self.why)
+            self._monitor.refresh()
+
+    @property
+    def why(self) -> str:
+        """Why it ended, in the child's words."""
+        said = events.last(self.events(), "end").get("why")
+        return said or "its process is gone without a word (killed, or out of memory). .resume() goes on."
+
+    def stop(self, wait: bool = True) -> "Run":
+        """Ask the child to finish its step, save and end."""
+        if self.state in ENDED:
+            return self
+        (self.folder / STOP).touch()
+        owner = json.loads((self.folder / PROCESS).read_text(encoding="utf-8"))
+        # While it is still loading, a signal would end it before it could say so; the file is seen at the first step.
+        if processes.alive(owner) and self.state == "stopping" and hasattr(signal, "SIGTERM"):
+            self._terminate(owner["pid"])
+        while wait and self.state not in ENDED:
+            time.sleep(0.2)
+        return self
+
+    def _terminate(self, pid: int) -> None:
+        if events.of(self.events(), "step"):
+            os.kill(pid, signal.SIGTERM)
+
+    def show(self):
+        """A ``RunMonitor`` that follows this folder, with a Stop button."""
+        from etabli.training.following import follow
+
+        self._monitor = follow(self)
+        return self._monitor
+
+    def __repr__(self) -> str:
+        now = self.progress()
+        loss = f", loss {now['loss']:.3f}" if now["loss"] is not None else ""
+        return f"Run({self.name!r}: {now['state']}, step {now['step']}/{now['steps'] or '?'}{loss})"
+
+
+def _check_devices(recipe: Recipe) -> None:
+    if recipe.accumulate % recipe.devices:
+        raise BadInput(
+            f"devices is {recipe.devices} and accumulate {recipe.accumulate}: each step's packs are shared out, so make "
+            f"accumulate a multiple of {recipe.devices}."
+        )
+
+
+def _launcher(devices: int) -> list[str]:
+    if devices == 1:
+        return [sys.executable]
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--num_processes",
+        str(devices),
+        "--num_machines",
+        "1",
+    ]
+    return [*launch, *(["--multi_gpu"] if environment.device() == "cuda" else ["--cpu"])]
+
+
+def _recent_speed(steps: list[dict[str, Any]]) -> float | None:
+    recent = [step["tokens_per_s"] for step in steps[-10:] if step.get("tokens_per_s")]
+    return len(recent) / sum(1 / speed for speed in recent) if recent else None
+
+
+def _seconds_left(steps: list[dict[str, Any]], total: int | None) -> float | None:
+    """By the clock, so that evaluation and sampling are counted in."""
+    recent = steps[-30:]
+    if not total or len(recent) < 2 or recent[-1]["step"] == recent[0]["step"]:
+        return None
+    pace = (recent[-1]["t"] - recent[0]["t"]) / (recent[-1]["step"] - recent[0]["step"])
+    return max(0.0, pace * (total - recent[-1]["step"]))

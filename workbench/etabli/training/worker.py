@@ -1,0 +1,192 @@
+"""The child that trains. A person can run the very same:
+
+    python -m etabli.training.worker runs/NAME
+
+It reads ``recipe.yaml`` from the folder, goes on from the newest whole checkpoint if there is one, and writes events.
+SIGTERM, or a file called ``stop`` in the folder, makes it finish the step, save, and write ``end``.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from etabli import processes, storage
+from etabli.contracts import HEARTBEAT_SECONDS, LOCK, PROCESS, RECIPE, STOP
+from etabli.errors import BadInput, EtabliError
+from etabli.training.events import EventLog, Silence
+from etabli.training.recipe import Recipe, read_yaml
+
+
+def main(folder: str) -> int:
+    """Train in a run folder; returns the exit code."""
+    run = Path(folder).absolute()
+    if int(os.environ.get("RANK", "0")):  # the other processes of several devices: no lock, no events
+        _train(run, Silence())
+        return 0
+    with storage.locked(run / LOCK, f"Run {run.name}"):
+        storage.write_json(run / PROCESS, processes.identity())
+        log = EventLog(run)
+        with _heartbeat(log):
+            return _lead(run, log)
+
+
+def _lead(run: Path, log: EventLog) -> int:
+    """Train, and whatever happens end the log with why."""
+    try:
+        with processes.owning_device(run):
+            reason = _train(run, log)
+        log.write("end", state="stopped" if reason else "completed", why=reason or "all steps done")
+        return 0
+    except EtabliError as error:
+        print(error, file=sys.stderr, flush=True)
+        log.write("end", state="failed", why=str(error))
+        return 2
+    except BaseException as error:  # out of memory, a bug, an interrupt: the folder has to say so
+        traceback.print_exc()
+        log.write("end", state="failed", why=f"{type(error).__name__}: {error}")
+        return 1
+
+
+def _train(run: Path, log: EventLog | Silence) -> str | None:
+    keys, promised = read_yaml(run / RECIPE)
+    recipe = Recipe(**keys)
+    began = time.monotonic()
+    training = _prepare(run, recipe, promised, log)
+    asked = _stop_signals(run, recipe, began)
+    reason = training.go(asked, _callback(recipe))
+    if reason is None:
+        training.finish()
+    return reason
+
+
+def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog) -> Any:
+    """Load everything, begin or go on, and say what is about to happen."""
+    import torch
+
+    from etabli import environment
+    from etabli.models import loading, sources
+    from etabli.training import checkpoints, material
+    from etabli.training.loop import Training
+
+    torch.set_num_threads(recipe.threads or environment.threads())
+    source = sources.resolve(recipe.model)
+    tokenizer = loading.tokenizer(source)
+    made = material.gather(recipe, tokenizer)
+    facts = material.frozen(recipe, source, tokenizer, made)
+    refuse_changes(promised, facts)
+    if not promised:
+        recipe.save(run / RECIPE, facts)
+    loaded = loading.load(recipe.model, alongside=True, device=_device())
+    _memory(log, "load")
+    training = Training(run, recipe, loaded, made, log)
+    checkpoint = checkpoints.newest_whole(run, lambda said: log.write("warning", what=said))
+    _start(log, training, made, facts)
+    if checkpoint:
+        training.restore(checkpoint)
+        log.write("resume", step=training.step)
+    return training
+
+
+def _start(log: EventLog, training: Any, made: Any, facts: dict[str, Any]) -> None:
+    if made.untrainable:
+        log.write("warning", what=f"{len(made.untrainable)} rows train nothing once cut at max_length; left out.")
+    log.write(
+        "start",
+        steps=training.schedule.steps,
+        rows=len(made.rows),
+        held_out=len(made.held_out),
+        trained_tokens_total=sum(row.trained for row in made.rows),
+        probes=[talk[-1]["content"] for talk in made.probes],
+        device=training.loaded.device,
+        dtype=str(training.loaded.dtype).removeprefix("torch."),
+        threads=facts["threads"],
+        versions=facts["versions"],
+    )
+
+
+def refuse_changes(promised: dict[str, Any], now: dict[str, Any]) -> None:
+    """A run goes on only with what it began with.
+
+    Raises:
+        BadInput: names every field that differs.
+    """
+    changed = [name for name in now if name in promised and promised[name] != now[name]]
+    if changed:
+        said = "; ".join(f"{name} was {promised[name]!r}, is {now[name]!r}" for name in changed)
+        raise BadInput(f"This is no longer the same run: {said}. Put it back, or start a new run.")
+
+
+def _device() -> str | None:
+    """The device of this process, when a launcher started several."""
+    import torch
+
+    local = os.environ.get("LOCAL_RANK")
+    return f"cuda:{local}" if local is not None and torch.cuda.is_available() else None
+
+
+def _stop_signals(run: Path, recipe: Recipe, began: float) -> Callable[[], str | None]:
+    """A function that says why to stop, or None: SIGTERM, the file ``stop``, or the minutes allowed."""
+    caught: list[str] = []
+    signal.signal(signal.SIGTERM, lambda *_: caught.append("SIGTERM"))
+
+    def asked() -> str | None:
+        if caught:
+            return "stopped by signal"
+        if (run / STOP).exists():
+            return "stopped on request"
+        if recipe.max_minutes and time.monotonic() - began > recipe.max_minutes * 60:
+            return f"max_minutes ({recipe.max_minutes:g}) reached"
+        return None
+
+    return asked
+
+
+def _callback(recipe: Recipe) -> Callable[[dict], None]:
+    """The recipe's own ``on_step(event)``, from the Python file that ``callbacks`` names."""
+    if not recipe.callbacks:
+        return lambda event: None
+    import runpy
+
+    try:
+        return runpy.run_path(recipe.callbacks)["on_step"]
+    except (OSError, KeyError) as error:
+        raise BadInput(
+            f"callbacks: {recipe.callbacks} must be a Python file with a function on_step(event)."
+        ) from error
+
+
+def _memory(log: EventLog, phase: str) -> None:
+    import psutil
+
+    from etabli import environment
+
+    log.write("memory", phase=phase, allocated=environment.memory_bytes(), resident=psutil.Process().memory_info().rss)
+
+
+@contextlib.contextmanager
+def _heartbeat(log: EventLog) -> Iterator[None]:
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(EtabliError, OSError):  # a full disk is told by whoever writes what matters
+                log.write("heartbeat")
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
