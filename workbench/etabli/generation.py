@@ -9,6 +9,7 @@ from etabli.contracts import Message
 from etabli.tokens import render
 
 Progress = Callable[[int, int], None]
+BATCH_TOKENS = 16_384
 
 
 @dataclass
@@ -30,7 +31,7 @@ def answer(
     tokenizer: Any,
     conversations: list[list[Message]],
     max_new_tokens: int = 64,
-    batch_size: int = 32,
+    batch_tokens: int = BATCH_TOKENS,
     progress: Progress | None = None,
 ) -> Answers:
     """Greedy answers to many conversations.
@@ -40,8 +41,8 @@ def answer(
         tokenizer: its tokenizer, with a chat template.
         conversations: messages up to and including the last user turn.
         max_new_tokens: at most this many tokens an answer.
-        batch_size: conversations at a time; they are sorted by length, and what all of them begin with (a system
-            message, worked examples) goes through the model once.
+        batch_tokens: at most this many tokens, answers included, are in a batch: it bounds the cache. Conversations
+            are sorted by length, and what all of them begin with goes through the model once.
         progress: called with (done, total) after each batch.
 
     Returns:
@@ -53,8 +54,7 @@ def answer(
     cache = _prefill(model, prompts[0][:shared]) if shared else None
     found: dict[int, list[int]] = {}
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
+    for chosen in _batches(order, [len(prompt) + max_new_tokens for prompt in prompts], batch_tokens):
         made = _generate(model, tokenizer, [prompts[index] for index in chosen], max_new_tokens, shared, cache)
         found.update(zip(chosen, made))
         if progress:
@@ -62,6 +62,18 @@ def answer(
     ids = [found[index] for index in range(len(prompts))]
     texts = [tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in ids]
     return Answers(texts, ids, time.monotonic() - began)
+
+
+def _batches(order: list[int], sizes: list[int], most: int) -> Iterator[list[int]]:
+    """Cut an order, shortest first, where the next row would make a padded batch larger than ``most`` tokens."""
+    batch: list[int] = []
+    for index in order:
+        if batch and (len(batch) + 1) * sizes[index] > most:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
 
 
 def common_prefix(prompts: list[list[int]]) -> int:

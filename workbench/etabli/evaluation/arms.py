@@ -8,7 +8,7 @@ from etabli import generation
 from etabli.contracts import Message, Row
 from etabli.models.loading import Loaded
 
-EXAMPLES = 6
+EXAMPLES = 5
 
 
 def question(row: Row) -> list[Message]:

@@ -49,6 +49,8 @@ class Training:
         """Go on from a verified checkpoint."""
         state = checkpoints.restore(folder, self.peft, self.optimizer.optimizer)
         self.rates.load_state_dict(state["rates"])
+        for group, rate in zip(self.optimizer.param_groups, self.rates.get_last_lr()):
+            group["lr"] = rate
         self.step, self.tokens = state["step"], state["tokens"]
         if self.accelerator.scaler is not None and state.get("scaler"):
             self.accelerator.scaler.load_state_dict(state["scaler"])

@@ -12,7 +12,6 @@ runs/NAME/
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -34,7 +33,6 @@ class Run:
         self._events: list[dict[str, Any]] = []
         self._offset = 0
         self._child: subprocess.Popen | None = None
-        self._events_before = -1  # how many events there were when this object spawned the child
         self._monitor: Any = None
 
     @classmethod
@@ -110,8 +108,10 @@ class Run:
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"},
         )
-        storage.write_json(self.folder / PROCESS, processes.identity(child.pid))
-        self._child, self._events_before = child, len(self.events())
+        # The child writes the same of itself; until it has, whoever looks should see that something is coming.
+        before = {"events_before": len(storage.read_lines(self.folder / EVENTS)[0])}
+        storage.write_json(self.folder / PROCESS, processes.identity(child.pid) | before)
+        self._child = child
         return self
 
     # --- looking ----------------------------------------------------------------------------------------------------
@@ -160,25 +160,27 @@ class Run:
     @property
     def state(self) -> str:
         """One of ``contracts.STATES``."""
-        seen = self.events()
-        newest = next((event["kind"] for event in reversed(seen) if event["kind"] != "heartbeat"), None)
-        living = self._alive()
-        resuming = living and len(seen) == self._events_before  # the old "end" stands until the child has spoken
-        if newest == "end" and not resuming:
-            return events.last(seen, "end")["state"]
-        if not living:
+        self.events()
+        owner = self._process()
+        ends = [at for at, event in enumerate(self._events) if event["kind"] == "end"]
+        if ends and ends[-1] >= owner.get("events_before", 0):  # an older end is an earlier process's
+            return self._events[ends[-1]]["state"]
+        if not self._alive(owner):
             return "lost"
         if (self.folder / STOP).exists():
             return "stopping"
-        return "running" if events.of(seen, "step") else "starting"
+        return "running" if events.of(self._events[owner["events_before"] :], "step") else "starting"
 
-    def _alive(self) -> bool:
+    def _process(self) -> dict[str, Any]:
+        try:
+            return json.loads((self.folder / PROCESS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def _alive(self, owner: dict[str, Any]) -> bool:
         if self._child is not None:
             self._child.poll()  # a child that has ended is a zombie until its parent has asked
-        try:
-            return processes.alive(json.loads((self.folder / PROCESS).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return False
+        return processes.alive(owner)
 
     def progress(self) -> dict[str, Any]:
         """Where it is: run, state, step, steps, loss, tokens_per_s, seconds_left, memory_bytes."""
@@ -241,18 +243,10 @@ class Run:
         """Ask the child to finish its step, save and end."""
         if self.state in ENDED:
             return self
-        (self.folder / STOP).touch()
-        owner = json.loads((self.folder / PROCESS).read_text(encoding="utf-8"))
-        # While it is still loading, a signal would end it before it could say so; the file is seen at the first step.
-        if processes.alive(owner) and self.state == "stopping" and hasattr(signal, "SIGTERM"):
-            self._terminate(owner["pid"])
+        (self.folder / STOP).touch()  # not SIGTERM as well: a child still importing would die of it without a word
         while wait and self.state not in ENDED:
             time.sleep(0.2)
         return self
-
-    def _terminate(self, pid: int) -> None:
-        if events.of(self.events(), "step"):
-            os.kill(pid, signal.SIGTERM)
 
     def show(self):
         """A ``RunMonitor`` that follows this folder, with a Stop button."""

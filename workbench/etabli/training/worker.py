@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from etabli import processes, storage
-from etabli.contracts import HEARTBEAT_SECONDS, LOCK, PROCESS, RECIPE, STOP
+from etabli.contracts import EVENTS, HEARTBEAT_SECONDS, LOCK, PROCESS, RECIPE, STOP
 from etabli.errors import BadInput, EtabliError
 from etabli.training.events import EventLog, Silence
 from etabli.training.recipe import Recipe, read_yaml
@@ -27,21 +27,27 @@ from etabli.training.recipe import Recipe, read_yaml
 def main(folder: str) -> int:
     """Train in a run folder; returns the exit code."""
     run = Path(folder).absolute()
+    caught: list[str] = []
+    signal.signal(signal.SIGTERM, lambda *_: caught.append("SIGTERM"))  # at once: it may come while still loading
     if int(os.environ.get("RANK", "0")):  # the other processes of several devices: no lock, no events
-        _train(run, Silence())
+        _train(run, Silence(), caught)
         return 0
     with storage.locked(run / LOCK, f"Run {run.name}"):
-        storage.write_json(run / PROCESS, processes.identity())
         log = EventLog(run)
-        with _heartbeat(log):
-            return _lead(run, log)
+        storage.write_json(run / PROCESS, identity(run))
+        return _lead(run, log, caught)
 
 
-def _lead(run: Path, log: EventLog) -> int:
+def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
+    """What ``process.json`` holds: the process, and how many events there were before it."""
+    return {**processes.identity(pid), "events_before": len(storage.read_lines(run / EVENTS)[0])}
+
+
+def _lead(run: Path, log: EventLog, caught: list[str]) -> int:
     """Train, and whatever happens end the log with why."""
     try:
-        with processes.owning_device(run):
-            reason = _train(run, log)
+        with _heartbeat(log), processes.owning_device(run):
+            reason = _train(run, log, caught)
         log.write("end", state="stopped" if reason else "completed", why=reason or "all steps done")
         return 0
     except EtabliError as error:
@@ -54,13 +60,12 @@ def _lead(run: Path, log: EventLog) -> int:
         return 1
 
 
-def _train(run: Path, log: EventLog | Silence) -> str | None:
+def _train(run: Path, log: EventLog | Silence, caught: list[str]) -> str | None:
     keys, promised = read_yaml(run / RECIPE)
     recipe = Recipe(**keys)
     began = time.monotonic()
     training = _prepare(run, recipe, promised, log)
-    asked = _stop_signals(run, recipe, began)
-    reason = training.go(asked, _callback(recipe))
+    reason = training.go(_asked_to_stop(run, recipe, began, caught), _callback(recipe))
     if reason is None:
         training.finish()
     return reason
@@ -131,10 +136,8 @@ def _device() -> str | None:
     return f"cuda:{local}" if local is not None and torch.cuda.is_available() else None
 
 
-def _stop_signals(run: Path, recipe: Recipe, began: float) -> Callable[[], str | None]:
+def _asked_to_stop(run: Path, recipe: Recipe, began: float, caught: list[str]) -> Callable[[], str | None]:
     """A function that says why to stop, or None: SIGTERM, the file ``stop``, or the minutes allowed."""
-    caught: list[str] = []
-    signal.signal(signal.SIGTERM, lambda *_: caught.append("SIGTERM"))
 
     def asked() -> str | None:
         if caught:

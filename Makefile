@@ -1,0 +1,44 @@
+# make tour · make test · make lab · make lint · make bench     Each sets up .venv by itself.
+#
+# Choose another Python, or what torch is asked for:  make test PYTHON=python3.12 TORCH='torch==2.13.0'
+PYTHON ?= python3
+TORCH ?= torch
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/ready
+export OMP_WAIT_POLICY = passive
+
+.PHONY: tour test test-e2e lab lint bench setup clean
+
+tour: $(READY)
+	$(BIN)/etabli tour $(ARGS)
+
+test: $(READY)
+	$(BIN)/pytest $(ARGS)
+
+# The browser tests alone; Chromium and its driver-less Playwright are needed (CHROMIUM=path, else the one on PATH).
+test-e2e: $(READY)
+	$(BIN)/pytest tests/e2e $(ARGS)
+
+lab: $(READY)
+	$(BIN)/jupyter lab --notebook-dir=notebooks --ServerApp.ip=127.0.0.1
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(READY)
+	$(BIN)/python benchmarks/three_seeds.py $(ARGS)
+
+setup: $(READY)
+
+# torch first and by itself: its requirement decides which build comes, and nothing after it may replace it.
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "etabli needs Python 3.11 or newer; choose one with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) tour tour.previous

@@ -1,0 +1,77 @@
+"""Fixtures: a tiny real model with the embedded model's tokenizer, and the home commands, made once."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the tests never need the Hub; the probe itself has a test of its own
+
+import shutil
+
+import pytest
+
+from etabli import storage
+from etabli.data.dataset import Dataset
+from etabli.data.samples import home_commands
+
+
+@pytest.fixture(scope="session")
+def commands():
+    return Dataset(home_commands(n=60, test=12, seed=0), {"sample": "home-commands", "n": 60})
+
+
+@pytest.fixture(scope="session")
+def dataset(commands, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "home-commands"
+    commands.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def embedded():
+    from etabli.models import sources
+
+    return sources.resolve("default")
+
+
+@pytest.fixture(scope="session")
+def tokenizer(embedded):
+    from etabli.models import loading
+
+    return loading.tokenizer(embedded)
+
+
+@pytest.fixture(scope="session")
+def tiny(embedded, tmp_path_factory):
+    """A two-layer Llama with random weights and the embedded model's tokenizer: real code, a second a run."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=49152, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=1024, bos_token_id=1, eos_token_id=2, pad_token_id=2,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy2(embedded.folder / name, folder / name)
+    return str(folder)
+
+
+@pytest.fixture
+def no_owner(tmp_path, monkeypatch):
+    """A cache of this test's own for the owner file alone: runs of other tests don't count."""
+    from etabli import processes
+
+    monkeypatch.setattr(processes, "_owner_file", lambda: tmp_path / "owner.json")
+
+
+@pytest.fixture
+def write_jsonl(tmp_path):
+    def write(rows, name="rows.jsonl"):
+        path = tmp_path / name
+        path.write_text("\n".join(storage.to_json(row) for row in rows) + "\n", encoding="utf-8")
+        return path
+
+    return write

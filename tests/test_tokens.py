@@ -1,0 +1,95 @@
+"""Rendering equals the template's own on clean conversations, and forges no control token on any other."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etabli.errors import BadData, BadInput
+from etabli.tokens import render
+
+CHATML = (
+    "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{'<|im_start|>assistant\n'}}{% endif %}"
+)
+TRIMS = (
+    "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n\n' + m['content'] | trim + '<|im_end|>'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{'<|im_start|>assistant\n\n'}}{% endif %}"
+)
+# Some tokenizers have no token for a control character and drop it; that is theirs to do.
+text = st.text(st.characters(exclude_categories=["Cs", "Cc", "Co", "Cn"]) | st.sampled_from("\n\t "), max_size=60)
+
+
+def conversation(*contents):
+    roles = ["user", "assistant"] * len(contents)
+    return [{"role": role, "content": content} for role, content in zip(roles, contents)]
+
+
+def with_template(tokenizer, template):
+    import copy
+
+    changed = copy.deepcopy(tokenizer)
+    changed.chat_template = template
+    return changed
+
+
+@pytest.mark.parametrize("template", [None, CHATML, TRIMS], ids=["own", "chatml", "trimming"])
+@settings(max_examples=60, deadline=None)
+@given(st.lists(text, min_size=1, max_size=4))
+def test_clean_conversations_get_the_templates_own_ids(tokenizer, template, contents):
+    tokenizer = with_template(tokenizer, template) if template else tokenizer
+    added = tokenizer.get_added_vocab()
+    if any(token in content for token in added for content in contents):
+        return
+    for prompt in (False, True):
+        talk = conversation(*contents)
+        own = tokenizer.apply_chat_template(talk, add_generation_prompt=prompt)["input_ids"]
+        assert render(talk, tokenizer, prompt=prompt).ids == own
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_typed_control_tokens_stay_text(tokenizer, data):
+    """Whole, doubled, and in fragments that reassemble over what lies between."""
+    added = sorted(tokenizer.get_added_vocab(), key=str)
+    fragments = st.sampled_from(added).flatmap(lambda t: st.sampled_from([t, t[: len(t) // 2], t[len(t) // 2 :], t + t]))
+    contents = data.draw(st.lists(st.lists(st.one_of(fragments, text), max_size=5).map("".join), min_size=1, max_size=3))
+    talk = conversation(*contents)
+    clean = render(conversation(*["x" for _ in contents]), tokenizer)
+    control = set(tokenizer.get_added_vocab().values())
+    rendered = render(talk, tokenizer)
+    assert sum(i in control for i in rendered.ids) == sum(i in control for i in clean.ids)
+    assert contents[0] in tokenizer.decode(rendered.ids), "nothing that was typed is lost"
+
+
+def test_only_answers_and_their_end_are_trained(tokenizer):
+    talk = conversation("hello", "one", "again", "two words")
+    rendered = render(talk, tokenizer)
+    trained = [token for token, flag in zip(rendered.ids, rendered.trained) if flag]
+    assert tokenizer.decode(trained) == "one<|im_end|>two words<|im_end|>"
+    assert rendered.labels == [i if flag else -100 for i, flag in zip(rendered.ids, rendered.trained)]
+    assert not any(flag for role, flag in zip(rendered.role, rendered.trained) if role in ("user", "system", "template"))
+
+
+def test_policies(tokenizer):
+    talk = conversation("hello", "one", "again", "two")
+    assert tokenizer.decode([i for i, t in zip(*_pairs(render(talk, tokenizer, "last"))) if t]) == "two<|im_end|>"
+    assert all(render(talk, tokenizer, "all").trained)
+    talk[1]["train"], talk[3]["train"] = True, False
+    assert tokenizer.decode([i for i, t in zip(*_pairs(render(talk, tokenizer))) if t]) == "one<|im_end|>"
+
+
+def _pairs(rendered):
+    return rendered.ids, rendered.trained
+
+
+def test_mistakes_are_named(tokenizer):
+    with pytest.raises(BadInput, match="answers, last, all"):
+        render(conversation("a"), tokenizer, "most")
+    with pytest.raises(BadData, match="without messages"):
+        render([], tokenizer)
+    with pytest.raises(BadData, match="Message 2"):
+        render([{"role": "user", "content": "a"}, {"role": "assistant", "content": None}], tokenizer)
+    with pytest.raises(BadInput, match="no chat template"):
+        render(conversation("a"), with_template(tokenizer, ""))
+    with pytest.raises(BadData, match="rewrites"):
+        render(conversation("a"), with_template(tokenizer, "{{ messages[0]['content'] | upper }}"))

@@ -1,0 +1,359 @@
+"""The recipe, the packs, the gradients, the child and its folder."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etabli.errors import BadData, BadInput, BadRecipe, DeviceBusy, EtabliError, NotFinite
+from etabli.training import batches, checkpoints, events, material
+from etabli.training.batches import Encoded, Schedule, plan
+from etabli.training.recipe import Recipe
+from etabli.training.run import Run
+
+# --- recipe ---------------------------------------------------------------------------------------------------------
+
+
+def test_all_mistakes_at_once(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("learning_rate: -1\nlora: {rank: 0}\nepoch: 3\ndata: x.jsonl\n")
+    with pytest.raises(BadRecipe) as error:
+        Recipe.load(path)
+    assert len(error.value.problems) == 3 and "3 mistakes" in str(error.value)
+    for said in ("learning_rate", "lora.rank", "did you mean epochs?"):
+        assert said in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b", "a: [", "\x00", "data: x\nepochs: 1\nmax_steps: 2"])
+def test_recipes_that_are_none(tmp_path, text):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(BadRecipe, match=r"r\.yaml"):
+        Recipe.load(path)
+    with pytest.raises(BadRecipe, match="no such file"):
+        Recipe.load(tmp_path / "none.yaml")
+
+
+def test_a_saved_recipe_is_the_same(tmp_path):
+    recipe = Recipe(data="x", lora={"rank": 4, "target_modules": ["q_proj"]}, probes=["é"], max_steps=3)
+    recipe.save(tmp_path / "r.yaml", {"threads": 2})
+    assert Recipe.load(tmp_path / "r.yaml") == recipe
+
+
+# --- packs ----------------------------------------------------------------------------------------------------------
+
+rows = st.lists(st.integers(2, 40), min_size=1, max_size=60).map(
+    lambda sizes: [Encoded(str(i), [7] * size, [7] * size) for i, size in enumerate(sizes)]
+)
+
+
+@given(rows, st.integers(0, 3))
+def test_a_plan_holds_every_row_once_and_fits(some, epoch):
+    recipe = Recipe(data="x", max_length=40, tokens_per_batch=64)
+    packs = plan(some, recipe, epoch)
+    assert sorted(row.id for pack in packs for row in pack) == sorted(row.id for row in some)
+    assert all(sum(len(row.ids) for row in pack) <= 64 for pack in packs)
+    assert packs == plan(some, recipe, epoch)
+
+
+@given(rows, st.integers(1, 3), st.integers(1, 3))
+def test_a_schedule_in_epochs_sees_every_row_as_often(some, epochs, accumulate):
+    recipe = Recipe(data="x", max_length=40, tokens_per_batch=64, epochs=epochs, accumulate=accumulate)
+    schedule = Schedule(some, recipe)
+    seen = [row.id for step in range(1, schedule.steps + 1) for pack in schedule.packs(step) for row in pack]
+    assert sorted(seen) == sorted(row.id for row in some for _ in range(epochs))
+    assert schedule.packs(schedule.steps), "no empty last step"
+
+
+def test_rows_with_nothing_to_train_are_named(tokenizer, commands):
+    recipe = Recipe(data="x", max_length=8)
+    with pytest.raises(BadData, match="raise max_length"):
+        batches.encode(commands.rows, tokenizer, recipe)
+
+
+def test_held_out_templates_are_not_trained_on(commands):
+    train, held = material.hold_out(commands.part("train"), 0)
+    assert held and len(train) + len(held) == len(commands.part("train"))
+    assert not {row["template"] for row in train} & {row["template"] for row in held}
+
+
+# --- gradients ------------------------------------------------------------------------------------------------------
+
+
+class Log(list):
+    def write(self, kind, **fields):
+        self.append({"kind": kind, **fields})
+
+
+def training(tiny, dataset, tmp_path, **keys):
+    from etabli.models import loading
+    from etabli.training.loop import Training
+
+    recipe = Recipe(model=tiny, data=str(dataset), max_steps=4, **keys)
+    loaded = loading.load(tiny)
+    return Training(tmp_path, recipe, loaded, material.gather(recipe, loaded.tokenizer), Log())
+
+
+def gradients(training, packs):
+    training.model.train()
+    training.optimizer.zero_grad()
+    training._backward(packs, sum(row.trained for pack in packs for row in pack))
+    return [parameter.grad.clone() for parameter in training.trainable if parameter.grad is not None]
+
+
+def cosine(one, other):
+    import torch
+
+    flat = [torch.cat([g.flatten() for g in gs]).double() for gs in (one, other)]
+    return float(torch.nn.functional.cosine_similarity(*flat, dim=0))
+
+
+@pytest.fixture
+def started(tiny, dataset, tmp_path, no_owner):
+    """A tiny training whose adapters are not zero, so that every matrix has a gradient."""
+    import torch
+
+    made = training(tiny, dataset, tmp_path)
+    torch.manual_seed(1)
+    for parameter in made.trainable:
+        torch.nn.init.normal_(parameter, std=0.05)
+    return made
+
+
+def test_packed_rows_do_not_see_each_other(started):
+    """A row's loss and gradient are the same packed and alone, in float32."""
+    import contextlib
+
+    started.accelerator.autocast = contextlib.nullcontext
+    started.model.float()
+    pack = started.schedule.packs(1)[0]
+    packed = gradients(started, [pack])
+    alone = gradients(started, [[row] for row in pack])
+    assert cosine(packed, alone) > 0.99999
+    assert float(started._loss(started.model, pack)) == pytest.approx(
+        sum(float(started._loss(started.model, [row])) for row in pack), rel=1e-4
+    )
+
+
+def test_sampling_and_evaluating_leave_the_gradients_alone(started):
+    """bitsandbytes repacks its weights in eval mode; on an AVX512-BF16 processor gradients then go silently wrong."""
+    packs = started.schedule.packs(1)
+    before = gradients(started, packs)
+    started.sample()
+    started.evaluate()
+    after = gradients(started, packs)
+    assert cosine(before, after) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_gradients_are_those_of_the_dequantised_weights(started):
+    """Against plain linear layers that hold the dequantised weights, without bitsandbytes, in float32."""
+    import contextlib
+    import copy
+
+    import bitsandbytes as bnb
+    import torch
+
+    started.accelerator.autocast = contextlib.nullcontext
+    packs = started.schedule.packs(1)
+    for module in started.model.modules():
+        if isinstance(module, bnb.nn.Linear4bit):
+            module.compute_dtype = torch.float32
+    started.model.float()
+    four_bit = gradients(started, packs)
+    reference = copy.copy(started)
+    for module in list(started.model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, bnb.nn.Linear4bit):
+                weight = bnb.functional.dequantize_4bit(child.weight.data, child.weight.quant_state).float()
+                plain = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+                plain.weight = torch.nn.Parameter(weight, requires_grad=False)
+                setattr(module, name, plain)
+    assert cosine(four_bit, gradients(reference, packs)) > 0.9999
+
+
+def test_accumulation_changes_nothing(started):
+    pack = started.schedule.packs(1)[0]
+    half = len(pack) // 2
+    assert cosine(gradients(started, [pack]), gradients(started, [pack[:half], pack[half:]])) > 0.999
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_updates_nothing(started, bad):
+    import torch
+
+    before = [parameter.detach().clone() for parameter in started.trainable]
+    loss = started._loss
+    started._loss = lambda model, pack: loss(model, pack) * bad
+    with pytest.raises(NotFinite, match="Rows of this step: (en|fr)-"):
+        started.one_step()
+    assert all(torch.equal(a, b) for a, b in zip(before, started.trainable))
+
+
+# --- the child ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(embedded, tmp_path, monkeypatch):
+    """A cache with the embedded model in it and an owner file of its own, for children of this test."""
+    place = tmp_path / "cache"
+    (place / "models").mkdir(parents=True)
+    for folder in embedded.folder.parent.glob(f"{embedded.folder.name}*"):
+        (place / "models" / folder.name).symlink_to(folder)
+    monkeypatch.setenv("ETABLI_CACHE", str(place))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return place
+
+
+def recipe(tiny, dataset, **keys):
+    given = {"max_steps": 6, "eval_every": 3, "sample_every": 3, "checkpoint_every": 2, "threads": 1, **keys}
+    return Recipe(model=tiny, data=str(dataset), **given)
+
+
+def adapter(run):
+    from safetensors.torch import load_file
+
+    return load_file(run.folder / "adapter" / "adapter_model.safetensors")
+
+
+def test_a_run_from_start_to_end(tiny, dataset, tmp_path, cache):
+    run = Run.start(recipe(tiny, dataset), tmp_path / "runs" / "a").wait(quiet=True)
+    assert run.state == "completed"
+    seen = run.events()
+    assert [event["step"] for event in events.of(seen, "step")] == [1, 2, 3, 4, 5, 6]
+    assert [event["step"] for event in events.of(seen, "eval")] == [0, 3, 6]
+    assert events.last(seen, "start")["steps"] == 6 and events.of(seen, "sample")
+    assert [path.name for path in checkpoints.found(run.folder)] == ["step-000006", "step-000004"]
+    assert (run.folder / "adapter" / "adapter_model.safetensors").is_file()
+    assert run.frozen["data_hash"] and run.frozen["model_hash"] and run.frozen["threads"] == 1
+    command = json.loads((run.folder / "process.json").read_text())
+    assert command["pid"] and not list(run.folder.rglob("*.bin")) and not list(run.folder.rglob("*.pt"))
+    with pytest.raises(BadInput, match="already holds a run"):
+        Run.start(recipe(tiny, dataset), run.folder)
+    with pytest.raises(BadInput, match="complete"):
+        run.resume()
+    assert Run.ensure(recipe(tiny, dataset), run.folder).state == "completed"
+    with pytest.raises(BadInput, match="learning_rate"):
+        Run.ensure(recipe(tiny, dataset, learning_rate=0.5), run.folder)
+
+
+def test_killed_and_resumed_is_bit_identical(tiny, dataset, tmp_path, cache):
+    """SIGKILL in mid-run, one checkpoint damaged: it goes on from the older good one, to the very same weights."""
+    import torch
+
+    keys = {"lora": {"dropout": 0.1}, "checkpoint_every": 2, "max_steps": 9}
+    whole = Run.start(recipe(tiny, dataset, **keys), tmp_path / "whole").wait(quiet=True)
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time\ndef on_step(event):\n    time.sleep(0.4 if event['step'] > 4 else 0)\n")
+    run = Run.start(recipe(tiny, dataset, callbacks=str(slow), **keys), tmp_path / "killed")
+    until(lambda: events.last(run.events(), "step").get("step", 0) >= 5)
+    os.kill(json.loads((run.folder / "process.json").read_text())["pid"], signal.SIGKILL)
+    until(lambda: run.state == "lost")
+    newest = checkpoints.found(run.folder)[0]
+    assert newest.name == "step-000004"
+    victim = newest / "optimizer.safetensors"
+    data = bytearray(victim.read_bytes())
+    data[-5] ^= 1
+    victim.write_bytes(bytes(data))
+    run.resume().wait(quiet=True)
+    assert run.state == "completed"
+    assert events.last(run.events(), "resume")["step"] == 2
+    assert "damaged-step-000004" in [path.name for path in (run.folder / "checkpoints").iterdir()]
+    one, other = adapter(whole), adapter(run)
+    assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+    losses = [[(e["step"], e["loss"], e["grad_norm"]) for e in events.of(r.events(), "step")] for r in (whole, run)]
+    assert losses[0] == losses[1]
+
+
+def until(true, seconds=90):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def test_stop_saves_and_one_owner_at_a_time(tiny, dataset, tmp_path, cache):
+    from etabli.models import loading
+
+    run = Run.start(recipe(tiny, dataset, max_steps=100_000, checkpoint_every=100_000), tmp_path / "a")
+    until(lambda: run.state == "running")
+    with pytest.raises(DeviceBusy, match=r"run 'a' \(process \d+, .* GB"):
+        loading.load(tiny)
+    with pytest.raises(DeviceBusy):
+        Run.start(recipe(tiny, dataset), tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    with pytest.raises(BadInput, match="running"):
+        Run.attach(run.folder).resume()
+    run.stop()
+    assert run.state == "stopped" and checkpoints.newest_whole(run.folder)
+    assert loading.load(tiny, adapter=run.adapter).adapter
+    run.resume()
+    assert run.state in ("starting", "running")
+    until(lambda: run.state == "running" and events.of(run.events(), "resume"))
+    assert run.stop().state == "stopped"
+
+
+def test_max_minutes_ends_in_order(tiny, dataset, tmp_path, cache):
+    run = Run.start(recipe(tiny, dataset, max_steps=100_000, max_minutes=0.001), tmp_path / "a").wait(quiet=True)
+    assert run.state == "stopped" and "max_minutes" in run.why
+    assert checkpoints.newest_whole(run.folder)
+
+
+def test_a_failed_run_says_why(tiny, dataset, tmp_path, cache):
+    run = Run.start(recipe(tiny, tmp_path / "none.jsonl"), tmp_path / "a")
+    with pytest.raises(EtabliError, match=r"no file .*none\.jsonl"):
+        run.wait(quiet=True)
+    assert run.state == "failed"
+    with pytest.raises(BadInput, match="saved no adapter"):
+        run.adapter  # noqa: B018
+
+
+def test_resume_refuses_changed_data(tiny, dataset, commands, tmp_path, cache):
+    from etabli.data.dataset import Dataset
+
+    data = tmp_path / "mine"
+    commands.save(data)
+    run = Run.start(recipe(tiny, data, max_steps=100_000, max_minutes=0.001), tmp_path / "a").wait(quiet=True)
+    Dataset(commands.rows[1:]).save(data)
+    with pytest.raises(EtabliError, match="data_hash was"):
+        run.resume().wait(quiet=True)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(tiny, dataset, tmp_path, cache):
+    """devices: 2 over gloo gives the losses of one process that accumulates two packs."""
+    keys = {"max_steps": 4, "accumulate": 2}
+    one = Run.start(recipe(tiny, dataset, **keys), tmp_path / "one").wait(quiet=True)
+    two = Run.start(recipe(tiny, dataset, devices=2, **keys), tmp_path / "two").wait(quiet=True)
+    losses = [[event["loss"] for event in events.of(run.events(), "step")] for run in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+    with pytest.raises(BadInput, match="multiple of 2"):
+        Run.start(recipe(tiny, dataset, devices=2, accumulate=3), tmp_path / "three")
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["step", "resume"]), st.integers(1, 6)), max_size=20))
+def test_superseded_records_are_gone(story):
+    log = [{"kind": kind, "step": step, "n": n} for n, (kind, step) in enumerate(story)]
+    kept = events.current(log)
+    for event in kept:
+        later = [e for e in log[event["n"] + 1 :] if e["kind"] == "resume" and e["step"] < event["step"]]
+        assert not later
+    assert [e for e in log if e["kind"] == "resume"][-1:] == [e for e in kept if e["kind"] == "resume"][-1:]
+
+
+def test_a_torn_line_is_not_glued_to_the_next(tmp_path):
+    (tmp_path / "events.jsonl").write_text('{"kind": "step", "step": 1}\n{"kind": "st')
+    log = events.EventLog(tmp_path)
+    log.write("heartbeat")
+    log.close()
+    from etabli import storage
+
+    assert [e["kind"] for e in storage.read_lines(Path(tmp_path / "events.jsonl"))[0]] == ["step", "heartbeat"]

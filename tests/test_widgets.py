@@ -1,0 +1,130 @@
+"""Widgets from Python alone: what they show, their twins, their errors; and that no answer becomes markup."""
+
+import ast
+import time
+from pathlib import Path
+
+import pytest
+
+import etabli_widgets
+from etabli_widgets import ChatCompare, RunMonitor
+from etabli_widgets.run_monitor import MOST_POINTS, thin
+
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>&\"'"
+EVENTS = [
+    {"kind": "start", "t": 0.0, "steps": 10, "probes": ["probe " + HOSTILE]},
+    {"kind": "eval", "t": 1.0, "step": 0, "loss": 4.0},
+    *({"kind": "step", "t": 2.0 + s, "step": s, "loss": 4 / s, "tokens_per_s": 100.0, "memory_bytes": 1e9} for s in range(1, 6)),
+    {"kind": "sample", "t": 8.0, "step": 5, "probe": 0, "text": HOSTILE},
+]
+
+
+def test_the_monitor_shows_events_with_no_process_behind_it():
+    monitor = RunMonitor(events=EVENTS, name="x")
+    assert (monitor.state, monitor.step, monitor.total) == ("running", 5, 10)
+    assert monitor.seconds_left == pytest.approx(5.0)
+    assert monitor.samples[0]["text"] == HOSTILE and not monitor.stoppable
+    monitor.feed([*EVENTS, {"kind": "end", "t": 9.0, "state": "stopped", "why": "asked"}])
+    assert (monitor.state, monitor.why) == ("stopped", "asked")
+
+
+def test_a_missing_loss_is_shown_as_missing():
+    events = [*EVENTS, {"kind": "step", "t": 9.0, "step": 6, "loss": None}]
+    assert RunMonitor(events=events).losses[-1] == [6, None]
+    assert "step 6" in RunMonitor(events=events).html()
+
+
+def test_stop_from_the_page_and_from_code():
+    asked = []
+    monitor = RunMonitor(events=EVENTS, stop=lambda: asked.append(1))
+    monitor.received({"type": "stop"})
+    monitor.on_stop()
+    assert asked == [1, 1] and monitor.state == "stopping"
+
+
+def test_a_callback_that_raises_is_shown():
+    def broken():
+        raise OSError("no such process")
+
+    monitor = RunMonitor(events=EVENTS, stop=broken)
+    monitor.received({"type": "stop"})
+    assert monitor.error == "OSError: no such process"
+    monitor.received({"type": "nonsense"})
+
+
+def test_long_runs_are_thinned_and_keep_their_end():
+    points = thin([[step, 1.0] for step in range(1, 10_001)])
+    assert len(points) <= MOST_POINTS and points[-1][0] == 10_000
+
+
+@pytest.fixture
+def chat():
+    def side(word):
+        return lambda prompt: iter([word, f"{word} {prompt}"])
+
+    return ChatCompare({"base": side("b"), "tuned": side("t")})
+
+
+def test_asking_from_code(chat):
+    assert chat.ask("x") == {"base": "b x", "tuned": "t x"}
+    assert chat.history == [{"prompt": "x", "answers": {"base": "b x", "tuned": "t x"}}]
+    with pytest.raises(ValueError, match="empty"):
+        chat.ask("  ")
+
+
+def test_asking_from_the_page_and_stopping(chat):
+    def endless(prompt):
+        yield from (str(n) for n in range(10**9) if not time.sleep(0.001))
+
+    slow = ChatCompare({"base": endless, "tuned": endless})
+    slow.received({"type": "ask", "prompt": "x"})
+    wait(lambda: slow.writing)
+    with pytest.raises(RuntimeError, match="Still answering"):
+        slow.ask("y")
+    slow.received({"type": "stop"})
+    wait(lambda: not slow.writing)
+    assert slow.history[0]["prompt"] == "x"
+
+
+def wait(true, seconds=10):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_an_error_while_answering_is_shown():
+    def broken(prompt):
+        raise MemoryError("no room")
+        yield
+
+    chat = ChatCompare({"base": broken})
+    chat.received({"type": "ask", "prompt": "x"})
+    wait(lambda: chat.error)
+    assert chat.error == "MemoryError: no room" and not chat.writing
+
+
+def test_twins_hold_the_state_and_no_markup_of_others(chat):
+    chat.ask(HOSTILE)
+    for widget in (RunMonitor(events=EVENTS, name=HOSTILE), chat):
+        bundle = widget._bundle()
+        twin = bundle["text/html"].split("</style>", 1)[1]
+        assert "application/vnd.jupyter.widget-view+json" in bundle
+        assert "<script" not in twin and "<img" not in twin and "&lt;script" in twin
+
+
+@pytest.mark.parametrize("widget", [RunMonitor(events=EVENTS), ChatCompare({"a": iter})])
+def test_modules_are_whole_and_need_no_network(widget):
+    source = widget._esm if isinstance(widget._esm, str) else str(widget._esm)
+    assert "export default" in source and "import " not in source and "guardKeys(el)" in source
+    for sink in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "http://", "https://"):
+        assert sink not in source.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_widgets_import_neither_torch_nor_etabli():
+    for path in Path(etabli_widgets.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", "")] * isinstance(node, ast.ImportFrom)
+            for name in names:
+                allowed = {"anywidget", "traitlets", "etabli_widgets", "IPython", "collections", "typing"}
+                assert name.split(".")[0] in allowed | {"functools", "html", "pathlib", "threading", "time"}, (path, name)
