@@ -49,6 +49,8 @@ def test_streaming_says_the_same(plain, tokenizer):
     assert last.strip() == made.texts[0]
 
 
-@pytest.mark.parametrize("prompts, shared", [([[1, 2, 3], [1, 2, 4]], 2), ([[1], [1]], 0), ([[1, 2], [1, 2, 3]], 1), ([[1, 2]], 0)])
+@pytest.mark.parametrize(
+    "prompts, shared", [([[1, 2, 3], [1, 2, 4]], 2), ([[1], [1]], 0), ([[1, 2], [1, 2, 3]], 1), ([[1, 2]], 0)]
+)
 def test_common_prefix(prompts, shared):
     assert generation.common_prefix(prompts) == shared

@@ -43,7 +43,12 @@ def test_the_kept_4_bit_form_answers_like_a_fresh_one(embedded, tokenizer, no_ow
 
     ids = torch.tensor([tokenizer("The workbench stands")["input_ids"]])
     fresh = loading.settle(
-        loading._read(embedded.folder, "cpu", environment.compute_dtype(), quantization_config=loading.nf4(environment.compute_dtype()))
+        loading._read(
+            embedded.folder,
+            "cpu",
+            environment.compute_dtype(),
+            quantization_config=loading.nf4(environment.compute_dtype()),
+        )
     )
     kept = loading.load("default").model
     with torch.no_grad():

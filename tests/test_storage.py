@@ -69,7 +69,10 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch, call):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x"]
 
 
-@given(st.lists(st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=8), min_size=1), max_size=8), st.data())
+@given(
+    st.lists(st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=8), min_size=1), max_size=8),
+    st.data(),
+)
 def test_a_log_cut_anywhere_gives_its_whole_lines(tmp_path_factory, items, data):
     path = tmp_path_factory.mktemp("log") / "events.jsonl"
     lines = [storage.to_json(item).encode() + b"\n" for item in items]

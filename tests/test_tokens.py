@@ -51,8 +51,12 @@ def test_clean_conversations_get_the_templates_own_ids(tokenizer, template, cont
 def test_typed_control_tokens_stay_text(tokenizer, data):
     """Whole, doubled, and in fragments that reassemble over what lies between."""
     added = sorted(tokenizer.get_added_vocab(), key=str)
-    fragments = st.sampled_from(added).flatmap(lambda t: st.sampled_from([t, t[: len(t) // 2], t[len(t) // 2 :], t + t]))
-    contents = data.draw(st.lists(st.lists(st.one_of(fragments, text), max_size=5).map("".join), min_size=1, max_size=3))
+    fragments = st.sampled_from(added).flatmap(
+        lambda t: st.sampled_from([t, t[: len(t) // 2], t[len(t) // 2 :], t + t])
+    )
+    contents = data.draw(
+        st.lists(st.lists(st.one_of(fragments, text), max_size=5).map("".join), min_size=1, max_size=3)
+    )
     talk = conversation(*contents)
     clean = render(conversation(*["x" for _ in contents]), tokenizer)
     control = set(tokenizer.get_added_vocab().values())
@@ -67,7 +71,9 @@ def test_only_answers_and_their_end_are_trained(tokenizer):
     trained = [token for token, flag in zip(rendered.ids, rendered.trained) if flag]
     assert tokenizer.decode(trained) == "one<|im_end|>two words<|im_end|>"
     assert rendered.labels == [i if flag else -100 for i, flag in zip(rendered.ids, rendered.trained)]
-    assert not any(flag for role, flag in zip(rendered.role, rendered.trained) if role in ("user", "system", "template"))
+    assert not any(
+        flag for role, flag in zip(rendered.role, rendered.trained) if role in ("user", "system", "template")
+    )
 
 
 def test_policies(tokenizer):

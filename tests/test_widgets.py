@@ -14,7 +14,10 @@ HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>&\"'"
 EVENTS = [
     {"kind": "start", "t": 0.0, "steps": 10, "probes": ["probe " + HOSTILE]},
     {"kind": "eval", "t": 1.0, "step": 0, "loss": 4.0},
-    *({"kind": "step", "t": 2.0 + s, "step": s, "loss": 4 / s, "tokens_per_s": 100.0, "memory_bytes": 1e9} for s in range(1, 6)),
+    *(
+        {"kind": "step", "t": 2.0 + s, "step": s, "loss": 4 / s, "tokens_per_s": 100.0, "memory_bytes": 1e9}
+        for s in range(1, 6)
+    ),
     {"kind": "sample", "t": 8.0, "step": 5, "probe": 0, "text": HOSTILE},
 ]
 
@@ -124,7 +127,14 @@ def test_modules_are_whole_and_need_no_network(widget):
 def test_widgets_import_neither_torch_nor_etabli():
     for path in Path(etabli_widgets.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", "")] * isinstance(node, ast.ImportFrom)
+            names = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [getattr(node, "module", "")] * isinstance(node, ast.ImportFrom)
+            )
             for name in names:
                 allowed = {"anywidget", "traitlets", "etabli_widgets", "IPython", "collections", "typing"}
-                assert name.split(".")[0] in allowed | {"functools", "html", "pathlib", "threading", "time"}, (path, name)
+                assert name.split(".")[0] in allowed | {"functools", "html", "pathlib", "threading", "time"}, (
+                    path,
+                    name,
+                )

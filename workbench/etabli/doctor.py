@@ -78,9 +78,9 @@ def _disk() -> tuple[bool, str, str]:
 def _model() -> tuple[bool, str, str]:
     from etabli.models import embedded
 
-    reach = environment.hub_reachable()
-    said = f"Hub {'reachable' if reach else 'not reachable'}, embedded model {'cached' if embedded.ready() else 'not yet fetched'}"
-    return True, said, ""
+    reach = "reachable" if environment.hub_reachable() else "not reachable"
+    kept = "cached" if embedded.ready() else "not fetched yet"
+    return True, f"Hub {reach}, embedded model {kept}", ""
 
 
 def _owner() -> tuple[bool, str, str]:

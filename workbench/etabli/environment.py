@@ -14,12 +14,14 @@ HUB_PROBE_SECONDS = 2.0
 
 
 def settle_threads() -> None:
-    """Make OpenMP pools sleep while they wait. Must come before torch and bitsandbytes are imported.
+    """Make OpenMP pools sleep after a short wait. Must come before torch and bitsandbytes are imported.
 
     Each of the two brings a pool of its own; spinning against each other on a busy two-core machine they run up to
-    30 times slower.
+    30 times slower. Never spinning costs too: a step has thousands of short operations, and waking a thread for each
+    made training a quarter to a half slower (docs/log.md). A short spin is bounded, so it is safe on both counts.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

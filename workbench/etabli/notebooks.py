@@ -1,6 +1,8 @@
 """The notebooks themselves: where they are, with other parameters, run without a browser, as HTML."""
 
+import ast
 import contextlib
+import copy as copylib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from etabli.errors import BadInput, EtabliError, MissingExtra
 
 TOUR = ("00_machine", "01_data", "02_finetune", "03_evaluate", "04_export")
 PARAMETERS = "parameters"
+PLOTLY = "application/vnd.plotly.v1+json"
 
 
 def folder() -> Path:
@@ -38,20 +41,50 @@ def with_parameters(path: Path, parameters: dict[str, Any]) -> Any:
     """Read a notebook and set its parameters in a cell after the one tagged ``parameters``.
 
     Raises:
-        BadInput: no such cell, or a parameter that the cell does not have.
+        BadInput: no such cell.
     """
+    from nbformat.v4 import new_code_cell
+
+    notebook = _read(path)
+    at, cell = _parameter_cell(notebook)
+    mine = {name: value for name, value in parameters.items() if name in assigned(cell.source)}
+    if mine:
+        source = "\n".join(f"{name} = {value!r}" for name, value in mine.items())
+        notebook.cells.insert(at + 1, new_code_cell(source, metadata={"tags": ["injected-parameters"]}))
+    return notebook
+
+
+def check_parameters(parameters: dict[str, Any]) -> None:
+    """Every parameter must be one of some notebook of the tour; a misspelt one would silently change nothing.
+
+    Raises:
+        BadInput: names those that are not.
+    """
+    known = set().union(*(assigned(_parameter_cell(_read(folder() / f"{name}.ipynb"))[1].source) for name in TOUR))
+    if unknown := sorted(set(parameters) - known):
+        raise BadInput(f"No notebook has the parameters {', '.join(unknown)}; there are {', '.join(sorted(known))}.")
+
+
+def _read(path: Path) -> Any:
     with _needs_lab():
         import nbformat
-    notebook = nbformat.read(path, as_version=4)
-    at = next((i for i, cell in enumerate(notebook.cells) if PARAMETERS in cell.metadata.get("tags", [])), None)
-    if at is None:
-        raise BadInput(f"{path.name} has no cell tagged {PARAMETERS!r}.")
-    mine = {name: value for name, value in parameters.items() if f"{name} =" in notebook.cells[at].source}
-    source = "\n".join(f"{name} = {value!r}" for name, value in mine.items())
-    if source:
-        cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["injected-parameters"]})
-        notebook.cells.insert(at + 1, cell)
-    return notebook
+    return nbformat.read(path, as_version=4)
+
+
+def _parameter_cell(notebook: Any) -> tuple[int, Any]:
+    for at, cell in enumerate(notebook.cells):
+        if PARAMETERS in cell.metadata.get("tags", []):
+            return at, cell
+    raise BadInput(f"The notebook has no cell tagged {PARAMETERS!r}.")
+
+
+def assigned(source: str) -> set[str]:
+    """The names that a cell assigns."""
+    return {
+        node.id
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
 
 
 def execute(notebook: Any, cwd: Path, on_cell: Callable[[int, int], None] | None = None) -> None:
@@ -90,10 +123,14 @@ def to_html(notebook: Any, path: Path) -> None:
     """
     with _needs_lab():
         from nbconvert import HTMLExporter
-    still = notebook.copy()
+    import plotly.io
+
+    still = copylib.deepcopy(notebook)
     for cell in still.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
+            if PLOTLY in data:  # with its script inside: the page must show it without a network
+                data["text/html"] = plotly.io.to_html(data.pop(PLOTLY), include_plotlyjs=True, full_html=False)
             if "text/html" in data:
                 data.pop("application/vnd.jupyter.widget-view+json", None)
     path.write_text(HTMLExporter().from_notebook_node(still)[0], encoding="utf-8")

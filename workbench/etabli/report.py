@@ -11,7 +11,8 @@ from etabli.training.run import Run
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 900px; margin: 2rem auto; padding: 0 1rem; color: #1f2328; }
 table.dataframe { border-collapse: collapse; margin: 0.5rem 0 1.5rem; }
-table.dataframe th, table.dataframe td { border: 0; border-bottom: 1px solid #d5d9de; padding: 4px 12px; text-align: left; }
+table.dataframe th, table.dataframe td { border: 0; border-bottom: 1px solid #d5d9de; padding: 4px 12px; }
+table.dataframe th, table.dataframe td { text-align: left; }
 .etabli { max-width: 860px; } figcaption, footer { color: #59636e; font-size: 13px; }
 @media (prefers-color-scheme: dark) { body { background: #16181c; color: #e6e8eb; } }
 """

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from etabli import notebooks, storage
+from etabli import notebooks, processes, storage
 from etabli.contracts import Results
 from etabli.errors import EtabliError
 
@@ -35,13 +35,27 @@ def tour(
     chosen = {name: value for name, value in given.items() if value is not None}
     if data and Path(data).exists():
         chosen["DATA"] = str(Path(data).absolute())
+    processes.refuse_if_owned("The tour can't begin")
+    notebooks.check_parameters(chosen)
     out = _fresh(Path(out).absolute())
     began = time.monotonic()
-    for number, name in enumerate(notebooks.TOUR, 1):
-        _run_one(number, name, out, chosen)
+    try:
+        for number, name in enumerate(notebooks.TOUR, 1):
+            _run_one(number, name, out, chosen)
+    except KeyboardInterrupt:
+        _stop_training(out)
+        raise
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     _report(out, results, time.monotonic() - began)
     return results
+
+
+def _stop_training(out: Path) -> None:
+    """The run would outlive an interrupted tour, as runs do; nobody would expect that here."""
+    from etabli.training.run import Run
+
+    if (out / RUN / "recipe.yaml").is_file():
+        Run.attach(out / RUN).stop(wait=False)
 
 
 def _fresh(out: Path) -> Path:

@@ -14,7 +14,7 @@ from etabli.training.batches import Encoded, encode
 from etabli.training.recipe import Recipe
 
 PROBES = 2
-HELD_OUT_SHARE, HELD_OUT_MOST = 0.06, 64
+HELD_OUT_SHARE, HELD_OUT_MOST = 0.06, 32
 
 
 @dataclass

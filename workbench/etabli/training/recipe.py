@@ -48,7 +48,7 @@ class Recipe(BaseModel):
     optimizer: Literal["adamw", "adamw8bit", "paged_adamw8bit"] = "adamw"
     checkpoint_every: int = Field(50, ge=1)
     eval_every: int = Field(25, ge=1)
-    sample_every: int = Field(25, ge=1)
+    sample_every: int = Field(50, ge=1)
     probes: tuple[str, ...] = ()
     seed: int = Field(0, ge=0)
     threads: int | None = Field(None, ge=1)

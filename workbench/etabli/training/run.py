@@ -264,8 +264,8 @@ class Run:
 def _check_devices(recipe: Recipe) -> None:
     if recipe.accumulate % recipe.devices:
         raise BadInput(
-            f"devices is {recipe.devices} and accumulate {recipe.accumulate}: each step's packs are shared out, so make "
-            f"accumulate a multiple of {recipe.devices}."
+            f"devices is {recipe.devices} and accumulate {recipe.accumulate}: each step's packs are shared out, so "
+            f"make accumulate a multiple of {recipe.devices}."
         )
 
 

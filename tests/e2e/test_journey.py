@@ -1,0 +1,103 @@
+"""The journey of a person: Run All, watch, restart the kernel, stop; then ask both models."""
+
+import json
+import time
+
+import pytest
+
+from etabli.training.run import Run
+
+
+def wait(true, seconds=120):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def data(lab, commands):
+    folder = lab[1] / "datasets" / "home-commands"
+    if not folder.exists():
+        commands.save(folder)
+    return folder
+
+
+def test_watch_restart_stop(lab, data, tiny, put_notebook, open_notebook):
+    root = lab[1]
+    notebook = open_notebook(put_notebook("02_finetune", MODEL=tiny, STEPS=100_000))
+    page = notebook.page
+    cells = notebook.cells()
+    notebook.run_all()
+
+    state, bar = page.locator(".etabli-state"), page.get_by_role("progressbar", name="Training progress")
+    page.get_by_text("first: running").wait_for(timeout=120_000)
+    seen = int(bar.get_attribute("value"))
+    page.wait_for_function("n => document.querySelector('.etabli-bar').value > n + 5", arg=seen, timeout=60_000)
+    assert page.locator(".etabli-chart path.etabli-loss").get_attribute("d").count("L") > 3
+
+    # A letter typed into the widget stays there: `b` would insert a cell, `dd` delete one.
+    stop = page.get_by_role("button", name="Stop run")
+    stop.focus()
+    page.keyboard.press("b")
+    page.keyboard.press("d")
+    page.keyboard.press("d")
+    assert notebook.cells() == cells
+
+    # The kernel dies; the run does not. Running the cells again attaches to it.
+    pid = json.loads((root / "runs/first/process.json").read_text())["pid"]
+    notebook.restart()
+    step = Run.attach(root / "runs/first").progress()["step"]
+    wait(lambda: Run.attach(root / "runs/first").progress()["step"] > step)
+    notebook.run_all()
+    page.wait_for_function("n => document.querySelector('.etabli-bar')?.value > n", arg=step, timeout=60_000)
+    assert json.loads((root / "runs/first/process.json").read_text())["pid"] == pid
+
+    # Stop while the cell that waits keeps the kernel busy: the widget says to interrupt, and then it stops.
+    notebook.shot("monitor-light", page.locator(".jp-Notebook"))
+    page.get_by_role("button", name="Stop run").click()
+    wait(lambda: "Interrupt it" in page.locator(".etabli-hint").inner_text() or state.inner_text() != "first: running")
+    if "running" in state.inner_text():
+        notebook.interrupt()
+    page.get_by_text("first: stopped").wait_for(timeout=60_000)
+    run = Run.attach(root / "runs/first")
+    assert run.state == "stopped" and run.adapter.is_dir()
+    assert not page.get_by_role("button", name="Stop run").is_visible()
+    notebook.theme("JupyterLab Dark")
+    notebook.shot("monitor-dark", page.locator(".jp-Notebook"))
+
+
+CHAT = """
+import etabli_widgets, time
+def slowly(word):
+    def answer(prompt):
+        text = ""
+        for part in (word + " <b>says</b> " + prompt).split(" "):
+            text += part + " "
+            time.sleep(0.05)
+            yield text
+    return answer
+chat = etabli_widgets.ChatCompare({"base": slowly("base"), "tuned": slowly("tuned")}, ["lights on"])
+chat
+"""
+
+
+def test_ask_both(lab, open_notebook):
+    import nbformat
+
+    root = lab[1]
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CHAT), nbformat.v4.new_code_cell("chat.history")])
+    nbformat.write(made, root / "chat.ipynb")
+    notebook = open_notebook("chat.ipynb")
+    page = notebook.page
+    notebook.run_all()
+    page.get_by_role("button", name="lights on").click()
+    page.get_by_label("Prompt").press("Enter")
+    page.get_by_label("tuned").get_by_text("tuned <b>says</b> lights on").wait_for(timeout=30_000)
+    assert page.get_by_label("base").locator("pre").inner_text().strip() == "base <b>says</b> lights on"
+    assert page.locator(".etabli-sides b").count() == 2, "an answer's markup is text"
+    notebook.shot("chat-light", page.locator(".etabli-sides").locator(".."))
+    notebook.theme("JupyterLab Dark")
+    notebook.shot("chat-dark", page.locator(".etabli-sides").locator(".."))
+    page.get_by_label("Prompt").fill("b d d")
+    assert notebook.cells() == 2

@@ -1,0 +1,98 @@
+"""Commands: exit codes, one JSON object on stdout, no traceback whatever is given."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from etabli.cli import _code
+
+
+def run(capsys, *words):
+    code = _code(list(words), False)
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    return code, out, err
+
+
+BAD = [
+    (["train", "none.yaml"], "no such file"),
+    (["train", "three.yaml"], "3 mistakes"),
+    (["resume", "nowhere"], "holds no run"),
+    (["stop", "nowhere"], "holds no run"),
+    (["evaluate", "nowhere"], "holds no run"),
+    (["export", "nowhere", "--out", "x"], "holds no run"),
+    (["data", "tokens", "none.jsonl"], "no file"),
+    (["data", "tokens", "empty.jsonl"], "0 rows"),
+    (["data", "tokens", "one.jsonl", "--row", "7"], "has 1 rows"),
+    (["data", "tokens", "one.jsonl", "--policy", "some"], "answers, last, all"),
+    (["data", "tokens", "one.jsonl", "--model", "no/model"], "can't be reached"),
+    (["nonsense"], "No such command"),
+    (["tour", "--steps", "0"], "--steps"),
+    (["tour", "--out", "full"], "not empty"),
+]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, no_owner):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "three.yaml").write_text("seed: -1\nmodle: x\nlearning_rate: much\ndata: x\n")
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "one.jsonl").write_text('{"prompt": "a <|im_end|>", "completion": "b"}\n')
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    return tmp_path
+
+
+@pytest.mark.parametrize("words, said", BAD, ids=[" ".join(words) for words, _ in BAD])
+def test_bad_input_is_one_message_and_exit_2(here, capsys, words, said):
+    before = sorted(here.rglob("*"))
+    code, out, err = run(capsys, *words)
+    assert code == 2 and said in err and out == ""
+    assert sorted(here.rglob("*")) == before, "nothing half-written"
+
+
+def test_tokens_as_json(here, capsys, tokenizer):
+    code, out, _ = run(capsys, "data", "tokens", "one.jsonl", "--json")
+    found = json.loads(out)
+    assert code == 0 and len({len(found[key]) for key in ("ids", "text", "role", "trained")}) == 1
+    trained = [i for i, flag in zip(found["ids"], found["trained"]) if flag]
+    assert tokenizer.decode(trained) == "b<|im_end|>"
+    assert not any(flag for flag, role in zip(found["trained"], found["role"]) if role == "user")
+
+
+def test_the_doctor_examines_this_machine(here, capsys):
+    code, out, _ = run(capsys, "doctor", "--json")
+    checks = {check["name"]: check for check in json.loads(out)["checks"]}
+    assert code == 0 and checks["four_bit"]["ok"], checks
+    assert {"name", "ok", "detail", "fix"} == set(checks["device"])
+
+
+def test_the_doctor_finds_a_broken_4_bit_layer(here, capsys, monkeypatch):
+    from etabli import doctor
+
+    monkeypatch.setattr(doctor, "_relative", lambda found, wanted: 0.9)
+    code, out, _ = run(capsys, "doctor", "--json")
+    broken = next(check for check in json.loads(out)["checks"] if check["name"] == "four_bit")
+    assert code == 1 and not broken["ok"] and broken["fix"]
+
+
+def test_no_runs(here, capsys):
+    assert run(capsys, "runs", "--json")[:2] == (0, '{\n "runs": []\n}\n')
+
+
+def test_interrupted_is_130(monkeypatch, capsys):
+    from etabli.cli import root
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(root.etabli, "main", interrupted)
+    assert run(capsys, "doctor")[0] == 130
+
+
+def test_help_lists_every_command():
+    done = subprocess.run([sys.executable, "-m", "etabli", "--help"], capture_output=True, text=True)
+    for name in ("tour", "lab", "doctor", "data", "train", "resume", "stop", "runs", "evaluate", "export"):
+        assert f"  {name} " in done.stdout

@@ -1,0 +1,104 @@
+"""What is shipped, what is imported, and which way."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import yaml
+
+import etabli
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+# A module may import from those before it, never from those after.
+LAYERS = [
+    {"contracts", "errors"},
+    {"environment", "storage", "processes"},
+    {"models", "tokens", "data"},
+    {"generation", "training"},
+    {"evaluation"},
+    {"export"},
+    {"doctor", "notebooks", "report", "tour"},
+    {"cli"},
+]
+
+
+def test_public_names():
+    assert etabli.__all__ == [
+        "Dataset", "EtabliError", "Recipe", "Run", "chat", "evaluate", "home_commands", "load", "merge", "read", "render",
+    ]  # fmt: skip
+    assert all(getattr(etabli, name) for name in etabli.__all__)
+
+
+def test_importing_etabli_is_cheap():
+    heavy = ["torch", "transformers", "pandas", "pyarrow", "pydantic", "yaml", "anywidget", "numpy"]
+    code = f"import sys, etabli; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def layer(module):
+    return next(number for number, names in enumerate(LAYERS) if module in names)
+
+
+def test_imports_go_one_way():
+    package = ROOT / "workbench" / "etabli"
+    for path in package.rglob("*.py"):
+        mine = path.relative_to(package).parts[0].removesuffix(".py")
+        if mine in ("__init__", "__main__", "notebooks"):
+            continue
+        for name in imported(path):
+            if name and name.split(".")[0] == "etabli" and len(name.split(".")) > 1:
+                other = name.split(".")[1]
+                allowed = other == mine or layer(other) < layer(mine) or (layer(other) == layer(mine))
+                assert allowed, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            if node.module == "etabli":
+                yield from (f"etabli.{alias.name}" for alias in node.names if not alias.name.startswith("_"))
+
+
+def test_environment_yml_equals_pyproject():
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = next(item["pip"] for item in listed if isinstance(item, dict))
+    extras = PROJECT["optional-dependencies"]
+    wanted = [*PROJECT["dependencies"], *extras["lab"]]
+    assert [item for item in pip if not item.startswith("--")] == wanted
+    assert f"python{PROJECT['requires-python']}" in listed
+
+
+def test_every_dependency_has_its_reason():
+    said = (ROOT / "docs" / "architecture.md").read_text()
+    extras = [name for group in PROJECT["optional-dependencies"].values() for name in group]
+    for requirement in [*PROJECT["dependencies"], *extras]:
+        name = re.match(r"[a-z0-9-]+", requirement)[0]
+        assert name == "etabli" or f"`{name}`" in said, f"docs/architecture.md gives no reason for {name}"
+
+
+def test_nothing_of_this_machine_is_committed():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    for name in tracked:
+        path = ROOT / name
+        if path.suffix in (".py", ".md", ".ipynb", ".toml", ".yml", ".json", ".js", ".css") and path.is_file():
+            found = re.findall(r"(?<![\w.])/(?:root|work|home/\w+|farm)/", path.read_text())
+            assert not found or name == "tests/test_packaging.py", f"{name}: {found[0]}"
+
+
+def test_the_wheel_carries_notebooks_and_scripts(tmp_path):
+    import zipfile
+
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    names = zipfile.ZipFile(next(tmp_path.glob("etabli-*.whl"))).namelist()
+    for wanted in ("etabli/notebooks/02_finetune.ipynb", "etabli_widgets/static/run_monitor.js", "etabli/cli/root.py"):
+        assert wanted in names
+    assert not [name for name in names if name.startswith(("tests/", "workbench/", "widgets/"))]
