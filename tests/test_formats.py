@@ -62,7 +62,7 @@ def test_lines_in_an_indented_json_list(tmp_path):
     text = json.dumps([GOOD["alpaca"], {"instruction": "x"}], indent=2)
     (tmp_path / "x.json").write_text(text)
     wanted = text.split("\n").index("  {", 2) + 1
-    with pytest.raises(BadData, match=f"line {wanted}: no 'output'"):
+    with pytest.raises(BadData, match=rf"line {wanted}: no 'output'"):
         read(tmp_path / "x.json")
 
 
@@ -92,7 +92,7 @@ def test_files_that_are_no_data(tmp_path, content, said):
 def test_no_file_and_a_folder(tmp_path):
     with pytest.raises(BadData, match="no file"):
         read(tmp_path / "none.jsonl")
-    with pytest.raises(BadData, match="no rows.parquet"):
+    with pytest.raises(BadData, match=r"no rows\.parquet"):
         Dataset.open(tmp_path)
 
 

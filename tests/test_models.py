@@ -1,7 +1,6 @@
 """Names to weights, 4 bits, adapters, and what is said when it can't be."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -168,7 +167,7 @@ def test_merging_gives_the_sum(tiny, dataset, tmp_path, no_owner):
     assert torch.allclose(merged[f"{key}.weight"].float(), wanted, atol=0.02)
     assert not torch.allclose(base[f"{key}.weight"].float(), wanted, atol=0.02)
     assert export.load_merged(tmp_path / "merged").model
-    assert "model.safetensors" in os.listdir(tmp_path / "merged")
+    assert "model.safetensors" in {path.name for path in (tmp_path / "merged").iterdir()}
     files = export.adapter(run, tmp_path / "adapter")
     assert {"adapter_model.safetensors", "adapter_config.json", "base.json", "MANIFEST.json"} <= set(files)
     shutil.rmtree(tmp_path / "merged")

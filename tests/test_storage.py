@@ -91,6 +91,6 @@ def test_json_has_no_numbers_that_are_not(tmp_path):
 
 
 def test_one_owner(tmp_path):
-    with storage.locked(tmp_path / "lock", "Run x"), pytest.raises(RunLocked, match="Run x"):
-        with storage.locked(tmp_path / "lock", "Run x"):
-            pass
+    again = storage.locked(tmp_path / "lock", "Run x")
+    with storage.locked(tmp_path / "lock", "Run x"), pytest.raises(RunLocked, match="Run x"), again:
+        pass

@@ -189,7 +189,7 @@ def test_a_loss_that_is_not_finite_updates_nothing(started, bad):
     before = [parameter.detach().clone() for parameter in started.trainable]
     loss = started._loss
     started._loss = lambda model, pack: loss(model, pack) * bad
-    with pytest.raises(NotFinite, match="Rows of this step: (en|fr)-"):
+    with pytest.raises(NotFinite, match=r"Rows of this step: (en|fr)-"):
         started.one_step()
     assert all(torch.equal(a, b) for a, b in zip(before, started.trainable))
 

@@ -30,6 +30,6 @@ test("smoothing is the running mean of the known values", () => {
 test("clock", () => {
   assert.equal(clock(0), "0:00");
   assert.equal(clock(59.6), "1:00");
-  assert.equal(clock(3671), "61:11");
+  assert.equal(clock(3671), "1:01:11");
   assert.equal(clock(-5), "0:00");
 });

@@ -36,8 +36,10 @@ export function smooth(points, window) {
     });
 }
 
-/** Minutes and seconds. @param {number} seconds */
+/** 4:05, or 1:04:05 from an hour. @param {number} seconds */
 export function clock(seconds) {
   const whole = Math.max(0, Math.round(seconds));
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (n) => String(n).padStart(2, "0");
+  return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }

@@ -3,6 +3,7 @@ const WIDE = 640;
 const HIGH = 220;
 const LEFT = 40;
 const LOW = 24;
+const RIGHT = 26;
 
 function svg(tag, attributes) {
   const node = document.createElementNS(SVG, tag);
@@ -17,10 +18,10 @@ function drawChart(chart, losses, heldOut, total) {
   if (!values.length) return;
   const top = Math.max(...values) * 1.05;
   const right = Math.max(total, losses.length ? losses[losses.length - 1][0] : 1, 1);
-  const x = (step) => LEFT + (step / right) * (WIDE - LEFT - 8);
+  const x = (step) => LEFT + (step / right) * (WIDE - LEFT - RIGHT);
   const y = (value) => 8 + (1 - value / top) * (HIGH - LOW - 8);
   for (const tick of ticks(top)) {
-    chart.append(svg("line", { class: "etabli-grid", x1: LEFT, x2: WIDE - 8, y1: y(tick), y2: y(tick) }));
+    chart.append(svg("line", { class: "etabli-grid", x1: LEFT, x2: WIDE - RIGHT, y1: y(tick), y2: y(tick) }));
     label(chart, LEFT - 6, y(tick) + 4, tick, "end");
   }
   for (const tick of ticks(right, 6)) label(chart, x(tick), HIGH - 6, tick, "middle");

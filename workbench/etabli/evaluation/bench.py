@@ -1,6 +1,5 @@
 """Base against tuned, prompted and lookup: every answer, every score, the verdict."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from etabli.evaluation import arms, paired, scores
 from etabli.evaluation.verdict import verdict
 from etabli.models.loading import Loaded, load
 from etabli.training.run import Run
+from etabli.training.waiting import Line
 
 RESULTS, PROGRESS = "results.json", "evaluating.json"
 ALL = "all"
@@ -46,12 +46,13 @@ def evaluate(
     dataset = Dataset.open(data or run.recipe.data)
     tests, train = _parts(dataset, limit)
     loaded = loaded or load(run.recipe.model, adapter=run.adapter)
-    rows = []
+    rows, line = [], Line()
     for lang in sorted({str(row.get("lang")) for row in tests}):
         mine = [row for row in tests if str(row.get("lang")) == lang]
         known = [row for row in train if str(row.get("lang")) == lang] or train
-        found = arms.answers(loaded, mine, known, max_new_tokens, _saying(lang, run, progress))
+        found = arms.answers(loaded, mine, known, max_new_tokens, _saying(lang, run, line, progress))
         rows += [_answered(row, {arm: found[arm][at] for arm in ARMS}) for at, row in enumerate(mine)]
+    line.close()
     results = summarise(rows, run.recipe.seed, loaded.name, dataset.hash)
     (run.folder / PROGRESS).unlink(missing_ok=True)
     storage.write_json(run.folder / RESULTS, results)
@@ -77,8 +78,8 @@ def _parts(dataset: Dataset, limit: int | None) -> tuple[list[Row], list[Row]]:
     return kept, train
 
 
-def _saying(lang: str, run: Run, progress: Callable | None) -> Callable[[str, int, int], None]:
-    """Say how far it is: to the caller, or on stderr; and in the run folder, for whoever else is looking."""
+def _saying(lang: str, run: Run, line: Line, progress: Callable | None) -> Callable[[str, int, int], None]:
+    """Say how far it is: to the caller, or on a line; and in the run folder, for whoever else is looking."""
 
     def say(arm: str, done: int, total: int) -> None:
         named = f"{arm} ({lang})"
@@ -86,7 +87,7 @@ def _saying(lang: str, run: Run, progress: Callable | None) -> Callable[[str, in
         if progress:
             progress(named, done, total)
         else:
-            print(f"{named}: {done}/{total} answers", file=sys.stderr, flush=True)
+            line.show(f"{named}: {done}/{total} answers", urgent=True)
 
     return say
 

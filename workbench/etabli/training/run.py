@@ -209,18 +209,18 @@ class Run:
         Raises:
             EtabliError: the run failed; the message is the child's.
         """
-        from etabli.training.waiting import Line
+        from etabli.training.waiting import Line, describe
 
         line = Line(quiet)
         try:
             while (state := self.state) not in ENDED:
-                line.show(self.progress())
+                line.show(describe(self.progress()))
                 time.sleep(0.5)
         except KeyboardInterrupt:
             line.close()
             print(f"Stopped waiting; run {self.name!r} goes on. .stop() ends it, .wait() waits again.", file=sys.stderr)
             return self
-        line.show(self.progress())
+        line.show(describe(self.progress()), urgent=True)
         line.close()
         self._refresh_twin()
         if state in ("failed", "lost"):

@@ -1,4 +1,4 @@
-"""A line of progress: rewritten in place on a terminal, one line every so often elsewhere."""
+"""A line of progress: rewritten in place on a terminal and in a notebook, one line every so often elsewhere."""
 
 import sys
 import time
@@ -8,29 +8,32 @@ EVERY_SECONDS = 15.0  # where the line can't be rewritten
 
 
 class Line:
-    """Shows a run's progress on stderr, at most twice a second."""
+    """One line that says how far something is, at most twice a second.
+
+    On stderr, so that ``--json`` has stdout to itself; but in a notebook on stdout, where stderr is an alarming red.
+    """
 
     def __init__(self, quiet: bool = False):
+        in_notebook = "ipykernel" in sys.modules
         self.quiet = quiet
-        self.rewrites = sys.stderr.isatty() or "ipykernel" in sys.modules
+        self._stream = sys.stdout if in_notebook else sys.stderr
+        self._rewrites = in_notebook or sys.stderr.isatty()
         self._shown = 0.0
         self._last = ""
 
-    def show(self, now: dict[str, Any]) -> None:
-        """Show where the run is, if it is time to."""
-        text = describe(now)
-        due = time.monotonic() - self._shown > (0.5 if self.rewrites else EVERY_SECONDS)
-        if self.quiet or text == self._last or not (due or now["state"] not in ("starting", "running")):
+    def show(self, text: str, urgent: bool = False) -> None:
+        """Show a text if it is new and it is time to, or urgent."""
+        due = urgent or time.monotonic() - self._shown > (0.5 if self._rewrites else EVERY_SECONDS)
+        if self.quiet or text == self._last or not due:
             return
         self._shown, self._last = time.monotonic(), text
-        print(
-            f"\r{text:<90}" if self.rewrites else text, end="" if self.rewrites else "\n", file=sys.stderr, flush=True
-        )
+        start, end = ("\r", "") if self._rewrites else ("", "\n")
+        print(f"{start}{text:<90}" if start else text, end=end, file=self._stream, flush=True)
 
     def close(self) -> None:
         """End the line."""
-        if self.rewrites and self._last and not self.quiet:
-            print(file=sys.stderr, flush=True)
+        if self._rewrites and self._last and not self.quiet:
+            print(file=self._stream, flush=True)
 
 
 def describe(now: dict[str, Any]) -> str:
@@ -48,5 +51,7 @@ def describe(now: dict[str, Any]) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds: 4:05."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+    """4:05, or 1:04:05 from an hour."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
