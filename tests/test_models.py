@@ -9,7 +9,7 @@ import time
 import pytest
 
 from etabli import environment, processes
-from etabli.errors import BadInput, Damaged, UnknownModel, WrongAdapter
+from etabli.errors import BadInput, Damaged, MissingExtra, UnknownModel, WrongAdapter
 from etabli.models import embedded as wheel
 from etabli.models import loading, sources
 from etabli.models.facts import facts
@@ -35,6 +35,12 @@ def test_every_linear_layer_is_nf4_with_double_quantisation(tiny, no_owner):
     assert all(layer.weight.quant_type == "nf4" and layer.weight.quant_state.nested for layer in layers)
     assert all(layer.support_avx512bf16_for_cpu is False for layer in layers)
     assert layers[0].compute_dtype == environment.compute_dtype()
+
+
+def test_without_bitsandbytes_it_says_what_to_install(tiny, monkeypatch):
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="pip install bitsandbytes"):
+        loading.load(tiny)
 
 
 def test_the_kept_4_bit_form_answers_like_a_fresh_one(embedded, tokenizer, no_owner):

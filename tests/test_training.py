@@ -206,7 +206,10 @@ def cache(embedded, tmp_path, monkeypatch):
         (place / "models" / folder.name).symlink_to(folder)
     monkeypatch.setenv("ETABLI_CACHE", str(place))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return place
+    yield place
+    for folder in tmp_path.rglob("recipe.yaml"):  # a run outlives a test that failed, as runs do
+        if (folder.parent / "process.json").exists():
+            Run.attach(folder.parent).stop()
 
 
 def recipe(tiny, dataset, **keys):
@@ -303,13 +306,21 @@ def test_max_minutes_ends_in_order(tiny, dataset, tmp_path, cache):
     assert checkpoints.newest_whole(run.folder)
 
 
-def test_a_failed_run_says_why(tiny, dataset, tmp_path, cache):
-    run = Run.start(recipe(tiny, tmp_path / "none.jsonl"), tmp_path / "a")
-    with pytest.raises(EtabliError, match=r"no file .*none\.jsonl"):
+def test_a_failed_run_says_why(tiny, tmp_path, cache):
+    (tmp_path / "empty.jsonl").touch()
+    run = Run.start(recipe(tiny, tmp_path / "empty.jsonl"), tmp_path / "a")
+    with pytest.raises(EtabliError, match=r"empty\.jsonl is empty: there are 0 rows"):
         run.wait(quiet=True)
     assert run.state == "failed"
     with pytest.raises(BadInput, match="saved no adapter"):
         run.adapter  # noqa: B018
+
+
+@pytest.mark.parametrize("key", ["data", "eval_data", "callbacks", "model"])
+def test_what_is_not_there_is_told_before_anything_is_written(tiny, dataset, tmp_path, cache, key):
+    with pytest.raises(BadInput, match="nowhere"):
+        Run.start(Recipe(**{"model": tiny, "data": str(dataset), key: "./nowhere"}), tmp_path / "a")
+    assert not (tmp_path / "a").exists()
 
 
 def test_resume_refuses_changed_data(tiny, dataset, commands, tmp_path, cache):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from etabli.training.run import Run
+
 SHOTS = Path(os.environ.get("ETABLI_SHOTS", "")) if os.environ.get("ETABLI_SHOTS") else None
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -60,6 +62,8 @@ def lab(cache, tmp_path_factory):
         assert server.poll() is None, (home / "lab.log").read_text()
         time.sleep(0.2)
     yield f"http://127.0.0.1:{port}", root, token
+    for folder in root.glob("runs/*"):  # a run outlives a test that failed, as runs do
+        Run.attach(folder).stop()
     server.terminate()
     server.wait(20)
 

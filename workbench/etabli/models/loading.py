@@ -1,6 +1,7 @@
 """Load a model in 4 bits, with or without an adapter, on CUDA and on CPU alike."""
 
 import contextlib
+import importlib.util
 import json
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from etabli import environment, processes, storage
-from etabli.errors import Damaged, WrongAdapter
+from etabli.errors import Damaged, MissingExtra, WrongAdapter
 from etabli.models import embedded
 from etabli.models.quiet import quiet
 from etabli.models.sources import DEFAULT, Source, resolve
@@ -61,8 +62,10 @@ def load(
 
     Raises:
         DeviceBusy: a run owns the device; UnknownModel, GatedModel, Damaged: see ``sources.resolve``;
-        WrongAdapter: the adapter was trained on another base.
+        WrongAdapter: the adapter was trained on another base; MissingExtra: bitsandbytes is not installed.
     """
+    if four_bit and importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtra("4-bit models need bitsandbytes, which is not installed: pip install bitsandbytes")
     if not alongside:
         processes.refuse_if_owned(f"Loading {name} can't begin")
     source = resolve(name)

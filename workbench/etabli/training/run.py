@@ -40,7 +40,8 @@ class Run:
         """Freeze the recipe into a new folder and start the child.
 
         Raises:
-            BadInput: the folder has a run already; DeviceBusy: another run owns the device.
+            BadInput: the folder has a run already, or the recipe names what is not there; DeviceBusy: another run
+            owns the device.
         """
         run = cls(folder)
         if (run.folder / RECIPE).exists():
@@ -48,7 +49,7 @@ class Run:
                 f"{folder} already holds a run ({run.state}). Use Run.attach({str(folder)!r}) to look at it, "
                 ".resume() to go on, or choose another folder."
             )
-        _check_devices(recipe)
+        _check(recipe)
         processes.refuse_if_owned(f"Training {run.folder.name} can't begin")
         with storage.disk_errors(run.folder):
             run.folder.mkdir(parents=True, exist_ok=True)
@@ -261,12 +262,21 @@ class Run:
         return f"Run({self.name!r}: {now['state']}, step {now['step']}/{now['steps'] or '?'}{loss})"
 
 
-def _check_devices(recipe: Recipe) -> None:
+def _check(recipe: Recipe) -> None:
+    """What can be told before a child is started, so that a slip leaves no failed run behind. Fetches the model."""
+    from etabli.data.dataset import HOME_COMMANDS
+    from etabli.models import sources
+
     if recipe.accumulate % recipe.devices:
         raise BadInput(
             f"devices is {recipe.devices} and accumulate {recipe.accumulate}: each step's packs are shared out, so "
             f"make accumulate a multiple of {recipe.devices}."
         )
+    named = {"data": recipe.data, "eval_data": recipe.eval_data, "callbacks": recipe.callbacks}
+    for key, path in named.items():
+        if path and path != HOME_COMMANDS and not Path(path).exists():
+            raise BadInput(f"{key}: there is no file or folder {path}.")
+    sources.resolve(recipe.model)
 
 
 def _launcher(devices: int) -> list[str]:
