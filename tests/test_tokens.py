@@ -65,6 +65,19 @@ def test_typed_control_tokens_stay_text(tokenizer, data):
     assert contents[0] in tokenizer.decode(rendered.ids), "nothing that was typed is lost"
 
 
+def test_a_prompt_is_what_a_trained_answer_follows_even_in_a_template_that_thinks(tokenizer):
+    thinks = (
+        "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n'}}{% if m['role'] == 'assistant' %}"
+        "{{'<think>\n\n</think>\n'}}{% endif %}{{m['content'] + '<|im_end|>\n'}}{% endfor %}"
+        "{% if add_generation_prompt %}{{'<|im_start|>assistant\n'}}"
+        "{% if enable_thinking is defined and not enable_thinking %}{{'<think>\n\n</think>\n'}}{% endif %}{% endif %}"
+    )
+    tokenizer = with_template(tokenizer, thinks)
+    asked, whole = render(conversation("q")[:1], tokenizer, prompt=True), render(conversation("q", "a")[:2], tokenizer)
+    assert whole.ids[: len(asked)] == asked.ids
+    assert not any(whole.trained[: len(asked)]) and whole.trained[len(asked)]
+
+
 def test_only_answers_and_their_end_are_trained(tokenizer):
     talk = conversation("hello", "one", "again", "two words")
     rendered = render(talk, tokenizer)

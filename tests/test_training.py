@@ -229,6 +229,7 @@ def test_a_run_from_start_to_end(tiny, dataset, tmp_path, cache):
     seen = run.events()
     assert [event["step"] for event in events.of(seen, "step")] == [1, 2, 3, 4, 5, 6]
     assert [event["step"] for event in events.of(seen, "eval")] == [0, 3, 6]
+    assert set(events.last(seen, "eval")["by"]) == {"en", "fr"}
     assert events.last(seen, "start")["steps"] == 6 and events.of(seen, "sample")
     assert [path.name for path in checkpoints.found(run.folder)] == ["step-000006", "step-000004"]
     assert (run.folder / "adapter" / "adapter_model.safetensors").is_file()
@@ -344,6 +345,30 @@ def test_two_processes_learn_what_one_does(tiny, dataset, tmp_path, cache):
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
     with pytest.raises(BadInput, match="multiple of 2"):
         Run.start(recipe(tiny, dataset, devices=2, accumulate=3), tmp_path / "three")
+
+
+def test_a_failed_start_makes_room_for_the_mended_one(tiny, dataset, tmp_path, cache):
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(EtabliError):
+        Run.start(recipe(tiny, tmp_path / "empty.jsonl"), tmp_path / "runs" / "a").wait(quiet=True)
+    run = Run.start(recipe(tiny, dataset, max_steps=1), tmp_path / "runs" / "a").wait(quiet=True)
+    assert run.state == "completed"
+    assert [path.name.split("-")[0] for path in sorted((tmp_path / "runs").iterdir())] == ["a", "a.failed"]
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adamw8bit", "paged_adamw8bit"])
+def test_every_optimisers_state_comes_back(tiny, dataset, tmp_path, no_owner, kind):
+    import torch
+
+    made = training(tiny, dataset, tmp_path, optimizer=kind, tokens_per_batch=512)
+    made.one_step()
+    made.save()
+    made.one_step()
+    wanted = [parameter.detach().clone() for parameter in made.trainable]
+    again = training(tiny, dataset, tmp_path, optimizer=kind, tokens_per_batch=512)
+    again.restore(checkpoints.newest_whole(tmp_path))
+    again.one_step()
+    assert all(torch.equal(one, other) for one, other in zip(wanted, again.trainable))
 
 
 # --- events ---------------------------------------------------------------------------------------------------------

@@ -32,9 +32,15 @@ def test_the_monitor_shows_events_with_no_process_behind_it():
 
 
 def test_a_missing_loss_is_shown_as_missing():
-    events = [*EVENTS, {"kind": "step", "t": 9.0, "step": 6, "loss": None}]
-    assert RunMonitor(events=events).losses[-1] == [6, None]
-    assert "step 6" in RunMonitor(events=events).html()
+    missing = [{"kind": "step", "t": 9.0, "step": 6, "loss": None}, {"kind": "eval", "step": 6, "loss": None}]
+    odd = [
+        {"kind": "sample", "step": HOSTILE, "probe": -5, "text": "x"},
+        {"kind": "eval", "step": 7, "loss": float("nan")},
+    ]
+    monitor = RunMonitor(events=[*EVENTS, *missing, *odd])
+    assert monitor.losses[-1] == [6, None] and monitor.held_out[-2:] == [[6, None], [7, None]]
+    assert "step 6" in monitor.html() and "held-out loss 4.000" in monitor.html()
+    assert "<img" not in monitor.html() and "nan" not in monitor.html()
 
 
 def test_stop_from_the_page_and_from_code():

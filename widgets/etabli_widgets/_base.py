@@ -68,7 +68,8 @@ class Widget(anywidget.AnyWidget):
     def _bundle(self) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_()
         data = bundle[0] if isinstance(bundle, tuple) else bundle or {}
-        twin = f'<style>{style(self._style)}</style><div class="etabli">{self.html()}</div>'
+        wrong = f'<p class="etabli-error">{escape(self.error)}</p>' if self.error else ""
+        twin = f'<style>{style(self._style)}</style><div class="etabli">{self.html()}{wrong}</div>'
         return {**data, "text/plain": repr(self), "text/html": twin}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:

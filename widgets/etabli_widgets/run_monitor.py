@@ -25,8 +25,8 @@ def view(events: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "total": start.get("steps") or 0,
         "step": now.get("step", 0),
-        "losses": thin([[event["step"], event["loss"]] for event in steps]),
-        "held_out": [[event["step"], event["loss"]] for event in of(events, "eval")],
+        "losses": thin([point(event) for event in steps]),
+        "held_out": [point(event) for event in of(events, "eval")],
         "speed": now.get("tokens_per_s") or 0.0,
         "memory": now.get("memory_bytes") or 0.0,
         "seconds_left": seconds_left(steps, start.get("steps")),
@@ -36,11 +36,17 @@ def view(events: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def point(event: dict[str, Any]) -> list[Any]:
+    """[step, loss]; a loss that is not a finite number is missing."""
+    loss = event.get("loss")
+    return [event.get("step", 0), loss if isinstance(loss, int | float) and loss - loss == 0 else None]
+
+
 def sample(event: dict[str, Any], prompts: list[str]) -> dict[str, Any]:
     """A probe's answer beside its prompt."""
     probe = event.get("probe", 0)
-    prompt = prompts[probe] if isinstance(probe, int) and probe < len(prompts) else str(probe)
-    return {"step": event["step"], "prompt": prompt, "text": event.get("text", "")}
+    prompt = prompts[probe] if isinstance(probe, int) and 0 <= probe < len(prompts) else str(probe)
+    return {"step": event.get("step", 0), "prompt": prompt, "text": event.get("text", "")}
 
 
 def thin(points: list[list[float]]) -> list[list[float]]:
@@ -105,7 +111,8 @@ class RunMonitor(Widget):
         """State, figures, chart and the last answers as static HTML."""
         facts = [f"step {self.step} of {self.total or '?'}"]
         facts += [f"loss {self.losses[-1][1]:.3f}"] if self.losses and self.losses[-1][1] is not None else []
-        facts += [f"held-out loss {self.held_out[-1][1]:.3f}"] if self.held_out else []
+        known = [loss for _, loss in self.held_out if loss is not None]
+        facts += [f"held-out loss {known[-1]:.3f}"] if known else []
         facts += [f"{self.speed:.0f} tokens/s"] if self.speed else []
         facts += [f"{self.memory / 1e9:.2f} GB"] if self.memory else []
         latest = [item for item in self.samples if item["step"] == self.samples[-1]["step"]]
@@ -120,7 +127,7 @@ class RunMonitor(Widget):
 
 
 def _sample_row(item: dict[str, Any]) -> str:
-    return f"<tr><td>{item['step']}<td>{escape(item['prompt'])}<td><code>{escape(item['text'])}</code></tr>"
+    return f"<tr><td>{escape(item['step'])}<td>{escape(item['prompt'])}<td><code>{escape(item['text'])}</code></tr>"
 
 
 def chart(losses: list, held_out: list) -> str:

@@ -2,7 +2,8 @@
 
 >>> import etabli                                      # milliseconds: nothing heavy is imported until it is used
 >>> rows = etabli.read("my.jsonl")                     # doctest: +SKIP
->>> run = etabli.Run.start(etabli.Recipe(data="my.jsonl"), "runs/first")    # doctest: +SKIP
+>>> data = etabli.Dataset(rows).with_test().save("datasets/mine")    # doctest: +SKIP
+>>> run = etabli.Run.start(etabli.Recipe(data="datasets/mine"), "runs/first")    # doctest: +SKIP
 >>> run.wait(); etabli.evaluate(run)                   # doctest: +SKIP
 """
 

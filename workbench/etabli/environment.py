@@ -176,7 +176,13 @@ def versions() -> dict[str, str]:
     from importlib import metadata
 
     names = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
-    return {"python": sys.version.split()[0], **{name: metadata.version(name) for name in names}}
+    found = {"python": sys.version.split()[0]}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def processor() -> str:

@@ -56,8 +56,8 @@ def owning_device(run: Path) -> Iterator[None]:
     Raises:
         DeviceBusy: another run owns it.
     """
-    refuse_if_owned(f"Training {run.name} can't begin")
-    storage.write_json(_owner_file(), {**identity(), "run": str(run.absolute())})
+    refuse_if_owned(f"Training {run.name} can't begin", run)
+    own_device(run)
     try:
         yield
     finally:
@@ -66,10 +66,15 @@ def owning_device(run: Path) -> Iterator[None]:
             _owner_file().unlink(missing_ok=True)
 
 
-def refuse_if_owned(what: str) -> None:
-    """Raise DeviceBusy, with the owner's name, memory and the way to stop it, if a run owns the device."""
+def own_device(run: Path, pid: int | None = None) -> None:
+    """Write down who owns the device: this process, or a child that was just started."""
+    storage.write_json(_owner_file(), {**identity(pid), "run": str(run.absolute())})
+
+
+def refuse_if_owned(what: str, mine: Path | None = None) -> None:
+    """Raise DeviceBusy, with the owner's name, memory and the way to stop it, if a run other than mine owns it."""
     owner = device_owner()
-    if owner is None or owner["pid"] == os.getpid():
+    if owner is None or owner["pid"] == os.getpid() or (mine and owner.get("run") == str(mine.absolute())):
         return
     run = owner.get("run", "?")
     raise DeviceBusy(

@@ -13,6 +13,8 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 900px; margin: 2rem auto
 table.dataframe { border-collapse: collapse; margin: 0.5rem 0 1.5rem; }
 table.dataframe th, table.dataframe td { border: 0; border-bottom: 1px solid #d5d9de; padding: 4px 12px; }
 table.dataframe th, table.dataframe td { text-align: left; }
+table.rows { table-layout: fixed; width: 100%; font-size: 13px; }
+table.rows td { vertical-align: top; overflow-wrap: anywhere; }
 .etabli { max-width: 860px; } figcaption, footer { color: #59636e; font-size: 13px; }
 @media (prefers-color-scheme: dark) { body { background: #16181c; color: #e6e8eb; } }
 """
@@ -48,8 +50,8 @@ def _rows(results: Results) -> str:
     step = max(1, len(results["rows"]) // 12)
     lines = [
         {"asked": row["prompt"], "truth": row["truth"]}
-        | {arm: ("✓ " if row["correct"][arm] else "✗ ") + row["answers"][arm][:160] for arm in ARMS}
+        | {arm: ("✓ " if row["correct"][arm] else "✗ ") + row["answers"][arm][:90] for arm in ARMS}
         for row in results["rows"][::step][:12]
     ]
     with pd.option_context("display.max_colwidth", None):
-        return pd.DataFrame(lines).to_html(index=False, border=0, escape=True)
+        return pd.DataFrame(lines).to_html(index=False, border=0, escape=True, classes="rows")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from etabli.contracts import MANIFEST
-from etabli.errors import Damaged, NoSpace, RunLocked
+from etabli.errors import BadInput, Damaged, NoSpace, RunLocked
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -85,9 +85,11 @@ def whole(folder: str | Path, extra: dict[str, Any] | None = None, manifest: str
         manifest: the manifest's file name.
 
     Raises:
-        NoSpace: the disk is full.
+        NoSpace: the disk is full; BadInput: the place holds something that was not written this way.
     """
     folder = Path(folder)
+    if folder.exists() and not (folder / manifest).is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise BadInput(f"{folder} is not empty and was not made by établi: choose another place. Nothing was changed.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -130,8 +132,8 @@ def verify(folder: str | Path, manifest: str = MANIFEST) -> dict[str, Any]:
     folder = Path(folder)
     try:
         said = json.loads((folder / manifest).read_text(encoding="utf-8"))
-        files = said["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        files = {name: (fact["size"], fact["sha256"]) for name, fact in said["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{folder} has no readable {manifest}: it is not whole. Delete it and make it again.") from error
     bad = [name for name, fact in files.items() if not _intact(folder / name, fact)]
     if bad:
@@ -139,8 +141,8 @@ def verify(folder: str | Path, manifest: str = MANIFEST) -> dict[str, Any]:
     return said
 
 
-def _intact(path: Path, fact: dict[str, Any]) -> bool:
-    return path.is_file() and path.stat().st_size == fact["size"] and sha256(path) == fact["sha256"]
+def _intact(path: Path, fact: tuple[int, str]) -> bool:
+    return path.is_file() and path.stat().st_size == fact[0] and sha256(path) == fact[1]
 
 
 def sha256(path: str | Path) -> str:

@@ -67,7 +67,10 @@ def render(messages: list[Message], tokenizer: Any, policy: str = "answers", pro
     _check(messages, tokenizer)
     out = Rendered()
     control = _control(tokenizer)
-    for chunk in _chunks(_pieces(messages, tokenizer, policy, prompt), control):
+    chunks = _chunks(_pieces(messages, tokenizer, policy, prompt), control)
+    if _clean(chunks, control):  # in one piece: then the ids are the template's own whatever the tokenizer does
+        chunks, control = [[piece for chunk in chunks for piece in chunk]], None
+    for chunk in chunks:
         _encode(chunk, tokenizer, control, out)
     if policy == "all":
         out.trained = [True] * len(out.ids)
@@ -112,7 +115,9 @@ def _apply(messages: list[dict], tokenizer: Any, prompt: bool) -> str:
 
     clean = [{key: value for key, value in message.items() if key != "train"} for message in messages]
     try:
-        return tokenizer.apply_chat_template(clean, tokenize=False, add_generation_prompt=prompt)
+        # A template that can think must not: training rows hold answers, not thoughts, and a prompt has to be what a
+        # trained answer followed. Templates that know no such switch ignore it.
+        return tokenizer.apply_chat_template(clean, tokenize=False, add_generation_prompt=prompt, enable_thinking=False)
     except TemplateError as error:
         raise BadData(f"The model's chat template refuses this conversation: {error}") from error
 
@@ -156,6 +161,17 @@ def _chunks(pieces: list[_Piece], control: re.Pattern | None) -> list[list[_Piec
     return [kept for chunk in chunks if (kept := [piece for piece in chunk if piece.text])]
 
 
+def _clean(chunks: list[list[_Piece]], control: re.Pattern | None) -> bool:
+    """Is every control token of the whole text one that the template put there?"""
+    texts = ["".join(piece.text for piece in chunk) for chunk in chunks]
+    own = [text for text, chunk in zip(texts, chunks) if _is_control(chunk, control)]
+    return control is None or control.findall("".join(texts)) == own
+
+
+def _is_control(chunk: list[_Piece], control: re.Pattern | None) -> bool:
+    return len(chunk) == 1 and not chunk[0].content and bool(control and control.fullmatch(chunk[0].text))
+
+
 def _owned(text: str, owner: _Piece | None) -> _Piece:
     return _Piece(text, owner.role, owner.train) if owner else _Piece(text, STRUCTURE)
 
@@ -164,9 +180,8 @@ def _encode(chunk: list[_Piece], tokenizer: Any, control: re.Pattern | None, out
     """Tokenise one chunk and say of every token where it comes from."""
     text = "".join(piece.text for piece in chunk)
     owners = [piece for piece in chunk for _ in piece.text]
-    structure = not any(piece.content for piece in chunk) and control is not None and control.fullmatch(text)
     start = 0
-    for part in [text] if structure else _unforgeable(text, control):
+    for part in [text] if _is_control(chunk, control) else _unforgeable(text, control):
         encoded = tokenizer(part, add_special_tokens=False, return_offsets_mapping=True)
         for token, (low, high) in zip(encoded["input_ids"], encoded["offset_mapping"]):
             owner = owners[min(start + low, len(owners) - 1)]

@@ -65,6 +65,8 @@ def _fresh(out: Path) -> Path:
         if not (out / "tour.json").is_file():
             raise EtabliError(f"{out} is not empty and no tour made it: choose another folder with --out.")
         before = out.with_name(f"{out.name}.previous")
+        if before.exists() and not (before / "tour.json").is_file():
+            raise EtabliError(f"{before} is in the way and no tour made it: move it, or choose another --out.")
         shutil.rmtree(before, ignore_errors=True)
         out.replace(before)
     with storage.disk_errors(out):

@@ -1,10 +1,12 @@
 """``etabli train``, ``resume``, ``stop`` and ``runs``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from etabli.cli.output import reporting
+from etabli.contracts import ENDED
 
 
 def _human(result: dict) -> str:
@@ -17,6 +19,13 @@ def _failed(result: dict) -> int:
     return 2 if result["state"] in ("failed", "lost") else 0
 
 
+def _watched(run: Any, detach: bool) -> dict:
+    """Wait, unless told not to. Ctrl-C ends the watching with 130; the run goes on."""
+    if not detach and run.wait().state not in ENDED:
+        raise KeyboardInterrupt
+    return run.progress()
+
+
 @click.command()
 @click.argument("recipe")
 @click.option("--run", "folder", help="Run folder; by default runs/NAME, after the recipe's file name.")
@@ -27,8 +36,7 @@ def train(recipe: str, folder: str | None, detach: bool) -> dict:
     from etabli.training.recipe import Recipe
     from etabli.training.run import Run
 
-    run = Run.start(Recipe.load(recipe), folder or Path("runs") / Path(recipe).stem)
-    return (run if detach else run.wait()).progress()
+    return _watched(Run.start(Recipe.load(recipe), folder or Path("runs") / Path(recipe).stem), detach)
 
 
 @click.command()
@@ -39,8 +47,7 @@ def resume(folder: str, detach: bool) -> dict:
     """Go on with a run from its newest whole checkpoint."""
     from etabli.training.run import Run
 
-    run = Run.attach(folder).resume()
-    return (run if detach else run.wait()).progress()
+    return _watched(Run.attach(folder).resume(), detach)
 
 
 @click.command()
@@ -58,7 +65,10 @@ def stop(folder: str) -> dict:
 @reporting(lambda result: "\n".join(map(_human, result["runs"])) or "no runs here")
 def runs(folder: str) -> dict:
     """List the runs in a folder, with their states."""
+    from etabli.errors import BadInput
     from etabli.training.run import RECIPE, Run
 
+    if folder != "runs" and not Path(folder).is_dir():
+        raise BadInput(f"There is no folder {folder}.")
     found = sorted(Path(folder).glob(f"*/{RECIPE}"))
     return {"runs": [Run.attach(path.parent).progress() for path in found]}

@@ -15,7 +15,7 @@ from typing import Any
 
 from etabli import storage
 from etabli.contracts import VERSION, Row
-from etabli.errors import BadData
+from etabli.errors import BadData, Damaged
 
 ROWS, FACTS = "rows.parquet", "manifest.json"
 HOME_COMMANDS = "home-commands"
@@ -85,8 +85,11 @@ class Dataset:
         return {"version": VERSION, "hash": self.hash, "rows": len(self.rows), "counts": counts, "recipe": self.recipe}
 
     @classmethod
-    def open(cls, name: str | Path) -> "Dataset":
+    def open(cls, name: str | Path, near: Path | None = None) -> "Dataset":
         """``home-commands``, a Dataset folder, or a file that ``formats.read`` can read.
+
+        A relative name that is not found here is looked for beside ``near`` and its parents: a run folder can be
+        opened from anywhere, and moved together with its data.
 
         Raises:
             BadData: nothing there, nothing in it, or not as it was written.
@@ -95,7 +98,7 @@ class Dataset:
             from etabli.data.samples import home_commands
 
             return cls(home_commands(), {"sample": HOME_COMMANDS})
-        folder = Path(name)
+        folder = _located(Path(name), near)
         if (folder / ROWS).is_file():
             return cls._from_folder(folder)
         if folder.is_dir():
@@ -109,7 +112,14 @@ class Dataset:
         import pyarrow.parquet as pq
 
         facts = storage.verify(folder, FACTS)
-        return cls([_row(item) for item in pq.read_table(folder / ROWS).to_pylist()], facts["recipe"])
+        if ROWS not in facts["files"]:
+            raise Damaged(f"{folder}: its {FACTS} does not speak of {ROWS}. Make the Dataset again.")
+        return cls([_row(item) for item in pq.read_table(folder / ROWS).to_pylist()], facts.get("recipe") or {})
+
+
+def _located(name: Path, near: Path | None) -> Path:
+    places = [Path(), *(near.absolute().parents if near else ())]
+    return next((place / name for place in places if (place / name).exists()), name)
 
 
 def _line(row: Row) -> dict[str, Any]:

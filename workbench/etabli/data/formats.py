@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ MOST_SHOWN = 10
 SHAREGPT_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
 CHAT_ROLES = {"system", "developer", "user", "assistant"}
 Item = dict[str, Any]
+_BETWEEN = re.compile(r"[\s,]*")
 
 
 def read(path: str | Path, format: str | None = None, columns: dict[str, str] | None = None) -> list[Row]:
@@ -69,7 +71,7 @@ def _rows(path: Path, kind: str, items: list[tuple[int, Item]]) -> list[Row]:
 
 def _row(messages: list[Message], item: Item, path: Path) -> Row:
     said = json.dumps(messages, ensure_ascii=False)
-    about = {name: item.get(name) for name in ("lang", "source", "licence", "split", "template") if item.get(name)}
+    about = {name: str(item[name]) for name in ("lang", "source", "licence", "split", "template") if item.get(name)}
     return {"id": hashlib.sha256(said.encode()).hexdigest()[:16], "messages": messages, "source": path.name, **about}
 
 
@@ -84,19 +86,25 @@ def _items(path: Path) -> Iterator[tuple[int, Item]]:
         raise BadData(f"There is no file {path}.") from None
     except IsADirectoryError:
         raise BadData(f"{path} is a folder; name a file in it.") from None
+    except PermissionError:
+        raise BadData(f"{path} can't be read: permission denied.") from None
     except UnicodeDecodeError as error:
         raise BadData(f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}.") from None
-    if path.suffix in (".csv", ".tsv"):
-        return _table(text, "\t" if path.suffix == ".tsv" else ",")
-    if path.suffix == ".json" or text.lstrip()[:1] == "[":
+    kind = path.suffix.lower()
+    if kind in (".csv", ".tsv"):
+        return _table(path, text, "\t" if kind == ".tsv" else ",")
+    if kind == ".json" or text.lstrip()[:1] == "[":
         return _list(path, text)
     return _lines(path, text)
 
 
-def _table(text: str, delimiter: str) -> Iterator[tuple[int, Item]]:
+def _table(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, Item]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    for item in reader:
-        yield reader.line_num, item
+    try:
+        for item in reader:
+            yield reader.line_num, item
+    except csv.Error as error:
+        raise BadData(f"{path}, line {reader.line_num + 1}: {error}.") from None
 
 
 def _list(path: Path, text: str) -> Iterator[tuple[int, Item]]:
@@ -107,7 +115,7 @@ def _list(path: Path, text: str) -> Iterator[tuple[int, Item]]:
         whole = [whole]
     at = text.find("[") + 1 if text.lstrip()[:1] == "[" else 0
     for item in whole:
-        start = at + len(text[at:]) - len(text[at:].lstrip(" \t\r\n,"))
+        start = _BETWEEN.match(text, at).end()
         line += text.count("\n", at, start)
         yield line, item
         end = decoder.raw_decode(text, start)[1]
@@ -173,6 +181,8 @@ def _chat(item: Item) -> list[Message]:
             raise ValueError(f"message {number} has the role {role!r}; known are {', '.join(sorted(CHAT_ROLES))}")
         message: Message = {"role": "system" if role == "developer" else role, "content": _text(turn, "content")}
         if "weight" in turn and role == "assistant":  # OpenAI's: 0 means "do not train on this answer"
+            if turn["weight"] not in (0, 1):
+                raise ValueError(f"message {number} has the weight {turn['weight']!r}; known are 0 and 1")
             message["train"] = bool(turn["weight"])
         messages.append(message)
     return _answered(messages)

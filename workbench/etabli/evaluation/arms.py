@@ -12,13 +12,17 @@ EXAMPLES = 5
 
 
 def question(row: Row) -> list[Message]:
-    """A row's messages up to its last answer."""
-    return row["messages"][:-1]
+    """A row's messages before its last answer."""
+    return row["messages"][: _last_answer(row)]
 
 
 def truth(row: Row) -> str:
     """A row's last answer."""
-    return row["messages"][-1]["content"]
+    return row["messages"][_last_answer(row)]["content"]
+
+
+def _last_answer(row: Row) -> int:
+    return max(at for at, message in enumerate(row["messages"]) if message["role"] == "assistant")
 
 
 class Neighbours:
@@ -64,7 +68,8 @@ def prompted(rows: list[Row], train: list[Row]) -> list[list[Message]]:
 
 
 def _turns(row: Row) -> list[Message]:
-    return [message for message in row["messages"] if message["role"] != "system"]
+    said = row["messages"][: _last_answer(row) + 1]
+    return [message for message in said if message["role"] != "system"]
 
 
 def _briefing(row: Row, train: list[Row]) -> str:

@@ -41,5 +41,5 @@ def _opening(run: Run) -> list[Message]:
     """The system message that the run's rows begin with, if they do."""
     from etabli.data.dataset import Dataset
 
-    first = Dataset.open(run.recipe.data).rows[0]["messages"][0]
+    first = Dataset.open(run.recipe.data, run.folder).rows[0]["messages"][0]
     return [{"role": "system", "content": first["content"]}] if first["role"] == "system" else []

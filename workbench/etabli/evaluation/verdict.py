@@ -39,6 +39,5 @@ def sentence(part: str, one: dict[str, Any]) -> str:
     gap = one["difference"]
     numbers = f"{100 * gap['value']:+.0f} points [{100 * gap['low']:+.0f}, {100 * gap['high']:+.0f}], n = {one['n']}"
     tell = f"; about {one['more_rows']} more rows would tell" if one["more_rows"] else ""
-    return f"{part}: {one['verdict']} than {one['rival']} ({numbers}){tell}".replace(
-        "cannot tell than", "cannot tell from"
-    )
+    said = {"cannot tell": "can't be told from"}.get(one["verdict"], f"is {one['verdict']} than")
+    return f"{part}: tuned {said} {one['rival']} ({numbers}){tell}"

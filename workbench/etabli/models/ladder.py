@@ -29,6 +29,15 @@ LADDER = (
 )
 
 
+def recipe_for(model: str) -> dict[str, Any]:
+    """What the recipe changes for a model: its rung's, nothing for the default or off CUDA, else the careful one."""
+    import torch
+
+    if model == DEFAULT or not torch.cuda.is_available():
+        return {}
+    return next((rung.recipe for rung in LADDER if rung.model == model), {**_LARGE, "learning_rate": 2e-4})
+
+
 def choose() -> tuple[str, dict[str, Any], str]:
     """The model for this machine, what its recipe changes, and why."""
     import torch

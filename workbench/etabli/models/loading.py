@@ -4,8 +4,9 @@ import contextlib
 import importlib.util
 import json
 import shutil
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ class Loaded:
     device: str
     dtype: Any
     adapter: Path | None = None
+    # The adapter is on or off for everybody: an answer being streamed must not have it switched under its feet.
+    _switch: Any = field(default_factory=threading.RLock, repr=False)
 
     @property
     def name(self) -> str:
@@ -37,11 +40,12 @@ class Loaded:
     @contextlib.contextmanager
     def as_base(self, base: bool = True) -> Iterator[None]:
         """The base alone: the adapter, if there is one, is off inside."""
-        if base and self.adapter is not None:
-            with self.model.disable_adapter():
+        with self._switch:
+            if base and self.adapter is not None:
+                with self.model.disable_adapter():
+                    yield
+            else:
                 yield
-        else:
-            yield
 
 
 def load(
@@ -171,16 +175,19 @@ def check_adapter(adapter: str | Path, source: Source) -> None:
         raise WrongAdapter(f"{adapter} holds no adapter: it has no adapter_config.json.")
     if (adapter / storage.MANIFEST).is_file():
         storage.verify(adapter)
-    base = _base_facts(adapter)
-    if base.get("hash", source.hash) != source.hash:
+    name, digest = _base(adapter)
+    if (digest or source.hash) != source.hash or (not digest and name not in (None, source.name, str(source.folder))):
+        known = f" ({digest[:12]}…)" if digest else ""
         raise WrongAdapter(
-            f"{adapter} was trained on {base['name']} ({base['hash'][:12]}…), not on {source.name} "
-            f"({source.hash[:12]}…). Load it with models.load({base['name']!r}, adapter=...)."
+            f"{adapter} was trained on {name}{known}, not on {source.name} ({source.hash[:12]}…). "
+            f"Load it with models.load({name!r}, adapter=...)."
         )
 
 
-def _base_facts(adapter: Path) -> dict[str, str]:
-    try:
-        return json.loads((adapter / BASE_FACTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+def _base(adapter: Path) -> tuple[str | None, str | None]:
+    """Name and hash of an adapter's base: ours says both, PEFT's own configuration the name at most."""
+    said: dict[str, Any] = {}
+    for file in ("adapter_config.json", BASE_FACTS):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            said |= json.loads((adapter / file).read_text(encoding="utf-8"))
+    return said.get("name") or said.get("base_model_name_or_path"), said.get("hash")

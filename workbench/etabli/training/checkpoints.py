@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,22 +73,37 @@ def restore(folder: Path, model: Any, optimizer: Any) -> dict[str, Any]:
 
 
 def _flat(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """An optimiser's state as tensors and numbers, keyed ``parameter.name``; no pickle, which can run code."""
+    """An optimiser's state as tensors and numbers, keyed ``parameter/name/…``; no pickle, which can run code.
+
+    Cloned, because 8-bit optimisers share a quantisation map between parameters, which safetensors refuses.
+    """
     import torch
 
     tensors, numbers = {}, {}
-    for parameter, values in state["state"].items():
-        for name, value in values.items():
-            kind = tensors if torch.is_tensor(value) else numbers
-            kind[f"{parameter}.{name}"] = value.detach().cpu().contiguous() if kind is tensors else value
+    for path, value in _leaves(state["state"]):
+        if torch.is_tensor(value):
+            tensors[path] = value.detach().cpu().contiguous().clone()
+        else:
+            numbers[path] = value
     return tensors, numbers
 
 
+def _leaves(tree: dict[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{path}{name}/")
+        else:
+            yield f"{path}{name}", value
+
+
 def _unflat(empty: dict[str, Any], tensors: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in (tensors | numbers).items():
-        parameter, name = key.split(".", 1)
-        state.setdefault(int(parameter), {})[name] = value
+    state: dict[Any, Any] = {}
+    for path, value in (tensors | numbers).items():
+        parameter, *names = path.split("/")
+        place = state.setdefault(int(parameter), {})
+        for name in names[:-1]:
+            place = place.setdefault(name, {})
+        place[names[-1]] = value
     return {"state": state, "param_groups": empty["param_groups"]}
 
 

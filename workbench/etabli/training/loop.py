@@ -27,7 +27,10 @@ class Training:
 
         self.run, self.recipe, self.loaded, self.log = run, recipe, loaded, log
         self.probes = material.probes
-        self.held_out = plan(material.held_out, recipe, -1)
+        slices = sorted({row.slice for row in material.held_out})
+        self.held_out = {
+            name: plan([row for row in material.held_out if row.slice == name], recipe, -1) for name in slices
+        }
         self.schedule = Schedule(material.rows, recipe)
         self.accelerator = _accelerator(loaded)
         self.peft = adapters.attach(loaded, recipe)
@@ -188,9 +191,12 @@ class Training:
         if self.held_out and self.main:
             self.model.eval()
             with torch.no_grad():
-                loss = sum(float(self._loss(self.peft, pack)) for pack in self.held_out)
-            trained = sum(row.trained for pack in self.held_out for row in pack)
-            self.log.write("eval", step=self.step, loss=loss / trained, by={"rows": trained})
+                sums = {
+                    name: sum(float(self._loss(self.peft, p)) for p in packs) for name, packs in self.held_out.items()
+                }
+            sizes = {name: sum(row.trained for p in packs for row in p) for name, packs in self.held_out.items()}
+            loss = sum(sums.values()) / sum(sizes.values())
+            self.log.write("eval", step=self.step, loss=loss, by={name: sums[name] / sizes[name] for name in sums})
         self.accelerator.wait_for_everyone()
 
     def sample(self) -> None:

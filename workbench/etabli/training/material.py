@@ -3,6 +3,7 @@
 import hashlib
 import random
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from etabli import environment
@@ -28,16 +29,16 @@ class Material:
     data_hash: str = ""
 
 
-def gather(recipe: Recipe, tokenizer: Any) -> Material:
+def gather(recipe: Recipe, tokenizer: Any, near: Path | None = None) -> Material:
     """Read, split and encode the recipe's data.
 
     Rows marked ``test`` are never looked at. What is held out for the loss is ``eval_data`` if the recipe names it,
     else about one row in sixteen, whole templates where rows have one.
     """
-    data = Dataset.open(recipe.data)
+    data = Dataset.open(recipe.data, near)
     usable = [row for row in data.rows if row.get("split") != "test"]
     if recipe.eval_data:
-        train, held_out = usable, Dataset.open(recipe.eval_data).rows
+        train, held_out = usable, Dataset.open(recipe.eval_data, near).rows
     else:
         train, held_out = hold_out(usable, recipe.seed)
     if not train:

@@ -17,7 +17,7 @@ class Lora(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rank: int = Field(16, ge=1, le=1024)
-    alpha: float = Field(32, gt=0)
+    alpha: float = Field(32, gt=0, allow_inf_nan=False)
     dropout: float = Field(0.0, ge=0, lt=1)
     target_modules: str | tuple[str, ...] = "all-linear"
 
@@ -32,7 +32,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = "default"
-    data: str
+    data: str = Field(min_length=1)
     eval_data: str | None = None
     max_length: int = Field(512, ge=8)
     policy: Literal["answers", "last", "all"] = "answers"
@@ -50,12 +50,12 @@ class Recipe(BaseModel):
     eval_every: int = Field(25, ge=1)
     sample_every: int = Field(50, ge=1)
     probes: tuple[str, ...] = ()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     threads: int | None = Field(None, ge=1)
     checkpointing: Literal["none", "all"] = "none"
     callbacks: str | None = None
     mirror: str | None = None
-    max_minutes: float | None = Field(None, gt=0)
+    max_minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
     devices: int = Field(1, ge=1)
 
     @model_validator(mode="before")
@@ -84,7 +84,7 @@ class Recipe(BaseModel):
             )
         return self
 
-    def __init__(self, **keys: Any):
+    def __init__(self, /, **keys: Any):
         try:
             super().__init__(**keys)
         except ValidationError as error:

@@ -12,6 +12,7 @@ runs/NAME/
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from etabli import environment, processes, storage
-from etabli.contracts import ADAPTER, ENDED, EVENTS, LOG, PROCESS, RECIPE, STOP
+from etabli.contracts import ADAPTER, ENDED, EVENTS, HEARTBEAT_SECONDS, LOG, PROCESS, RECIPE, STOP
 from etabli.errors import BadInput, EtabliError
 from etabli.training import checkpoints, events
 from etabli.training.recipe import Recipe, read_yaml
@@ -44,7 +45,7 @@ class Run:
             owns the device.
         """
         run = cls(folder)
-        if (run.folder / RECIPE).exists():
+        if (run.folder / RECIPE).exists() and not run._set_aside():
             raise BadInput(
                 f"{folder} already holds a run ({run.state}). Use Run.attach({str(folder)!r}) to look at it, "
                 ".resume() to go on, or choose another folder."
@@ -55,6 +56,15 @@ class Run:
             run.folder.mkdir(parents=True, exist_ok=True)
         recipe.save(run.folder / RECIPE)
         return run._spawn(recipe)
+
+    def _set_aside(self) -> bool:
+        """Rename a run that failed before its first step, so that a mended recipe can take its place."""
+        if self.state not in ("failed", "lost") or events.of(self._events, "step"):
+            return False
+        aside = self.folder.with_name(f"{self.folder.name}.failed-{time.strftime('%Y%m%d-%H%M%S')}")
+        self.folder.replace(aside)
+        self._events, self._offset = [], 0
+        return True
 
     @classmethod
     def attach(cls, folder: str | Path) -> "Run":
@@ -112,6 +122,7 @@ class Run:
         # The child writes the same of itself; until it has, whoever looks should see that something is coming.
         before = {"events_before": len(storage.read_lines(self.folder / EVENTS)[0])}
         storage.write_json(self.folder / PROCESS, processes.identity(child.pid) | before)
+        processes.own_device(self.folder, child.pid)  # from now on, not from when it has loaded its libraries
         self._child = child
         return self
 
@@ -163,14 +174,15 @@ class Run:
         """One of ``contracts.STATES``."""
         self.events()
         owner = self._process()
-        ends = [at for at, event in enumerate(self._events) if event["kind"] == "end"]
-        if ends and ends[-1] >= owner.get("events_before", 0):  # an older end is an earlier process's
+        ends = [at for at, event in enumerate(self._events) if event.get("kind") == "end"]
+        before = owner.get("events_before", 0)
+        if ends and ends[-1] >= before:  # an older end is an earlier process's
             return self._events[ends[-1]]["state"]
         if not self._alive(owner):
             return "lost"
         if (self.folder / STOP).exists():
             return "stopping"
-        return "running" if events.of(self._events[owner["events_before"] :], "step") else "starting"
+        return "running" if events.of(self._events[before:], "step") else "starting"
 
     def _process(self) -> dict[str, Any]:
         try:
@@ -181,7 +193,13 @@ class Run:
     def _alive(self, owner: dict[str, Any]) -> bool:
         if self._child is not None:
             self._child.poll()  # a child that has ended is a zombie until its parent has asked
-        return processes.alive(owner)
+        return processes.alive(owner) or self._beats(owner)
+
+    def _beats(self, owner: dict[str, Any]) -> bool:
+        """A run on another machine can only be told by its heartbeat."""
+        elsewhere = owner.get("host") not in (None, socket.gethostname())
+        latest = self._events[-1].get("t", 0) if self._events else 0
+        return elsewhere and time.time() - latest < 6 * HEARTBEAT_SECONDS
 
     def progress(self) -> dict[str, Any]:
         """Where it is: run, state, step, steps, loss, tokens_per_s, seconds_left, memory_bytes."""
@@ -238,7 +256,14 @@ class Run:
     def why(self) -> str:
         """Why it ended, in the child's words."""
         said = events.last(self.events(), "end").get("why")
-        return said or "its process is gone without a word (killed, or out of memory). .resume() goes on."
+        return said or self._last_printed() or "its process is gone without a word. .resume() goes on."
+
+    def _last_printed(self) -> str:
+        try:
+            lines = (self.folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return f"killed or out of memory? The last it printed: {lines[-1]}" if lines else ""
 
     def stop(self, wait: bool = True) -> "Run":
         """Ask the child to finish its step, save and end."""

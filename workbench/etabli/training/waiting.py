@@ -10,30 +10,43 @@ EVERY_SECONDS = 15.0  # where the line can't be rewritten
 class Line:
     """One line that says how far something is, at most twice a second.
 
-    On stderr, so that ``--json`` has stdout to itself; but in a notebook on stdout, where stderr is an alarming red.
+    In a notebook an output that is updated in place: carriage returns would fill the saved notebook with every line
+    there ever was. Elsewhere on stderr, so that ``--json`` has stdout to itself.
     """
 
     def __init__(self, quiet: bool = False):
-        in_notebook = "ipykernel" in sys.modules
         self.quiet = quiet
-        self._stream = sys.stdout if in_notebook else sys.stderr
-        self._rewrites = in_notebook or sys.stderr.isatty()
+        self._notebook = "ipykernel" in sys.modules
+        self._terminal = not self._notebook and sys.stderr.isatty()
+        self._output: Any = None
         self._shown = 0.0
         self._last = ""
 
     def show(self, text: str, urgent: bool = False) -> None:
         """Show a text if it is new and it is time to, or urgent."""
-        due = urgent or time.monotonic() - self._shown > (0.5 if self._rewrites else EVERY_SECONDS)
+        due = urgent or time.monotonic() - self._shown > (0.5 if self._notebook or self._terminal else EVERY_SECONDS)
         if self.quiet or text == self._last or not due:
             return
         self._shown, self._last = time.monotonic(), text
-        start, end = ("\r", "") if self._rewrites else ("", "\n")
-        print(f"{start}{text:<90}" if start else text, end=end, file=self._stream, flush=True)
+        if self._notebook:
+            self._update(text)
+        elif self._terminal:
+            print(f"\r{text:<90}", end="", file=sys.stderr, flush=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def _update(self, text: str) -> None:
+        from IPython.display import display
+
+        if self._output is None:
+            self._output = display({"text/plain": text}, raw=True, display_id=True)
+        else:
+            self._output.update({"text/plain": text}, raw=True)
 
     def close(self) -> None:
         """End the line."""
-        if self._rewrites and self._last and not self.quiet:
-            print(file=self._stream, flush=True)
+        if self._terminal and self._last and not self.quiet:
+            print(file=sys.stderr, flush=True)
 
 
 def describe(now: dict[str, Any]) -> str:

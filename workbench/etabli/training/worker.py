@@ -51,13 +51,18 @@ def _lead(run: Path, log: EventLog, caught: list[str]) -> int:
         log.write("end", state="stopped" if reason else "completed", why=reason or "all steps done")
         return 0
     except EtabliError as error:
-        print(error, file=sys.stderr, flush=True)
-        log.write("end", state="failed", why=str(error))
-        return 2
+        return _failed(log, str(error), 2)
     except BaseException as error:  # out of memory, a bug, an interrupt: the folder has to say so
         traceback.print_exc()
-        log.write("end", state="failed", why=f"{type(error).__name__}: {error}")
-        return 1
+        return _failed(log, f"{type(error).__name__}: {error}", 1)
+
+
+def _failed(log: EventLog, why: str, code: int) -> int:
+    """Say why in the log, and in ``log.txt`` first: on a full disk the event may not fit."""
+    print(why, file=sys.stderr, flush=True)
+    with contextlib.suppress(EtabliError, OSError):
+        log.write("end", state="failed", why=why)
+    return code
 
 
 def _train(run: Path, log: EventLog | Silence, caught: list[str]) -> str | None:
@@ -83,7 +88,7 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog)
     torch.set_num_threads(recipe.threads or environment.threads())
     source = sources.resolve(recipe.model)
     tokenizer = loading.tokenizer(source)
-    made = material.gather(recipe, tokenizer)
+    made = material.gather(recipe, tokenizer, run)
     facts = material.frozen(recipe, source, tokenizer, made)
     refuse_changes(promised, facts)
     if not promised:
@@ -95,6 +100,7 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog)
     _start(log, training, made, facts)
     if checkpoint:
         training.restore(checkpoint)
+    if checkpoint or promised:  # without a checkpoint it begins again, and what was written before is superseded
         log.write("resume", step=training.step)
     return training
 
