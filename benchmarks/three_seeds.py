@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/three_seeds"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--test", type=int, default=200, help="test rows a language")
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=120)
     chosen = parser.parse_args()
     for seed in chosen.seeds:
         if not (chosen.out / f"seed-{seed}.json").is_file():
