@@ -1,7 +1,7 @@
 """The notebooks as files: small, clean, short cells, and their code compiles and imports what exists."""
 
 import ast
-import importlib
+import importlib.util
 import json
 from pathlib import Path
 
@@ -52,8 +52,8 @@ class TestNotebook:
             if isinstance(node, ast.ImportFrom) and node.module.startswith("etabli"):
                 module = importlib.import_module(node.module)
                 for alias in node.names:
-                    if not hasattr(module, alias.name):
-                        importlib.import_module(f"{node.module}.{alias.name}")
+                    found = hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}")
+                    assert found, f"{node.module} has no {alias.name}"
 
     def test_a_widget_is_followed_by_a_cell_that_reads_it(self, path):
         sources = code(path)

@@ -42,7 +42,7 @@ def evaluate(
     Raises:
         BadData: no test rows, or no training rows for the rivals.
     """
-    run = run if isinstance(run, Run) else Run.attach(run)
+    run = Run.attach(run)
     dataset = Dataset.open(data or run.recipe.data, run.folder)
     tests, train = _parts(dataset, limit)
     loaded = loaded or load(run.recipe.model, adapter=run.adapter)

@@ -21,7 +21,7 @@ def chat(run: Run | str | Path, loaded: Loaded | None = None, system: str | None
     """
     from etabli_widgets import ChatCompare
 
-    run = run if isinstance(run, Run) else Run.attach(run)
+    run = Run.attach(run)
     loaded = loaded or load(run.recipe.model, adapter=run.adapter)
     opening = _opening(run) if system is None else [{"role": "system", "content": system}] * bool(system)
 

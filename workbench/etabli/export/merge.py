@@ -6,16 +6,21 @@ from pathlib import Path
 from etabli import environment, processes, storage
 from etabli.models.loading import Loaded, check_adapter, load
 from etabli.models.sources import resolve
+from etabli.training import checkpoints
 from etabli.training.run import Run
+
+# A checkpoint can stand in for the final adapter; what else it holds stays behind.
+NOT_THE_ADAPTERS = {storage.MANIFEST, checkpoints.OPTIMIZER, checkpoints.RANDOM, checkpoints.STATE}
 
 
 def adapter(run: Run | str | Path, out: str | Path) -> list[str]:
     """Copy the run's adapter, whole, to a folder; returns the file names."""
-    run = run if isinstance(run, Run) else Run.attach(run)
-    check_adapter(run.adapter, resolve(run.recipe.model))
+    run = Run.attach(run)
+    source = run.adapter
+    check_adapter(source, resolve(run.recipe.model))
     with storage.whole(out) as folder:
-        for path in run.adapter.iterdir():
-            if path.is_file() and path.name != storage.MANIFEST and path.name not in _OF_CHECKPOINTS:
+        for path in source.iterdir():
+            if path.is_file() and path.name not in NOT_THE_ADAPTERS:
                 shutil.copy2(path, folder / path.name)
     return _names(out)
 
@@ -29,7 +34,7 @@ def merge(run: Run | str | Path, out: str | Path) -> list[str]:
     Raises:
         WrongAdapter: the adapter is for another base; NoSpace: the disk is full.
     """
-    run = run if isinstance(run, Run) else Run.attach(run)
+    run = Run.attach(run)
     processes.refuse_if_owned("Merging can't begin")
     loaded = load(run.recipe.model, four_bit=False, adapter=run.adapter, device="cpu")
     merged = loaded.model.merge_and_unload()
@@ -43,9 +48,6 @@ def load_merged(folder: str | Path) -> Loaded:
     """Load a merged model as it was written, in the compute dtype."""
     storage.verify(folder)
     return load(str(folder), four_bit=False, device=environment.device())
-
-
-_OF_CHECKPOINTS = {"optimizer.safetensors", "random.safetensors", "state.json"}
 
 
 def _names(out: str | Path) -> list[str]:

@@ -88,7 +88,8 @@ class Training:
 
     def go(self, stop_asked: Callable[[], str | None], after: Callable[[dict], None]) -> str | None:
         """Train until the end or until ``stop_asked`` gives a reason; returns that reason."""
-        self.evaluate_and_sample()
+        self.evaluate()
+        self.sample()
         while self.step < self.schedule.steps:
             after(self.one_step())
             last = self.step == self.schedule.steps
@@ -178,11 +179,6 @@ class Training:
                 f"Step {self.step + 1}: loss {loss}, gradient norm {norm}. Nothing was updated; the last checkpoint is "
                 f"good. Rows of this step: {', '.join(rows[:8])}{' …' * (len(rows) > 8)}. Try a lower learning_rate."
             )
-
-    def evaluate_and_sample(self) -> None:
-        """What the model does before this process's first step."""
-        self.evaluate()
-        self.sample()
 
     def evaluate(self) -> None:
         """Mean loss over the held-out rows' trained tokens."""

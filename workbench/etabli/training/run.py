@@ -67,12 +67,14 @@ class Run:
         return True
 
     @classmethod
-    def attach(cls, folder: str | Path) -> "Run":
-        """Look at a run that is there, alive or not.
+    def attach(cls, folder: "Run | str | Path") -> "Run":
+        """Look at a run that is there, alive or not; a Run is given back as it is.
 
         Raises:
             BadInput: no run in that folder.
         """
+        if isinstance(folder, Run):
+            return folder
         run = cls(folder)
         if not (run.folder / RECIPE).is_file():
             raise BadInput(f"{folder} holds no run: it has no {RECIPE}.")
