@@ -5,7 +5,7 @@ import json
 import pytest
 
 from etabli.data.dataset import Dataset
-from etabli.data.formats import read
+from etabli.data.reading import read
 from etabli.errors import BadData
 
 GOOD = {
@@ -39,7 +39,7 @@ def test_openai_weight_zero_is_not_trained(write_jsonl):
 @pytest.mark.parametrize(
     "bad, said",
     [
-        ({"prompt": "a"}, "no 'completion'"),
+        ({"prompt": "a"}, "There is no 'completion'"),
         ({"prompt": "a", "completion": ""}, "completion is empty"),
         ({"prompt": "a", "completion": None}, "completion is NoneType"),
         ({"prompt": 3, "completion": "b"}, "prompt is int"),
@@ -62,7 +62,7 @@ def test_lines_in_an_indented_json_list(tmp_path):
     text = json.dumps([GOOD["alpaca"], {"instruction": "x"}], indent=2)
     (tmp_path / "x.json").write_text(text)
     wanted = text.split("\n").index("  {", 2) + 1
-    with pytest.raises(BadData, match=rf"line {wanted}: no 'output'"):
+    with pytest.raises(BadData, match=rf"line {wanted}: There is no 'output'"):
         read(tmp_path / "x.json")
 
 
@@ -72,7 +72,7 @@ def test_lines_in_an_indented_json_list(tmp_path):
         (b"", "0 rows"),
         (b"\n\n", "0 rows"),
         (b"[]", "0 rows"),
-        (b'{"prompt": "a", "completion": "b"}\n{"prompt": "a"', "line 2 is not JSON"),
+        (b'{"prompt": "a", "completion": "b"}\n{"prompt": "a"', "line 2: This is not JSON"),
         (b'{"who": 1}', "can't tell the format"),
         (b"[1, 2]", "can't tell the format"),
         (b'{"prompt": "\xff", "completion": "b"}', "not UTF-8"),
@@ -80,7 +80,7 @@ def test_lines_in_an_indented_json_list(tmp_path):
         (b'{"messages": [{"role": "user", "content": "a"}]}', "no assistant turn"),
         (b'{"messages": [{"role": "robot", "content": "a"}]}', "'robot'"),
         (b'{"conversations": [{"from": "alien", "value": "a"}]}', "'alien'"),
-        (b"[" * 100_000, "not JSON"),
+        (b"[" * 100_000, "Line 1: Nested too deeply"),
     ],
 )
 def test_files_that_are_no_data(tmp_path, content, said):

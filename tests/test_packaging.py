@@ -29,8 +29,8 @@ LAYERS = [
 
 def test_public_names():
     assert etabli.__all__ == [
-        "Dataset", "EtabliError", "Recipe", "Run", "chat", "evaluate", "home_commands", "load", "merge", "read",
-        "render",
+        "Dataset", "EtabliError", "Recipe", "Run", "chat", "check", "evaluate", "home_commands", "load", "merge",
+        "own_check", "own_filter", "read", "render",
     ]  # fmt: skip
     assert all(getattr(etabli, name) for name in etabli.__all__)
 

@@ -1,6 +1,7 @@
 """établi, a workbench: see and test what fine-tuning does, instead of believing it.
 
 >>> import etabli                                      # milliseconds: nothing heavy is imported until it is used
+>>> etabli.check("my.jsonl")                           # doctest: +SKIP
 >>> rows = etabli.read("my.jsonl")                     # doctest: +SKIP
 >>> data = etabli.Dataset(rows).with_test().save("datasets/mine")    # doctest: +SKIP
 >>> run = etabli.Run.start(etabli.Recipe(data="datasets/mine"), "runs/first")    # doctest: +SKIP
@@ -21,11 +22,14 @@ _HOMES = {
     "Recipe": "etabli.training.recipe",
     "Run": "etabli.training.run",
     "chat": "etabli.evaluation.chat",
+    "check": "etabli.data.check",
     "evaluate": "etabli.evaluation.bench",
     "home_commands": "etabli.data.samples",
     "load": "etabli.models.loading",
     "merge": "etabli.export.merge",
-    "read": "etabli.data.formats",
+    "own_check": "etabli.data.own",
+    "own_filter": "etabli.data.own",
+    "read": "etabli.data.reading",
     "render": "etabli.tokens",
 }
 __all__ = sorted(_HOMES)

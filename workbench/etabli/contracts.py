@@ -43,12 +43,22 @@ HEARTBEAT_SECONDS = 5.0
 # --- rows -----------------------------------------------------------------------------------------------------------
 
 
+# "text" is no turn of a chat but a stretch of plain text, trained as it stands (language modelling).
+ROLES = ("system", "user", "assistant", "tool", "text")
+
+
 class Message(TypedDict, total=False):
-    """One turn. ``train`` overrides the mask policy for an assistant turn."""
+    """One turn. ``train`` overrides the mask policy for an assistant turn or a stretch of plain text.
+
+    ``content`` is always text; it is empty beside ``tool_calls`` where a file has null.
+    """
 
     role: str
     content: str
     train: bool | None
+    name: str
+    tool_calls: list[dict[str, Any]]
+    tool_call_id: str
 
 
 class Row(TypedDict, total=False):
@@ -56,6 +66,7 @@ class Row(TypedDict, total=False):
 
     id: str
     messages: list[Message]
+    tools: list[dict[str, Any]]
     lang: str | None
     source: str | None
     licence: str | None
@@ -65,6 +76,48 @@ class Row(TypedDict, total=False):
     created: str | None
     split: str | None
     template: str | None
+
+
+# --- what is wrong with a file --------------------------------------------------------------------------------------
+
+SEVERITIES = ("error", "warning", "info")
+
+
+class Finding(TypedDict):
+    """One thing found in a data file. ``row`` counts from 0, ``line`` from 1; null where there is none."""
+
+    severity: str
+    code: str
+    row: int | None
+    line: int | None
+    field: str
+    excerpt: str
+    why: str
+    fix: str
+
+
+class NotRun(TypedDict):
+    """A check that did not look at all or at some rows, and why: never a silent pass."""
+
+    check: str
+    why: str
+    rows: int | None
+    fix: str
+
+
+class CheckReport(TypedDict):
+    """``etabli data check --json``."""
+
+    version: int
+    file: str
+    format: dict[str, Any]  # name, reason, columns, preview
+    rows: int
+    counts: dict[str, int]  # by code
+    findings: list[Finding]
+    not_run: list[NotRun]
+    checks: list[dict[str, Any]]  # name, by (model or rules), languages, own
+    cost: dict[str, Any] | None
+    lineage: dict[str, dict[str, int]]  # licence, source, terms, generator -> rows
 
 
 # --- results --------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ EtabliError
 │   ├── GatedModel      the weights ask for a licence to be accepted
 │   ├── BadRecipe       a recipe with mistakes: all of them, not the first
 │   ├── BadData         a data file or folder that can't be read as rows
+│   │   └── Unreadable  not even the first row; ``code`` says why, as in ``etabli data check``
 │   └── WrongAdapter    an adapter made for another base
 ├── Damaged             a file is missing, half-written or altered: the checksum says so
 ├── DeviceBusy          a run owns the device
@@ -43,6 +44,14 @@ class BadRecipe(BadInput):
 
 class BadData(BadInput):
     """A data file or folder that can't be read as rows of conversations."""
+
+
+class Unreadable(BadData):
+    """A file or a source of which no row can be read; ``code`` is one of the catalogue's."""
+
+    def __init__(self, code: str, message: str, line: int | None = None):
+        self.code, self.line = code, line
+        super().__init__(message)
 
 
 class WrongAdapter(BadInput):

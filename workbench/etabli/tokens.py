@@ -6,8 +6,11 @@ structure and what is content; control tokens are read from the structure alone.
 tokenised in one piece, so that clean conversations get exactly the ids of the template's own rendering.
 """
 
+import json
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from etabli.contracts import Message
@@ -15,6 +18,7 @@ from etabli.errors import BadData, BadInput
 
 POLICIES = ("answers", "last", "all")
 STRUCTURE = "template"
+PLAIN = "text"
 
 
 @dataclass
@@ -45,29 +49,40 @@ class _Piece:
     content: bool = False
 
 
-def render(messages: list[Message], tokenizer: Any, policy: str = "answers", prompt: bool = False) -> Rendered:
-    """Render a conversation with the model's own chat template.
+def render(
+    messages: list[Message],
+    tokenizer: Any,
+    policy: str = "answers",
+    prompt: bool = False,
+    tools: list[dict[str, Any]] | None = None,
+) -> Rendered:
+    """Render a conversation with the model's own chat template, or plain text as it stands.
 
     Args:
-        messages: turns with ``role``, ``content`` and, optionally, ``train``, which overrides the policy.
+        messages: turns with ``role``, ``content`` and, optionally, ``train``, which overrides the policy, and
+            ``tool_calls``. Stretches of role ``text`` follow each other without a template and end with the
+            end-of-text token.
         tokenizer: a transformers tokenizer with a chat template.
         policy: what is trained: ``answers`` (all assistant turns), ``last`` (the last one) or ``all`` (every token).
             A trained turn includes its end-of-turn token, so that the model learns to stop.
         prompt: add the header of the assistant's next turn, for generation.
+        tools: what the model may call, as the template wants it.
 
     Returns:
         Token ids, texts, roles (of the message; ``template`` for structure) and trained flags.
 
     Raises:
-        BadData: a message that is no turn, or a template that rewrites contents in a way that can't be followed.
+        BadData: a message that is no turn, a template that rewrites contents in a way that can't be followed or that
+            leaves tool calls out, or a control token within a tool call.
         BadInput: an unknown policy, or a tokenizer without a chat template.
     """
-    if policy not in POLICIES:
-        raise BadInput(f"Unknown mask policy {policy!r}; there are {', '.join(POLICIES)}.")
-    _check(messages, tokenizer)
+    _check_policy(policy)
+    _check(messages)
     out = Rendered()
     control = _control(tokenizer)
-    chunks = _chunks(_pieces(messages, tokenizer, policy, prompt), control)
+    if messages[0]["role"] == PLAIN:
+        return _plain(messages, tokenizer, control, out)
+    chunks = _chunks(_all_pieces(messages, tokenizer, policy, prompt, tools, control), control)
     if _clean(chunks, control):  # in one piece: then the ids are the template's own whatever the tokenizer does
         chunks, control = [[piece for chunk in chunks for piece in chunk]], None
     for chunk in chunks:
@@ -77,14 +92,77 @@ def render(messages: list[Message], tokenizer: Any, policy: str = "answers", pro
     return out
 
 
-def _check(messages: list[Message], tokenizer: Any) -> None:
-    if not getattr(tokenizer, "chat_template", None):
-        raise BadInput("This tokenizer has no chat template: take the instruct version of the model.")
+def measure(
+    messages: list[Message], tokenizer: Any, policy: str = "answers", most: int = 512, tools: list | None = None
+) -> tuple[int, int, int]:
+    """How many tokens a conversation has, how many are trained, and how many of those are among the first ``most``.
+
+    The same numbers as counting what ``render`` gives, without making a list of tokens; the first token of a row is
+    never predicted, so never trained.
+    """
+    _check_policy(policy)
+    _check(messages)
+    control = _control(tokenizer)
+    chunks = (
+        []
+        if messages[0]["role"] == PLAIN
+        else _chunks(_all_pieces(messages, tokenizer, policy, False, tools, control), control)
+    )
+    if not chunks or policy == "all" or not _clean(chunks, control):
+        rendered = render(messages, tokenizer, policy, tools=tools)
+        return len(rendered), sum(rendered.trained[1:]), sum(rendered.trained[1:most])
+    pieces = [piece for chunk in chunks for piece in chunk]
+    encoded = tokenizer("".join(piece.text for piece in pieces), add_special_tokens=False, return_offsets_mapping=True)
+    starts = [low for low, _ in encoded["offset_mapping"]]
+    trained = left = end = 0
+    for piece in pieces:
+        begin, end = end, end + len(piece.text)
+        if piece.train:
+            first, last = max(1, bisect_left(starts, begin)), bisect_left(starts, end)
+            trained += max(0, last - first)
+            left += max(0, min(last, most) - first)
+    return len(starts), trained, left
+
+
+def _check(messages: list[Message]) -> None:
     if not messages:
         raise BadData("A conversation without messages can't be rendered.")
     for number, message in enumerate(messages, 1):
         if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
             raise BadData(f"Message {number} needs a role and a content that are text; it has {sorted(message)}.")
+        if (message["role"] == PLAIN) != (messages[0]["role"] == PLAIN):
+            raise BadData(f"Message {number}: plain text and turns of a chat can't be mixed.")
+
+
+def _check_tools(messages: list[Message], tools: list[dict] | None, control: re.Pattern | None) -> None:
+    """What stands in calls goes through the template as structure, so no control token may be typed there."""
+    held = [tools or [], *(message.get("tool_calls") or [] for message in messages)]
+    found = control.search(json.dumps(held, ensure_ascii=False)) if control and any(held) else None
+    if found:
+        raise BadData(f"A tool or a tool call holds the control token {found[0]!r} as text: remove it there.")
+
+
+def _check_policy(policy: str) -> None:
+    if policy not in POLICIES:
+        raise BadInput(f"Unknown mask policy {policy!r}; there are {', '.join(POLICIES)}.")
+
+
+def _plain(messages: list[Message], tokenizer: Any, control: re.Pattern | None, out: Rendered) -> Rendered:
+    """Text without a template: begin-of-text if the tokenizer puts one, the stretches, end-of-text."""
+    start = [token for token in tokenizer("", add_special_tokens=True)["input_ids"] if token == tokenizer.bos_token_id]
+    for token in start[:1]:
+        _append(out, token, tokenizer.bos_token, False)
+    for message in messages:
+        _encode([_Piece(message["content"], PLAIN, message.get("train") is not False, True)], tokenizer, control, out)
+    _append(out, tokenizer.eos_token_id, tokenizer.eos_token, messages[-1].get("train") is not False)
+    return out
+
+
+def _append(out: Rendered, token: int, text: str, trained: bool) -> None:
+    out.ids.append(token)
+    out.text.append(text)
+    out.role.append(STRUCTURE)
+    out.trained.append(trained)
 
 
 def _trained(messages: list[Message], policy: str) -> list[bool]:
@@ -97,46 +175,101 @@ def _trained(messages: list[Message], policy: str) -> list[bool]:
     return flags
 
 
-def _pieces(messages: list[Message], tokenizer: Any, policy: str, prompt: bool) -> list[_Piece]:
+def _all_pieces(
+    messages: list[Message],
+    tokenizer: Any,
+    policy: str,
+    prompt: bool,
+    tools: list[dict] | None,
+    control: re.Pattern | None,
+) -> list[_Piece]:
     """Structure and contents in order. Checked: together they are the template's own rendering."""
-    stand_ins = [f"\ue000{index}\ue001" for index in range(len(messages))]
-    copies = [{**message, "content": mark} for message, mark in zip(messages, stand_ins)]
-    shell = _apply(copies, tokenizer, prompt)
-    own = _apply(messages, tokenizer, prompt)
+    if not getattr(tokenizer, "chat_template", None):
+        raise BadInput("This tokenizer has no chat template: take the instruct version of the model.")
+    _check_tools(messages, tools, control)
+    copies = [_marked(index, message) for index, message in enumerate(messages)]
+    shell = _apply(copies, tokenizer, prompt, tools)
+    own = _apply(messages, tokenizer, prompt, tools)
+    calls = {index: _call_span(copies, index, shell, tokenizer, tools) for index in _calling(messages)}
     for contents in ([m["content"] for m in messages], [m["content"].strip() for m in messages]):
-        pieces = _assemble(shell, messages, contents, _trained(messages, policy))
+        pieces = _assemble(shell, messages, contents, _trained(messages, policy), calls)
         if "".join(piece.text for piece in pieces) == own:
             return pieces
     raise BadData("The chat template rewrites what a message says, so content can't be told from structure.")
 
 
-def _apply(messages: list[dict], tokenizer: Any, prompt: bool) -> str:
+def _marked(index: int, message: Message) -> Message:
+    """A message with a stand-in for its content. Beside calls nothing stays nothing: templates ask for that."""
+    empty = not message["content"] and message.get("tool_calls")
+    return {**message, "content": "" if empty else f"\ue000{index}\ue001"}
+
+
+def _calling(messages: list[Message]) -> list[int]:
+    return [index for index, message in enumerate(messages) if message.get("tool_calls")]
+
+
+def _call_span(copies: list[Message], index: int, shell: str, tokenizer: Any, tools: list | None) -> tuple[int, int]:
+    """From where to where a turn with tool calls is written by the template."""
+    before = _apply(copies[:index], tokenizer, True, tools)
+    through = _apply(copies[: index + 1], tokenizer, False, tools)
+    without = _apply([*copies[:index], {**copies[index], "tool_calls": None}], tokenizer, False, tools)
+    if through == without:
+        raise BadData("The model's chat template leaves tool calls out: choose a model whose template knows them.")
+    if not (shell.startswith(through) and through.startswith(before)):
+        raise BadData("The chat template writes tool calls in a way that can't be followed.")
+    return len(before), len(through)
+
+
+def _apply(messages: list[dict], tokenizer: Any, prompt: bool, tools: list[dict] | None = None) -> str:
     from jinja2 import TemplateError
 
     clean = [{key: value for key, value in message.items() if key != "train"} for message in messages]
+    more = {"tools": tools} if tools else {}
     try:
         # A template that can think must not: training rows hold answers, not thoughts, and a prompt has to be what a
         # trained answer followed. Templates that know no such switch ignore it.
-        return tokenizer.apply_chat_template(clean, tokenize=False, add_generation_prompt=prompt, enable_thinking=False)
-    except TemplateError as error:
+        return tokenizer.apply_chat_template(
+            clean, tokenize=False, add_generation_prompt=prompt, enable_thinking=False, **more
+        )
+    except (TemplateError, TypeError) as error:
         raise BadData(f"The model's chat template refuses this conversation: {error}") from error
 
 
-def _assemble(shell: str, messages: list[Message], contents: list[str], trained: list[bool]) -> list[_Piece]:
+def _assemble(
+    shell: str, messages: list[Message], contents: list[str], trained: list[bool], calls: dict[int, tuple[int, int]]
+) -> list[_Piece]:
     pieces, position = [], 0
+
+    def structure(end: int) -> None:
+        """Structure up to here; within a turn of calls it is the assistant's."""
+        nonlocal position
+        for index, (low, high) in [*calls.items(), (None, (end, end))]:
+            if index is not None and position < min(high, end) and low < end:
+                pieces.append(_Piece(shell[position : max(position, low)], STRUCTURE))
+                owned = shell[max(position, low) : min(high, end)]
+                pieces.append(_Piece(owned, messages[index]["role"], trained[index]))
+                position = min(high, end)
+        pieces.append(_Piece(shell[position:end], STRUCTURE))
+        position = end
+
     for found in re.finditer("\ue000([0-9]+)\ue001", shell):
         index = int(found[1])
-        pieces.append(_Piece(shell[position : found.start()], STRUCTURE))
+        structure(found.start())
         pieces.append(_Piece(contents[index], messages[index]["role"], trained[index], content=True))
         position = found.end()
-    return [*pieces, _Piece(shell[position:], STRUCTURE)]
+    structure(len(shell))
+    return pieces
 
 
 def _control(tokenizer: Any) -> re.Pattern | None:
     """A pattern of all added tokens but the blank ones, longest first."""
-    names = [str(token) for token in tokenizer.get_added_vocab() if str(token).strip()]
-    names.sort(key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, names))) if names else None
+    return _any_of(tuple(map(str, tokenizer.get_added_vocab())))
+
+
+@lru_cache(maxsize=8)
+def _any_of(names: tuple[str, ...]) -> re.Pattern | None:
+    ordered = sorted(filter(str.strip, names), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
 
 def _chunks(pieces: list[_Piece], control: re.Pattern | None) -> list[list[_Piece]]:
@@ -149,14 +282,16 @@ def _chunks(pieces: list[_Piece], control: re.Pattern | None) -> list[list[_Piec
             ended = piece
             continue
         position = 0
+        called = piece.role != STRUCTURE
         for found in control.finditer(piece.text):
             between = piece.text[position : found.start()]
             # A blank between an answer and its end-of-turn token is what the model has to write to get there.
-            owner = ended if ended is not None and not between.strip() else None
+            owner = piece if called else ended if ended is not None and not between.strip() else None
             chunks[-1].append(_owned(between, owner))
             chunks += [[_owned(found[0], owner)], []]
             ended, position = None, found.end()
-        chunks[-1].append(_Piece(piece.text[position:], STRUCTURE))
+        tail = piece.text[position:]
+        chunks[-1].append(_Piece(tail, piece.role, piece.train) if called and tail.strip() else _Piece(tail, STRUCTURE))
         ended = None if position or piece.text else ended
     return [kept for chunk in chunks if (kept := [piece for piece in chunk if piece.text])]
 

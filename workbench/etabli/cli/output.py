@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -11,10 +11,19 @@ import click
 from etabli import storage
 
 
-def reporting(human: Callable[[Any], str], code: Callable[[Any], int] = lambda result: 0) -> Callable:
+def _whole(result: Any) -> Iterable[str]:
+    return [storage.to_json(result, indent=1)]
+
+
+def reporting(
+    human: Callable[[Any], str],
+    code: Callable[[Any], int] = lambda result: 0,
+    pieces: Callable[[Any], Iterable[str]] = _whole,
+) -> Callable:
     """Give a command ``--json``. The command returns its result; ``human`` makes the text, ``code`` the exit code.
 
-    While it works, whatever libraries print goes to stderr.
+    ``pieces`` makes the JSON, in pieces where the whole would be too large to hold. While it works, whatever libraries
+    print goes to stderr.
     """
 
     def wrap(command: Callable) -> Callable:
@@ -23,7 +32,9 @@ def reporting(human: Callable[[Any], str], code: Callable[[Any], int] = lambda r
         def run(*args: Any, as_json: bool, **kwargs: Any) -> int:
             with contextlib.redirect_stdout(sys.stderr):
                 result = command(*args, **kwargs)
-            click.echo(storage.to_json(result, indent=1) if as_json else human(result))
+            for piece in pieces(result) if as_json else [human(result)]:
+                click.echo(piece, nl=False)
+            click.echo()
             return code(result)
 
         return run

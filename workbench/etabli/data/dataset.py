@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from etabli import storage
-from etabli.contracts import VERSION, Row
+from etabli.contracts import VERSION, Message, Row
 from etabli.errors import BadData, Damaged
 
 ROWS, FACTS = "rows.parquet", "manifest.json"
 HOME_COMMANDS = "home-commands"
+# What the manifest counts: the last four say what may be done with the rows.
+COUNTED = ("split", "lang", "licence", "source", "terms", "generator")
 
 
 @dataclass
@@ -37,7 +39,10 @@ class Dataset:
         digest = hashlib.sha256()
         for row in self.rows:
             said = [row["id"], row.get("split"), [[m["role"], m["content"], m.get("train")] for m in row["messages"]]]
-            digest.update(json.dumps(said, ensure_ascii=False).encode())
+            called = [row.get("tools"), [m.get("tool_calls") for m in row["messages"]]]
+            if any(called[1]) or called[0]:
+                said.append(called)
+            digest.update(json.dumps(said, ensure_ascii=False, default=str).encode())
         return digest.hexdigest()
 
     @property
@@ -81,7 +86,7 @@ class Dataset:
 
     def facts(self) -> dict[str, Any]:
         """What ``manifest.json`` holds."""
-        counts = {name: dict(Counter(str(row.get(name)) for row in self.rows)) for name in ("split", "lang", "licence")}
+        counts = {name: dict(Counter(str(row.get(name)) for row in self.rows)) for name in COUNTED}
         return {"version": VERSION, "hash": self.hash, "rows": len(self.rows), "counts": counts, "recipe": self.recipe}
 
     @classmethod
@@ -98,14 +103,15 @@ class Dataset:
             from etabli.data.samples import home_commands
 
             return cls(home_commands(), {"sample": HOME_COMMANDS})
-        folder = _located(Path(name), near)
+        folder = located(name, near)
         if (folder / ROWS).is_file():
             return cls._from_folder(folder)
         if folder.is_dir():
             raise BadData(f"{folder} is no Dataset: it has no {ROWS}.")
-        from etabli.data.formats import read
+        from etabli.data.reading import read
 
-        return cls(read(folder), {"file": folder.name, "sha256": storage.sha256(folder)})
+        file = {"sha256": storage.sha256(folder)} if folder.is_file() else {}
+        return cls(read(folder if file else _entry(name, near)), {"file": folder.name, **file})
 
     @classmethod
     def _from_folder(cls, folder: Path) -> "Dataset":
@@ -117,9 +123,16 @@ class Dataset:
         return cls([_row(item) for item in pq.read_table(folder / ROWS).to_pylist()], facts.get("recipe") or {})
 
 
-def _located(name: Path, near: Path | None) -> Path:
+def located(name: str | Path, near: Path | None) -> Path:
+    """A path as it is, or beside ``near`` or one of its parents."""
     places = [Path(), *(near.absolute().parents if near else ())]
-    return next((place / name for place in places if (place / name).exists()), name)
+    return next((place / name for place in places if (place / name).exists()), Path(name))
+
+
+def _entry(name: str | Path, near: Path | None) -> str:
+    """``dataset_info.json#entry``, its file looked for as any other; or the name of a Hub data set."""
+    file, mark, entry = str(name).partition("#")
+    return f"{located(file, near)}{mark}{entry}" if mark else str(name)
 
 
 def _line(row: Row) -> dict[str, Any]:
@@ -129,12 +142,23 @@ def _line(row: Row) -> dict[str, Any]:
 
 
 def _stored(row: Row) -> dict[str, Any]:
-    messages = [{"role": m["role"], "content": m["content"], "train": m.get("train")} for m in row["messages"]]
-    return {**row, "messages": messages}
+    messages = [_flat(message) for message in row["messages"]]
+    return {**row, "messages": messages, **({"tools": json.dumps(row["tools"])} if row.get("tools") else {})}
+
+
+def _flat(message: Message) -> dict[str, Any]:
+    flat = {"role": message["role"], "content": message["content"], "train": message.get("train")}
+    flat |= {name: message[name] for name in ("name", "tool_call_id") if name in message}
+    return flat | ({"tool_calls": json.dumps(message["tool_calls"])} if message.get("tool_calls") else {})
 
 
 def _row(item: dict[str, Any]) -> Row:
-    for message in item["messages"]:
-        if message.get("train") is None:
-            message.pop("train", None)
-    return item
+    item["messages"] = [_message(message) for message in item["messages"]]
+    tools = item.pop("tools", None)
+    return item | ({"tools": json.loads(tools)} if tools else {})
+
+
+def _message(flat: dict[str, Any]) -> Message:
+    """What was not there is not there again."""
+    kept = {name: value for name, value in flat.items() if value is not None or name in ("role", "content")}
+    return kept | ({"tool_calls": json.loads(kept["tool_calls"])} if "tool_calls" in kept else {})

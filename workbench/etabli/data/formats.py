@@ -1,219 +1,298 @@
-"""Plain formats to rows: Alpaca, ShareGPT, OpenAI chat, prompt-completion; as JSON, JSONL, CSV or TSV.
+"""The formats that rows come in: told by their keys, turned into conversations.
 
-Every mistake is named with its line; a file with any is not half-read.
+What is wrong with a row is noted, never raised, so that a check can name all of it and a reader the first ten.
 """
 
-import csv
 import hashlib
-import io
 import json
-import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from etabli.contracts import Message, Row
-from etabli.errors import BadData
+from etabli.data import turns
+from etabli.data.notes import Note, escaped, excerpt
+from etabli.data.turns import OPENAI, SHAREGPT, Tags, wrong_type
 
-MOST_SHOWN = 10
-SHAREGPT_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
-CHAT_ROLES = {"system", "developer", "user", "assistant"}
 Item = dict[str, Any]
-_BETWEEN = re.compile(r"[\s,]*")
+LINEAGE = ("lang", "source", "licence", "terms", "generator", "created", "parents", "split", "template")
+_SPELT = {"license": "licence", "language": "lang"}
+_ABOUT = {*LINEAGE, *_SPELT, "id", "tools", "functions", "parallel_tool_calls", "chat_template_kwargs", "system"}
+PREFERRED = "preferred"
 
 
-def read(path: str | Path, format: str | None = None, columns: dict[str, str] | None = None) -> list[Row]:
-    """Read a file of conversations.
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a source are read: the format, why it was chosen, and its column names.
 
-    Args:
-        path: ``.jsonl``, ``.json`` (a list), ``.csv`` or ``.tsv``.
-        format: one of ``FORMATS``; by default told by the keys of the first row.
-        columns: new name -> name in the file, for example ``{"prompt": "question", "completion": "reply"}``.
-
-    Raises:
-        BadData: no file, no rows, an unknown format, or rows that are not what the format says: all of them are
-            counted and the first ten named with their line.
+    ``columns`` maps the format's name of a column to the file's.
     """
-    path = Path(path)
-    items = list(_items(path))
-    if not items:
-        raise BadData(f"{path} is empty: there are 0 rows in it.")
-    renamed = [(line, _rename(item, columns or {})) for line, item in items]
-    kind = format or guess(renamed[0][1])
-    if kind not in FORMATS:
-        known = ", ".join(f"{name} ({', '.join(keys)})" for name, (keys, _) in FORMATS.items())
-        had = ", ".join(map(str, renamed[0][1]))
-        raise BadData(
-            f"{path}: can't tell the format from the keys {had}. Known: {known}. Rename with columns={{...}}."
-        )
-    return _rows(path, kind, renamed)
+
+    name: str
+    reason: str = "named by you"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    tags: Tags | None = None
 
 
-def guess(item: Item) -> str | None:
-    """The format whose keys a row has."""
-    return next((name for name, (keys, _) in FORMATS.items() if all(key in item for key in keys)), None)
+@dataclass(frozen=True)
+class Format:
+    """Keys that tell it, keys it may have besides, and what makes messages of a row."""
+
+    keys: tuple[str, ...]
+    read: Callable[[Item, list[Note], Layout], list[Message]]
+    optional: tuple[str, ...] = ()
+    refused: str = ""  # the code that says why rows like these are not read
 
 
-def _rows(path: Path, kind: str, items: list[tuple[int, Item]]) -> list[Row]:
-    rows, problems = [], []
-    for line, item in items:
-        try:
-            rows.append(_row(FORMATS[kind][1](item), item, path))
-        except (KeyError, TypeError, ValueError) as error:
-            said = f"no {error}" if isinstance(error, KeyError) else str(error)
-            problems.append(f"line {line}: {said}")
-    if problems:
-        more = f"\n  … and {len(problems) - MOST_SHOWN} more" if len(problems) > MOST_SHOWN else ""
-        shown = "\n  ".join(problems[:MOST_SHOWN])
-        raise BadData(f"{path}: {len(problems)} of {len(items)} rows are not {kind}:\n  {shown}{more}")
-    return rows
+def guess(items: Sequence[Any], columns: Mapping[str, str] | None = None) -> Layout | None:
+    """The format that fits most of some rows, and the reason."""
+    renamed = [rename(item, columns or {}) for item in items]
+    votes = Counter(name for item in renamed if (name := _told(item)))
+    if not votes:
+        return None
+    name, count = votes.most_common(1)[0]
+    keys = " and ".join(FORMATS[name].keys) or "turns"
+    reason = f"{count} of the first {len(items)} rows have {keys}"
+    return Layout(name, reason, dict(columns or {}))
 
 
-def _row(messages: list[Message], item: Item, path: Path) -> Row:
-    said = json.dumps(messages, ensure_ascii=False)
-    about = {name: str(item[name]) for name in ("lang", "source", "licence", "split", "template") if item.get(name)}
-    return {"id": hashlib.sha256(said.encode()).hexdigest()[:16], "messages": messages, "source": path.name, **about}
+def _told(item: Any) -> str | None:
+    if isinstance(item, list):
+        return "sharegpt-lists" if item and all(isinstance(turn, dict) for turn in item) else None
+    if not isinstance(item, Mapping):
+        return None
+    if {"chosen", "rejected"} <= item.keys() or "preferred_output" in item:
+        return "preference"
+    if (
+        item.get("label") in (True, False, "true", "false")
+        and {"messages", "completion", "conversations"} & item.keys()
+    ):
+        return "kto"
+    return next((name for name, kind in FORMATS.items() if kind.keys and all(key in item for key in kind.keys)), None)
 
 
-# --- files ----------------------------------------------------------------------------------------------------------
+def rename(item: Any, columns: Mapping[str, str]) -> Any:
+    """A row with its columns called as the format calls them."""
+    if not isinstance(item, Mapping) or not columns:
+        return item
+    taken = set(columns.values())
+    rest = {name: value for name, value in item.items() if name not in taken}
+    return rest | {new: item[old] for new, old in columns.items() if old in item}
 
 
-def _items(path: Path) -> Iterator[tuple[int, Item]]:
-    """(line, object) for every row of a file."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise BadData(f"There is no file {path}.") from None
-    except IsADirectoryError:
-        raise BadData(f"{path} is a folder; name a file in it.") from None
-    except PermissionError:
-        raise BadData(f"{path} can't be read: permission denied.") from None
-    except UnicodeDecodeError as error:
-        raise BadData(f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}.") from None
-    kind = path.suffix.lower()
-    if kind in (".csv", ".tsv"):
-        return _table(path, text, "\t" if kind == ".tsv" else ",")
-    if kind == ".json" or text.lstrip()[:1] == "[":
-        return _list(path, text)
-    return _lines(path, text)
+def convert(item: Any, layout: Layout, about: Mapping[str, Any]) -> tuple[Row | None, list[Note]]:
+    """A row's conversation with its lineage, if there is one to be had, and all that is wrong with it."""
+    notes: list[Note] = []
+    item = rename(item, layout.columns)
+    kind = FORMATS[layout.name]
+    if isinstance(item, list) and layout.name == "sharegpt-lists":
+        item = {"conversations": item}
+    if not isinstance(item, Mapping):
+        return None, [
+            Note("not-an-object", excerpt=excerpt(item), why=f"A row must be an object; this is {type(item).__name__}.")
+        ]
+    missing = [key for key in kind.keys if key not in item]
+    if missing:
+        has = escaped(", ".join(map(str, item))[:80])
+        return None, [
+            Note("missing-key", name, has, f"There is no {name!r}; the row has {has or 'nothing'}.") for name in missing
+        ]
+    messages = kind.read(item, notes, layout)
+    if not messages:
+        return None, notes
+    return _row(messages, item, about, notes), notes
 
 
-def _table(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, Item]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        for item in reader:
-            yield reader.line_num, item
-    except csv.Error as error:
-        raise BadData(f"{path}, line {reader.line_num + 1}: {error}.") from None
+def unused(item: Any, layout: Layout) -> set[str]:
+    """Columns that nothing reads."""
+    if not isinstance(item, Mapping):
+        return set()
+    kind = FORMATS[layout.name]
+    return {str(name) for name in rename(item, layout.columns)} - {*kind.keys, *kind.optional} - _ABOUT
 
 
-def _list(path: Path, text: str) -> Iterator[tuple[int, Item]]:
-    """A JSON list. An object's line is found by decoding one object after another."""
-    decoder, at, line = json.JSONDecoder(), 0, 1
-    whole = _parse(path, 1, text)
-    if not isinstance(whole, list):
-        whole = [whole]
-    at = text.find("[") + 1 if text.lstrip()[:1] == "[" else 0
-    for item in whole:
-        start = _BETWEEN.match(text, at).end()
-        line += text.count("\n", at, start)
-        yield line, item
-        end = decoder.raw_decode(text, start)[1]
-        line += text.count("\n", start, end)
-        at = end
+def _row(messages: list[Message], item: Item, about: Mapping[str, Any], notes: list[Note]) -> Row:
+    said = json.dumps(messages, ensure_ascii=True, default=str)
+    row: Row = {"id": hashlib.sha256(said.encode()).hexdigest()[:16], "messages": messages, **about}
+    for name in (*LINEAGE, *_SPELT):
+        value = item.get(name)
+        if value is not None and value == value and str(value).strip():
+            row[_SPELT.get(name, name)] = [str(part) for part in value] if name == "parents" else str(value)
+    tools = turns.listed(item.get("tools") or item.get("functions"))
+    if isinstance(tools, list) and all(isinstance(tool, Mapping) for tool in tools):
+        row.update({"tools": [dict(tool) for tool in tools]} if tools else {})
+    elif tools is not None and tools != "":
+        notes.append(wrong_type("tools", tools, "a list of tools"))
+    return row
 
 
-def _lines(path: Path, text: str) -> Iterator[tuple[int, Item]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield number, _parse(path, number, line)
+# --- formats: each makes messages of a row ---------------------------------------------------------------------------
 
 
-def _parse(path: Path, line: int, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        at = line + getattr(error, "lineno", 1) - 1
-        said = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-        raise BadData(f"{path}, line {at} is not JSON: {said}.") from None
-
-
-def _rename(item: Any, columns: dict[str, str]) -> Any:
-    if not isinstance(item, dict):
-        return {"?": item}
-    return item | {new: item[old] for new, old in columns.items() if old in item}
-
-
-# --- formats --------------------------------------------------------------------------------------------------------
-
-
-def _alpaca(item: Item) -> list[Message]:
-    context = _text(item, "input", optional=True)
-    asked = _text(item, "instruction") + (f"\n\n{context}" if context else "")
-    return _talk(_text(item, "system", optional=True), asked, _text(item, "output"))
-
-
-def _prompt_completion(item: Item) -> list[Message]:
-    return _talk(_text(item, "system", optional=True), _text(item, "prompt"), _text(item, "completion"))
-
-
-def _talk(system: str, asked: str, answer: str) -> list[Message]:
-    first: list[Message] = [{"role": "system", "content": system}] if system else []
-    return [*first, {"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
-
-
-def _sharegpt(item: Item) -> list[Message]:
-    turns = _turns(item["conversations"])
-    messages = []
-    for number, turn in enumerate(turns, 1):
-        said = _text(turn, "from")
-        if said not in SHAREGPT_ROLES:
-            raise ValueError(f"turn {number} is from {said!r}; known are {', '.join(SHAREGPT_ROLES)}")
-        messages.append({"role": SHAREGPT_ROLES[said], "content": _text(turn, "value")})
-    return _answered(messages)
-
-
-def _chat(item: Item) -> list[Message]:
-    messages = []
-    for number, turn in enumerate(_turns(item["messages"]), 1):
-        role = _text(turn, "role")
-        if role not in CHAT_ROLES:
-            raise ValueError(f"message {number} has the role {role!r}; known are {', '.join(sorted(CHAT_ROLES))}")
-        message: Message = {"role": "system" if role == "developer" else role, "content": _text(turn, "content")}
-        if "weight" in turn and role == "assistant":  # OpenAI's: 0 means "do not train on this answer"
-            if turn["weight"] not in (0, 1):
-                raise ValueError(f"message {number} has the weight {turn['weight']!r}; known are 0 and 1")
-            message["train"] = bool(turn["weight"])
-        messages.append(message)
-    return _answered(messages)
-
-
-def _turns(value: Any) -> list[Item]:
-    if not isinstance(value, list) or not value or not all(isinstance(turn, dict) for turn in value):
-        raise ValueError("the conversation must be a list of turns that is not empty")
+def _text(item: Item, key: str, notes: list[Note], code: str) -> str:
+    """A text that has to be there. ``code``: what it is called if it is empty."""
+    value = item.get(key)
+    if not isinstance(value, str):
+        notes.append(wrong_type(key, value, "text"))
+        return ""
+    if not value.strip():
+        notes.append(Note(code, key, why=f"{key} is empty."))
     return value
 
 
-def _answered(messages: list[Message]) -> list[Message]:
-    if not any(message["role"] == "assistant" for message in messages):
-        raise ValueError("there is no assistant turn to learn from")
-    return messages
-
-
-def _text(item: Item, key: str, optional: bool = False) -> str:
-    value = item.get(key) if optional else item[key]
-    if value is None and optional:
+def _extra(item: Item, key: str, notes: list[Note]) -> str:
+    value = item.get(key)
+    if value is None or value != value:
         return ""
     if not isinstance(value, str):
-        raise ValueError(f"{key} is {type(value).__name__}, not text")
-    if not value.strip() and not optional:
-        raise ValueError(f"{key} is empty")
+        notes.append(wrong_type(key, value, "text"))
+        return ""
     return value
 
 
-FORMATS: dict[str, tuple[tuple[str, ...], Callable[[Item], list[Message]]]] = {
-    "chat": (("messages",), _chat),
-    "sharegpt": (("conversations",), _sharegpt),
-    "alpaca": (("instruction", "output"), _alpaca),
-    "prompt-completion": (("prompt", "completion"), _prompt_completion),
-}
+def _said(role: str, text: str) -> list[Message]:
+    return [{"role": role, "content": text}] if text.strip() else []
+
+
+def _alpaca(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
+    context = _extra(item, "input", notes)
+    if context.strip().casefold().strip("<>[]() .").replace(" ", "") in ("noinput", "n/a", "na", "none", "nan", "null"):
+        notes.append(Note("placeholder", "input", excerpt(context), "A placeholder stands where there is no input."))
+    asked = _text(item, "instruction", notes, "empty-prompt") + (f"\n\n{context}" if context.strip() else "")
+    system = _said("system", _extra(item, "system", notes))
+    return [*system, *_history(item, notes), {"role": "user", "content": asked}, _answer(item, "output", notes)]
+
+
+def _history(item: Item, notes: list[Note]) -> list[Message]:
+    past = turns.listed(item.get("history")) or []
+    if not isinstance(past, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in past):
+        notes.append(wrong_type("history", past, "a list of pairs"))
+        return []
+    return [{"role": role, "content": str(text)} for pair in past for role, text in zip(("user", "assistant"), pair)]
+
+
+def _answer(item: Item, key: str, notes: list[Note]) -> Message:
+    return {"role": "assistant", "content": _text(item, key, notes, "empty-answer")}
+
+
+def _pair(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
+    """Prompt and completion, each text or turns (TRL's standard and conversational)."""
+    system = _said("system", _extra(item, "system", notes))
+    return [*system, *_side(item, "prompt", "user", notes), *_side(item, "completion", "assistant", notes)]
+
+
+def _side(item: Item, key: str, role: str, notes: list[Note]) -> list[Message]:
+    value = item.get(key)
+    if isinstance(value, Mapping):
+        value = [value]
+    if isinstance(value, list) or (
+        isinstance(value, str) and isinstance(turns.listed(value), list) and '"role"' in value
+    ):
+        return turns.conversation(value, _tags(value), notes, key)
+    return [
+        {"role": role, "content": _text(item, key, notes, "empty-answer" if role == "assistant" else "empty-prompt")}
+    ]
+
+
+def _tags(value: Any) -> Tags:
+    first = next(iter(turns.listed(value) or []), None)
+    return SHAREGPT if isinstance(first, Mapping) and "from" in first else OPENAI
+
+
+def _chat(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
+    return turns.conversation(item["messages"], layout.tags or _tags(item["messages"]), notes)
+
+
+def _sharegpt(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
+    system = _said("system", _extra(item, "system", notes))
+    tags = layout.tags or replace(SHAREGPT, **_names(item["conversations"]))
+    return [*system, *turns.conversation(item["conversations"], tags, notes, "conversations")]
+
+
+def _names(value: Any) -> dict[str, str]:
+    """ShareGPT turns that are written as role and content."""
+    first = next(iter(turns.listed(value) or []), None)
+    return {"role": "role", "content": "content"} if isinstance(first, Mapping) and "role" in first else {}
+
+
+def _plain(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
+    return [{"role": "text", "content": _text(item, "text", notes, "empty-answer")}]
+
+
+def _segments(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
+    """axolotl's input_output: stretches of text, each trained or not."""
+    made: list[Message] = []
+    segments = turns.listed(item["segments"])
+    if not isinstance(segments, list):
+        notes.append(wrong_type("segments", segments, "a list"))
+        return []
+    for number, part in enumerate(segments):
+        if (
+            not isinstance(part, Mapping)
+            or not isinstance(part.get("text"), str)
+            or not isinstance(part.get("label"), bool)
+        ):
+            notes.append(
+                Note(
+                    "wrong-type",
+                    f"segments[{number}]",
+                    excerpt(part),
+                    "A segment needs a text and a label that is true or false.",
+                )
+            )
+        else:
+            made.append({"role": "text", "content": part["text"], "train": part["label"]})
+    return made
+
+
+def _preferred(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
+    """The preferred answer of preference data; of feedback (KTO), the answers with a thumb up."""
+    if "label" in item and "chosen" not in item:
+        if item["label"] not in (True, "true"):
+            notes.append(Note("left-out", "label", excerpt(item["label"])))
+            return []
+        name = next(name for name in ("messages", "conversations", "completion") if name in item)
+        kind = {"messages": _chat, "conversations": _sharegpt, "completion": _pair}[name]
+        return kind(item, notes, layout)
+    if "preferred_output" in item:
+        asked, name = (item.get("input") or {}).get("messages"), "preferred_output"
+        return [*turns.conversation(asked, OPENAI, notes, "input.messages"), *_side(item, name, "assistant", notes)]
+    if "chosen" not in item:
+        notes.append(Note("missing-key", "chosen", why="There is no 'chosen'."))
+        return []
+    return [*_question(item, notes, layout), *_side(item, "chosen", "assistant", notes)]
+
+
+def _question(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
+    if "conversations" in item:
+        return _sharegpt(item, notes, layout)
+    if "instruction" in item:
+        return _alpaca({**item, "output": "-"}, notes, layout)[:-1]
+    if "prompt" in item:
+        return [*_said("system", _extra(item, "system", notes)), *_side(item, "prompt", "user", notes)]
+    return []  # the prompt is within the answers
+
+
+def _refused(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
+    return []
+
+
+# The order decides where a row fits several: the more telling keys first.
+FORMATS: dict[str, Format] = {
+    "pretokenised": Format(("input_ids",), _refused, ("labels", "attention_mask"), refused="pretokenised"),
+    "preference": Format((), _refused, refused="preference-data"),
+    "kto": Format((), _refused, refused="feedback-data"),
+    PREFERRED: Format((), _preferred, (
+        "prompt", "chosen", "rejected", "label", "messages", "conversations", "completion", "instruction", "input",
+        "preferred_output", "non_preferred_output",
+    )),
+    "chat": Format(("messages",), _chat),
+    "sharegpt": Format(("conversations",), _sharegpt),
+    "sharegpt-lists": Format(("conversations",), _sharegpt),
+    "segments": Format(("segments",), _segments),
+    "alpaca": Format(("instruction", "output"), _alpaca, ("input", "history")),
+    "prompt-completion": Format(("prompt", "completion"), _pair),
+    "text": Format(("text",), _plain),
+    "prompt-only": Format(("prompt",), _refused, refused="prompt-only"),
+}  # fmt: skip

@@ -61,6 +61,8 @@ def evaluate(
 
 
 def _parts(dataset: Dataset, limit: int | None) -> tuple[list[Row], list[Row]]:
+    if any(row["messages"][0]["role"] == "text" for row in dataset.rows):
+        raise BadData("Plain text has no questions to ask: name a data set of conversations with --data.")
     tests = [row for row in dataset.rows if row.get("split") == "test"]
     train = [row for row in dataset.rows if row.get("split") != "test"]
     if not tests or not train:

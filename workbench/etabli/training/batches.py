@@ -41,7 +41,7 @@ def encode(rows: list[Row], tokenizer: Any, recipe: Recipe) -> tuple[list[Encode
     """
     encoded = []
     for row in rows:
-        rendered = render(row["messages"], tokenizer, recipe.policy)
+        rendered = render(row["messages"], tokenizer, recipe.policy, tools=row.get("tools"))
         most = recipe.max_length
         encoded.append(Encoded(row["id"], rendered.ids[:most], rendered.labels[:most], row.get("lang") or "rows"))
     kept = [row for row in encoded if row.trained]

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etabli import environment
+from etabli import environment, storage
 from etabli.contracts import Message, Row
-from etabli.data.dataset import Dataset
+from etabli.data import own
+from etabli.data.dataset import Dataset, located
 from etabli.errors import BadData
 from etabli.models.sources import Source
 from etabli.training.batches import Encoded, encode
@@ -27,6 +28,8 @@ class Material:
     probes: list[list[Message]]
     untrainable: list[str] = field(default_factory=list)
     data_hash: str = ""
+    rules_hash: str | None = None
+    found: dict[str, int] = field(default_factory=dict)  # rows, by rule of the person's own
 
 
 def gather(recipe: Recipe, tokenizer: Any, near: Path | None = None) -> Material:
@@ -41,11 +44,19 @@ def gather(recipe: Recipe, tokenizer: Any, near: Path | None = None) -> Material
         train, held_out = usable, Dataset.open(recipe.eval_data, near).rows
     else:
         train, held_out = hold_out(usable, recipe.seed)
+    rules_file = located(recipe.rules, near) if recipe.rules else None
+    train, found = own.keep(train, own.rules(rules_file))
     if not train:
-        raise BadData(f"{recipe.data} has {len(data.rows)} rows and none to train on.")
+        raise BadData(f"{recipe.data} has {len(data.rows)} rows and none to train on{_left_out(found)}.")
     rows, untrainable = encode(train, tokenizer, recipe)
     kept = encode(held_out, tokenizer, recipe)[0] if held_out else []
-    return Material(rows, kept, _probes(recipe, train, held_out), untrainable, data.hash)
+    rules_hash = storage.sha256(rules_file) if rules_file else None
+    return Material(rows, kept, _probes(recipe, train, held_out), untrainable, data.hash, rules_hash, found)
+
+
+def _left_out(found: dict[str, int]) -> str:
+    said = ", ".join(f"{name} ({count} rows)" for name, count in found.items() if count)
+    return f": your rules found {said}" if said else ""
 
 
 def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
@@ -71,7 +82,7 @@ def _probes(recipe: Recipe, train: list[Row], held_out: list[Row]) -> list[list[
     if recipe.probes:
         system = [message for message in train[0]["messages"][:1] if message["role"] == "system"]
         return [[*system, {"role": "user", "content": probe}] for probe in recipe.probes]
-    by_language = {row.get("lang"): row for row in reversed(held_out)}
+    by_language = {row.get("lang"): row for row in reversed(held_out) if row["messages"][-1]["role"] != "text"}
     return [prompt(row) for row in list(by_language.values())[:PROBES]]
 
 
@@ -89,6 +100,7 @@ def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material) -
         "model_hash": source.hash,
         "template_hash": hashlib.sha256(template.encode()).hexdigest(),
         "data_hash": material.data_hash,
+        "rules_hash": material.rules_hash,
         "threads": recipe.threads or environment.threads(),
         "processor": environment.processor(),
         "versions": environment.versions(),

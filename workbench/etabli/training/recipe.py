@@ -25,8 +25,9 @@ class Lora(BaseModel):
 class Recipe(BaseModel):
     """What to train on what, and how. Every key has a default but ``data``.
 
-    ``batch_size`` rows or ``tokens_per_batch`` tokens go through the model at once, without padding between rows;
-    ``accumulate`` of them make one optimiser step. ``epochs`` or ``max_steps`` ends the run, ``max_minutes`` sooner.
+    ``rules`` is a Python file of your own filters and checks (``etabli.data.own``): rows that a filter does not keep
+    are not trained. ``batch_size`` rows or ``tokens_per_batch`` tokens go through the model at once, without padding
+    between rows; ``accumulate`` of them make one optimiser step. ``epochs`` or ``max_steps`` ends the run, ``max_minutes`` sooner.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +35,7 @@ class Recipe(BaseModel):
     model: str = "default"
     data: str = Field(min_length=1)
     eval_data: str | None = None
+    rules: str | None = None
     max_length: int = Field(512, ge=8)
     policy: Literal["answers", "last", "all"] = "answers"
     lora: Lora = Lora()

@@ -292,6 +292,7 @@ class Run:
 def _check(recipe: Recipe) -> None:
     """What can be told before a child is started, so that a slip leaves no failed run behind. Fetches the model."""
     from etabli.data.dataset import HOME_COMMANDS
+    from etabli.data.reading import on_the_hub
     from etabli.models import sources
 
     if recipe.accumulate % recipe.devices:
@@ -299,9 +300,9 @@ def _check(recipe: Recipe) -> None:
             f"devices is {recipe.devices} and accumulate {recipe.accumulate}: each step's packs are shared out, so "
             f"make accumulate a multiple of {recipe.devices}."
         )
-    named = {"data": recipe.data, "eval_data": recipe.eval_data, "callbacks": recipe.callbacks}
-    for key, path in named.items():
-        if path and path != HOME_COMMANDS and not Path(path).exists():
+    for key in ("data", "eval_data", "rules", "callbacks"):
+        path = getattr(recipe, key)
+        if path and path != HOME_COMMANDS and not Path(path.partition("#")[0]).exists() and not on_the_hub(path):
             raise BadInput(f"{key}: there is no file or folder {path}.")
     sources.resolve(recipe.model)
 

@@ -106,6 +106,8 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog)
 
 
 def _start(log: EventLog, training: Any, made: Any, facts: dict[str, Any]) -> None:
+    for name, count in made.found.items():
+        log.write("warning", what=f"Your rule {name} found {count} rows; what a filter finds is left out.")
     if made.untrainable:
         log.write("warning", what=f"{len(made.untrainable)} rows train nothing once cut at max_length; left out.")
     log.write(

@@ -1,0 +1,192 @@
+"""Everything that is asked of one record, and of a chunk of them: a plain function, so that any process can do it."""
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from etabli.contracts import Row
+from etabli.data import formats, own
+from etabli.data.checks import characters, cost, language, meaning, safety
+from etabli.data.checks.catalogue import CODES
+from etabli.data.checks.cost import Cost
+from etabli.data.checks.rules import PACKS
+from etabli.data.formats import FORMATS, Layout
+from etabli.data.jsonfiles import BROKEN, Record, parsed
+from etabli.data.licences import NON_COMMERCIAL, RESTRICTED, terms_of
+from etabli.data.notes import Finding, Note, escaped
+from etabli.data.own import Rule
+from etabli.data.reading import Source, conversation
+from etabli.data.store import Pair
+
+FEW = 50  # values of a lineage field that are counted; a column of ids is none
+_SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How rows are to be looked at. Everything here can go to another process."""
+
+    layout: Layout
+    about: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    max_length: int = 512
+    policy: str = "answers"
+    rules_file: str | None = None
+    rules: tuple[Rule, ...] = ()
+
+    def own(self) -> Sequence[Rule]:
+        """The person's own rules."""
+        return _rules(self.rules_file) if self.rules_file else self.rules
+
+
+@dataclass
+class Seen:
+    """What came of some records."""
+
+    rows: int = 0
+    read: int = 0  # rows that are conversations
+    findings: list[Finding] = field(default_factory=list)
+    pairs: list[Pair] = field(default_factory=list)
+    cost: Cost = field(default_factory=Cost)
+    languages: Counter = field(default_factory=Counter)
+    lineage: dict[str, Counter] = field(default_factory=dict)
+    unused: Counter = field(default_factory=Counter)
+
+
+@cache
+def _rules(path: str) -> tuple[Rule, ...]:
+    return tuple(own.rules(path))
+
+
+@cache
+def _tokenizer(model: str) -> tuple[Any, re.Pattern]:
+    from etabli.models.counting import tokenizer
+
+    made = tokenizer(model)
+    return made, characters.control_pattern(tuple(name for name in made.added if name.strip() and len(name) > 2))
+
+
+_FAMILIES = characters.control_pattern()
+
+
+def check_records(records: Sequence[Record], settings: Settings) -> Seen:
+    """Look at some records in every way that needs no other record."""
+    seen = Seen()
+    for record in map(parsed, records):
+        seen.rows += 1
+        seen.unused.update(formats.unused(record.value, settings.layout))
+        if FORMATS[settings.layout.name].refused:
+            row, notes = None, list(record.notes)
+        else:
+            row, notes = conversation(record, Source("", iter(()), settings.layout, about=settings.about))
+        findings = [_finding(note, record) for note in notes]
+        if row is not None:
+            findings += _row(row, record, settings, seen, wrong={finding.code for finding in findings})
+        elif record.value is not BROKEN and not findings and not FORMATS[settings.layout.name].refused:
+            findings.append(_finding(Note("no-messages"), record))
+        seen.findings += findings
+    return seen
+
+
+def _row(row: Row, record: Record, settings: Settings, seen: Seen, wrong: set[str]) -> list[Finding]:
+    seen.read += 1
+    messages = row["messages"]
+    tokenizer, control = _tokenizer(settings.model) if settings.model else (None, _FAMILIES)
+    lang = told_language(row)
+    packs = [lang] if lang in PACKS else [] if lang else list(PACKS)
+    seen.languages[lang or "short"] += 1
+    notes: list[Note] = []
+    for number, message in enumerate(messages):
+        where = f"messages[{number}].content"
+        notes += characters.check(message["content"], where, control)
+        notes += safety.check(message["content"], where, lang)
+        notes += safety.toxicity(message["content"], where, lang)
+    notes += meaning.check(messages, row.get("lang"), packs)
+    _count_lineage(row, seen)
+    if tokenizer and not any(
+        CODES[code].severity == "error" for code in {*wrong, *(note.code for note in notes)} - {"secret"}
+    ):
+        notes += cost.check(row, tokenizer, settings.max_length, settings.policy, seen.cost)
+    if {"empty-answer", "empty-prompt", "no-assistant"}.isdisjoint(wrong):
+        seen.pairs.append(_pair(row, record))
+    own_findings = [found for rule in settings.own() for found in rule.findings(row, record.row, record.line)]
+    return [_finding(note, record) for note in notes] + own_findings
+
+
+def told_language(row: Row) -> str | None:
+    """The language a row says, else the one its last question and answer agree on; None if that can't be told."""
+    said = language.base(row.get("lang"))
+    if said:
+        return said
+    texts = {message["role"]: message["content"] for message in row["messages"] if message["role"] != "system"}
+    told = {found for text in texts.values() if (found := language.sure(text))}
+    return told.pop() if len(told) == 1 else None
+
+
+def _finding(note: Note, record: Record) -> Finding:
+    code = CODES[note.code]
+    return Finding(
+        code.severity, note.code, record.row, record.line, note.field, note.excerpt, note.why or code.why, code.fix
+    )
+
+
+def _count_lineage(row: Row, seen: Seen) -> None:
+    """Count where rows come from."""
+    for name in ("licence", "source", "terms", "generator"):
+        counter = seen.lineage.setdefault(name, Counter())
+        value = escaped(str(row.get(name) or "unknown"))[:200]
+        counter[value if value in counter or len(counter) < FEW else "others"] += 1
+
+
+def restrictions(lineage: Mapping[str, Mapping[str, int]]) -> list[Note]:
+    """What licences and terms say of the file as a whole."""
+    notes = []
+    licences = {name: n for name, n in lineage.get("licence", {}).items() if name != "unknown"}
+    if unknown := lineage.get("licence", {}).get("unknown"):
+        notes.append(
+            Note(
+                "licence-unknown",
+                "licence",
+                why=f"{unknown} rows: neither they nor the command say under which licence they are.",
+            )
+        )
+    for name, count in licences.items():
+        if NON_COMMERCIAL.search(name):
+            notes.append(Note("licence-non-commercial", "licence", name, f"{count} rows are under {name}."))
+    terms = Counter({said: n for said, n in lineage.get("terms", {}).items() if RESTRICTED in said})
+    for generator, count in lineage.get("generator", {}).items():
+        said = terms_of(generator)
+        if said and not terms:
+            terms[said] += count
+    return notes + [
+        Note("terms-restrict", "terms", said[:80], f"{count} rows: {said}.") for said, count in terms.items()
+    ]
+
+
+def _pair(row: Row, record: Record) -> Pair:
+    messages = row["messages"]
+    last = max(
+        (number for number, message in enumerate(messages) if message["role"] in ("assistant", "text")), default=0
+    )
+    asked = "\n".join(f"{message['role']}: {_same(message['content'])}" for message in messages[:last])
+    answer = _same(messages[last]["content"]) + repr(messages[last].get("tool_calls") or "")
+    if not asked:  # plain text answers nothing: only whole copies count
+        asked = answer
+    heads = [message["content"] for message in messages[:last] if message["role"] == "user"] or [
+        messages[last]["content"]
+    ]
+    return Pair(_digest(asked), _digest(answer), record.row, record.line, escaped(heads[-1][:60]))
+
+
+def _same(text: str) -> str:
+    """Text without what makes no difference to a reader."""
+    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

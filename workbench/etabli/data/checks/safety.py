@@ -1,0 +1,161 @@
+"""Personal data, secrets and toxic language. Numbers count only if their checksum is right."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import util
+from pathlib import Path
+
+from etabli.data.notes import Note, excerpt, masked
+
+# Regions in which a number without +country is looked up, by language: a telephone number means nothing without one.
+REGIONS = {"en": ("US", "GB"), "fr": ("FR",)}
+_RESERVED = re.compile(
+    r"@(?:[\w-]+\.)*(?:example\.(?:com|org|net)|(?:example|test|invalid|localhost))\b", re.IGNORECASE
+)
+_EMAIL = re.compile(r"(?<![\w.+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}\b")
+_DIGITS = re.compile(r"\d[\d .()/\u00a0\u202f-]{6,}\d")
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ \u00a0]?[A-Z0-9]{4}){2,7}(?:[ \u00a0]?[A-Z0-9]{1,3})?\b")
+_CARD = re.compile(r"(?<![\d.])(?:[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{1,7}|3[47]\d{2}[ -]?\d{6}[ -]?\d{5})(?![\d.])")
+_NIR = re.compile(r"(?<!\d)[1278] ?\d{2} ?[0-9]{2} ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}(?!\d)")
+_IP = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]|-\d)")
+_FICTION = re.compile(r"55501\d\d\Z")  # the block that North America keeps for films
+
+SECRETS: dict[str, re.Pattern] = {
+    name: re.compile(pattern)
+    for name, pattern in {
+        "an AWS access key": r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
+        "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{36,}\b|\bgithub_pat_[A-Za-z0-9_]{50,}\b",
+        "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}\b",
+        "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",
+        "an Anthropic key": r"\bsk-ant-[A-Za-z0-9_-]{20,}",
+        "an OpenAI key": r"\bsk-(?!ant-)(?:proj-|svcacct-)?[A-Za-z0-9_-]{20,}",
+        "a Google API key": r"\bAIza[A-Za-z0-9_-]{35}",
+        "a Slack token": r"\bxox[abeprs]-[A-Za-z0-9-]{10,}",
+        "a Stripe key": r"\b[rs]k_live_[A-Za-z0-9]{16,}",
+        "an npm token": r"\bnpm_[A-Za-z0-9]{36}\b",
+        "a PyPI token": r"\bpypi-AgE[A-Za-z0-9_-]{50,}",
+        "a SendGrid key": r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{30,}",
+        "a Telegram bot token": r"\b\d{8,10}:AA[A-Za-z0-9_-]{33}\b",
+        "a JSON web token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+        "a private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----",
+        "a password in an address": r"\b[a-z][a-z0-9+.-]{1,15}://[^\s:/@'\"<>]{1,64}:(?!\{|\$|<|password@|pass@|pwd@)[^\s:/@'\"<>]{3,64}@[\w.-]+",
+    }.items()
+}
+# Every secret but the last begins with one of these: most texts hold none, and one search says so.
+_ANY_SECRET = re.compile(
+    r"AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|hf_|sk-|AIza|xox|k_live_|npm_|pypi-|SG\.|:AA|eyJ|PRIVATE KEY|://"
+)
+
+
+def check(text: str, where: str, lang: str | None) -> Iterator[Note]:
+    """Personal data and secrets in one text. Excerpts are masked: a report must not be a second leak."""
+    if "@" in text:
+        for found in _EMAIL.finditer(text):
+            if not _RESERVED.search(found[0]):
+                yield Note("pii-email", where, masked(found[0]))
+                break
+    if _DIGITS.search(text):
+        yield from _numbers(text, where, lang)
+    if "." in text and (address := next(filter(_public, _IP.finditer(text)), None)):
+        yield Note("pii-ip", where, excerpt(address[0]))
+    if _ANY_SECRET.search(text):
+        for name, pattern in SECRETS.items():
+            if found := pattern.search(text):
+                yield Note(
+                    "secret", where, masked(found[0]), f"This has the form of {name}. Whoever has the data has it."
+                )
+
+
+def _numbers(text: str, where: str, lang: str | None) -> Iterator[Note]:
+    from stdnum import iban, luhn
+    from stdnum.fr import nir
+
+    taken: list[tuple[int, int]] = []
+    for code, pattern, valid in (
+        ("pii-iban", _IBAN, iban.is_valid),
+        ("pii-nir", _NIR, nir.is_valid),
+        ("pii-card", _CARD, lambda said: luhn.is_valid(re.sub(r"\D", "", said))),
+    ):
+        found = next((hit for hit in pattern.finditer(text) if valid(hit[0].replace("\u00a0", " "))), None)
+        if found:
+            taken.append(found.span())
+            yield Note(code, where, masked(found[0]))
+    if number := _phone(text, lang, taken):
+        yield Note("pii-phone", where, masked(number))
+
+
+def _phone(text: str, lang: str | None, taken: list[tuple[int, int]]) -> str | None:
+    import phonenumbers
+
+    for region in REGIONS.get(lang or "", (None,)):
+        for match in phonenumbers.PhoneNumberMatcher(text, region, max_tries=200):
+            inside = any(start <= match.start < end for start, end in taken)
+            if (
+                not inside
+                and not _FICTION.search(str(match.number.national_number))
+                and _looks_dialled(match.raw_string)
+            ):
+                return match.raw_string
+    return None
+
+
+def _looks_dialled(said: str) -> bool:
+    """Ten bare digits are as often an order number: a telephone number has a plus, a bracket, a gap or a 0 first."""
+    return said[0] in "+(0" or bool(re.search(r"\d[ ./()-]+\d", said))
+
+
+def _public(found: re.Match) -> bool:
+    try:
+        return ipaddress.ip_address(found[0]).is_global and not re.search(
+            r"(?i)v(?:ersion)?\.? ?\Z", found.string[: found.start()]
+        )
+    except ValueError:
+        return False
+
+
+# --- toxicity: word lists, if their package is there ------------------------------------------------------------------
+
+LISTS = "safetext"
+
+
+@cache
+def toxic_languages() -> tuple[str, ...]:
+    """Languages that there is a word list for; none without the package."""
+    folder = _lists()
+    return tuple(sorted(path.name for path in folder.iterdir() if (path / "words.txt").is_file())) if folder else ()
+
+
+@cache
+def _lists() -> Path | None:
+    found = util.find_spec(LISTS)  # not imported: it would bring a web client along
+    return Path(next(iter(found.submodule_search_locations))) / "languages" if found else None
+
+
+_WORD = re.compile(r"\w+")
+
+
+@cache
+def _words(lang: str) -> dict[str, tuple[str, ...]]:
+    """What is on the list, by its first word: a look at each word of a text is faster than any pattern of them all."""
+    said = (_lists() / lang / "words.txt").read_text(encoding="utf-8").splitlines()
+    by_first: dict[str, tuple[str, ...]] = {}
+    for entry in {word.strip().casefold() for word in said if len(word.strip()) > 2}:
+        if first := _WORD.search(entry):
+            by_first[first[0]] = (*by_first.get(first[0], ()), entry)
+    return by_first
+
+
+def toxicity(text: str, where: str, lang: str | None) -> Iterator[Note]:
+    """Words of the list of that language."""
+    if lang is None or lang not in toxic_languages():
+        return
+    listed, low = _words(lang), text.casefold()
+    for first in sorted(listed.keys() & set(_WORD.findall(low))):
+        for entry in listed[first]:
+            if entry in low and (at := re.search(rf"(?<!\w){re.escape(entry)}(?!\w)", low)):
+                yield Note(
+                    "toxicity", where, excerpt(text, at.start()), f"{entry!r} is on the {lang} word list of {LISTS}."
+                )
+                return

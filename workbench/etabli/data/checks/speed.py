@@ -1,0 +1,33 @@
+"""How fast this machine trained a model before: the only honest ground for saying how long it will take."""
+
+import statistics
+from pathlib import Path
+
+import yaml
+
+from etabli import storage
+from etabli.contracts import EVENTS, RECIPE
+from etabli.models import embedded
+
+_DEFAULT = {None, "default", embedded.NAME, embedded.HUB_ID}
+
+
+def measured(model: str, runs: Path = Path("runs")) -> tuple[float, str] | None:
+    """(tokens a second, the run it is from): the newest run of that model in a folder of runs."""
+    found = sorted(runs.glob(f"*/{EVENTS}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for events in found:
+        speeds = [event["tokens_per_s"] for event in storage.read_lines(events)[0] if event.get("tokens_per_s")]
+        if speeds and _same(_model(events.with_name(RECIPE)), model):
+            return statistics.median(speeds), f"the median of {len(speeds)} steps of {events.parent}"
+    return None
+
+
+def _model(recipe: Path) -> str | None:
+    try:
+        return (yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}).get("model", "default")
+    except (OSError, ValueError, yaml.YAMLError, AttributeError):
+        return None
+
+
+def _same(one: str | None, other: str) -> bool:
+    return one == other or {one, other} <= _DEFAULT

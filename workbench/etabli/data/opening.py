@@ -1,0 +1,243 @@
+"""A file's bytes, whatever it is packed in: compression, archives, byte order marks, encodings; never more than asked.
+
+What a file is, is told by its first bytes; its name only decides where these don't (CSV, TSV, text, Markdown).
+"""
+
+import codecs
+import gzip
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from etabli.data.notes import Note
+from etabli.errors import Unreadable
+
+MOST = 16 * 2**20  # bytes of one row: a longer one is no conversation, and must not fill the memory
+PEEK = 2**16
+# An honest text shrinks to a tenth, a repetitive one to a hundredth; a bomb to a thousandth and less.
+RATIO, UNPACKED = 200, 64 * 2**20
+
+_OTHERS = {
+    b"BZh": "bzip2; unpack it first",
+    b"\xfd7zXZ": "xz; unpack it first",
+    b"\x28\xb5\x2f\xfd": "Zstandard; unpack it first",
+    b"%PDF": "a PDF; take its text out first",
+    b"SQLite format 3": "an SQLite database; export a table as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word file; export it as CSV",
+    b"\x89HDF": "HDF5; export it as Parquet",
+    b"\x93NUMPY": "a NumPy array, not text",
+    b"\x80\x04": "a pickle, which is never opened: it can run code. Export it as Parquet",
+    b"GGUF": "model weights",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+}
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
+_TABLES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv"}
+_TEXTS = {".txt": "text", ".text": "text", ".md": "markdown", ".markdown": "markdown"}
+
+
+@dataclass
+class Opened:
+    """A file ready to be read. ``kind``: jsonl, json, csv, tsv, text, markdown, parquet or arrow."""
+
+    path: Path
+    kind: str
+    stream: BinaryIO
+    notes: list[Note] = field(default_factory=list)
+
+
+def opened(path: str | Path) -> Opened:
+    """Open a data file.
+
+    Raises:
+        Unreadable: it is not there, is empty, or is no kind of file that holds rows.
+    """
+    path = Path(path)
+    try:
+        stream: BinaryIO = path.open("rb")
+    except FileNotFoundError:
+        raise Unreadable("no-file", f"There is no file {path}.") from None
+    except IsADirectoryError:
+        raise Unreadable("unreadable", f"{path} is a folder; name a file in it.") from None
+    except OSError as error:
+        raise Unreadable("unreadable", f"{path} can't be read: {(error.strerror or str(error)).lower()}.") from None
+    if not path.is_file():
+        raise Unreadable("unreadable", f"{path} is no ordinary file.")
+    return _unpacked(path, path.name, stream, path.stat().st_size)
+
+
+def _unpacked(path: Path, name: str, stream: BinaryIO, size: int) -> Opened:
+    head = stream.read(16)
+    stream.seek(0)
+    if not head:
+        raise Unreadable("empty-file", f"{path} is empty: there are 0 rows in it.")
+    if head.startswith(b"\x1f\x8b"):
+        inside = _text(path, name.removesuffix(".gz"), _Limited(gzip.GzipFile(fileobj=stream), path, size))
+        inside.notes += (
+            [] if name.endswith((".gz", ".gzip")) else [Note("compressed", why="It is gzip, and is not named so.")]
+        )
+        return inside
+    if head.startswith(b"PK\x03\x04"):
+        return _member(path, stream)
+    if head.startswith(b"PAR1") or head.startswith(b"ARROW1"):
+        return Opened(path, "parquet" if head.startswith(b"PAR1") else "arrow", stream)
+    for magic, said in _OTHERS.items():
+        if head.startswith(magic):
+            raise Unreadable("unreadable", f"{path} is {said}.")
+    return _text(path, name, stream)
+
+
+def _member(path: Path, stream: BinaryIO) -> Opened:
+    """The only data file of a zip archive."""
+    try:
+        archive = zipfile.ZipFile(stream)
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        if len(names) != 1:
+            some = ", ".join(names[:5])
+            sheet = "; export the sheet as CSV" if any(name.startswith("xl/") for name in names) else ""
+            raise Unreadable(
+                "unreadable", f"{path} is a zip archive of {len(names)} files ({some}…), not of one{sheet}."
+            )
+        packed = max(1, archive.getinfo(names[0]).compress_size)
+        inside = _text(path, names[0], _Limited(archive.open(names[0]), path, packed))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise Unreadable("unreadable", f"{path} can't be unpacked: {error}.") from None
+    inside.notes.append(
+        Note("compressed", why=f"It is a zip archive; {names[0]} was read.")
+    ) if path.suffix != ".zip" else None
+    return inside
+
+
+class _Limited(io.RawIOBase):
+    """Decompressed bytes, until they are out of all proportion."""
+
+    def __init__(self, inner: BinaryIO, path: Path, packed: int):
+        self.inner, self.path, self.allowed, self.given = inner, path, max(UNPACKED, packed * RATIO), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        try:
+            data = self.inner.read(len(buffer))
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            raise Unreadable("unreadable", f"{self.path} is damaged: {error}. What comes after was not read.") from None
+        self.given += len(data)
+        if self.given > self.allowed:
+            raise Unreadable(
+                "out-of-proportion",
+                f"{self.path} unpacks to more than {self.allowed // 2**20} MB, over {RATIO} times its size. "
+                "It was not read further; unpack it yourself and look at it.",
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class _Recoded(io.RawIOBase):
+    """UTF-16 or UTF-32 as UTF-8."""
+
+    def __init__(self, inner: BinaryIO, encoding: str, path: Path):
+        self.inner, self.path, self.decoder, self.ready = inner, path, codecs.getincrementaldecoder(encoding)(), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        while not self.ready:
+            data = self.inner.read(PEEK)
+            try:
+                self.ready = self.decoder.decode(data, final=not data).encode("utf-8", "surrogatepass")
+            except UnicodeDecodeError as error:
+                raise Unreadable(
+                    "encoding", f"{self.path} is not the {error.encoding} it says: {error.reason}."
+                ) from None
+            if not data:
+                break
+        given, self.ready = self.ready[: len(buffer)], self.ready[len(buffer) :]
+        buffer[: len(given)] = given
+        return len(given)
+
+
+def _text(path: Path, name: str, stream: BinaryIO | io.RawIOBase) -> Opened:
+    """A text file: its byte order mark is taken off and its kind told."""
+    notes = []
+    buffered = io.BufferedReader(stream, PEEK) if isinstance(stream, io.RawIOBase) else stream
+    head = buffered.peek(PEEK)
+    encoding = next((encoding for bom, encoding in _BOMS if head.startswith(bom)), None)
+    if encoding:
+        notes.append(Note("utf-16", why=f"It is {encoding.upper()}; most readers expect UTF-8."))
+        buffered = io.BufferedReader(_Recoded(buffered, encoding, path), PEEK)
+    elif head.startswith(codecs.BOM_UTF8):
+        notes.append(Note("bom"))
+        buffered.read(3)
+    if not buffered.peek(PEEK):
+        raise Unreadable("empty-file", f"{path} is empty: there are 0 rows in it.")
+    return Opened(path, _kind(path, name, buffered.peek(PEEK)), buffered, notes)
+
+
+def _kind(path: Path, name: str, head: bytes) -> str:
+    suffix = Path(name).suffix.lower()
+    start = head.lstrip()[:1]
+    first, whole = _first_line(head)
+    if suffix in _TABLES and not isinstance(first, dict):
+        return _TABLES[suffix]
+    if suffix in _TEXTS and not isinstance(first, dict):
+        return _TEXTS[suffix]
+    if start == b"[":
+        return "jsonl" if isinstance(first, list) and not whole else "json"
+    if start == b"{":
+        return "json" if first is None and head.lstrip().split(b"\n")[0].strip() in (b"{", b'{"') else "jsonl"
+    if b"\0" in head or suffix not in (".json", ".jsonl", ".ndjson"):
+        raise Unreadable(
+            "unreadable", f"{path} is no file of rows that établi knows: JSON, CSV, TSV, Parquet, text or Markdown."
+        )
+    return "jsonl"
+
+
+def _first_line(head: bytes) -> tuple[object, bool]:
+    """The first line's JSON value, if it is one, and whether nothing comes after it."""
+    line, _, rest = head.lstrip().partition(b"\n")
+    try:
+        return json.loads(line), not rest.strip() and len(head) < PEEK
+    except (ValueError, RecursionError):
+        return None, False
+
+
+def lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
+    """(number from 1, bytes) of every line; None for one that is too long, which is passed over."""
+    number = 0
+    while line := stream.readline(MOST):
+        number += 1
+        if len(line) < MOST or line.endswith(b"\n"):
+            yield number, line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(2**20)
+        yield number, None
+
+
+def decoded(line: bytes) -> tuple[str, list[Note]]:
+    """A line's text. Bytes that are not UTF-8 become half characters, and are said."""
+    try:
+        return line.decode(), []
+    except UnicodeDecodeError as error:
+        text = line.decode("utf-8", "surrogateescape")
+        said = f"Byte {error.start + 1} of the line is {line[error.start]:#04x}, which is not UTF-8."
+        return text, [
+            Note(
+                "encoding",
+                excerpt=line[max(0, error.start - 20) : error.start + 20]
+                .decode("latin-1")
+                .encode("ascii", "backslashreplace")
+                .decode(),
+                why=said,
+            )
+        ]

@@ -1,0 +1,67 @@
+"""Is a conversation in order: who speaks after whom, is there something to learn?"""
+
+from collections.abc import Iterator
+
+from etabli.contracts import Message
+from etabli.data.notes import Note
+
+
+def check(messages: list[Message]) -> list[Note]:
+    """What is wrong with the order of the turns. Plain text has none."""
+    if any(message["role"] == "text" for message in messages):
+        return _plain(messages)
+    roles = [message["role"] for message in messages]
+    notes = list(_empty(messages))
+    if "assistant" not in roles:
+        return [*notes, Note("no-assistant", "messages", why="There is no assistant turn to learn from.")]
+    if "user" not in roles:
+        notes.append(Note("no-user", "messages"))
+    if all(message.get("train") is False for message in messages if message["role"] == "assistant"):
+        notes.append(Note("nothing-trained", "messages"))
+    if roles[-1] in ("user", "system"):
+        notes.append(Note("unanswered", f"messages[{len(roles) - 1}]"))
+    return [*notes, *_turns(roles), *_calls(messages)]
+
+
+def _plain(messages: list[Message]) -> list[Note]:
+    trained = any(message.get("train") is not False for message in messages)
+    return [] if trained else [Note("nothing-trained", "segments", why="Every segment is marked as not to be trained.")]
+
+
+def _empty(messages: list[Message]) -> Iterator[Note]:
+    for number, message in enumerate(messages):
+        if message["content"].strip() or message.get("tool_calls") or message["role"] in ("system", "tool"):
+            continue
+        answer = message["role"] == "assistant"
+        where = f"messages[{number}].content"
+        if not answer or message.get("train") is not False:
+            yield Note(
+                "empty-answer" if answer else "empty-prompt", where, why=f"The {message['role']}'s turn is empty."
+            )
+
+
+def _turns(roles: list[str]) -> Iterator[Note]:
+    """System first and once; then user and assistant in turn, tools where they were called."""
+    before = None
+    for number, role in enumerate(roles):
+        where = f"messages[{number}].role"
+        if role == "system" and number:
+            yield Note("turn-order", where, why="A system turn that is not the first.")
+        elif role == "assistant" and before in (None, "system") and "user" in roles[number:]:
+            yield Note("turn-order", where, why="The assistant speaks first.")
+        elif role == before and role in ("user", "assistant"):
+            yield Note("turn-order", where, why=f"Two {role} turns, one after the other.")
+        before = role
+
+
+def _calls(messages: list[Message]) -> Iterator[Note]:
+    open_calls = 0
+    for number, message in enumerate(messages):
+        if message["role"] == "tool":
+            if not open_calls:
+                yield Note("tool-order", f"messages[{number}]", why="A tool's result that no call asked for.")
+            open_calls = max(0, open_calls - 1)
+        elif message["role"] == "user" and open_calls:
+            yield Note("tool-order", f"messages[{number}]", why="A tool call without its result.")
+            open_calls = 0
+        open_calls += len(message.get("tool_calls") or [])

@@ -1,0 +1,214 @@
+"""Any source of rows, opened the same way: its records, one after another, and how to read them.
+
+A source is a file, an entry of a mapping file, a Hub data set, or a table in memory.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from etabli.contracts import Row
+from etabli.data import formats, licences, mappings, order, tables, texts
+from etabli.data.checks.catalogue import CODES
+from etabli.data.formats import FORMATS, Layout
+from etabli.data.jsonfiles import BROKEN, Record, json_lines, json_values, parsed
+from etabli.data.notes import Note, escaped
+from etabli.data.opening import opened
+from etabli.errors import BadData, MissingExtra, Unreadable
+
+MOST_SHOWN = 10
+LOOKED_AT, LOOKED_FOR = 20, 1000  # rows that tell a format, out of the first so many
+
+
+@dataclass
+class Source:
+    """Records that are still to be read, and what is known about them beforehand."""
+
+    name: str
+    records: Iterator[Record]
+    layout: Layout | None
+    notes: list[Note] = field(default_factory=list)
+    preview: list[Any] = field(default_factory=list)
+    about: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def read(
+    source: Any,
+    format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    **about: str,
+) -> list[Row]:
+    """Read a source of conversations; a source with any mistake is not half-read.
+
+    Args:
+        source: a file (JSONL, JSON, CSV, TSV, Parquet, Arrow, text, Markdown; also in gzip), an entry of a mapping
+            file (``dataset_info.json#name``, an axolotl config), a pandas frame, an Arrow table, a data set of
+            ``datasets``, a list of mappings, or the name of a Hub data set.
+        format: one of ``FORMATS``; by default told by the keys of the first rows. ``preferred`` keeps the preferred
+            answers of preference and feedback data.
+        columns: the format's name -> the file's, for example ``{"prompt": "question", "completion": "reply"}``.
+        about: ``licence``, ``source``, ``terms``, ``generator``, ``lang`` of all rows that do not say it themselves.
+
+    Raises:
+        BadData: nothing there, an unknown format, or rows with errors: all of them are counted and the first ten
+            named with their line. ``etabli data check`` names all.
+    """
+    opening = open_source(source, format, columns, about)
+    layout = known(opening)
+    if FORMATS[layout.name].refused:
+        code = CODES[FORMATS[layout.name].refused]
+        raise BadData(f"{opening.name}: {code.why} {code.fix}")
+    rows, problems, count = [], [], 0
+    for record in opening.records:
+        count += 1
+        row, notes = conversation(parsed(record), opening)
+        wrong = [note for note in notes if CODES[note.code].severity == "error"]
+        problems += [_problem(record, note) for note in wrong]
+        if row is not None and not wrong:
+            rows.append(row)
+    if problems:
+        raise _refusal(opening.name, layout, problems, count)
+    if not rows:
+        raise Unreadable("empty-file", f"{opening.name} is empty: there are 0 rows in it.")
+    return rows
+
+
+def conversation(record: Record, opening: Source) -> tuple[Row | None, list[Note]]:
+    """A parsed record's conversation, and all that is wrong with its form."""
+    if record.value is BROKEN:
+        return None, list(record.notes)
+    row, notes = formats.convert(record.value, opening.layout, opening.about)
+    return row, [*record.notes, *notes, *(order.check(row["messages"]) if row else [])]
+
+
+def _problem(record: Record, note: Note) -> tuple[str, str]:
+    place = f"row {record.row}" if record.line is None else f"line {record.line}"
+    return place, note.why or f"{note.field + ': ' if note.field else ''}{CODES[note.code].why}"
+
+
+def _refusal(name: str, layout: Layout, problems: list[tuple[str, str]], count: int) -> BadData:
+    shown = "\n  ".join(f"{place}: {why}" for place, why in problems[:MOST_SHOWN])
+    more = f"\n  … and {len(problems) - MOST_SHOWN} more" if len(problems) > MOST_SHOWN else ""
+    rows = len({place for place, _ in problems})
+    return BadData(
+        f"{name}: {rows} of {count} rows are not {layout.name}:\n  {shown}{more}\nAll of them: etabli data check {name}"
+    )
+
+
+def open_source(
+    source: Any,
+    format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Source:
+    """Open a source and tell its format; nothing but its first rows is read.
+
+    Raises:
+        Unreadable: nothing there, or nothing that can be read as rows; BadData: an unknown format was named.
+    """
+    if format is not None and format not in FORMATS:
+        raise BadData(f"Unknown format {format!r}; known are {', '.join(FORMATS)}.")
+    opening = _opened(source)
+    first = _look(opening)
+    if not first:
+        raise Unreadable("empty-file", f"{opening.name} is empty: there are 0 rows in it.")
+    opening.records = chain(first, opening.records)
+    said = opening.layout
+    if format:
+        opening.layout = Layout(
+            format, columns={**(said.columns if said else {}), **(columns or {})}, tags=said and said.tags
+        )
+    elif said is None or columns:
+        opening.layout = formats.guess(opening.preview, columns)
+    opening.about = {**licences.known(opening.name, about or {})}
+    return opening
+
+
+def _look(opening: Source) -> list[Record]:
+    """The first records, until enough of them can be read; they are the preview."""
+    first: list[Record] = []
+    for record in islice(opening.records, LOOKED_FOR):
+        first.append(record)
+        if (value := parsed(record).value) is not BROKEN:
+            opening.preview.append(value)
+        if len(opening.preview) == LOOKED_AT:
+            break
+    return first
+
+
+def known(opening: Source) -> Layout:
+    """The source's layout.
+
+    Raises:
+        Unreadable: not one of its first rows can be parsed, or its columns fit no format.
+    """
+    if not opening.preview:
+        record = parsed(next(opening.records))
+        said = "; ".join(note.why or CODES[note.code].why for note in record.notes)
+        raise Unreadable(
+            record.notes[0].code, f"{opening.name}: no row can be read. Line {record.line}: {said}", record.line
+        )
+    if opening.layout is None:
+        every = ", ".join(
+            f"{name} ({', '.join(kind.keys)})" for name, kind in FORMATS.items() if kind.keys and not kind.refused
+        )
+        first = opening.preview[0] if opening.preview else None
+        had = ", ".join(map(str, first)) if isinstance(first, Mapping) else type(first).__name__
+        raise Unreadable(
+            "unknown-format",
+            f"{opening.name}: can't tell the format from the keys {escaped(had[:200])}. Known: {every}. "
+            "Name the columns with columns={'prompt': 'question', ...} or --column prompt=question.",
+        )
+    return opening.layout
+
+
+def _opened(source: Any) -> Source:
+    if not isinstance(source, str | Path):
+        name, records = tables.in_memory(source)
+        return Source(name, records, None)
+    entry = mappings.mapped(source)
+    target = entry.target if entry else str(source)
+    opening = _hub(target) if on_the_hub(target) else _file(Path(target))
+    opening.layout = entry.layout if entry else None
+    return opening
+
+
+def _file(path: Path) -> Source:
+    file = opened(path)
+    if file.kind in ("csv", "tsv"):
+        records = tables.separated(file)
+    elif file.kind in ("parquet", "arrow"):
+        records = tables.columnar(file)
+    elif file.kind in ("text", "markdown"):
+        records = texts.stretches(file.stream, file.kind)
+    else:
+        records = (json_lines if file.kind == "jsonl" else json_values)(file.stream)
+    return Source(str(path), records, None, file.notes, path=path)
+
+
+def on_the_hub(name: str) -> bool:
+    """``owner/name`` that is no path here and has no ending of a file."""
+    return name.count("/") == 1 and not Path(name).exists() and not Path(name).suffix and name[0] not in "./~"
+
+
+def _hub(name: str) -> Source:
+    """A data set of the Hub, streamed: its part ``train``."""
+    from etabli import environment
+
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtra("Hub data sets are read with the package datasets: pip install datasets") from None
+    if not environment.hub_reachable():
+        raise Unreadable(
+            "no-file", f"There is no file {name}, and the Hub can't be reached to look for a data set of that name."
+        )
+    try:
+        return Source(name, tables.in_memory(datasets.load_dataset(name, split="train", streaming=True))[1], None)
+    except Exception as error:  # whatever it is, the person needs the name and the reason
+        raise Unreadable(
+            "unreadable", f"The Hub data set {name} can't be read: {str(error).splitlines()[0]}"
+        ) from error

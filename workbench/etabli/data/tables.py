@@ -1,0 +1,163 @@
+"""Rows out of tables: CSV and TSV, Parquet and Arrow, and tables that are in memory already."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
+
+from etabli.data.jsonfiles import BROKEN, Record
+from etabli.data.notes import Note, escaped, excerpt
+from etabli.data.opening import MOST, Opened, decoded, lines
+from etabli.errors import Unreadable
+
+BATCH = 64
+# More rows than this for each byte of the file is a table of one value repeated, made to fill a memory.
+ROWS_PER_BYTE, TIMES = 50, 200
+
+
+def separated(file: Opened) -> Iterator[Record]:
+    """CSV or TSV. The separator of a CSV file is the one that cuts its first line into most cells."""
+    csv.field_size_limit(MOST)
+    texts = _Texts(file.stream)
+    first = next(texts, "")
+    delimiter = "\t" if file.kind == "tsv" else max(",;\t|", key=lambda mark: len(_cells(first, mark)))
+    header = _cells(first, delimiter)
+    _check_header(header, file)
+    reader, row = csv.reader(texts, delimiter=delimiter, strict=True), 0
+    while True:
+        start = texts.number + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Record(row, start, BROKEN, (*texts.taken(), Note("bad-csv", why=f"The quoting is broken: {error}.")))
+            row += 1
+            continue
+        if cells:
+            yield _separated(row, start, header, cells, texts.taken())
+            row += 1
+
+
+def _separated(row: int, line: int, header: list[str], cells: list[str], notes: list[Note]) -> Record:
+    if len(cells) == len(header):
+        return Record(row, line, dict(zip(header, cells)), tuple(notes))
+    why = f"The row has {len(cells)} cells and the header {len(header)}: cells have shifted."
+    said = excerpt(" | ".join(cells))
+    return Record(row, line, BROKEN, (*notes, Note("ragged-row", excerpt=said, why=why)))
+
+
+class _Texts:
+    """Lines as text, counted; what was noticed about them is kept until it is asked for."""
+
+    def __init__(self, stream: BinaryIO):
+        self.inner, self.number, self.notes = lines(stream), 0, []
+
+    def __iter__(self) -> "_Texts":
+        return self
+
+    def __next__(self) -> str:
+        self.number, line = next(self.inner)
+        if line is None:
+            self.notes.append(Note("line-too-long"))
+            return "\n"
+        text, notes = decoded(line)
+        self.notes += notes
+        return text
+
+    def taken(self) -> list[Note]:
+        notes, self.notes = self.notes, []
+        return notes
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def _check_header(header: list[str], file: Opened) -> None:
+    twice = [name for name, n in Counter(header).items() if n > 1]
+    if twice:
+        raise Unreadable("duplicate-column", f"{file.path} has two columns called {escaped(twice[0])!r}.", 1)
+
+
+def columnar(file: Opened) -> Iterator[Record]:
+    """Parquet or Arrow, some rows at a time."""
+    import pyarrow as pa
+
+    try:
+        for row, item in enumerate(_batches(file)):
+            yield Record(row, None, item)
+    except (pa.ArrowException, OSError) as error:
+        said = escaped(str(error).splitlines()[0])
+        raise Unreadable("unreadable", f"{file.path} can't be read as {file.kind.title()}: {said}.") from None
+
+
+def _batches(file: Opened) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if file.kind == "arrow":
+        reader = pa.ipc.open_file(file.stream)
+        for number in range(reader.num_record_batches):
+            yield from _sliced(reader.get_batch(number))
+        return
+    table = pq.ParquetFile(file.stream)
+    _check_proportion(table.metadata, file)
+    for batch in table.iter_batches(batch_size=BATCH):
+        yield from batch.to_pylist()
+
+
+def _sliced(batch: Any) -> Iterator[dict[str, Any]]:
+    for start in range(0, batch.num_rows, BATCH):
+        yield from batch.slice(start, BATCH).to_pylist()
+
+
+def _check_proportion(metadata: Any, file: Opened) -> None:
+    size = file.path.stat().st_size
+    unpacked = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    if metadata.num_rows > size * ROWS_PER_BYTE or unpacked > max(2**26, size * TIMES):
+        raise Unreadable(
+            "out-of-proportion",
+            f"{file.path} has {size / 1e6:.1f} MB and would unpack to {metadata.num_rows:,} rows and "
+            f"{unpacked / 1e6:,.0f} MB. It was not read; look at it with pyarrow.",
+        )
+
+
+def in_memory(source: Any) -> tuple[str, Iterator[Record]]:
+    """A pandas frame, an Arrow table, a data set of ``datasets``, or any iterable of mappings; and what it is called.
+
+    Of a ``DatasetDict`` the part ``train`` is taken, or its only one.
+
+    Raises:
+        Unreadable: it is none of these.
+    """
+    name = type(source).__name__
+    if isinstance(source, dict):
+        if not source or not all(hasattr(part, "column_names") for part in source.values()):
+            raise Unreadable("unreadable", f"A {name} is no table of rows: pass a list of rows.")
+        part = "train" if "train" in source else next(iter(source))
+        if part != "train" and len(source) > 1:
+            raise Unreadable("unreadable", f"This {name} has the parts {', '.join(source)}: pass one of them.")
+        return f"{name}[{part!r}]", in_memory(source[part])[1]
+    return name, (Record(row, None, item) for row, item in enumerate(_items(source, name)))
+
+
+def _items(source: Any, name: str) -> Iterable[Any]:
+    if hasattr(source, "to_dict") and hasattr(source, "iloc"):
+        return _frame(source)
+    if hasattr(source, "to_batches"):
+        return (item for batch in source.to_batches(max_chunksize=BATCH) for item in batch.to_pylist())
+    if hasattr(source, "rows") and not callable(source.rows):
+        return source.rows
+    if isinstance(source, str | bytes) or not isinstance(source, Iterable):
+        raise Unreadable(
+            "unreadable", f"A {name} is no table of rows: pass a path, a list of rows, a frame or a data set."
+        )
+    return source
+
+
+def _frame(frame: Any) -> Iterator[dict[str, Any]]:
+    """A frame's rows; what pandas calls missing is None."""
+    for start in range(0, len(frame), 1000):
+        part = frame.iloc[start : start + 1000]
+        yield from part.astype(object).where(part.notna(), None).to_dict("records")
