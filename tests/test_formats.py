@@ -5,7 +5,7 @@ import json
 import pytest
 
 from etabli.data.dataset import Dataset
-from etabli.data.reading import read
+from etabli.data.reading.source import read
 from etabli.errors import BadData
 
 GOOD = {

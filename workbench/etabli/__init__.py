@@ -22,14 +22,14 @@ _HOMES = {
     "Recipe": "etabli.training.recipe",
     "Run": "etabli.training.run",
     "chat": "etabli.evaluation.chat",
-    "check": "etabli.data.check",
+    "check": "etabli.data.checks.check",
     "evaluate": "etabli.evaluation.bench",
     "home_commands": "etabli.data.samples",
     "load": "etabli.models.loading",
     "merge": "etabli.export.merge",
     "own_check": "etabli.data.own",
     "own_filter": "etabli.data.own",
-    "read": "etabli.data.reading",
+    "read": "etabli.data.reading.source",
     "render": "etabli.tokens",
 }
 __all__ = sorted(_HOMES)

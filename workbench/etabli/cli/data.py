@@ -42,7 +42,7 @@ def check(
     policy: str, code: str | None, out: str | None, workers: int | None, **about: str | None,
 ) -> tuple:  # fmt: skip
     """Find all that is wrong with FILE. Ends 0 if clean, 1 with errors or warnings, 2 if it can't be read."""
-    from etabli.data.check import check as look
+    from etabli.data.checks.check import check as look
 
     report = look(
         file, model, format, _columns(columns), rules, max_length, policy, workers or os.cpu_count() or 1,

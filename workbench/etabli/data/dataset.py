@@ -108,7 +108,7 @@ class Dataset:
             return cls._from_folder(folder)
         if folder.is_dir():
             raise BadData(f"{folder} is no Dataset: it has no {ROWS}.")
-        from etabli.data.reading import read
+        from etabli.data.reading.source import read
 
         file = {"sha256": storage.sha256(folder)} if folder.is_file() else {}
         return cls(read(folder if file else _entry(name, near)), {"file": folder.name, **file})

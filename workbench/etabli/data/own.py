@@ -25,7 +25,7 @@ from typing import Any
 
 from etabli import storage
 from etabli.contracts import SEVERITIES, Row
-from etabli.data.checks.catalogue import CODES
+from etabli.data.catalogue import CODES
 from etabli.data.notes import Finding, escaped, excerpt
 from etabli.errors import BadInput
 

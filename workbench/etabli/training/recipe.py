@@ -27,7 +27,8 @@ class Recipe(BaseModel):
 
     ``rules`` is a Python file of your own filters and checks (``etabli.data.own``): rows that a filter does not keep
     are not trained. ``batch_size`` rows or ``tokens_per_batch`` tokens go through the model at once, without padding
-    between rows; ``accumulate`` of them make one optimiser step. ``epochs`` or ``max_steps`` ends the run, ``max_minutes`` sooner.
+    between rows; ``accumulate`` of them make one optimiser step. ``epochs`` or ``max_steps`` ends the run,
+    ``max_minutes`` sooner.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

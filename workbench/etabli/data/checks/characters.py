@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from etabli.data.notes import Note, excerpt
 
-_HALF = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0e-\x1f\x7f\x80-\x84\x86-\x9f]")
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # Zero-width characters are letters' business in Persian, Hindi or emoji; between Latin letters they only hide.
@@ -35,15 +34,13 @@ def control_pattern(more: tuple[str, ...] = ()) -> re.Pattern:
 
 def check(text: str, where: str, control: re.Pattern) -> Iterator[Note]:
     """What is wrong with the characters of one text."""
-    if "\0" in text:
-        yield Note("nul", where, excerpt(text, text.index("\0")))
     if found := _CONTROL.search(text):
         yield Note("control-characters", where, excerpt(text, found.start()))
     if "<" in text or "[" in text:
         yield from _tokens(text, where, control)
     if text.isascii():
         return
-    for code, pattern in (("lone-surrogate", _HALF), ("bidi", _BIDI), ("invisible", _INVISIBLE)):
+    for code, pattern in (("bidi", _BIDI), ("invisible", _INVISIBLE)):
         if (found := pattern.search(_FLAG.sub("", text) if code == "invisible" else text)) is not None:
             yield Note(code, where, excerpt(text, found.start()))
 

@@ -10,18 +10,19 @@ from functools import cache
 from typing import Any
 
 from etabli.contracts import Row
-from etabli.data import formats, own
+from etabli.data import own
+from etabli.data.catalogue import CODES
 from etabli.data.checks import characters, cost, language, meaning, safety
-from etabli.data.checks.catalogue import CODES
 from etabli.data.checks.cost import Cost
 from etabli.data.checks.rules import PACKS
-from etabli.data.formats import FORMATS, Layout
-from etabli.data.jsonfiles import BROKEN, Record, parsed
+from etabli.data.checks.store import Pair
 from etabli.data.licences import NON_COMMERCIAL, RESTRICTED, terms_of
 from etabli.data.notes import Finding, Note, escaped
 from etabli.data.own import Rule
-from etabli.data.reading import Source, conversation
-from etabli.data.store import Pair
+from etabli.data.reading import formats
+from etabli.data.reading.formats import FORMATS, Layout
+from etabli.data.reading.jsonfiles import BROKEN, Record, parsed
+from etabli.data.reading.source import Source, conversation
 
 FEW = 50  # values of a lineage field that are counted; a column of ids is none
 _SPACE = re.compile(r"\s+")

@@ -1,6 +1,6 @@
 """Every code that ``etabli data check`` can report: how bad, why it matters, how to mend it.
 
-``docs/checks.md`` is written from this table by ``python -m etabli.data.checks.catalogue`` and checked by a test.
+``docs/checks.md`` is written from this table by ``python -m etabli.data.catalogue`` and checked by a test.
 """
 
 from etabli.data.notes import Code
@@ -217,9 +217,14 @@ CODES: dict[str, Code] = {**FILE, **FORM, **MEANING, **COST, **SAFETY, **LINEAGE
 def page() -> str:
     """``docs/checks.md``."""
     parts = {
-        "The file": FILE, "Form": FORM, "Meaning": MEANING, "Cost": COST, "Safety": SAFETY, "Licence and terms": LINEAGE,
-    }  # fmt: skip
-    lines = ["# What `etabli data check` reports", "", "Written by `python -m etabli.data.checks.catalogue`.", ""]
+        "The file": FILE,
+        "Form": FORM,
+        "Meaning": MEANING,
+        "Cost": COST,
+        "Safety": SAFETY,
+        "Licence and terms": LINEAGE,
+    }
+    lines = ["# What `etabli data check` reports", "", "Written by `python -m etabli.data.catalogue`.", ""]
     for title, codes in parts.items():
         lines += [f"## {title}", "", "| code | severity | why | what to do |", "|---|---|---|---|"]
         lines += [f"| `{name}` | {code.severity} | {code.why} | {code.fix} |" for name, code in codes.items()]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from etabli.contracts import SEVERITIES
-from etabli.data.checks.catalogue import CODES
+from etabli.data.catalogue import CODES
 from etabli.data.notes import Finding
 
 

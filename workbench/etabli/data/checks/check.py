@@ -10,12 +10,12 @@ from typing import Any
 
 from etabli.data import own
 from etabli.data.checks import cost, row, speed
+from etabli.data.checks.report import Report
 from etabli.data.checks.row import Seen, Settings, check_records
-from etabli.data.formats import FORMATS, Layout
-from etabli.data.jsonfiles import Record
 from etabli.data.notes import Note, escaped
-from etabli.data.reading import Source, known, open_source
-from etabli.data.report import Report
+from etabli.data.reading.formats import FORMATS, Layout
+from etabli.data.reading.jsonfiles import Record
+from etabli.data.reading.source import Source, known, open_source
 from etabli.errors import Unreadable
 from etabli.models import embedded
 

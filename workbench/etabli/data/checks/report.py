@@ -8,11 +8,11 @@ from typing import Any
 
 from etabli import storage
 from etabli.contracts import VERSION
+from etabli.data.catalogue import CODES
 from etabli.data.checks import language, safety
-from etabli.data.checks.catalogue import CODES
 from etabli.data.checks.rules import PACKS
+from etabli.data.checks.store import Store
 from etabli.data.notes import Finding, Note, escaped
-from etabli.data.store import Store
 from etabli.errors import Unreadable
 
 # A cell that begins so is run as a formula by Excel and LibreOffice (OWASP, CSV injection).
@@ -154,12 +154,12 @@ class Report:
 
     def text(self, code: str | None = None) -> str:
         """For a terminal: codes worst first, or every row of one code."""
-        from etabli.data.preview import text
+        from etabli.data.checks.preview import text
 
         return text(self, code)
 
     def _repr_html_(self) -> str:
-        from etabli.data.preview import page
+        from etabli.data.checks.preview import page
 
         return page(self)
 

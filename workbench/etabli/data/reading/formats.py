@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from etabli.contracts import Message, Row
-from etabli.data import turns
 from etabli.data.notes import Note, escaped, excerpt
-from etabli.data.turns import OPENAI, SHAREGPT, Tags, wrong_type
+from etabli.data.reading import turns
+from etabli.data.reading.turns import OPENAI, SHAREGPT, Tags, wrong_type
 
 Item = dict[str, Any]
 LINEAGE = ("lang", "source", "licence", "terms", "generator", "created", "parents", "split", "template")
@@ -196,8 +196,12 @@ def _side(item: Item, key: str, role: str, notes: list[Note]) -> list[Message]:
 
 
 def _tags(value: Any) -> Tags:
-    first = next(iter(turns.listed(value) or []), None)
-    return SHAREGPT if isinstance(first, Mapping) and "from" in first else OPENAI
+    return SHAREGPT if "from" in _first_turn(value) else OPENAI
+
+
+def _first_turn(value: Any) -> Mapping:
+    held = turns.listed(value)
+    return held[0] if isinstance(held, list) and held and isinstance(held[0], Mapping) else {}
 
 
 def _chat(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
@@ -212,8 +216,7 @@ def _sharegpt(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
 
 def _names(value: Any) -> dict[str, str]:
     """ShareGPT turns that are written as role and content."""
-    first = next(iter(turns.listed(value) or []), None)
-    return {"role": "role", "content": "content"} if isinstance(first, Mapping) and "role" in first else {}
+    return {"role": "role", "content": "content"} if "role" in _first_turn(value) else {}
 
 
 def _plain(item: Item, notes: list[Note], layout: Layout) -> list[Message]:

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
-from etabli.data.jsonfiles import BROKEN, Record
 from etabli.data.notes import Note, escaped, excerpt
-from etabli.data.opening import MOST, Opened, decoded, lines
+from etabli.data.reading.jsonfiles import BROKEN, Record
+from etabli.data.reading.opening import MOST, Opened, decoded, lines
 from etabli.errors import Unreadable
 
 BATCH = 64

@@ -1,9 +1,13 @@
 """Is a conversation in order: who speaks after whom, is there something to learn?"""
 
+import json
+import re
 from collections.abc import Iterator
 
 from etabli.contracts import Message
-from etabli.data.notes import Note
+from etabli.data.notes import Note, excerpt
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def check(messages: list[Message]) -> list[Note]:
@@ -21,6 +25,19 @@ def check(messages: list[Message]) -> list[Note]:
     if roles[-1] in ("user", "system"):
         notes.append(Note("unanswered", f"messages[{len(roles) - 1}]"))
     return [*notes, *_turns(roles), *_calls(messages)]
+
+
+def unstorable(messages: list[Message], tools: list | None) -> Iterator[Note]:
+    """Characters that no UTF-8 file and no tokenizer can hold, or that cut texts short."""
+    for number, message in enumerate(messages):
+        where, text = f"messages[{number}].content", message["content"]
+        if "\0" in text:
+            yield Note("nul", where, excerpt(text, text.index("\0")))
+        if not text.isascii() and (found := _HALF.search(text)):
+            yield Note("lone-surrogate", where, excerpt(text, found.start()))
+    others = [tools or [], *(message.get("tool_calls") or message.get("name") or [] for message in messages)]
+    if any(others) and (found := _HALF.search(said := json.dumps(others, ensure_ascii=False, default=str))):
+        yield Note("lone-surrogate", "tools", excerpt(said, found.start()))
 
 
 def _plain(messages: list[Message]) -> list[Note]:

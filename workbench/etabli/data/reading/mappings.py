@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from etabli.data.formats import FORMATS, Layout
 from etabli.data.notes import escaped
-from etabli.data.turns import SHAREGPT, Tags
+from etabli.data.reading.formats import FORMATS, Layout
+from etabli.data.reading.turns import SHAREGPT, Tags
 from etabli.errors import Unreadable
 
 LARGEST = 4 * 2**20

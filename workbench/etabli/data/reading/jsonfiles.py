@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from etabli.data.notes import Note, escaped, excerpt
-from etabli.data.opening import MOST, PEEK, decoded, lines
+from etabli.data.reading.opening import MOST, PEEK, decoded, lines
 
 
 class Record(NamedTuple):
@@ -152,6 +152,7 @@ class _Values:
         self.feed, self.parser = _Feed(stream), _Parser()
         self.in_list = self.feed.next() == "["
         self.comma = False  # does one have to come before the next item?
+        self.wrong_line: int | None = None  # of a comma too many
         self.opening: re.Pattern | None = None  # how an object begins in this file: brace and first key
         self.feed.to(self.feed.at + self.in_list)
 
@@ -161,7 +162,7 @@ class _Values:
             notes, ended = self._between() if self.in_list else ([], not self.feed.next())
             if ended:
                 if notes:
-                    yield Record(row, self.feed.line, BROKEN, tuple(notes))
+                    yield Record(row, self.wrong_line or self.feed.line, BROKEN, tuple(notes))
                 return
             line = self.feed.line
             value, found, below = self._item()
@@ -182,8 +183,10 @@ class _Values:
             return [], False
         if char != ",":
             return [self._wrong("A comma is missing before this row.")], False
+        line = self.feed.line
         self.feed.to(self.feed.at + 1)
         if self.feed.next() == "]":
+            self.wrong_line = line
             return [self._wrong("There is a comma after the last row of the list."), *self._after()], True
         return [], False
 

@@ -3,10 +3,10 @@
 from html import escape
 from typing import TYPE_CHECKING
 
-from etabli.data.checks.catalogue import CODES
+from etabli.data.catalogue import CODES
 
 if TYPE_CHECKING:
-    from etabli.data.report import Report
+    from etabli.data.checks.report import Report
 
 SHOWN = 40
 _COLOURS = {"error": "#b3261e", "warning": "#8a5a00", "info": "#4a6572"}

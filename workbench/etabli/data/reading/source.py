@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from etabli.contracts import Row
-from etabli.data import formats, licences, mappings, order, tables, texts
-from etabli.data.checks.catalogue import CODES
-from etabli.data.formats import FORMATS, Layout
-from etabli.data.jsonfiles import BROKEN, Record, json_lines, json_values, parsed
+from etabli.data import licences
+from etabli.data.catalogue import CODES
 from etabli.data.notes import Note, escaped
-from etabli.data.opening import opened
+from etabli.data.reading import formats, mappings, order, tables, texts
+from etabli.data.reading.formats import FORMATS, Layout
+from etabli.data.reading.jsonfiles import BROKEN, Record, json_lines, json_values, parsed
+from etabli.data.reading.opening import opened
 from etabli.errors import BadData, MissingExtra, Unreadable
 
 MOST_SHOWN = 10
@@ -81,7 +82,9 @@ def conversation(record: Record, opening: Source) -> tuple[Row | None, list[Note
     if record.value is BROKEN:
         return None, list(record.notes)
     row, notes = formats.convert(record.value, opening.layout, opening.about)
-    return row, [*record.notes, *notes, *(order.check(row["messages"]) if row else [])]
+    if row is not None:
+        notes += [*order.check(row["messages"]), *order.unstorable(row["messages"], row.get("tools"))]
+    return row, [*record.notes, *notes]
 
 
 def _problem(record: Record, note: Note) -> tuple[str, str]:

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from etabli.data.jsonfiles import BROKEN, Record
 from etabli.data.notes import Note
-from etabli.data.opening import MOST, decoded, lines
+from etabli.data.reading.jsonfiles import BROKEN, Record
+from etabli.data.reading.opening import MOST, decoded, lines
 
 _HEADING = re.compile(r"#{1,6}\s")
 
