@@ -24,6 +24,7 @@ CHUNK_ROWS, CHUNK_BYTES = 256, 2**20
 
 def check(
     source: Any,
+    /,
     model: str | None = None,
     format: str | None = None,
     columns: Mapping[str, str] | None = None,

@@ -66,7 +66,8 @@ class Store:
         """Findings in the order of the file; of one code, if it is named."""
         where = "WHERE code = ?" if code else ""
         query = f"SELECT * FROM findings {where} ORDER BY row IS NOT NULL, row, rowid LIMIT {int(limit)}"
-        return map(Finding._make, self._base.execute(query, [code] if code else []))
+        # A generator, so that whoever reads it keeps the database from being closed.
+        yield from map(Finding._make, self._base.execute(query, [code] if code else []))
 
     def rows_with(self, severity: str) -> int:
         """How many rows have a finding of that severity."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from etabli.data.notes import escaped
 from etabli.data.reading.formats import FORMATS, Layout
+from etabli.data.reading.opening import is_there
 from etabli.data.reading.turns import SHAREGPT, Tags
 from etabli.errors import Unreadable
 
@@ -44,11 +45,11 @@ def mapped(name: str | Path) -> Mapped | None:
     Raises:
         Unreadable: the mapping file has no such entry, or several and none was named.
     """
-    text, _, entry = str(name).partition("#") if not Path(name).exists() else (str(name), "", "")
+    text, _, entry = str(name).partition("#") if not is_there(name) else (str(name), "", "")
     path = Path(text)
     entries = _entries(path)
     if entries is None:
-        if entry and path.exists():
+        if entry and is_there(path):
             raise Unreadable("unreadable", f"{path} is no mapping file: it has no entries to name with #{entry}.")
         return None
     if not entry and len(entries) > 1:
@@ -62,7 +63,7 @@ def mapped(name: str | Path) -> Mapped | None:
 
 
 def _entries(path: Path) -> dict[str, dict[str, Any]] | None:
-    if path.suffix not in (".json", ".yaml", ".yml") or not path.is_file() or path.stat().st_size > LARGEST:
+    if path.suffix not in (".json", ".yaml", ".yml") or not is_there(path) or not path.is_file() or path.stat().st_size > LARGEST:
         return None
     try:
         held = json.loads(path.read_bytes()) if path.suffix == ".json" else _yaml(path)

@@ -67,11 +67,19 @@ def opened(path: str | Path) -> Opened:
         raise Unreadable("no-file", f"There is no file {path}.") from None
     except IsADirectoryError:
         raise Unreadable("unreadable", f"{path} is a folder; name a file in it.") from None
-    except OSError as error:
-        raise Unreadable("unreadable", f"{path} can't be read: {(error.strerror or str(error)).lower()}.") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise Unreadable("unreadable", f"{path} can't be read: {str(getattr(error, 'strerror', None) or error).lower()}.") from None
     if not path.is_file():
         raise Unreadable("unreadable", f"{path} is no ordinary file.")
     return _unpacked(path, path.name, stream, path.stat().st_size)
+
+
+def is_there(path: str | Path) -> bool:
+    """Is there such a file or folder? A name that none can have is no error."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _unpacked(path: Path, name: str, stream: BinaryIO, size: int) -> Opened:

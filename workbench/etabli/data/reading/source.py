@@ -16,11 +16,16 @@ from etabli.data.notes import Note, escaped
 from etabli.data.reading import formats, mappings, order, tables, texts
 from etabli.data.reading.formats import FORMATS, Layout
 from etabli.data.reading.jsonfiles import BROKEN, Record, json_lines, json_values, parsed
-from etabli.data.reading.opening import opened
+from etabli.data.reading.opening import is_there, opened
 from etabli.errors import BadData, MissingExtra, Unreadable
 
 MOST_SHOWN = 10
+LONGEST_NAME = 4096  # a path on Linux; longer text is rows pasted by mistake
 LOOKED_AT, LOOKED_FOR = 20, 1000  # rows that tell a format, out of the first so many
+
+
+_EMPTY = frozenset({"empty-answer", "empty-prompt"})
+_UNREAD = _EMPTY | {"wrong-type", "missing-key", "not-text", "tool-call"}
 
 
 @dataclass
@@ -38,6 +43,7 @@ class Source:
 
 def read(
     source: Any,
+    /,
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
     **about: str,
@@ -83,7 +89,9 @@ def conversation(record: Record, opening: Source) -> tuple[Row | None, list[Note
         return None, list(record.notes)
     row, notes = formats.convert(record.value, opening.layout, opening.about)
     if row is not None:
-        notes += [*order.check(row["messages"]), *order.unstorable(row["messages"], row.get("tools"))]
+        unread = _UNREAD.intersection(note.code for note in notes)  # then an empty turn is no news
+        ordered = [note for note in order.check(row["messages"]) if not (unread and note.code in _EMPTY)]
+        notes += [*ordered, *order.unstorable(row["messages"], row.get("tools"))]
     return row, [*record.notes, *notes]
 
 
@@ -169,7 +177,7 @@ def known(opening: Source) -> Layout:
 
 
 def _opened(source: Any) -> Source:
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | Path) or len(str(source)) > LONGEST_NAME:
         name, records = tables.in_memory(source)
         return Source(name, records, None)
     entry = mappings.mapped(source)
@@ -194,7 +202,7 @@ def _file(path: Path) -> Source:
 
 def on_the_hub(name: str) -> bool:
     """``owner/name`` that is no path here and has no ending of a file."""
-    return name.count("/") == 1 and not Path(name).exists() and not Path(name).suffix and name[0] not in "./~"
+    return name.count("/") == 1 and not is_there(name) and not Path(name).suffix and name[0] not in "./~"
 
 
 def _hub(name: str) -> Source:

@@ -20,8 +20,11 @@ def separated(file: Opened) -> Iterator[Record]:
     csv.field_size_limit(MOST)
     texts = _Texts(file.stream)
     first = next(texts, "")
-    delimiter = "\t" if file.kind == "tsv" else max(",;\t|", key=lambda mark: len(_cells(first, mark)))
-    header = _cells(first, delimiter)
+    try:
+        delimiter = "\t" if file.kind == "tsv" else max(",;\t|", key=lambda mark: len(_cells(first, mark)))
+        header = _cells(first, delimiter)
+    except csv.Error as error:
+        raise Unreadable("bad-csv", f"{file.path}: its header can't be read: {error}.", 1) from None
     _check_header(header, file)
     reader, row = csv.reader(texts, delimiter=delimiter, strict=True), 0
     while True:

@@ -1,0 +1,344 @@
+"""What rows say, cost and give away; rules of one's own; what was not run; how it is shown."""
+
+import csv
+import json
+import random
+import re
+
+import malformed
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import etabli
+from etabli.data import catalogue, own
+from etabli.data.checks import cost, language, safety
+from etabli.data.checks.check import check
+from etabli.data.dataset import Dataset
+from etabli.data.reading.source import read
+from etabli.errors import BadInput
+from etabli.models import counting
+from etabli.tokens import measure, render
+
+
+def codes(question, answer, **more):
+    row = {"prompt": question, "completion": answer}
+    return {item["code"] for item in check([row], **more).findings()} - {"licence-unknown"}
+
+
+CLEAN = [
+    ("What is the capital of France?", "The capital of France is Paris."),
+    ("Name three colours.", "1. Red\n2. Green\n3. Blue"),
+    ("Quelle est la capitale de la France ?", "La capitale de la France est Paris."),
+    ("Translate 'the harbour is north of the town' into French, please.", "Le port se trouve au nord de la vieille ville."),
+    ("Write an apology for being late.", "I'm sorry I was late this morning; the train stood still for an hour."),
+    ("What does an AI engineer do?", "As an AI engineer, she builds systems that learn from data."),
+    ("Write a Jinja loop.", "```jinja\n{% for x in xs %}{{ x }}{% endfor %}\n```"),
+    ("Strike this out in HTML.", "Use <s>this</s> for it."),
+    ("سلام، حال شما چطور است؟", "من خوبم، می\u200cخواهم بدانم حال شما چطور است و امروز چه می\u200cکنید."),
+    ("Send me a family.", "Here you are: \U0001f468\u200d\U0001f469\u200d\U0001f467, and a flag: \U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"),
+    ("Which version?", "Version 10.0.0.1 of the library, released on 2024-01-02 10:20."),
+    ("Add 1234567890 and 1.", "That makes 1234567891."),
+    ("Who wrote it?", "Write to anna@example.org or call (212) 555-0123."),
+    ("What is the address?", "postgres://user:password@localhost/db is how such an address looks."),
+    ("Give an HTML link.", '<a href="https://example.org">here</a>'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("question, answer", CLEAN)
+def test_nothing_is_found_where_nothing_is_wrong(question, answer):
+    assert codes(question, answer) == set()
+
+
+@pytest.mark.parametrize(
+    "question, answer, code",
+    [
+        ("Describe the picture below.", "A boat.", "unseen-media"),
+        ("Décris l'image ci-jointe.", "Un bateau.", "unseen-media"),
+        ("Summarise https://example.org/report.pdf for me.", "It is long.", "unseen-media"),
+        ("How do I reach the harbour from here, and when does it open?", "Der Hafen liegt nördlich der alten Stadt, und die Boote fahren jeden Morgen um sieben.", "wrong-language"),
+        ("Write a loop.", "```python\nfor x in xs:\n    print(x)", "truncated-answer"),
+        ("Who are you?", "Hello {{name}}, I was made by {{author}} for you.", "leaked-template"),
+        ("Say it again and again.", "This is a line that repeats itself.\n" * 8, "repetition"),
+        ("What do you think of my neighbour?", "I think that he is a stupid asshole, and so do you.", "toxicity"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_found(question, answer, code):
+    assert code in codes(question, answer)
+
+
+def test_the_same_question_twice():
+    rows = [("a?", "one"), ("b?", "two"), ("A? ", "One"), ("a?", "three"), ("a?", "three")]
+    report = check([{"prompt": question, "completion": answer} for question, answer in rows])
+    found = [(item["row"], item["code"]) for item in report.findings() if item["row"] is not None]
+    assert found == [(2, "duplicate-row"), (3, "conflicting-answers"), (4, "duplicate-row")]
+
+
+# --- what is not run is said ------------------------------------------------------------------------------------------
+
+
+def test_a_language_without_rules_is_not_passed():
+    german = {"prompt": "Wo liegt der Hafen dieser Stadt, und wann öffnet er morgens?", "completion": "Es tut mir leid, als KI-Modell kann ich diese Frage leider nicht beantworten."}  # fmt: skip
+    report = check([german] * 3)
+    assert "ai-disclaimer" not in report.counts
+    item = next(item for item in report.not_run if "refusal" in item["check"])
+    assert item["rows"] == 3 and "de (3 rows)" in item["why"] and item["fix"]
+
+
+def test_without_word_lists_toxicity_is_not_run(monkeypatch):
+    monkeypatch.setattr(safety, "toxic_languages", lambda: ())
+    report = check(malformed.rows("alpaca"))
+    assert [item["fix"] for item in report.not_run if item["check"] == "toxicity"] == ["pip install 'etabli[safety]'"]
+
+
+def test_without_a_model_cost_is_not_run(monkeypatch):
+    monkeypatch.setattr("etabli.models.embedded.ready", lambda: False)
+    report = check(malformed.rows("alpaca"))
+    assert report.cost is None and [item["fix"] for item in report.not_run if item["check"] == "cost"] == [
+        "--model default"
+    ]
+
+
+def test_every_check_names_its_rules_and_languages():
+    assert {item["name"] for item in check(malformed.rows("alpaca")).checks} == {
+        "form",
+        "meaning",
+        "safety",
+        "toxicity",
+        "cost",
+    }
+    assert all(item["by"] and item["languages"] for item in check(malformed.rows("alpaca")).checks)
+
+
+# --- secrets are not passed on ----------------------------------------------------------------------------------------
+
+SECRETS = [
+    "AKIA" + "IOSFODNN7EXAMPLE", "ghp_" + "a1B2" * 9, "github_pat_" + "a1B2c3" * 10, "glpat-" + "a1B2c3d4" * 3,
+    "hf_" + "aBcD" * 9, "sk-ant-api03-" + "a1B2" * 8, "sk-proj-" + "a1B2" * 8, "sk-" + "a1B2c3D4" * 5,
+    "AIza" + "a1B2c3D" * 5, "xoxb-" + "1234567890-abcdef", "sk_live_" + "a1B2c3D4" * 3, "npm_" + "a1B2" * 9,
+    "pypi-AgE" + "a1B2c3D4" * 8, "SG." + "a1B2c3D4" * 3 + "." + "a1B2c3D4" * 5, "123456789:AA" + "a1B2c3D4e5F" * 3,
+    "eyJ" + "hbGciOiJIUzI1" + ".eyJ" + "zdWIiOiIxMjM0" + ".SflKxwRJSMeK", "-----BEGIN RSA PRIVATE KEY-----",
+    "https://anna:s3cr3t-pw@db.example.org/x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_secrets_are_found_and_not_repeated(secret):
+    report = check([{"prompt": "What is the key?", "completion": f"It is {secret} as you know."}])
+    assert report.counts.get("secret") == 1
+    said = "".join(report.json_pieces()) + report.text() + report._repr_html_()
+    assert secret not in said.replace("preview", "") or secret in json.dumps(report.format["preview"])
+    assert all(secret not in item["excerpt"] for item in report.findings())
+
+
+# --- cost -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def light(embedded):
+    return counting.tokenizer(str(embedded.folder))
+
+
+def test_the_light_tokenizer_is_the_whole_one(light, tokenizer, commands):
+    talks = [row["messages"] for row in commands.rows[:60]]
+    talks += [[{"role": "user", "content": "é漢字🙂 <|im_end|>\n\n x"}, {"role": "assistant", "content": " ok "}]]
+    for talk in talks:
+        assert light.apply_chat_template(talk) == tokenizer.apply_chat_template(talk, tokenize=False)
+        assert render(talk, light) == render(talk, tokenizer)
+
+
+TEXT = st.text(st.sampled_from("ab é漢🙂\n<|im_end|>" + "x. "), min_size=1, max_size=40)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    turns=st.lists(TEXT, min_size=2, max_size=5),
+    policy=st.sampled_from(["answers", "last", "all"]),
+    most=st.integers(1, 80),
+)
+def test_measuring_is_counting_what_is_rendered(light, turns, policy, most):
+    talk = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(turns)]
+    whole = render(talk, light, policy)
+    assert measure(talk, light, policy, most) == (len(whole), sum(whole.trained[1:]), sum(whole.trained[1:most]))
+
+
+def test_truncation_is_told_with_its_numbers(light):
+    rows = [{"prompt": "a?", "completion": "word " * 100}, {"prompt": "word " * 100, "completion": "b"}]
+    report = check(rows, model="default", max_length=64)
+    whole = [len(render(row["messages"], light)) for row in read(rows)]
+    said = {item["code"]: item["why"] for item in report.findings()}
+    assert f"{whole[0]} tokens: {whole[0] - 64} are beyond max_length 64" in said["truncated-row"]
+    assert "nothing of the answer is left" in said["answer-cut-off"]
+    assert report.cost["tokens"] == sum(whole) and report.cost["truncated_tokens"] == sum(whole) - 128
+
+
+def test_the_cost_is_what_a_run_trains(light, tiny, write_jsonl):
+    from etabli.training.batches import encode, plan
+    from etabli.training.recipe import Recipe
+
+    path = write_jsonl([{"prompt": f"Say {n}", "completion": "word " * n + "."} for n in range(1, 120)])
+    recipe = Recipe(model=tiny, data=str(path), max_length=64, tokens_per_batch=64)
+    rows, _ = encode(read(path), light, recipe)
+    told = check(path, model=tiny, max_length=64).cost
+    assert told["trained_tokens"] == sum(row.trained for row in rows)
+    assert told["steps"] <= len(plan(rows, recipe, 0)) * told["epochs"] <= 1.3 * told["steps"]
+
+
+@pytest.mark.parametrize(
+    "rows, epochs", [(1, 25), (10, 10), (33, 3), (34, 3), (8333, 3), (8334, 2), (26_000, 1), (10**6, 1)]
+)
+def test_automatic_epochs(rows, epochs):
+    assert cost.epochs(rows) == epochs
+
+
+def test_time_is_told_only_from_a_run_that_was_measured(tmp_path, monkeypatch, write_jsonl):
+    monkeypatch.chdir(tmp_path)
+    path = write_jsonl(malformed.rows("alpaca"))
+    assert "seconds" not in check(path, model="default").cost
+    run = tmp_path / "runs" / "a"
+    run.mkdir(parents=True)
+    (run / "recipe.yaml").write_text("model: default\n")
+    (run / "events.jsonl").write_text('{"kind": "step", "tokens_per_s": 100.0}\n')
+    told = check(path, model="default").cost
+    assert told["seconds"] == round(told["tokens"] * told["epochs"] / 100) and "runs/a" in told["seconds_from"]
+
+
+# --- rules of one's own -----------------------------------------------------------------------------------------------
+
+RULES = '''
+import etabli
+
+@etabli.own_check(severity="warning", fix="Say it in digits.")
+def spelled_number(row):
+    """A number in words."""
+    return "twelve" in row["messages"][-1]["content"] and "It says twelve."
+
+@etabli.own_filter
+def short(row):
+    return len(row["messages"][-1]["content"]) < 40
+
+@etabli.own_check
+def breaks(row):
+    return row["no such key"] if "break" in row["messages"][0]["content"] else None
+'''
+
+
+@pytest.fixture
+def rules(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(RULES)
+    return path
+
+
+def test_own_rules_are_in_the_table(rules):
+    rows = [("a?", "twelve"), ("b?", "x" * 50), ("break", "c")]
+    report = check([{"prompt": question, "completion": answer} for question, answer in rows], rules=rules)
+    found = {item["code"]: (item["severity"], item["row"], item["why"]) for item in report.findings()}
+    assert found["spelled-number"] == ("warning", 0, "It says twelve.")
+    assert found["short"][:2] == ("info", 1)
+    assert found["breaks"][:2] == ("error", 2) and "KeyError" in found["breaks"][2]
+    assert [item["name"] for item in report.checks if item["own"]] == ["spelled-number", "short", "breaks"]
+    assert report.code == 1
+
+
+def test_a_rule_can_not_change_the_rows():
+    @etabli.own_check
+    def spoils(row):
+        row["messages"].clear()
+
+    rows = read(malformed.rows("alpaca"))
+    kept, _ = own.keep(rows, own.rules(spoils))
+    assert kept == rows and all(row["messages"] for row in kept)
+
+
+@pytest.mark.parametrize(
+    "source, said",
+    [("nowhere.py", "no file of rules"), (len, "not decorated"), ([print], "not decorated")],
+)
+def test_rules_that_are_none(source, said):
+    with pytest.raises(BadInput, match=said):
+        own.rules(source)
+
+
+def test_a_rule_file_that_breaks_or_holds_none(tmp_path):
+    for text, said in (("1/0", "ZeroDivisionError"), ("x = 1", "no function with")):
+        (tmp_path / "r.py").write_text(text)
+        with pytest.raises(BadInput, match=said):
+            own.rules(tmp_path / "r.py")
+
+
+def test_a_rule_can_not_take_a_built_in_name():
+    with pytest.raises(BadInput, match="built-in"):
+        etabli.own_check(type("f", (), {"__name__": "nan", "__doc__": None, "__call__": len})())
+    with pytest.raises(BadInput, match="severity"):
+        etabli.own_check(severity="bad")
+
+
+# --- how it is shown --------------------------------------------------------------------------------------------------
+
+
+def test_csv_is_harmless(tmp_path):
+    evil = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "＝1"]
+    rows = [{"prompt": text, "completion": ""} for text in evil]
+    report = check(rows)
+    count = report.to_csv(tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        lines = list(csv.reader(file))
+    assert count == len(lines) - 1 == len(report.frame)
+    assert not [cell for line in lines for cell in line if re.match(r"[=+\-@\t\r＝]", cell)]
+
+
+def test_a_page_holds_no_markup_of_the_data():
+    report = check(
+        [{"prompt": "<script>alert(1)</script> a picture: see the image", "completion": "<b>N/A</b>"}, {"<i>": 1}]
+    )
+    page = report._repr_html_()
+    assert "<script" not in page and "<i>" not in page and "<b>N/A" not in page and "&lt;script" in page
+
+
+def test_the_page_groups_by_code_worst_first():
+    rows = [*malformed.rows("alpaca"), {"instruction": "a", "output": ""}, {"instruction": "b", "output": "N/A"}]
+    page = check(rows)._repr_html_()
+    assert page.index("empty-answer") < page.index("placeholder") < page.index("licence-unknown")
+    assert page.count("<details>") == 1 + 3  # the preview, and one a code
+
+
+def test_rows_of_one_code():
+    rows = [{"instruction": str(n), "output": ""} for n in range(60)]
+    report = check(rows)
+    assert len(report.of("empty-answer")) == 60 and report.text().count("\n           row ") == 3
+    assert report.text("empty-answer").count("\n           row ") == 60
+
+
+def test_the_documentation_is_the_table():
+    from pathlib import Path
+
+    assert (Path(__file__).parents[1] / "docs" / "checks.md").read_text(encoding="utf-8") == catalogue.page()
+
+
+def test_several_processes_find_what_one_does(tmp_path):
+    rng = random.Random(0)
+    cases = [
+        malformed.text_at("alpaca", row, text) for row in malformed.rows("alpaca") for text in malformed.TEXTS.values()
+    ]
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps(rng.choice(cases)) + "\n" for _ in range(1500)))
+    one, two = check(path, workers=1), check(path, workers=2)
+    assert list(one.findings()) == list(two.findings()) and one.cost == two.cost and one.lineage == two.lineage
+
+
+def test_language_tags():
+    assert [language.base(tag) for tag in ("fr-CA", "EN_us", "de", "", None, "french")] == [
+        "fr",
+        "en",
+        "de",
+        None,
+        None,
+        None,
+    ]
+
+
+def test_a_data_set_folder_is_checked_too(commands):
+    report = check(commands)
+    assert report.rows == len(commands) and report.format["name"] == "chat"
+    assert isinstance(commands, Dataset) and report.lineage["licence"] == {"Apache-2.0": len(commands)}
