@@ -2,11 +2,11 @@
 
 import json
 
-import malformed
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import malformed
 from etabli.data.checks.check import check
 from etabli.data.reading.jsonfiles import json_values
 from etabli.data.reading.source import read

@@ -5,12 +5,12 @@ import json
 import random
 import re
 
-import malformed
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import etabli
+import malformed
 from etabli.data import catalogue, own
 from etabli.data.checks import cost, language, safety
 from etabli.data.checks.check import check

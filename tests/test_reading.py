@@ -105,9 +105,7 @@ def test_plain_text_in_rows_and_files(tmp_path):
     assert read([{"text": "One."}])[0]["messages"] == [{"role": "text", "content": "One."}]
     (tmp_path / "x.txt").write_text("One\ntwo.\n\n\nThree.\n")
     (tmp_path / "x.md").write_text("# A\n\nOne.\n\n```\n# no heading\n```\n\n## B\nTwo.\n")
-    assert [row["messages"][0]["content"] for row in read(tmp_path / "x.txt")] == ["One\ntwo.\n", "Three."][:0] or [
-        row["messages"][0]["content"].strip() for row in read(tmp_path / "x.txt")
-    ] == ["One\ntwo.", "Three."]
+    assert [row["messages"][0]["content"] for row in read(tmp_path / "x.txt")] == ["One\ntwo.", "Three."]
     sections = [row["messages"][0]["content"] for row in read(tmp_path / "x.md")]
     assert [section.split("\n")[0] for section in sections] == ["# A", "## B"] and "no heading" in sections[0]
     lines = [item["line"] for item in check(tmp_path / "x.md", rules=always).findings("always")]
@@ -143,7 +141,6 @@ def test_tables_on_disk_and_in_memory(tmp_path):
     files = [tmp_path / name for name in ("x.parquet", "x.arrow", "x.csv", "semicolon.csv", "x.tsv", "x.jsonl.gz")]
     for source in (*files, frame, table, made, made.to_iterable_dataset(), parts, iter(ROWS)):
         assert [row["messages"] for row in read(source)] == wanted, source
-        assert not isinstance(source, type(iter(ROWS))) or True
 
 
 def test_a_frame_with_holes():
@@ -236,7 +233,7 @@ def test_licence_and_terms_travel_into_the_manifest(tmp_path):
     rows = read([{**ROWS[0], "license": "MIT"}, ROWS[1]], licence="CC-BY-NC-4.0", generator="gpt-4", source="a survey")
     facts = Dataset(rows).save(tmp_path / "d").facts()["counts"]
     assert facts["licence"] == {"MIT": 1, "CC-BY-NC-4.0": 1} and facts["source"] == {"a survey": 2}
-    assert list(facts["terms"])[0].startswith("OpenAI's terms forbid")
+    assert next(iter(facts["terms"])).startswith("OpenAI's terms forbid")
     report = check(ROWS[:1], licence="CC-BY-NC-4.0", generator="gpt-4")
     assert {"licence-non-commercial", "terms-restrict"} <= report.counts.keys() and report.code == 1
 

@@ -3,20 +3,22 @@
 import re
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 
 from etabli.contracts import Message
 from etabli.data.checks import language
 from etabli.data.checks.rules import PACKS
 from etabli.data.notes import Note, excerpt
 
+LONGEST_PLACEHOLDER = 80
 _PLACEHOLDER = re.compile(
     r"\W*(?:n/?a|none|null|nan|todo|tbd|xxx+|lorem ipsum.*|no ?(?:output|answer|response|input)|undefined|<[\w ]+>"
     r"|\.{2,}|\?+|-+)\W*\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _LEAKED = re.compile(
-    r"^\s*#{2,3}\s*(?:Instruction|Response|Input|Human|Assistant|User|Question|Answer)\s*:?\s*$"
-    r"|^\s*(?:Human|Assistant|USER|ASSISTANT|GPT|SYSTEM|<\|?\w+\|?>)\s*:\s"
+    r"^[ \t]*#{2,3}\s*(?:Instruction|Response|Input|Output|Human|Assistant|User|Question|Answer)[ \t]*:?[ \t]*$"
+    r"|^[ \t]*(?:Human|Assistant|USER|ASSISTANT|GPT|SYSTEM|<\|?\w+\|?>)\s*:\s"
     r"|\{\{\s*\w+\s*\}\}|\{(?:instruction|input|output|question|context|prompt|query|response)\}"
     r"|Below is an instruction that describes a task",
     re.MULTILINE,
@@ -25,13 +27,16 @@ _CODE = re.compile(
     r"```|`[^`\n]*\{|jinja|template|handlebars|mustache|f\"|\bconst\b|\bdef\b|class=|</\w+>", re.IGNORECASE
 )
 _MERGED = re.compile(
-    r"^\s*(?:#+\s*)?\d+\.\s*(?:Instruction|Task|Prompt)\s*:|^\s*#+\s*\d+\.\s*$|^\s*(?:Instruction|Output)\s*:\s.*\n(?:.*\n)*?\s*(?:Instruction|Output)\s*:",
+    r"^[ \t]*(?:#+[ \t]*)?\d+\.\s*(?:Instruction|Task|Prompt)\s*:|^[ \t]*#+[ \t]*\d+\.[ \t]*$",
     re.MULTILINE | re.IGNORECASE,
 )
+_LABEL = re.compile(r"^[ \t]*(?:Instruction|Output)[ \t]*:[ \t]*\S", re.MULTILINE | re.IGNORECASE)
 _PICTURE = re.compile(
     r"!\[[^\]]*\]\([^)]*\)|<img\b|\bhttps?://\S+\.(?:png|jpe?g|gif|webp|mp4|mp3|wav|pdf)\b", re.IGNORECASE
 )
 _ENDED = re.compile(r"[.!?…:;)\]}\"'”’»`*>|~。！？؟।%$€£_=+#@\\/-]\s*\Z")
+_PAGE = re.compile(r"<!DOCTYPE html>|^[ \t]*<html\b", re.IGNORECASE | re.MULTILINE)
+_BARE_ITEM = re.compile(r"\A\s*(?:[2-9]|\d{2,3})[.)]\s*\Z")
 _ITEM = re.compile(r"\A\s*(?:[-*•]|\d+[.)]|[a-zA-Z][.)])\s+")
 _TAIL = re.compile(r"(?:#\w+|https?://\S+|\S+@\S+|[\w.-]+\.(?:com|org|net|fr)\S*)\s*\Z|^\s*[-–—~]\s*\S", re.MULTILINE)
 _WORDS = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
@@ -81,15 +86,20 @@ def _question(text: str, where: str, packs: list[str]) -> Iterator[Note]:
     )
     if found:
         yield Note("unseen-media", where, excerpt(text, found.start()))
-    if merged := _MERGED.search(text):
+    if merged := _merged(text):
         yield Note("merged-rows", where, excerpt(text, merged.start()))
 
 
+def _merged(text: str) -> re.Match | None:
+    """A numbered instruction, or the second of two labels."""
+    return _MERGED.search(text) or next(islice(_LABEL.finditer(text), 1, None), None)
+
+
 def _answer(text: str, where: str, packs: list[str], asked: str) -> Iterator[Note]:
-    if _PLACEHOLDER.match(text):
+    if len(text) <= LONGEST_PLACEHOLDER and _PLACEHOLDER.match(text):
         yield Note("placeholder", where, excerpt(text))
         return
-    if merged := _MERGED.search(text):
+    if merged := _merged(text):
         yield Note("merged-rows", where, excerpt(text, merged.start()))
     for code in ("ai-disclaimer", "refusal"):
         found = next((hit for pack in packs if (hit := PACKS[pack][code].search(text))), None)
@@ -108,9 +118,13 @@ def cut_off(text: str, packs: list[str]) -> str:
     """
     if text.count("```") % 2:
         return "A code block is opened and not closed."
+    if _PAGE.search(text) and "</html>" not in text.casefold():
+        return "A page of HTML is begun and not ended."
+    if _BARE_ITEM.match(text.rstrip().rsplit("\n", 1)[-1]) and "\n" in text:
+        return "The last item of a list is empty."
     if len(text) < 40 or _ENDED.search(text):
         return ""
-    last = _ITEM.sub("", text.rstrip().rsplit("\n", 1)[-1])
+    last = _ITEM.sub("", text.rstrip().rsplit("\n", 1)[-1])[-400:]
     words = _WORDS.findall(last)
     if not words or not words[-1][-1].isalpha() or _TAIL.search(last) or _CODELIKE.search(last):
         return ""

@@ -134,6 +134,17 @@ def _lists() -> Path | None:
 
 
 _WORD = re.compile(r"\w+")
+# On the lists, and as often plain history, medicine, cooking or song: on the Alpaca sample all ten hits were these.
+_PLAIN = frozenset(
+    """
+    gay lesbian homosexual bisexual queer dyke nazi nazis rape raped rapes raping rapist incest penetrate penetrated
+    penetrates penetration anus anal rectum breast breasts nipple nipples penis vagina vulva genitals testicle testicles
+    uterus womb semen sperm pubic orgasm nude nudity naked sex sexual sexuality sexy erotic virgin lust facial prick
+    pricks screw screws screwed suck sucks sucking bloody damn hell god kill killing murder suicide drug drugs cocaine
+    heroin blow beaver ball balls bang cock strip fat dick wang bomb xx xxx make_love
+    con bite chatte queue sexe nu nue cul sein seins mort tuer gland bander
+    """.split()  # noqa: SIM905 - easier to read and to add to than a hundred quoted words
+)
 
 
 @cache
@@ -141,7 +152,9 @@ def _words(lang: str) -> dict[str, tuple[str, ...]]:
     """What is on the list, by its first word: a look at each word of a text is faster than any pattern of them all."""
     said = (_lists() / lang / "words.txt").read_text(encoding="utf-8").splitlines()
     by_first: dict[str, tuple[str, ...]] = {}
-    for entry in {word.strip().casefold() for word in said if len(word.strip()) > 2}:
+    for entry in sorted({word.strip().casefold() for word in said if len(word.strip()) > 2}):
+        if entry.replace(" ", "_") in _PLAIN:
+            continue
         if first := _WORD.search(entry):
             by_first[first[0]] = (*by_first.get(first[0], ()), entry)
     return by_first

@@ -63,7 +63,9 @@ def mapped(name: str | Path) -> Mapped | None:
 
 
 def _entries(path: Path) -> dict[str, dict[str, Any]] | None:
-    if path.suffix not in (".json", ".yaml", ".yml") or not is_there(path) or not path.is_file() or path.stat().st_size > LARGEST:
+    if path.suffix not in (".json", ".yaml", ".yml") or not is_there(path):
+        return None
+    if not path.is_file() or path.stat().st_size > LARGEST:
         return None
     try:
         held = json.loads(path.read_bytes()) if path.suffix == ".json" else _yaml(path)

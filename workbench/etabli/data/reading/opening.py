@@ -68,7 +68,8 @@ def opened(path: str | Path) -> Opened:
     except IsADirectoryError:
         raise Unreadable("unreadable", f"{path} is a folder; name a file in it.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise Unreadable("unreadable", f"{path} can't be read: {str(getattr(error, 'strerror', None) or error).lower()}.") from None
+        said = str(getattr(error, "strerror", None) or error).lower()
+        raise Unreadable("unreadable", f"{path} can't be read: {said}.") from None
     if not path.is_file():
         raise Unreadable("unreadable", f"{path} is no ordinary file.")
     return _unpacked(path, path.name, stream, path.stat().st_size)

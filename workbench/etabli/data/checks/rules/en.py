@@ -1,4 +1,4 @@
-"""English phrases. Each was tried on the 999 Alpaca rows; precision is in docs/checks-measured.md."""
+"""English phrases. Each was tried on the 999 Alpaca rows; precision is in docs/log.md."""
 
 import re
 
@@ -16,11 +16,11 @@ RULES: dict[str, re.Pattern] = {
         rf"\bas {_MODEL}(?: (?:language )?(?:model|assistant))?\s*[,;]",
         rf"\bI(?:'m| am|’m) (?:just |only )?{_MODEL}(?: (?:language )?(?:model|assistant))?(?=[\s,.;])(?! (?:engineer|researcher|expert|scientist|developer|student))",
         r"\bmy (?:training data|knowledge cutoff|programming)\b",
-        r"\b(?:trained|developed|created) by (?:OpenAI|Anthropic)\b",
+        r"\bI (?:was|am|have been) (?:an? )?(?:\w+ ){0,3}?(?:trained|developed|created|made) by (?:OpenAI|Anthropic|Google|Meta)\b",
     ),
     # an answer that opens by declining; an apology that somebody asked for is none
     "refusal": _any(
-        r"\A\W*(?:I(?:'m| am|’m) (?:very |so |really )?sorry|I apologi[sz]e|Sorry|My apologies|Unfortunately)\b[^.!?\n]{0,60}?\b(?:I|we|you)\b[^.!?\n]{0,40}?(?:can(?:no|')?t|can’t|am unable|(?:'|’)m unable|unable to|not able|do(?:n't|n’t| not) have|did(?:n't|n’t| not) (?:provide|specify|give)|need to (?:specify|provide))(?! come| attend| make it)",
+        r"\A\W*(?:I(?:'m| am|’m) (?:very |so |really )?sorry|I apologi[sz]e|Sorry|My apologies|Unfortunately)\b[^.!?\n]{0,60}?\b(?:I|we|you)\b[^.!?\n]{0,40}?(?:can(?:no|')?t|can’t|am unable|(?:'|’)m unable|unable to|not able|do(?:n't|n’t| not) have|did(?:n't|n’t| not) (?:provide|specify|give)|need to (?:specify|provide))(?! (?:to )?(?:come|attend|make it|join|be there))",
         r"\A\W*I(?:'m| am|’m)? ?(?:can(?:not|'t|’t)|unable to|not able to) (?:assist|help|provide|access|fulfil|comply|generate|create|do that|retrieve|browse|determine|answer)",
         r"\A\W*I(?:'m| am|’m) sorry,? but (?:the|your) (?:data|input|question|information|prompt)[^.!?\n]{0,40}(?:isn't|is not|isn’t|doesn't|does not)",
         r"\bI do(?:n't|n’t| not) have (?:access to|the ability to|enough (?:information|context)|real-time)",

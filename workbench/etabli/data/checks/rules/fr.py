@@ -15,7 +15,7 @@ RULES: dict[str, re.Pattern] = {
         rf"\ben tant qu(?:['’]|e ){_MODEL}(?: de langage| linguistique| IA)?\s*,",
         rf"\bje (?:ne )?suis (?:qu['’])?{_MODEL}\b(?! ?(?:ienn?e|ingénieur))",
         r"\bmes données d['’]entra[iî]nement\b",
-        r"\b(?:entra[iî]née?|développée?|créée?) par (?:OpenAI|Anthropic|Mistral AI)\b",
+        r"\b(?:j['’]ai été|je suis) (?:[\w’']+ ){0,3}?(?:entra[iî]née?|développée?|créée?) par (?:OpenAI|Anthropic|Mistral AI|Google)\b",
     ),
     "refusal": _any(
         r"\A\W*(?:(?:je suis (?:vraiment |sincèrement )?)?d[ée]sol[ée]e?|je (?:vous prie|te prie) de m['’]excuser|je m['’]excuse|malheureusement|excusez-moi)\b[^.!?\n]{0,60}?(?:je ne (?:peux|puis|suis pas|dispose|parviens)|je n['’](?:ai pas|arrive)|il m['’]est impossible|vous n['’]avez pas (?:fourni|précisé|indiqué|donné))",
