@@ -1,6 +1,6 @@
 """What a row costs in tokens, by the chosen model's own tokenizer, and what training on all rows would take."""
 
-from array import array
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ RULE = (
 class Cost:
     """Tokens of the rows seen so far."""
 
-    tokens: array = field(default_factory=lambda: array("L"))
+    sizes: Counter[int] = field(default_factory=Counter)  # tokens of a row -> rows
     kept: int = 0
     trained: int = 0
     truncated: int = 0
@@ -30,7 +30,7 @@ class Cost:
 
     def add(self, other: "Cost") -> None:
         """Take in another count."""
-        self.tokens.extend(other.tokens)
+        self.sizes.update(other.sizes)
         self.kept += other.kept
         self.trained += other.trained
         self.truncated += other.truncated
@@ -43,7 +43,7 @@ def check(row: Row, tokenizer: Any, max_length: int, policy: str, cost: Cost) ->
         size, trained, left = measure(row["messages"], tokenizer, policy, max_length, row.get("tools"))
     except EtabliError as error:
         return [Note("not-renderable", "messages", why=escaped(str(error)))]
-    cost.tokens.append(size)
+    cost.sizes[size] += 1
     cost.kept += min(size, max_length)
     cost.trained += left
     if size <= max_length:
@@ -67,15 +67,15 @@ def epochs(rows: int) -> int:
 
 def summary(cost: Cost, model: str, max_length: int, policy: str, speed: tuple[float, str] | None) -> dict[str, Any]:
     """The cost of the whole file. A step is a pack of ``max_length`` tokens, as in a run without ``batch_size``."""
-    ordered = sorted(cost.tokens)
-    rows, times = len(ordered), epochs(len(ordered))
+    rows = cost.sizes.total()
+    times = epochs(rows)
     told = {
         "model": model,
         "max_length": max_length,
         "policy": policy,
         "rows": rows,
-        "tokens": sum(ordered),
-        "tokens_per_row": {name: _at(ordered, share) for name, share in _SHARES.items()},
+        "tokens": sum(size * count for size, count in cost.sizes.items()),
+        "tokens_per_row": {name: _at(cost.sizes, share) for name, share in _SHARES.items()},
         "truncated_rows": cost.truncated,
         "truncated_tokens": cost.lost,
         "trained_tokens": cost.trained,
@@ -91,5 +91,11 @@ def summary(cost: Cost, model: str, max_length: int, policy: str, speed: tuple[f
 _SHARES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
-def _at(ordered: list[int], share: float) -> int:
-    return ordered[round(share * (len(ordered) - 1))] if ordered else 0
+def _at(sizes: Counter[int], share: float) -> int:
+    """The size that this share of the rows does not exceed."""
+    below, wanted = 0, share * (sizes.total() - 1)
+    for size in sorted(sizes):
+        below += sizes[size]
+        if below > wanted:
+            return size
+    return 0
