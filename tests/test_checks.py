@@ -4,6 +4,7 @@ import csv
 import json
 import random
 import re
+import signal
 
 import pytest
 from hypothesis import given, settings
@@ -72,6 +73,31 @@ def test_the_same_question_twice():
     report = check([{"prompt": question, "completion": answer} for question, answer in rows])
     found = [(item["row"], item["code"]) for item in report.findings() if item["row"] is not None]
     assert found == [(2, "duplicate-row"), (3, "conflicting-answers"), (4, "duplicate-row")]
+
+
+def test_an_ordinary_word_on_a_list_is_none():
+    assert (
+        codes("Qu'est-ce que je peux mettre dans la soupe de ce soir, à ton avis ?", "Tu peux y mettre des carottes.")
+        == set()
+    )
+
+
+ODD = ["a", " ", "\n", "1. ", "Instruction: x\n", "as an AI ", "a@", "a.", "0 ", "(", "http://a:", "FR76 3000 ", "<|", "{{ ",
+       "```", "the image ", "I am sorry ", "je ne ", "### ", "eyJa.", "-----BEGIN ", "12-", "+33 1 ", "\u200b", "漢", "<html"]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", ODD)
+def test_no_text_hangs_a_pattern(piece):
+    """A pattern that goes back and forth over such a text takes minutes; the whole check takes a tenth of a second."""
+
+    def stop(*_):
+        raise AssertionError(f"a check hangs on {piece!r}")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(20)
+    text = (piece * 20_000)[:20_000]
+    check([{"prompt": text[:10_000] + "?", "completion": text + "x", "lang": "en"}])
+    signal.alarm(0)
 
 
 # --- what is not run is said ------------------------------------------------------------------------------------------

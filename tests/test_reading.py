@@ -106,6 +106,8 @@ def test_plain_text_in_rows_and_files(tmp_path):
     (tmp_path / "x.txt").write_text("One\ntwo.\n\n\nThree.\n")
     (tmp_path / "x.md").write_text("# A\n\nOne.\n\n```\n# no heading\n```\n\n## B\nTwo.\n")
     assert [row["messages"][0]["content"] for row in read(tmp_path / "x.txt")] == ["One\ntwo.", "Three."]
+    (tmp_path / "lines.txt").write_text("One.\nTwo.\n")
+    assert [row["messages"][0]["content"] for row in read(tmp_path / "lines.txt")] == ["One.", "Two."]
     sections = [row["messages"][0]["content"] for row in read(tmp_path / "x.md")]
     assert [section.split("\n")[0] for section in sections] == ["# A", "## B"] and "no heading" in sections[0]
     lines = [item["line"] for item in check(tmp_path / "x.md", rules=always).findings("always")]
@@ -164,6 +166,13 @@ def test_things_that_are_no_rows(source):
     assert check(source).code == 2
     with pytest.raises(Unreadable):
         read(source)
+
+
+def test_pictures_beside_the_text_are_said():
+    report = check([{**SAME["chat"], "images": ["a.png"]}, {**SAME["chat"], "images": []}])
+    assert [(item["code"], item["row"]) for item in report.findings() if item["severity"] == "error"] == [
+        ("not-text", 0)
+    ]
 
 
 def test_columns_are_renamed_and_the_reason_said():

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etabli.data.dataset import Dataset
 from etabli.errors import BadData, BadInput, BadRecipe, DeviceBusy, EtabliError, NotFinite
 from etabli.training import batches, checkpoints, events, material
 from etabli.training.batches import Encoded, Schedule, plan
@@ -325,8 +326,6 @@ def test_what_is_not_there_is_told_before_anything_is_written(tiny, dataset, tmp
 
 
 def test_resume_refuses_changed_data(tiny, dataset, commands, tmp_path, cache):
-    from etabli.data.dataset import Dataset
-
     data = tmp_path / "mine"
     commands.save(data)
     run = Run.start(recipe(tiny, data, max_steps=100_000, max_minutes=0.001), tmp_path / "a").wait(quiet=True)
@@ -393,3 +392,19 @@ def test_a_torn_line_is_not_glued_to_the_next(tmp_path):
     from etabli import storage
 
     assert [e["kind"] for e in storage.read_lines(Path(tmp_path / "events.jsonl"))[0]] == ["step", "heartbeat"]
+
+
+def test_own_rules_work_inside_the_child_and_are_frozen(tiny, dataset, tmp_path, cache):
+    rules = tmp_path / "mine.py"
+    text = 'import etabli\n\n@etabli.own_filter\ndef only_{0}(row):\n    return row["lang"] == "{0}"\n'
+    rules.write_text(text.format("fr"))
+    mine = recipe(tiny, dataset, rules=str(rules), max_steps=100_000, max_minutes=0.001)
+    run = Run.start(mine, tmp_path / "a").wait(quiet=True)
+    rows = {lang: len(Dataset.open(dataset).part("train", lang)) for lang in ("en", "fr")}
+    start = events.last(run.events(), "start")
+    said = [event["what"] for event in events.of(run.events(), "warning")]
+    assert 0 < start["rows"] <= rows["fr"] and run.frozen["rules_hash"]
+    assert said[0].startswith("Your rule only-fr found ") and 0 < int(said[0].split()[4]) <= rows["en"]
+    rules.write_text(text.format("en"))
+    with pytest.raises(EtabliError, match="rules_hash was"):
+        run.resume().wait(quiet=True)

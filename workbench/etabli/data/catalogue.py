@@ -187,10 +187,9 @@ SAFETY = {
         "A key, token or password. Whoever has the data has it.",
         "Revoke it at its issuer first, then remove it here.",
     ),
+    # A list knows no context: every hit on the Alpaca sample was innocent, so it points at rows and condemns none.
     "toxicity": Code(
-        "warning",
-        "Toxic or profane language, by a word list or a small model.",
-        "Read the row; leave it out unless it is the subject.",
+        "info", "A word that is on a list of insults and profanities.", "Read the row; leave it out if it is meant so."
     ),
 }
 LINEAGE = {

@@ -32,7 +32,8 @@ _MERGED = re.compile(
 )
 _LABEL = re.compile(r"^[ \t]*(?:Instruction|Output)[ \t]*:[ \t]*\S", re.MULTILINE | re.IGNORECASE)
 _PICTURE = re.compile(
-    r"!\[[^\]]*\]\([^)]*\)|<img\b|\bhttps?://\S+\.(?:png|jpe?g|gif|webp|mp4|mp3|wav|pdf)\b", re.IGNORECASE
+    r"<(?:image|video|audio)>|!\[[^\]]*\]\([^)]*\)|<img\b|\bhttps?://\S+\.(?:png|jpe?g|gif|webp|mp4|mp3|wav|pdf)\b",
+    re.IGNORECASE,
 )
 _ENDED = re.compile(r"[.!?…:;)\]}\"'”’»`*>|~。！？؟।%$€£_=+#@\\/-]\s*\Z")
 _PAGE = re.compile(r"<!DOCTYPE html>|^[ \t]*<html\b", re.IGNORECASE | re.MULTILINE)

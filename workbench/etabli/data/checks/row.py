@@ -80,10 +80,10 @@ def check_records(records: Sequence[Record], settings: Settings) -> Seen:
     seen = Seen()
     for record in map(parsed, records):
         seen.rows += 1
-        seen.unused.update(formats.unused(record.value, settings.layout))
         if FORMATS[settings.layout.name].refused:
             row, notes = None, list(record.notes)
         else:
+            seen.unused.update(formats.unused(record.value, settings.layout))
             row, notes = conversation(record, Source("", iter(()), settings.layout, about=settings.about))
         findings = [_finding(note, record) for note in notes]
         if row is not None:

@@ -134,7 +134,7 @@ def _lists() -> Path | None:
 
 
 _WORD = re.compile(r"\w+")
-# On the lists, and as often plain history, medicine, cooking or song: on the Alpaca sample all ten hits were these.
+# On the lists, and as often plain history, medicine, cooking or song: on the Alpaca sample all ten hits were such.
 _PLAIN = frozenset(
     """
     gay lesbian homosexual bisexual queer dyke nazi nazis rape raped rapes raping rapist incest penetrate penetrated
@@ -142,7 +142,7 @@ _PLAIN = frozenset(
     uterus womb semen sperm pubic orgasm nude nudity naked sex sexual sexuality sexy erotic virgin lust facial prick
     pricks screw screws screwed suck sucks sucking bloody damn hell god kill killing murder suicide drug drugs cocaine
     heroin blow beaver ball balls bang cock strip fat dick wang bomb xx xxx make_love
-    con bite chatte queue sexe nu nue cul sein seins mort tuer gland bander
+    ass darn dirty tit mettre tais-toi con bite chatte queue sexe nu nue cul sein seins mort tuer gland bander
     """.split()  # noqa: SIM905 - easier to read and to add to than a hundred quoted words
 )
 

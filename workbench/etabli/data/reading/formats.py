@@ -18,7 +18,18 @@ from etabli.data.reading.turns import OPENAI, SHAREGPT, Tags, wrong_type
 Item = dict[str, Any]
 LINEAGE = ("lang", "source", "licence", "terms", "generator", "created", "parents", "split", "template")
 _SPELT = {"license": "licence", "language": "lang"}
-_ABOUT = {*LINEAGE, *_SPELT, "id", "tools", "functions", "parallel_tool_calls", "chat_template_kwargs", "system"}
+_MEDIA = {"images", "image", "videos", "video", "audios", "audio"}
+_ABOUT = {
+    *LINEAGE,
+    *_SPELT,
+    "id",
+    "tools",
+    "functions",
+    "parallel_tool_calls",
+    "chat_template_kwargs",
+    "system",
+    *_MEDIA,
+}
 PREFERRED = "preferred"
 
 
@@ -98,6 +109,9 @@ def convert(item: Any, layout: Layout, about: Mapping[str, Any]) -> tuple[Row | 
         return None, [
             Note("missing-key", name, has, f"There is no {name!r}; the row has {has or 'nothing'}.") for name in missing
         ]
+    for name in _MEDIA & item.keys():
+        if held := item[name]:
+            notes.append(Note("not-text", name, excerpt(held), f"The row comes with {name}: this trains text models."))
     messages = kind.read(item, notes, layout)
     if not messages:
         return None, notes

@@ -1,17 +1,21 @@
-"""Plain text and Markdown: each paragraph or section is a row of text to go on with, not a conversation."""
+"""Plain text and Markdown: each paragraph or section is a row of text to go on with, not a conversation.
 
+Paragraphs lie between blank lines; in a text that begins without any, each line is one.
+"""
+
+import io
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from etabli.data.notes import Note
 from etabli.data.reading.jsonfiles import BROKEN, Record
-from etabli.data.reading.opening import MOST, decoded, lines
+from etabli.data.reading.opening import MOST, PEEK, decoded, lines
 
+_BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 _HEADING = re.compile(r"#{1,6}\s")
 
 
-def stretches(stream: BinaryIO, kind: str) -> Iterator[Record]:
+def stretches(stream: io.BufferedReader, kind: str) -> Iterator[Record]:
     """Paragraphs of a text, between blank lines; sections of Markdown, each with its heading. As ``{"text": ...}``."""
     row, start, held, notes, size = 0, 1, [], [], 0
     for number, text, new, found in _cut(stream, kind):
@@ -34,15 +38,16 @@ def _stretch(row: int, line: int, held: list[str], notes: list[Note], size: int)
     return Record(row, line, {"text": "".join(held).strip("\r\n")}, tuple(notes))
 
 
-def _cut(stream: BinaryIO, kind: str) -> Iterator[tuple[int, str, bool, list[Note]]]:
+def _cut(stream: io.BufferedReader, kind: str) -> Iterator[tuple[int, str, bool, list[Note]]]:
     """(line, text, does a new stretch begin here?, notes)."""
     fenced, after_blank = False, False
+    by_line = kind == "text" and not _BLANK_LINE.search(stream.peek(PEEK)[:PEEK])
     for number, line in lines(stream):
         text, notes = decoded(line) if line is not None else ("\n", [Note("line-too-long")])
         if kind == "markdown":
             fenced ^= text.lstrip().startswith("```")
             new = not fenced and bool(_HEADING.match(text))
         else:
-            new = after_blank and bool(text.strip())
+            new = (after_blank or by_line) and bool(text.strip())
             after_blank = not text.strip()
         yield number, text, new, notes
