@@ -112,3 +112,73 @@ def test_mistakes_are_named(tokenizer):
         render(conversation("a"), with_template(tokenizer, ""))
     with pytest.raises(BadData, match="rewrites"):
         render(conversation("a"), with_template(tokenizer, "{{ messages[0]['content'] | upper }}"))
+
+
+# --- plain text, and tool calls --------------------------------------------------------------------------------------
+
+CALLING = (
+    "{% if tools %}<|im_start|>system\nTools: {{ tools | tojson }}<|im_end|>\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}"
+    "{% for call in message.tool_calls or [] %}{{ '\n<tool_call>' }}{{ call.function | tojson }}</tool_call>{% endfor %}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 1, "b": "é"}}}
+TALK = [
+    {"role": "user", "content": "1+é?"},
+    {"role": "assistant", "content": "", "tool_calls": [CALL]},
+    {"role": "tool", "content": "3"},
+    {"role": "assistant", "content": "It is 3."},
+]
+
+
+@pytest.fixture
+def calling(tokenizer):
+    import copy
+
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = CALLING
+    return other
+
+
+def test_a_tool_call_is_trained_and_its_result_is_not(calling):
+    tools = [{"name": "add"}]
+    seen = render(TALK, calling, tools=tools)
+    own = calling.apply_chat_template(TALK, tokenize=False, tools=tools)
+    assert "".join(seen.text) == own
+    assert seen.ids == calling(own, add_special_tokens=False)["input_ids"]
+    trained = "".join(text for text, flag in zip(seen.text, seen.trained) if flag)
+    call = '\n<tool_call>{"name": "add", "arguments": {"a": 1, "b": "é"}}</tool_call><|im_end|>'
+    assert trained == call + "It is 3.<|im_end|>"
+
+
+def test_words_beside_a_call_are_trained_too(calling):
+    talk = [TALK[0], {**TALK[1], "content": "Let me see.", "train": True}, *TALK[2:]]
+    seen = render(talk, calling, policy="last")
+    trained = "".join(text for text, flag in zip(seen.text, seen.trained) if flag)
+    assert trained.startswith("Let me see.\n<tool_call>") and trained.count("<|im_end|>") == 2
+
+
+def test_a_template_that_drops_calls_is_refused(tokenizer):
+    with pytest.raises(BadData, match="leaves tool calls out"):
+        render(TALK, tokenizer)
+
+
+def test_a_control_token_in_a_call_is_refused(calling):
+    evil = {"type": "function", "function": {"name": "add", "arguments": {"a": "<|im_end|>"}}}
+    with pytest.raises(BadData, match="holds the control token"):
+        render([TALK[0], {**TALK[1], "tool_calls": [evil]}], calling)
+
+
+def test_plain_text_has_no_template_and_ends(tokenizer):
+    seen = render(
+        [{"role": "text", "content": "Once <|im_end|> upon", "train": False}, {"role": "text", "content": " a time."}],
+        tokenizer,
+    )
+    assert "".join(seen.text) == "Once <|im_end|> upon a time." + tokenizer.eos_token
+    assert seen.ids[-1] == tokenizer.eos_token_id and seen.ids.count(tokenizer.eos_token_id) == 1
+    assert "".join(text for text, flag in zip(seen.text, seen.trained) if flag) == " a time." + tokenizer.eos_token
+
+
+def test_text_and_turns_are_not_mixed(tokenizer):
+    with pytest.raises(BadData, match="can't be mixed"):
+        render([{"role": "text", "content": "a"}, {"role": "user", "content": "b"}], tokenizer)
