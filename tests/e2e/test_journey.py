@@ -102,3 +102,35 @@ def test_ask_both(lab, open_notebook):
     notebook.shot("chat-dark", page.locator(".etabli-sides").locator(".."))
     page.get_by_label("Prompt").press_sequentially("bdd")
     assert notebook.cells() == 2 and page.get_by_label("Prompt").input_value().endswith("bdd")
+
+
+CHECKED = """
+import etabli
+rows = [{"prompt": f"Where is harbour {n}?", "completion": "It lies north of the old town."} for n in range(6)]
+rows += [{"prompt": "Who is <b>she</b>?", "completion": ""}]
+rows += [{"prompt": "And he?", "completion": "As an AI, I have no idea."}]
+rows += [{"prompt": f"Key {n}?", "completion": "N/A"} for n in range(50)] + [{"prompt": 3}]
+etabli.check(rows)
+"""
+
+
+def test_a_click_on_a_finding_opens_its_rows(lab, open_notebook):
+    import nbformat
+
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CHECKED)])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(made, lab[1] / "check.ipynb")
+    notebook = open_notebook("check.ipynb")
+    page = notebook.page
+    notebook.run_all()
+    report = page.locator(".etabli-check")
+    report.wait_for(timeout=60_000)
+    codes = report.locator("summary code").all_inner_texts()
+    assert codes.index("missing-key") < codes.index("placeholder") < codes.index("licence-unknown")
+    row = report.get_by_text("row 7", exact=True)
+    assert not row.is_visible()
+    report.locator("summary", has_text="ai-disclaimer").click()
+    assert row.is_visible() and report.locator("b").count() == 1, "what a row says is text"
+    notebook.shot("check-light", page.locator(".jp-Notebook"))
+    notebook.theme("JupyterLab Dark")
+    notebook.shot("check-dark", page.locator(".jp-Notebook"))

@@ -12,7 +12,8 @@ SHOWN = 40
 _COLOURS = {"error": "#b3261e", "warning": "#8a5a00", "info": "#4a6572"}
 _STYLE = (
     "<style>.etabli-check{font-family:inherit;max-width:70em}.etabli-check summary{cursor:pointer;padding:.25em 0}"
-    ".etabli-check table{border-collapse:collapse;margin:.3em 0 .8em 1.2em;font-size:.92em}"
+    ".etabli-check table{border-collapse:collapse;margin:.3em 0 .8em 1.2em!important;font-size:.92em}"
+    ".etabli-check ul{margin:.2em 0 .8em 1.2em;padding-left:1em}"
     ".etabli-check td,.etabli-check th{text-align:left!important;vertical-align:top;padding:.15em .8em .15em 0;"
     "white-space:pre-wrap;overflow-wrap:anywhere}.etabli-check .tag{color:#fff;border-radius:.8em;padding:.05em .6em;"
     "margin-right:.5em;font-size:.85em}.etabli-check .n{font-variant-numeric:tabular-nums;font-weight:600}"
@@ -36,7 +37,9 @@ def text(report: "Report", code: str | None = None) -> str:
             lines.append(f"           … and {count - 3} more: --code {name}")
     if code and code not in counts:
         lines.append(f"no finding {code}")
-    return "\n".join([*lines, *_foot(report)])
+    for title, said in _sections(report).items():
+        lines += ["", f"{title}:", *(f"  {line}" for line in said)]
+    return "\n".join(lines)
 
 
 def place(item) -> str:
@@ -61,23 +64,20 @@ def _format(report: "Report") -> str:
     return f", read as {name} ({report.format['reason']})" if name else ""
 
 
-def _foot(report: "Report") -> list[str]:
-    lines = []
-    if report.cost:
-        lines += ["", *_cost(report.cost)]
+def _sections(report: "Report") -> dict[str, list[str]]:
+    """What is said of the file as a whole: title -> lines."""
+    said = {"Cost": _cost(report.cost)} if report.cost else {}
     if report.lineage:
-        shown = {
-            name: ", ".join(f"{value} ({n})" for value, n in list(counts.items())[:3])
-            for name, counts in report.lineage.items()
-        }
-        lines += ["", *(f"{name:<10} {value}" for name, value in shown.items())]
+        said["Where the rows come from"] = [_origin(name, counts) for name, counts in report.lineage.items()]
     if report.not_run:
-        lines += [
-            "",
-            "Not run:",
-            *(f"  {item['check']} ({item['rows']} rows): {item['why']} → {item['fix']}" for item in report.not_run),
+        said["Not run"] = [
+            f"{item['check']} ({item['rows']} rows): {item['why']} → {item['fix']}" for item in report.not_run
         ]
-    return lines
+    return said
+
+
+def _origin(name: str, counts: dict[str, int]) -> str:
+    return f"{name}: " + ", ".join(f"{value} ({count} rows)" for value, count in list(counts.items())[:3])
 
 
 def _cost(cost: dict) -> list[str]:
@@ -110,10 +110,9 @@ def page(report: "Report") -> str:
             f"<details><summary>first rows, as they stand in the file</summary><table>{shown}</table></details>"
         )
     body += [_code(report, name, count) for name, count in report.counts.items()] or ["<p>Nothing found.</p>"]
-    foot = [line for line in _foot(report) if line]
-    body.append(
-        f'<details open class="dim"><summary>cost, licence, not run</summary>{"<br>".join(map(escape, foot))}</details>'
-    )
+    for title, said in _sections(report).items():
+        items = "".join(f"<li>{escape(line)}</li>" for line in said)
+        body.append(f'<details open class="dim"><summary>{title}</summary><ul>{items}</ul></details>')
     return "\n".join([*body, "</div>"])
 
 
