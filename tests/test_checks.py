@@ -364,7 +364,8 @@ def test_language_tags():
     ]
 
 
-def test_a_data_set_folder_is_checked_too(commands):
+def test_a_data_set_folder_is_checked_too(commands, dataset):
+    assert check(dataset).rows == len(commands) and check("home-commands").code == 0
     report = check(commands)
     assert report.rows == len(commands) and report.format["name"] == "chat"
     assert isinstance(commands, Dataset) and report.lineage["licence"] == {"Apache-2.0": len(commands)}

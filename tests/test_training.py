@@ -394,6 +394,14 @@ def test_a_torn_line_is_not_glued_to_the_next(tmp_path):
     assert [e["kind"] for e in storage.read_lines(Path(tmp_path / "events.jsonl"))[0]] == ["step", "heartbeat"]
 
 
+def test_plain_text_trains_too(tiny, tmp_path, cache):
+    (tmp_path / "x.txt").write_text("\n\n".join(f"The {n}th harbour lies north of the old town." for n in range(80)))
+    text = recipe(tiny, tmp_path / "x.txt", max_steps=3)
+    run = Run.start(text, tmp_path / "a").wait(quiet=True)
+    start = events.last(run.events(), "start")
+    assert run.state == "completed" and start["probes"] == [] and start["rows"] + start["held_out"] == 80
+
+
 def test_own_rules_work_inside_the_child_and_are_frozen(tiny, dataset, tmp_path, cache):
     rules = tmp_path / "mine.py"
     text = 'import etabli\n\n@etabli.own_filter\ndef only_{0}(row):\n    return row["lang"] == "{0}"\n'

@@ -12,6 +12,7 @@ from typing import Any
 from etabli.contracts import Row
 from etabli.data import licences
 from etabli.data.catalogue import CODES
+from etabli.data.dataset import HOME_COMMANDS, ROWS, Dataset
 from etabli.data.notes import Note, escaped
 from etabli.data.reading import formats, mappings, order, tables, texts
 from etabli.data.reading.formats import FORMATS, Layout
@@ -180,6 +181,8 @@ def _opened(source: Any) -> Source:
     if not isinstance(source, str | Path) or len(str(source)) > LONGEST_NAME:
         name, records = tables.in_memory(source)
         return Source(name, records, None)
+    if str(source) == HOME_COMMANDS or (is_there(Path(source) / ROWS)):
+        return Source(str(source), tables.in_memory(Dataset.open(source))[1], None)
     entry = mappings.mapped(source)
     target = entry.target if entry else str(source)
     opening = _hub(target) if on_the_hub(target) else _file(Path(target))
