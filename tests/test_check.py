@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import malformed
 from etabli.data.checks.check import check
-from etabli.data.reading.jsonfiles import json_values
+from etabli.data.reading.jsonlists import json_values
 from etabli.data.reading.source import read
 from etabli.errors import BadData
 

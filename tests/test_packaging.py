@@ -20,7 +20,7 @@ LAYERS = [
     {"environment", "storage", "processes"},
     {"models", "tokens", "data"},
     {"generation", "training"},
-    {"evaluation"},
+    {"evaluation", "memory"},
     {"export"},
     {"doctor", "notebooks", "report", "tour"},
     {"cli"},

@@ -1,7 +1,5 @@
 """``etabli data check`` and ``etabli data tokens``."""
 
-import os
-
 import click
 
 from etabli.cli.output import reporting
@@ -42,10 +40,11 @@ def check(
     policy: str, code: str | None, out: str | None, workers: int | None, **about: str | None,
 ) -> tuple:  # fmt: skip
     """Find all that is wrong with FILE. Ends 0 if clean, 1 with errors or warnings, 2 if it can't be read."""
+    from etabli import environment
     from etabli.data.checks.check import check as look
 
     report = look(
-        file, model, format, _columns(columns), rules, max_length, policy, workers or os.cpu_count() or 1,
+        file, model, format, _columns(columns), rules, max_length, policy, workers or environment.cores(),
         **{name: value for name, value in about.items() if value},
     )  # fmt: skip
     if out:

@@ -3,7 +3,7 @@
 import click
 
 from etabli import __version__
-from etabli.cli import data, evaluate, export, machine, runs, tour
+from etabli.cli import data, evaluate, export, machine, memory, runs, tour
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -13,7 +13,7 @@ def etabli() -> None:
 
 
 for command in (
-    tour.tour, tour.lab, machine.doctor, data.data, runs.train, runs.resume, runs.stop, runs.runs,
+    tour.tour, tour.lab, machine.doctor, memory.memory, data.data, runs.train, runs.resume, runs.stop, runs.runs,
     evaluate.evaluate, export.export,
 ):  # fmt: skip
     etabli.add_command(command)

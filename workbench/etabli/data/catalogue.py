@@ -210,7 +210,11 @@ LINEAGE = {
     ),
 }
 
-CODES: dict[str, Code] = {**FILE, **FORM, **MEANING, **COST, **SAFETY, **LINEAGE}
+OWN = {
+    "rule-raised": Code("error", "A check or filter of your own raised an error on this row.", "Mend the function."),
+}
+
+CODES: dict[str, Code] = {**FILE, **FORM, **MEANING, **COST, **SAFETY, **LINEAGE, **OWN}
 
 
 def page() -> str:
@@ -222,6 +226,7 @@ def page() -> str:
         "Cost": COST,
         "Safety": SAFETY,
         "Licence and terms": LINEAGE,
+        "Your own rules": OWN,
     }
     lines = ["# What `etabli data check` reports", "", "Written by `python -m etabli.data.catalogue`.", ""]
     for title, codes in parts.items():

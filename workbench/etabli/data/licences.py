@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from etabli.errors import BadInput
+
 FIELDS = ("licence", "source", "terms", "generator", "lang")
 OPENAI_TERMS = "OpenAI's terms forbid using its models' output to develop models that compete with them"
 RESTRICTED = "forbid"
@@ -39,15 +41,22 @@ _GENERATORS = (
 NON_COMMERCIAL = re.compile(r"(?i)\bnc\b|non-?commercial")
 
 
-def known(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
-    """What can be told of a source: what was said, and by its name what was not."""
+def lineage(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What can be told of a source: what was said, and by its name what was not.
+
+    Raises:
+        BadInput: something was said that is no part of a lineage.
+    """
+    unknown = [key for key in said if key not in FIELDS]
+    if unknown:
+        raise BadInput(f"Unknown argument {unknown[0]!r}; of the rows one can say {', '.join(FIELDS)}.")
     last = "/".join(re.split(r"[\\/]", name)[-2:]).casefold()
     family = next((facts for pattern, facts in KNOWN if pattern.search(last)), {})
     hinted = {key: f"{value} (by its name)" for key, value in family.items()}
     stated = {key: str(said[key]) for key in FIELDS if said.get(key)}
     made = {"source": re.split(r"[\\/]", name)[-1], **hinted, **stated}
     if "generator" in stated and "terms" not in stated:
-        made["terms"] = terms_of(stated["generator"]) or made.get("terms")
+        made.pop("terms", None)  # what the name hinted at was of another generator
     return {key: value for key, value in made.items() if value}
 
 

@@ -44,13 +44,33 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _SAFE = re.compile(r"[ -~]*")
 
 
-def excerpt(text: object, at: int = 0, end: int | None = None) -> str:
-    """A piece of text around a place, one line, with everything invisible written as an escape."""
-    said = text if isinstance(text, str) else repr(text)[: 2 * EXCERPT]
-    end = at if end is None else end
+# Beginnings of keys and tokens, and what may follow: looser than the check for secrets, since here nothing is lost.
+_SECRET = re.compile(
+    r"(?:AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|hf_|sk-|AIza|xox[abeprs]-|[rs]k_live_|npm_|pypi-|SG\.|eyJ)[\w.-]{6,}"
+    r"|\d{8,10}:AA[\w-]{20,}|://[^\s:/@]+:[^\s@]{3,}@|-----BEGIN [A-Z ]*PRIVATE KEY"
+)
+_REACH = 300  # characters before and after an excerpt in which a secret may begin or end
+
+
+def hidden(text: str) -> str:
+    """Text without its secrets: a report must not be a second leak."""
+    return _SECRET.sub(lambda found: found[0][:4] + "•" * (len(found[0]) - 4), text)
+
+
+def excerpt(text: object, at: int = 0) -> str:
+    """A piece of text around a place, one line, everything invisible written as an escape, secrets covered."""
+    said = text if isinstance(text, str) else _short(text)
     start = max(0, min(at - EXCERPT // 4, len(said) - EXCERPT))
-    piece = said[start : start + EXCERPT]
+    before = max(0, start - _REACH)
+    piece = hidden(said[before : start + EXCERPT + _REACH])[start - before :][:EXCERPT]
     return ("…" if start else "") + escaped(piece) + ("…" if start + EXCERPT < len(said) else "")
+
+
+def _short(value: object) -> str:
+    try:
+        return repr(value)[: 4 * EXCERPT]
+    except ValueError:  # a whole number of thousands of digits
+        return f"a {type(value).__name__} too long to be shown"
 
 
 def escaped(text: str) -> str:

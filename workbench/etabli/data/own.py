@@ -30,6 +30,7 @@ from etabli.data.notes import Finding, escaped, excerpt
 from etabli.errors import BadInput
 
 _MARK = "_etabli_rule"
+RAISED = "rule-raised"
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,12 @@ class Rule:
         """What the function says of a row. One that raises is a finding too; the others go on."""
         try:
             said = self.function(copy.deepcopy(row))
+            found = bool(said) != self.keep
         except Exception as error:
             why = f"Your {self.name} raised {type(error).__name__}: {escaped(str(error))[:200]}"
-            return [Finding("error", self.name, number, line, "", excerpt(_last(row)), why, "Mend the function.")]
-        if bool(said) == self.keep:
+            code = CODES[RAISED]
+            return [Finding(code.severity, RAISED, number, line, "", excerpt(_last(row)), why, code.fix)]
+        if not found:
             return []
         why = escaped(said)[:400] if isinstance(said, str) else self.why
         return [Finding(self.severity, self.name, number, line, "", excerpt(_last(row)), why, self.fix)]
@@ -131,7 +134,7 @@ def keep(rows: list[Row], applied: list[Rule]) -> tuple[list[Row], dict[str, int
         found = {rule: rule.findings(row, number, None) for rule in applied}
         for rule, findings in found.items():
             counts[rule.name] += bool(findings)
-            if rule.keep and findings and findings[0].severity == "error":
+            if rule.keep and findings and findings[0].code == RAISED:
                 raise BadInput(f"row {number} ({row['id']}): {findings[0].why}")
         if not any(findings for rule, findings in found.items() if rule.keep):
             kept.append(row)

@@ -33,19 +33,19 @@ class Material:
 
 
 def gather(recipe: Recipe, tokenizer: Any, near: Path | None = None) -> Material:
-    """Read, split and encode the recipe's data.
+    """Read, filter, split and encode the recipe's data.
 
-    Rows marked ``test`` are never looked at. What is held out for the loss is ``eval_data`` if the recipe names it,
-    else about one row in sixteen, whole templates where rows have one.
+    Rows marked ``test`` are never looked at; rows that the recipe's ``rules`` do not keep are left out of training and
+    of what is held out of it, not of ``eval_data``. What is held out for the loss is ``eval_data`` if the recipe names
+    it, else about one row in sixteen, whole templates where rows have one.
     """
     data = Dataset.open(recipe.data, near)
-    usable = [row for row in data.rows if row.get("split") != "test"]
+    rules_file = located(recipe.rules, near) if recipe.rules else None
+    usable, found = own.keep([row for row in data.rows if row.get("split") != "test"], own.rules(rules_file))
     if recipe.eval_data:
         train, held_out = usable, Dataset.open(recipe.eval_data, near).rows
     else:
         train, held_out = hold_out(usable, recipe.seed)
-    rules_file = located(recipe.rules, near) if recipe.rules else None
-    train, found = own.keep(train, own.rules(rules_file))
     if not train:
         raise BadData(f"{recipe.data} has {len(data.rows)} rows and none to train on{_left_out(found)}.")
     rows, untrainable = encode(train, tokenizer, recipe)

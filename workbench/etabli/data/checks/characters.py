@@ -40,9 +40,9 @@ def check(text: str, where: str, control: re.Pattern) -> Iterator[Note]:
         yield from _tokens(text, where, control)
     if text.isascii():
         return
-    for code, pattern in (("bidi", _BIDI), ("invisible", _INVISIBLE)):
-        if (found := pattern.search(_FLAG.sub("", text) if code == "invisible" else text)) is not None:
-            yield Note(code, where, excerpt(text, found.start()))
+    for code, pattern, looked_at in (("bidi", _BIDI, text), ("invisible", _INVISIBLE, _FLAG.sub("", text))):
+        if found := pattern.search(looked_at):
+            yield Note(code, where, excerpt(looked_at, found.start()))
 
 
 def _tokens(text: str, where: str, control: re.Pattern) -> Iterator[Note]:

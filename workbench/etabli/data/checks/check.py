@@ -8,16 +8,18 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from etabli import storage
 from etabli.data import own
 from etabli.data.checks import cost, row, speed
 from etabli.data.checks.report import Report
 from etabli.data.checks.row import Seen, Settings, check_records
-from etabli.data.notes import Note, escaped
+from etabli.data.notes import Note, escaped, hidden
 from etabli.data.reading.formats import FORMATS, Layout
 from etabli.data.reading.jsonfiles import Record
-from etabli.data.reading.source import Source, known, open_source
-from etabli.errors import Unreadable
+from etabli.data.reading.source import Source, layout_of, open_source
+from etabli.errors import BadInput, Unreadable
 from etabli.models import embedded
+from etabli.tokens import POLICIES
 
 CHUNK_ROWS, CHUNK_BYTES = 256, 2**20
 
@@ -64,13 +66,25 @@ def _name(source: Any) -> str:
 
 def _settings(opening: Source, model: str | None, rules: Any, max_length: int, policy: str) -> Settings:
     chosen = model or ("default" if embedded.ready() else None)
-    from_file = str(rules) if isinstance(rules, str | Path) else None
+    if chosen:
+        _require_template(chosen)
+    if policy not in POLICIES:
+        raise BadInput(f"Unknown mask policy {policy!r}; there are {', '.join(POLICIES)}.")
+    from_file = (str(rules), storage.sha256(rules)) if isinstance(rules, str | Path) and Path(rules).is_file() else None
     # With no row to tell it by, any layout will do: there is nothing but broken rows to name.
-    layout = known(opening) if opening.preview else Layout("text", "")
+    layout = layout_of(opening) if opening.preview else Layout("text", "")
     return Settings(
         layout, opening.about, chosen, max_length, policy, from_file,
         () if from_file else tuple(own.rules(rules)),
     )  # fmt: skip
+
+
+def _require_template(model: str) -> None:
+    """A model without a chat template would fail on every row: better once, and before."""
+    from etabli.models.counting import tokenizer
+
+    if not tokenizer(model).chat_template:
+        raise BadInput(f"The tokenizer of {model} has no chat template: take the instruct version of the model.")
 
 
 def _run(opening: Source, settings: Settings, workers: int, report: Report) -> None:
@@ -78,15 +92,11 @@ def _run(opening: Source, settings: Settings, workers: int, report: Report) -> N
         "name": settings.layout.name if opening.preview else None,
         "reason": settings.layout.reason,
         "columns": dict(settings.layout.columns),
-        "preview": [escaped(repr(item))[:300] for item in opening.preview[:3]],
+        "preview": [hidden(escaped(repr(item)[:400]))[:300] for item in opening.preview[:3]],
     }
-    report.preview = opening.preview[:3]
     total = Seen()
-    try:
-        for seen in _checked(_chunks(opening.records), settings, workers):
-            _merge(total, seen, report)
-    except Unreadable as error:  # the file ends in the middle: what came before counts
-        report.add_note(Note(error.code, why=escaped(str(error))), error.line)
+    for seen in _checked(_chunks(opening.records), settings, workers):
+        _merge(total, seen, report)
     report.rows = total.rows
     _conclude(total, settings, report)
 
@@ -96,12 +106,21 @@ def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
     size = 0
     for record in records:
         chunk.append(record)
-        size += len(record.value) if isinstance(record.value, bytes) else 1000
+        size += len(record.value) if isinstance(record.value, bytes) else _size(record.value)
         if len(chunk) >= CHUNK_ROWS or size >= CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
     if chunk:
         yield chunk
+
+
+def _size(value: Any) -> int:
+    """About how many bytes a parsed row has."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict | list):
+        return 50 + sum(map(_size, value.values() if isinstance(value, dict) else value))
+    return 10
 
 
 def _checked(chunks: Iterator[list[Record]], settings: Settings, workers: int) -> Iterator[Seen]:
@@ -122,9 +141,11 @@ def _merge(total: Seen, seen: Seen, report: Report) -> None:
     total.read += seen.read
     total.cost.add(seen.cost)
     total.languages.update(seen.languages)
-    total.unused.update(seen.unused)
+    for name, count in seen.unused.items():
+        row.few(total.unused, name, count)
     for name, counts in seen.lineage.items():
-        total.lineage.setdefault(name, Counter()).update(counts)
+        for value, count in counts.items():
+            row.few(total.lineage.setdefault(name, Counter()), value, count)
     report.store.add(seen.findings)
     report.store.add_pairs(seen.pairs)
 

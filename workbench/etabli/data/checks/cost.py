@@ -6,7 +6,7 @@ from typing import Any
 
 from etabli.contracts import Row
 from etabli.data.notes import Note, escaped
-from etabli.errors import EtabliError
+from etabli.errors import BadData
 from etabli.tokens import measure
 
 # The rule of OpenAI's "Data preparation and analysis for chat model fine-tuning" notebook (openai-cookbook): three
@@ -41,7 +41,7 @@ def check(row: Row, tokenizer: Any, max_length: int, policy: str, cost: Cost) ->
     """Count a row's tokens, and say what of it would be cut off."""
     try:
         size, trained, left = measure(row["messages"], tokenizer, policy, max_length, row.get("tools"))
-    except EtabliError as error:
+    except BadData as error:
         return [Note("not-renderable", "messages", why=escaped(str(error)))]
     cost.sizes[size] += 1
     cost.kept += min(size, max_length)

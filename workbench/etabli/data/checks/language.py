@@ -27,10 +27,14 @@ def told(text: str) -> tuple[str | None, float]:
     return name, float(probability)
 
 
-@lru_cache(maxsize=4096)
 def sure(text: str) -> str | None:
     """The language, if there is little doubt."""
-    name, probability = told(text)
+    return _sure(text[: 2 * MOST_READ])
+
+
+@lru_cache(maxsize=4096)
+def _sure(beginning: str) -> str | None:
+    name, probability = told(beginning)
     return name if probability >= SURE else None
 
 

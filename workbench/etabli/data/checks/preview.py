@@ -104,7 +104,7 @@ def page(report: "Report") -> str:
         '<div class="etabli-check">',
         f"<p><b>{escape(report.name)}</b>: {escape(_rows(report) + _format(report))}</p>",
     ]
-    if report.preview:
+    if report.format["preview"]:
         shown = "".join(f"<tr><td>{escape(item)}</td></tr>" for item in report.format["preview"])
         body.append(
             f"<details><summary>first rows, as they stand in the file</summary><table>{shown}</table></details>"

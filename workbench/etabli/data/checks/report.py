@@ -10,6 +10,7 @@ from etabli import storage
 from etabli.contracts import VERSION
 from etabli.data.catalogue import CODES
 from etabli.data.checks import language, safety
+from etabli.data.checks.row import UNTOLD
 from etabli.data.checks.rules import PACKS
 from etabli.data.checks.store import Store
 from etabli.data.notes import Finding, Note, escaped
@@ -25,7 +26,6 @@ class Report:
     def __init__(self, name: str):
         self.name, self.rows, self.store = name, 0, Store()
         self.format: dict[str, Any] = {"name": None, "reason": "", "columns": {}, "preview": []}
-        self.preview: list[Any] = []
         self.cost: dict[str, Any] | None = None
         self.lineage: dict[str, dict[str, int]] = {}
         self.languages: dict[str, int] = {}
@@ -34,7 +34,7 @@ class Report:
         self.nothing_read = False
 
     def add_note(self, note: Note, line: int | None, row: int | None = None) -> None:
-        """A finding about the file as a whole."""
+        """A finding about the file as a whole, or about the row that stands for it."""
         code = CODES[note.code]
         self.store.add(
             [Finding(code.severity, note.code, row, line, note.field, note.excerpt, note.why or code.why, code.fix)]
@@ -79,7 +79,7 @@ class Report:
 
     def describe_checks(self, settings: Any, total: Any) -> None:
         """Which checks ran, by what, on which languages; and which did not."""
-        without = {lang: n for lang, n in total.languages.items() if lang not in PACKS and lang != "short"}
+        without = {lang: n for lang, n in total.languages.items() if lang not in PACKS and lang != UNTOLD}
         toxic = safety.toxic_languages()
         self.checks = [
             {"name": "form", "by": "own rules", "languages": "all", "own": False},
@@ -104,9 +104,7 @@ class Report:
         if not toxic:
             self._not_run("toxicity", "Its word lists are not installed.", total.read, "pip install 'etabli[safety]'")
         elif none := {lang: n for lang, n in total.languages.items() if lang not in toxic}:
-            said = ", ".join(
-                f"{'too short to tell' if lang == 'short' else lang} ({n})" for lang, n in list(none.items())[:12]
-            )
+            said = ", ".join(f"{lang} ({n})" for lang, n in list(none.items())[:12])
             self._not_run(
                 "toxicity",
                 f"No word list for rows in: {said}.",

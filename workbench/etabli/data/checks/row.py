@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from etabli.contracts import Row
@@ -16,14 +16,15 @@ from etabli.data.checks import characters, cost, language, meaning, safety
 from etabli.data.checks.cost import Cost
 from etabli.data.checks.rules import PACKS
 from etabli.data.checks.store import Pair
-from etabli.data.licences import NON_COMMERCIAL, RESTRICTED, terms_of
-from etabli.data.notes import Finding, Note, escaped
+from etabli.data.licences import NON_COMMERCIAL, RESTRICTED
+from etabli.data.notes import Finding, Note, escaped, hidden
 from etabli.data.own import Rule
 from etabli.data.reading import formats
 from etabli.data.reading.formats import FORMATS, Layout
 from etabli.data.reading.jsonfiles import BROKEN, Record, parsed
-from etabli.data.reading.source import Source, conversation
+from etabli.data.reading.source import conversation
 
+UNTOLD = "not told"  # too short, or its question and answer seem to be in two languages
 FEW = 50  # values of a lineage field that are counted; a column of ids is none
 _SPACE = re.compile(r"\s+")
 
@@ -37,12 +38,12 @@ class Settings:
     model: str | None = None
     max_length: int = 512
     policy: str = "answers"
-    rules_file: str | None = None
+    rules_file: tuple[str, str] | None = None  # path and hash: a file that was mended is read again
     rules: tuple[Rule, ...] = ()
 
     def own(self) -> Sequence[Rule]:
         """The person's own rules."""
-        return _rules(self.rules_file) if self.rules_file else self.rules
+        return _rules(*self.rules_file) if self.rules_file else self.rules
 
 
 @dataclass
@@ -59,8 +60,8 @@ class Seen:
     unused: Counter = field(default_factory=Counter)
 
 
-@cache
-def _rules(path: str) -> tuple[Rule, ...]:
+@lru_cache(maxsize=4)
+def _rules(path: str, digest: str) -> tuple[Rule, ...]:
     return tuple(own.rules(path))
 
 
@@ -79,12 +80,12 @@ def check_records(records: Sequence[Record], settings: Settings) -> Seen:
     """Look at some records in every way that needs no other record."""
     seen = Seen()
     for record in map(parsed, records):
-        seen.rows += 1
+        seen.rows += record.row is not None
         if FORMATS[settings.layout.name].refused:
             row, notes = None, list(record.notes)
         else:
             seen.unused.update(formats.unused(record.value, settings.layout))
-            row, notes = conversation(record, Source("", iter(()), settings.layout, about=settings.about))
+            row, notes = conversation(record, settings.layout, settings.about)
         findings = [_finding(note, record) for note in notes]
         if row is not None:
             findings += _row(row, record, settings, seen, wrong={finding.code for finding in findings})
@@ -100,7 +101,7 @@ def _row(row: Row, record: Record, settings: Settings, seen: Seen, wrong: set[st
     tokenizer, control = _tokenizer(settings.model) if settings.model else (None, _FAMILIES)
     lang = told_language(row)
     packs = [lang] if lang in PACKS else [] if lang else list(PACKS)
-    seen.languages[lang or "short"] += 1
+    seen.languages[lang or UNTOLD] += 1
     notes: list[Note] = []
     for number, message in enumerate(messages):
         where = f"messages[{number}].content"
@@ -139,9 +140,12 @@ def _finding(note: Note, record: Record) -> Finding:
 def _count_lineage(row: Row, seen: Seen) -> None:
     """Count where rows come from."""
     for name in ("licence", "source", "terms", "generator"):
-        counter = seen.lineage.setdefault(name, Counter())
-        value = escaped(str(row.get(name) or "unknown"))[:200]
-        counter[value if value in counter or len(counter) < FEW else "others"] += 1
+        few(seen.lineage.setdefault(name, Counter()), escaped(str(row.get(name) or "unknown"))[:200])
+
+
+def few(counter: Counter, value: str, count: int = 1) -> None:
+    """Count, but not more values than a person reads."""
+    counter[value if value in counter or len(counter) < FEW else "others"] += count
 
 
 def restrictions(lineage: Mapping[str, Mapping[str, int]]) -> list[Note]:
@@ -159,11 +163,7 @@ def restrictions(lineage: Mapping[str, Mapping[str, int]]) -> list[Note]:
     for name, count in licences.items():
         if NON_COMMERCIAL.search(name):
             notes.append(Note("licence-non-commercial", "licence", name, f"{count} rows are under {name}."))
-    terms = Counter({said: n for said, n in lineage.get("terms", {}).items() if RESTRICTED in said})
-    for generator, count in lineage.get("generator", {}).items():
-        said = terms_of(generator)
-        if said and not terms:
-            terms[said] += count
+    terms = {said: count for said, count in lineage.get("terms", {}).items() if RESTRICTED in said}
     return notes + [
         Note("terms-restrict", "terms", said[:80], f"{count} rows: {said}.") for said, count in terms.items()
     ]
@@ -181,7 +181,7 @@ def _pair(row: Row, record: Record) -> Pair:
     heads = [message["content"] for message in messages[:last] if message["role"] == "user"] or [
         messages[last]["content"]
     ]
-    return Pair(_digest(asked), _digest(answer), record.row, record.line, escaped(heads[-1][:60]))
+    return Pair(_digest(asked), _digest(answer), record.row, record.line, escaped(hidden(heads[-1][:360])[:60]))
 
 
 def _same(text: str) -> str:

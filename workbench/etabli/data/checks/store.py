@@ -29,8 +29,8 @@ CREATE TABLE findings (severity TEXT, code TEXT, row INT, line INT, field TEXT, 
 CREATE TABLE pairs (asked BLOB, answered BLOB, row INT, line INT, head TEXT);
 """
 _AGAIN = """
-SELECT asked, answered, row, line, head FROM pairs
-WHERE asked IN (SELECT asked FROM pairs GROUP BY asked HAVING COUNT(*) > 1) ORDER BY asked, row
+SELECT asked, answered, row, line, head, MIN(row) OVER (PARTITION BY asked) FROM pairs
+WHERE asked IN (SELECT asked FROM pairs GROUP BY asked HAVING COUNT(*) > 1) ORDER BY asked, answered, row
 """
 
 
@@ -53,8 +53,9 @@ class Store:
 
     def compare_rows(self) -> None:
         """Find rows that stand twice, and questions with several answers."""
-        same = groupby(self._base.execute(_AGAIN), key=lambda pair: pair[0])
-        self.add(finding for _, group in same for finding in _again(map(Pair._make, group)))
+        same = groupby(self._base.execute(_AGAIN), key=lambda found: found[:2])
+        self.add(finding for _, group in same for finding in _again(group))
+        self._base.execute("CREATE INDEX by_code ON findings (code)")
 
     def counts(self) -> dict[str, int]:
         """Findings by code, worst first."""
@@ -80,20 +81,18 @@ def _close(base: sqlite3.Connection, folder: tempfile.TemporaryDirectory) -> Non
     folder.cleanup()
 
 
-def _again(group: Iterator[Pair]) -> Iterator[Finding]:
-    """Each row that repeats an earlier one, or answers the same question otherwise."""
-    answers: dict[bytes, Pair] = {}
-    for pair in group:
-        earlier = answers.get(pair.answered)
-        if earlier is not None:
-            yield _finding(
-                "duplicate-row", pair, f"The same question and answer as row {earlier.row}: it counts twice."
-            )
+def _again(group: Iterator[tuple]) -> Iterator[Finding]:
+    """Rows with one question and one answer: the first may answer an earlier row's question otherwise."""
+    earliest = None
+    for *found, first_asked in group:
+        pair = Pair._make(found)
+        if earliest is not None:
+            why = f"The same question and answer as row {earliest}: it counts twice."
+            yield _finding("duplicate-row", pair, why)
             continue
-        if answers:
-            first = next(iter(answers.values()))
-            yield _finding("conflicting-answers", pair, f"Row {first.row} answers the same question otherwise.")
-        answers[pair.answered] = pair
+        earliest = pair.row
+        if pair.row != first_asked:
+            yield _finding("conflicting-answers", pair, f"Row {first_asked} answers the same question otherwise.")
 
 
 def _finding(code: str, pair: Pair, why: str) -> Finding:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from etabli.contracts import Message, Row
+from etabli.data.licences import terms_of
 from etabli.data.notes import Note, escaped, excerpt
 from etabli.data.reading import turns
 from etabli.data.reading.turns import OPENAI, SHAREGPT, Tags, wrong_type
@@ -54,6 +55,7 @@ class Format:
     read: Callable[[Item, list[Note], Layout], list[Message]]
     optional: tuple[str, ...] = ()
     refused: str = ""  # the code that says why rows like these are not read
+    told_by: str = ""  # where keys alone don't tell it
 
 
 def guess(items: Sequence[Any], columns: Mapping[str, str] | None = None) -> Layout | None:
@@ -63,7 +65,7 @@ def guess(items: Sequence[Any], columns: Mapping[str, str] | None = None) -> Lay
     if not votes:
         return None
     name, count = votes.most_common(1)[0]
-    keys = " and ".join(FORMATS[name].keys) or "turns"
+    keys = " and ".join(FORMATS[name].keys) or FORMATS[name].told_by
     reason = f"{count} of the first {len(items)} rows have {keys}"
     return Layout(name, reason, dict(columns or {}))
 
@@ -133,6 +135,8 @@ def _row(messages: list[Message], item: Item, about: Mapping[str, Any], notes: l
         value = item.get(name)
         if value is not None and value == value and str(value).strip():
             row[_SPELT.get(name, name)] = [str(part) for part in value] if name == "parents" else str(value)
+    if row.get("generator") and not row.get("terms") and (terms := terms_of(row["generator"])):
+        row["terms"] = terms
     tools = turns.listed(item.get("tools") or item.get("functions"))
     if isinstance(tools, list) and all(isinstance(tool, Mapping) for tool in tools):
         row.update({"tools": [dict(tool) for tool in tools]} if tools else {})
@@ -269,11 +273,12 @@ def _preferred(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
         if item["label"] not in (True, "true"):
             notes.append(Note("left-out", "label", excerpt(item["label"])))
             return []
-        name = next(name for name in ("messages", "conversations", "completion") if name in item)
+        name = next((name for name in ("messages", "conversations", "completion") if name in item), "completion")
         kind = {"messages": _chat, "conversations": _sharegpt, "completion": _pair}[name]
         return kind(item, notes, layout)
     if "preferred_output" in item:
-        asked, name = (item.get("input") or {}).get("messages"), "preferred_output"
+        given, name = item.get("input"), "preferred_output"
+        asked = given.get("messages") if isinstance(given, Mapping) else given
         return [*turns.conversation(asked, OPENAI, notes, "input.messages"), *_side(item, name, "assistant", notes)]
     if "chosen" not in item:
         notes.append(Note("missing-key", "chosen", why="There is no 'chosen'."))
@@ -298,15 +303,15 @@ def _refused(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
 # The order decides where a row fits several: the more telling keys first.
 FORMATS: dict[str, Format] = {
     "pretokenised": Format(("input_ids",), _refused, ("labels", "attention_mask"), refused="pretokenised"),
-    "preference": Format((), _refused, refused="preference-data"),
-    "kto": Format((), _refused, refused="feedback-data"),
+    "preference": Format((), _refused, refused="preference-data", told_by="a preferred and another answer"),
+    "kto": Format((), _refused, refused="feedback-data", told_by="an answer and a label"),
     PREFERRED: Format((), _preferred, (
         "prompt", "chosen", "rejected", "label", "messages", "conversations", "completion", "instruction", "input",
         "preferred_output", "non_preferred_output",
     )),
     "chat": Format(("messages",), _chat),
     "sharegpt": Format(("conversations",), _sharegpt),
-    "sharegpt-lists": Format(("conversations",), _sharegpt),
+    "sharegpt-lists": Format(("conversations",), _sharegpt, told_by="turns"),
     "segments": Format(("segments",), _segments),
     "alpaca": Format(("instruction", "output"), _alpaca, ("input", "history")),
     "prompt-completion": Format(("prompt", "completion"), _pair),

@@ -104,18 +104,38 @@ def _factory(path: Path, name: str, entry: Mapping[str, Any]) -> Mapped:
         target = str(entry["hf_hub_url"])
     else:
         raise Unreadable("unreadable", f"{path}: {name} names neither a file nor a Hub data set.")
-    columns = {str(ours): str(theirs) for ours, theirs in (entry.get("columns") or {}).items()}
+    _no_parts(path, name, entry)
+    columns = {str(ours): str(theirs) for ours, theirs in _mapping(path, name, entry, "columns").items()}
     said = f"{path.name} says so of {name}"
     if entry.get("ranking") or "kto_tag" in columns:
         return Mapped(target, Layout("preference" if entry.get("ranking") else "kto", said))
     if entry.get("formatting", "alpaca") == "sharegpt":
         turns = columns.pop("messages", "conversations")
         named = {"conversations": turns, **{key: columns[key] for key in ("system", "tools") if key in columns}}
-        return Mapped(target, Layout("sharegpt", said, named, _tags(entry.get("tags") or {})))
+        return Mapped(target, Layout("sharegpt", said, named, _tags(_mapping(path, name, entry, "tags"))))
     if set(columns) == {"prompt"}:
         return Mapped(target, Layout("text", said, {"text": columns["prompt"]}))
     known = {_ALPACA[ours]: theirs for ours, theirs in columns.items() if ours in _ALPACA}
     return Mapped(target, Layout("alpaca", said, known) if columns else None)
+
+
+def _mapping(path: Path, name: str, entry: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    held = entry.get(key) or {}
+    if not isinstance(held, Mapping):
+        raise Unreadable("unreadable", f"{path}: {key} of {name} is {type(held).__name__}, not a mapping.")
+    return held
+
+
+def _no_parts(path: Path, name: str, entry: Mapping[str, Any]) -> None:
+    """What an entry asks for and is not done must be said."""
+    asked = [
+        key for key in ("subset", "split", "folder", "num_samples", "shards") if entry.get(key) not in (None, "train")
+    ]
+    if asked:
+        raise Unreadable(
+            "unreadable",
+            f"{path}: {name} asks for {asked[0]} {entry[asked[0]]!r}, which is not done here: name the file itself.",
+        )
 
 
 def _tags(tags: Mapping[str, Any]) -> Tags:
@@ -125,6 +145,7 @@ def _tags(tags: Mapping[str, Any]) -> Tags:
 
 def _axolotl(path: Path, entry: Mapping[str, Any]) -> Mapped:
     """An entry of axolotl's ``datasets``."""
+    _no_parts(path, str(entry["path"]), entry)
     kind = str(entry.get("type") or "chat_template").split(".")[0].split(":")[0]
     if kind not in _AXOLOTL:
         raise Unreadable(
@@ -134,8 +155,10 @@ def _axolotl(path: Path, entry: Mapping[str, Any]) -> Mapped:
     target = str(near) if near.exists() else str(entry["path"])
     name, said = _AXOLOTL[kind], f"{path.name} says so"
     if name == "chat":
-        keys = entry.get("message_property_mappings") or {}
-        roles = {str(theirs): ours for ours, several in (entry.get("roles") or {}).items() for theirs in several}
+        keys = _mapping(path, str(entry["path"]), entry, "message_property_mappings")
+        said = _mapping(path, str(entry["path"]), entry, "roles")
+        roles = {str(theirs): ours for ours, several in said.items() for theirs in several}
+        said = f"{path.name} says so"
         tags = Tags(keys.get("role", "role"), keys.get("content", "content"), {**SHAREGPT.roles, **roles})
         return Mapped(target, Layout("chat", said, {"messages": entry.get("field_messages", "messages")}, tags))
     columns = {key: entry[f"field_{key}"] for key in FORMATS[name].keys if entry.get(f"field_{key}")}

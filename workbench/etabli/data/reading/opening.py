@@ -7,6 +7,8 @@ import codecs
 import gzip
 import io
 import json
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -46,7 +48,7 @@ _TEXTS = {".txt": "text", ".text": "text", ".md": "markdown", ".markdown": "mark
 
 @dataclass
 class Opened:
-    """A file ready to be read. ``kind``: jsonl, json, csv, tsv, text, markdown, parquet or arrow."""
+    """A file ready to be read. ``kind``: jsonl, json, csv, tsv, text, markdown, parquet, arrow, arrow-stream."""
 
     path: Path
     kind: str
@@ -61,8 +63,10 @@ def opened(path: str | Path) -> Opened:
         Unreadable: it is not there, is empty, or is no kind of file that holds rows.
     """
     path = Path(path)
+    if is_there(path) and not path.is_dir() and not path.is_file():
+        raise Unreadable("unreadable", f"{path} is no ordinary file.")  # a pipe would be waited for
     try:
-        stream: BinaryIO = path.open("rb")
+        stream: BinaryIO = path.open("rb", buffering=PEEK)
     except FileNotFoundError:
         raise Unreadable("no-file", f"There is no file {path}.") from None
     except IsADirectoryError:
@@ -70,8 +74,6 @@ def opened(path: str | Path) -> Opened:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         said = str(getattr(error, "strerror", None) or error).lower()
         raise Unreadable("unreadable", f"{path} can't be read: {said}.") from None
-    if not path.is_file():
-        raise Unreadable("unreadable", f"{path} is no ordinary file.")
     return _unpacked(path, path.name, stream, path.stat().st_size)
 
 
@@ -96,8 +98,9 @@ def _unpacked(path: Path, name: str, stream: BinaryIO, size: int) -> Opened:
         return inside
     if head.startswith(b"PK\x03\x04"):
         return _member(path, stream)
-    if head.startswith(b"PAR1") or head.startswith(b"ARROW1"):
-        return Opened(path, "parquet" if head.startswith(b"PAR1") else "arrow", stream)
+    for magic, kind in ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"\xff\xff\xff\xff", "arrow-stream")):
+        if head.startswith(magic):
+            return Opened(path, kind, stream)
     for magic, said in _OTHERS.items():
         if head.startswith(magic):
             raise Unreadable("unreadable", f"{path} is {said}.")
@@ -117,12 +120,17 @@ def _member(path: Path, stream: BinaryIO) -> Opened:
             )
         packed = max(1, archive.getinfo(names[0]).compress_size)
         inside = _text(path, names[0], _Limited(archive.open(names[0]), path, packed))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise Unreadable("unreadable", f"{path} can't be unpacked: {error}.") from None
-    inside.notes.append(
-        Note("compressed", why=f"It is a zip archive; {names[0]} was read.")
-    ) if path.suffix != ".zip" else None
+    if path.suffix != ".zip":
+        inside.notes.append(Note("compressed", why=f"It is a zip archive; {names[0]} was read."))
     return inside
+
+
+_DAMAGED = (
+    OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError,
+    struct.error, UnicodeError,
+)  # fmt: skip
 
 
 class _Limited(io.RawIOBase):
@@ -137,7 +145,7 @@ class _Limited(io.RawIOBase):
     def readinto(self, buffer) -> int:
         try:
             data = self.inner.read(len(buffer))
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise Unreadable("unreadable", f"{self.path} is damaged: {error}. What comes after was not read.") from None
         self.given += len(data)
         if self.given > self.allowed:

@@ -16,11 +16,28 @@ from etabli.data.dataset import HOME_COMMANDS, ROWS, Dataset
 from etabli.data.notes import Note, escaped
 from etabli.data.reading import formats, mappings, order, tables, texts
 from etabli.data.reading.formats import FORMATS, Layout
-from etabli.data.reading.jsonfiles import BROKEN, Record, json_lines, json_values, parsed
-from etabli.data.reading.opening import is_there, opened
+from etabli.data.reading.jsonfiles import BROKEN, Record, json_lines, parsed
+from etabli.data.reading.jsonlists import json_values
+from etabli.data.reading.opening import MOST, is_there, opened
 from etabli.errors import BadData, MissingExtra, Unreadable
 
 MOST_SHOWN = 10
+SUFFIXES = {
+    "",
+    ".json",
+    ".jsonl",
+    ".ndjson",
+    ".csv",
+    ".tsv",
+    ".tab",
+    ".txt",
+    ".md",
+    ".parquet",
+    ".arrow",
+    ".zip",
+    ".yaml",
+    ".yml",
+} - {""}
 LONGEST_NAME = 4096  # a path on Linux; longer text is rows pasted by mistake
 LOOKED_AT, LOOKED_FOR = 20, 1000  # rows that tell a format, out of the first so many
 
@@ -65,14 +82,14 @@ def read(
             named with their line. ``etabli data check`` names all.
     """
     opening = open_source(source, format, columns, about)
-    layout = known(opening)
+    layout = layout_of(opening)
     if FORMATS[layout.name].refused:
         code = CODES[FORMATS[layout.name].refused]
         raise BadData(f"{opening.name}: {code.why} {code.fix}")
     rows, problems, count = [], [], 0
     for record in opening.records:
-        count += 1
-        row, notes = conversation(parsed(record), opening)
+        count += record.row is not None
+        row, notes = conversation(parsed(record), layout, opening.about)
         wrong = [note for note in notes if CODES[note.code].severity == "error"]
         problems += [_problem(record, note) for note in wrong]
         if row is not None and not wrong:
@@ -80,15 +97,15 @@ def read(
     if problems:
         raise _refusal(opening.name, layout, problems, count)
     if not rows:
-        raise Unreadable("empty-file", f"{opening.name} is empty: there are 0 rows in it.")
+        raise BadData(f"{opening.name}: of {count} rows none is left to read, since none has a thumb up.")
     return rows
 
 
-def conversation(record: Record, opening: Source) -> tuple[Row | None, list[Note]]:
+def conversation(record: Record, layout: Layout, about: Mapping[str, Any]) -> tuple[Row | None, list[Note]]:
     """A parsed record's conversation, and all that is wrong with its form."""
     if record.value is BROKEN:
         return None, list(record.notes)
-    row, notes = formats.convert(record.value, opening.layout, opening.about)
+    row, notes = formats.convert(record.value, layout, about)
     if row is not None:
         unread = _UNREAD.intersection(note.code for note in notes)  # then an empty turn is no news
         ordered = [note for note in order.check(row["messages"]) if not (unread and note.code in _EMPTY)]
@@ -97,7 +114,9 @@ def conversation(record: Record, opening: Source) -> tuple[Row | None, list[Note
 
 
 def _problem(record: Record, note: Note) -> tuple[str, str]:
-    place = f"row {record.row}" if record.line is None else f"line {record.line}"
+    place = (
+        f"line {record.line}" if record.line is not None else "the file" if record.row is None else f"row {record.row}"
+    )
     return place, note.why or f"{note.field + ': ' if note.field else ''}{CODES[note.code].why}"
 
 
@@ -124,7 +143,10 @@ def open_source(
     if format is not None and format not in FORMATS:
         raise BadData(f"Unknown format {format!r}; known are {', '.join(FORMATS)}.")
     opening = _opened(source)
+    opening.records = _to_the_end(opening.records)
     first = _look(opening)
+    if first and first[0].row is None:
+        raise Unreadable(first[0].notes[0].code, first[0].notes[0].why, first[0].line)
     if not first:
         raise Unreadable("empty-file", f"{opening.name} is empty: there are 0 rows in it.")
     opening.records = chain(first, opening.records)
@@ -135,23 +157,34 @@ def open_source(
         )
     elif said is None or columns:
         opening.layout = formats.guess(opening.preview, columns)
-    opening.about = {**licences.known(opening.name, about or {})}
+    opening.about = {**licences.lineage(opening.name, about or {})}
     return opening
+
+
+def _to_the_end(records: Iterator[Record]) -> Iterator[Record]:
+    """The records; if reading ends before the source does, the last one, without a row, says why."""
+    try:
+        yield from records
+    except Unreadable as error:
+        why = f"{error} What comes after was not read."
+        yield Record(None, error.line, BROKEN, (Note(error.code, why=escaped(why)),))
 
 
 def _look(opening: Source) -> list[Record]:
     """The first records, until enough of them can be read; they are the preview."""
     first: list[Record] = []
+    size = 0
     for record in islice(opening.records, LOOKED_FOR):
         first.append(record)
+        size += len(record.value) if isinstance(record.value, bytes) else 0
         if (value := parsed(record).value) is not BROKEN:
             opening.preview.append(value)
-        if len(opening.preview) == LOOKED_AT:
+        if len(opening.preview) == LOOKED_AT or size > MOST:
             break
     return first
 
 
-def known(opening: Source) -> Layout:
+def layout_of(opening: Source) -> Layout:
     """The source's layout.
 
     Raises:
@@ -204,8 +237,9 @@ def _file(path: Path) -> Source:
 
 
 def on_the_hub(name: str) -> bool:
-    """``owner/name`` that is no path here and has no ending of a file."""
-    return name.count("/") == 1 and not is_there(name) and not Path(name).suffix and name[0] not in "./~"
+    """``owner/name`` that is no path here and has no ending of a data file."""
+    a_file = Path(name.removesuffix(".gz")).suffix.lower() in SUFFIXES
+    return name.count("/") == 1 and not is_there(name) and not a_file and name[0] not in "./~"
 
 
 def _hub(name: str) -> Source:
@@ -220,9 +254,12 @@ def _hub(name: str) -> Source:
         raise Unreadable(
             "no-file", f"There is no file {name}, and the Hub can't be reached to look for a data set of that name."
         )
+    return Source(name, _streamed(name, datasets), None)
+
+
+def _streamed(name: str, datasets: Any) -> Iterator[Record]:
     try:
-        return Source(name, tables.in_memory(datasets.load_dataset(name, split="train", streaming=True))[1], None)
-    except Exception as error:  # whatever it is, the person needs the name and the reason
-        raise Unreadable(
-            "unreadable", f"The Hub data set {name} can't be read: {str(error).splitlines()[0]}"
-        ) from error
+        yield from tables.in_memory(datasets.load_dataset(name, split="train", streaming=True))[1]
+    except Exception as error:  # whatever it is, also midway: the person needs the name and the reason
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Unreadable("unreadable", f"The Hub data set {name} can't be read: {said}") from error

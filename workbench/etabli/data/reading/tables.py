@@ -19,13 +19,13 @@ def separated(file: Opened) -> Iterator[Record]:
     """CSV or TSV. The separator of a CSV file is the one that cuts its first line into most cells."""
     csv.field_size_limit(MOST)
     texts = _Texts(file.stream)
-    first = next(texts, "")
     try:
+        first = next(texts, "")
         delimiter = "\t" if file.kind == "tsv" else max(",;\t|", key=lambda mark: len(_cells(first, mark)))
         header = _cells(first, delimiter)
     except csv.Error as error:
         raise Unreadable("bad-csv", f"{file.path}: its header can't be read: {error}.", 1) from None
-    _check_header(header, file)
+    _check_names(header, str(file.path), 1)
     reader, row = csv.reader(texts, delimiter=delimiter, strict=True), 0
     while True:
         start = texts.number + 1
@@ -33,6 +33,10 @@ def separated(file: Opened) -> Iterator[Record]:
             cells = next(reader)
         except StopIteration:
             return
+        except TooLong:
+            yield Record(row, texts.number, BROKEN, (*texts.taken(), Note("line-too-long")))
+            row += 1
+            continue
         except csv.Error as error:
             yield Record(row, start, BROKEN, (*texts.taken(), Note("bad-csv", why=f"The quoting is broken: {error}.")))
             row += 1
@@ -50,6 +54,10 @@ def _separated(row: int, line: int, header: list[str], cells: list[str], notes: 
     return Record(row, line, BROKEN, (*notes, Note("ragged-row", excerpt=said, why=why)))
 
 
+class TooLong(Exception):
+    """A line that is no row."""
+
+
 class _Texts:
     """Lines as text, counted; what was noticed about them is kept until it is asked for."""
 
@@ -62,8 +70,7 @@ class _Texts:
     def __next__(self) -> str:
         self.number, line = next(self.inner)
         if line is None:
-            self.notes.append(Note("line-too-long"))
-            return "\n"
+            raise TooLong
         text, notes = decoded(line)
         self.notes += notes
         return text
@@ -77,10 +84,10 @@ def _cells(line: str, delimiter: str) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
 
 
-def _check_header(header: list[str], file: Opened) -> None:
-    twice = [name for name, n in Counter(header).items() if n > 1]
+def _check_names(names: Iterable[Any], source: str, line: int | None = None) -> None:
+    twice = [str(name) for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise Unreadable("duplicate-column", f"{file.path} has two columns called {escaped(twice[0])!r}.", 1)
+        raise Unreadable("duplicate-column", f"{source} has two columns called {escaped(twice[0])!r}.", line)
 
 
 def columnar(file: Opened) -> Iterator[Record]:
@@ -90,8 +97,8 @@ def columnar(file: Opened) -> Iterator[Record]:
     try:
         for row, item in enumerate(_batches(file)):
             yield Record(row, None, item)
-    except (pa.ArrowException, OSError) as error:
-        said = escaped(str(error).splitlines()[0])
+    except (pa.ArrowException, OSError, ValueError, OverflowError, SystemError) as error:
+        said = escaped((str(error).splitlines() or [type(error).__name__])[0])
         raise Unreadable("unreadable", f"{file.path} can't be read as {file.kind.title()}: {said}.") from None
 
 
@@ -99,12 +106,16 @@ def _batches(file: Opened) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if file.kind == "arrow":
-        reader = pa.ipc.open_file(file.stream)
-        for number in range(reader.num_record_batches):
-            yield from _sliced(reader.get_batch(number))
+    if file.kind != "parquet":
+        reader = (pa.ipc.open_file if file.kind == "arrow" else pa.ipc.open_stream)(file.stream)
+        _check_names(reader.schema.names, str(file.path))
+        whole = file.kind == "arrow"
+        for batch in (reader.get_batch(at) for at in range(reader.num_record_batches)) if whole else reader:
+            batch.validate(full=True)  # offsets that point outside their buffer would end the process
+            yield from _sliced(batch)
         return
     table = pq.ParquetFile(file.stream)
+    _check_names(table.schema_arrow.names, str(file.path))
     _check_proportion(table.metadata, file)
     for batch in table.iter_batches(batch_size=BATCH):
         yield from batch.to_pylist()
@@ -160,7 +171,18 @@ def _items(source: Any, name: str) -> Iterable[Any]:
 
 
 def _frame(frame: Any) -> Iterator[dict[str, Any]]:
-    """A frame's rows; what pandas calls missing is None."""
+    """A frame's rows; what pandas calls missing is None, arrays are lists."""
+    _check_names(frame.columns, "The frame")
     for start in range(0, len(frame), 1000):
-        part = frame.iloc[start : start + 1000]
-        yield from part.astype(object).where(part.notna(), None).to_dict("records")
+        part = frame.iloc[start : start + 1000].astype(object)
+        for item in part.where(part.notna(), None).to_dict("records"):
+            yield {name: plain(value) for name, value in item.items()}
+
+
+def plain(value: Any) -> Any:
+    """Arrays and their numbers as Python has them, however deep."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value

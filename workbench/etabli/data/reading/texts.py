@@ -19,6 +19,13 @@ def stretches(stream: io.BufferedReader, kind: str) -> Iterator[Record]:
     """Paragraphs of a text, between blank lines; sections of Markdown, each with its heading. As ``{"text": ...}``."""
     row, start, held, notes, size = 0, 1, [], [], 0
     for number, text, new, found in _cut(stream, kind):
+        if text is None:
+            if "".join(held).strip():
+                yield _stretch(row, start, held, notes, size)
+                row += 1
+            yield Record(row, number, BROKEN, (Note("line-too-long"),))
+            row, held, notes, size = row + 1, [], [], 0
+            continue
         if (new and "".join(held).strip()) or size > MOST:
             yield _stretch(row, start, held, notes, size)
             row, held, notes, size = row + 1, [], [], 0
@@ -38,12 +45,15 @@ def _stretch(row: int, line: int, held: list[str], notes: list[Note], size: int)
     return Record(row, line, {"text": "".join(held).strip("\r\n")}, tuple(notes))
 
 
-def _cut(stream: io.BufferedReader, kind: str) -> Iterator[tuple[int, str, bool, list[Note]]]:
-    """(line, text, does a new stretch begin here?, notes)."""
+def _cut(stream: io.BufferedReader, kind: str) -> Iterator[tuple[int, str | None, bool, list[Note]]]:
+    """(line, text or None if it is too long, does a new stretch begin here?, notes)."""
     fenced, after_blank = False, False
     by_line = kind == "text" and not _BLANK_LINE.search(stream.peek(PEEK)[:PEEK])
     for number, line in lines(stream):
-        text, notes = decoded(line) if line is not None else ("\n", [Note("line-too-long")])
+        if line is None:
+            yield number, None, False, []
+            continue
+        text, notes = decoded(line)
         if kind == "markdown":
             fenced ^= text.lstrip().startswith("```")
             new = not fenced and bool(_HEADING.match(text))
