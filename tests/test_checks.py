@@ -153,8 +153,7 @@ def test_secrets_are_found_and_not_repeated(secret):
     report = check([{"prompt": "What is the key?", "completion": f"It is {secret} as you know."}])
     assert report.counts.get("secret") == 1
     said = "".join(report.json_pieces()) + report.text() + report._repr_html_()
-    assert secret not in said.replace("preview", "") or secret in json.dumps(report.format["preview"])
-    assert all(secret not in item["excerpt"] for item in report.findings())
+    assert secret not in said
 
 
 # --- cost -------------------------------------------------------------------------------------------------------------
@@ -262,7 +261,7 @@ def test_own_rules_are_in_the_table(rules):
     found = {item["code"]: (item["severity"], item["row"], item["why"]) for item in report.findings()}
     assert found["spelled-number"] == ("warning", 0, "It says twelve.")
     assert found["short"][:2] == ("info", 1)
-    assert found["breaks"][:2] == ("error", 2) and "KeyError" in found["breaks"][2]
+    assert found["rule-raised"][:2] == ("error", 2) and "breaks raised KeyError" in found["rule-raised"][2]
     assert [item["name"] for item in report.checks if item["own"]] == ["spelled-number", "short", "breaks"]
     assert report.code == 1
 

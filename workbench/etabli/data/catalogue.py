@@ -26,6 +26,9 @@ FILE = {
     "extra-columns": Code("info", "Columns that are not used.", "Nothing to do, if that is what you expect."),
 }
 FORM = {
+    "unreadable-row": Code(
+        "error", "établi can't make a conversation of this row.", "Write texts as text and lists as lists."
+    ),
     "malformed-json": Code("error", "This is not JSON.", _JSON),
     "two-objects": Code("error", "More than one object on a line: readers drop or refuse the rest.", _JSON),
     "not-an-object": Code("error", "A row must be an object with named fields.", _JSON),
@@ -35,6 +38,9 @@ FORM = {
         "error",
         "Half of a character: no tokenizer and no UTF-8 file can hold it.",
         "Write the whole character, or drop it.",
+    ),
+    "mojibake": Code(
+        "warning", "Letters that were read in the wrong encoding (Ã© for é).", "Read the source again as UTF-8."
     ),
     "nul": Code("error", "A NUL character: it cuts texts short in other tools.", "Remove it."),
     "control-characters": Code("warning", "Control characters that no keyboard types.", "Remove them."),

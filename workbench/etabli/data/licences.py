@@ -6,13 +6,14 @@ and is said as such; what the rows or the command say themselves goes before it.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from etabli.errors import BadInput
 
 FIELDS = ("licence", "source", "terms", "generator", "lang")
 OPENAI_TERMS = "OpenAI's terms forbid using its models' output to develop models that compete with them"
-RESTRICTED = "forbid"
+RESTRICTED = re.compile(r"(?i)forbid|must not|may not|not be used to train|restrict|interdi")
 
 # name in a path or source -> what its publisher says. Stanford Alpaca: README and DATA_LICENSE of
 # tatsu-lab/stanford_alpaca; Dolly: databricks-dolly-15k's card; OASST: OpenAssistant/oasst1's card.
@@ -21,7 +22,7 @@ KNOWN: tuple[tuple[re.Pattern, dict[str, str]], ...] = tuple(
     (re.compile(pattern), facts)
     for pattern, facts in (
         (
-            r"(stanford|tatsu-lab)[-_/]alpaca|alpaca[-_]?(data|en|zh|cleaned|gpt-?4|52k)",
+            r"(stanford|tatsu-lab)[-_/]alpaca|(?<![\w-])alpaca[-_]?(data|en|zh|cleaned|gpt-?4|52k)",
             {"licence": "CC-BY-NC-4.0", "generator": "text-davinci-003 or gpt-4", "terms": OPENAI_TERMS},
         ),
         (r"sharegpt[-_](v\d|90k|vicuna|52k)|vicuna", {"generator": "gpt-3.5-turbo", "terms": OPENAI_TERMS}),
@@ -31,14 +32,16 @@ KNOWN: tuple[tuple[re.Pattern, dict[str, str]], ...] = tuple(
     )
 )
 _GENERATORS = (
-    (re.compile(r"(?i)\b(gpt-?(3|4|5)|chatgpt|text-davinci|openai|o[134]-(mini|preview))"), OPENAI_TERMS),
+    (re.compile(r"(?i)\b(gpt[- ]?[345]|chatgpt|(text-)?davinci|o[134](-\w+)?\b|openai(?!/gpt-oss))"), OPENAI_TERMS),
     (
         re.compile(r"(?i)\b(claude|anthropic)"),
         "Anthropic's terms forbid using its models' output to train competing models",
     ),
     (re.compile(r"(?i)\b(gemini|bard)\b"), "Google's terms forbid using Gemini's output to develop competing models"),
 )
-NON_COMMERCIAL = re.compile(r"(?i)\bnc\b|non-?commercial")
+NON_COMMERCIAL = re.compile(
+    r"(?i)(?<![a-z])nc(?![a-z])|non[-_ ]?commercial|no commercial|research[-_ ]only|pas d.utilisation commerciale"
+)
 
 
 def lineage(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,14 +53,20 @@ def lineage(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
     unknown = [key for key in said if key not in FIELDS]
     if unknown:
         raise BadInput(f"Unknown argument {unknown[0]!r}; of the rows one can say {', '.join(FIELDS)}.")
-    last = "/".join(re.split(r"[\\/]", name)[-2:]).casefold()
-    family = next((facts for pattern, facts in KNOWN if pattern.search(last)), {})
-    hinted = {key: f"{value} (by its name)" for key, value in family.items()}
+    hinted = hints(name)
     stated = {key: str(said[key]) for key in FIELDS if said.get(key)}
     made = {"source": re.split(r"[\\/]", name)[-1], **hinted, **stated}
     if "generator" in stated and "terms" not in stated:
         made.pop("terms", None)  # what the name hinted at was of another generator
     return {key: value for key, value in made.items() if value}
+
+
+@lru_cache(maxsize=1024)
+def hints(name: str) -> Mapping[str, str]:
+    """What a name that is known tells of rows."""
+    said = name.replace("\\", "/").casefold()
+    family = next((facts for pattern, facts in KNOWN if pattern.search(said)), {})
+    return {key: f"{value} (by its name)" for key, value in family.items()}
 
 
 def terms_of(generator: str) -> str | None:

@@ -49,7 +49,7 @@ class Rule:
         try:
             said = self.function(copy.deepcopy(row))
             found = bool(said) != self.keep
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             why = f"Your {self.name} raised {type(error).__name__}: {escaped(str(error))[:200]}"
             code = CODES[RAISED]
             return [Finding(code.severity, RAISED, number, line, "", excerpt(_last(row)), why, code.fix)]
@@ -114,9 +114,13 @@ def _from_file(path: Path) -> list[Rule]:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(f"{path} can't be run: {type(error).__name__}: {error}") from error
     found = [getattr(item, _MARK) for item in vars(module).values() if hasattr(item, _MARK)]
+    names = [rule.name for rule in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise BadInput(f"{path} has two rules called {twice}: what they find could not be told apart.")
     if not found:
         raise BadInput(f"{path} has no function with @etabli.own_check or @etabli.own_filter above it.")
     return found

@@ -10,8 +10,12 @@ _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 # Zero-width characters are letters' business in Persian, Hindi or emoji; between Latin letters they only hide.
 _LATIN = "[0-9A-Za-z\u00c0-\u024f]"
 _INVISIBLE = re.compile(
-    f"(?<={_LATIN})[\u200b-\u200f\u00ad\u2060-\u2064\u034f\u115f\u3164\ufe00-\ufe0f](?={_LATIN})"
-    "|[\ufeff\U000e0001-\U000e007f]"
+    f"(?<={_LATIN})[\u200c-\u200f\u034f\u115f\u3164\ufe00-\ufe0f](?={_LATIN})"
+    "|[\u200b\u2060-\u2064\u180e\ufeff\U000e0001-\U000e01ef]"
+)
+# UTF-8 read as Latin-1 or CP-1252 and written again, and what could not be read at all.
+_MOJIBAKE = re.compile(
+    "\ufffd|\u00c3[\u0080-\u00bf]|\u00c2[\u00a0-\u00bf]|\u00e2\u20ac[\u0080-\u00ff\u2018-\u2122\u0153]"
 )
 _FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f")  # the flags of England, Scotland and Wales
 
@@ -40,7 +44,11 @@ def check(text: str, where: str, control: re.Pattern) -> Iterator[Note]:
         yield from _tokens(text, where, control)
     if text.isascii():
         return
-    for code, pattern, looked_at in (("bidi", _BIDI, text), ("invisible", _INVISIBLE, _FLAG.sub("", text))):
+    for code, pattern, looked_at in (
+        ("mojibake", _MOJIBAKE, text),
+        ("bidi", _BIDI, text),
+        ("invisible", _INVISIBLE, _FLAG.sub("", text)),
+    ):
         if found := pattern.search(looked_at):
             yield Note(code, where, excerpt(looked_at, found.start()))
 

@@ -1,5 +1,6 @@
 """Look at every row of a source before a second of GPU is spent, in the same memory whatever its size."""
 
+import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -129,11 +130,16 @@ def _checked(chunks: Iterator[list[Record]], settings: Settings, workers: int) -
     if workers < 2 or settings.rules or len(first) < 2 * workers:
         yield from (check_records(chunk, settings) for chunk in (*first, *chunks))
         return
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _to_stderr) as pool:
         waiting = deque(pool.submit(check_records, chunk, settings) for chunk in first)
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(pool.submit(check_records, chunk, settings) for chunk in islice(chunks, 1))
+
+
+def _to_stderr() -> None:
+    """What somebody's own rules print in another process must not get between the lines of JSON."""
+    os.dup2(2, 1)
 
 
 def _merge(total: Seen, seen: Seen, report: Report) -> None:

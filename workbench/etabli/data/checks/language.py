@@ -18,6 +18,11 @@ def _identifier():
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
+@cache
+def _labels() -> frozenset[str]:
+    return frozenset(_identifier().labels)
+
+
 def told(text: str) -> tuple[str | None, float]:
     """(ISO 639-1 code, probability), or (None, 0) where the text is too short or too little of it is words."""
     words = _NOISE.sub(" ", text[: 2 * MOST_READ])[:MOST_READ]
@@ -38,7 +43,11 @@ def _sure(beginning: str) -> str | None:
     return name if probability >= SURE else None
 
 
+_THREE = {"eng": "en", "fra": "fr", "fre": "fr", "deu": "de", "ger": "de", "spa": "es", "ita": "it", "por": "pt"}
+
+
 def base(tag: str | None) -> str | None:
-    """``fr`` of ``fr-CA`` or ``fr_FR``; None of what is no language tag."""
+    """``fr`` of ``fr-CA``, ``fr_FR`` or ``fra``; None of what is no language that can be told (``php``, ``und``)."""
     said = re.match(r"[a-z]{2,3}(?=[-_]|\Z)", (tag or "").strip().casefold())
-    return said[0] if said else None
+    name = _THREE.get(said[0], said[0]) if said else None
+    return name if name in _labels() else None

@@ -12,35 +12,42 @@ from etabli.data.notes import Note, excerpt
 
 LONGEST_PLACEHOLDER = 80
 _PLACEHOLDER = re.compile(
-    r"\W*(?:n/?a|none|null|nan|todo|tbd|xxx+|lorem ipsum.*|no ?(?:output|answer|response|input)|undefined|<[\w ]+>"
-    r"|\.{2,}|\?+|-+)\W*\Z",
+    r"\W*(?:n/a|nan|todo|tbd|tbc|xxx+|lorem ipsum.*|\[?no ?(?:output|answer|response|input|content)\]?"
+    r"|< ?no ?(?:in|out)put ?>|\.{1,}|\?+|-+)\W*\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _LEAKED = re.compile(
-    r"^[ \t]*#{2,3}\s*(?:Instruction|Response|Input|Output|Human|Assistant|User|Question|Answer)[ \t]*:?[ \t]*$"
-    r"|^[ \t]*(?:Human|Assistant|USER|ASSISTANT|GPT|SYSTEM|<\|?\w+\|?>)\s*:\s"
-    r"|\{\{\s*\w+\s*\}\}|\{(?:instruction|input|output|question|context|prompt|query|response)\}"
+    r"^[ \t]*#{2,3}[ \t]*(?:Instruction|Response|Human|Assistant|User)[ \t]*:?[ \t]*$|\A[ \t]*#{2,3}[ \t]*Output[ \t]*:"
+    r"|^[ \t]*<\|\w+\|>|\{\{ ?\w+ ?\}\}"
+    r"|(?<!begin)(?<!end)\{(?:instruction|input|output|question|context|prompt|query|response)\}"
     r"|Below is an instruction that describes a task",
     re.MULTILINE,
 )
+_TALK = (
+    re.compile(r"^[ \t]*(?:Human|USER)[ \t]*:", re.MULTILINE),
+    re.compile(r"^[ \t]*(?:Assistant|ASSISTANT|GPT)[ \t]*:", re.MULTILINE),
+)
 _CODE = re.compile(
-    r"```|`[^`\n]*\{|jinja|template|handlebars|mustache|f\"|\bconst\b|\bdef\b|class=|</\w+>", re.IGNORECASE
+    r"```|`[^`\n]*\{|jinja|template|vue|ansible|latex|handlebars|mustache|f\"|\bconst\b|\bdef\b|class=|</\w+>",
+    re.IGNORECASE,
 )
 _MERGED = re.compile(
-    r"^[ \t]*(?:#+[ \t]*)?\d+\.\s*(?:Instruction|Task|Prompt)\s*:|^[ \t]*#+[ \t]*\d+\.[ \t]*$",
+    r"^[ \t]*(?:#+[ \t]*)?\d+\.\s*(?:Instruction|Prompt)\s*:|^[ \t]*#+[ \t]*\d+\.[ \t]*$",
     re.MULTILINE | re.IGNORECASE,
 )
-_LABEL = re.compile(r"^[ \t]*(?:Instruction|Output)[ \t]*:[ \t]*\S", re.MULTILINE | re.IGNORECASE)
+_LABEL = re.compile(r"^[ \t]*(?:#+[ \t]*)?Instruction[ \t]*:[ \t]*\S", re.MULTILINE | re.IGNORECASE)
 _PICTURE = re.compile(
     r"<(?:image|video|audio)>|!\[[^\]]*\]\([^)]*\)|<img\b|\bhttps?://\S+\.(?:png|jpe?g|gif|webp|mp4|mp3|wav|pdf)\b",
     re.IGNORECASE,
 )
 _ENDED = re.compile(r"[.!?…:;)\]}\"'”’»`*>|~。！？؟।%$€£_=+#@\\/-]\s*\Z")
-_PAGE = re.compile(r"<!DOCTYPE html>|^[ \t]*<html\b", re.IGNORECASE | re.MULTILINE)
+_PAGE = re.compile(r"^[ \t]*<html\b", re.IGNORECASE | re.MULTILINE)
 _BARE_ITEM = re.compile(r"\A\s*(?:[2-9]|\d{2,3})[.)]\s*\Z")
 _ITEM = re.compile(r"\A\s*(?:[-*•]|\d+[.)]|[a-zA-Z][.)])\s+")
 _TAIL = re.compile(r"(?:#\w+|https?://\S+|\S+@\S+|[\w.-]+\.(?:com|org|net|fr)\S*)\s*\Z|^\s*[-–—~]\s*\S", re.MULTILINE)
 _WORDS = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+# "Answer in Finnish", "say it in Dutch": names of languages end so.
+_TONGUE = re.compile(r"\b(?:in|into|to|en) [A-Z]\w+(?:ish|ese|ian|an|ic|ch|hai|indi|ili|rdu)\b|\bsay ['\"‘“]")
 _CODELIKE = re.compile(r"[{};=<>]|\\[a-z]+|^\s{4}", re.MULTILINE)
 
 
@@ -63,22 +70,20 @@ def check(messages: list[Message], lang: str | None, packs: list[str]) -> Iterat
         elif message["role"] == "assistant":
             yield from _answer(text, where, packs, asked)
             yield from wrong_language(text, asked, lang, where)
-        if message["role"] in ("user", "assistant") and (found := _leak(text)):
+        if message["role"] in ("user", "assistant") and (found := _leak(text, asked)):
             yield Note("leaked-template", where, excerpt(text, found.start()))
         if message["role"] == "text":
             yield from repetition(text, where)
 
 
-def _leak(text: str) -> re.Match | None:
+def _leak(text: str, asked: str) -> re.Match | None:
+    """A marker of another template; not a template that somebody asked about, nor one side's lines of a play."""
     found = _LEAKED.search(text)
-    return None if found is None or _is_program(text, found) else found
-
-
-def _is_program(text: str, found: re.Match) -> bool:
-    """Braces belong in code and in templates that somebody asked about; so do scripts of a talk."""
-    if found[0].lstrip().startswith("{"):
-        return bool(_CODE.search(text))
-    return False
+    if found is None:
+        human, machine = (pattern.search(text) for pattern in _TALK)
+        return human if human and machine else None
+    braces = found[0].lstrip().startswith("{")
+    return None if braces and (_CODE.search(text) or _CODE.search(asked)) else found
 
 
 def _question(text: str, where: str, packs: list[str]) -> Iterator[Note]:
@@ -123,7 +128,10 @@ def cut_off(text: str, packs: list[str]) -> str:
         return "A page of HTML is begun and not ended."
     if _BARE_ITEM.match(text.rstrip().rsplit("\n", 1)[-1]) and "\n" in text:
         return "The last item of a list is empty."
-    if len(text) < 40 or _ENDED.search(text):
+    if text.lstrip()[:1] in "{[" and text.lstrip()[:1] and _open(text):
+        return "Brackets are opened and not closed."
+    last = text.rstrip()[-1]
+    if len(text) < 40 or _ENDED.search(text) or not (last.isalnum() or last in ",–—") or _unpunctuated(text):
         return ""
     last = _ITEM.sub("", text.rstrip().rsplit("\n", 1)[-1])[-400:]
     words = _WORDS.findall(last)
@@ -138,9 +146,21 @@ def cut_off(text: str, packs: list[str]) -> str:
     return ""
 
 
+def _open(text: str) -> bool:
+    """JSON that was begun and is not whole."""
+    body = re.sub(r'"(?:[^"\\\\]|\\\\.)*"', "", text)
+    return body.count("{") + body.count("[") > body.count("}") + body.count("]") and '"' in text
+
+
+def _unpunctuated(text: str) -> bool:
+    """A poem, a list, a table: lines of which most have no stop, so that the last needs none."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return len(lines) >= 4 and sum(bool(re.search(r"[.!?…:;]\s*\Z", line)) for line in lines) < len(lines) / 2
+
+
 def repetition(text: str, where: str) -> Iterator[Note]:
     """Lines or word sequences that come again and again (Gopher's rules, arXiv 2112.11446, table A1)."""
-    lines = [line.strip() for line in text.splitlines() if len(line.strip()) > 10]
+    lines = [line.strip() for line in text[:100_000].splitlines() if len(_WORDS.findall(line)) >= 3]
     if len(lines) >= 6 and len(set(lines)) < 0.7 * len(lines):
         yield Note(
             "repetition",
@@ -151,6 +171,8 @@ def repetition(text: str, where: str) -> Iterator[Note]:
         return
     if len(text) < 200 or len(text) / len(zlib.compress(text[:20_000].encode("utf-8", "replace"))) < 2.2:
         return  # text that does not shrink does not repeat: cheap, and spares the counting
+    if _CODELIKE.search(text) and text.count('"') + text.count("<") + text.count("|") > len(text) / 60:
+        return  # programs, tables and pages repeat themselves for good reasons
     words = text.casefold().split()[:4000]
     why = _repeated(words)
     if why:
@@ -167,14 +189,14 @@ def _repeated(words: list[str]) -> str:
             counts[gram] = counts.get(gram, 0) + 1
         gram, count = max(counts.items(), key=lambda item: item[1] * len(" ".join(item[0])))
         covered = count * len(" ".join(gram)) / len(" ".join(words))
-        if count > 2 and covered > share:
-            return f"{' '.join(gram)!r} comes {count} times and is {covered:.0%} of the text."
+        if count > 2 and covered > share and any(any(char.isalpha() for char in word) for word in gram):
+            return f"{' '.join(gram)!r} comes {count} times and is {min(covered, 1):.0%} of the text."
     return ""
 
 
 def wrong_language(answer: str, asked: str, lang: str | None, where: str) -> Iterator[Note]:
     """An answer in another language than the row says or the question has, unless a translation was asked for."""
-    if any(pack["translation"].search(asked) for pack in PACKS.values()):
+    if any(pack["translation"].search(asked) for pack in PACKS.values()) or _TONGUE.search(asked):
         return
     said = language.sure(answer) if len(answer) >= 60 else None
     if said is None:

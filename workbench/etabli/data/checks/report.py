@@ -14,7 +14,7 @@ from etabli.data.checks.row import UNTOLD
 from etabli.data.checks.rules import PACKS
 from etabli.data.checks.store import Store
 from etabli.data.notes import Finding, Note, escaped
-from etabli.errors import Unreadable
+from etabli.errors import BadInput, Unreadable
 
 # A cell that begins so is run as a formula by Excel and LibreOffice (OWASP, CSV injection).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -114,7 +114,7 @@ class Report:
         self._not_run(
             "names of people", "No check knows them without a language model of its own.", total.read, "Read a sample."
         )
-        foreign = {lang: n for lang, n in total.languages.items() if lang not in safety.REGIONS}
+        foreign = {lang: n for lang, n in total.languages.items() if lang not in (*safety.REGIONS, UNTOLD)}
         if foreign:
             why = "Numbers without +country are looked for in rows told to be English (US, GB) or French (FR) only."
             self._not_run("pii-phone", why, sum(foreign.values()), "Say the language in a column lang.")
@@ -145,10 +145,13 @@ class Report:
 
     def to_csv(self, path: str | Path) -> int:
         """Write every finding as CSV; cells that a spreadsheet would run as formulas begin with an apostrophe."""
-        with Path(path).open("w", newline="", encoding="utf-8") as out:
-            writer = csv.writer(out)
-            writer.writerow(Finding._fields)
-            return sum(writer.writerow([harmless(cell) for cell in finding]) > 0 for finding in self.store.findings())
+        try:
+            with Path(path).open("w", newline="", encoding="utf-8") as out:
+                writer = csv.writer(out, quoting=csv.QUOTE_ALL)  # else a semicolon begins a cell in some countries
+                writer.writerow(Finding._fields)
+                return sum(writer.writerow(map(harmless, finding)) > 0 for finding in self.store.findings())
+        except OSError as error:
+            raise BadInput(f"{path} can't be written: {(error.strerror or str(error)).lower()}.") from None
 
     def text(self, code: str | None = None) -> str:
         """For a terminal: codes worst first, or every row of one code."""

@@ -1,10 +1,11 @@
 """Everything that is asked of one record, and of a chunk of them: a plain function, so that any process can do it."""
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any
@@ -103,11 +104,10 @@ def _row(row: Row, record: Record, settings: Settings, seen: Seen, wrong: set[st
     packs = [lang] if lang in PACKS else [] if lang else list(PACKS)
     seen.languages[lang or UNTOLD] += 1
     notes: list[Note] = []
-    for number, message in enumerate(messages):
-        where = f"messages[{number}].content"
-        notes += characters.check(message["content"], where, control)
-        notes += safety.check(message["content"], where, lang)
-        notes += safety.toxicity(message["content"], where, lang)
+    for where, text in _texts(row):
+        notes += characters.check(text, where, control)
+        notes += safety.check(text, where, lang)
+        notes += safety.toxicity(text, where, lang)
     notes += meaning.check(messages, row.get("lang"), packs)
     _count_lineage(row, seen)
     if tokenizer and not any(
@@ -118,6 +118,22 @@ def _row(row: Row, record: Record, settings: Settings, seen: Seen, wrong: set[st
         seen.pairs.append(_pair(row, record))
     own_findings = [found for rule in settings.own() for found in rule.findings(row, record.row, record.line)]
     return [_finding(note, record) for note in notes] + own_findings
+
+
+def _texts(row: Row) -> Iterator[tuple[str, str]]:
+    """Everything in a row that somebody wrote: contents, and calls and tools as JSON."""
+    for number, message in enumerate(row["messages"]):
+        yield f"messages[{number}].content", message["content"]
+        if message.get("tool_calls"):
+            yield f"messages[{number}].tool_calls", _written(message["tool_calls"])
+        if message.get("name"):
+            yield f"messages[{number}].name", message["name"]
+    if row.get("tools"):
+        yield "tools", _written(row["tools"])
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str).replace("\\u0000", "\0")
 
 
 def told_language(row: Row) -> str | None:
@@ -163,7 +179,7 @@ def restrictions(lineage: Mapping[str, Mapping[str, int]]) -> list[Note]:
     for name, count in licences.items():
         if NON_COMMERCIAL.search(name):
             notes.append(Note("licence-non-commercial", "licence", name, f"{count} rows are under {name}."))
-    terms = {said: count for said, count in lineage.get("terms", {}).items() if RESTRICTED in said}
+    terms = {said: count for said, count in lineage.get("terms", {}).items() if RESTRICTED.search(said)}
     return notes + [
         Note("terms-restrict", "terms", said[:80], f"{count} rows: {said}.") for said, count in terms.items()
     ]

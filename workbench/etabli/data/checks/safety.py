@@ -11,15 +11,22 @@ from etabli.data.notes import Note, excerpt, masked
 
 # Regions in which a number without +country is looked up, by language: a telephone number means nothing without one.
 REGIONS = {"en": ("US", "GB"), "fr": ("FR",)}
+# Domains that belong to nobody (RFC 2606), and those that people write when they mean any.
 _RESERVED = re.compile(
-    r"@(?:[\w-]+\.)*(?:example\.(?:com|org|net)|(?:example|test|invalid|localhost))\b", re.IGNORECASE
+    r"@(?:[\w-]+\.)*(?:example\.(?:com|org|net)|[\w-]+\.(?:example|test|invalid|localhost))\Z"
+    r"|@(?:domain|your-?domain|company|your-?company|email|mail|website|site)\.com\Z|\Agit@",
+    re.IGNORECASE,
 )
-_EMAIL = re.compile(r"(?<![\w.+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24}\b")
-_DIGITS = re.compile(r"\d[\d .()/\u00a0\u202f-]{6,}\d")
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ \u00a0]?[A-Z0-9]{4}){2,7}(?:[ \u00a0]?[A-Z0-9]{1,3})?\b")
-_CARD = re.compile(r"(?<![\d.])(?:[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{1,7}|3[47]\d{2}[ -]?\d{6}[ -]?\d{5})(?![\d.])")
-_NIR = re.compile(r"(?<!\d)[1278] ?\d{2} ?[0-9]{2} ?(?:\d{2}|2[AB]) ?\d{3} ?\d{3} ?\d{2}(?!\d)")
-_IP = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]|-\d)")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.%+-]{1,64}@(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}\b")
+_BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2011": "-"})
+_DIGITS = re.compile(r"\d[\d .()/-]{6,}\d")
+_SLASHED = re.compile(r"\b0\d(?:/\d\d){4}\b")
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{1,4}){3,8}")
+_CARD = re.compile(
+    r"(?<![\d.])(?:[2-6]\d{3}(?:[ .-]?\d{4}){2}[ .-]?\d{1,7}|3[0478]\d{2}[ .-]?\d{6}[ .-]?\d{4,5})(?!\d|\.\d)"
+)
+_NIR = re.compile(r"(?<!\d)[1278][ .]?\d{2}[ .]?\d{2}[ .]?(?:\d{2}|2[AB])[ .]?\d{3}[ .]?\d{3}[ .]?\d{2}(?!\d)")
+_IP = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d|-\d)")
 _FICTION = re.compile(r"55501\d\d\Z")  # the block that North America keeps for films
 
 SECRETS: dict[str, re.Pattern] = {
@@ -30,7 +37,7 @@ SECRETS: dict[str, re.Pattern] = {
         "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}\b",
         "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",
         "an Anthropic key": r"\bsk-ant-[A-Za-z0-9_-]{20,}",
-        "an OpenAI key": r"\bsk-(?!ant-)(?:proj-|svcacct-)?[A-Za-z0-9_-]{20,}",
+        "an OpenAI key": r"\bsk-(?!ant-)(?=[\w-]{0,60}\d)(?=[\w-]{0,60}[A-Z])(?:proj-|svcacct-)?[A-Za-z0-9_-]{20,}",
         "a Google API key": r"\bAIza[A-Za-z0-9_-]{35}",
         "a Slack token": r"\bxox[abeprs]-[A-Za-z0-9-]{10,}",
         "a Stripe key": r"\b[rs]k_live_[A-Za-z0-9]{16,}",
@@ -40,17 +47,33 @@ SECRETS: dict[str, re.Pattern] = {
         "a Telegram bot token": r"\b\d{8,10}:AA[A-Za-z0-9_-]{33}\b",
         "a JSON web token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
         "a private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----",
-        "a password in an address": r"\b[a-z][a-z0-9+.-]{1,15}://[^\s:/@'\"<>]{1,64}:(?!\{|\$|<|password@|pass@|pwd@)[^\s:/@'\"<>]{3,64}@[\w.-]+",
+        "a password in an address": (
+            r"\b[a-z][a-z0-9+.-]{1,15}://[^\s:/@'\"<>]{1,64}:"
+            r"(?!\{|\$|<|\*|(?:my)?(?:password|secret|pass|pwd)@)[^\s:/@'\"<>]{3,64}@[\w.-]+"
+        ),
+        "a Slack webhook": r"hooks\.slack\.com/services/[A-Za-z0-9/]{20,}",
+        "an Azure key": r"\bAccountKey=[A-Za-z0-9+/]{40,}={0,2}",
+        "an authorisation header": r"(?i)\bAuthorization: ?(?:Bearer|Basic) (?=[\w+/=.-]*\d)[\w+/=.-]{16,}",
+        "a key in a variable": (
+            r"\b[A-Za-z_]*(?:API_?KEY|api_?key|TOKEN|_token|SECRET|secret_(?:access_)?key)\s*[=:]\s*['\"]?"
+            r"(?=[\w+/-]*\d)(?=[\w+/-]*[A-Za-z])[\w+/-]{20,}"
+        ),
+        "a password": (
+            r"(?i)\b(?:password|passwd|pwd|mot de passe|mdp) ?[:=] ?['\"]?"
+            r"(?=\S{0,40}\d)(?=\S{0,40}[A-Za-z])[^\s'\"<>{}]{8,40}"
+        ),
     }.items()
 }
-# Every secret but the last begins with one of these: most texts hold none, and one search says so.
+# Every secret has one of these in it: most texts hold none, and one search says so.
 _ANY_SECRET = re.compile(
-    r"AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|hf_|sk-|AIza|xox|k_live_|npm_|pypi-|SG\.|:AA|eyJ|PRIVATE KEY|://"
+    r"(?i)AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|hf_|sk-|AIza|xox|k_live_|npm_|pypi-|SG\.|:AA|eyJ|PRIVATE KEY|://"
+    r"|hooks\.slack|AccountKey|Authorization|api_?key|token|secret|passw|pwd|mot de passe|mdp"
 )
 
 
 def check(text: str, where: str, lang: str | None) -> Iterator[Note]:
     """Personal data and secrets in one text. Excerpts are masked: a report must not be a second leak."""
+    text = text.translate(_BLANKS)
     if "@" in text:
         for found in _EMAIL.finditer(text):
             if not _RESERVED.search(found[0]):
@@ -69,27 +92,40 @@ def check(text: str, where: str, lang: str | None) -> Iterator[Note]:
 
 
 def _numbers(text: str, where: str, lang: str | None) -> Iterator[Note]:
-    from stdnum import iban, luhn
-    from stdnum.fr import nir
-
     taken: list[tuple[int, int]] = []
-    for code, pattern, valid in (
-        ("pii-iban", _IBAN, iban.is_valid),
-        ("pii-nir", _NIR, nir.is_valid),
-        ("pii-card", _CARD, lambda said: luhn.is_valid(re.sub(r"\D", "", said))),
-    ):
-        found = next((hit for hit in pattern.finditer(text) if valid(hit[0].replace("\u00a0", " "))), None)
+    for code, pattern, valid in (("pii-iban", _IBAN, _iban), ("pii-nir", _NIR, _nir), ("pii-card", _CARD, _card)):
+        found = next((hit for hit in pattern.finditer(text) if valid(hit[0])), None)
         if found:
             taken.append(found.span())
             yield Note(code, where, masked(found[0]))
-    if number := _phone(text, lang, taken):
+    if number := _phone(_SLASHED.sub(lambda hit: hit[0].replace("/", " "), text), lang, taken):
         yield Note("pii-phone", where, masked(number))
+
+
+def _iban(said: str) -> bool:
+    """Is one of these beginnings an IBAN? The next words may look like a part of it."""
+    from stdnum import iban
+
+    digits = re.sub(r"[ -]", "", said)
+    return any(iban.is_valid(digits[:size]) for size in range(min(34, len(digits)), 14, -1))
+
+
+def _nir(said: str) -> bool:
+    from stdnum.fr import nir
+
+    return nir.is_valid(re.sub(r"[ .]", "", said))
+
+
+def _card(said: str) -> bool:
+    from stdnum import luhn
+
+    return luhn.is_valid(re.sub(r"\D", "", said))
 
 
 def _phone(text: str, lang: str | None, taken: list[tuple[int, int]]) -> str | None:
     import phonenumbers
 
-    for region in REGIONS.get(lang or "", (None,)):
+    for region in REGIONS["en"] + REGIONS["fr"] if lang is None else REGIONS.get(lang, (None,)):
         for match in phonenumbers.PhoneNumberMatcher(text, region, max_tries=200):
             inside = any(start <= match.start < end for start, end in taken)
             if (

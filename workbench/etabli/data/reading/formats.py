@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from etabli.contracts import Message, Row
-from etabli.data.licences import terms_of
+from etabli.data.licences import hints, terms_of
 from etabli.data.notes import Note, escaped, excerpt
 from etabli.data.reading import turns
 from etabli.data.reading.turns import OPENAI, SHAREGPT, Tags, wrong_type
@@ -72,17 +72,20 @@ def guess(items: Sequence[Any], columns: Mapping[str, str] | None = None) -> Lay
 
 def _told(item: Any) -> str | None:
     if isinstance(item, list):
-        return "sharegpt-lists" if item and all(isinstance(turn, dict) for turn in item) else None
+        turns_ = [turn for turn in item if isinstance(turn, dict) and ("from" in turn or "role" in turn)]
+        return "sharegpt-lists" if turns_ and len(turns_) == len(item) else None
     if not isinstance(item, Mapping):
         return None
     if {"chosen", "rejected"} <= item.keys() or "preferred_output" in item:
         return "preference"
-    if (
-        item.get("label") in (True, False, "true", "false")
-        and {"messages", "completion", "conversations"} & item.keys()
-    ):
+    if _thumb(item.get("label")) is not None and {"messages", "completion", "conversations"} & item.keys():
         return "kto"
     return next((name for name, kind in FORMATS.items() if kind.keys and all(key in item for key in kind.keys)), None)
+
+
+def _thumb(label: Any) -> bool | None:
+    """Up, down, or no thumb at all."""
+    return label if isinstance(label, bool) else {"true": True, "false": False}.get(str(label).casefold())
 
 
 def rename(item: Any, columns: Mapping[str, str]) -> Any:
@@ -134,7 +137,10 @@ def _row(messages: list[Message], item: Item, about: Mapping[str, Any], notes: l
     for name in (*LINEAGE, *_SPELT):
         value = item.get(name)
         if value is not None and value == value and str(value).strip():
-            row[_SPELT.get(name, name)] = [str(part) for part in value] if name == "parents" else str(value)
+            several = name == "parents" and isinstance(value, list)
+            row[_SPELT.get(name, name)] = [str(part) for part in value] if several else str(value)
+    for name, value in hints(row.get("source") or "").items():
+        row.setdefault(name, value)
     if row.get("generator") and not row.get("terms") and (terms := terms_of(row["generator"])):
         row["terms"] = terms
     tools = turns.listed(item.get("tools") or item.get("functions"))
@@ -177,17 +183,23 @@ def _alpaca(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     context = _extra(item, "input", notes)
     if context.strip().casefold().strip("<>[]() .").replace(" ", "") in ("noinput", "n/a", "na", "none", "nan", "null"):
         notes.append(Note("placeholder", "input", excerpt(context), "A placeholder stands where there is no input."))
-    asked = _text(item, "instruction", notes, "empty-prompt") + (f"\n\n{context}" if context.strip() else "")
+    # An empty instruction is one only if there is no input to work on either.
+    asked = _extra(item, "instruction", notes) if context.strip() else _text(item, "instruction", notes, "empty-prompt")
+    asked = "\n\n".join(part for part in (asked, context) if part.strip()) or asked
     system = _said("system", _extra(item, "system", notes))
     return [*system, *_history(item, notes), {"role": "user", "content": asked}, _answer(item, "output", notes)]
 
 
 def _history(item: Item, notes: list[Note]) -> list[Message]:
     past = turns.listed(item.get("history")) or []
-    if not isinstance(past, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in past):
-        notes.append(wrong_type("history", past, "a list of pairs"))
+    if not isinstance(past, list) or not all(map(_is_pair, past)):
+        notes.append(wrong_type("history", past, "a list of pairs of texts"))
         return []
-    return [{"role": role, "content": str(text)} for pair in past for role, text in zip(("user", "assistant"), pair)]
+    return [{"role": role, "content": text} for pair in past for role, text in zip(("user", "assistant"), pair)]
+
+
+def _is_pair(pair: Any) -> bool:
+    return isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
 
 
 def _answer(item: Item, key: str, notes: list[Note]) -> Message:
@@ -200,14 +212,14 @@ def _pair(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     return [*system, *_side(item, "prompt", "user", notes), *_side(item, "completion", "assistant", notes)]
 
 
-def _side(item: Item, key: str, role: str, notes: list[Note]) -> list[Message]:
+def _side(item: Item, key: str, role: str, notes: list[Note], tags: Tags | None = None) -> list[Message]:
     value = item.get(key)
     if isinstance(value, Mapping):
         value = [value]
     if isinstance(value, list) or (
         isinstance(value, str) and isinstance(turns.listed(value), list) and '"role"' in value
     ):
-        return turns.conversation(value, _tags(value), notes, key)
+        return turns.conversation(value, tags or _tags(value), notes, key)
     return [
         {"role": role, "content": _text(item, key, notes, "empty-answer" if role == "assistant" else "empty-prompt")}
     ]
@@ -270,7 +282,7 @@ def _segments(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
 def _preferred(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     """The preferred answer of preference data; of feedback (KTO), the answers with a thumb up."""
     if "label" in item and "chosen" not in item:
-        if item["label"] not in (True, "true"):
+        if not _thumb(item["label"]):
             notes.append(Note("left-out", "label", excerpt(item["label"])))
             return []
         name = next((name for name in ("messages", "conversations", "completion") if name in item), "completion")
@@ -283,7 +295,7 @@ def _preferred(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     if "chosen" not in item:
         notes.append(Note("missing-key", "chosen", why="There is no 'chosen'."))
         return []
-    return [*_question(item, notes, layout), *_side(item, "chosen", "assistant", notes)]
+    return [*_question(item, notes, layout), *_side(item, "chosen", "assistant", notes, layout.tags)]
 
 
 def _question(item: Item, notes: list[Note], layout: Layout) -> list[Message]:

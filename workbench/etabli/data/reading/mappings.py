@@ -108,7 +108,10 @@ def _factory(path: Path, name: str, entry: Mapping[str, Any]) -> Mapped:
     columns = {str(ours): str(theirs) for ours, theirs in _mapping(path, name, entry, "columns").items()}
     said = f"{path.name} says so of {name}"
     if entry.get("ranking") or "kto_tag" in columns:
-        return Mapped(target, Layout("preference" if entry.get("ranking") else "kto", said))
+        names = {"messages": "conversations", "kto_tag": "label", "prompt": "prompt", "chosen": "chosen"}
+        known = {names.get(ours, ours): theirs for ours, theirs in columns.items() if ours in (*names, "rejected")}
+        tags = _tags(_mapping(path, name, entry, "tags")) if entry.get("formatting") == "sharegpt" else None
+        return Mapped(target, Layout("preference" if entry.get("ranking") else "kto", said, known, tags))
     if entry.get("formatting", "alpaca") == "sharegpt":
         turns = columns.pop("messages", "conversations")
         named = {"conversations": turns, **{key: columns[key] for key in ("system", "tools") if key in columns}}
@@ -157,11 +160,11 @@ def _axolotl(path: Path, entry: Mapping[str, Any]) -> Mapped:
     if name == "chat":
         keys = _mapping(path, str(entry["path"]), entry, "message_property_mappings")
         said = _mapping(path, str(entry["path"]), entry, "roles")
-        roles = {str(theirs): ours for ours, several in said.items() for theirs in several}
+        roles = {str(theirs): ours for ours, several in said.items() for theirs in several or ()}
         said = f"{path.name} says so"
-        tags = Tags(keys.get("role", "role"), keys.get("content", "content"), {**SHAREGPT.roles, **roles})
-        return Mapped(target, Layout("chat", said, {"messages": entry.get("field_messages", "messages")}, tags))
-    columns = {key: entry[f"field_{key}"] for key in FORMATS[name].keys if entry.get(f"field_{key}")}
+        tags = Tags(str(keys.get("role", "role")), str(keys.get("content", "content")), {**SHAREGPT.roles, **roles})
+        return Mapped(target, Layout("chat", said, {"messages": str(entry.get("field_messages", "messages"))}, tags))
+    columns = {key: str(entry[f"field_{key}"]) for key in FORMATS[name].keys if entry.get(f"field_{key}")}
     if name == "text" and entry.get("field"):
-        columns = {"text": entry["field"]}
+        columns = {"text": str(entry["field"])}
     return Mapped(target, Layout(name, said, columns))

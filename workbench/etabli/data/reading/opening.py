@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from etabli.data.notes import Note
+from etabli.data.notes import Note, escaped
 from etabli.errors import Unreadable
 
 MOST = 16 * 2**20  # bytes of one row: a longer one is no conversation, and must not fill the memory
@@ -123,7 +123,7 @@ def _member(path: Path, stream: BinaryIO) -> Opened:
     except _DAMAGED as error:
         raise Unreadable("unreadable", f"{path} can't be unpacked: {error}.") from None
     if path.suffix != ".zip":
-        inside.notes.append(Note("compressed", why=f"It is a zip archive; {names[0]} was read."))
+        inside.notes.append(Note("compressed", why=f"It is a zip archive; {escaped(names[0])} was read."))
     return inside
 
 
@@ -188,7 +188,7 @@ def _text(path: Path, name: str, stream: BinaryIO | io.RawIOBase) -> Opened:
     notes = []
     buffered = io.BufferedReader(stream, PEEK) if isinstance(stream, io.RawIOBase) else stream
     head = buffered.peek(PEEK)
-    encoding = next((encoding for bom, encoding in _BOMS if head.startswith(bom)), None)
+    encoding = next((encoding for bom, encoding in _BOMS if head.startswith(bom)), None) or _without_bom(head)
     if encoding:
         notes.append(Note("utf-16", why=f"It is {encoding.upper()}; most readers expect UTF-8."))
         buffered = io.BufferedReader(_Recoded(buffered, encoding, path), PEEK)
@@ -200,23 +200,47 @@ def _text(path: Path, name: str, stream: BinaryIO | io.RawIOBase) -> Opened:
     return Opened(path, _kind(path, name, buffered.peek(PEEK)), buffered, notes)
 
 
+def _without_bom(head: bytes) -> str | None:
+    """UTF-16 that does not say so: every second byte of Latin text is zero."""
+    for start, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        zeros, others = head[start:200:2], head[1 - start : 200 : 2]
+        if len(zeros) >= 8 and not any(zeros) and all(others):
+            return encoding
+    return None
+
+
 def _kind(path: Path, name: str, head: bytes) -> str:
     suffix = Path(name).suffix.lower()
     start = head.lstrip()[:1]
     first, whole = _first_line(head)
     if suffix in _TABLES and not isinstance(first, dict):
         return _TABLES[suffix]
-    if suffix in _TEXTS and not isinstance(first, dict):
+    runs_on = first is None and start in (b"{", b"[") and _runs_on(head)
+    if suffix in _TEXTS and not isinstance(first, dict) and not runs_on and not _rows(first):
         return _TEXTS[suffix]
     if start == b"[":
         return "jsonl" if isinstance(first, list) and not whole else "json"
     if start == b"{":
-        return "json" if first is None and head.lstrip().split(b"\n")[0].strip() in (b"{", b'{"') else "jsonl"
+        bare = first is None and head.lstrip().split(b"\n")[0].strip() == b"{"
+        return "json" if runs_on or bare else "jsonl"
     if b"\0" in head or suffix not in (".json", ".jsonl", ".ndjson"):
         raise Unreadable(
             "unreadable", f"{path} is no file of rows that établi knows: JSON, CSV, TSV, Parquet, text or Markdown."
         )
     return "jsonl"
+
+
+def _rows(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _runs_on(head: bytes) -> bool:
+    """Is the first value one that goes over several lines?"""
+    try:
+        value, _ = json.JSONDecoder().raw_decode(head.decode("utf-8", "ignore").lstrip())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) or _rows(value)
 
 
 def _first_line(head: bytes) -> tuple[object, bool]:

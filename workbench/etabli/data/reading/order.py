@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from etabli.contracts import Message
 from etabli.data.notes import Note, excerpt
 
+_UNSEEN = re.compile("[\\s\u200b-\u200f\u2060-\u2064\u3164\u115f\ufeff\u00ad]+")
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -22,7 +23,7 @@ def check(messages: list[Message]) -> list[Note]:
         notes.append(Note("no-user", "messages"))
     if all(message.get("train") is False for message in messages if message["role"] == "assistant"):
         notes.append(Note("nothing-trained", "messages"))
-    if roles[-1] in ("user", "system"):
+    if roles[-1] in ("user", "system", "tool"):
         notes.append(Note("unanswered", f"messages[{len(roles) - 1}]"))
     return [*notes, *_turns(roles), *_calls(messages)]
 
@@ -47,7 +48,7 @@ def _plain(messages: list[Message]) -> list[Note]:
 
 def _empty(messages: list[Message]) -> Iterator[Note]:
     for number, message in enumerate(messages):
-        if message["content"].strip() or message.get("tool_calls") or message["role"] in ("system", "tool"):
+        if _UNSEEN.sub("", message["content"]) or message.get("tool_calls") or message["role"] in ("system", "tool"):
             continue
         answer = message["role"] == "assistant"
         where = f"messages[{number}].content"

@@ -13,7 +13,7 @@ from etabli.contracts import Row
 from etabli.data import licences
 from etabli.data.catalogue import CODES
 from etabli.data.dataset import HOME_COMMANDS, ROWS, Dataset
-from etabli.data.notes import Note, escaped
+from etabli.data.notes import Note, escaped, excerpt
 from etabli.data.reading import formats, mappings, order, tables, texts
 from etabli.data.reading.formats import FORMATS, Layout
 from etabli.data.reading.jsonfiles import BROKEN, Record, json_lines, parsed
@@ -105,11 +105,17 @@ def conversation(record: Record, layout: Layout, about: Mapping[str, Any]) -> tu
     """A parsed record's conversation, and all that is wrong with its form."""
     if record.value is BROKEN:
         return None, list(record.notes)
-    row, notes = formats.convert(record.value, layout, about)
+    try:
+        row, notes = formats.convert(record.value, layout, about)
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+        why = f"No conversation can be made of this row: {type(error).__name__}: {escaped(str(error))[:100]}."
+        return None, [*record.notes, Note("unreadable-row", excerpt=excerpt(record.value), why=why)]
     if row is not None:
         unread = _UNREAD.intersection(note.code for note in notes)  # then an empty turn is no news
         ordered = [note for note in order.check(row["messages"]) if not (unread and note.code in _EMPTY)]
-        notes += [*ordered, *order.unstorable(row["messages"], row.get("tools"))]
+        halves = order.unstorable(row["messages"], row.get("tools"))
+        told = any(note.code == "encoding" for note in record.notes)  # half characters are those very bytes
+        notes += [*ordered, *(note for note in halves if not (told and note.code == "lone-surrogate"))]
     return row, [*record.notes, *notes]
 
 
@@ -150,6 +156,7 @@ def open_source(
     if not first:
         raise Unreadable("empty-file", f"{opening.name} is empty: there are 0 rows in it.")
     opening.records = chain(first, opening.records)
+    _require(columns, opening)
     said = opening.layout
     if format:
         opening.layout = Layout(
@@ -159,6 +166,15 @@ def open_source(
         opening.layout = formats.guess(opening.preview, columns)
     opening.about = {**licences.lineage(opening.name, about or {})}
     return opening
+
+
+def _require(columns: Mapping[str, str] | None, opening: Source) -> None:
+    """Columns that are named have to be there."""
+    if columns is not None and not (isinstance(columns, Mapping) and all(isinstance(v, str) for v in columns.values())):
+        raise BadData("columns maps the format's names to the file's, as in {'prompt': 'question'}.")
+    for theirs in (columns or {}).values() if opening.preview else ():
+        if not any(isinstance(item, Mapping) and theirs in item for item in opening.preview):
+            raise BadData(f"{opening.name} has no column {escaped(theirs)!r} in its first rows.")
 
 
 def _to_the_end(records: Iterator[Record]) -> Iterator[Record]:

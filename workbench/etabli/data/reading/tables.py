@@ -1,13 +1,15 @@
 """Rows out of tables: CSV and TSV, Parquet and Arrow, and tables that are in memory already."""
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, BinaryIO
 
 from etabli.data.notes import Note, escaped, excerpt
 from etabli.data.reading.jsonfiles import BROKEN, Record
-from etabli.data.reading.opening import MOST, Opened, decoded, lines
+from etabli.data.reading.opening import MOST, UNPACKED, Opened, decoded, lines
 from etabli.errors import Unreadable
 
 BATCH = 64
@@ -20,9 +22,13 @@ def separated(file: Opened) -> Iterator[Record]:
     csv.field_size_limit(MOST)
     texts = _Texts(file.stream)
     try:
-        first = next(texts, "")
-        delimiter = "\t" if file.kind == "tsv" else max(",;\t|", key=lambda mark: len(_cells(first, mark)))
-        header = _cells(first, delimiter)
+        first = next((text for text in texts if text.strip()), "")
+        said = re.fullmatch(r'"?sep=(.)"?\s*', first)  # a spreadsheet's own first line
+        first = next(texts, "") if said else first
+        delimiter = (
+            said[1] if said else "\t" if file.kind == "tsv" else max(",;\t|", key=lambda mark: len(_cells(first, mark)))
+        )
+        header = [cell.strip() for cell in next(csv.reader(chain([first], texts), delimiter=delimiter), [])]
     except csv.Error as error:
         raise Unreadable("bad-csv", f"{file.path}: its header can't be read: {error}.", 1) from None
     _check_names(header, str(file.path), 1)
@@ -109,16 +115,37 @@ def _batches(file: Opened) -> Iterator[dict[str, Any]]:
     if file.kind != "parquet":
         reader = (pa.ipc.open_file if file.kind == "arrow" else pa.ipc.open_stream)(file.stream)
         _check_names(reader.schema.names, str(file.path))
-        whole = file.kind == "arrow"
+        whole, unpacked = file.kind == "arrow", 0
         for batch in (reader.get_batch(at) for at in range(reader.num_record_batches)) if whole else reader:
             batch.validate(full=True)  # offsets that point outside their buffer would end the process
+            unpacked += batch.nbytes
+            _require_proportion(unpacked, file)
             yield from _sliced(batch)
         return
     table = pq.ParquetFile(file.stream)
     _check_names(table.schema_arrow.names, str(file.path))
     _check_proportion(table.metadata, file)
-    for batch in table.iter_batches(batch_size=BATCH):
+    texts = [field.name for field in table.schema_arrow if pa.types.is_string(field.type)]
+    unpacked = 0
+    for batch in pq.ParquetFile(file.stream, read_dictionary=texts).iter_batches(batch_size=BATCH):
+        unpacked += sum(_text_bytes(batch.column(name)) for name in texts)
+        _require_proportion(unpacked, file)
         yield from batch.to_pylist()
+
+
+def _text_bytes(column: Any) -> int:
+    """What the texts of a column have, written out: one value that a dictionary holds may stand in every row."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(column.type):
+        return column.nbytes
+    return pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0
+
+
+def _require_proportion(unpacked: int, file: Opened) -> None:
+    if unpacked > max(UNPACKED, TIMES * file.path.stat().st_size):
+        raise Unreadable("out-of-proportion", f"{file.path} unpacks to more than {TIMES} times its size.")
 
 
 def _sliced(batch: Any) -> Iterator[dict[str, Any]]:
@@ -153,11 +180,25 @@ def in_memory(source: Any) -> tuple[str, Iterator[Record]]:
         if part != "train" and len(source) > 1:
             raise Unreadable("unreadable", f"This {name} has the parts {', '.join(source)}: pass one of them.")
         return f"{name}[{part!r}]", in_memory(source[part])[1]
-    return name, (Record(row, None, item) for row, item in enumerate(_items(source, name)))
+    return name, _counted(_items(source, name), name)
+
+
+def _counted(items: Iterable[Any], name: str) -> Iterator[Record]:
+    row = 0
+    try:
+        for row, item in enumerate(items):
+            try:
+                yield Record(row, None, plain(item))
+            except RecursionError:
+                yield Record(row, None, BROKEN, (Note("too-deep"),))
+    except Unreadable:
+        raise
+    except Exception as error:  # an iterable may raise anything
+        raise Unreadable("unreadable", f"The {name} ended with {type(error).__name__}: {error}.") from error
 
 
 def _items(source: Any, name: str) -> Iterable[Any]:
-    if hasattr(source, "to_dict") and hasattr(source, "iloc"):
+    if hasattr(source, "to_dict") and hasattr(source, "columns"):
         return _frame(source)
     if hasattr(source, "to_batches"):
         return (item for batch in source.to_batches(max_chunksize=BATCH) for item in batch.to_pylist())
@@ -175,14 +216,15 @@ def _frame(frame: Any) -> Iterator[dict[str, Any]]:
     _check_names(frame.columns, "The frame")
     for start in range(0, len(frame), 1000):
         part = frame.iloc[start : start + 1000].astype(object)
-        for item in part.where(part.notna(), None).to_dict("records"):
-            yield {name: plain(value) for name, value in item.items()}
+        yield from part.where(part.notna(), None).to_dict("records")
 
 
 def plain(value: Any) -> Any:
-    """Arrays and their numbers as Python has them, however deep."""
+    """Arrays and their numbers as Python has them, however deep; what pandas calls missing is None; keys are text."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, dict):
-        return {name: plain(inner) for name, inner in value.items()}
-    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {str(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return None if type(value).__name__ in ("NAType", "NaTType") else value

@@ -109,6 +109,7 @@ def content(turn: Mapping, tags: Tags, notes: list[Note], where: str) -> str:
     """A turn's text; its parts joined, if it has several."""
     name, value = f"{where}.{tags.content}", turn.get(tags.content)
     calls = turn.get("tool_calls") or turn.get("function_call")
+    value = turn.get("refusal") if value is None and isinstance(turn.get("refusal"), str) else value
     if tags.content not in turn and not calls:
         notes.append(Note("missing-key", name, excerpt(dict(turn)), f"The turn has no {tags.content!r}."))
     elif isinstance(value, str):
@@ -127,7 +128,7 @@ def _part(part: Any, notes: list[Note], where: str) -> str:
         notes.append(wrong_type(where, part, "a part with a type"))
         return ""
     text = part.get("text", part.get("value"))
-    if part.get("type", "text") != "text":
+    if part.get("type", "text") not in ("text", "input_text", "output_text"):
         notes.append(
             Note(
                 "not-text",

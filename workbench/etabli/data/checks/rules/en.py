@@ -9,35 +9,47 @@ def _any(*phrases: str) -> re.Pattern:
 
 _MODEL = r"(?:an? )?(?:AI|artificial intelligence|large language model|language model|virtual assistant|chat ?bot)"
 
+_JOBS = "engineer|researcher|expert|scientist|developer|student|company|startup|start-up|ethicist|specialist|consultant|enthusiast|team"
+_SORRY = r"I(?:'m| am|’m) (?:very |so |really |truly )?sorry|I apologi[sz]e|Sorry|My apologies|Apologies|Unfortunately|I regret"
+_UNABLE = r"(?:can(?:no|')?t|can’t|cannot|am unable|'m unable|’m unable|unable|am not able|'m not able|not able|do(?:n't|n’t| not) have)"
+_UNABLE_I = r"(?:(?:'m|’m| am) (?:unable|not able)| can(?:no|')?t| can’t)"
+# what is done for whoever asked; not "come", "attend" or "make it"
+_DO = r"(?:in good conscience|assist|help|provide (?!for)|access|fulfil|comply|generate|create|do (?:that|this)|retrieve|browse|determine|answer|write|open|see (?:images|pictures|the)|display|predict|estimate|complete|perform|give you|offer|discuss|support|share|respond|the (?:data|ability|capab|information|means|necessary)|access|enough|information|real-time|any )"
+
 RULES: dict[str, re.Pattern] = {
     # about itself, in the first person; "as an AI engineer" is somebody's job
     "ai-disclaimer": _any(
-        rf"\bas {_MODEL}(?: (?:language )?(?:model|assistant|system))?,? (?:\w+ ){{0,6}}?(?:I|my|me)\b",
+        rf"\bas {_MODEL}(?: (?:language )?(?:model|assistant|system))?\b(?! (?:{_JOBS})),? (?:\w+ ){{0,6}}?(?:I|my|me)\b",
         rf"\bas {_MODEL}(?: (?:language )?(?:model|assistant))?\s*[,;]",
-        rf"\bI(?:'m| am|’m) (?:just |only )?{_MODEL}(?: (?:language )?(?:model|assistant))?(?=[\s,.;])(?! (?:engineer|researcher|expert|scientist|developer|student))",
-        r"\bmy (?:training data|knowledge cutoff|programming)\b",
-        r"\bI (?:was|am|have been) (?:an? )?(?:\w+ ){0,3}?(?:trained|developed|created|made) by (?:OpenAI|Anthropic|Google|Meta)\b",
+        rf"\bI(?:'m| am|’m) (?:just |only )?{_MODEL}(?: (?:language )?(?:model|assistant|program))?(?=[\s,.;])(?! (?:{_JOBS}))",
+        r"\bI(?:'m| am|’m) (?:just |only )?a (?:computer|software) program\b",
+        r"\bmy (?:training data|knowledge cutoff|knowledge (?:was )?last updated)\b",
+        r"\bI (?:was|am|have been) (?:an? )?(?:\w+ ){0,3}?(?:trained|developed|created|made) by (?:OpenAI|Anthropic)\b",
+        r"\bI (?:do(?:n't|n’t| not)) have (?:personal |any |my own )*(?:opinions|feelings|emotions|beliefs|experiences|preferences|consciousness)\b",
     ),
-    # an answer that opens by declining; an apology that somebody asked for is none
+    # an answer that declines to whoever asked; a letter that apologises to somebody else is none
     "refusal": _any(
-        r"\A\W*(?:I(?:'m| am|’m) (?:very |so |really )?sorry|I apologi[sz]e|Sorry|My apologies|Unfortunately)\b[^.!?\n]{0,60}?\b(?:I|we|you)\b[^.!?\n]{0,40}?(?:can(?:no|')?t|can’t|am unable|(?:'|’)m unable|unable to|not able|do(?:n't|n’t| not) have|did(?:n't|n’t| not) (?:provide|specify|give)|need to (?:specify|provide))(?! (?:to )?(?:come|attend|make it|join|be there))",
-        r"\A\W*I(?:'m| am|’m)? ?(?:can(?:not|'t|’t)|unable to|not able to) (?:assist|help|provide|access|fulfil|comply|generate|create|do that|retrieve|browse|determine|answer)",
-        r"\A\W*I(?:'m| am|’m) sorry,? but (?:the|your) (?:data|input|question|information|prompt)[^.!?\n]{0,40}(?:isn't|is not|isn’t|doesn't|does not)",
-        r"\bI do(?:n't|n’t| not) have (?:access to|the ability to|enough (?:information|context)|real-time)",
-        r"\b(?:against|violates?) (?:my|OpenAI's|our) (?:guidelines|policy|policies|programming|content policy)\b",
-        r"\bit (?:is|would be) (?:not appropriate|inappropriate) (?:for me )?to\b",
-        r"\b(?:please|could you(?: please)?) (?:provide|specify|share|give) (?:me )?(?:more|additional|further|the|your) (?:\w+ ){0,3}?(?:information|details|context|text|article|sentence|input|passage)\b[^.\n]{0,60}[.?]\s*\Z",
+        rf"\A\W*(?:{_SORRY})\b[^.!?\n]{{0,80}}?\b(?:I|me|my)\b[^.!?\n]{{0,40}}?{_UNABLE} (?:to )?{_DO}",
+        rf"\A\W*(?:{_SORRY})\b[^.!?\n]{{0,80}}?\byou (?:did(?:n't|n’t| not)|have(?:n't|n’t| not)|need to) (?:provide|specif|give|includ|share|attach)",
+        rf"\A\W*I{_UNABLE_I} (?:to )?{_DO}",
+        r"\A\W*(?:(?:No, )?I (?:must |have to |will )?(?:refuse|decline)\b|I won['’]t be able to|I will not be able to|I regret that I can)",
+        r"\A\W*I(?:'m|’m| am) (?:not comfortable|afraid (?:that )?(?:I|this|that))\b",
+        r"\A\W*(?:Sorry|I(?:'m|’m| am) sorry),? but (?:that(?:'s|’s| is) not something|the|your) (?:I can|data|input|question|information|prompt|request)?[^.!?\n]{0,40}(?:isn't|is not|isn’t|doesn't|does not|I can)",
+        rf"\A\W*(?:{_SORRY})\b[^.!?\n]{{0,60}}?(?:against (?:my|ethical|our)|beyond my|outside (?:of )?my)",
+        r"\bI do(?:n't|n’t| not) have (?:(?:direct |real-time )?access to (?!my\b|our\b)(?:your|real|external|current|the internet|up-to-date|the available|this|that|individual|specific|live|any)|the ability to|enough (?:information|context) to|real-time (?:data|information))",
+        r"\b(?:against|violates?) (?:my|OpenAI's) (?:guidelines|policy|policies|programming|content policy)\b",
+        r"\A\W*You did(?:n't|n’t| not) (?:provide|include|give|specify|attach)\b",
+        r"\A(?!Dear|Hi|Hello|Bonjour)[^\n]{0,300}\b(?:please|could you(?: please)?) (?:provide|specify|share|give) (?:me )?(?:with )?(?:more|additional|further) (?:\w+ ){0,3}?(?:information|details|context)\b[^.\n]{0,80}[.?]\s*\Z",
     ),
     "unseen-media": _any(
-        r"\b(?:the|this|that|these|attached|following|given|above|below)\s+(?:\w+\s+){0,3}?(?:image|photo|photograph|picture|screenshot|video|audio (?:clip|file)|recording|diagram)s?\b(?:\s+(?:below|above|attached|provided|shown|given)\b|\s*[.:?!]?\s*\Z)",
-        r"\b(?:attached|enclosed|uploaded) (?:file|document|image|photo|picture|spreadsheet|pdf)\b",
-        r"\b(?:see|refer to|look at|shown in|based on) the (?:image|picture|photo|figure|screenshot|video)\b",
-        r"\b(?:visit|open|click|go to|check out|read) (?:the |this )?(?:link|url|website|web page|webpage|article)\s*[:(]?\s*https?://",
+        r"\b(?:this|attached|following|above|below|given|provided)\s+(?:\w+\s+){0,3}?(?:image|photo|photograph|picture|screenshot|video|audio (?:clip|file)|recording|diagram)s?\b(?:\s*[.:?!]?\s*\Z|\s*[.:]?\s*https?://|\s+(?:below|above|attached|shows?|depicts?))",
+        r"\bthe\s+(?:\w+\s+){0,3}?(?:image|photo|photograph|picture|screenshot|video|diagram|chart|graph)s?\s+(?:below|above|attached|provided|shown)\b",
+        r"\b(?:the|this|an?) (?:attached|enclosed|uploaded) (?:file|document|image|photo|picture|spreadsheet|pdf)\b(?! (?:in|to an?|from)\b)",
+        r"\b(?:see|refer to|shown in|based on) (?:the|this) (?:image|picture|photo|screenshot|video)\b",
+        r"\b(?:visit|open|click|go to|check out|read|summari[sz]e|review) (?:on )?(?:the |this )?(?:link|url|website|web page|webpage|article|page|site)\s*[:(]?\s*https?://",
         r"\b(?:following|this|given|attached) (?:web ?site|web ?page|link|url)\s*[.?!:]?\s*\Z",
     ),
-    "cut-words": _any(
-        r"\b(?:the|a|an|and|or|but|of|to|in|on|at|for|with|by|from|as|that|which|is|are|was|were|be|been|has|have|had|not|their|its|his|her|your|our|my|this|these|such|than|into|absolutely|while|when|if|because)\s*\Z"
-    ),
+    "cut-words": _any(r"\b(?:the|a|an|and|or|but|of|their|its|your|our|my|than|into|while|because|then|absolutely)\s*\Z"),
     "translation": _any(
         r"\b(?:translat|in|into|to|from) (?:it |this |that )?(?:english|french|german|spanish|italian|portuguese|chinese|japanese|korean|russian|arabic|dutch|latin|greek|hindi|swedish|polish|turkish)\b",
         r"\btranslat", r"\blanguage\b",
