@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import malformed
 from etabli.data.checks.check import check
 from etabli.data.reading.jsonlists import json_values
+from etabli.data.reading.opening import opened
 from etabli.data.reading.source import read
 from etabli.errors import BadData
 
@@ -96,7 +97,7 @@ EDITS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=EDITS)
 def test_lines_are_broken_exactly_where_a_strict_parser_says(edits, tmp_path):
     data = mutated(GOOD_FILE, edits)
@@ -104,7 +105,8 @@ def test_lines_are_broken_exactly_where_a_strict_parser_says(edits, tmp_path):
     path.write_bytes(data)
     report = check(path)
     found = {item["line"] for item in report.findings() if item["code"] in BROKEN_LINE}
-    if report.format["name"] == "chat":
+    # An object that goes over several lines is no mistake: the file is then read as objects, not as lines.
+    if report.format["name"] == "chat" and opened(path).kind == "jsonl":
         lines = enumerate(data.split(b"\n"), 1)
         assert found == {number for number, line in lines if line.strip() and not strict(line)}
 

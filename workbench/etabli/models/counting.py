@@ -29,8 +29,7 @@ class CountingTokenizer:
         self.inner.no_truncation()
         config = _json(folder / "tokenizer_config.json")
         self.special = {name: _token(config.get(name)) for name in _SPECIAL if config.get(name)}
-        written = folder / "chat_template.jinja"
-        self.chat_template = written.read_text(encoding="utf-8") if written.is_file() else _template(config)
+        self.chat_template = template(folder)
 
     @property
     def bos_token(self) -> str | None:
@@ -92,17 +91,28 @@ class CountingTokenizer:
 
 
 def tokenizer(name: str) -> CountingTokenizer:
-    """The tokenizer of a model folder, of the embedded model, or of a Hub model; weights are not fetched.
+    """The tokenizer of a model; see ``located``."""
+    return CountingTokenizer(located(name))
+
+
+def located(name: str) -> Path:
+    """The folder that holds the tokenizer of a model: a folder, the embedded one, or a Hub model. No weights are fetched.
 
     Raises:
         UnknownModel: none there.
     """
-    folder = Path(name).expanduser()
     if name in ("default", embedded.NAME):
-        folder = embedded.make()
-    elif not (folder / FILE).is_file():
-        folder = _from_hub(name)
-    return CountingTokenizer(folder)
+        return embedded.make()
+    folder = Path(name).expanduser()
+    return folder if (folder / FILE).is_file() else _from_hub(name)
+
+
+def template(folder: Path) -> str | None:
+    """The chat template that a folder holds."""
+    written = folder / "chat_template.jinja"
+    if written.is_file():
+        return written.read_text(encoding="utf-8")
+    return _template(_json(folder / "tokenizer_config.json"))
 
 
 def _from_hub(name: str) -> Path:

@@ -15,11 +15,11 @@ from etabli.data.checks import cost, row, speed
 from etabli.data.checks.report import Report
 from etabli.data.checks.row import Seen, Settings, check_records
 from etabli.data.notes import Note, escaped, hidden
-from etabli.data.reading.formats import FORMATS, Layout
+from etabli.data.reading.formats import FORMATS, PLAIN_FORMATS, Layout
 from etabli.data.reading.jsonfiles import Record
 from etabli.data.reading.source import Source, layout_of, open_source
 from etabli.errors import BadInput, Unreadable
-from etabli.models import embedded
+from etabli.models import counting, embedded
 from etabli.tokens import POLICIES
 
 CHUNK_ROWS, CHUNK_BYTES = 256, 2**20
@@ -67,25 +67,29 @@ def _name(source: Any) -> str:
 
 def _settings(opening: Source, model: str | None, rules: Any, max_length: int, policy: str) -> Settings:
     chosen = model or ("default" if embedded.ready() else None)
-    if chosen:
-        _require_template(chosen)
+    if not isinstance(max_length, int) or max_length < 1:
+        raise BadInput(f"max_length is {max_length!r}; it is a number of tokens.")
     if policy not in POLICIES:
         raise BadInput(f"Unknown mask policy {policy!r}; there are {', '.join(POLICIES)}.")
     from_file = (str(rules), storage.sha256(rules)) if isinstance(rules, str | Path) and Path(rules).is_file() else None
     # With no row to tell it by, any layout will do: there is nothing but broken rows to name.
     layout = layout_of(opening) if opening.preview else Layout("text", "")
     return Settings(
-        layout, opening.about, chosen, max_length, policy, from_file,
+        layout, opening.about, chosen, _tokenizer(chosen, layout) if chosen else None, max_length, policy, from_file,
         () if from_file else tuple(own.rules(rules)),
     )  # fmt: skip
 
 
-def _require_template(model: str) -> None:
-    """A model without a chat template would fail on every row: better once, and before."""
-    from etabli.models.counting import tokenizer
+def _tokenizer(model: str, layout: Layout) -> Path:
+    """Where its tokenizer is; found once, here, and not by every process.
 
-    if not tokenizer(model).chat_template:
+    Raises:
+        BadInput: it has no chat template, which would make every row fail.
+    """
+    folder = counting.located(model)
+    if layout.name not in PLAIN_FORMATS and not counting.template(folder):
         raise BadInput(f"The tokenizer of {model} has no chat template: take the instruct version of the model.")
+    return folder
 
 
 def _run(opening: Source, settings: Settings, workers: int, report: Report) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 from etabli.contracts import Row
@@ -37,6 +38,7 @@ class Settings:
     layout: Layout
     about: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
+    tokenizer: Path | None = None  # its folder
     max_length: int = 512
     policy: str = "answers"
     rules_file: tuple[str, str] | None = None  # path and hash: a file that was mended is read again
@@ -67,10 +69,10 @@ def _rules(path: str, digest: str) -> tuple[Rule, ...]:
 
 
 @cache
-def _tokenizer(model: str) -> tuple[Any, re.Pattern]:
-    from etabli.models.counting import tokenizer
+def _tokenizer(folder: Path) -> tuple[Any, re.Pattern]:
+    from etabli.models.counting import CountingTokenizer
 
-    made = tokenizer(model)
+    made = CountingTokenizer(folder)
     return made, characters.control_pattern(tuple(name for name in made.added if name.strip() and len(name) > 2))
 
 
@@ -99,7 +101,7 @@ def check_records(records: Sequence[Record], settings: Settings) -> Seen:
 def _row(row: Row, record: Record, settings: Settings, seen: Seen, wrong: set[str]) -> list[Finding]:
     seen.read += 1
     messages = row["messages"]
-    tokenizer, control = _tokenizer(settings.model) if settings.model else (None, _FAMILIES)
+    tokenizer, control = _tokenizer(settings.tokenizer) if settings.tokenizer else (None, _FAMILIES)
     lang = told_language(row)
     packs = [lang] if lang in PACKS else [] if lang else list(PACKS)
     seen.languages[lang or UNTOLD] += 1

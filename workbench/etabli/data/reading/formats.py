@@ -32,6 +32,7 @@ _ABOUT = {
     *_MEDIA,
 }
 PREFERRED = "preferred"
+PLAIN_FORMATS = ("text", "segments")  # no conversations: no chat template is asked for
 
 
 @dataclass(frozen=True)

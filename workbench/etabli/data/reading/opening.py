@@ -237,7 +237,7 @@ def _rows(value: object) -> bool:
 def _runs_on(head: bytes) -> bool:
     """Is the first value one that goes over several lines?"""
     try:
-        value, _ = json.JSONDecoder().raw_decode(head.decode("utf-8", "ignore").lstrip())
+        value, _ = json.JSONDecoder().raw_decode(head.decode("utf-8", "surrogateescape").lstrip())
     except (ValueError, RecursionError):
         return False
     return isinstance(value, dict) or _rows(value)
