@@ -96,8 +96,82 @@ def test_no_text_hangs_a_pattern(piece):
     signal.signal(signal.SIGALRM, stop)
     signal.alarm(20)
     text = (piece * 20_000)[:20_000]
-    check([{"prompt": text[:10_000] + "?", "completion": text + "x", "lang": "en"}])
-    signal.alarm(0)
+    try:
+        check([{"prompt": text[:10_000] + "?", "completion": text + "x", "lang": "en"}])
+    finally:
+        signal.alarm(0)
+
+
+REFUSALS = [
+    "I'm afraid I can't help with that.", "I must decline this request.", "I can't do this.", "I cannot write that for you.",
+    "I won't be able to help you with this.", "I'm not comfortable writing about it.", "Sorry, but that's not something I can help with.",
+    "I apologize, but this request goes against ethical guidelines.", "You did not include the text to be summarised.",
+    "Navré, je ne peux pas vous aider.", "Je regrette, mais je ne peux pas répondre.", "Je refuse de répondre à cela.",
+    "Il m'est impossible de répondre à cette question.", "Je ne suis pas autorisé à donner cette information.",
+    "Vous n'avez pas joint le rapport dont il est question.", "Je ne saurais répondre à cela.",
+]  # fmt: skip
+NO_REFUSALS = [
+    "Unfortunately, we do not have this item in stock at the moment, but it will be back on Monday.",
+    "Sorry, we don't have any bread left.", "Désolé, je ne peux pas venir ce soir.",
+    "I do not have access to my account since Monday, so I am writing to you.", "At a wedding it is inappropriate to wear white.",
+    "Malheureusement, je ne peux pas venir samedi ; je vous prie de m'en excuser.", "I cannot provide for my family, he thought.",
+    "As an AI engineer I have worked on search for ten years.", "I was trained by Google engineers in Zurich.",
+    "My programming skills include Python and Rust.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_refusals(answer):
+    assert "refusal" in codes("Would you do this for me, please?", answer)
+
+
+@pytest.mark.parametrize("answer", NO_REFUSALS)
+def test_no_refusals(answer):
+    assert not {"refusal", "ai-disclaimer"} & codes("Write one sentence for me, please.", answer)
+
+
+PII = [
+    ("My card is 4111 1111 1111 1111.", "pii-card"), ("Carte 4111\u00a01111\u00a01111\u00a01111", "pii-card"),
+    ("Mastercard 2223003122003222", "pii-card"), ("IBAN BE68 5390 0754 7034 BIC KREDBEBB", "pii-iban"),
+    ("ES91 2100 0418 4502 0005 1332 CODE 1", "pii-iban"), ("Mon numéro : 1.85.05.78.006.084.91", "pii-nir"),
+    ("Appelle-moi au 06/12/34/56/78 ce soir", "pii-phone"), ("Appelle le 06\u202f12\u202f34\u202f56\u202f78", "pii-phone"),
+    ("Write to bob@test-drive.com", "pii-email"), ("Écris à rené.dupont@orange.fr", "pii-email"), ("From 81.2.69.142.", "pii-ip"),
+    ("password: hunter2Hunter2", "secret"), ("mot de passe : S3cr3tP4ss", "secret"), ("été -> Ã©tÃ©", "mojibake"),
+    ("aws_secret_access_key=wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLE1", "secret"), ("pay\u200bpal\u200b", "invisible"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text, code", PII)
+def test_personal_data_in_many_forms(text, code):
+    assert code in codes("What do you say?", f"{text}")
+
+
+NO_PII = [
+    "Write to user@domain.com or git@github.com:owner/repo.git.", "The class sk-loading-spinner-animated-large turns.",
+    "Set postgresql://user:secret@localhost/db there.", "Order 490-12 came on 2024-05-06 at 10:20.", "Donau\u00addampf",
+    "Use 12 345 678 euros as an example.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_PII)
+def test_what_is_no_personal_data(text):
+    assert not codes("What do you say?", text)
+
+
+def test_calls_and_tools_are_looked_at():
+    call = {
+        "name": "mail",
+        "arguments": {"to": "bob.smith@gmail.com", "key": "AKIA" + "IOSFODNN7EXAMPL1", "x": "a\u202eb"},
+    }
+    row = {
+        "messages": [
+            {"role": "user", "content": "Send it."},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+        ]
+    }
+    report = check([row])
+    assert {"pii-email", "secret", "bidi"} <= report.counts.keys()
+    assert "AKIA" + "IOSFODNN7EXAMPL1" not in "".join(report.json_pieces())
 
 
 # --- what is not run is said ------------------------------------------------------------------------------------------
@@ -187,6 +261,12 @@ def test_measuring_is_counting_what_is_rendered(light, turns, policy, most):
     assert measure(talk, light, policy, most) == (len(whole), sum(whole.trained[1:]), sum(whole.trained[1:most]))
 
 
+def test_what_is_asked_for_wrongly_is_said_once(write_jsonl):
+    for keys, said in (({"policy": "foo"}, "Unknown mask policy"), ({"max_length": 0}, "number of tokens"), ({"columns": {"prompt": "nope"}}, "no column 'nope'")):  # fmt: skip
+        with pytest.raises(etabli.EtabliError, match=said):
+            check(malformed.rows("alpaca"), **keys)
+
+
 def test_truncation_is_told_with_its_numbers(light):
     rows = [{"prompt": "a?", "completion": "word " * 100}, {"prompt": "word " * 100, "completion": "b"}]
     report = check(rows, model="default", max_length=64)
@@ -266,6 +346,38 @@ def test_own_rules_are_in_the_table(rules):
     assert report.code == 1
 
 
+def test_a_filter_that_raises_is_an_error_whatever_else_it_finds():
+    @etabli.own_filter
+    def odd(row):
+        if "1" in row["messages"][0]["content"]:
+            raise ValueError("one")
+        return False
+
+    report = check([{"prompt": f"{n}?", "completion": f"It is {n}."} for n in range(3)], rules=odd)
+    assert (report.counts["odd"], report.counts["rule-raised"], report.code) == (2, 1, 1)
+
+
+def test_a_rule_that_ends_the_process_or_gives_an_array():
+    import numpy as np
+
+    @etabli.own_check
+    def leaves(row):
+        raise SystemExit(0)
+
+    @etabli.own_check
+    def several(row):
+        return np.array([True, False])
+
+    assert check(malformed.rows("alpaca", 2), rules=[leaves, several]).counts["rule-raised"] == 4
+
+
+def test_a_rule_file_is_read_again_when_it_changed(rules):
+    row = [{"prompt": "a?", "completion": "It says thirteen."}]
+    assert "spelled-number" not in check(row, rules=rules).counts
+    rules.write_text(RULES.replace("twelve", "thirteen"))
+    assert "spelled-number" in check(row, rules=rules).counts
+
+
 def test_a_rule_can_not_change_the_rows():
     @etabli.own_check
     def spoils(row):
@@ -302,15 +414,24 @@ def test_a_rule_can_not_take_a_built_in_name():
 # --- how it is shown --------------------------------------------------------------------------------------------------
 
 
+@etabli.own_check
+def repeats(row):
+    """Says what it was asked."""
+    return row["messages"][0]["content"]
+
+
 def test_csv_is_harmless(tmp_path):
     evil = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "＝1"]
-    rows = [{"prompt": text, "completion": ""} for text in evil]
-    report = check(rows)
+    rows = [{"prompt": text, "completion": "a;=HYPERLINK(1)"} for text in evil for _ in range(2)]  # heads are quoted
+    report = check(rows, rules=repeats)
     count = report.to_csv(tmp_path / "out.csv")
     with (tmp_path / "out.csv").open(newline="") as file:
         lines = list(csv.reader(file))
     assert count == len(lines) - 1 == len(report.frame)
     assert not [cell for line in lines for cell in line if re.match(r"[=+\-@\t\r＝]", cell)]
+    cells = {cell for line in lines for cell in line}
+    assert {"'=1+1", "'+1", "'-1", "'@SUM(A1)", "'＝1"} <= cells
+    assert all(line.startswith('"') for line in (tmp_path / "out.csv").read_text().splitlines())
 
 
 def test_a_page_holds_no_markup_of_the_data():

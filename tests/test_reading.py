@@ -8,10 +8,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import etabli
 from etabli.data.checks.check import check
 from etabli.data.dataset import Dataset
 from etabli.data.reading.source import read
 from etabli.errors import BadData, MissingExtra, Unreadable
+
+
+@etabli.own_check
+def always(row):
+    """Found everywhere."""
+    return True
+
 
 ASKED, ANSWERED = "Add\n\n1 and 2", "3"
 SAID = [{"role": "user", "content": ASKED}, {"role": "assistant", "content": ANSWERED}]
@@ -253,9 +261,165 @@ def test_known_ancestry_is_a_hint_and_a_format_is_none(tmp_path):
         assert read(tmp_path / name)[0].get("licence") == licence
 
 
-def always(row):
-    """Found everywhere."""
-    return True
+# --- files that end too early, are too long, or are not what they seem ------------------------------------------------
 
 
-always = __import__("etabli").own_check(always)
+def found(report):
+    return [(item["row"], item["line"], item["code"]) for item in report.findings() if item["severity"] == "error"]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_what_was_read_before_the_damage_counts(workers, tmp_path):
+    rows = [{"prompt": f"What is {n}?", "completion": 5 if n == 4 else f"It is {n}."} for n in range(3000)]
+    packed = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+    (tmp_path / "x.jsonl.gz").write_bytes(packed[: len(packed) * 2 // 3])
+    report = check(tmp_path / "x.jsonl.gz", workers=workers)
+    assert report.rows > 1000 and report.code == 1
+    assert found(report)[0][2] == "unreadable" and found(report)[1] == (4, 5, "wrong-type")
+    assert report.rows == check(tmp_path / "x.jsonl.gz").rows
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.json", "x.jsonl"])
+def test_broken_rows_are_the_same_in_every_process(name, tmp_path):
+    rows = [json.dumps({"prompt": f"What is {n}?", "completion": f"It is {n}."}) for n in range(1200)]
+    lines = {
+        "x.csv": ["prompt,completion", *(f"a{n},It is {n}." for n in range(1200)), "a,b,c"],
+        "x.json": ["[", *(row + "," for row in rows), '{"prompt": oops},', rows[0], "]"],
+        "x.jsonl": [*rows, "{oops}"],
+    }
+    (tmp_path / name).write_text("\n".join(lines[name]))
+    one, two = check(tmp_path / name, workers=1), check(tmp_path / name, workers=2)
+    assert found(one) == found(two) and len(found(one)) == 1 and one.rows == two.rows
+
+
+def test_a_line_that_is_too_long_is_said_on_its_line(tmp_path):
+    long = "x" * (17 * 2**20)
+    for name, text, at in (
+        ("x.csv", f'prompt,completion\n"{long}",b\nc,It is d.\n', (0, 2)),
+        ("y.csv", f"prompt,completion\nc,It is d.\n{long},b", (1, 3)),
+        ("x.txt", f"One.\n{long}\nTwo.", (1, 2)),
+        ("y.txt", f"{long}\n\nTwo.", (0, 1)),
+    ):
+        (tmp_path / name).write_text(text)
+        assert (*at, "line-too-long") in found(check(tmp_path / name)), name
+
+
+def test_reading_goes_on_after_a_broken_row(tmp_path):
+    rows = [json.dumps({"b": 1, **SAME["alpaca"]} if n % 2 else SAME["alpaca"]) for n in range(6)]
+    talks = [json.dumps(TURNS)] * 4
+    later = [*rows[:2], '{"instruction": oops}', *rows[2:]]
+    for name, items in (
+        ("first", ["{oops}", *rows]),
+        ("later", later),
+        ("lists", [talks[0], '[{"from": oops}]', *talks]),
+    ):
+        for glue in (",\n", ",\n  ", ", "):
+            (tmp_path / "x.json").write_text("[" + glue.strip(",") + glue.join(items) + "]")
+            report = check(tmp_path / "x.json")
+            assert (report.rows, report.counts["malformed-json"]) == (len(items), 1), (name, glue)
+            assert "Reading goes on at line" in next(report.findings("malformed-json"))["why"]
+
+
+@pytest.mark.parametrize("size", [10, 3000, 7000])
+def test_packing_does_not_change_what_a_file_is(size, tmp_path):
+    item = [{"from": "human", "value": "a " * (size // 2)}, {"from": "gpt", "value": "It is b."}]
+    texts = {
+        "jsonl": json.dumps(item) + "\n" + json.dumps(TURNS) + "\n",
+        "txt": "a " * size + "\n\nb\n",
+        "csv": '"prompt","completion"\n' + "a" * size + ",b\n",
+    }
+    for suffix, text in texts.items():
+        (tmp_path / f"x.{suffix}").write_text(text)
+        (tmp_path / f"x.{suffix}.gz").write_bytes(gzip.compress(text.encode()))
+        plain, packed = (read(tmp_path / name) for name in (f"x.{suffix}", f"x.{suffix}.gz"))
+        assert [row["messages"] for row in plain] == [row["messages"] for row in packed] and len(plain) <= 2
+
+
+def test_json_over_several_lines_whatever_the_name(tmp_path):
+    one = json.dumps(SAME["alpaca"], indent=2)
+    for name in ("x.jsonl", "x.json", "x.txt"):
+        for text in (one, f"{one}\n{one}", f"[\n{one}\n]", one.replace("{\n  ", "{ ", 1)):
+            (tmp_path / name).write_text(text)
+            assert {tuple(m["content"] for m in row["messages"]) for row in read(tmp_path / name)} == {
+                (ASKED, ANSWERED)
+            }
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "x.jsonl")
+    assert check(tmp_path / "x.jsonl").code == 2
+
+
+def test_arrow_streams_and_damaged_tables(tmp_path):
+    table = pa.Table.from_pylist(ROWS)
+    with pa.ipc.new_stream(tmp_path / "s.arrow", table.schema) as out:
+        out.write_table(table)
+    assert len(read(tmp_path / "s.arrow")) == len(ROWS)
+    pq.write_table(table, tmp_path / "x.parquet")
+    for name in ("s.arrow", "x.parquet"):
+        data = (tmp_path / name).read_bytes()
+        for at in range(0, len(data), max(1, len(data) // 60)):
+            (tmp_path / f"bad-{name}").write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+            assert check(tmp_path / f"bad-{name}").code in (0, 1, 2)
+
+
+def test_a_table_of_one_text_repeated_is_out_of_proportion(tmp_path):
+    column = pa.array(["x" * 4_000_000]).dictionary_encode()
+    big = pa.DictionaryArray.from_arrays(pa.array([0] * 600), column.dictionary)
+    pq.write_table(pa.table({"text": big}), tmp_path / "x.parquet", compression="zstd")
+    assert "out-of-proportion" in check(tmp_path / "x.parquet").counts
+
+
+def test_two_columns_of_one_name(tmp_path):
+    frame = pd.DataFrame([["a", "b"]], columns=["prompt", "prompt"])
+    pq.write_table(pa.table([["a"], ["b"]], names=["prompt", "prompt"]), tmp_path / "x.parquet")
+    for source in (frame, tmp_path / "x.parquet"):
+        assert check(source).counts == {"duplicate-column": 1}
+
+
+def test_values_of_numpy_and_pandas():
+    import numpy as np
+
+    row = {
+        **SAME["chat"],
+        "images": np.array([]),
+        "tools": np.array([]),
+        "parents": 5,
+        "lang": np.str_("en"),
+        "x": pd.NA,
+    }
+    assert not found(check([row, {**row, ("a", 1): 2}]))
+    assert check(pd.DataFrame([row])).code == 0
+    assert check(pd.Series(["a"])).code == 2
+
+
+def test_spreadsheets_own_first_lines(tmp_path):
+    for text in ("\n\nprompt,completion\na,b\n", "sep=;\nprompt;completion\na;b\n"):
+        (tmp_path / "x.csv").write_text(text)
+        assert [m["content"] for m in read(tmp_path / "x.csv")[0]["messages"]] == ["a", "b"]
+
+
+def test_thumbs_as_pandas_writes_them(tmp_path):
+    (tmp_path / "x.csv").write_text("prompt,completion,label\na,b,True\nc,d,False\n")
+    assert "feedback-data" in check(tmp_path / "x.csv").counts
+    assert len(read(tmp_path / "x.csv", format="preferred")) == 1
+
+
+def test_terms_are_each_rows_own():
+    rows = [{**SAME["chat"], "generator": name} for name in ("gpt-4", "gpt-4", "claude-3", "human", "gpt-oss-120b")]
+    made = read(rows, generator="gpt-4")
+    assert [(row.get("terms") or "none")[:6] for row in made] == ["OpenAI", "OpenAI", "Anthro", "none", "none"]
+    assert check(rows).counts["terms-restrict"] == 2
+    assert read([{**SAME["chat"], "source": "tatsu-lab/alpaca"}])[0]["licence"].startswith("CC-BY-NC-4.0")
+
+
+def test_a_misspelt_argument_is_no_lineage():
+    with pytest.raises(etabli.EtabliError, match="Unknown argument 'licencse'"):
+        check([SAME["chat"]], licencse="MIT")
+
+
+def test_many_sources_are_counted_together():
+    report = check([{**SAME["chat"], "source": f"s{n}"} for n in range(700)])
+    assert len(report.lineage["source"]) <= 51 and sum(report.lineage["source"].values()) == 700

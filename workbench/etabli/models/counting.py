@@ -96,7 +96,7 @@ def tokenizer(name: str) -> CountingTokenizer:
 
 
 def located(name: str) -> Path:
-    """The folder that holds the tokenizer of a model: a folder, the embedded one, or a Hub model. No weights are fetched.
+    """The folder with the tokenizer of a model: a folder, the embedded one, or a Hub model; no weights are fetched.
 
     Raises:
         UnknownModel: none there.

@@ -103,7 +103,8 @@ def _row(row: Row, record: Record, settings: Settings, seen: Seen, wrong: set[st
     messages = row["messages"]
     tokenizer, control = _tokenizer(settings.tokenizer) if settings.tokenizer else (None, _FAMILIES)
     lang = told_language(row)
-    packs = [lang] if lang in PACKS else [] if lang else list(PACKS)
+    answered = language.sure(messages[-1]["content"]) or (lang if row.get("lang") else None)
+    packs = [answered] if answered in PACKS else [] if answered else list(PACKS)
     seen.languages[lang or UNTOLD] += 1
     notes: list[Note] = []
     for where, text in _texts(row):

@@ -107,7 +107,7 @@ def _iban(said: str) -> bool:
     from stdnum import iban
 
     digits = re.sub(r"[ -]", "", said)
-    return any(iban.is_valid(digits[:size]) for size in range(min(34, len(digits)), 14, -1))
+    return any(iban.is_valid(digits[:size], check_country=False) for size in range(min(34, len(digits)), 14, -1))
 
 
 def _nir(said: str) -> bool:

@@ -160,7 +160,7 @@ class _Values:
     def _resume(self) -> bool:
         """Go to the next row that begins like the others, or as this one does; False if there is none."""
         feed = self.feed
-        opening = self.opening or _opening(feed.text[feed.at : feed.at + PEEK], feed.indent())
+        opening = self.opening or _ANY  # nothing to go by yet
         feed.to(min(feed.at + 1, len(feed.text)))
         while True:
             if found := opening.search(feed.text, feed.at):
@@ -177,6 +177,9 @@ def _bytes(text: str) -> list[Note]:
     return [Note("encoding", excerpt=excerpt(text, wrong.start()))] if wrong else []
 
 
+_ANY = re.compile(r"(?:[}\]]\s*,|\n)\s*(?P<row>[\[{])")
+
+
 def _opening(text: str, indent: str | None) -> re.Pattern:
     """How a row begins in this file: at this indentation, else by its brackets and first key, else after a comma."""
     if indent is not None:
@@ -185,4 +188,4 @@ def _opening(text: str, indent: str | None) -> re.Pattern:
     if found:
         brackets = r"\s*".join(re.escape(mark) for mark in found["row"] if not mark.isspace())
         return re.compile(rf"(?P<row>{brackets}\s*{re.escape(found[2])}\s*:)")
-    return re.compile(r"[}\]]\s*,\s*(?P<row>[\[{])")
+    return _ANY

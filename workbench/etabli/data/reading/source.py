@@ -243,7 +243,7 @@ def _file(path: Path) -> Source:
     file = opened(path)
     if file.kind in ("csv", "tsv"):
         records = tables.separated(file)
-    elif file.kind in ("parquet", "arrow"):
+    elif file.kind in ("parquet", "arrow", "arrow-stream"):
         records = tables.columnar(file)
     elif file.kind in ("text", "markdown"):
         records = texts.stretches(file.stream, file.kind)

@@ -125,12 +125,19 @@ def _batches(file: Opened) -> Iterator[dict[str, Any]]:
     table = pq.ParquetFile(file.stream)
     _check_names(table.schema_arrow.names, str(file.path))
     _check_proportion(table.metadata, file)
-    texts = [field.name for field in table.schema_arrow if pa.types.is_string(field.type)]
+    texts = [field.name for field in table.schema_arrow if _is_text(field.type)]
     unpacked = 0
     for batch in pq.ParquetFile(file.stream, read_dictionary=texts).iter_batches(batch_size=BATCH):
         unpacked += sum(_text_bytes(batch.column(name)) for name in texts)
         _require_proportion(unpacked, file)
         yield from batch.to_pylist()
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _text_bytes(column: Any) -> int:
