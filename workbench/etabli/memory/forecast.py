@@ -63,8 +63,8 @@ def _basis(facts: dict[str, Any]) -> str:
 def _told(facts: dict[str, Any], setup: Setup, trace: dict[str, dict[str, int]]) -> dict[str, Any]:
     phases, parts = dict(trace["phases"]), trace["parts"]
     loss = _logits(facts, setup)
-    if setup.loss == "chunked":
-        phases = {name: size + (loss if name != "optimizer" else 0) for name, size in phases.items()}
+    if setup.loss == "chunked":  # a chunk's logits come and go before the layers' backward begins
+        phases |= {name: phases[name] + loss for name in ("forward", "evaluation")}
     phases["forward"] += _workspace(facts)
     standing = sum(parts[name] for name in ("quantised", "unquantised", "adapters"))
     phases = {
@@ -79,7 +79,7 @@ def _told(facts: dict[str, Any], setup: Setup, trace: dict[str, dict[str, int]])
     return {
         "peak": {"allocated": allocated, "device": device, "phase": peak_phase},
         "phases": phases,
-        "components": _components(parts, allocated, loss, facts, device),
+        "components": _components(parts, allocated, loss if setup.loss == "full" else 0, facts, device),
         "notes": _notes(facts),
     }
 
