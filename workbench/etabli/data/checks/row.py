@@ -22,8 +22,9 @@ from etabli.data.licences import NON_COMMERCIAL, RESTRICTED
 from etabli.data.notes import Finding, Note, escaped, hidden
 from etabli.data.own import Rule
 from etabli.data.reading import formats
-from etabli.data.reading.formats import FORMATS, Layout
+from etabli.data.reading.formats import FORMATS
 from etabli.data.reading.jsonfiles import BROKEN, Record, parsed
+from etabli.data.reading.layout import Layout
 from etabli.data.reading.source import conversation
 
 UNTOLD = "not told"  # too short, or its question and answer seem to be in two languages

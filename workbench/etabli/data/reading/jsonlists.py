@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 from etabli.data.catalogue import CODES
 from etabli.data.notes import Note, excerpt
 from etabli.data.reading.jsonfiles import BLANK, BROKEN, Parser, Record, broken
-from etabli.data.reading.opening import MOST, PEEK
+from etabli.data.reading.opening import MOST
+from etabli.data.reading.unpacking import PEEK
 
 
 class _Feed:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from etabli.data.notes import escaped
-from etabli.data.reading.formats import FORMATS, Layout
+from etabli.data.reading.formats import FORMATS
+from etabli.data.reading.layout import Layout
 from etabli.data.reading.opening import is_there
 from etabli.data.reading.turns import SHAREGPT, Tags
 from etabli.errors import Unreadable

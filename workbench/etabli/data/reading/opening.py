@@ -7,22 +7,17 @@ import codecs
 import gzip
 import io
 import json
-import lzma
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from etabli.data.notes import Note, escaped
+from etabli.data.reading.unpacking import DAMAGED, PEEK, Limited, Recoded
 from etabli.errors import Unreadable
 
 MOST = 16 * 2**20  # bytes of one row: a longer one is no conversation, and must not fill the memory
-PEEK = 2**16
-# An honest text shrinks to a tenth, a repetitive one to a hundredth; a bomb to a thousandth and less.
-RATIO, UNPACKED = 200, 64 * 2**20
 
 _OTHERS = {
     b"BZh": "bzip2; unpack it first",
@@ -91,7 +86,7 @@ def _unpacked(path: Path, name: str, stream: BinaryIO, size: int) -> Opened:
     if not head:
         raise Unreadable("empty-file", f"{path} is empty: there are 0 rows in it.")
     if head.startswith(b"\x1f\x8b"):
-        inside = _text(path, name.removesuffix(".gz"), _Limited(gzip.GzipFile(fileobj=stream), path, size))
+        inside = _text(path, name.removesuffix(".gz"), Limited(gzip.GzipFile(fileobj=stream), path, size))
         inside.notes += (
             [] if name.endswith((".gz", ".gzip")) else [Note("compressed", why="It is gzip, and is not named so.")]
         )
@@ -119,68 +114,12 @@ def _member(path: Path, stream: BinaryIO) -> Opened:
                 "unreadable", f"{path} is a zip archive of {len(names)} files ({some}…), not of one{sheet}."
             )
         packed = max(1, archive.getinfo(names[0]).compress_size)
-        inside = _text(path, names[0], _Limited(archive.open(names[0]), path, packed))
-    except _DAMAGED as error:
+        inside = _text(path, names[0], Limited(archive.open(names[0]), path, packed))
+    except DAMAGED as error:
         raise Unreadable("unreadable", f"{path} can't be unpacked: {error}.") from None
     if path.suffix != ".zip":
         inside.notes.append(Note("compressed", why=f"It is a zip archive; {escaped(names[0])} was read."))
     return inside
-
-
-_DAMAGED = (
-    OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError,
-    struct.error, UnicodeError,
-)  # fmt: skip
-
-
-class _Limited(io.RawIOBase):
-    """Decompressed bytes, until they are out of all proportion."""
-
-    def __init__(self, inner: BinaryIO, path: Path, packed: int):
-        self.inner, self.path, self.allowed, self.given = inner, path, max(UNPACKED, packed * RATIO), 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        try:
-            data = self.inner.read(len(buffer))
-        except _DAMAGED as error:
-            raise Unreadable("unreadable", f"{self.path} is damaged: {error}. What comes after was not read.") from None
-        self.given += len(data)
-        if self.given > self.allowed:
-            raise Unreadable(
-                "out-of-proportion",
-                f"{self.path} unpacks to more than {self.allowed // 2**20} MB, over {RATIO} times its size. "
-                "It was not read further; unpack it yourself and look at it.",
-            )
-        buffer[: len(data)] = data
-        return len(data)
-
-
-class _Recoded(io.RawIOBase):
-    """UTF-16 or UTF-32 as UTF-8."""
-
-    def __init__(self, inner: BinaryIO, encoding: str, path: Path):
-        self.inner, self.path, self.decoder, self.ready = inner, path, codecs.getincrementaldecoder(encoding)(), b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        while not self.ready:
-            data = self.inner.read(PEEK)
-            try:
-                self.ready = self.decoder.decode(data, final=not data).encode("utf-8", "surrogatepass")
-            except UnicodeDecodeError as error:
-                raise Unreadable(
-                    "encoding", f"{self.path} is not the {error.encoding} it says: {error.reason}."
-                ) from None
-            if not data:
-                break
-        given, self.ready = self.ready[: len(buffer)], self.ready[len(buffer) :]
-        buffer[: len(given)] = given
-        return len(given)
 
 
 def _text(path: Path, name: str, stream: BinaryIO | io.RawIOBase) -> Opened:
@@ -191,7 +130,7 @@ def _text(path: Path, name: str, stream: BinaryIO | io.RawIOBase) -> Opened:
     encoding = next((encoding for bom, encoding in _BOMS if head.startswith(bom)), None) or _without_bom(head)
     if encoding:
         notes.append(Note("utf-16", why=f"It is {encoding.upper()}; most readers expect UTF-8."))
-        buffered = io.BufferedReader(_Recoded(buffered, encoding, path), PEEK)
+        buffered = io.BufferedReader(Recoded(buffered, encoding, path), PEEK)
     elif head.startswith(codecs.BOM_UTF8):
         notes.append(Note("bom"))
         buffered.read(3)

@@ -14,30 +14,15 @@ from etabli.data import licences
 from etabli.data.catalogue import CODES
 from etabli.data.dataset import HOME_COMMANDS, ROWS, Dataset
 from etabli.data.notes import Note, escaped, excerpt
-from etabli.data.reading import formats, mappings, order, tables, texts
-from etabli.data.reading.formats import FORMATS, Layout
+from etabli.data.reading import formats, hub, mappings, order, tables, texts
+from etabli.data.reading.formats import FORMATS
 from etabli.data.reading.jsonfiles import BROKEN, Record, json_lines, parsed
 from etabli.data.reading.jsonlists import json_values
+from etabli.data.reading.layout import Layout
 from etabli.data.reading.opening import MOST, is_there, opened
-from etabli.errors import BadData, MissingExtra, Unreadable
+from etabli.errors import BadData, Unreadable
 
 MOST_SHOWN = 10
-SUFFIXES = {
-    "",
-    ".json",
-    ".jsonl",
-    ".ndjson",
-    ".csv",
-    ".tsv",
-    ".tab",
-    ".txt",
-    ".md",
-    ".parquet",
-    ".arrow",
-    ".zip",
-    ".yaml",
-    ".yml",
-} - {""}
 LONGEST_NAME = 4096  # a path on Linux; longer text is rows pasted by mistake
 LOOKED_AT, LOOKED_FOR = 20, 1000  # rows that tell a format, out of the first so many
 
@@ -234,7 +219,7 @@ def _opened(source: Any) -> Source:
         return Source(str(source), tables.in_memory(Dataset.open(source))[1], None)
     entry = mappings.mapped(source)
     target = entry.target if entry else str(source)
-    opening = _hub(target) if on_the_hub(target) else _file(Path(target))
+    opening = Source(target, hub.records(target), None) if hub.on_the_hub(target) else _file(Path(target))
     opening.layout = entry.layout if entry else None
     return opening
 
@@ -250,32 +235,3 @@ def _file(path: Path) -> Source:
     else:
         records = (json_lines if file.kind == "jsonl" else json_values)(file.stream)
     return Source(str(path), records, None, file.notes, path=path)
-
-
-def on_the_hub(name: str) -> bool:
-    """``owner/name`` that is no path here and has no ending of a data file."""
-    a_file = Path(name.removesuffix(".gz")).suffix.lower() in SUFFIXES
-    return name.count("/") == 1 and not is_there(name) and not a_file and name[0] not in "./~"
-
-
-def _hub(name: str) -> Source:
-    """A data set of the Hub, streamed: its part ``train``."""
-    from etabli import environment
-
-    try:
-        import datasets
-    except ImportError:
-        raise MissingExtra("Hub data sets are read with the package datasets: pip install datasets") from None
-    if not environment.hub_reachable():
-        raise Unreadable(
-            "no-file", f"There is no file {name}, and the Hub can't be reached to look for a data set of that name."
-        )
-    return Source(name, _streamed(name, datasets), None)
-
-
-def _streamed(name: str, datasets: Any) -> Iterator[Record]:
-    try:
-        yield from tables.in_memory(datasets.load_dataset(name, split="train", streaming=True))[1]
-    except Exception as error:  # whatever it is, also midway: the person needs the name and the reason
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise Unreadable("unreadable", f"The Hub data set {name} can't be read: {said}") from error

@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 
 from etabli.data.notes import Note, escaped, excerpt
 from etabli.data.reading.jsonfiles import BROKEN, Record
-from etabli.data.reading.opening import MOST, UNPACKED, Opened, decoded, lines
+from etabli.data.reading.opening import MOST, Opened, decoded, lines
+from etabli.data.reading.unpacking import UNPACKED
 from etabli.errors import Unreadable
 
 BATCH = 64

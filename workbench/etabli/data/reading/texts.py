@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from etabli.data.notes import Note
 from etabli.data.reading.jsonfiles import BROKEN, Record
-from etabli.data.reading.opening import MOST, PEEK, decoded, lines
+from etabli.data.reading.opening import MOST, decoded, lines
+from etabli.data.reading.unpacking import PEEK
 
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 _HEADING = re.compile(r"#{1,6}\s")

@@ -1,0 +1,35 @@
+"""How the rows of a source are read: the format, its columns, and why it was chosen."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from etabli.contracts import Message
+from etabli.data.notes import Note
+from etabli.data.reading.turns import Tags
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a source are read: the format, why it was chosen, and its column names.
+
+    ``columns`` maps the format's name of a column to the file's.
+    """
+
+    name: str
+    reason: str = "named by you"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    tags: Tags | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """Keys that tell it, keys it may have besides, and what makes messages of a row."""
+
+    keys: tuple[str, ...]
+    read: Callable[[Item, list[Note], Layout], list[Message]]
+    optional: tuple[str, ...] = ()
+    refused: str = ""  # the code that says why rows like these are not read
+    told_by: str = ""  # where keys alone don't tell it
