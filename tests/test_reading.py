@@ -297,6 +297,7 @@ def test_a_line_that_is_too_long_is_said_on_its_line(tmp_path):
     for name, text, at in (
         ("x.csv", f'prompt,completion\n"{long}",b\nc,It is d.\n', (0, 2)),
         ("y.csv", f"prompt,completion\nc,It is d.\n{long},b", (1, 3)),
+        ("z.csv", f"{long},b\nc,It is d.\n", (None, 1)),
         ("x.txt", f"One.\n{long}\nTwo.", (1, 2)),
         ("y.txt", f"{long}\n\nTwo.", (0, 1)),
     ):

@@ -30,6 +30,8 @@ def separated(file: Opened) -> Iterator[Record]:
             said[1] if said else "\t" if file.kind == "tsv" else max(",;\t|", key=lambda mark: len(_cells(first, mark)))
         )
         header = [cell.strip() for cell in next(csv.reader(chain([first], texts), delimiter=delimiter), [])]
+    except TooLong:
+        raise Unreadable("line-too-long", f"{file.path}: its first line has more than {MOST // 2**20} MB.", 1) from None
     except csv.Error as error:
         raise Unreadable("bad-csv", f"{file.path}: its header can't be read: {error}.", 1) from None
     _check_names(header, str(file.path), 1)
