@@ -100,28 +100,41 @@ def check_records(records: Sequence[Record], settings: Settings) -> Seen:
 
 
 def _row(row: Row, record: Record, settings: Settings, seen: Seen, wrong: set[str]) -> list[Finding]:
-    seen.read += 1
-    messages = row["messages"]
+    """What is doubtful about a conversation; what it asks, costs and comes from goes into ``seen``."""
     tokenizer, control = _tokenizer(settings.tokenizer) if settings.tokenizer else (None, _FAMILIES)
     lang = told_language(row)
-    answered = language.sure(messages[-1]["content"]) or (lang if row.get("lang") else None)
-    packs = [answered] if answered in PACKS else [] if answered else list(PACKS)
+    seen.read += 1
     seen.languages[lang or UNTOLD] += 1
-    notes: list[Note] = []
-    for where, text in _texts(row):
-        notes += characters.check(text, where, control)
-        notes += safety.check(text, where, lang)
-        notes += safety.toxicity(text, where, lang)
-    notes += meaning.check(messages, row.get("lang"), packs)
     _count_lineage(row, seen)
-    if tokenizer and not any(
-        CODES[code].severity == "error" for code in {*wrong, *(note.code for note in notes)} - {"secret"}
-    ):
+    notes = [*_of_texts(row, lang, control), *meaning.check(row["messages"], row.get("lang"), _packs(row, lang))]
+    if tokenizer and _usable({*wrong, *(note.code for note in notes)}):
         notes += cost.check(row, tokenizer, settings.max_length, settings.policy, seen.cost)
-    if {"empty-answer", "empty-prompt", "no-assistant"}.isdisjoint(wrong):
+    if _NOTHING_SAID.isdisjoint(wrong):
         seen.pairs.append(_pair(row, record))
     own_findings = [found for rule in settings.own() for found in rule.findings(row, record.row, record.line)]
     return [_finding(note, record) for note in notes] + own_findings
+
+
+_NOTHING_SAID = frozenset({"empty-answer", "empty-prompt", "no-assistant"})
+
+
+def _usable(codes: set[str]) -> bool:
+    """Can a row with these findings be trained at all? A secret does not keep it from being counted."""
+    return not any(CODES[code].severity == "error" for code in codes - {"secret"})
+
+
+def _packs(row: Row, lang: str | None) -> list[str]:
+    """The rule packs for its last answer: of its language; all of them, if that can't be told."""
+    answered = language.sure(row["messages"][-1]["content"]) or (lang if row.get("lang") else None)
+    return [answered] if answered in PACKS else [] if answered else list(PACKS)
+
+
+def _of_texts(row: Row, lang: str | None, control: re.Pattern) -> Iterator[Note]:
+    """What characters, personal data, secrets and word lists have to say of every text."""
+    for where, text in _texts(row):
+        yield from characters.check(text, where, control)
+        yield from safety.check(text, where, lang)
+        yield from safety.toxicity(text, where, lang)
 
 
 def _texts(row: Row) -> Iterator[tuple[str, str]]:
