@@ -75,10 +75,11 @@ def test_weights_are_what_can_be_counted(traced_once):
 
 
 def test_what_should_save_memory_does():
-    savings = [{"checkpointing": "all"}, {"rank": 4}, {"trained": 0.1}]
+    savings = [{"checkpointing": "all"}, {"checkpointing": "2"}, {"rank": 4}, {"trained": 0.1}]
     asked = [Setup(512, 2, **keys) for keys in ({}, *savings, {"engine": "trainer"})]
     plain, *less, more = (max(trace["phases"].values()) for trace in _whole_models(TINY, asked))
     assert all(peak < plain for peak in less) and plain < more
+    assert less[0] < less[1]  # checkpointing on two of five layers saves less than on all
 
 
 def test_a_card_that_is_too_small_gets_advice(tiny_config, capsys):

@@ -129,13 +129,31 @@ def _whole_models(facts: dict[str, Any], wanted: list[Setup]) -> list[dict[str, 
     layers = facts.get("num_hidden_layers")
     if not isinstance(layers, int) or layers < 1:
         raise BadInput("This configuration does not say num_hidden_layers, so nothing can be forecast from it.")
-    asked = [(setup, count) for setup in wanted for count in LAYERS]
+    asked = [(end, count) for setup in wanted for end in _ends(setup) for count in LAYERS]
     cached = {pair: _cached(facts, *pair) for pair in asked}
     missing = [pair for pair in dict.fromkeys(asked) if cached[pair] is None]
     for pair, made in zip(missing, _trace(facts, missing)) if missing else ():
         cached[pair] = made
         storage.write_json(_place(facts, *pair), made)
-    return [_carried_on(cached[setup, LAYERS[0]], cached[setup, LAYERS[1]], layers) for setup in wanted]
+    whole = {end: _carried_on(*(cached[end, count] for count in LAYERS), layers) for end, _ in asked}
+    return [_between(setup, [whole[end] for end in _ends(setup)], layers) for setup in wanted]
+
+
+def _ends(setup: Setup) -> list[Setup]:
+    """What has to be traced for a setup: with checkpointing on some of the layers, on none and on all of them."""
+    if not setup.checkpointing.isdigit():
+        return [setup]
+    return [replace(setup, checkpointing=name) for name in ("none", "all")]
+
+
+def _between(setup: Setup, ends: list[dict], layers: int) -> dict[str, dict[str, int]]:
+    """The one trace, or as far between the two as layers are checkpointed: each holds its own share."""
+    one, other = ends[0], ends[-1]
+    share = setup.checkpointed(layers) / layers
+    return {
+        group: {name: round(size + (other[group][name] - size) * share) for name, size in one[group].items()}
+        for group in one
+    }
 
 
 def _carried_on(one: dict, more: dict, layers: int) -> dict[str, dict[str, int]]:
