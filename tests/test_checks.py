@@ -357,6 +357,15 @@ def test_a_filter_that_raises_is_an_error_whatever_else_it_finds():
     assert (report.counts["odd"], report.counts["rule-raised"], report.code) == (2, 1, 1)
 
 
+def test_a_rule_does_not_give_a_secret_away():
+    @etabli.own_check
+    def quotes(row):
+        return "It says " + row["messages"][-1]["content"]
+
+    report = check([{"prompt": "Which key?", "completion": f"It is {SECRETS[4]} as you know."}], rules=quotes)
+    assert report.counts["quotes"] == 1 and SECRETS[4] not in "".join(report.json_pieces())
+
+
 def test_a_rule_that_ends_the_process_or_gives_an_array():
     import numpy as np
 

@@ -26,7 +26,7 @@ from typing import Any
 from etabli import storage
 from etabli.contracts import SEVERITIES, Row
 from etabli.data.catalogue import CODES
-from etabli.data.notes import Finding, escaped, excerpt
+from etabli.data.notes import Finding, escaped, excerpt, hidden
 from etabli.errors import BadInput
 
 _MARK = "_etabli_rule"
@@ -50,12 +50,12 @@ class Rule:
             said = self.function(copy.deepcopy(row))
             found = bool(said) != self.keep
         except (Exception, SystemExit) as error:
-            why = f"Your {self.name} raised {type(error).__name__}: {escaped(str(error))[:200]}"
+            why = f"Your {self.name} raised {type(error).__name__}: {hidden(escaped(str(error)))[:200]}"
             code = CODES[RAISED]
             return [Finding(code.severity, RAISED, number, line, "", excerpt(_last(row)), why, code.fix)]
         if not found:
             return []
-        why = escaped(said)[:400] if isinstance(said, str) else self.why
+        why = hidden(escaped(said))[:400] if isinstance(said, str) else self.why
         return [Finding(self.severity, self.name, number, line, "", excerpt(_last(row)), why, self.fix)]
 
 
