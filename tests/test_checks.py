@@ -97,9 +97,10 @@ def test_no_text_hangs_a_pattern(piece):
     signal.alarm(20)
     text = (piece * 20_000)[:20_000]
     try:
-        check([{"prompt": text[:10_000] + "?", "completion": text + "x", "lang": "en"}])
+        report = check([{"prompt": text[:10_000] + "?", "completion": text + "x", "lang": "en"}])
     finally:
         signal.alarm(0)
+    assert report.rows == 1
 
 
 REFUSALS = [
@@ -183,6 +184,16 @@ def test_a_language_without_rules_is_not_passed():
     assert "ai-disclaimer" not in report.counts
     item = next(item for item in report.not_run if "refusal" in item["check"])
     assert item["rows"] == 3 and "de (3 rows)" in item["why"] and item["fix"]
+
+
+def test_an_answer_that_no_rules_looked_at_is_counted_whatever_the_question_was():
+    row = {
+        "prompt": "Where is the harbour of this town, and when does it open?",
+        "completion": "Der Hafen liegt nördlich der alten Stadt, und die Boote fahren jeden Morgen um sieben.",
+    }
+    for more in ({}, {"lang": "en"}):
+        item = next(item for item in check([{**row, **more}]).not_run if "refusal" in item["check"])
+        assert item["rows"] == 1 and "de (1 rows)" in item["why"]
 
 
 def test_without_word_lists_toxicity_is_not_run(monkeypatch):

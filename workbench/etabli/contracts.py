@@ -4,7 +4,7 @@ Everything a second program may rely on is named here: event kinds and their fie
 results. Readers tolerate unknown keys, so that a field can be added without a new version.
 """
 
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 VERSION = 1
 
@@ -83,7 +83,7 @@ class Row(TypedDict, total=False):
 SEVERITIES = ("error", "warning", "info")
 
 
-class Finding(TypedDict):
+class Finding(NamedTuple):
     """One thing found in a data file. ``row`` counts from 0, ``line`` from 1; null where there is none."""
 
     severity: str

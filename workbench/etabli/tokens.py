@@ -76,13 +76,28 @@ def render(
             leaves tool calls out, or a control token within a tool call.
         BadInput: an unknown policy, or a tokenizer without a chat template.
     """
-    _check_policy(policy)
-    _check(messages)
     out = Rendered()
     control = _control(tokenizer)
+    chunks = _prepared(messages, tokenizer, policy, prompt, tools, control)
     if messages[0]["role"] == PLAIN:
         return _plain(messages, tokenizer, control, out)
-    chunks = _chunks(_all_pieces(messages, tokenizer, policy, prompt, tools, control), control)
+    return _encoded(chunks, tokenizer, control, policy, out)
+
+
+def _prepared(
+    messages: list[Message], tokenizer: Any, policy: str, prompt: bool, tools: list | None, control: re.Pattern | None
+) -> list[list[_Piece]]:
+    """What is tokenised at once, checked; nothing for plain text, which has no template."""
+    _check_policy(policy)
+    _check(messages)
+    if messages[0]["role"] == PLAIN:
+        return []
+    return _chunks(_all_pieces(messages, tokenizer, policy, prompt, tools, control), control)
+
+
+def _encoded(
+    chunks: list[list[_Piece]], tokenizer: Any, control: re.Pattern | None, policy: str, out: Rendered
+) -> Rendered:
     if _clean(chunks, control):  # in one piece: then the ids are the template's own whatever the tokenizer does
         chunks, control = [[piece for chunk in chunks for piece in chunk]], None
     for chunk in chunks:
@@ -100,16 +115,13 @@ def measure(
     The same numbers as counting what ``render`` gives, without making a list of tokens; the first token of a row is
     never predicted, so never trained.
     """
-    _check_policy(policy)
-    _check(messages)
     control = _control(tokenizer)
-    chunks = (
-        []
-        if messages[0]["role"] == PLAIN
-        else _chunks(_all_pieces(messages, tokenizer, policy, False, tools, control), control)
-    )
-    if not chunks or policy == "all" or not _clean(chunks, control):
-        rendered = render(messages, tokenizer, policy, tools=tools)
+    chunks = _prepared(messages, tokenizer, policy, False, tools, control)
+    plain, out = messages[0]["role"] == PLAIN, Rendered()
+    if plain or policy == "all" or not _clean(chunks, control):
+        rendered = (
+            _plain(messages, tokenizer, control, out) if plain else _encoded(chunks, tokenizer, control, policy, out)
+        )
         return len(rendered), sum(rendered.trained[1:]), sum(rendered.trained[1:most])
     pieces = [piece for chunk in chunks for piece in chunk]
     encoded = tokenizer("".join(piece.text for piece in pieces), add_special_tokens=False, return_offsets_mapping=True)

@@ -1,4 +1,4 @@
-"""What is said about a row: a note while it is read, a finding once its row and line are known."""
+"""What is said about a row: a note while it is read, a ``contracts.Finding`` once its row and line are known."""
 
 import re
 import unicodedata
@@ -24,19 +24,6 @@ class Note(NamedTuple):
     field: str = ""
     excerpt: str = ""
     why: str = ""
-
-
-class Finding(NamedTuple):
-    """A note with its place. The names are those of ``contracts.Finding``."""
-
-    severity: str
-    code: str
-    row: int | None
-    line: int | None
-    field: str
-    excerpt: str
-    why: str
-    fix: str
 
 
 # What a terminal or a page would hide or obey: controls, surrogates, direction marks, zero widths, private use, tags.

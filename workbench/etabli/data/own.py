@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from etabli import storage
-from etabli.contracts import SEVERITIES, Row
+from etabli.contracts import SEVERITIES, Finding, Row
 from etabli.data.catalogue import CODES
-from etabli.data.notes import Finding, escaped, excerpt, hidden
+from etabli.data.notes import escaped, excerpt, hidden
 from etabli.errors import BadInput
 
 _MARK = "_etabli_rule"

@@ -152,6 +152,7 @@ def _merge(total: Seen, seen: Seen, report: Report) -> None:
     total.read += seen.read
     total.cost.add(seen.cost)
     total.languages.update(seen.languages)
+    total.without_rules.update(seen.without_rules)
     for name, count in seen.unused.items():
         row.few(total.unused, name, count)
     for name, counts in seen.lineage.items():

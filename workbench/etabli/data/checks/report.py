@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from etabli import storage
-from etabli.contracts import VERSION
+from etabli.contracts import VERSION, Finding
 from etabli.data.catalogue import CODES
 from etabli.data.checks import language, safety
 from etabli.data.checks.row import UNTOLD
 from etabli.data.checks.rules import PACKS
 from etabli.data.checks.store import Store
-from etabli.data.notes import Finding, Note, escaped
+from etabli.data.notes import Note, escaped
 from etabli.errors import BadInput, Unreadable
 
 # A cell that begins so is run as a formula by Excel and LibreOffice (OWASP, CSV injection).
@@ -79,7 +79,6 @@ class Report:
 
     def describe_checks(self, settings: Any, total: Any) -> None:
         """Which checks ran, by what, on which languages; and which did not."""
-        without = {lang: n for lang, n in total.languages.items() if lang not in PACKS and lang != UNTOLD}
         toxic = safety.toxic_languages()
         self.checks = [
             {"name": "form", "by": "own rules", "languages": "all", "own": False},
@@ -90,16 +89,14 @@ class Report:
             *({"name": rule.name, "by": "your own", "languages": "all", "own": True} for rule in settings.own()),
         ]
         if total.read:
-            self._missing(without, toxic, total, settings)
+            self._missing(toxic, total, settings)
 
-    def _missing(self, without: dict[str, int], toxic: tuple[str, ...], total: Any, settings: Any) -> None:
-        if without:
-            said = ", ".join(
-                f"{lang} ({n} rows)" for lang, n in sorted(without.items(), key=lambda item: -item[1])[:12]
-            )
+    def _missing(self, toxic: tuple[str, ...], total: Any, settings: Any) -> None:
+        if total.without_rules:
+            said = ", ".join(f"{lang} ({n} rows)" for lang, n in total.without_rules.most_common(12))
             self._not_run(
                 "refusal, ai-disclaimer, unseen-media, truncated-answer", f"There are no rules for {said}.",
-                sum(without.values()), "Write them as a check of your own: @etabli.own_check, --rules FILE.",
+                total.without_rules.total(), "Write them as a check of your own: @etabli.own_check, --rules FILE.",
             )  # fmt: skip
         if not toxic:
             self._not_run("toxicity", "Its word lists are not installed.", total.read, "pip install 'etabli[safety]'")

@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from etabli.contracts import Row
+from etabli.contracts import Finding, Row
 from etabli.data import own
 from etabli.data.catalogue import CODES
 from etabli.data.checks import characters, cost, language, meaning, safety
@@ -19,7 +19,7 @@ from etabli.data.checks.cost import Cost
 from etabli.data.checks.rules import PACKS
 from etabli.data.checks.store import Pair
 from etabli.data.licences import NON_COMMERCIAL, RESTRICTED
-from etabli.data.notes import Finding, Note, escaped, hidden
+from etabli.data.notes import Note, escaped, hidden
 from etabli.data.own import Rule
 from etabli.data.reading import formats
 from etabli.data.reading.formats import FORMATS
@@ -60,6 +60,7 @@ class Seen:
     pairs: list[Pair] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
     languages: Counter = field(default_factory=Counter)
+    without_rules: Counter = field(default_factory=Counter)  # languages of answers that no rule pack looked at
     lineage: dict[str, Counter] = field(default_factory=dict)
     unused: Counter = field(default_factory=Counter)
 
@@ -106,7 +107,8 @@ def _row(row: Row, record: Record, settings: Settings, seen: Seen, wrong: set[st
     seen.read += 1
     seen.languages[lang or UNTOLD] += 1
     _count_lineage(row, seen)
-    notes = [*_of_texts(row, lang, control), *meaning.check(row["messages"], row.get("lang"), _packs(row, lang))]
+    packs = _packs(row, lang, seen)
+    notes = [*_of_texts(row, lang, control), *meaning.check(row["messages"], row.get("lang"), packs)]
     if tokenizer and _usable({*wrong, *(note.code for note in notes)}):
         notes += cost.check(row, tokenizer, settings.max_length, settings.policy, seen.cost)
     if _NOTHING_SAID.isdisjoint(wrong):
@@ -123,10 +125,15 @@ def _usable(codes: set[str]) -> bool:
     return not any(CODES[code].severity == "error" for code in codes - {"secret"})
 
 
-def _packs(row: Row, lang: str | None) -> list[str]:
-    """The rule packs for its last answer: of its language; all of them, if that can't be told."""
+def _packs(row: Row, lang: str | None, seen: Seen) -> list[str]:
+    """The rule packs for its last answer: of its language; all, if that can't be told; none is counted as such."""
     answered = language.sure(row["messages"][-1]["content"]) or (lang if row.get("lang") else None)
-    return [answered] if answered in PACKS else [] if answered else list(PACKS)
+    if answered is None:
+        return list(PACKS)
+    if answered in PACKS:
+        return [answered]
+    seen.without_rules[answered] += 1
+    return []
 
 
 def _of_texts(row: Row, lang: str | None, control: re.Pattern) -> Iterator[Note]:

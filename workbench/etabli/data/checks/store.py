@@ -8,9 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from etabli.contracts import SEVERITIES
+from etabli.contracts import SEVERITIES, Finding
 from etabli.data.catalogue import CODES
-from etabli.data.notes import Finding
 
 
 class Pair(NamedTuple):

@@ -149,7 +149,7 @@ def open_source(
         )
     elif said is None or columns:
         opening.layout = formats.guess(opening.preview, columns)
-    opening.about = {**licences.lineage(opening.name, about or {})}
+    opening.about = licences.lineage(opening.name, about or {})
     return opening
 
 
@@ -201,7 +201,7 @@ def layout_of(opening: Source) -> Layout:
         every = ", ".join(
             f"{name} ({', '.join(kind.keys)})" for name, kind in FORMATS.items() if kind.keys and not kind.refused
         )
-        first = opening.preview[0] if opening.preview else None
+        first = opening.preview[0]
         had = ", ".join(map(str, first)) if isinstance(first, Mapping) else type(first).__name__
         raise Unreadable(
             "unknown-format",

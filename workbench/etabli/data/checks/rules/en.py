@@ -2,10 +2,7 @@
 
 import re
 
-
-def _any(*phrases: str) -> re.Pattern:
-    return re.compile("|".join(phrases), re.IGNORECASE)
-
+from etabli.data.checks.rules.phrases import any_of
 
 _MODEL = r"(?:an? )?(?:AI|artificial intelligence|large language model|language model|virtual assistant|chat ?bot)"
 
@@ -18,7 +15,7 @@ _DO = r"(?:in good conscience|assist|help|provide (?!for)|access|fulfil|comply|g
 
 RULES: dict[str, re.Pattern] = {
     # about itself, in the first person; "as an AI engineer" is somebody's job
-    "ai-disclaimer": _any(
+    "ai-disclaimer": any_of(
         rf"\bas {_MODEL}(?: (?:language )?(?:model|assistant|system))?\b(?! (?:{_JOBS})),? (?:\w+ ){{0,6}}?(?:I|my|me)\b",
         rf"\bas {_MODEL}(?: (?:language )?(?:model|assistant))?\s*[,;]",
         rf"\bI(?:'m| am|’m) (?:just |only )?{_MODEL}(?: (?:language )?(?:model|assistant|program))?(?=[\s,.;])(?! (?:{_JOBS}))",
@@ -28,7 +25,7 @@ RULES: dict[str, re.Pattern] = {
         r"\bI (?:do(?:n't|n’t| not)) have (?:personal |any |my own )*(?:opinions|feelings|emotions|beliefs|experiences|preferences|consciousness)\b",
     ),
     # an answer that declines to whoever asked; a letter that apologises to somebody else is none
-    "refusal": _any(
+    "refusal": any_of(
         rf"\A\W*(?:{_SORRY})\b[^.!?\n]{{0,80}}?\b(?:I|me|my)\b[^.!?\n]{{0,40}}?{_UNABLE} (?:to )?{_DO}",
         rf"\A\W*(?:{_SORRY})\b[^.!?\n]{{0,80}}?\byou (?:did(?:n't|n’t| not)|have(?:n't|n’t| not)|need to) (?:provide|specif|give|includ|share|attach)",
         rf"\A\W*I{_UNABLE_I} (?:to )?{_DO}",
@@ -41,7 +38,7 @@ RULES: dict[str, re.Pattern] = {
         r"\A\W*You did(?:n't|n’t| not) (?:provide|include|give|specify|attach)\b",
         r"\A(?!Dear|Hi|Hello|Bonjour)[^\n]{0,300}\b(?:please|could you(?: please)?) (?:provide|specify|share|give) (?:me )?(?:with )?(?:more|additional|further) (?:\w+ ){0,3}?(?:information|details|context)\b[^.\n]{0,80}[.?]\s*\Z",
     ),
-    "unseen-media": _any(
+    "unseen-media": any_of(
         r"\b(?:this|attached|following|above|below|given|provided)\s+(?:\w+\s+){0,3}?(?:image|photo|photograph|picture|screenshot|video|audio (?:clip|file)|recording|diagram)s?\b(?:\s*[.:?!]?\s*\Z|\s*[.:]?\s*https?://|\s+(?:below|above|attached|shows?|depicts?))",
         r"\bthe\s+(?:\w+\s+){0,3}?(?:image|photo|photograph|picture|screenshot|video|diagram|chart|graph)s?\s+(?:below|above|attached|provided|shown)\b",
         r"\b(?:the|this|an?) (?:attached|enclosed|uploaded) (?:file|document|image|photo|picture|spreadsheet|pdf)\b(?! (?:in|to an?|from)\b)",
@@ -49,8 +46,8 @@ RULES: dict[str, re.Pattern] = {
         r"\b(?:visit|open|click|go to|check out|read|summari[sz]e|review) (?:on )?(?:the |this )?(?:link|url|website|web page|webpage|article|page|site)\s*[:(]?\s*https?://",
         r"\b(?:following|this|given|attached) (?:web ?site|web ?page|link|url)\s*[.?!:]?\s*\Z",
     ),
-    "cut-words": _any(r"\b(?:the|a|an|and|or|but|of|their|its|your|our|my|than|into|while|because|then|absolutely)\s*\Z"),
-    "translation": _any(
+    "cut-words": any_of(r"\b(?:the|a|an|and|or|but|of|their|its|your|our|my|than|into|while|because|then|absolutely)\s*\Z"),
+    "translation": any_of(
         r"\b(?:translat|in|into|to|from) (?:it |this |that )?(?:english|french|german|spanish|italian|portuguese|chinese|japanese|korean|russian|arabic|dutch|latin|greek|hindi|swedish|polish|turkish)\b",
         r"\btranslat", r"\blanguage\b",
     ),

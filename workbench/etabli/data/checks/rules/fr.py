@@ -2,10 +2,7 @@
 
 import re
 
-
-def _any(*phrases: str) -> re.Pattern:
-    return re.compile("|".join(phrases), re.IGNORECASE)
-
+from etabli.data.checks.rules.phrases import any_of
 
 _MODEL = r"(?:une? )?(?:IA|intelligence artificielle|grand modèle de langage|grand modele de langage|mod[eè]le de langage|mod[eè]le linguistique|assistant virtuel|agent conversationnel)"
 
@@ -15,7 +12,7 @@ _UNABLE = r"(?:je ne (?:peux|puis|pourrai)(?: malheureusement)?(?: pas)?|je ne s
 _DO = r"(?:vous |t['’]|te |y )?(?:aider|fournir|accéder|accès|répondre|créer|générer|donner|satisfaire|traiter|faire cela|consulter|écrire|rédiger|la capacité|d['’]informations|les informations|de données|la possibilité|ouvrir|voir)"
 
 RULES: dict[str, re.Pattern] = {
-    "ai-disclaimer": _any(
+    "ai-disclaimer": any_of(
         rf"\ben tant qu(?:['’]|e ){_MODEL}(?: [\w’']+){{0,4}}?\s*,?\s+(?:je|j['’]|mon|ma|mes|il m['’])",
         rf"\ben tant qu(?:['’]|e ){_MODEL}(?: de langage| linguistique| IA)?\s*,",
         rf"\bje (?:ne )?suis (?:qu['’])?{_MODEL}\b(?! ?(?:ienn?e|ingénieur))",
@@ -25,7 +22,7 @@ RULES: dict[str, re.Pattern] = {
         r"\bmes données d['’]entra[iî]nement\b",
         r"\b(?:j['’]ai été|je suis) (?:[\w’']+ ){0,3}?(?:entra[iî]née?|développée?|créée?) par (?:OpenAI|Anthropic|Mistral AI|Google)\b",
     ),
-    "refusal": _any(
+    "refusal": any_of(
         rf"\A\W*(?:{_SORRY})\b[^.!?\n]{{0,60}}?{_UNABLE} (?:de |d['’])?(?:malheureusement )?{_DO}",
         rf"\A\W*(?:{_SORRY})\b[^.!?\n]{{0,60}}?vous n['’]avez pas (?:fourni|précisé|indiqué|donné|joint)",
         rf"\A\W*{_UNABLE} (?:de |d['’])?(?:malheureusement )?{_DO}",
@@ -36,7 +33,7 @@ RULES: dict[str, re.Pattern] = {
         r"contraire à l['’]éthique, (?:donc )?je ne peux",
         r"\A(?!Bonjour|Madame|Monsieur|Cher)[^\n]{0,300}\b(?:veuillez|pourriez-vous|merci de) (?:me )?(?:fournir|préciser|donner|indiquer) (?:plus|davantage) (?:[\w’']+ ){0,3}?(?:informations?|détails|contexte|précisions)\b[^.\n]{0,60}[.?]\s*\Z",
     ),
-    "unseen-media": _any(
+    "unseen-media": any_of(
         r"\b(?:l['’]|la |le |cette |cet |ce |ces |les )(?:image|photo|photographie|capture d['’]écran|vidéo|enregistrement|schéma|diagramme)s?\s+(?:ci-dessous|ci-dessus|ci-joint\w*|jointe?s?|fournie?s?|suivante?s?)\b",
         r"\b(?:cette|ces) (?:image|photo|vidéo|capture d['’]écran)s?\b",
         r"\bla (?:vidéo|photo) suivante\b",
@@ -45,8 +42,8 @@ RULES: dict[str, re.Pattern] = {
         r"\b(?:visite[zr]?|ouvre[zr]?|clique[zr]? sur|va sur|allez sur|lis|lisez|consulte[zr]?|résume[zr]?) (?:le |ce |cette |la |l['’])?(?:lien|site|page|url|article)\s*:?\s*https?://",
         r"\b(?:ce|le) (?:site web|lien) (?:suivant|ci-dessous|ci-joint)\b",
     ),
-    "cut-words": _any(r"\b(?:le|la|les|un|une|des|du|de|et|ou|mais|au|aux|leur|leurs|son|sa|ses|votre|notre|mon|ma|ce|cette|ces|lorsque)\s*\Z"),
-    "translation": _any(
+    "cut-words": any_of(r"\b(?:le|la|les|un|une|des|du|de|et|ou|mais|au|aux|leur|leurs|son|sa|ses|votre|notre|mon|ma|ce|cette|ces|lorsque)\s*\Z"),
+    "translation": any_of(
         r"\b(?:en|vers l['’]|du|de l['’])\s?(?:anglais|français|allemand|espagnol|italien|portugais|chinois|japonais|coréen|russe|arabe|néerlandais|latin|grec|suédois|polonais|turc)\b",
         r"\btradui", r"\blangue\b",
     ),
