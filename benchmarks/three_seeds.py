@@ -12,7 +12,7 @@ from pathlib import Path
 import etabli
 from etabli import storage
 from etabli.evaluation import paired
-from etabli.evaluation.bench import summarise
+from etabli.evaluation.summary import summarise
 
 
 def main() -> None:

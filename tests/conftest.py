@@ -59,6 +59,19 @@ def tiny(embedded, tmp_path_factory):
     return str(folder)
 
 
+@pytest.fixture(scope="session")
+def plain(tiny):
+    """The tiny model in float32: no ties broken by rounding."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(2)
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
+    for parameter in model.parameters():  # random weights repeat one token for ever unless they are larger
+        parameter.data *= 3
+    return model
+
+
 @pytest.fixture
 def no_owner(tmp_path, monkeypatch):
     """A cache of this test's own for the owner file alone: runs of other tests don't count."""

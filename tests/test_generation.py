@@ -2,22 +2,8 @@
 
 import pytest
 
-from etabli import generation
+from etabli import generation, prefixes
 from etabli.tokens import render
-
-
-@pytest.fixture(scope="module")
-def plain(tiny):
-    """The tiny model in float32: no ties broken by rounding."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(2)
-    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
-    for parameter in model.parameters():  # random weights repeat one token for ever unless they are larger
-        parameter.data *= 3
-    return model
-
 
 TALKS = [
     [{"role": "system", "content": "Be brief."}, {"role": "user", "content": content}]
@@ -33,14 +19,14 @@ def test_batching_and_the_prefix_cache_change_nothing(plain, tokenizer, batch_to
     for talk in TALKS:
         ids = torch.tensor([render(talk, tokenizer, prompt=True).ids])
         out = plain.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
-        wanted.append(generation._until_stop(out[0, ids.shape[1] :].tolist(), {2}))
+        wanted.append(generation._until_stop(out[0, ids.shape[1] :].tolist(), [2]))
     seen = []
     made = generation.answer(
         plain, tokenizer, TALKS, 12, batch_tokens=batch_tokens, progress=lambda done, total: seen.append((done, total))
     )
     assert made.ids == wanted
     assert seen[-1] == (5, 5)
-    assert generation.common_prefix([render(talk, tokenizer, prompt=True).ids for talk in TALKS]) > 5
+    assert prefixes.common_prefix([render(talk, tokenizer, prompt=True).ids for talk in TALKS]) > 5
 
 
 def test_streaming_says_the_same(plain, tokenizer):
@@ -53,4 +39,4 @@ def test_streaming_says_the_same(plain, tokenizer):
     "prompts, shared", [([[1, 2, 3], [1, 2, 4]], 2), ([[1], [1]], 0), ([[1, 2], [1, 2, 3]], 1), ([[1, 2]], 0)]
 )
 def test_common_prefix(prompts, shared):
-    assert generation.common_prefix(prompts) == shared
+    assert prefixes.common_prefix(prompts) == shared

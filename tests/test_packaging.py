@@ -17,9 +17,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # A module may import from those before it, never from those after.
 LAYERS = [
     {"contracts", "errors"},
-    {"environment", "storage", "processes"},
+    {"environment", "storage", "processes", "modules"},
     {"models", "tokens", "data"},
-    {"generation", "training"},
+    {"prefixes"},
+    {"generation", "likelihoods", "training"},
     {"evaluation", "memory"},
     {"export"},
     {"doctor", "notebooks", "report", "tour"},
@@ -29,8 +30,8 @@ LAYERS = [
 
 def test_public_names():
     assert etabli.__all__ == [
-        "Dataset", "EtabliError", "Recipe", "Run", "chat", "check", "evaluate", "home_commands", "load", "merge",
-        "own_check", "own_filter", "read", "render",
+        "Dataset", "EtabliError", "Recipe", "Run", "chat", "check", "compare", "evaluate", "home_commands", "load",
+        "merge", "own_check", "own_filter", "read", "render", "verdict",
     ]  # fmt: skip
     assert all(getattr(etabli, name) for name in etabli.__all__)
 

@@ -2,5 +2,6 @@
 
 from etabli_widgets.chat_compare import ChatCompare
 from etabli_widgets.run_monitor import RunMonitor
+from etabli_widgets.verdict_card import VerdictCard
 
-__all__ = ["ChatCompare", "RunMonitor"]
+__all__ = ["ChatCompare", "RunMonitor", "VerdictCard"]

@@ -23,6 +23,7 @@ _HOMES = {
     "Run": "etabli.training.run",
     "chat": "etabli.evaluation.chat",
     "check": "etabli.data.checks.check",
+    "compare": "etabli.evaluation.compare",
     "evaluate": "etabli.evaluation.bench",
     "home_commands": "etabli.data.samples",
     "load": "etabli.models.loading",
@@ -31,6 +32,7 @@ _HOMES = {
     "own_filter": "etabli.data.own",
     "read": "etabli.data.reading.source",
     "render": "etabli.tokens",
+    "verdict": "etabli.evaluation.card",
 }
 __all__ = sorted(_HOMES)
 

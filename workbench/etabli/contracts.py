@@ -19,6 +19,7 @@ CHECKPOINTS = "checkpoints"
 ADAPTER = "adapter"
 MANIFEST = "MANIFEST.json"
 VERDICT = "verdict.json"
+RESULTS = "results.json"
 
 EVENT_FIELDS: dict[str, tuple[str, ...]] = {
     "start": ("steps", "rows", "trained_tokens_total", "device", "dtype", "threads", "versions"),
@@ -62,7 +63,11 @@ class Message(TypedDict, total=False):
 
 
 class Row(TypedDict, total=False):
-    """One conversation with its lineage. ``split`` and ``template`` are there where a set has them."""
+    """One conversation with its lineage. ``split`` and ``template`` are there where a set has them.
+
+    ``columns`` holds what else a file says of a row, by name: what an evaluation may slice by, or what a score needs
+    (``choices``, ``instruction_id_list``). Nothing of it is trained.
+    """
 
     id: str
     messages: list[Message]
@@ -76,6 +81,7 @@ class Row(TypedDict, total=False):
     created: str | None
     split: str | None
     template: str | None
+    columns: dict[str, Any]
 
 
 # --- what is wrong with a file --------------------------------------------------------------------------------------
@@ -122,15 +128,28 @@ class CheckReport(TypedDict):
 
 # --- results --------------------------------------------------------------------------------------------------------
 
+# Who answers; a run's checkpoints may stand beside them, under their folder's name.
 ARMS = ("base", "prompted", "lookup", "tuned")
+ALL, UNSEEN = "all", "not in training"  # slices: every row; those that no training row is like
 
 
 class Estimate(TypedDict):
-    """A mean with its 95 % interval, as shares between 0 and 1."""
+    """A mean with its 95 % interval: a share between 0 and 1, or in the score's own unit. Unknown bounds are null."""
 
     value: float
     low: float
     high: float
+
+
+class Flips(TypedDict):
+    """Rows by who was right: ``fixed`` only the one, ``broken`` only the other. Two p-values of "no difference"."""
+
+    fixed: int
+    broken: int
+    both: int
+    neither: int
+    mcnemar: float  # exact; each row counts for itself
+    by_cluster: float | None  # signs of whole clusters swapped; null where every row is its own cluster
 
 
 class Difference(TypedDict):
@@ -141,39 +160,72 @@ class Difference(TypedDict):
     value: float
     low: float
     high: float
+    flips: Flips | None  # for scores that say yes or no
 
 
 class Score(TypedDict):
-    """One score on one slice, every arm, and the paired differences."""
+    """One score on one slice, every arm that has it, and the paired differences."""
 
     name: str
     slice: str
     n: int
     clusters: int
+    unit: str  # share, mean or nats/token
+    better: str  # higher or lower
+    errors: int  # rows left out since the score could not be had for every arm
     arms: dict[str, Estimate]
     differences: list[Difference]
 
 
+class Metric(TypedDict):
+    """What a score was made with: ``hash`` changes when its code, its options or its library do."""
+
+    name: str
+    hash: str
+    unit: str
+    better: str
+
+
 class Answered(TypedDict):
-    """One test row with what every arm answered."""
+    """One test row with what every arm was asked and answered, and every score of it."""
 
     id: str
     lang: str
     template: str
+    cluster: str
+    slices: list[str]
+    overlap: str | None  # how a training row is like it
     prompt: str
     truth: str
+    rendered: dict[str, str]  # the whole prompt, as the model got it
     answers: dict[str, str]
-    correct: dict[str, bool]
-    valid: dict[str, bool]
+    raw: dict[str, str]  # before control tokens are taken off; cut answers lack their end-of-turn
+    correct: dict[str, bool | None]  # by the first score that says yes or no
+    values: dict[str, dict[str, float | None]]  # score -> arm -> value
+    weights: dict[str, float]  # score -> what the row weighs in it, where that is not 1
+    errors: dict[str, dict[str, str]]  # score -> arm -> what was raised
+    columns: dict[str, Any]  # what else the file says of the row
 
 
 class Results(TypedDict):
-    """``results.json``."""
+    """``results.json``: the whole log of an evaluation. Scores and verdict follow from the rest."""
 
     version: int
     seed: int
     model: str
     data_hash: str
+    made_with: dict[str, Any]  # hashes of template, adapters and base; lengths, shots, versions
+    arms: list[str]
+    subject: str  # the arm that is judged
+    rivals: list[str]  # those it is judged against
+    metrics: list[Metric]  # the first decides the verdict
     scores: list[Score]
     rows: list[Answered]
-    verdict: dict[str, Any]
+    warnings: list[str]
+    verdict: dict[str, Any]  # by slice
+
+
+class Comparison(Results):
+    """``etabli compare``: two runs as arms, the second as subject, and the keys in which their recipes differ."""
+
+    recipes: dict[str, list[Any]]

@@ -1,10 +1,11 @@
 """Answers from one copy of the weights: batched, shortest first, the shared beginning computed once."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from etabli import prefixes
 from etabli.contracts import Message
 from etabli.tokens import render
 
@@ -14,10 +15,17 @@ BATCH_TOKENS = 16_384
 
 @dataclass
 class Answers:
-    """What was generated: one text and one list of token ids a conversation, and how long it took."""
+    """What was generated, one of each a conversation, and how long it took.
+
+    ``raws`` are the texts with all control tokens, the end-of-turn token too unless the answer was cut at its greatest
+    length; ``rendered`` are the prompts as the model got them.
+    """
 
     texts: list[str] = field(default_factory=list)
     ids: list[list[int]] = field(default_factory=list)
+    raws: list[str] = field(default_factory=list)
+    rendered: list[str] = field(default_factory=list)
+    cut: list[bool] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -33,6 +41,7 @@ def answer(
     max_new_tokens: int = 64,
     batch_tokens: int = BATCH_TOKENS,
     progress: Progress | None = None,
+    tools: Sequence[list | None] | None = None,
 ) -> Answers:
     """Greedy answers to many conversations.
 
@@ -43,93 +52,80 @@ def answer(
         max_new_tokens: at most this many tokens an answer.
         batch_tokens: at most this many tokens, answers included, are in a batch: it bounds the cache. Conversations
             are sorted by length, and what all of them begin with goes through the model once.
-        progress: called with (done, total) after each batch.
+        tools: for each conversation what the model may call, if anything.
+        progress: called with (done, total) whenever answers are done, also in the middle of a batch.
 
     Returns:
         Answers in the order of the conversations, without the end-of-turn token.
     """
     began = time.monotonic()
-    prompts = [render(messages, tokenizer, prompt=True).ids for messages in conversations]
-    shared = common_prefix(prompts)
-    cache = _prefill(model, prompts[0][:shared]) if shared else None
+    offered = tools or [None] * len(conversations)
+    prompts = [
+        render(messages, tokenizer, prompt=True, tools=held).ids for messages, held in zip(conversations, offered)
+    ]
+    shared = prefixes.common_prefix(prompts)
+    cache = prefixes.prefilled(model, prompts[0][:shared])
+    stops = stop_ids(model, tokenizer)
     found: dict[int, list[int]] = {}
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    for chosen in _batches(order, [len(prompt) + max_new_tokens for prompt in prompts], batch_tokens):
-        made = _generate(model, tokenizer, [prompts[index] for index in chosen], max_new_tokens, shared, cache)
+    for chosen in prefixes.batches(order, [len(prompt) + max_new_tokens for prompt in prompts], batch_tokens):
+        say = _counting(stops, len(found), len(prompts), progress)
+        inputs = prefixes.left_padded(
+            [prompts[index] for index in chosen], shared, tokenizer.pad_token_id, model.device
+        )
+        made = _generate(model, inputs, cache, max_new_tokens, stops, tokenizer.pad_token_id, say)
         found.update(zip(chosen, made))
         if progress:
             progress(len(found), len(prompts))
     ids = [found[index] for index in range(len(prompts))]
-    texts = [tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in ids]
-    return Answers(texts, ids, time.monotonic() - began)
+    return _answers(tokenizer, prompts, ids, stops, time.monotonic() - began)
 
 
-def _batches(order: list[int], sizes: list[int], most: int) -> Iterator[list[int]]:
-    """Cut an order, shortest first, where the next row would make a padded batch larger than ``most`` tokens."""
-    batch: list[int] = []
-    for index in order:
-        if batch and (len(batch) + 1) * sizes[index] > most:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+def _answers(tokenizer: Any, prompts: list, ids: list[list[int]], stops: list[int], seconds: float) -> Answers:
+    kept = [_until_stop(row, stops) for row in ids]
+    texts = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in kept]
+    raws = [tokenizer.decode(row[: len(short) + 1]) for row, short in zip(ids, kept)]
+    cut = [len(row) == len(short) for row, short in zip(ids, kept)]
+    return Answers(texts, kept, raws, [tokenizer.decode(prompt) for prompt in prompts], cut, seconds)
 
 
-def common_prefix(prompts: list[list[int]]) -> int:
-    """Length of what all prompts begin with, leaving every prompt at least one token of its own."""
-    if len(prompts) < 2:
-        return 0
-    low, high = min(prompts), max(prompts)
-    same = next((at for at, (a, b) in enumerate(zip(low, high)) if a != b), min(len(low), len(high)))
-    return min(same, min(map(len, prompts)) - 1)
+def _counting(stops: list[int], before: int, total: int, progress: Progress | None) -> Any:
+    """Says how many answers have ended, while a batch is at work."""
+    import torch
+    from transformers import StoppingCriteria
+
+    class Counting(StoppingCriteria):
+        begin: int | None = None
+
+        def __call__(self, input_ids, scores, **kwargs):
+            if self.begin is None:
+                self.begin = input_ids.shape[1] - 1
+            made = input_ids[:, self.begin :]
+            ended = torch.isin(made, torch.tensor(stops, device=made.device)).any(1)
+            if progress:
+                progress(before + int(ended.sum()), total)
+            return torch.zeros_like(ended)
+
+    return Counting()
 
 
-def _prefill(model: Any, ids: list[int]) -> Any:
+def _generate(model, inputs, cache, max_new_tokens, stops, pad, counting) -> list[list[int]]:
     import torch
 
-    with torch.inference_mode():
-        return model(
-            input_ids=torch.tensor([ids], device=model.device), use_cache=True, logits_to_keep=1
-        ).past_key_values
-
-
-def _generate(model, tokenizer, prompts, max_new_tokens, shared, cache) -> list[list[int]]:
-    import copy
-
-    import torch
-
-    inputs = _left_padded(prompts, shared, tokenizer.pad_token_id, model.device)
-    if cache is not None:
-        cache = copy.deepcopy(cache)
-        cache.batch_repeat_interleave(len(prompts))
     with torch.inference_mode():
         out = model.generate(
             **inputs,
-            past_key_values=cache,
+            past_key_values=prefixes.repeated(cache, len(inputs["input_ids"])),
             max_new_tokens=max_new_tokens,
             do_sample=False,
             temperature=None,
             top_p=None,
             top_k=None,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=stop_ids(model, tokenizer),
+            pad_token_id=pad,
+            eos_token_id=stops,
+            stopping_criteria=[counting],
         )
-    stops = set(stop_ids(model, tokenizer))
-    return [_until_stop(row, stops) for row in out[:, inputs["input_ids"].shape[1] :].tolist()]
-
-
-def _left_padded(prompts: list[list[int]], shared: int, pad: int, device: Any) -> dict[str, Any]:
-    """Shared beginning, then padding, then the rest: so the cached beginning stays at the same place in every row."""
-    import torch
-
-    longest = max(map(len, prompts))
-    ids, mask = [], []
-    for prompt in prompts:
-        blank = longest - len(prompt)
-        ids.append([*prompt[:shared], *[pad] * blank, *prompt[shared:]])
-        mask.append([*[1] * shared, *[0] * blank, *[1] * (len(prompt) - shared)])
-    return {"input_ids": torch.tensor(ids, device=device), "attention_mask": torch.tensor(mask, device=device)}
+    return out[:, inputs["input_ids"].shape[1] :].tolist()
 
 
 def stop_ids(model: Any, tokenizer: Any) -> list[int]:
@@ -139,7 +135,7 @@ def stop_ids(model: Any, tokenizer: Any) -> list[int]:
     return sorted({*named, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])})
 
 
-def _until_stop(ids: list[int], stops: set[int]) -> list[int]:
+def _until_stop(ids: list[int], stops: Iterable[int]) -> list[int]:
     end = next((at for at, token in enumerate(ids) if token in stops), len(ids))
     return ids[:end]
 

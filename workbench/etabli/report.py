@@ -3,9 +3,8 @@
 import html
 
 from etabli import notebooks
-from etabli.contracts import ARMS, Results
-from etabli.evaluation import table
-from etabli.evaluation.verdict import sentence
+from etabli.contracts import Results
+from etabli.evaluation.card import verdict
 from etabli.training.run import Run
 
 STYLE = """
@@ -25,17 +24,13 @@ def page(results: Results, run: Run, seconds: float) -> str:
     from etabli_widgets import RunMonitor
     from etabli_widgets._base import style
 
-    said = "".join(f"<li>{html.escape(sentence(part, one))}</li>" for part, one in results["verdict"].items())
     links = " · ".join(f'<a href="{name}.html">{name}</a>' for name in notebooks.TOUR)
     monitor = RunMonitor(events=run.events(), name=run.name)
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>établi: what the tuning did</title>
-<style>{STYLE}{style("run_monitor")}</style>
-<h1>What the tuning did</h1><ul>{said}</ul>
-<p>Share of test rows answered right, and with valid JSON. Square brackets: 95 % intervals, clustered by template.
-No test row comes from a template that a training row comes from.</p>
-{table.frame(results).to_html(index=False, border=0)}
-<p>The tuned model minus each rival on the same rows, in points:</p>
-{table.differences(results).to_html(index=False, border=0)}
+<style>{STYLE}{style("run_monitor")}{style("verdict_card")}</style>
+<h1>What the tuning did</h1>
+<p>Square brackets: 95 % intervals, clustered where rows share a template.</p>
+<div class="etabli">{verdict(results).html()}</div>
 <h2>The run</h2><div class="etabli">{monitor.html()}</div>
 <h2>Twelve rows</h2>{_rows(results)}
 <footer><p>Model {html.escape(results["model"])} · data {results["data_hash"][:12]} · seed {results["seed"]} ·
@@ -50,8 +45,12 @@ def _rows(results: Results) -> str:
     step = max(1, len(results["rows"]) // 12)
     lines = [
         {"asked": row["prompt"], "truth": row["truth"]}
-        | {arm: ("✓ " if row["correct"][arm] else "✗ ") + row["answers"][arm][:90] for arm in ARMS}
+        | {arm: _mark(row["correct"].get(arm)) + row["answers"][arm][:90] for arm in results["arms"]}
         for row in results["rows"][::step][:12]
     ]
     with pd.option_context("display.max_colwidth", None):
         return pd.DataFrame(lines).to_html(index=False, border=0, escape=True, classes="rows")
+
+
+def _mark(right: bool | None) -> str:
+    return {True: "✓ ", False: "✗ "}.get(right, "")

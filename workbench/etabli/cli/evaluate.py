@@ -1,23 +1,92 @@
-"""``etabli evaluate``."""
+"""``etabli evaluate`` and ``etabli compare``."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from etabli.cli.output import reporting
+from etabli.contracts import ARMS
+
+OPTIONS = [
+    click.option("--data", help="An evaluation set: its rows marked test, or all. By default the run's own."),
+    click.option("--limit", type=click.IntRange(1), help="At most this many test rows a language."),
+    click.option("--score", "scores", multiple=True, help="exact, number, regex:PATTERN, json_schema:FILE, choice, "
+                 "ifeval, rouge_l, chrf, loss, mine.py …; the first decides the verdict. May be repeated."),
+    click.option("--by", multiple=True, help="Slice by lang, length, source or any column. May be repeated."),
+    click.option("--only", help="COLUMN=VALUE: these test rows alone."),
+    click.option("--cluster", help="The column whose values stand or fall together."),
+    click.option("--max-new-tokens", type=click.IntRange(1), help="Longest answer; by default told by the truths."),
+]  # fmt: skip
+
+
+def _options(command: Callable) -> Callable:
+    return functools.reduce(lambda made, option: option(made), reversed(OPTIONS), command)
+
+
+def _given(scores: tuple[str, ...], by: tuple[str, ...], **rest: Any) -> dict[str, Any]:
+    return {"scores": list(scores) or None, "by": by or ("lang",), **rest}
 
 
 def _human(results: dict) -> str:
     from etabli.evaluation import table
 
-    return table.text(results)
+    told = results.get("again")
+    if told is None:
+        return table.text(results)
+    kept = "".join(f"\n{name} keeps its values: {why}." for name, why in told["kept"].items())
+    said = "The same comes out, to the last bit." if told["same"] else "SOMETHING ELSE COMES OUT than what was saved."
+    return f"{table.text(results)}\n\n{said} Scored again from the saved answers: {', '.join(told['rescored'])}.{kept}"
 
 
 @click.command()
 @click.argument("folder")
-@click.option("--data", help="A Dataset with test rows; by default the run's own.")
-@click.option("--limit", type=click.IntRange(1), help="At most this many test rows a language.")
-@reporting(_human)
-def evaluate(folder: str, data: str | None, limit: int | None) -> dict:
+@_options
+@click.option("--arm", "arms", multiple=True, help=f"Who answers: {', '.join(ARMS)}, step-000040 … May be repeated.")
+@click.option("--shots", type=click.IntRange(0), default=5, show_default=True, help="Worked examples for prompted.")
+@click.option("--task", help="Instead: a task of lm-eval, its YAML file with local data. Needs etabli[harness].")
+@click.option("--from-log", is_flag=True, help="No model: make scores and verdict anew from results.json.")
+@click.option("--html", "page", help="Write the verdict card to this file.")
+@reporting(_human, lambda results: 0 if results.get("again", {}).get("same", True) else 1)
+def evaluate(
+    folder: str, from_log: bool, task: str | None, page: str | None, arms: tuple, shots: int, **options: Any
+) -> dict:
     """Compare a run's adapter with its base, the prompted base and lookup."""
-    from etabli.evaluation.bench import evaluate as compare
+    from etabli.evaluation import bench, card, harness, log
 
-    return compare(folder, data, limit)
+    if from_log:
+        results, told = log.again(log.read(folder))
+        results = {**results, "again": told}
+    elif task:
+        results = harness.evaluate_task(folder, task, options["limit"])
+    else:
+        results = bench.evaluate(folder, **_given(**options), arms=arms or ARMS, shots=shots)
+    if page:
+        card.write(results, page)
+    return results
+
+
+def _compared(comparison: dict) -> str:
+    from etabli.evaluation import table
+
+    differ = [f"  {key}: {left} → {right}" for key, (left, right) in comparison["recipes"].items()]
+    head = "What differs in the recipes:\n" + "\n".join(differ) if differ else "The recipes are the same."
+    return f"{head}\n\n{table.text(comparison)}"
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@_options
+@click.option("--html", "page", help="Write the verdict card to this file.")
+@reporting(_compared)
+def compare(a: str, b: str, page: str | None, **options: Any) -> dict:
+    """Compare run B with run A on the same rows; begins with what differs in their recipes."""
+    from etabli.evaluation import card
+    from etabli.evaluation.compare import compare as compared
+
+    results = compared(a, b, **_given(**options))
+    if page:
+        card.write(results, page)
+    return results

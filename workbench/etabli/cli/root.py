@@ -14,6 +14,6 @@ def etabli() -> None:
 
 for command in (
     tour.tour, tour.lab, machine.doctor, memory.memory, data.data, runs.train, runs.resume, runs.stop, runs.runs,
-    evaluate.evaluate, export.export,
+    evaluate.evaluate, evaluate.compare, export.export,
 ):  # fmt: skip
     etabli.add_command(command)

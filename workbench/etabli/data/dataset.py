@@ -19,6 +19,7 @@ from etabli.errors import BadData, Damaged
 
 ROWS, FACTS = "rows.parquet", "manifest.json"
 HOME_COMMANDS = "home-commands"
+_AS_JSON = ("tools", "columns")  # whatever shape they have, in Parquet they are text
 # What the manifest counts: the last four say what may be done with the rows.
 COUNTED = ("split", "lang", "licence", "source", "terms", "generator")
 
@@ -42,6 +43,8 @@ class Dataset:
             called = [row.get("tools"), [m.get("tool_calls") for m in row["messages"]]]
             if any(called[1]) or called[0]:
                 said.append(called)
+            if row.get("columns"):
+                said.append(row["columns"])
             digest.update(json.dumps(said, ensure_ascii=False, default=str).encode())
         return digest.hexdigest()
 
@@ -143,7 +146,9 @@ def _line(row: Row) -> dict[str, Any]:
 
 def _stored(row: Row) -> dict[str, Any]:
     messages = [_flat(message) for message in row["messages"]]
-    return {**row, "messages": messages, **({"tools": json.dumps(row["tools"])} if row.get("tools") else {})}
+    return {**row, "messages": messages} | {
+        name: json.dumps(row[name], default=str) for name in _AS_JSON if row.get(name)
+    }
 
 
 def _flat(message: Message) -> dict[str, Any]:
@@ -154,8 +159,8 @@ def _flat(message: Message) -> dict[str, Any]:
 
 def _row(item: dict[str, Any]) -> Row:
     item["messages"] = [_message(message) for message in item["messages"]]
-    tools = item.pop("tools", None)
-    return item | ({"tools": json.loads(tools)} if tools else {})
+    held = {name: item.pop(name, None) for name in _AS_JSON}
+    return item | {name: json.loads(value) for name, value in held.items() if value}
 
 
 def _message(flat: dict[str, Any]) -> Message:

@@ -16,14 +16,12 @@ training child and freezes the file's hash, so that a resumed run is the same ru
 
 import copy
 import functools
-import importlib.util
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from etabli import storage
+from etabli import modules
 from etabli.contracts import SEVERITIES, Finding, Row
 from etabli.data.catalogue import CODES
 from etabli.data.notes import escaped, excerpt, hidden
@@ -105,17 +103,7 @@ def rules(source: str | Path | Callable | Iterable[Callable] | None) -> list[Rul
 
 
 def _from_file(path: Path) -> list[Rule]:
-    if not path.is_file():
-        raise BadInput(f"There is no file of rules {path}.")
-    name = f"etabli_rules_{storage.sha256(path)[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise BadInput(f"{path} is no Python file.")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise BadInput(f"{path} can't be run: {type(error).__name__}: {error}") from error
+    module = modules.from_file(path, "rules")
     found = [getattr(item, _MARK) for item in vars(module).values() if hasattr(item, _MARK)]
     names = [rule.name for rule in found]
     twice = next((name for name in names if names.count(name) > 1), None)

@@ -1,115 +1,139 @@
-"""The four that answer: the base asked plainly, the base prompted at its best, lookup, and the tuned model."""
+"""Who answers: the base asked plainly, the base prompted at its best, lookup, the tuned model, and its checkpoints."""
 
-import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from etabli import generation
+from etabli import generation, likelihoods
 from etabli.contracts import Message, Row
+from etabli.errors import BadInput
+from etabli.evaluation import rivals
+from etabli.evaluation.rivals import SHOTS
+from etabli.evaluation.sets import TestSet, question, truth
+from etabli.likelihoods import Likelihood
 from etabli.models.loading import Loaded
+from etabli.tokens import render
+from etabli.training import checkpoints
+from etabli.training.run import Run
 
-EXAMPLES = 5
+BASE, PROMPTED, LOOKUP, TUNED = "base", "prompted", "lookup", "tuned"
+LEAST_NEW, MOST_NEW = 32, 256  # tokens an answer, where nobody says how many
 
-
-def question(row: Row) -> list[Message]:
-    """A row's messages before its last answer."""
-    return row["messages"][: _last_answer(row)]
-
-
-def truth(row: Row) -> str:
-    """A row's last answer."""
-    return row["messages"][_last_answer(row)]["content"]
+Say = Callable[[str, int, int], None]
 
 
-def _last_answer(row: Row) -> int:
-    return max(at for at, message in enumerate(row["messages"]) if message["role"] == "assistant")
+@dataclass
+class Arm:
+    """One that answers. ``talks`` are its prompts; lookup has none. ``adapter``: None is the base alone."""
+
+    name: str
+    talks: list[list[Message]] | None = None
+    adapter: Path | None = None
+    answers: list[str] = field(default_factory=list)
+    raws: list[str] = field(default_factory=list)
+    rendered: list[str] = field(default_factory=list)
+    cut: int = 0
+    losses: list[Likelihood] = field(default_factory=list)
+    choices: list[list[Likelihood]] = field(default_factory=list)
 
 
-class Neighbours:
-    """The closest training rows, by character n-grams (tf-idf, cosine): what a tuned model has to beat."""
-
-    def __init__(self, rows: list[Row]):
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        self.rows = rows
-        self._vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
-        self._index = self._vectors.fit_transform([asked(row) for row in rows])
-
-    def of(self, row: Row, count: int = 1) -> list[Row]:
-        """The ``count`` training rows closest to a row's question, closest first."""
-        likeness = (self._index @ self._vectors.transform([asked(row)]).T).toarray()[:, 0]
-        return [self.rows[index] for index in likeness.argsort(kind="stable")[::-1][:count]]
-
-
-def asked(row: Row) -> str:
-    """What the person says in a row: its last user turn."""
-    turns = [message["content"] for message in question(row) if message["role"] == "user"]
-    return turns[-1] if turns else ""
-
-
-def lookup(rows: list[Row], train: list[Row]) -> list[str]:
-    """The answer of the closest training row."""
-    near = Neighbours(train)
-    return [truth(near.of(row)[0]) for row in rows]
-
-
-def prompted(rows: list[Row], train: list[Row]) -> list[list[Message]]:
-    """What a person would try first: the instruction, every intent there is, and the closest worked examples.
-
-    The closest example stands last, next to the question.
-    """
-    near = Neighbours(train)
-    system: Message = {"role": "system", "content": _briefing(rows[0], train)}
-    talks = []
-    for row in rows:
-        shots = [turn for shot in reversed(near.of(row, EXAMPLES)) for turn in _turns(shot)]
-        talks.append([system, *shots, *_turns(row)[:-1]])
-    return talks
-
-
-def _turns(row: Row) -> list[Message]:
-    said = row["messages"][: _last_answer(row) + 1]
-    return [message for message in said if message["role"] != "system"]
-
-
-def _briefing(row: Row, train: list[Row]) -> str:
-    said = [message["content"] for message in row["messages"] if message["role"] == "system"]
-    kinds = _intents(train)
-    listed = f" Answer with JSON alone. The intents are: {', '.join(kinds)}." if kinds else ""
-    return " ".join(said) + listed
-
-
-def _intents(train: list[Row]) -> list[str]:
-    """The values of ``intent`` among the training answers, where answers are such JSON."""
-    found = set()
-    for row in train:
-        try:
-            found.add(json.loads(truth(row))["intent"])
-        except (ValueError, TypeError, KeyError):
-            return []
-    return sorted(found)
-
-
-def answers(
-    loaded: Loaded,
-    rows: list[Row],
-    train: list[Row],
-    max_new_tokens: int = 64,
-    progress: Callable[..., Any] | None = None,
-) -> dict[str, list[str]]:
-    """All four arms' answers to the same rows, from one copy of the weights.
+def gather(names: list[str], asked: TestSet, run: Run, loaded: Loaded, most: int, shots: int = SHOTS) -> list[Arm]:
+    """The arms of these names, each with its prompts.
 
     Args:
-        loaded: a base with its adapter.
-        rows: test rows; ``train``: the rows that lookup and the prompted base may use, of the same languages.
-        max_new_tokens: at most this many tokens an answer, for every arm.
-        progress: called with (arm, done, total).
+        names: of ``contracts.ARMS``, or of the run's checkpoints (``step-000040``).
+        asked: the test rows and the training rows that rivals may use.
+        most: tokens that an answer may have; examples that leave no room for it are left out.
+        shots: worked examples for the prompted base.
     """
-    plain = [question(row) for row in rows]
-    jobs = {"base": (plain, True), "prompted": (prompted(rows, train), True), "tuned": (plain, False)}
-    found = {"lookup": lookup(rows, train)}
-    for arm, (talks, as_base) in jobs.items():
-        say = (lambda done, total, arm=arm: progress(arm, done, total)) if progress else None
-        with loaded.as_base(as_base):
-            found[arm] = generation.answer(loaded.model, loaded.tokenizer, talks, max_new_tokens, progress=say).texts
-    return found
+    plain = [question(row) for row in asked.tests]
+    near = rivals.by_language(asked.tests, asked.train)
+    made = {
+        BASE: lambda: Arm(BASE, plain),
+        PROMPTED: lambda: Arm(PROMPTED, _fitting(rivals.prompted(asked.tests, near, shots), asked.tests, loaded, most)),
+        LOOKUP: lambda: Arm(LOOKUP, answers=rivals.lookup(asked.tests, near)),
+        TUNED: lambda: Arm(TUNED, plain, loaded.adapter),
+    }
+    found = {folder.name: folder for folder in checkpoints.found(run.folder)}
+    for name in names:
+        if name not in made and name not in found:
+            there = ", ".join([*made, *sorted(found)])
+            raise BadInput(f"Nobody called {name!r} can answer; there are {there}.")
+    return [made[name]() if name in made else Arm(name, plain, found[name]) for name in names]
+
+
+def _fitting(talks: list[list[Message]], rows: list[Row], loaded: Loaded, most: int) -> list[list[Message]]:
+    """The prompts with as many worked examples as the model's context has room for."""
+    room = context(loaded) - most
+    kept = []
+    for talk, row in zip(talks, rows):
+        while len(render(talk, loaded.tokenizer, prompt=True)) > room:
+            shorter = rivals.without_farthest(talk, row)
+            if shorter is None:
+                break
+            talk = shorter
+        kept.append(talk)
+    return kept
+
+
+def context(loaded: Loaded) -> int:
+    """Tokens that the model was made for."""
+    return int(getattr(loaded.model.config, "max_position_embeddings", 0) or 2**31)
+
+
+def longest_answer(asked: TestSet, tokenizer: Any) -> int:
+    """A quarter more tokens than nineteen truths in twenty have, within reason; the same for every arm."""
+    import numpy as np
+
+    sizes = [len(tokenizer(truth(row), add_special_tokens=False)["input_ids"]) for row in asked.tests]
+    return int(min(MOST_NEW, max(LEAST_NEW, 1.25 * np.quantile(sizes, 0.95) + 1)))
+
+
+def answer(arm: Arm, asked: TestSet, loaded: Loaded, most: int, say: Say) -> None:
+    """Let an arm answer every test row."""
+    if arm.talks is None:
+        return
+    with loaded.using(arm.adapter):
+        made = generation.answer(
+            loaded.model, loaded.tokenizer, arm.talks, most, tools=_tools(asked.tests), progress=_as(arm.name, say)
+        )
+    arm.answers, arm.raws, arm.rendered, arm.cut = made.texts, made.raws, made.rendered, sum(made.cut)
+
+
+def weigh(arm: Arm, asked: TestSet, loaded: Loaded, say: Say) -> None:
+    """How likely an arm finds the truths."""
+    if arm.talks is None:
+        return
+    told = [_told(talk, truth(row)) for talk, row in zip(arm.talks, asked.tests)]
+    with loaded.using(arm.adapter):
+        arm.losses = likelihoods.score(
+            loaded.model, loaded.tokenizer, told, tools=_tools(asked.tests), progress=_as(f"{arm.name}, loss", say)
+        )
+
+
+def choose(arm: Arm, asked: TestSet, offered: list[list[str]], loaded: Loaded, say: Say) -> None:
+    """How likely an arm finds each of the choices that a row offers."""
+    if arm.talks is None:
+        return
+    told = [_told(talk, choice) for talk, choices in zip(arm.talks, offered) for choice in choices]
+    tools = [held for held, choices in zip(_tools(asked.tests), offered) for _ in choices]
+    with loaded.using(arm.adapter):
+        flat = iter(
+            likelihoods.score(
+                loaded.model, loaded.tokenizer, told, tools=tools, progress=_as(f"{arm.name}, choices", say)
+            )
+        )
+    arm.choices = [[next(flat) for _ in choices] for choices in offered]
+
+
+def _told(talk: list[Message], answer: str) -> list[Message]:
+    return [*talk, {"role": "assistant", "content": answer}]
+
+
+def _tools(rows: list[Row]) -> list[list | None]:
+    return [row.get("tools") for row in rows]
+
+
+def _as(name: str, say: Say) -> Callable[[int, int], None]:
+    return lambda done, total: say(name, done, total)

@@ -1,143 +1,162 @@
 """Base against tuned, prompted and lookup: every answer, every score, the verdict."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli import storage
-from etabli.contracts import ARMS, VERDICT, VERSION, Answered, Results, Row
-from etabli.data.dataset import Dataset
-from etabli.errors import BadData
-from etabli.evaluation import arms, paired, scores
-from etabli.evaluation.verdict import verdict
+from etabli import environment, storage
+from etabli.contracts import ARMS, RESULTS, VERDICT, VERSION, Answered, Results
+from etabli.errors import BadInput
+from etabli.evaluation import marking, sets
+from etabli.evaluation.arms import LOOKUP, SHOTS, TUNED, Arm, Say, answer, choose, gather, longest_answer, weigh
+from etabli.evaluation.notices import notices
+from etabli.evaluation.scores import Score, default, wanted
+from etabli.evaluation.scores.score import LOSS, SHARE
+from etabli.evaluation.sets import TestSet
+from etabli.evaluation.summary import summarise
 from etabli.models.loading import Loaded, load
 from etabli.training.run import Run
 from etabli.training.waiting import Line
 
-RESULTS, PROGRESS = "results.json", "evaluating.json"
-ALL = "all"
+PROGRESS = "evaluating.json"
 
 
 def evaluate(
     run: Run | str | Path,
     data: str | Path | None = None,
     limit: int | None = None,
-    max_new_tokens: int = 64,
+    max_new_tokens: int | None = None,
     loaded: Loaded | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Say | None = None,
+    *,
+    scores: Sequence[str | Callable | Score] | None = None,
+    arms: Sequence[str] = ARMS,
+    by: Sequence[str] = ("lang",),
+    only: str | None = None,
+    cluster: str | None = None,
+    shots: int = SHOTS,
+    save: bool = True,
 ) -> Results:
-    """Compare a run's adapter with its base and its rivals on the test rows.
+    """Compare a run's adapter with its base and its rivals on the test rows, on one copy of the weights.
 
     Args:
         run: a run or its folder.
-        data: a Dataset with ``test`` rows; by default the run's own.
+        data: an evaluation set (rows marked ``test``, or all); by default the test rows of the run's own data.
         limit: at most this many test rows a language.
-        max_new_tokens: longest answer, for every arm.
+        max_new_tokens: longest answer, for every arm; by default told by the truths.
         loaded: base and adapter, if they are in memory already.
-        progress: called with (arm, done, total); by default a line on stderr.
+        progress: called with (what, done, total); by default a line on stderr.
+        scores: names (``evaluation.scores.wanted.NAMES``), files, functions; the first decides the verdict. By
+            default what suits the rows.
+        arms: who answers; names of checkpoints (``step-000040``) may stand among them.
+        by: columns to slice by: ``lang``, ``length``, ``source``, or any column of the data.
+        only: ``COLUMN=VALUE``: these test rows alone.
+        cluster: the column whose values stand or fall together; by default template, conversation or document.
+        shots: worked examples for the prompted base.
+        save: write ``results.json`` and ``verdict.json`` into the run folder.
 
     Returns:
-        What ``results.json`` holds; it is also written into the run folder, with ``verdict.json``.
+        What ``results.json`` holds.
 
     Raises:
-        BadData: no test rows, or no training rows for the rivals.
+        BadData: no test rows, no training rows for the rivals, an unknown column, an empty slice; BadInput: an unknown
+        score or arm; WrongAdapter; DeviceBusy: a run owns the device.
     """
     run = Run.attach(run)
-    dataset = Dataset.open(data or run.recipe.data, run.folder)
-    tests, train = _parts(dataset, limit)
+    asked = sets.gather(run, data, limit, by, only, cluster)
+    chosen = wanted(scores) if scores else default(asked.tests, [sets.truth(row) for row in asked.tests])
     loaded = loaded or load(run.recipe.model, adapter=run.adapter)
-    rows, line = [], Line()
-    for lang in sorted({str(row.get("lang")) for row in tests}):
-        mine = [row for row in tests if str(row.get("lang")) == lang]
-        known = [row for row in train if str(row.get("lang")) == lang] or train
-        found = arms.answers(loaded, mine, known, max_new_tokens, _saying(lang, run, line, progress))
-        rows += [_answered(row, {arm: found[arm][at] for arm in ARMS}) for at, row in enumerate(mine)]
+    longest = max_new_tokens or longest_answer(asked, loaded.tokenizer)
+    answering = gather(list(arms), asked, run, loaded, longest, shots)
+    subject = _subject(answering)
+    line = Line()
+    for arm in answering:
+        _let(arm, asked, loaded, longest, chosen, _saying(run, line, progress))
     line.close()
-    results = summarise(rows, run.recipe.seed, loaded.name, dataset.hash)
     (run.folder / PROGRESS).unlink(missing_ok=True)
-    storage.write_json(run.folder / RESULTS, results)
-    storage.write_json(run.folder / VERDICT, results["verdict"])
+    results = _results(run, asked, loaded, answering, subject, chosen, {"max_new_tokens": longest, "shots": shots})
+    if save:
+        storage.write_json(run.folder / RESULTS, results)
+        storage.write_json(run.folder / VERDICT, results["verdict"])
     return results
 
 
-def _parts(dataset: Dataset, limit: int | None) -> tuple[list[Row], list[Row]]:
-    if any(row["messages"][0]["role"] == "text" for row in dataset.rows):
-        raise BadData("Plain text has no questions to ask: name a data set of conversations with --data.")
-    tests = [row for row in dataset.rows if row.get("split") == "test"]
-    train = [row for row in dataset.rows if row.get("split") != "test"]
-    if not tests or not train:
-        raise BadData(
-            f"There are {len(tests)} test rows and {len(train)} training rows; a comparison needs both. Mark rows with "
-            "split 'test' (Dataset.with_test does), or name a data set that has them."
-        )
-    taken: dict[str, int] = {}
-    kept = []
-    for row in tests:
-        lang = str(row.get("lang"))
-        taken[lang] = taken.get(lang, 0) + 1
-        if limit is None or taken[lang] <= limit:
-            kept.append(row)
-    return kept, train
+def _subject(answering: list[Arm]) -> str:
+    """Who is judged: the tuned model, or the last checkpoint named in its place."""
+    names = [arm.name for arm in answering if arm.name == TUNED or arm.name not in ARMS]
+    if not names:
+        raise BadInput(f"Nobody is there to be judged: name {TUNED} or a checkpoint among the arms.")
+    return TUNED if TUNED in names else names[-1]
 
 
-def _saying(lang: str, run: Run, line: Line, progress: Callable | None) -> Callable[[str, int, int], None]:
+def _let(arm: Arm, asked: TestSet, loaded: Loaded, longest: int, scores: list[Score], say: Say) -> None:
+    """Let an arm do all that the scores ask for."""
+    answer(arm, asked, loaded, longest, say)
+    if any(score.unit == LOSS for score in scores):
+        weigh(arm, asked, loaded, say)
+    if any(score.from_model and score.unit != LOSS for score in scores):
+        choose(arm, asked, [marking.choices_of(row) for row in asked.tests], loaded, say)
+
+
+def _saying(run: Run, line: Line, progress: Say | None) -> Say:
     """Say how far it is: to the caller, or on a line; and in the run folder, for whoever else is looking."""
 
-    def say(arm: str, done: int, total: int) -> None:
-        named = f"{arm} ({lang})"
-        storage.write_json(run.folder / PROGRESS, {"arm": named, "done": done, "total": total})
+    def say(what: str, done: int, total: int) -> None:
+        storage.write_json(run.folder / PROGRESS, {"arm": what, "done": done, "total": total})
         if progress:
-            progress(named, done, total)
+            progress(what, done, total)
         else:
-            line.show(f"{named}: {done}/{total} answers", urgent=True)
+            line.show(f"{what}: {done}/{total} rows", urgent=done == total)
 
     return say
 
 
-def _answered(row: Row, answers: dict[str, str]) -> Answered:
-    right = arms.truth(row)
-    return {
-        "id": row["id"],
-        "lang": str(row.get("lang")),
-        "template": row.get("template") or row["id"],
-        "prompt": arms.asked(row),
-        "truth": right,
-        "answers": answers,
-        "correct": {arm: scores.exact(answer, right) for arm, answer in answers.items()},
-        "valid": {arm: scores.valid_json(answer) for arm, answer in answers.items()},
-    }
-
-
-def summarise(rows: list[Answered], seed: int, model: str, data_hash: str) -> Results:
-    """Scores, differences and verdict from answered rows alone: the saved rows give the same again."""
-    slices = sorted({row["lang"] for row in rows})
-    wanted = [("exact", "correct")]
-    if all(scores.valid_json(row["truth"]) for row in rows):
-        wanted.append(("valid_json", "valid"))
-    scored = [
-        _score(name, field, part, [row for row in rows if part in (ALL, row["lang"])])
-        for name, field in wanted
-        for part in [*slices, *([ALL] if len(slices) > 1 else [])]
-    ]
-    return {
+def _results(
+    run: Run, asked: TestSet, loaded: Loaded, arms: list[Arm], subject: str, scores: list[Score], settings: dict
+) -> Results:
+    rows = marking.rows(asked, arms, scores)
+    metrics = marking.metrics(scores, rows)
+    _judge(rows, metrics)
+    results: Results = {
         "version": VERSION,
-        "seed": seed,
-        "model": model,
-        "data_hash": data_hash,
-        "scores": scored,
+        "seed": run.recipe.seed,
+        "model": loaded.name,
+        "data_hash": asked.data_hash,
+        "made_with": settings | _made_with(run, loaded, asked, arms),
+        "arms": [arm.name for arm in arms],
+        "subject": subject,
+        "rivals": [arm.name for arm in arms if arm.name in ARMS and arm.name != subject],
+        "metrics": metrics,
+        "scores": [],
         "rows": rows,
-        "verdict": verdict(scored),
+        "warnings": notices(asked, arms, rows, metrics, loaded),
+        "verdict": {},
     }
+    return summarise(results)
 
 
-def _score(name: str, field: str, part: str, rows: list[Answered]) -> dict[str, Any]:
-    clusters = [row["template"] for row in rows]
-    hits = {arm: [row[field][arm] for row in rows] for arm in ARMS}
+def _judge(rows: list[Answered], metrics: list) -> None:
+    """Right or wrong by the first score that says yes or no."""
+    first = next((metric["name"] for metric in metrics if metric["unit"] == SHARE), None)
+    for row in rows:
+        said = row["values"].get(first, {}) if first else {}
+        row["correct"] = {arm: None if value is None else bool(value) for arm, value in said.items()}
+
+
+def _made_with(run: Run, loaded: Loaded, asked: TestSet, arms: list[Arm]) -> dict[str, Any]:
+    template = str(loaded.tokenizer.chat_template)
     return {
-        "name": name,
-        "slice": part,
-        "n": len(rows),
-        "clusters": len(set(clusters)),
-        "arms": {arm: paired.share(hits[arm], clusters) for arm in ARMS},
-        "differences": [paired.difference("tuned", arm, hits, clusters) for arm in ARMS if arm != "tuned"],
+        "model_hash": loaded.source.hash,
+        "template_hash": hashlib.sha256(template.encode()).hexdigest(),
+        "adapters": {arm.name: _digest(arm.adapter) for arm in arms if arm.adapter and arm.name != LOOKUP},
+        "run": run.name,
+        "dtype": str(loaded.dtype),
+        "clustered_by": asked.clustered_by,
+        "processor": environment.processor(),
+        "versions": environment.versions(),
     }
+
+
+def _digest(adapter: Path) -> str:
+    return storage.sha256(adapter / "adapter_model.safetensors")

@@ -1,45 +1,105 @@
-"""The results as a table a person reads."""
+"""The results as tables a person reads."""
 
-from etabli.contracts import ARMS, Difference, Estimate, Results
-from etabli.evaluation.verdict import sentence
+import math
+from collections.abc import Sequence
+
+from etabli.contracts import Difference, Estimate, Results, Score
+from etabli.evaluation.scores.score import MEAN, SHARE
+from etabli.evaluation.verdict import change, sentence
+
+NONE = "—"
 
 
 def frame(results: Results):
     """One line a score and slice, one column an arm, as a pandas frame of text."""
-    import pandas as pd
-
-    lines = []
-    for score in results["scores"]:
-        about = {"score": score["name"], "slice": score["slice"], "n": score["n"], "templates": score["clusters"]}
-        lines.append(about | {arm: percent(score["arms"][arm]) for arm in ARMS})
-    return pd.DataFrame(lines)
+    return _frame(results, lambda score: {arm: _of(score, arm) for arm in results["arms"]})
 
 
 def differences(results: Results):
-    """One line a score and slice: tuned minus each rival, in points, as a pandas frame of text."""
+    """One line a score and slice: the subject minus each other arm, as a pandas frame of text."""
+    return _frame(
+        results,
+        lambda score: {
+            f"{gap['of']} − {gap['minus']}": change(gap, score["unit"]).replace(" points", "")
+            for gap in score["differences"]
+        },
+    )
+
+
+def flips(results: Results):
+    """One line a score, slice and rival: which rows changed sides, as a pandas frame."""
+    import pandas as pd
+
+    lines = [
+        {"score": score["name"], "slice": score["slice"], "n": score["n"], "against": gap["minus"]} | _flip(gap)
+        for score in results["scores"]
+        for gap in score["differences"]
+        if gap["flips"]
+    ]
+    return pd.DataFrame(lines)
+
+
+def _flip(gap: Difference) -> dict:
+    held = dict(gap["flips"])
+    by_cluster = held["by_cluster"]
+    p = {"p (McNemar)": f"{held['mcnemar']:.2g}", "p (by cluster)": NONE if by_cluster is None else f"{by_cluster:.2g}"}
+    return {name: held[name] for name in ("fixed", "broken", "both", "neither")} | p
+
+
+def wrong(results: Results, arm: str | None = None):
+    """Rows that an arm (by default the subject) answered wrong: prompt, truth and answer, as a pandas frame."""
+    import pandas as pd
+
+    arm = arm or results["subject"]
+    rows = [row for row in results["rows"] if row["correct"].get(arm) is False]
+    columns = ["prompt", "truth", arm]
+    return pd.DataFrame([[row["prompt"], row["truth"], row["answers"][arm]] for row in rows], columns=columns)
+
+
+def _frame(results: Results, cells):
     import pandas as pd
 
     lines = []
     for score in results["scores"]:
-        gaps = {f"tuned − {gap['minus']}": points(gap) for gap in score["differences"]}
-        lines.append({"score": score["name"], "slice": score["slice"], "n": score["n"]} | gaps)
-    return pd.DataFrame(lines)
+        about = {"score": score["name"], "slice": score["slice"], "n": score["n"], "clusters": score["clusters"]}
+        errors = {"errors": score["errors"]} if any(one["errors"] for one in results["scores"]) else {}
+        lines.append(about | errors | cells(score))
+    return pd.DataFrame(lines).fillna(NONE)
 
 
-def percent(estimate: Estimate) -> str:
-    """80 % [71, 87]."""
-    return f"{100 * estimate['value']:.0f} % [{100 * estimate['low']:.0f}, {100 * estimate['high']:.0f}]"
+def _of(score: Score, arm: str) -> str:
+    return estimate(score["arms"][arm], score["unit"]) if arm in score["arms"] else NONE
 
 
-def points(gap: Difference) -> str:
-    """+52 [+41, +63]."""
-    return f"{100 * gap['value']:+.0f} [{100 * gap['low']:+.0f}, {100 * gap['high']:+.0f}]"
+def estimate(held: Estimate, unit: str) -> str:
+    """80 % [71, 87], or 1.234 [1.201, 1.267]."""
+    times, form, sign = (100, ".0f", " %") if unit in (SHARE, MEAN) else (1, ".3f", "")
+    value, low, high = (_number(held[key], times, form) for key in ("value", "low", "high"))
+    return f"{value}{sign} [{low}, {high}]"
+
+
+def _number(number: float | None, times: int, form: str) -> str:
+    return "?" if number is None or not math.isfinite(number) else f"{number * times:{form}}"
 
 
 def text(results: Results) -> str:
-    """Both tables and the verdict as plain text."""
-    head = "Share of test rows, with 95 % intervals clustered by template"
-    gaps = "Tuned minus each rival on the same rows, in points, with 95 % intervals"
-    said = "\n".join(sentence(part, one) for part, one in results["verdict"].items())
-    tables = [frame(results).to_string(index=False), differences(results).to_string(index=False)]
-    return f"{head}\n{tables[0]}\n\n{gaps}\n{tables[1]}\n\n{said}"
+    """Warnings, verdict and tables as plain text."""
+    parts = [f"Note: {said}" for said in results["warnings"]]
+    parts += ["\n".join(sentence(part, one) for part, one in results["verdict"].items())]
+    parts += ["Each arm, with 95 % intervals", _plain(frame(results))]
+    parts += [
+        f"{results['subject']} minus each other on the same rows, with 95 % intervals",
+        _plain(differences(results)),
+    ]
+    if len(changed := flips(results)):
+        parts += [f"Rows that changed sides (fixed: {results['subject']} right, the other wrong)", _plain(changed)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _plain(table) -> str:
+    return table.to_string(index=False)
+
+
+def lines(results: Results) -> Sequence[str]:
+    """The verdict, one sentence a slice."""
+    return [sentence(part, one) for part, one in results["verdict"].items()]

@@ -3,25 +3,41 @@
 import math
 from typing import Any
 
-from etabli.contracts import Score
+from etabli.contracts import Difference, Metric, Score
+from etabli.evaluation.scores.score import LOSS, MEAN, SHARE
+
+BETTER, WORSE, CANNOT_TELL = "better", "worse", "cannot tell"
 
 
-def verdict(scores: list[Score]) -> dict[str, Any]:
-    """The tuned model against its best rival, by exact answers, on each slice."""
-    return {score["slice"]: _one(score) for score in scores if score["name"] == "exact"}
+def verdict(scores: list[Score], metrics: list[Metric], subject: str, rivals: list[str]) -> dict[str, Any]:
+    """The subject against its best rival on each slice, by the first score.
+
+    The best rival is the one with the best value on the same rows, which flatters it a little: so the verdict is on
+    the careful side.
+
+    Returns:
+        For each slice: verdict, score, unit, subject, rival, difference, n, clusters, more_rows, worth.
+    """
+    first = metrics[0]["name"] if metrics else None
+    return {
+        score["slice"]: _one(score, subject, [arm for arm in rivals if arm in score["arms"]])
+        for score in scores
+        if score["name"] == first and any(arm in score["arms"] for arm in rivals)
+    }
 
 
-def _one(score: Score) -> dict[str, Any]:
-    rivals = {arm: estimate["value"] for arm, estimate in score["arms"].items() if arm != "tuned"}
-    best = max(rivals, key=rivals.get)
+def _one(score: Score, subject: str, rivals: list[str]) -> dict[str, Any]:
+    sign = 1 if score["better"] == "higher" else -1
+    best = max(rivals, key=lambda arm: sign * score["arms"][arm]["value"])
     gap = next(difference for difference in score["differences"] if difference["minus"] == best)
-    if gap["low"] > 0:
-        said, more = "better", 0
-    elif gap["high"] < 0:
-        said, more = "worse", 0
-    else:
-        said, more = "cannot tell", more_rows(gap["value"], (gap["high"] - gap["low"]) / 2, score["n"])
-    return {"verdict": said, "rival": best, "difference": gap, "n": score["n"], "more_rows": more}
+    low, high = sorted((sign * gap["low"], sign * gap["high"]))
+    said = BETTER if low > 0 else WORSE if high < 0 else CANNOT_TELL
+    more = 0 if said != CANNOT_TELL else more_rows(gap["value"], (gap["high"] - gap["low"]) / 2, score["n"])
+    return {
+        "verdict": said, "score": score["name"], "unit": score["unit"], "subject": subject, "rival": best,
+        "difference": gap, "n": score["n"], "clusters": score["clusters"], "more_rows": more,
+        "worth": {BETTER: True, WORSE: False}.get(said),
+    }  # fmt: skip
 
 
 def more_rows(value: float, reach: float, n: int) -> int | None:
@@ -29,15 +45,35 @@ def more_rows(value: float, reach: float, n: int) -> int | None:
 
     An interval shrinks with the square root of n.
     """
-    if abs(value) < 1e-9:
+    if abs(value) < 1e-9 or not math.isfinite(reach):
         return None
     return max(1, math.ceil(n * (reach / abs(value)) ** 2) - n)
 
 
 def sentence(part: str, one: dict[str, Any]) -> str:
     """The verdict in words."""
-    gap = one["difference"]
-    numbers = f"{100 * gap['value']:+.0f} points [{100 * gap['low']:+.0f}, {100 * gap['high']:+.0f}], n = {one['n']}"
-    tell = f"; about {one['more_rows']} more rows would tell" if one["more_rows"] else ""
-    said = {"cannot tell": "can't be told from"}.get(one["verdict"], f"is {one['verdict']} than")
-    return f"{part}: tuned {said} {one['rival']} ({numbers}){tell}"
+    said = {CANNOT_TELL: "can't be told from"}.get(one["verdict"], f"is {one['verdict']} than")
+    n = f"n = {one['n']}" + (f" in {one['clusters']} clusters" if one["clusters"] != one["n"] else "")
+    tell = f"; about {one['more_rows']:,} more rows would tell" if one["more_rows"] else ""
+    head = f"{part}: {one['subject']} {said} {one['rival']} by {one['score']}"
+    return f"{head} ({change(one['difference'], one['unit'])}, {n}){tell}{_worth(one)}"
+
+
+def _worth(one: dict[str, Any]) -> str:
+    """What it means for the training: only a rival that needs none can say."""
+    if one["rival"] not in ("base", "prompted", "lookup") or one["verdict"] == BETTER:
+        return ""
+    return ". Not worth its training" + ("" if one["verdict"] == WORSE else ", as far as these rows can tell")
+
+
+def change(gap: Difference, unit: str) -> str:
+    """A difference with its interval: +52 points [+41, +63]."""
+    if unit in (SHARE, MEAN):
+        numbers = [_signed(gap[key], 100, ".0f") for key in ("value", "low", "high")]
+        return f"{numbers[0]} points [{numbers[1]}, {numbers[2]}]"
+    numbers = [_signed(gap[key], 1, ".3f") for key in ("value", "low", "high")]
+    return f"{numbers[0]}{' nats/token' * (unit == LOSS)} [{numbers[1]}, {numbers[2]}]"
+
+
+def _signed(number: float | None, times: int, form: str) -> str:
+    return "?" if number is None or not math.isfinite(number) else f"{number * times:+{form}}".replace("-", "−")

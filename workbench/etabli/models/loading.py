@@ -29,6 +29,8 @@ class Loaded:
     device: str
     dtype: Any
     adapter: Path | None = None
+    # Adapters beside the first, which PEFT calls "default": what is on is switched, nothing is loaded twice.
+    others: dict[Path, str] = field(default_factory=dict, repr=False)
     # The adapter is on or off for everybody: an answer being streamed must not have it switched under its feet.
     _switch: Any = field(default_factory=threading.RLock, repr=False)
 
@@ -46,6 +48,36 @@ class Loaded:
                     yield
             else:
                 yield
+
+    @contextlib.contextmanager
+    def using(self, adapter: Path | None) -> Iterator[None]:
+        """The base with this adapter on, loaded if it is not yet; None: the base alone.
+
+        Raises:
+            WrongAdapter: it was trained on another base; Damaged: altered since it was saved.
+        """
+        with self._switch:
+            if adapter in (None, self.adapter):
+                with self.as_base(adapter is None):
+                    yield
+                return
+            self.model.set_adapter(self._named(adapter))
+            try:
+                yield
+            finally:
+                self.model.set_adapter("default")
+
+    def _named(self, adapter: Path) -> str:
+        if self.adapter is None:
+            raise WrongAdapter(f"The model was loaded without an adapter: load it with one to switch to {adapter}.")
+        if adapter not in self.others:
+            check_adapter(adapter, self.source)
+            name = f"other{len(self.others)}"
+            with quiet():
+                self.model.load_adapter(str(adapter), adapter_name=name, is_trainable=False)
+            self.model.eval()
+            self.others[adapter] = name
+        return self.others[adapter]
 
 
 def load(

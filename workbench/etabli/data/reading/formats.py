@@ -91,7 +91,20 @@ def convert(item: Any, layout: Layout, about: Mapping[str, Any]) -> tuple[Row | 
     messages = kind.read(item, notes, layout)
     if not messages:
         return None, notes
-    return _row(messages, item, about, notes), notes
+    row = _row(messages, item, about, notes)
+    if others := _others(item, unused(item, layout)):
+        row["columns"] = others
+    return row, notes
+
+
+def _others(item: Item, names: set[str]) -> dict[str, Any]:
+    """What stands in columns that no format reads, where anything does."""
+    held = {name: item.get(name) for name in sorted(names)}
+    return {name: value for name, value in held.items() if value is not None and not _blank(value)}
+
+
+def _blank(value: Any) -> bool:
+    return isinstance(value, str | float) and (value == "" or value != value)
 
 
 def unused(item: Any, layout: Layout) -> set[str]:

@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etabli.evaluation import paired, scores
+from etabli.evaluation import intervals
+from etabli.evaluation.scores import answers, structured
 from etabli.evaluation.verdict import more_rows
 
 
 def test_unclustered_share_is_wilson():
     """With one row a cluster the clustered error is the ordinary one, and Wilson's formula written out again."""
     hits = [True] * 30 + [False] * 20
-    got = paired.share(hits, [str(i) for i in range(50)])
+    got = intervals.share(hits, [str(i) for i in range(50)])
     n, p, z = 50, 0.6, 1.959964
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
@@ -26,7 +27,7 @@ def test_difference_equals_the_sandwich_formula():
     rng = np.random.default_rng(0)
     clusters = [f"t{i}" for i in rng.integers(0, 20, 100)]
     hits = {"tuned": list(rng.random(100) < 0.7), "base": list(rng.random(100) < 0.4)}
-    got = paired.difference("tuned", "base", hits, clusters)
+    got = intervals.difference("tuned", "base", hits, clusters)
     apart = np.array(hits["tuned"], float) - np.array(hits["base"], float)
     groups = len(set(clusters))
     sums = [sum((a - apart.mean()) for a, c in zip(apart, clusters) if c == name) for name in set(clusters)]
@@ -47,9 +48,9 @@ def test_coverage_on_clustered_data(kind):
         clusters = [str(i // 3) for i in range(120)]
         a, b = rng.random(120) < level, rng.random(120) < level * 0.6
         if kind == "share":
-            got, truth = paired.share(list(a), clusters), 0.5
+            got, truth = intervals.share(list(a), clusters), 0.5
         else:
-            got, truth = paired.difference("a", "b", {"a": list(a), "b": list(b)}, clusters), 0.2
+            got, truth = intervals.difference("a", "b", {"a": list(a), "b": list(b)}, clusters), 0.2
         held += got["low"] <= truth <= got["high"]
     assert 0.92 <= held / 600 <= 0.98
 
@@ -57,11 +58,11 @@ def test_coverage_on_clustered_data(kind):
 @given(st.lists(st.booleans(), min_size=1, max_size=30), st.data())
 def test_intervals_hold_their_value_and_stay_in_range(hits, data):
     clusters = data.draw(st.lists(st.sampled_from("abcdef"), min_size=len(hits), max_size=len(hits)))
-    got = paired.share(hits, clusters)
+    got = intervals.share(hits, clusters)
     assert 0 <= got["low"] <= got["value"] + 1e-9 and got["value"] - 1e-9 <= got["high"] <= 1
     if all(hits) or not any(hits):
         assert got["high"] - got["low"] > 0.1, "no certainty from a perfect score"
-    gap = paired.difference("x", "y", {"x": hits, "y": hits}, clusters)
+    gap = intervals.difference("x", "y", {"x": hits, "y": hits}, clusters)
     assert gap["value"] == 0 and gap["low"] < 0 < gap["high"]
 
 
@@ -82,16 +83,16 @@ def test_exact_is_equality_of_canonical_json(one, other):
     def canonical(value):
         return json.dumps(value, sort_keys=True)
 
-    assert scores.exact(json.dumps(one, indent=1), json.dumps(other)) == (canonical(one) == canonical(other))
+    assert answers.exact(json.dumps(one, indent=1), json.dumps(other)) == (canonical(one) == canonical(other))
 
 
 @given(st.text(max_size=40))
 def test_anything_may_be_answered(answer):
-    assert scores.exact(answer, '{"a": 1}') in (True, False)
-    assert scores.valid_json(answer) in (True, False)
+    assert answers.exact(answer, '{"a": 1}') in (True, False)
+    assert structured.valid_json(answer) in (True, False)
 
 
 def test_what_is_and_is_not_valid():
-    assert scores.valid_json('{"a": 1}') and not scores.valid_json('{"a": 1} and more')
-    assert not scores.valid_json("NaN") and not scores.valid_json("[" * 100_000)
-    assert scores.exact(" Paris\n", "Paris") and not scores.exact("paris", "Paris")
+    assert structured.valid_json('{"a": 1}') and not structured.valid_json('{"a": 1} and more')
+    assert not structured.valid_json("NaN") and not structured.valid_json("[" * 100_000)
+    assert answers.exact(" Paris\n", "Paris") and not answers.exact("paris", "Paris")

@@ -1,0 +1,130 @@
+const FLIPS = ["fixed", "broken", "both", "neither"];
+const GAP_HEADS = ["score", "against", "", "difference", ...FLIPS, "McNemar"];
+
+function render({ model, el }) {
+  guardKeys(el);
+  const warnings = make("div");
+  const lines = make("ul", { className: "etabli-lines" });
+  const scores = make("table");
+  const gaps = make("table");
+  const gapsTitle = make("h4");
+  const facts = make("table");
+  const made = make("details", {}, [make("summary", { textContent: "How it was made" }), facts]);
+  const rows = make("section", { className: "etabli-rows", "aria-live": "polite" });
+  const scroll = (table) => make("div", { className: "etabli-scroll" }, [table]);
+  el.append(
+    warnings, lines, errorLine(model), make("h4", { textContent: "Each on the same rows" }), scroll(scores),
+    gapsTitle, scroll(gaps), rows, made,
+  );
+
+  /** A number that opens its rows. */
+  const number = (text, asked) => {
+    const button = make("button", { type: "button", textContent: text, className: "etabli-number" });
+    button.onclick = () => model.send({ type: "open", ...asked });
+    button.dataset.asked = JSON.stringify(asked);
+    return button;
+  };
+  const cells = (tag, contents) =>
+    make("tr", {}, contents.map((content) => make(tag, {}, [content])));
+
+  const drawScore = (line, heads, first) => {
+    const [score, slice] = line;
+    const opens = (text, at) => at >= first && text !== "—";
+    const content = (text, at) => (opens(text, at) ? number(text, { score, slice, arm: heads[at] }) : String(text));
+    return cells("td", line.map(content));
+  };
+  const bar = (gap) => {
+    const zero = make("i");
+    zero.style.left = `${gap.zero}%`;
+    const reach = make("b", { className: `etabli-${kind(gap)}` });
+    reach.style.left = `${gap.left}%`;
+    reach.style.width = `${gap.width}%`;
+    const dot = make("u");
+    dot.style.left = `${gap.dot}%`;
+    return make("div", { className: "etabli-bar", role: "img", "aria-label": gap.text }, [zero, reach, dot]);
+  };
+  const flips = (gap) => {
+    const { score, slice, against } = gap;
+    const counted = (which) => number(String(gap.flips[which]), { score, slice, against, which });
+    return FLIPS.map((which) => (gap.flips ? counted(which) : ""));
+  };
+  const drawGap = (gap) =>
+    cells("td", [
+      make("span", {}, [gap.score, make("small", { textContent: ` ${gap.slice}, n = ${gap.n}` })]),
+      gap.against, bar(gap), gap.text, ...flips(gap), gap.chance,
+    ]);
+
+  const draw = () => {
+    const view = model.get("view");
+    warnings.replaceChildren(...view.warnings.map((text) => make("p", { className: "etabli-hint", textContent: text })));
+    lines.replaceChildren(
+      ...view.lines.map((line) => make("li", { className: `etabli-${kind(line)}`, textContent: line.text })),
+    );
+    scores.replaceChildren(cells("th", view.heads), ...view.scores.map((line) => drawScore(line, view.heads, view.first)));
+    gapsTitle.textContent = view.gaps.length ? `${view.subject} minus each other` : "";
+    gaps.replaceChildren(...(view.gaps.length ? [cells("th", GAP_HEADS)] : []), ...view.gaps.map(drawGap));
+    facts.replaceChildren(...view.facts.map(([name, value]) => cells("td", [name, make("code", { textContent: value })])));
+  };
+  const drawRows = () => {
+    const opened = model.get("opened");
+    const open = Object.keys(opened).length > 0;
+    for (const button of el.querySelectorAll(".etabli-number"))
+      button.setAttribute("aria-pressed", String(open && same(JSON.parse(button.dataset.asked), opened)));
+    rows.hidden = !open;
+    if (!open) return;
+    const close = make("button", { type: "button", textContent: "Close", className: "etabli-button" });
+    close.onclick = () => model.send({ type: "close" });
+    const shown = model.get("rows");
+    const more = model.get("found") > shown.length ? ` (the first ${shown.length})` : "";
+    const head = make("header", {}, [make("b", { textContent: `${title(opened, model.get("view").subject)}: ${model.get("found")} rows${more}` }), close]);
+    rows.replaceChildren(head, ...shown.map(drawRow));
+  };
+  const undo = [follow(model, ["view"], draw), follow(model, ["opened", "rows", "found"], drawRows)];
+  return () => undo.forEach((each) => each());
+}
+
+/** One row: its prompt; unfolded, every answer; unfolded again, the whole prompt and the raw output. */
+function drawRow(row) {
+  const entry = (name, text) => [make("dt", { textContent: name }), make("dd", {}, [make("pre", { textContent: text })])];
+  const answers = row.answers.flatMap((one) => {
+    const [term, said] = entry(`${one.arm} ${one.mark}`, one.answer);
+    if (one.rendered) {
+      said.append(
+        make("details", {}, [
+          make("summary", { textContent: "prompt and raw output" }),
+          make("pre", { textContent: one.rendered }), make("hr"), make("pre", { textContent: one.raw }),
+        ]),
+      );
+    }
+    return [term, said];
+  });
+  return make("details", { className: "etabli-row" }, [
+    make("summary", { textContent: row.prompt }),
+    make("dl", {}, [...entry("truth", row.truth), ...answers]),
+  ]);
+}
+
+/** better, worse or unclear: what colour it has. */
+function kind(held) {
+  return ["better", "worse"].includes(held.verdict) ? held.verdict : "unclear";
+}
+
+/** What the open rows are. */
+function title(asked, subject) {
+  const place = `${asked.score}, ${asked.slice}`;
+  const said = {
+    fixed: `${subject} right, ${asked.against} wrong`,
+    broken: `${subject} wrong, ${asked.against} right`,
+    both: "both right",
+    neither: "both wrong",
+  }[asked.which];
+  return said ? `${asked.which} (${place}): ${said}` : `${place}: ${asked.arm}`;
+}
+
+/** Do two flat objects say the same? */
+function same(one, other) {
+  const keys = Object.keys(one);
+  return keys.length === Object.keys(other).length && keys.every((key) => one[key] === other[key]);
+}
+
+export default { render };

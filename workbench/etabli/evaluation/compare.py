@@ -1,0 +1,132 @@
+"""Two runs on the same rows: what differs in their recipes, and which is better."""
+
+from pathlib import Path
+from typing import Any
+
+from etabli.contracts import Answered, Comparison, Results
+from etabli.errors import BadData, BadInput
+from etabli.evaluation import bench
+from etabli.evaluation.arms import TUNED
+from etabli.evaluation.summary import summarise
+from etabli.training.run import Run
+
+# What a row holds by arm, and is put side by side.
+_BY_ARM = ("rendered", "answers", "raw", "correct")
+
+
+def compare(
+    a: Run | str | Path, b: Run | str | Path, data: str | Path | None = None, limit: int | None = None, **settings: Any
+) -> Comparison:
+    """Run ``b`` against run ``a``, row by row.
+
+    Args:
+        a, b: runs or their folders; they may have different bases.
+        data: an evaluation set; by default the test rows of ``a``'s data.
+        limit: at most this many test rows a language.
+        settings: more of ``bench.evaluate``'s: scores, by, only, cluster, max_new_tokens, progress.
+
+    Returns:
+        ``results.json``'s fields with the runs' names as arms and ``b`` as subject, and ``recipes``: {key: [a's, b's]}.
+        Nothing is written into either run.
+
+    Raises:
+        BadInput: a run against itself; as ``bench.evaluate``.
+    """
+    a, b = Run.attach(a), Run.attach(b)
+    if a.folder == b.folder:
+        raise BadInput(f"{a.name} is compared with itself: name two runs.")
+    tests = data or _own_data(a)
+    one = bench.evaluate(a, tests, limit, arms=[TUNED], save=False, **settings)
+    longest = {"max_new_tokens": one["made_with"]["max_new_tokens"]}
+    other = bench.evaluate(b, tests, limit, arms=[TUNED], save=False, **(settings | longest))
+    return {**together(one, other, _names(a, b)), "recipes": recipes(a, b)}
+
+
+def _own_data(run: Run) -> str | Path:
+    """The run's own data, from wherever the other run is looked at."""
+    from etabli.data.dataset import HOME_COMMANDS, located
+
+    named = run.recipe.data
+    return named if named == HOME_COMMANDS else located(named, run.folder).absolute()
+
+
+def _names(a: Run, b: Run) -> tuple[str, str]:
+    return (a.name, b.name) if a.name != b.name else (str(a.folder), str(b.folder))
+
+
+def recipes(a: Run, b: Run) -> dict[str, list[Any]]:
+    """The keys in which two recipes differ, with both values; and what their folders froze, where that differs."""
+    one, other = a.recipe.keys() | {"frozen": a.frozen}, b.recipe.keys() | {"frozen": b.frozen}
+    found: dict[str, list[Any]] = {}
+    for key, left, right in _pairs(one, other):
+        if left != right:
+            found[key] = [left, right]
+    return found
+
+
+def _pairs(one: dict, other: dict, path: str = ""):
+    for key in sorted({*one, *other}):
+        left, right = one.get(key), other.get(key)
+        if isinstance(left, dict) and isinstance(right, dict):
+            yield from _pairs(left, right, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", left, right
+
+
+def together(one: Results, other: Results, names: tuple[str, str]) -> Results:
+    """Two evaluations of the same rows as one, the subjects side by side under these names.
+
+    Raises:
+        BadData: they are not of the same rows.
+    """
+    if [row["id"] for row in one["rows"]] != [row["id"] for row in other["rows"]]:
+        raise BadData(f"{names[0]} and {names[1]} were not asked the same rows: name a data set with --data.")
+    metrics, dropped = _comparable(one, other)
+    kept = [metric["name"] for metric in metrics]
+    rows = [_side_by_side(left, right, one, other, names, kept) for left, right in zip(one["rows"], other["rows"])]
+    said = [f"{name}: {text}" for name, held in zip(names, (one, other)) for text in held["warnings"]]
+    return summarise(
+        {
+            **one,
+            "model": one["model"] if one["model"] == other["model"] else f"{one['model']}, {other['model']}",
+            "made_with": {name: held["made_with"] for name, held in zip(names, (one, other))},
+            "arms": list(names),
+            "subject": names[1],
+            "rivals": [names[0]],
+            "metrics": metrics,
+            "rows": rows,
+            "warnings": [*dropped, *said],
+        }
+    )
+
+
+def _comparable(one: Results, other: Results) -> tuple[list, list[str]]:
+    """Scores that both have and that mean the same; a loss a token does only where the tokens do."""
+    same_template = one["made_with"]["template_hash"] == other["made_with"]["template_hash"]
+    same_model = one["made_with"]["model_hash"] == other["made_with"]["model_hash"]
+    kept, said = [], []
+    for metric in one["metrics"]:
+        twin = next((held for held in other["metrics"] if held["name"] == metric["name"]), None)
+        if twin is None or twin["hash"] != metric["hash"]:
+            said.append(f"{metric['name']} is left out: it was made differently for the two.")
+        elif metric["unit"] == "nats/token" and not (same_template and same_model):
+            said.append(f"{metric['name']} is left out: the two have different bases, whose tokens can't be compared.")
+        else:
+            kept.append(metric)
+    return kept, said
+
+
+def _side_by_side(
+    left: Answered, right: Answered, one: Results, other: Results, names: tuple[str, str], metrics: list[str]
+) -> Answered:
+    pair = [(names[0], left, one["subject"]), (names[1], right, other["subject"])]
+    made: dict[str, Any] = {key: {name: row[key][arm] for name, row, arm in pair if arm in row[key]} for key in _BY_ARM}
+    made["values"] = {metric: {name: row["values"][metric][arm] for name, row, arm in pair} for metric in metrics}
+    made["errors"] = {
+        metric: held
+        for metric in metrics
+        if (held := {name: row["errors"][metric][arm] for name, row, arm in pair if metric in row["errors"]})
+    }
+    made["overlap"] = left["overlap"] or right["overlap"]
+    made["slices"] = sorted({*left["slices"]} & {*right["slices"]})
+    return {**left, **made}

@@ -1,0 +1,161 @@
+"""From names and functions to scores."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from etabli import likelihoods, modules, storage
+from etabli.contracts import Row
+from etabli.errors import BadInput
+from etabli.evaluation.scores import answers, libraries, structured
+from etabli.evaluation.scores.score import LOSS, MEAN, OWN, SHARE, Score, digest
+
+CHOICES = "choices"  # the column that holds what a multiple-choice row offers
+INSTRUCTIONS = "instruction_id_list"
+NAMES = (
+    "exact", "normalised", "number", "regex:PATTERN", "valid_json", "json_schema:FILE", "choice", "choice_norm",
+    "ifeval", "rouge_l", "chrf", "loss", "FILE.py", "FILE.py:FUNCTION",
+)  # fmt: skip
+
+
+def wanted(names: Iterable[str | Callable | Score]) -> list[Score]:
+    """Scores from names (``NAMES``), files of functions, and functions of your own.
+
+    A function of your own takes (answer, truth) or (answer, truth, row) and gives True or False, or a number from 0
+    to 1. The first score decides the verdict.
+
+    Raises:
+        BadInput: an unknown name, a pattern or schema that can't be read, two scores of one name; MissingExtra.
+    """
+    found = [score for name in names for score in _scores(name)]
+    said = [score.name for score in found]
+    twice = next((name for name in said if said.count(name) > 1), None)
+    if twice:
+        raise BadInput(f"Two scores are called {twice}: their results could not be told apart.")
+    return found
+
+
+def default(rows: list[Row], truths: list[str]) -> list[Score]:
+    """What suits the rows: choices, instructions, JSON or short answers; ROUGE-like scores are never assumed.
+
+    Long free answers are compared by the likelihood of the truth: to be equal to it word for word is no measure.
+    """
+    columns = [row.get("columns") or {} for row in rows]
+    if all(CHOICES in held for held in columns):
+        return wanted(["choice", "choice_norm", "exact", "loss"])
+    if all(INSTRUCTIONS in held for held in columns):
+        return wanted(["ifeval"])
+    if all(map(structured.valid_json, truths)):
+        return wanted(["exact", "valid_json", "loss"])
+    short = sum(len(truth.split()) <= 12 for truth in truths) >= 0.9 * len(truths)
+    return wanted(["exact", "normalised", "loss"] if short else ["loss", "exact"])
+
+
+def _scores(name: str | Callable | Score) -> list[Score]:
+    if isinstance(name, Score):
+        return [name]
+    if callable(name):
+        return [_own(name, digest(code=[name]))]
+    kind, _, option = name.partition(":")
+    if kind.endswith(".py"):
+        return _from_file(Path(kind), option)
+    if kind in _OPTIONS and option:
+        return [_OPTIONS[kind](name, option)]
+    if name in _PLAIN:
+        return [_PLAIN[name]()]
+    raise BadInput(f"Unknown score {name!r}; there are {', '.join(NAMES)}.")
+
+
+def _own(function: Callable, code: str) -> Score:
+    name = getattr(function, "__name__", "own")
+    try:
+        takes = len(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        takes = 2
+    if takes not in (2, 3):
+        raise BadInput(f"{name} takes {takes} arguments; a score takes (answer, truth) or (answer, truth, row).")
+    return Score(name, function if takes == 3 else _without_row(function), code, OWN)
+
+
+def _from_file(path: Path, only: str) -> list[Score]:
+    module = modules.from_file(path, "scores")
+    found = {name: item for name, item in vars(module).items() if modules.made_here(item, module, name)}
+    if only:
+        if only not in found:
+            raise BadInput(f"{path} has no function {only}; it has {', '.join(found) or 'none'}.")
+        found = {only: found[only]}
+    if not found:
+        raise BadInput(f"{path} has no function of (answer, truth) whose name does not begin with an underscore.")
+    return [_own(item, storage.sha256(path)) for item in found.values()]
+
+
+def _without_row(function: Callable[[str, str], Any]) -> Callable[[str, str, Row], Any]:
+    return lambda answer, truth, row: function(answer, truth)
+
+
+def _text(function: Callable, *code: Any) -> Score:
+    uses = [function, *code]
+    return Score(function.__name__, _without_row(function), digest(code=uses))
+
+
+def _regex(name: str, pattern: str) -> Score:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise BadInput(f"{pattern!r} is no regular expression: {error}.") from None
+    return Score(name, lambda answer, truth, row: compiled.search(answer) is not None, digest(name))
+
+
+def _schema(name: str, file: str) -> Score:
+    import jsonschema
+
+    try:
+        schema = structured.read(Path(file).read_text(encoding="utf-8"))
+        checker = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+        checker.check_schema(schema)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"The schema {file} can't be read: {error}.") from None
+    except (jsonschema.SchemaError, TypeError) as error:
+        raise BadInput(f"{file} is no JSON Schema: {getattr(error, 'message', 'it is no JSON object')}.") from None
+    follows = partial(structured.follows, validator=checker(schema))
+    version = libraries.require("jsonschema", "")
+    return Score(name, _without_row(follows), digest(storage.sha256(file), version, code=[structured]))
+
+
+def _library(function: Callable, package: str, extra: str, unit: str = MEAN, row: bool = False) -> Score:
+    version = libraries.require(package, extra)
+    return Score(
+        function.__name__, function if row else _without_row(function), digest(package, version, code=[function]), unit
+    )
+
+
+def _choice(name: str) -> Score:
+    """For an arm that only has an answer's text, that text has to be the right choice."""
+    code = digest(name, code=[likelihoods])
+    return Score(name, _without_row(answers.normalised), code, from_model=True)
+
+
+def _loss() -> Score:
+    return Score("loss", _no_text, digest("loss", code=[likelihoods]), LOSS, "lower", from_model=True)
+
+
+def _no_text(answer: str, truth: str, row: Row) -> None:
+    """The loss of an answer that no model gave is not defined."""
+
+
+_PLAIN: dict[str, Callable[[], Score]] = {
+    "exact": lambda: _text(answers.exact, structured),
+    "normalised": lambda: _text(answers.normalised, answers),
+    "number": lambda: _text(answers.number, answers),
+    "valid_json": lambda: _text(structured.valid_json, structured),
+    "choice": lambda: _choice("choice"),
+    "choice_norm": lambda: _choice("choice_norm"),
+    "loss": _loss,
+    "rouge_l": lambda: _library(libraries.rouge_l, "rouge-score", "scores"),
+    "chrf": lambda: _library(libraries.chrf, "sacrebleu", "scores"),
+    "ifeval": lambda: _library(libraries.ifeval, "lm-eval", "harness", SHARE, row=True),
+}
+_OPTIONS: dict[str, Callable[[str, str], Score]] = {"regex": _regex, "json_schema": _schema}

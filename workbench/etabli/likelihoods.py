@@ -1,0 +1,101 @@
+"""How likely a model finds given answers: the same batching and shared beginnings as when it writes its own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from etabli import prefixes
+from etabli.contracts import Message
+from etabli.tokens import Rendered, render
+
+BATCH_TOKENS = 16_384
+LOGITS = 1024  # answer tokens a batch: logits are made for those alone, and are what memory goes to
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Minus the log-probability of an answer, in nats, its end-of-turn token included; and its tokens."""
+
+    nats: float
+    tokens: int
+
+
+def score(
+    model: Any,
+    tokenizer: Any,
+    conversations: list[list[Message]],
+    batch_tokens: int = BATCH_TOKENS,
+    progress: Callable[[int, int], None] | None = None,
+    tools: Sequence[list | None] | None = None,
+) -> list[Likelihood]:
+    """How likely each conversation's last answer is, after all that comes before it.
+
+    Args:
+        model: a causal LM in eval mode; tokenizer: its own.
+        conversations: messages whose last is the answer.
+        batch_tokens: at most this many tokens in a batch.
+        tools: for each conversation what the model may call, if anything.
+        progress: called with (done, total) after each batch.
+
+    Returns:
+        One a conversation, in order. The numbers are what a forward pass over each conversation alone gives, but for
+        rounding in the last place of the compute dtype.
+    """
+    offered = tools or [None] * len(conversations)
+    rendered = [render(messages, tokenizer, "last", tools=held) for messages, held in zip(conversations, offered)]
+    shared = _shared(rendered)
+    cache = prefixes.prefilled(model, rendered[0].ids[:shared] if rendered else [])
+    order = sorted(range(len(rendered)), key=lambda index: len(rendered[index]))
+    found: dict[int, Likelihood] = {}
+    for chosen in prefixes.batches(order, _sizes(rendered, batch_tokens), batch_tokens):
+        part = [rendered[index] for index in chosen]
+        found.update(zip(chosen, _scored(model, part, shared, cache, tokenizer.pad_token_id)))
+        if progress:
+            progress(len(found), len(rendered))
+    return [found[index] for index in range(len(rendered))]
+
+
+def _shared(rendered: list[Rendered]) -> int:
+    """The common beginning, ending before the token that predicts the first one that counts."""
+    first = min((one.trained.index(True) for one in rendered if any(one.trained)), default=1)
+    return min(prefixes.common_prefix([one.ids for one in rendered]), max(0, first - 1))
+
+
+def _sizes(rendered: list[Rendered], batch_tokens: int) -> list[int]:
+    """Each row's length, or more if it is its answer that fills a batch."""
+    return [max(len(one), _tail(one) * batch_tokens // LOGITS) for one in rendered]
+
+
+def _tail(one: Rendered) -> int:
+    """How many positions from the first that predicts an answer token to the end."""
+    return len(one) - one.trained.index(True) + 1 if any(one.trained) else 1
+
+
+def _scored(model: Any, part: list[Rendered], shared: int, cache: Any, pad: int) -> list[Likelihood]:
+    import torch
+    import torch.nn.functional as F
+
+    inputs = prefixes.left_padded([one.ids for one in part], shared, pad, model.device)
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    keep = max(map(_tail, part))
+    with torch.inference_mode():
+        logits = model(
+            input_ids=ids[:, shared:],
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, shared:],
+            past_key_values=prefixes.repeated(cache, len(part)),
+            use_cache=cache is not None,
+            logits_to_keep=keep,
+        ).logits[:, :-1]
+        nats = [
+            F.cross_entropy(line.float(), targets, reduction="none")
+            for line, targets in zip(logits, ids[:, -keep + 1 :])
+        ]
+    return [_sum(one, line.tolist()) for one, line in zip(part, nats)]
+
+
+def _sum(one: Rendered, nats: list[float]) -> Likelihood:
+    """Only trained tokens count; the first token of a row is predicted from nothing."""
+    tail = one.trained[1:][-len(nats) :] if nats else []
+    counted = [value for value, trained in zip(nats[len(nats) - len(tail) :], tail) if trained]
+    return Likelihood(sum(counted), len(counted))
