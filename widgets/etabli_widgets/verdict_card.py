@@ -85,15 +85,17 @@ class VerdictCard(Widget):
         return f"<tr>{''.join(f'<td>{cell}' for cell in cells)}</tr>"
 
     def _folded(self, most: int) -> str:
-        """The rows of the first score, folded by who was right."""
-        first = next((gap for gap in self.view["gaps"] if gap["flips"] and gap["main"]), None)
-        if first is None:
-            asked = [
-                {"score": line[0], "slice": line[1], "arm": self.view["subject"]} for line in self.view["scores"][:1]
-            ]
-        else:
-            base = {"score": first["score"], "slice": first["slice"], "against": first["against"]}
-            asked = [{**base, "which": which} for which in FLIPS]
+        """Every row, folded by who was right against the best rival, or in one fold where there is no right."""
+        main = _widest([gap for gap in self.view["gaps"] if gap["main"] and gap["flips"]])
+        asked = [
+            {"score": gap["score"], "slice": gap["slice"], "against": gap["against"], "which": which}
+            for gap in main
+            for which in FLIPS
+        ]
+        if not asked:
+            about = [{"score": line[0], "slice": line[1]} for line in self.view["scores"]]
+            first = [one for one in about if one["score"] == about[0]["score"]]
+            asked = [{**one, "arm": self.view["subject"]} for one in _widest(first)]
         return "".join(self._fold(one, most) for one in asked)
 
     def _fold(self, asked: dict[str, Any], most: int) -> str:
@@ -117,6 +119,11 @@ class VerdictCard(Widget):
 
 FLIPS = ("fixed", "broken", "both", "neither")
 GAP_HEADS = ("score", "against", "", "difference", *FLIPS, "McNemar")
+
+
+def _widest(held: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is about all rows; or all there is, where no slice is the whole."""
+    return [one for one in held if one["slice"] == "all"] or held
 
 
 def _scrolled(heads: str, lines: str) -> str:

@@ -153,13 +153,15 @@ def values_of(rows: Sequence[Row], column: str) -> list[str]:
 
 
 def _lengths(rows: Sequence[Row]) -> list[str]:
-    """Thirds by the words of the truth; equal lengths are never parted."""
+    """Thirds by the words of the truth, named by what is in them; equal lengths are never parted."""
     import pandas as pd
 
     words = pd.Series([len(truth(row).split()) for row in rows])
-    edges = sorted({0.0, *words.quantile([1 / 3, 2 / 3]), float(max(words.max(), 1))})
-    names = [f"{max(0, int(low) + 1)} to {int(high)} words" for low, high in zip([-1, *edges[1:-1]], edges[1:])]
-    return [str(name) for name in pd.cut(words, [-1, *edges[1:]], labels=names)]
+    edges = sorted(set(words.quantile([1 / 3, 2 / 3], interpolation="lower")))
+    third = words.map(lambda count: sum(count > edge for edge in edges))
+    ends = words.groupby(third).agg(["min", "max"])
+    names = {at: f"{low} words" if low == high else f"{low} to {high} words" for at, low, high in ends.itertuples()}
+    return [names[at] for at in third]
 
 
 def _sliced(rows: list[Row], by: Sequence[str]) -> list[list[str]]:

@@ -6,7 +6,13 @@ from decimal import Decimal, InvalidOperation
 
 from etabli.evaluation.scores.structured import UNREADABLE, read, same
 
-NUMBER = re.compile(r"(?<![\w.,])[-+−]?(?:\d{1,3}(?:[,  ]\d{3})+|\d+)(?:\.\d+)?(?![\w])|(?<![\w.])[-+−]?\.\d+")
+# Digits in the English way: groups of three after a comma or a no-break space, a point before the fraction.
+NUMBER = re.compile(
+    r"""(?<![\w.]) [-+−]?
+        (?: (?: [0-9]{1,3} (?:[,\u00a0\u202f][0-9]{3})+ | [0-9]+ ) (?: \.[0-9]+ )? | \.[0-9]+ )
+        (?! \w | \.[0-9] )""",
+    re.VERBOSE,
+)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -46,6 +52,6 @@ def last_number(text: str) -> Decimal | None:
     if not found:
         return None
     try:
-        return Decimal(re.sub("[,  ]", "", found[-1]).replace("−", "-"))
+        return Decimal(re.sub("[,\u00a0\u202f]", "", found[-1]).replace("−", "-"))
     except InvalidOperation:
         return None

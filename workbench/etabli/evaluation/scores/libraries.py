@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import importlib.metadata
 import io
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -52,8 +53,21 @@ def _ifeval() -> Any:
     import langdetect
 
     langdetect.DetectorFactory.seed = 0  # it draws at random otherwise, and a verdict has to come out the same again
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return importlib.import_module("lm_eval.tasks.ifeval.utils")  # tries a download where nltk's data is missing
+    with _no_download():
+        return importlib.import_module("lm_eval.tasks.ifeval.utils")
+
+
+@contextlib.contextmanager
+def _no_download() -> Iterator[None]:
+    """lm-eval fetches nltk's data while it is imported. Rows that need what is not there are errors instead."""
+    import nltk
+
+    fetch, nltk.download = nltk.download, lambda *args, **kwargs: False
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        nltk.download = fetch
 
 
 def ifeval(answer: str, truth: str, row: Row) -> bool:

@@ -34,7 +34,7 @@ def valid_json(answer: str, truth: str = "") -> bool:
     return read(answer) is not UNREADABLE
 
 
-def follows(answer: str, validator: Any) -> bool:
+def follows(validator: Any, answer: str) -> bool:
     """Does the whole answer parse as JSON that a ``jsonschema`` validator accepts?"""
     value = read(answer)
     return value is not UNREADABLE and validator.is_valid(value)

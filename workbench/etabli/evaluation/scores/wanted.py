@@ -120,9 +120,11 @@ def _schema(name: str, file: str) -> Score:
         raise BadInput(f"The schema {file} can't be read: {error}.") from None
     except (jsonschema.SchemaError, TypeError) as error:
         raise BadInput(f"{file} is no JSON Schema: {getattr(error, 'message', 'it is no JSON object')}.") from None
-    follows = partial(structured.follows, validator=checker(schema))
+    follows = partial(structured.follows, checker(schema))
     version = libraries.require("jsonschema", "")
-    return Score(name, _without_row(follows), digest(storage.sha256(file), version, code=[structured]))
+    return Score(
+        name, lambda answer, truth, row: follows(answer), digest(storage.sha256(file), version, code=[structured])
+    )
 
 
 def _library(function: Callable, package: str, extra: str, unit: str = MEAN, row: bool = False) -> Score:

@@ -1,0 +1,498 @@
+"""The bench on real rows and a real, tiny, model: who answers, what is scored, what is said, what bad input does."""
+
+import copy
+import itertools
+import json
+import math
+import random
+
+import pytest
+
+import etabli
+from etabli import contracts, likelihoods, storage
+from etabli.contracts import ALL, UNSEEN
+from etabli.data.dataset import Dataset
+from etabli.errors import BadData, BadInput, Damaged, WrongAdapter
+from etabli.evaluation import card, log, rivals, sets, table
+from etabli.evaluation.flips import flips
+from etabli.evaluation.summary import parts, summarise, within
+from etabli.training import checkpoints
+from etabli.training.recipe import Recipe
+from etabli.training.run import Run
+
+
+def row(number, asked, answer, split="train", lang="en", **more):
+    messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    return {"id": f"r{number}", "messages": messages, "lang": lang, "split": split, **more}
+
+
+def adapted(model, folder, scale, seed=0):
+    """A LoRA adapter with random weights, saved as a run saves its own. ``scale`` 0 changes nothing."""
+    import torch
+
+    from etabli.models import loading
+    from etabli.training import adapters
+
+    loaded = loading.load(model)
+    peft = adapters.attach(loaded, Recipe(data="x", model=model))
+    torch.manual_seed(seed)
+    for name, parameter in peft.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=scale) if scale else torch.nn.init.zeros_(parameter)
+    with storage.whole(folder) as place:
+        checkpoints.save_adapter(peft, loaded.source, place)
+
+
+@pytest.fixture(scope="session")
+def runs(tiny, tmp_path_factory):
+    """Three runs on the same data: an adapter that changes much, one that changes nothing, and another seed's."""
+    home = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        from etabli import processes
+
+        patch.setattr(processes, "_owner_file", lambda: home / "owner.json")
+        Dataset(etabli.home_commands(n=40, test=8, seed=0)).save(home / "data")
+        for name, scale, seed in (("changed", 0.5, 0), ("nothing", 0.0, 0), ("other", 0.5, 1)):
+            Recipe(data="data", model=tiny, seed=seed).save(home / name / contracts.RECIPE)
+            adapted(tiny, home / name / "adapter", scale, seed)
+    for step in (1, 2):
+        adapted(tiny, home / "changed" / "checkpoints" / f"step-{step:06d}", 0.1 * step)
+    return home
+
+
+@pytest.fixture
+def evaluate(no_owner):
+    def made(run, **more):
+        more.setdefault("limit", 3)
+        return etabli.evaluate(run, max_new_tokens=4, **{"save": False, "progress": lambda *_: None, **more})
+
+    return made
+
+
+# --- what it gives --------------------------------------------------------------------------------------------------
+
+
+def test_results_are_complete_and_come_out_the_same_from_the_saved_log(runs, evaluate, tmp_path):
+    results = evaluate(runs / "changed", save=True, limit=None)
+    saved = log.read(runs / "changed")
+    assert storage.to_json(saved) == storage.to_json(results)
+    assert set(results) == set(contracts.Results.__annotations__)
+    assert [score["slice"] for score in results["scores"]][:3] == ["en", "fr", ALL]
+    for answered in results["rows"]:
+        assert set(answered) == set(contracts.Answered.__annotations__)
+        assert set(answered["answers"]) == set(contracts.ARMS) and "lookup" not in answered["rendered"]
+        assert answered["prompt"] in answered["rendered"]["tuned"]
+        assert answered["raw"]["base"].startswith(answered["answers"]["base"][:3])
+    for score in results["scores"]:
+        assert set(score) == set(contracts.Score.__annotations__)
+        assert score["n"] and all(one["low"] <= one["value"] <= one["high"] for one in score["arms"].values())
+    made, told = log.again(saved)
+    assert told["same"] and set(told["rescored"]) == {"exact", "valid_json"} and set(told["kept"]) == {"loss"}
+    assert storage.to_json(made) == storage.to_json(results)
+
+
+def test_a_tampered_log_is_found(runs, evaluate):
+    results = evaluate(runs / "changed")
+    forged = copy.deepcopy(results)
+    forged["scores"][0]["arms"]["tuned"]["value"] = 0.9
+    assert not log.again(forged)[1]["same"]
+    answer = copy.deepcopy(results)
+    answer["rows"][0]["answers"]["tuned"] = answer["rows"][0]["truth"]
+    assert not log.again(answer)[1]["same"]
+
+
+def test_an_adapter_that_does_nothing_raises_no_alarm(runs, evaluate):
+    results = evaluate(runs / "nothing", arms=["base", "tuned"])
+    for answered in results["rows"]:
+        assert answered["answers"]["base"] == answered["answers"]["tuned"]
+        assert answered["values"]["loss"]["base"] == answered["values"]["loss"]["tuned"]
+    for score in results["scores"]:
+        [gap] = score["differences"]
+        assert gap["value"] == 0 and gap["low"] <= 0 <= gap["high"]
+    assert all(one["verdict"] == "cannot tell" and one["worth"] is None for one in results["verdict"].values())
+
+
+def test_loss_is_the_models_own(runs, evaluate, no_owner):
+    """Each arm's loss equals one plain forward pass a row, adapter off and on."""
+    import torch
+
+    from etabli.models.loading import load
+    from etabli.tokens import render
+
+    loaded = load(Run.attach(runs / "changed").recipe.model, adapter=runs / "changed" / "adapter")
+    results = evaluate(runs / "changed", arms=["base", "tuned"], loaded=loaded)
+    asked = sets.gather(Run.attach(runs / "changed"), limit=3)
+    for answered, test in zip(results["rows"], asked.tests):
+        made = render(test["messages"], loaded.tokenizer, "last")
+        labels = torch.tensor([made.labels])
+        for arm in ("base", "tuned"):
+            with loaded.as_base(arm == "base"), torch.no_grad():
+                wanted = float(loaded.model(input_ids=torch.tensor([made.ids]), labels=labels, use_cache=False).loss)
+            assert answered["values"]["loss"][arm] == pytest.approx(wanted, rel=2e-2)  # bfloat16, batched
+        assert answered["weights"]["loss"] == sum(made.trained)
+
+
+def test_checkpoints_answer_beside_the_tuned_model(runs, evaluate):
+    results = evaluate(runs / "changed", arms=["base", "step-000001", "step-000002", "tuned"])
+    losses = {arm: results["scores"][-1]["arms"][arm]["value"] for arm in results["arms"]}
+    assert len(set(losses.values())) == 4, "four different behaviours of one copy of the weights"
+    assert results["rivals"] == ["base"] and len(set(results["made_with"]["adapters"].values())) == 3
+    alone = evaluate(runs / "changed", arms=["step-000001", "base"])
+    assert alone["subject"] == "step-000001"
+    assert alone["scores"][-1]["arms"]["step-000001"]["value"] == pytest.approx(losses["step-000001"], rel=1e-3)
+    with pytest.raises(BadInput, match=r"Nobody called 'step-9' can answer; there are base.*step-000001"):
+        evaluate(runs / "changed", arms=["step-9"])
+    with pytest.raises(BadInput, match="Nobody is there to be judged"):
+        evaluate(runs / "changed", arms=["base", "lookup"])
+
+
+def test_choices_by_likelihood(runs, evaluate, tmp_path, no_owner):
+    """The chosen one is the likeliest by a direct computation, for every arm."""
+    from etabli.models.loading import load
+
+    rng = random.Random(0)
+    words = ["yes", "no", "perhaps it is so", "I do not know", "never", "<|im_end|>"]
+    rows = [row(at, f"Question {at}?", "", "test", columns={"choices": rng.sample(words, 3)}) for at in range(12)]
+    for made in rows:
+        made["messages"][1]["content"] = rng.choice(made["columns"]["choices"])
+    Dataset(rows).save(tmp_path / "choices")
+    loaded = load(Run.attach(runs / "changed").recipe.model, adapter=runs / "changed" / "adapter")
+    results = evaluate(runs / "changed", data=tmp_path / "choices", loaded=loaded, limit=None)
+    assert [metric["name"] for metric in results["metrics"]] == ["choice", "choice_norm", "exact", "loss"]
+    for answered, made in zip(results["rows"], rows):
+        offered, right = made["columns"]["choices"], made["messages"][1]["content"]
+        for arm in ("base", "tuned"):
+            with loaded.as_base(arm == "base"):
+                told = [[made["messages"][0], {"role": "assistant", "content": choice}] for choice in offered]
+                alone = [likelihoods.score(loaded.model, loaded.tokenizer, [talk])[0] for talk in told]
+            costs = sorted((one.nats, choice) for one, choice in zip(alone, offered))
+            if costs[1][0] - costs[0][0] > 0.1:  # nearer ones are a matter of rounding
+                assert answered["values"]["choice"][arm] is (costs[0][1] == right)
+        assert answered["values"]["choice"]["lookup"] is not None
+
+
+def test_prompted_is_shown_what_it_is_prompted_with(runs, evaluate):
+    results = evaluate(runs / "changed", shots=2)
+    first = results["rows"][0]["rendered"]["prompted"]
+    assert first.count("<|im_start|>assistant") == 3 and "The intents are" in first
+    none = evaluate(runs / "changed", shots=0)["rows"][0]["rendered"]["prompted"]
+    assert none.count("<|im_start|>assistant") == 1
+
+
+def test_worked_examples_make_room_for_the_answer(runs):
+    from etabli.evaluation import arms
+
+    train = [row(at, f"Say {'word ' * 60}{at}", "done " * 40) for at in range(8)]
+    tests = [row(99, "Say it", "done", "test")]
+    near = rivals.by_language(tests, train)
+
+    class Short:
+        class model:
+            class config:
+                max_position_embeddings = 400
+
+    from etabli.models import loading, sources
+
+    Short.tokenizer = loading.tokenizer(sources.resolve("default"))
+    [talk] = arms._fitting(rivals.prompted(tests, near, 8), tests, Short, 32)
+    from etabli.tokens import render
+
+    assert len(render(talk, Short.tokenizer, prompt=True)) <= 368
+    assert talk[-1]["content"] == "Say it" and 0 < len(talk) // 2 < 8
+    [closest] = [neighbour["messages"][0]["content"] for neighbour in near["en"].of(tests[0], 1)]
+    assert talk[-3]["content"] == closest, "the farthest examples go first"
+
+
+# --- rows that overlap, clusters, slices ------------------------------------------------------------------------------
+
+
+def test_overlap_is_found_and_said(runs, evaluate, tmp_path):
+    train = Run.attach(runs / "changed").recipe
+    known = Dataset.open(train.data, runs / "changed").part("train")
+    copies = [{**made, "id": f"c{at}", "split": "test"} for at, made in enumerate(known[:3])]
+    loud = copy.deepcopy(copies[0])
+    loud["id"] = "loud"
+    loud["messages"][1]["content"] = loud["messages"][1]["content"].upper() + " !!"
+    other = copy.deepcopy(copies[1])
+    other["id"] = "other"
+    other["messages"][2]["content"] = "{}"
+    fresh = [row(at, f"Nothing like it, {at}", "{}", "test", "en") for at in range(4)]
+    Dataset([*copies, loud, other, *fresh]).save(tmp_path / "leaky")
+    results = evaluate(runs / "changed", data=tmp_path / "leaky", limit=None)
+    assert results["warnings"][0].startswith("OVERLAP: 4 of 9 test rows stand in the training rows")
+    assert "1 of 9 test questions were trained with another answer" in results["warnings"][0]
+    slices = {score["slice"]: score["n"] for score in results["scores"] if score["name"] == "exact"}
+    assert slices == {"en": 9, UNSEEN: 4} or (slices[ALL] == 9 and slices[UNSEEN] == 4)
+    assert UNSEEN in results["verdict"]
+
+
+def test_everything_overlaps(runs, evaluate, tmp_path):
+    known = Dataset.open("data", runs / "changed").part("train")[:3]
+    Dataset([{**made, "split": "test"} for made in known]).save(tmp_path / "copy")
+    results = evaluate(runs / "changed", data=tmp_path / "copy")
+    assert "None is left without them" in results["warnings"][0] and UNSEEN not in results["verdict"]
+
+
+def test_what_overlaps():
+    train = [row(0, "Turn on the light!", "{}"), row(1, "¿Qué?", "a")]
+    tests = [row(2, "turn ON  the light", "{}"), row(3, "Turn on the lights", "{}"), row(4, "qué", "b"),
+             row(5, "", "c"), row(6, "!!", "{}")]  # fmt: skip
+    assert sets.overlaps(tests, train) == ["row", None, "question", None, None]
+
+
+@pytest.mark.parametrize(
+    "rows, by, groups",
+    [
+        ([row(at, f"q{at}", "a", template=f"t{at % 2}") for at in range(6)], "template", 2),
+        ([row(at, f"q{at}", "a", parents=[f"p{at % 3}"]) for at in range(6)], "parents", 3),
+        ([row(at, f"q{at}", "a", source=f"doc{at // 2}") for at in range(60)], "source", 30),
+        ([row(at, f"q{at}", "a", source="one collection") for at in range(6)], "question", 6),
+        ([row(at, f"q{at // 2}", "a") for at in range(6)], "question", 3),
+    ],
+)
+def test_what_rows_are_clustered_by(rows, by, groups):
+    said, clusters = sets._clusters(rows, None)
+    assert said == by and len(set(clusters)) == groups
+
+
+def test_slices_by_any_column(runs, evaluate, tmp_path):
+    rows = [row(at, f"Asked {at}", "word " * (at + 1), "test", columns={"level": at % 3}) for at in range(9)]
+    Dataset(rows).save(tmp_path / "sliced")
+    results = evaluate(runs / "changed", data=tmp_path / "sliced", by=["level", "length"], limit=None)
+    counts = {score["slice"]: score["n"] for score in results["scores"] if score["name"] == "loss"}
+    assert [counts[f"level: {level}"] for level in range(3)] == [3, 3, 3] and counts[ALL] == 9
+    lengths = {name: n for name, n in counts.items() if name.startswith("length")}
+    assert lengths == {"length: 1 to 3 words": 3, "length: 4 to 6 words": 3, "length: 7 to 9 words": 3}
+    only = evaluate(runs / "changed", data=tmp_path / "sliced", only="level=1", limit=None)
+    assert len(only["rows"]) == 3
+    for bad, said in (
+        ("level=7", "0 of 9. There is 0, 1, 2"),
+        ("nope=1", "no.* column 'nope'"),
+        ("level", "COLUMN=VALUE"),
+    ):
+        with pytest.raises(BadData, match=said.replace("no.*", ".*")):
+            evaluate(runs / "changed", data=tmp_path / "sliced", only=bad)
+    with pytest.raises(BadData, match="too many to slice by"):
+        sets._sliced([row(at, "q", "a", source=f"s{at}") for at in range(50)], ["source"])
+
+
+def test_equal_lengths_make_one_slice():
+    assert set(sets._lengths([row(at, "q", "two words") for at in range(5)])) == {"2 words"}
+    assert sets._lengths([row(0, "q", "")]) == ["0 words"]
+
+
+# --- bad input ------------------------------------------------------------------------------------------------------
+
+
+def test_a_score_that_raises_on_one_row_leaves_the_rest(runs, evaluate):
+    def picky(answer, truth, row):
+        if row["id"] == first:
+            raise KeyError("no such thing")
+        return len(answer) > 0
+
+    first = sets.gather(Run.attach(runs / "changed"), limit=3).tests[0]["id"]
+    results = evaluate(runs / "changed", scores=[picky, "exact"])
+    found = {score["slice"]: score for score in results["scores"] if score["name"] == "picky"}
+    assert (found[ALL]["n"], found[ALL]["errors"]) == (5, 1)
+    assert results["rows"][0]["errors"]["picky"]["tuned"] == "KeyError: 'no such thing'"
+    assert any("picky failed on 1 of 6 rows" in said and first in said for said in results["warnings"])
+    everywhere = evaluate(runs / "changed", scores=[lambda answer, truth: 1 / 0, "exact"])
+    assert {score["name"] for score in everywhere["scores"]} == {"exact"}
+    assert any("failed on 6 of 6 rows" in said for said in everywhere["warnings"])
+
+
+def test_own_numbers(runs, evaluate):
+    def length(answer, truth):
+        return len(answer)
+
+    def part(answer, truth):
+        return 0.25
+
+    def nan(answer, truth):
+        return math.nan
+
+    results = evaluate(runs / "changed", scores=[length, part, nan])
+    assert [metric["unit"] for metric in results["metrics"][:2]] == ["number", "mean"]
+    assert all("no number to count with" in held["errors"]["nan"]["base"] for held in results["rows"])
+    assert "nats" not in table.text(results)
+
+
+def test_one_item(runs, evaluate):
+    results = evaluate(runs / "changed", only="lang=en", limit=1)
+    loss = next(score for score in results["scores"] if score["name"] == "loss")
+    assert loss["n"] == 1 and loss["arms"]["tuned"]["low"] == -math.inf
+    assert "[?, ?]" in table.text(results) and "1 cluster " in results["warnings"][0]
+    saved = json.loads(storage.to_json(results))
+    assert saved["scores"][-1]["arms"]["tuned"]["low"] is None
+    assert all(one["verdict"] == "cannot tell" for one in results["verdict"].values())
+    card.view(results)
+
+
+def test_a_model_that_answers_nothing(runs, evaluate, monkeypatch):
+    from etabli import generation
+    from etabli.generation import Answers
+
+    def silent(model, tokenizer, talks, most, **more):
+        count = len(talks)
+        return Answers([""] * count, [[]] * count, ["<|im_end|>"] * count, ["p"] * count, [False] * count)
+
+    monkeypatch.setattr(generation, "answer", silent)
+    results = evaluate(runs / "changed")
+    assert "tuned answered nothing on 6 of 6 rows." in results["warnings"]
+    assert results["scores"][0]["arms"]["tuned"]["value"] == 0
+
+
+def test_an_adapter_for_another_base(runs, evaluate, tmp_path, tiny):
+    import shutil
+
+    copied = tmp_path / "copied"
+    shutil.copytree(runs / "other", copied)
+    facts = copied / "adapter" / "base.json"
+    facts.write_text(json.dumps({"name": "another", "hash": "0" * 64}))
+    (copied / "adapter" / "MANIFEST.json").unlink()
+    Recipe(data=str(runs / "data"), model=tiny).save(copied / contracts.RECIPE)
+    with pytest.raises(WrongAdapter, match="was trained on another"):
+        evaluate(copied)
+
+
+def test_nothing_to_ask(runs, evaluate, tmp_path):
+    Dataset([row(0, "q", "a"), row(1, "p", "b")]).save(tmp_path / "trained")
+    Recipe(data=str(tmp_path / "trained")).save(tmp_path / "run" / contracts.RECIPE)
+    with pytest.raises(BadData, match="There are 0 test rows and 2 training rows"):
+        evaluate(tmp_path / "run")
+    no_answer = [{"id": "x", "messages": [{"role": "user", "content": "q"}], "split": "test"}]
+    Dataset(no_answer).save(tmp_path / "unanswered")
+    with pytest.raises(BadData, match="Row x has no answer"):
+        evaluate(runs / "changed", data=tmp_path / "unanswered")
+    text = [{"id": "x", "messages": [{"role": "text", "content": "Once"}], "split": "test"}]
+    Dataset(text).save(tmp_path / "plain")
+    with pytest.raises(BadData, match="no questions"):
+        evaluate(runs / "changed", data=tmp_path / "plain")
+
+
+def test_logs_that_are_none(tmp_path, runs):
+    with pytest.raises(BadInput, match="no results"):
+        log.read(tmp_path)
+    (tmp_path / contracts.RESULTS).write_text("{")
+    with pytest.raises(Damaged, match="no JSON"):
+        log.read(tmp_path)
+    (tmp_path / contracts.RESULTS).write_text('{"version": 1}')
+    with pytest.raises(Damaged, match="lacks arms"):
+        log.read(tmp_path)
+
+
+# --- two runs ---------------------------------------------------------------------------------------------------------
+
+
+def test_compare_says_what_differs_and_pairs_the_rows(runs, no_owner):
+    found = etabli.compare(runs / "changed", runs / "other", limit=3, max_new_tokens=4, progress=lambda *_: None)
+    assert set(found) == set(contracts.Comparison.__annotations__)
+    assert found["recipes"] == {"seed": [0, 1]}
+    assert found["arms"] == ["changed", "other"] and found["subject"] == "other" and found["rivals"] == ["changed"]
+    apart = etabli.evaluate(runs / "other", limit=3, max_new_tokens=4, arms=["tuned"], save=False)
+    assert [held["answers"]["other"] for held in found["rows"]] == [held["answers"]["tuned"] for held in apart["rows"]]
+    assert found["verdict"][ALL]["rival"] == "changed" and "training" not in table.text(found)
+    assert not (runs / "other" / contracts.RESULTS).exists(), "nothing is written into a run that is looked at"
+    with pytest.raises(BadInput, match="compared with itself"):
+        etabli.compare(runs / "other", runs / "other")
+
+
+def test_different_bases_share_no_loss(runs, evaluate):
+    from etabli.evaluation.compare import together
+
+    one = evaluate(runs / "changed", arms=["tuned"])
+    other = copy.deepcopy(one)
+    other["made_with"]["model_hash"] = "another"
+    found = together(one, other, ("a", "b"))
+    assert "loss" not in {score["name"] for score in found["scores"]} and "different bases" in found["warnings"][0]
+    other["rows"] = other["rows"][1:]
+    with pytest.raises(BadData, match="not asked the same rows"):
+        together(one, other, ("a", "b"))
+
+
+# --- flips ------------------------------------------------------------------------------------------------------------
+
+
+def test_mcnemar_is_a_binomial_test():
+    from scipy import stats
+
+    rng = random.Random(0)
+    for _ in range(200):
+        n = rng.randint(1, 60)
+        one, other = ([rng.random() < p for _ in range(n)] for p in (rng.random(), rng.random()))
+        found = flips(one, other, [str(at) for at in range(n)])
+        assert found["fixed"] + found["broken"] + found["both"] + found["neither"] == n
+        changed = found["fixed"] + found["broken"]
+        wanted = stats.binomtest(found["fixed"], changed, 0.5).pvalue if changed else 1.0
+        assert found["mcnemar"] == pytest.approx(wanted) and found["by_cluster"] is None
+
+
+def test_by_cluster_is_every_arrangement_of_signs():
+    rng = random.Random(1)
+    for _ in range(40):
+        groups = rng.randint(2, 7)
+        clusters = [str(at % groups) for at in range(groups * 3)]
+        one, other = ([rng.random() < 0.5 for _ in clusters] for _ in range(2))
+        sums = [sum(a - b for a, b, c in zip(one, other, clusters) if c == str(g)) for g in range(groups)]
+        totals = [sum(s * v for s, v in zip(sign, sums)) for sign in itertools.product((1, -1), repeat=groups)]
+        # two-sided as scipy has it: twice the smaller tail
+        tails = [sum(t >= sum(sums) for t in totals), sum(t <= sum(sums) for t in totals)]
+        wanted = min(1.0, 2 * min(tails) / len(totals)) if any(sums) else 1.0
+        assert flips(one, other, clusters)["by_cluster"] == pytest.approx(wanted, abs=1e-9)
+
+
+def test_the_seed_of_the_permutations_is_fixed():
+    clusters = [str(at // 2) for at in range(80)]
+    rng = random.Random(2)
+    one, other = ([rng.random() < p for _ in clusters] for p in (0.6, 0.5))
+    assert flips(one, other, clusters) == flips(one, other, clusters)
+
+
+# --- the card ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_rows_behind_every_number(runs, evaluate):
+    results = evaluate(runs / "changed", limit=None)
+    for score in results["scores"]:
+        rows = within(results["rows"], score["slice"])
+        for arm in score["arms"]:
+            assert len(card.pick(results, score["name"], score["slice"], arm)) == len(rows)
+        for gap in score["differences"]:
+            for which in ("fixed", "broken", "both", "neither") if gap["flips"] else ():
+                found = card.pick(results, score["name"], score["slice"], against=gap["minus"], which=which)
+                assert len(found) == gap["flips"][which]
+
+
+def test_the_page_holds_everything_as_text(runs, evaluate, tmp_path):
+    results = evaluate(runs / "changed")
+    hostile = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    for held in results["rows"]:
+        held["prompt"] = held["rendered"]["tuned"] = held["answers"]["tuned"] = held["raw"]["tuned"] = hostile
+    results["warnings"] = [hostile]
+    results["made_with"]["run"] = hostile
+    card.write(results, tmp_path / "card.html")
+    page = (tmp_path / "card.html").read_text()
+    assert "<script" not in page and "<img" not in page and page.count("&lt;script&gt;") >= 4 * len(results["rows"])
+    assert results["data_hash"] in page and results["made_with"]["template_hash"] in page
+    assert all(metric["hash"] in page for metric in results["metrics"])
+
+
+def test_no_score_without_n_and_interval(runs, evaluate):
+    results = evaluate(runs / "changed")
+    for line in table.text(results).splitlines():
+        if "%" in line and "intervals" not in line:
+            assert line.count("[") >= 1
+    assert (
+        {"n"} <= set(table.frame(results))
+        and {"n"} <= set(table.differences(results))
+        and {"n"} <= set(table.flips(results))
+    )
+    assert all("n = " in one["text"] for one in card.view(results)["lines"])
+
+
+def test_summaries_need_no_order(runs, evaluate):
+    results = evaluate(runs / "changed")
+    turned = summarise({**results, "rows": results["rows"][::-1]})
+    for one, other in zip(results["scores"], turned["scores"]):
+        assert one["arms"]["tuned"] == pytest.approx(other["arms"]["tuned"])
+    assert parts(results["rows"]) == parts(results["rows"][::-1])
