@@ -5,6 +5,9 @@
 
 ``train`` makes, for each of five seeds, a good adapter on English home commands and three that went wrong: one on
 shuffled answers, one on French rows alone, one on answers that are no JSON. What is there already is not made again.
+``evaluate`` asks the bench whether each is worse than the good one; a fourth change is the good adapter under a
+template whose turns end otherwise. Then twenty adapters that do nothing, each on rows of its own, against their base.
+Writes ``benchmarks/results/planted_changes.json``.
 """
 
 import argparse
@@ -13,7 +16,11 @@ import random
 from pathlib import Path
 
 import etabli
-from etabli.contracts import Row
+from etabli import storage
+from etabli.contracts import RECIPE, Results, Row
+from etabli.evaluation.compare import together
+from etabli.models.loading import Loaded, load
+from etabli.training import adapters, checkpoints
 
 SEEDS = range(5)
 TRAIN, TEST, STEPS = 400, 60, 40
@@ -69,13 +76,80 @@ def train(out: Path) -> None:
             (run if run.state != "lost" else run.resume()).wait()
 
 
+ROWS, NOTHING, NOTHING_ROWS = 48, 20, 12
+SCORES = ["exact", "valid_json", "loss"]
+
+
+def evaluate(out: Path) -> dict:
+    """What the bench says of every planted change and of every adapter that does nothing."""
+    found = [judged for seed in SEEDS for judged in _planted(out, seed)]
+    quiet = [_nothing(out, seed) for seed in range(NOTHING)]
+    return {
+        "rows": ROWS, "planted": found, "found": sum(one["worse"] for one in found), "of": len(found),
+        "nothing": quiet, "alarms": sum(one["alarm"] for one in quiet), "quiet_of": len(quiet),
+    }  # fmt: skip
+
+
+def _planted(out: Path, seed: int) -> list[dict]:
+    good = _tuned(out / f"run-good-{seed}", out / f"data-good-{seed}")
+    judged = []
+    for name in ("shuffled", "wrong_language", "lost_json"):
+        judged.append(_judged(name, seed, good, _tuned(out / f"run-{name}-{seed}", out / f"data-good-{seed}")))
+    broken = load(adapter=etabli.Run.attach(out / f"run-good-{seed}").adapter)
+    broken.tokenizer.chat_template = broken.tokenizer.chat_template.replace("<|im_end|>", "")
+    bad = _tuned(out / f"run-good-{seed}", out / f"data-good-{seed}", broken)
+    return [*judged, _judged("broken_template", seed, good, bad)]
+
+
+def _tuned(run: Path, data: Path, loaded: Loaded | None = None) -> Results:
+    kept = run.with_name(f"{run.name}{'-broken' * bool(loaded)}.json")
+    if not kept.is_file():
+        said = etabli.evaluate(run, data, limit=ROWS, loaded=loaded, scores=SCORES, arms=["tuned"], save=False)
+        storage.write_json(kept, said)
+    return json.loads(kept.read_text())
+
+
+def _judged(name: str, seed: int, good: Results, bad: Results) -> dict:
+    both = together(good, bad, ("good", name))
+    gaps = {score["name"]: score["differences"][0] for score in both["scores"] if score["slice"] == "en"}
+    verdict = both["verdict"]["en"]["verdict"]
+    print(f"{name} {seed}: {verdict}", flush=True)
+    return {
+        "change": name, "seed": seed, "verdict": verdict, "worse": verdict == "worse", "n": both["verdict"]["en"]["n"],
+        "differences": {score: [gap["value"], gap["low"], gap["high"]] for score, gap in gaps.items()},
+    }  # fmt: skip
+
+
+def _nothing(out: Path, seed: int) -> dict:
+    """A LoRA whose second matrix is zero, against its base: whatever is said to differ is a false alarm."""
+    run = out / f"run-nothing-{seed}"
+    if not run.is_dir():
+        rows = [row for row in etabli.home_commands(n=40, test=NOTHING_ROWS, seed=seed) if row["lang"] == "en"]
+        etabli.Dataset(rows).save(out / f"data-nothing-{seed}")
+        recipe = etabli.Recipe(data=str(out / f"data-nothing-{seed}"), seed=seed)
+        loaded = load()
+        peft = adapters.attach(loaded, recipe)
+        with storage.whole(run / "adapter") as folder:
+            checkpoints.save_adapter(peft, loaded.source, folder)
+        recipe.save(run / RECIPE)
+    said = etabli.evaluate(run, scores=SCORES, arms=["base", "tuned"], save=False)
+    gaps = [(score["name"], score["differences"][0]) for score in said["scores"] if score["differences"]]
+    alarms = [name for name, gap in gaps if gap["low"] > 0 or gap["high"] < 0]
+    print(f"nothing {seed}: {alarms}", flush=True)
+    return {"seed": seed, "n": said["scores"][0]["n"], "alarm": bool(alarms), "alarms": alarms}
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("phase", choices=["train"])
+    parser.add_argument("phase", choices=["train", "evaluate"])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/planted"))
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/results/planted_changes.json"))
     chosen = parser.parse_args()
-    train(chosen.out.absolute())
+    if chosen.phase == "train":
+        train(chosen.out.absolute())
+    else:
+        storage.write_json(chosen.results, evaluate(chosen.out.absolute()))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import shutil
 import pytest
 
 from etabli import storage
+from etabli.contracts import RECIPE
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
 
@@ -88,3 +89,47 @@ def write_jsonl(tmp_path):
         return path
 
     return write
+
+
+def adapted(model, folder, scale, seed=0):
+    """A LoRA adapter with random weights, saved as a run saves its own. ``scale`` 0 changes nothing."""
+    import torch
+
+    from etabli.models import loading
+    from etabli.training import adapters, checkpoints
+    from etabli.training.recipe import Recipe
+
+    loaded = loading.load(model)
+    peft = adapters.attach(loaded, Recipe(data="x", model=model))
+    torch.manual_seed(seed)
+    for name, parameter in peft.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=scale) if scale else torch.nn.init.zeros_(parameter)
+    with storage.whole(folder) as place:
+        checkpoints.save_adapter(peft, loaded.source, place)
+
+
+@pytest.fixture(scope="session")
+def runs(tiny, tmp_path_factory):
+    """Three runs on the same data: an adapter that changes much, one that changes nothing, and another seed's."""
+    home = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        from etabli import processes
+        from etabli.training.recipe import Recipe
+
+        patch.setattr(processes, "_owner_file", lambda: home / "owner.json")
+        Dataset(home_commands(n=40, test=8, seed=0)).save(home / "data")
+        for name, scale, seed in (("changed", 0.5, 0), ("nothing", 0.0, 0), ("other", 0.5, 1)):
+            Recipe(data="data", model=tiny, seed=seed).save(home / name / RECIPE)
+            adapted(tiny, home / name / "adapter", scale, seed)
+    for step in (1, 2):
+        adapted(tiny, home / "changed" / "checkpoints" / f"step-{step:06d}", 0.1 * step)
+    return home
+
+
+@pytest.fixture
+def answered(runs, no_owner):
+    """Results of a few rows, of a model that knows nothing."""
+    from etabli.evaluation.bench import evaluate
+
+    return evaluate(runs / "changed", limit=6, max_new_tokens=12, save=False)

@@ -22,6 +22,8 @@ BAD = [
     (["resume", "nowhere"], "holds no run"),
     (["stop", "nowhere"], "holds no run"),
     (["evaluate", "nowhere"], "holds no run"),
+    (["evaluate", "nowhere", "--from-log"], "There are no results"),
+    (["compare", "nowhere", "elsewhere"], "holds no run"),
     (["export", "nowhere", "--out", "x"], "holds no run"),
     (["data", "tokens", "none.jsonl"], "no file"),
     (["data", "tokens", "empty.jsonl"], "0 rows"),
@@ -94,5 +96,49 @@ def test_interrupted_is_130(monkeypatch, capsys):
 
 def test_help_lists_every_command():
     done = subprocess.run([sys.executable, "-m", "etabli", "--help"], capture_output=True, text=True)
-    for name in ("tour", "lab", "doctor", "data", "train", "resume", "stop", "runs", "evaluate", "export"):
+    for name in ("tour", "lab", "doctor", "data", "train", "resume", "stop", "runs", "evaluate", "compare", "export"):
         assert f"  {name} " in done.stdout
+
+
+def test_evaluate_from_the_command_line(runs, here, capsys):
+    words = [
+        "evaluate",
+        str(runs / "changed"),
+        "--limit",
+        "2",
+        "--max-new-tokens",
+        "4",
+        "--score",
+        "valid_json",
+        "--score",
+        "loss",
+    ]
+    code, out, _ = run(
+        capsys, *words, "--by", "length", "--arm", "base", "--arm", "tuned", "--html", "card.html", "--json"
+    )
+    found = json.loads(out)
+    assert code == 0 and {"scores", "verdict", "rows"} <= set(found)
+    assert all(score["n"] and {"value", "low", "high"} <= set(score["arms"]["tuned"]) for score in found["scores"])
+    assert "<script" not in (here / "card.html").read_text()
+    code, out, _ = run(capsys, "evaluate", str(runs / "changed"), "--from-log")
+    assert code == 0 and "The same comes out, to the last bit." in out and "loss keeps its values" in out
+    log = runs / "changed" / "results.json"
+    log.write_text(log.read_text().replace('"nothing"', '"n"').replace('"value": 0.0', '"value": 0.5', 1))
+    code, out, _ = run(capsys, "evaluate", str(runs / "changed"), "--from-log", "--json")
+    assert code == 1 and json.loads(out)["again"]["same"] is False
+
+
+def test_compare_from_the_command_line(runs, here, capsys):
+    words = ["compare", str(runs / "changed"), str(runs / "other"), "--limit", "2", "--max-new-tokens", "4"]
+    code, out, _ = run(capsys, *words)
+    assert code == 0 and out.startswith("What differs in the recipes:\n  seed: 0 → 1\n")
+    code, out, _ = run(capsys, *words, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["recipes"] == {"seed": [0, 1]} and found["subject"] == "other"
+
+
+def test_a_task_that_is_none(runs, here, capsys):
+    (here / "task.yaml").write_text("task: x\ndataset_path: json\n")
+    for words, said in ((["nowhere.yaml"], "There is no task"), (["task.yaml"], "lm-eval can't run task.yaml")):
+        code, out, err = run(capsys, "evaluate", str(runs / "changed"), "--task", *words)
+        assert code == 2 and said in err and out == ""

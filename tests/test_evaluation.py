@@ -16,7 +16,6 @@ from etabli.errors import BadData, BadInput, Damaged, WrongAdapter
 from etabli.evaluation import card, log, rivals, sets, table
 from etabli.evaluation.flips import flips
 from etabli.evaluation.summary import parts, summarise, within
-from etabli.training import checkpoints
 from etabli.training.recipe import Recipe
 from etabli.training.run import Run
 
@@ -24,40 +23,6 @@ from etabli.training.run import Run
 def row(number, asked, answer, split="train", lang="en", **more):
     messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
     return {"id": f"r{number}", "messages": messages, "lang": lang, "split": split, **more}
-
-
-def adapted(model, folder, scale, seed=0):
-    """A LoRA adapter with random weights, saved as a run saves its own. ``scale`` 0 changes nothing."""
-    import torch
-
-    from etabli.models import loading
-    from etabli.training import adapters
-
-    loaded = loading.load(model)
-    peft = adapters.attach(loaded, Recipe(data="x", model=model))
-    torch.manual_seed(seed)
-    for name, parameter in peft.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=scale) if scale else torch.nn.init.zeros_(parameter)
-    with storage.whole(folder) as place:
-        checkpoints.save_adapter(peft, loaded.source, place)
-
-
-@pytest.fixture(scope="session")
-def runs(tiny, tmp_path_factory):
-    """Three runs on the same data: an adapter that changes much, one that changes nothing, and another seed's."""
-    home = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        from etabli import processes
-
-        patch.setattr(processes, "_owner_file", lambda: home / "owner.json")
-        Dataset(etabli.home_commands(n=40, test=8, seed=0)).save(home / "data")
-        for name, scale, seed in (("changed", 0.5, 0), ("nothing", 0.0, 0), ("other", 0.5, 1)):
-            Recipe(data="data", model=tiny, seed=seed).save(home / name / contracts.RECIPE)
-            adapted(tiny, home / name / "adapter", scale, seed)
-    for step in (1, 2):
-        adapted(tiny, home / "changed" / "checkpoints" / f"step-{step:06d}", 0.1 * step)
-    return home
 
 
 @pytest.fixture
@@ -89,6 +54,21 @@ def test_results_are_complete_and_come_out_the_same_from_the_saved_log(runs, eva
     made, told = log.again(saved)
     assert told["same"] and set(told["rescored"]) == {"exact", "valid_json"} and set(told["kept"]) == {"loss"}
     assert storage.to_json(made) == storage.to_json(results)
+
+
+def test_scores_can_be_added_to_saved_answers(runs, evaluate):
+    def long(answer, truth):
+        return len(answer) > 3
+
+    results = evaluate(runs / "changed", scores=["exact", "loss"])
+    more = log.with_scores(results, [long, "number"])
+    now = evaluate(runs / "changed", scores=["exact", "loss", long, "number"])
+    assert storage.to_json(more["scores"]) == storage.to_json(now["scores"])
+    assert "long" not in results["rows"][0]["values"] and "number" in more["rows"][0]["errors"]
+    with pytest.raises(BadInput, match="loss is read from a model"):
+        log.with_scores(evaluate(runs / "changed", scores=["exact"]), ["loss"])
+    with pytest.raises(BadInput, match="exact is there already"):
+        log.with_scores(results, ["exact"])
 
 
 def test_a_tampered_log_is_found(runs, evaluate):

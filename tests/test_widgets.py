@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import etabli_widgets
-from etabli_widgets import ChatCompare, RunMonitor
+from etabli_widgets import ChatCompare, RunMonitor, VerdictCard
 from etabli_widgets.run_monitor import MOST_POINTS, thin
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>&\"'"
@@ -113,16 +113,62 @@ def test_an_error_while_answering_is_shown():
     assert chat.error == "MemoryError: no room" and not chat.writing
 
 
-def test_twins_hold_the_state_and_no_markup_of_others(chat):
+GAP = {
+    "score": "exact", "slice": "all", "n": 4, "against": "base", "main": True, "text": "+5 points [−1, +11]",
+    "flips": {"fixed": 2, "broken": 1, "both": 0, "neither": 1}, "chance": "p = 1", "verdict": "cannot tell",
+    "zero": 50.0, "left": 45.0, "width": 10.0, "dot": 51.0,
+}  # fmt: skip
+VIEW = {
+    "subject": "tuned", "lines": [{"verdict": "better", "text": "all: " + HOSTILE}], "warnings": ["OVERLAP " + HOSTILE],
+    "heads": ["score", "slice", "n", "base", "tuned"], "first": 3, "gaps": [GAP],
+    "scores": [["exact", "all", 4, "25 % [5, 60]", "50 % [15, 85]"], ["loss", "all", 4, "—", "1.2 [1.1, 1.3]"]],
+    "facts": [["data_hash", "abc" + HOSTILE]],
+}  # fmt: skip
+
+
+def picked(asked):
+    answer = {"arm": "tuned", "mark": "✓", "answer": HOSTILE, "rendered": "prompt " + HOSTILE, "raw": HOSTILE}
+    return [{"prompt": f"{at} {HOSTILE}", "truth": HOSTILE, "answers": [answer]} for at in range(60)]
+
+
+@pytest.fixture
+def card():
+    return VerdictCard(VIEW, picked)
+
+
+def test_a_number_opens_its_rows(card):
+    rows = card.look(score="exact", slice="all", arm="tuned")
+    assert len(rows) == card.found == 60 and len(card.rows) == 50
+    card.received({"type": "open", "score": "exact", "slice": "all", "against": "base", "which": "fixed"})
+    assert card.opened == {"score": "exact", "slice": "all", "against": "base", "which": "fixed"}
+    card.received({"type": "close"})
+    assert (card.opened, card.rows, card.found) == ({}, [], 0)
+
+
+def test_a_number_that_opens_nothing_is_shown():
+    def broken(asked):
+        raise KeyError("no such score")
+
+    card = VerdictCard(VIEW, broken)
+    card.received({"type": "open", "score": "x", "slice": "y"})
+    assert card.error == "KeyError: 'no such score'"
+
+
+def test_the_card_with_no_differences():
+    card = VerdictCard({**VIEW, "gaps": []}, picked)
+    assert "minus each other" not in card.html() and "exact, all: tuned: 60 rows" in card.html()
+
+
+def test_twins_hold_the_state_and_no_markup_of_others(chat, card):
     chat.ask(HOSTILE)
-    for widget in (RunMonitor(events=EVENTS, name=HOSTILE), chat):
+    for widget in (RunMonitor(events=EVENTS, name=HOSTILE), chat, card):
         bundle = widget._bundle()
         twin = bundle["text/html"].split("</style>", 1)[1]
         assert "application/vnd.jupyter.widget-view+json" in bundle
         assert "<script" not in twin and "<img" not in twin and "&lt;script" in twin
 
 
-@pytest.mark.parametrize("widget", [RunMonitor(events=EVENTS), ChatCompare({"a": iter})])
+@pytest.mark.parametrize("widget", [RunMonitor(events=EVENTS), ChatCompare({"a": iter}), VerdictCard(VIEW)])
 def test_modules_are_whole_and_need_no_network(widget):
     source = widget._esm if isinstance(widget._esm, str) else str(widget._esm)
     assert "export default" in source and "import " not in source and "guardKeys(el)" in source

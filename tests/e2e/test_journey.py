@@ -134,3 +134,44 @@ def test_a_click_on_a_finding_opens_its_rows(lab, open_notebook):
     notebook.shot("check-light", page.locator(".jp-Notebook"))
     notebook.theme("JupyterLab Dark")
     notebook.shot("check-dark", page.locator(".jp-Notebook"))
+
+
+CARD = """
+import json
+from pathlib import Path
+import etabli
+results = json.loads(Path("card.json").read_text())
+card = etabli.verdict(results)
+card
+"""
+
+
+def test_a_click_on_a_number_opens_its_rows(lab, open_notebook, answered):
+    import nbformat
+
+    from etabli import storage
+
+    storage.write_json(lab[1] / "card.json", answered)
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CARD), nbformat.v4.new_code_cell("card.found")])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(made, lab[1] / "card.ipynb")
+    notebook = open_notebook("card.ipynb")
+    page = notebook.page
+    notebook.run_all()
+    gap = answered["scores"][0]["differences"][-1]
+    which = max(("fixed", "broken", "both", "neither"), key=lambda name: gap["flips"][name])
+    line = page.locator(".etabli-scroll tr", has_text=gap["minus"]).filter(has=page.locator(".etabli-bar")).first
+    line.wait_for(timeout=60_000)
+    line.locator(".etabli-number").nth(("fixed", "broken", "both", "neither").index(which)).press("Enter")
+    rows = page.locator(".etabli-rows")
+    rows.get_by_text(f"{gap['flips'][which]} rows").wait_for(timeout=10_000)
+    assert rows.locator(".etabli-row").count() == min(50, gap["flips"][which])
+    rows.locator(".etabli-row > summary").first.press("Enter")
+    rows.get_by_text("prompt and raw output").first.click()
+    assert "<|im_start|>" in rows.locator(".etabli-row").first.inner_text()
+    notebook.shot("verdict-light", page.locator(".jp-Notebook"))
+    notebook.theme("JupyterLab Dark")
+    notebook.shot("verdict-dark", page.locator(".jp-Notebook"))
+    rows.get_by_role("button", name="Close").click()
+    rows.wait_for(state="hidden")
+    assert notebook.cells() == 2

@@ -1,13 +1,17 @@
 """The saved log of an evaluation: read it, score it again, see that the same comes out."""
 
+import copy
 import json
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from etabli import storage
-from etabli.contracts import RESULTS, Results, Row
+from etabli.contracts import RESULTS, Answered, Results, Row
 from etabli.errors import BadInput, Damaged, EtabliError
+from etabli.evaluation import marking
+from etabli.evaluation.notices import failed
 from etabli.evaluation.scores import wanted
 from etabli.evaluation.summary import summarise
 from etabli.training.run import Run
@@ -50,7 +54,7 @@ def again(results: Results) -> tuple[Results, dict[str, Any]]:
         What is read from a model's probabilities, and scores whose code or library has changed, keep their values.
     """
     rescored, kept = [], {}
-    rows = json.loads(json.dumps(results["rows"]))
+    rows = copy.deepcopy(results["rows"])
     for metric in results["metrics"]:
         why = _rescore(metric, rows)
         if why:
@@ -60,6 +64,29 @@ def again(results: Results) -> tuple[Results, dict[str, Any]]:
     made = summarise({**results, "rows": rows})
     same = storage.to_json(made) == storage.to_json(results)
     return made, {"same": same, "rescored": rescored, "kept": kept}
+
+
+def with_scores(results: Results, names: Sequence[str | Callable]) -> Results:
+    """The same answers with more scores, made from their texts: no model, no new answers.
+
+    Args:
+        results: as ``read`` gives them; names: as for ``bench.evaluate``, without what is read from a model.
+
+    Raises:
+        BadInput: a score that needs the model, or one that the results have already.
+    """
+    rows = copy.deepcopy(results["rows"])
+    scores = wanted(names)
+    known = {metric["name"] for metric in results["metrics"]}
+    for score in scores:
+        if score.from_model or score.name in known:
+            why = "is read from a model: evaluate again" if score.from_model else "is there already"
+            raise BadInput(f"{score.name} {why}.")
+        for row in rows:
+            marking.mark(row, _row(row), score, list(row["answers"]))
+    new = marking.metrics(scores, rows)
+    warnings = [*results["warnings"], *failed(rows, new)]
+    return summarise({**results, "rows": rows, "metrics": [*results["metrics"], *new], "warnings": warnings})
 
 
 def _rescore(metric: dict[str, Any], rows: list[dict[str, Any]]) -> str | None:
@@ -78,9 +105,13 @@ def _rescore(metric: dict[str, Any], rows: list[dict[str, Any]]) -> str | None:
 
 
 def _rescore_row(score: Any, row: dict[str, Any]) -> None:
-    prompt = {"role": "user", "content": row["prompt"]}
-    held: Row = {"id": row["id"], "messages": [prompt], "columns": row["columns"]}
+    held = _row(row)
     for arm, before in row["values"][score.name].items():
         if before is not None:
             said = score.of(row["answers"][arm], row["truth"], held)
             row["values"][score.name][arm] = said if isinstance(said, bool) else float(said)
+
+
+def _row(row: Answered) -> Row:
+    """What the log keeps of a test row."""
+    return {"id": row["id"], "messages": [{"role": "user", "content": row["prompt"]}], "columns": row["columns"]}

@@ -1,5 +1,6 @@
 """Every score of every answer. What raises is an error of that row, and the rest go on."""
 
+from collections.abc import Callable
 from typing import Any
 
 from etabli.contracts import Answered, Metric, Row
@@ -37,35 +38,43 @@ def _row(at: int, asked_set: TestSet, arms: list[Arm], scores: list[Score]) -> A
         "errors": {},
         "columns": row.get("columns") or {},
     }
+    by_name = {arm.name: arm for arm in arms}
     for score in scores:
-        _mark(made, row, at, arms, score)
+        read = (lambda name, score=score: _read(score, by_name[name], at, row)) if score.from_model else None
+        mark(made, row, score, list(by_name), read)
+        if score.unit == LOSS:
+            tokens = max((arm.losses[at].tokens for arm in arms if arm.losses), default=1)
+            made["weights"][score.name] = float(tokens or 1)
     return made
 
 
-def _mark(made: Answered, row: Row, at: int, arms: list[Arm], score: Score) -> None:
+def mark(
+    made: Answered, row: Row, score: Score, arms: list[str], read: Callable[[str], bool | float | None] | None = None
+) -> None:
+    """Put a score of every arm's answer into a row. ``read`` gives what is read from a model, ``None`` for others."""
     values: dict[str, Any] = {}
     for arm in arms:
         try:
-            values[arm.name] = _value(score, arm, at, row, made)
+            of_model = read is not None and arm in made["rendered"]
+            values[arm] = read(arm) if of_model else _number(score.of(made["answers"][arm], made["truth"], row))
         except (Exception, SystemExit) as error:
-            values[arm.name] = None
+            values[arm] = None
             said = f"{type(error).__name__}: {error}"[:300]
-            made["errors"].setdefault(score.name, {})[arm.name] = said
+            made["errors"].setdefault(score.name, {})[arm] = said
     made["values"][score.name] = values
-    if score.unit == LOSS:
-        made["weights"][score.name] = float(max((arm.losses[at].tokens for arm in arms if arm.losses), default=1) or 1)
 
 
-def _value(score: Score, arm: Arm, at: int, row: Row, made: Answered) -> bool | float | None:
-    if score.from_model and arm.talks is not None:
-        return _loss(arm, at) if score.unit == LOSS else _chosen(score, arm, at, row)
-    said = score.of(made["answers"][arm.name], made["truth"], row)
+def _number(said: Any) -> bool | float | None:
     if said is None or isinstance(said, bool):
         return said
     number = float(said)
     if number - number != 0:
         raise ValueError(f"the score is {number}, which is no number to count with")
     return number
+
+
+def _read(score: Score, arm: Arm, at: int, row: Row) -> bool | float:
+    return _loss(arm, at) if score.unit == LOSS else _chosen(score, arm, at, row)
 
 
 def _loss(arm: Arm, at: int) -> float:

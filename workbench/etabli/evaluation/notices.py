@@ -11,7 +11,7 @@ FEW = 10  # clusters below which an interval is a guess
 
 def notices(asked: TestSet, arms: list[Arm], rows: list[Answered], metrics: list[Metric], loaded: Loaded) -> list[str]:
     """Sentences, the gravest first: overlap, few clusters, empty and cut answers, scores that failed."""
-    return [*_overlap(asked), *_clusters(asked), *_answers(asked, arms, loaded), *_failed(rows, metrics)]
+    return [*_overlap(asked), *_clusters(asked), *_answers(asked, arms, loaded), *failed(rows, metrics)]
 
 
 def _overlap(asked: TestSet) -> list[str]:
@@ -47,7 +47,8 @@ def _answers(asked: TestSet, arms: list[Arm], loaded: Loaded) -> list[str]:
     return said
 
 
-def _failed(rows: list[Answered], metrics: list[Metric]) -> list[str]:
+def failed(rows: list[Answered], metrics: list[Metric]) -> list[str]:
+    """Scores that raised, on how many rows, and what the first of them said."""
     said = []
     for metric in metrics:
         found = [(row["id"], row["errors"][metric["name"]]) for row in rows if metric["name"] in row["errors"]]
