@@ -53,6 +53,12 @@ def mean(rng, labels):
     return intervals.mean(list(values), _names(labels)), np.exp(0.5 * 0.4**2 + 0.5 * 0.3**2)
 
 
+def mean_difference(rng, labels):
+    """A paired difference of two means of skewed numbers."""
+    before, after, gain = _before_and_after(rng, labels)
+    return intervals.difference("a", "b", {"a": after, "b": before}, _names(labels), bounded=False), gain
+
+
 def loss(rng, labels):
     """A loss a token: a ratio of two sums, rows of very different lengths."""
     tokens = rng.integers(5, 80, len(labels)).astype(float)
@@ -63,12 +69,16 @@ def loss(rng, labels):
 def loss_difference(rng, labels):
     """A paired difference of two losses a token."""
     tokens = rng.integers(5, 80, len(labels)).astype(float)
+    before, after, gain = _before_and_after(rng, labels)
+    held = {"a": after, "b": before}
+    return intervals.difference("a", "b", held, _names(labels), list(tokens), bounded=False), gain
+
+
+def _before_and_after(rng, labels):
     gain = rng.uniform(-0.3, 0.3)
     before = _skewed(rng, labels)
     after = before + gain + rng.normal(0, 0.2, labels.max() + 1)[labels] + rng.normal(0, 0.3, len(labels))
-    return intervals.difference(
-        "a", "b", {"a": list(after), "b": list(before)}, _names(labels), list(tokens), bounded=False
-    ), gain
+    return list(before), list(after), gain
 
 
 def part_mean(rng, labels):
@@ -88,7 +98,7 @@ def _names(labels) -> list[str]:
     return [str(label) for label in labels]
 
 
-KINDS = {f.__name__: f for f in (share, share_difference, mean, part_mean, loss, loss_difference)}
+KINDS = {f.__name__: f for f in (share, share_difference, mean, part_mean, mean_difference, loss, loss_difference)}
 
 
 def main() -> None:

@@ -68,10 +68,18 @@ class VerdictCard(Widget):
         return f"<h4>Each on the same rows</h4>{_scrolled(heads, lines)}"
 
     def _gaps(self) -> str:
-        lines = "".join(self._gap(gap) for gap in self.view["gaps"])
-        heads = "".join(f"<th>{escape(head)}" for head in GAP_HEADS)
-        title = escape(f"{self.view['subject']} minus each other")
-        return f"<h4>{title}</h4>{_scrolled(heads, lines)}" if lines else ""
+        """The differences by the score that decides, and folded those by all others."""
+        gaps = self.view["gaps"]
+        if not gaps:
+            return ""
+        first = [gap for gap in gaps if gap["score"] == gaps[0]["score"]]
+        rest = [gap for gap in gaps if gap["score"] != gaps[0]["score"]]
+        names = " and by ".join(dict.fromkeys(gap["score"] for gap in rest))
+        more = f"<details><summary>By {escape(names)}</summary>{self._table(rest)}</details>" if rest else ""
+        return f"<h4>{escape(self.view['subject'])} minus each other</h4>{self._table(first)}{more}"
+
+    def _table(self, gaps: list[dict[str, Any]]) -> str:
+        return _scrolled("".join(f"<th>{escape(head)}" for head in GAP_HEADS), "".join(map(self._gap, gaps)))
 
     def _gap(self, gap: dict[str, Any]) -> str:
         bar = (
@@ -109,7 +117,7 @@ class VerdictCard(Widget):
         answers = "".join(map(_answer, row["answers"]))
         return (
             f"<details class='etabli-row'><summary>{escape(row['prompt'])}</summary>"
-            f"<dl><dt>truth<dd><pre>{escape(row['truth'])}</pre>{answers}</dl></details>"
+            f"{_entry('truth', row['truth'])}</section>{answers}</details>"
         )
 
     def __repr__(self) -> str:
@@ -131,11 +139,15 @@ def _scrolled(heads: str, lines: str) -> str:
 
 
 def _answer(one: dict[str, str]) -> str:
-    said = f"<dt>{escape(one['arm'])} {escape(one['mark'])}<dd><pre>{escape(one['answer'])}</pre>"
+    said = _entry(f"{one['arm']} {one['mark']}", one["answer"])
     if not one["rendered"]:
-        return said
+        return f"{said}</section>"
     behind = f"<pre>{escape(one['rendered'])}</pre><hr><pre>{escape(one['raw'])}</pre>"
-    return f"{said}<details><summary>prompt and raw output</summary>{behind}</details>"
+    return f"{said}<details><summary>prompt and raw output</summary>{behind}</details></section>"
+
+
+def _entry(name: str, text: str) -> str:
+    return f"<section><small>{escape(name)}</small><pre>{escape(text)}</pre>"
 
 
 def kind(held: dict[str, Any]) -> str:

@@ -7,14 +7,17 @@ function render({ model, el }) {
   const lines = make("ul", { className: "etabli-lines" });
   const scores = make("table");
   const gaps = make("table");
+  const others = make("table");
+  const othersTitle = make("summary");
   const gapsTitle = make("h4");
   const facts = make("table");
   const made = make("details", {}, [make("summary", { textContent: "How it was made" }), facts]);
   const rows = make("section", { className: "etabli-rows", "aria-live": "polite" });
   const scroll = (table) => make("div", { className: "etabli-scroll" }, [table]);
+  const more = make("details", {}, [othersTitle, scroll(others)]);
   el.append(
     warnings, lines, errorLine(model), make("h4", { textContent: "Each on the same rows" }), scroll(scores),
-    gapsTitle, scroll(gaps), rows, made,
+    gapsTitle, scroll(gaps), more, rows, made,
   );
 
   /** A number that opens its rows. */
@@ -62,7 +65,11 @@ function render({ model, el }) {
     );
     scores.replaceChildren(cells("th", view.heads), ...view.scores.map((line) => drawScore(line, view.heads, view.first)));
     gapsTitle.textContent = view.gaps.length ? `${view.subject} minus each other` : "";
-    gaps.replaceChildren(...(view.gaps.length ? [cells("th", GAP_HEADS)] : []), ...view.gaps.map(drawGap));
+    const [first, rest] = parted(view.gaps);
+    gaps.replaceChildren(...(first.length ? [cells("th", GAP_HEADS)] : []), ...first.map(drawGap));
+    others.replaceChildren(cells("th", GAP_HEADS), ...rest.map(drawGap));
+    othersTitle.textContent = `By ${[...new Set(rest.map((gap) => gap.score))].join(" and by ")}`;
+    more.hidden = !rest.length;
     facts.replaceChildren(...view.facts.map(([name, value]) => cells("td", [name, make("code", { textContent: value })])));
   };
   const drawRows = () => {
@@ -78,6 +85,7 @@ function render({ model, el }) {
     const more = model.get("found") > shown.length ? ` (the first ${shown.length})` : "";
     const head = make("header", {}, [make("b", { textContent: `${title(opened, model.get("view").subject)}: ${model.get("found")} rows${more}` }), close]);
     rows.replaceChildren(head, ...shown.map(drawRow));
+    rows.scrollIntoView({ block: "nearest" });
   };
   const undo = [follow(model, ["view"], draw), follow(model, ["opened", "rows", "found"], drawRows)];
   return () => undo.forEach((each) => each());
@@ -85,9 +93,10 @@ function render({ model, el }) {
 
 /** One row: its prompt; unfolded, every answer; unfolded again, the whole prompt and the raw output. */
 function drawRow(row) {
-  const entry = (name, text) => [make("dt", { textContent: name }), make("dd", {}, [make("pre", { textContent: text })])];
-  const answers = row.answers.flatMap((one) => {
-    const [term, said] = entry(`${one.arm} ${one.mark}`, one.answer);
+  const entry = (name, text) =>
+    make("section", {}, [make("small", { textContent: name }), make("pre", { textContent: text })]);
+  const answers = row.answers.map((one) => {
+    const said = entry(`${one.arm} ${one.mark}`, one.answer);
     if (one.rendered) {
       said.append(
         make("details", {}, [
@@ -96,12 +105,18 @@ function drawRow(row) {
         ]),
       );
     }
-    return [term, said];
+    return said;
   });
   return make("details", { className: "etabli-row" }, [
     make("summary", { textContent: row.prompt }),
-    make("dl", {}, [...entry("truth", row.truth), ...answers]),
+    entry("truth", row.truth), ...answers,
   ]);
+}
+
+/** The differences by the score that decides, and all others. */
+function parted(gaps) {
+  const decides = gaps.length ? gaps[0].score : "";
+  return [gaps.filter((gap) => gap.score === decides), gaps.filter((gap) => gap.score !== decides)];
 }
 
 /** better, worse or unclear: what colour it has. */
