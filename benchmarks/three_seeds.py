@@ -11,7 +11,6 @@ from pathlib import Path
 
 import etabli
 from etabli import storage
-from etabli.evaluation import paired
 from etabli.evaluation.summary import summarise
 
 
@@ -49,13 +48,8 @@ def one_seed(seed: int, chosen: argparse.Namespace) -> None:
 def sum_up(found: dict[str, dict]) -> dict:
     """Every seed's scores, and all rows together, clustered by template."""
     rows = [{**row, "id": f"{name}/{row['id']}"} for name, results in found.items() for row in results["rows"]]
-    together = summarise(rows, -1, "", "")
-    best = {}
-    for lang in sorted({row["lang"] for row in rows}):
-        mine = [row for row in rows if row["lang"] == lang]
-        hits = {arm: [row["correct"][arm] for row in mine] for arm in mine[0]["correct"]}
-        rival = max((arm for arm in hits if arm != "tuned"), key=lambda arm: sum(hits[arm]))
-        best[lang] = paired.difference("tuned", rival, hits, [row["template"] for row in mine])
+    together = summarise({**next(iter(found.values())), "rows": rows})
+    best = {part: one["difference"] for part, one in together["verdict"].items()}
     return {
         "seeds": {name: _short(results) for name, results in found.items()},
         "pooled": together["scores"],

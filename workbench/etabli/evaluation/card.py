@@ -9,7 +9,7 @@ from etabli.contracts import Answered, Difference, Results, Score
 from etabli.evaluation import log, table
 from etabli.evaluation.scores.score import MEAN, SHARE
 from etabli.evaluation.summary import within
-from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE, change, sentence
+from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE, interval, sentence
 from etabli.training.run import Run
 
 LONGEST = 20_000  # characters of one prompt or output that a page shows
@@ -82,7 +82,7 @@ def _gap(score: Score, gap: Difference, results: Results) -> dict[str, Any]:
     return {
         "score": score["name"], "slice": score["slice"], "n": score["n"], "against": gap["minus"],
         "main": (judged.get("score"), judged.get("rival")) == (score["name"], gap["minus"]),
-        "text": change(gap, score["unit"]).replace(" nats/token", ""), "flips": gap["flips"], "chance": _chance(gap),
+        "text": interval(gap, score["unit"]), "flips": gap["flips"], "chance": _chance(gap),
         "verdict": _colour(score, gap), **_bar(gap, _widest(score)),
     }  # fmt: skip
 

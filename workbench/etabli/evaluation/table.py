@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from etabli.contracts import Difference, Estimate, Results, Score
 from etabli.evaluation.scores.score import MEAN, SHARE
-from etabli.evaluation.verdict import change, sentence
+from etabli.evaluation.verdict import interval, sentence
 
 NONE = "—"
 
@@ -19,10 +19,7 @@ def differences(results: Results):
     """One line a score and slice: the subject minus each other arm, as a pandas frame of text."""
     return _frame(
         results,
-        lambda score: {
-            f"{gap['of']} − {gap['minus']}": change(gap, score["unit"]).replace(" points", "")
-            for gap in score["differences"]
-        },
+        lambda score: {f"{gap['of']} − {gap['minus']}": interval(gap, score["unit"]) for gap in score["differences"]},
     )
 
 

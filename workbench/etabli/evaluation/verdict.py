@@ -67,12 +67,17 @@ def _worth(one: dict[str, Any]) -> str:
 
 
 def change(gap: Difference, unit: str) -> str:
-    """A difference with its interval: +52 points [+41, +63]."""
-    if unit in (SHARE, MEAN):
-        numbers = [_signed(gap[key], 100, ".0f") for key in ("value", "low", "high")]
-        return f"{numbers[0]} points [{numbers[1]}, {numbers[2]}]"
-    numbers = [_signed(gap[key], 1, ".3f") for key in ("value", "low", "high")]
-    return f"{numbers[0]}{' nats/token' * (unit == LOSS)} [{numbers[1]}, {numbers[2]}]"
+    """A difference with its unit and interval: +52 points [+41, +63]."""
+    value, bounds = interval(gap, unit).split(" ", 1)
+    named = " points" if unit in (SHARE, MEAN) else " nats/token" if unit == LOSS else ""
+    return f"{value}{named} {bounds}"
+
+
+def interval(gap: Difference, unit: str) -> str:
+    """A difference with its interval: +52 [+41, +63]."""
+    times, form = (100, ".0f") if unit in (SHARE, MEAN) else (1, ".3f")
+    value, low, high = (_signed(gap[key], times, form) for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def _signed(number: float | None, times: int, form: str) -> str:
