@@ -45,7 +45,8 @@ def test_results_are_complete_and_come_out_the_same_from_the_saved_log(runs, eva
     assert [score["slice"] for score in results["scores"]][:3] == ["en", "fr", ALL]
     for answered in results["rows"]:
         assert set(answered) == set(contracts.Answered.__annotations__)
-        assert set(answered["answers"]) == set(contracts.ARMS) and "lookup" not in answered["rendered"]
+        assert set(answered["answers"]) == set(answered["rendered"]) == set(answered["raw"]) == set(contracts.ARMS)
+        assert answered["rendered"]["lookup"].startswith("The closest training row (")
         assert answered["prompt"] in answered["rendered"]["tuned"]
         assert answered["raw"]["base"].startswith(answered["answers"]["base"][:3])
     for score in results["scores"]:
@@ -397,7 +398,7 @@ def test_mcnemar_is_a_binomial_test():
     from scipy import stats
 
     rng = random.Random(0)
-    for _ in range(200):
+    for _ in range(1000):
         n = rng.randint(1, 60)
         one, other = ([rng.random() < p for _ in range(n)] for p in (rng.random(), rng.random()))
         found = flips(one, other, [str(at) for at in range(n)])

@@ -75,11 +75,16 @@ def test_choices_equal_a_direct_computation(runs, tasks, no_owner):
     assert log.again(results)[1]["same"] and "acc" in table.text(results) and view(results)["lines"]
 
 
-def test_generated_answers(runs, tasks, no_owner):
+def test_generated_answers_without_a_network(runs, tasks, no_owner, monkeypatch):
+    import socket
+
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: asked.append(args) or socket.gethostbyname(""))
     results = harness.evaluate_task(runs / "changed", tasks / "spoken.yaml", limit=4)
     assert len(results["rows"]) == 4 and results["metrics"][0]["name"] == "exact_match"
     assert any(row["answers"]["base"] != row["answers"]["tuned"] for row in results["rows"])
     assert all("<|im_start|>assistant" in row["rendered"]["tuned"] for row in results["rows"])
+    assert not asked, "no name is looked up"
 
 
 def test_a_broken_task_is_told(runs, tasks, no_owner):

@@ -1,5 +1,7 @@
 """Likelihoods in batches with a shared beginning equal a plain forward pass over each conversation, in float32."""
 
+import random
+
 import pytest
 
 from etabli import likelihoods
@@ -42,6 +44,31 @@ def test_batches_change_nothing(plain, tokenizer, talks, batch_tokens):
         assert one.tokens == tokens
         assert one.nats == pytest.approx(nats, rel=1e-4, abs=1e-4)
     assert seen[-1] == (len(talks), len(talks))
+
+
+def test_a_thousand_random_conversations(plain, tokenizer):
+    """And of each four choices to one question the same one is the likeliest."""
+    rng = random.Random(0)
+    words = ["light", "off", "<|im_end|>", "Küche", "{", "日本", "12", "\n", "maybe"]
+
+    def text(most):
+        return " ".join(rng.choice(words) for _ in range(rng.randint(1, most)))
+
+    questions = [text(12) for _ in range(250)]
+    talks = [talk(asked, text(5), SYSTEM) for asked in questions for _ in range(4)]
+    got = likelihoods.score(plain, tokenizer, talks, 4000)
+    wanted = [alone(plain, tokenizer, messages) for messages in talks]
+    for one, (nats, tokens) in zip(got, wanted):
+        assert one.tokens == tokens and one.nats == pytest.approx(nats, rel=1e-4, abs=1e-4)
+    for at in range(0, 1000, 4):
+        assert (
+            min(got[at : at + 4], key=lambda one: one.nats)
+            is got[at + _least([nats for nats, _ in wanted[at : at + 4]])]
+        )
+
+
+def _least(values):
+    return values.index(min(values))
 
 
 def test_no_conversations(plain, tokenizer):

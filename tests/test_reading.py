@@ -424,3 +424,28 @@ def test_a_misspelt_argument_is_no_lineage():
 def test_many_sources_are_counted_together():
     report = check([{**SAME["chat"], "source": f"s{n}"} for n in range(700)])
     assert len(report.lineage["source"]) <= 51 and sum(report.lineage["source"].values()) == 700
+
+
+def test_columns_that_no_format_reads_travel_with_the_row(tmp_path):
+    """Choices and the like come through reading, and through a Dataset on disk, as they were."""
+    import datetime
+
+    from etabli.data.dataset import Dataset
+
+    held = {"choices": ["a", "b"], "level": 3, "nested": {"x": [1, None, {"y": "é"}]}, "flag": False}
+    odd = {"nothing": None, "blank": "", "missing": float("nan")}
+    [row] = read([{"prompt": "q", "completion": "a", "lang": "en", **held, **odd}])
+    assert row["columns"] == held and "lang" not in row["columns"]
+    data = Dataset([row, {**row, "id": "second", "columns": {}}])
+    data.save(tmp_path / "d")
+    again = Dataset.open(tmp_path / "d")
+    assert again.rows[0]["columns"] == held and "columns" not in again.rows[1] and again.hash == data.hash
+    assert Dataset([{**row, "columns": {**held, "level": 4}}]).hash != Dataset([row]).hash
+    [when] = read([{"prompt": "q", "completion": "a", "day": datetime.date(2026, 1, 2)}])
+    saved = Dataset([when]).save(tmp_path / "e")
+    assert (
+        Dataset.open(tmp_path / "e").rows[0]["columns"] == {"day": "2026-01-02"}
+        and saved.hash == Dataset.open(tmp_path / "e").hash
+    )
+    [plain] = read([{"prompt": "q", "completion": "a"}])
+    assert "columns" not in plain

@@ -197,7 +197,7 @@ class Answered(TypedDict):
     overlap: str | None  # how a training row is like it
     prompt: str
     truth: str
-    rendered: dict[str, str]  # the whole prompt, as the model got it
+    rendered: dict[str, str]  # the whole prompt, as the model got it; lookup's training row
     answers: dict[str, str]
     raw: dict[str, str]  # before control tokens are taken off; cut answers lack their end-of-turn
     correct: dict[str, bool | None]  # by the first score that says yes or no

@@ -11,6 +11,7 @@ from etabli.errors import BadInput
 from etabli.evaluation import rivals
 from etabli.evaluation.rivals import SHOTS
 from etabli.evaluation.sets import TestSet, question, truth
+from etabli.evaluation.sets import asked as last_asked
 from etabli.likelihoods import Likelihood
 from etabli.models.loading import Loaded
 from etabli.tokens import render
@@ -52,7 +53,7 @@ def gather(names: list[str], asked: TestSet, run: Run, loaded: Loaded, most: int
     made = {
         BASE: lambda: Arm(BASE, plain),
         PROMPTED: lambda: Arm(PROMPTED, _fitting(rivals.prompted(asked.tests, near, shots), asked.tests, loaded, most)),
-        LOOKUP: lambda: Arm(LOOKUP, answers=rivals.lookup(asked.tests, near)),
+        LOOKUP: lambda: _lookup(rivals.closest(asked.tests, near)),
         TUNED: lambda: Arm(TUNED, plain, loaded.adapter),
     }
     found = {folder.name: folder for folder in checkpoints.found(run.folder)}
@@ -61,6 +62,13 @@ def gather(names: list[str], asked: TestSet, run: Run, loaded: Loaded, most: int
             there = ", ".join([*made, *sorted(found)])
             raise BadInput(f"Nobody called {name!r} can answer; there are {there}.")
     return [made[name]() if name in made else Arm(name, plain, found[name]) for name in names]
+
+
+def _lookup(rows: list[Row]) -> Arm:
+    """Lookup's answers; in the place of a prompt the training row that each was found in."""
+    answers = [truth(row) for row in rows]
+    found = [f"The closest training row ({row['id']}):\n{last_asked(row)}" for row in rows]
+    return Arm(LOOKUP, answers=answers, raws=answers, rendered=found)
 
 
 def _fitting(talks: list[list[Message]], rows: list[Row], loaded: Loaded, most: int) -> list[list[Message]]:

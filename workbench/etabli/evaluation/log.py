@@ -83,7 +83,8 @@ def with_scores(results: Results, names: Sequence[str | Callable]) -> Results:
             why = "is read from a model: evaluate again" if score.from_model else "is there already"
             raise BadInput(f"{score.name} {why}.")
         for row in rows:
-            marking.mark(row, _row(row), score, list(row["answers"]))
+            held = _row(row)
+            marking.mark(row, score, {arm: marking.of_text(score, arm, held, row) for arm in row["answers"]})
     new = marking.metrics(scores, rows)
     warnings = [*results["warnings"], *failed(rows, new)]
     return summarise({**results, "rows": rows, "metrics": [*results["metrics"], *new], "warnings": warnings})

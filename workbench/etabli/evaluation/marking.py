@@ -1,6 +1,7 @@
 """Every score of every answer. What raises is an error of that row, and the rest go on."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from etabli.contracts import Answered, Metric, Row
@@ -19,7 +20,6 @@ def rows(asked_set: TestSet, arms: list[Arm], scores: list[Score]) -> list[Answe
 
 def _row(at: int, asked_set: TestSet, arms: list[Arm], scores: list[Score]) -> Answered:
     row = asked_set.tests[at]
-    spoke = [arm for arm in arms if arm.talks is not None]
     made: Answered = {
         "id": row["id"],
         "lang": str(row.get("lang") or ""),
@@ -29,39 +29,46 @@ def _row(at: int, asked_set: TestSet, arms: list[Arm], scores: list[Score]) -> A
         "overlap": asked_set.overlaps[at],
         "prompt": asked(row),
         "truth": truth(row),
-        "rendered": {arm.name: arm.rendered[at] for arm in spoke},
+        "rendered": {arm.name: arm.rendered[at] for arm in arms},
         "answers": {arm.name: arm.answers[at] for arm in arms},
-        "raw": {arm.name: arm.raws[at] for arm in spoke},
+        "raw": {arm.name: arm.raws[at] for arm in arms},
         "correct": {},
         "values": {},
         "weights": {},
         "errors": {},
         "columns": row.get("columns") or {},
     }
-    by_name = {arm.name: arm for arm in arms}
     for score in scores:
-        read = (lambda name, score=score: _read(score, by_name[name], at, row)) if score.from_model else None
-        mark(made, row, score, list(by_name), read)
+        mark(made, score, {arm.name: _value(score, arm, at, row, made) for arm in arms})
         if score.unit == LOSS:
             tokens = max((arm.losses[at].tokens for arm in arms if arm.losses), default=1)
             made["weights"][score.name] = float(tokens or 1)
     return made
 
 
-def mark(
-    made: Answered, row: Row, score: Score, arms: list[str], read: Callable[[str], bool | float | None] | None = None
-) -> None:
-    """Put a score of every arm's answer into a row. ``read`` gives what is read from a model, ``None`` for others."""
-    values: dict[str, Any] = {}
-    for arm in arms:
+def _value(score: Score, arm: Arm, at: int, row: Row, made: Answered) -> Callable[[], Any]:
+    """How an arm's value is had: read from the model, or made from the answer's text."""
+    if not score.from_model or arm.talks is None:
+        return of_text(score, arm.name, row, made)
+    return partial(_loss, arm, at) if score.unit == LOSS else partial(_chosen, score, arm, at, row)
+
+
+def of_text(score: Score, arm: str, row: Row, made: Answered) -> Callable[[], Any]:
+    """How a value is made from an answer's text."""
+    return partial(score.of, made["answers"][arm], made["truth"], row)
+
+
+def mark(made: Answered, score: Score, values: dict[str, Callable[[], Any]]) -> None:
+    """Put a score of every arm's answer into a row; what raises is an error of the row."""
+    found: dict[str, Any] = {}
+    for arm, value in values.items():
         try:
-            of_model = read is not None and arm in made["rendered"]
-            values[arm] = read(arm) if of_model else _number(score.of(made["answers"][arm], made["truth"], row))
+            found[arm] = _number(value())
         except (Exception, SystemExit) as error:
-            values[arm] = None
+            found[arm] = None
             said = f"{type(error).__name__}: {error}"[:300]
             made["errors"].setdefault(score.name, {})[arm] = said
-    made["values"][score.name] = values
+    made["values"][score.name] = found
 
 
 def _number(said: Any) -> bool | float | None:
@@ -71,10 +78,6 @@ def _number(said: Any) -> bool | float | None:
     if number - number != 0:
         raise ValueError(f"the score is {number}, which is no number to count with")
     return number
-
-
-def _read(score: Score, arm: Arm, at: int, row: Row) -> bool | float:
-    return _loss(arm, at) if score.unit == LOSS else _chosen(score, arm, at, row)
 
 
 def _loss(arm: Arm, at: int) -> float:

@@ -33,9 +33,14 @@ def by_language(tests: list[Row], train: list[Row]) -> dict[str, Neighbours]:
     return found
 
 
+def closest(rows: list[Row], near: dict[str, Neighbours]) -> list[Row]:
+    """The closest training row of each."""
+    return [near[str(row.get("lang"))].of(row)[0] for row in rows]
+
+
 def lookup(rows: list[Row], near: dict[str, Neighbours]) -> list[str]:
     """The answer of the closest training row."""
-    return [truth(near[str(row.get("lang"))].of(row)[0]) for row in rows]
+    return [truth(row) for row in closest(rows, near)]
 
 
 def prompted(rows: list[Row], near: dict[str, Neighbours], shots: int = SHOTS) -> list[list[Message]]:
