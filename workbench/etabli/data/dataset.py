@@ -145,10 +145,9 @@ def _line(row: Row) -> dict[str, Any]:
 
 
 def _stored(row: Row) -> dict[str, Any]:
-    messages = [_flat(message) for message in row["messages"]]
-    return {**row, "messages": messages} | {
-        name: json.dumps(row[name], default=str) for name in _AS_JSON if row.get(name)
-    }
+    plain = {name: value for name, value in row.items() if name not in _AS_JSON}
+    packed = {name: json.dumps(row[name], default=str) for name in _AS_JSON if row.get(name)}
+    return plain | packed | {"messages": [_flat(message) for message in row["messages"]]}
 
 
 def _flat(message: Message) -> dict[str, Any]:
