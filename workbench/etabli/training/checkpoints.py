@@ -16,6 +16,7 @@ OPTIMIZER = "optimizer.safetensors"
 RANDOM = "random.safetensors"
 STATE = "state.json"
 KEEP = 2
+STEP = "step-"
 
 
 def save_adapter(model: Any, source: Source, folder: Path) -> None:
@@ -29,21 +30,22 @@ def save(run: Path, step: int, model: Any, source: Source, optimizer: Any, state
     """Write ``checkpoints/step-NNNNNN``, whole, then delete all but the newest ``KEEP``."""
     from safetensors.torch import save_file
 
-    place = run / CHECKPOINTS / f"step-{step:06d}"
+    place = run / CHECKPOINTS / f"{STEP}{step:06d}"
     tensors, numbers = _flat(optimizer.state_dict())
     with storage.whole(place, {"step": step}) as folder:
         save_adapter(model, source, folder)
         save_file(tensors, folder / OPTIMIZER)
         save_file(_random_state(), folder / RANDOM)
         storage.write_json(folder / STATE, {**state, "step": step, "optimizer": numbers})
-    for old in found(run)[KEEP:]:
+    leftovers = (run / CHECKPOINTS).glob(f".{STEP}*")  # of a process that was killed: this one owns the run
+    for old in [*found(run)[KEEP:], *leftovers]:
         shutil.rmtree(old, ignore_errors=True)
     return place
 
 
 def found(run: Path) -> list[Path]:
     """Checkpoint folders of a run, newest first. Half-written ones have another name."""
-    return sorted((run / CHECKPOINTS).glob("step-[0-9]*[0-9]"), reverse=True)
+    return sorted((run / CHECKPOINTS).glob(f"{STEP}[0-9]*[0-9]"), reverse=True)
 
 
 def newest_whole(run: Path, say: Any = print) -> Path | None:

@@ -1,0 +1,20 @@
+"""Counts what was tried; ``make faults`` writes the counts down."""
+
+import collections
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+RESULTS = os.environ.get("ETABLI_FAULTS")  # a file: run the long part too, and write the counts there
+
+
+@pytest.fixture(scope="session")
+def counted():
+    began, tried = time.monotonic(), collections.Counter()
+    yield tried
+    if RESULTS:
+        found = {"tried": dict(tried), "seconds": round(time.monotonic() - began), "cores": os.cpu_count()}
+        Path(RESULTS).write_text(json.dumps(found, indent=1) + "\n")
