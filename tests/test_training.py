@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -416,3 +417,91 @@ def test_own_rules_work_inside_the_child_and_are_frozen(tiny, dataset, tmp_path,
     rules.write_text(text.format("en"))
     with pytest.raises(EtabliError, match="rules_hash was"):
         run.resume().wait(quiet=True)
+
+
+# --- going on -------------------------------------------------------------------------------------------------------
+
+
+def stopped(recipe_, folder):
+    """A run that stops after its first steps, with a checkpoint."""
+    return Run.start(recipe_, folder).wait(quiet=True)
+
+
+def test_a_changed_recipe_is_refused_by_name_and_can_be_forced(tiny, dataset, tmp_path, cache):
+    run = stopped(recipe(tiny, dataset, max_steps=6, max_minutes=0.001), tmp_path / "a")
+    path = run.folder / "recipe.yaml"
+    text = path.read_text()
+    head, frozen = text.split("frozen:")
+    path.write_text(head.replace("learning_rate: 0.0002", "learning_rate: 0.01") + "frozen:" + frozen)
+    with pytest.raises(EtabliError, match=r"recipe\.learning_rate was 0.0002, is 0.01.*resume --force"):
+        run.resume().wait(quiet=True)
+    path.write_text(path.read_text().replace("max_minutes: 0.001", "max_minutes: null"))
+    run.resume(force=True).wait(quiet=True)
+    assert run.state == "completed"
+    said = [event["what"] for event in events.of(run.events(), "warning")]
+    assert any("Forced to go on" in what and "learning_rate" in what for what in said)
+
+
+def test_what_the_weights_do_not_depend_on_may_change(tiny, dataset, tmp_path, cache):
+    run = stopped(recipe(tiny, dataset, max_steps=4, max_minutes=0.001), tmp_path / "a")
+    path = run.folder / "recipe.yaml"
+    text = path.read_text().replace("eval_every: 3", "eval_every: 2")
+    path.write_text(text.replace("max_minutes: 0.001", "max_minutes: null"))
+    assert run.resume().wait(quiet=True).state == "completed"
+
+
+def test_a_run_is_gone_and_its_mirror_goes_on(tiny, commands, tmp_path, cache):
+    """Process, run folder and data are deleted; from the mirror alone the weights become those of an unbroken run."""
+    import torch
+
+    data = tmp_path / "mine"
+    commands.save(data)
+    keys = {"max_steps": 8, "checkpoint_every": 2, "lora": {"dropout": 0.1}}
+    whole = Run.start(recipe(tiny, data, **keys), tmp_path / "whole").wait(quiet=True)
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time\ndef on_step(event):\n    time.sleep(0.5 if event['step'] > 4 else 0)\n")
+    made = recipe(tiny, data, mirror=str(tmp_path / "drive"), callbacks=str(slow), **keys)
+    run = Run.start(made, tmp_path / "runs" / "x")
+    there = tmp_path / "drive" / "x"
+    until(lambda: checkpoints.found(there) and events.last(run.events(), "step").get("step", 0) >= 5)
+    os.kill(json.loads((run.folder / "process.json").read_text())["pid"], signal.SIGKILL)
+    until(lambda: run.state == "lost")
+    for gone in (run.folder, data):
+        shutil.rmtree(gone)
+    slow.unlink()
+    again = Run.attach(there)
+    assert again.state == "lost"
+    assert again.resume().wait(quiet=True).state == "completed"
+    assert events.last(again.events(), "resume")["step"] >= 2
+    one, other = adapter(whole), adapter(again)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_broken_mirror_is_a_warning(tiny, dataset, tmp_path, cache):
+    (tmp_path / "file").write_text("not a folder")
+    made = recipe(tiny, dataset, max_steps=4, checkpoint_every=1, mirror=str(tmp_path / "file"))
+    run = Run.start(made, tmp_path / "a").wait(quiet=True)
+    said = [event["what"] for event in events.of(run.events(), "warning")]
+    assert run.state == "completed" and sum("mirror" in what for what in said) == 1, said
+
+
+def test_a_slow_mirror_never_waits(tiny, tmp_path, monkeypatch):
+    """Offers come back at once; what was passed over is never begun; closing gives up in time."""
+    import threading
+
+    from etabli.training import mirror
+
+    (tmp_path / "run").mkdir()
+    begun, free, said = [], threading.Event(), []
+    monkeypatch.setattr(mirror.storage, "copy_whole", lambda source, place: (begun.append(source.name), free.wait(20)))
+    slow = mirror.mirrored(tmp_path / "run", Recipe(data="home-commands", mirror=str(tmp_path / "drive")), said.append)
+    began = time.monotonic()
+    slow.offer(tmp_path / "run" / "step-1")
+    until(lambda: begun)
+    for number in (2, 3, 4):
+        slow.offer(tmp_path / "run" / f"step-{number}")
+    slow.close(patience=0.2)
+    assert time.monotonic() - began < 5 and "still behind" in said[-1]
+    free.set()
+    until(lambda: len(begun) == 2)
+    assert begun == ["step-1", "step-4"]

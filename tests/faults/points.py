@@ -21,14 +21,14 @@ DONE, FAILED = 0, 3
 
 
 def watch(root: Path, at: Callable[[int, str, str], None]) -> None:
-    """Call ``at(number, kind, path)`` before every point below ``root``. There is no way back: for a child that ends."""
+    """Call ``at(number, kind, path)`` before every point below ``root``. It can't be undone: for a child that ends."""
     count = 0
 
     def point(kind: str, path: Any, folder: int = -1) -> None:
         nonlocal count
         name = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
         if folder >= 0 and not name.startswith("/"):  # rmtree names what it deletes by an open folder
-            name = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), name)
+            name = str(_opened(folder) / name)
         if name.startswith(str(root)):
             count += 1
             at(count, kind, name)
@@ -42,11 +42,15 @@ def watch(root: Path, at: Callable[[int, str, str], None]) -> None:
     fsync = os.fsync
 
     def watched(handle: int) -> None:
-        point("fsync", os.readlink(f"/proc/self/fd/{handle}"))
+        point("fsync", _opened(handle))
         fsync(handle)
 
     sys.addaudithook(audit)
     os.fsync = watched
+
+
+def _opened(handle: int) -> Path:
+    return Path(f"/proc/self/fd/{handle}").readlink()
 
 
 def in_child(work: Callable[[], Any]) -> int:
@@ -67,8 +71,8 @@ def killed_at(root: Path, number: int, work: Callable[[], Any], torn: bool = Fal
 
     def at(count: int, kind: str, path: str) -> None:
         if count == number:
-            if torn and kind == "fsync" and os.path.isfile(path):
-                os.truncate(path, os.path.getsize(path) // 2)
+            if torn and kind == "fsync" and Path(path).is_file():
+                os.truncate(path, Path(path).stat().st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 
     return in_child(lambda: (watch(root, at), work()))
@@ -109,7 +113,7 @@ def recorded(root: Path, work: Callable[[], Any], store: Path) -> Record:
             state = {"root": _inode(root), "now": _tree(root), "synced": synced, "listed": listed, "kind": kind}
             out.write(json.dumps(state) + "\n")
             out.flush()
-            if kind == "fsync" and os.path.isdir(path):
+            if kind == "fsync" and Path(path).is_dir():
                 listed[str(_inode(path))] = _entries(Path(path))
             elif kind == "fsync":
                 synced[str(_inode(path))] = count
@@ -124,7 +128,7 @@ def recorded(root: Path, work: Callable[[], Any], store: Path) -> Record:
 
 
 def _inode(path: str | Path) -> int:
-    return os.stat(path).st_ino
+    return Path(path).stat().st_ino
 
 
 def _entries(folder: Path) -> dict[str, int]:

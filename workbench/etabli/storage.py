@@ -102,6 +102,28 @@ def whole(folder: str | Path, extra: dict[str, Any] | None = None, manifest: str
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def copy_whole(source: str | Path, place: str | Path, manifest: str = MANIFEST) -> None:
+    """Copy a folder that has a manifest; the copy is whole and verified, or not there. One that is there stays.
+
+    Raises:
+        Damaged: the copy is not what the manifest says; NoSpace: the disk is full.
+    """
+    place = Path(place)
+    if (place / manifest).is_file():
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    beside = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with disk_errors(place):
+            shutil.copytree(source, beside)
+            verify(beside, manifest)
+            for path in [path for path in beside.rglob("*") if path.is_file()] + [beside]:
+                _fsync(path)
+            _replace(beside, place)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
 def _seal(folder: Path, extra: dict[str, Any], manifest: str) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:

@@ -42,12 +42,13 @@ def train(recipe: str, folder: str | None, detach: bool) -> dict:
 @click.command()
 @click.argument("folder")
 @click.option("--detach", is_flag=True, help="Start and come back at once.")
+@click.option("--force", is_flag=True, help="Also with changed data, model, processor or threads; the log says which.")
 @reporting(_human, _failed)
-def resume(folder: str, detach: bool) -> dict:
-    """Go on with a run from its newest whole checkpoint."""
+def resume(folder: str, detach: bool, force: bool) -> dict:
+    """Go on with a run, or with its mirror, from the newest whole checkpoint."""
     from etabli.training.run import Run
 
-    return _watched(Run.attach(folder).resume(), detach)
+    return _watched(Run.attach(folder).resume(force), detach)
 
 
 @click.command()

@@ -19,6 +19,7 @@ from etabli.errors import BadData, Damaged
 
 ROWS, FACTS = "rows.parquet", "manifest.json"
 HOME_COMMANDS = "home-commands"
+KEPT_DATA = "data"  # within a mirrored run: what its recipe names
 _AS_JSON = ("tools", "columns")  # whatever shape they have, in Parquet they are text
 # What the manifest counts: the last four say what may be done with the rows.
 COUNTED = ("split", "lang", "licence", "source", "terms", "generator")
@@ -127,9 +128,10 @@ class Dataset:
 
 
 def located(name: str | Path, near: Path | None) -> Path:
-    """A path as it is, or beside ``near`` or one of its parents."""
+    """A path as it is, or beside ``near`` or one of its parents, or what a mirror has kept of it within ``near``."""
     places = [Path(), *(near.absolute().parents if near else ())]
-    return next((place / name for place in places if (place / name).exists()), Path(name))
+    kept = [near.absolute() / KEPT_DATA / Path(name).name] if near else []
+    return next((path for path in [*(place / name for place in places), *kept] if path.exists()), Path(name))
 
 
 def _entry(name: str | Path, near: Path | None) -> str:

@@ -56,7 +56,7 @@ def _names(a: Run, b: Run) -> tuple[str, str]:
 
 def recipes(a: Run, b: Run) -> dict[str, list[Any]]:
     """The keys in which two recipes differ, with both values; and what their folders froze, where that differs."""
-    one, other = a.recipe.keys() | {"frozen": a.frozen}, b.recipe.keys() | {"frozen": b.frozen}
+    one, other = (run.recipe.keys() | {"frozen": {**run.frozen, "recipe": None}} for run in (a, b))
     found: dict[str, list[Any]] = {}
     for key, left, right in _pairs(one, other):
         if left != right:

@@ -1,19 +1,19 @@
 """The training loop itself: packs in, events and checkpoints out."""
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from etabli import environment, generation, storage
-from etabli.contracts import ADAPTER, RECIPE
+from etabli.contracts import ADAPTER
 from etabli.errors import NotFinite
 from etabli.models.loading import Loaded
 from etabli.training import adapters, checkpoints
 from etabli.training.batches import Pack, Schedule, plan, tensors
 from etabli.training.events import EventLog
 from etabli.training.material import Material
+from etabli.training.mirror import mirrored
 from etabli.training.recipe import Recipe
 
 CLIP = 1.0
@@ -40,6 +40,7 @@ class Training:
         self.optimizer = self.accelerator.prepare(optimizer)
         # One process needs no wrapper; several need the gradients averaged.
         self.model = self.accelerator.prepare(self.peft) if self.accelerator.num_processes > 1 else self.peft
+        self.mirror = mirrored(run, recipe, self._warn) if self.main else None
         self.step = 0
         self.tokens = 0
 
@@ -47,6 +48,9 @@ class Training:
     def main(self) -> bool:
         """Does this process write?"""
         return self.accelerator.is_main_process
+
+    def _warn(self, what: str) -> None:
+        self.log.write("warning", what=what)
 
     def restore(self, folder: Path) -> None:
         """Go on from a verified checkpoint."""
@@ -67,18 +71,9 @@ class Training:
                 self.run, self.step, self.peft, self.loaded.source, self.optimizer.optimizer, state
             )
             self.log.write("checkpoint", step=self.step, path=str(place.relative_to(self.run)))
-            self._mirror(place)
+            if self.mirror:
+                self.mirror.offer(place)
         self.accelerator.wait_for_everyone()
-
-    def _mirror(self, checkpoint: Path) -> None:
-        """Copy a checkpoint to the recipe's ``mirror``; a mirror that fails is a warning, never an end."""
-        if self.recipe.mirror:
-            try:
-                target = Path(self.recipe.mirror) / self.run.name
-                shutil.copytree(checkpoint, target / "checkpoints" / checkpoint.name, dirs_exist_ok=True)
-                shutil.copy2(self.run / RECIPE, target / RECIPE)
-            except OSError as error:
-                self.log.write("warning", what=f"mirror: {error}")
 
     def finish(self) -> None:
         """Write the final adapter."""

@@ -16,6 +16,9 @@ from etabli.training.batches import Encoded, encode
 from etabli.training.recipe import Recipe
 
 PROBES = 2
+# What may change between a stop and a resume: the weights do not depend on it.
+# Data and rules are told by their hashes, not by where they lie.
+FREE = ("mirror", "max_minutes", "checkpoint_every", "eval_every", "sample_every", "probes", "data", "rules")
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.06, 32
 
 
@@ -101,6 +104,7 @@ def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material) -
         "template_hash": hashlib.sha256(template.encode()).hexdigest(),
         "data_hash": material.data_hash,
         "rules_hash": material.rules_hash,
+        "recipe": {key: value for key, value in recipe.keys().items() if key not in FREE},
         "threads": recipe.threads or environment.threads(),
         "processor": environment.processor(),
         "versions": environment.versions(),

@@ -96,8 +96,12 @@ class Run:
             raise BadInput(f"{folder} holds a run of another recipe ({'; '.join(changed)}). Choose another folder.")
         return run
 
-    def resume(self) -> "Run":
+    def resume(self, force: bool = False) -> "Run":
         """Go on from the newest whole checkpoint.
+
+        Args:
+            force: also with other data, another model, template, processor or number of threads than it began with;
+                a warning in the log says what can no longer be promised.
 
         Raises:
             BadInput: it still runs, or is complete; DeviceBusy: another run owns the device.
@@ -107,14 +111,14 @@ class Run:
         if self.state == "completed":
             raise BadInput(f"Run {self.name} is complete. Start a new run to train further.")
         processes.refuse_if_owned(f"Resuming {self.name} can't begin")
-        return self._spawn(self.recipe)
+        return self._spawn(self.recipe, ["--force"] * force)
 
-    def _spawn(self, recipe: Recipe) -> "Run":
+    def _spawn(self, recipe: Recipe, options: list[str] = ()) -> "Run":
         """Start the child in a session of its own: interrupting a cell or ending the kernel does not reach it."""
         (self.folder / STOP).unlink(missing_ok=True)
         threads = str(recipe.threads or environment.threads())
         child = subprocess.Popen(
-            [*_launcher(recipe.devices), "-m", "etabli.training.worker", str(self.folder)],
+            [*_launcher(recipe.devices), "-m", "etabli.training.worker", str(self.folder), *options],
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=(self.folder / LOG).open("ab"),

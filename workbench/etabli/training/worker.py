@@ -1,6 +1,6 @@
 """The child that trains. A person can run the very same:
 
-    python -m etabli.training.worker runs/NAME
+    python -m etabli.training.worker runs/NAME [--force]
 
 It reads ``recipe.yaml`` from the folder, goes on from the newest whole checkpoint if there is one, and writes events.
 SIGTERM, or a file called ``stop`` in the folder, makes it finish the step, save, and write ``end``.
@@ -24,18 +24,18 @@ from etabli.training.events import EventLog, Silence
 from etabli.training.recipe import Recipe, read_yaml
 
 
-def main(folder: str) -> int:
-    """Train in a run folder; returns the exit code."""
+def main(folder: str, force: bool = False) -> int:
+    """Train in a run folder; returns the exit code. ``force``: go on although what was promised has changed."""
     run = Path(folder).absolute()
     caught: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: caught.append("SIGTERM"))  # at once: it may come while still loading
     if int(os.environ.get("RANK", "0")):  # the other processes of several devices: no lock, no events
-        _train(run, Silence(), caught)
+        _train(run, Silence(), caught, force)
         return 0
     with storage.locked(run / LOCK, f"Run {run.name}"):
         log = EventLog(run)
         storage.write_json(run / PROCESS, identity(run))
-        return _lead(run, log, caught)
+        return _lead(run, log, caught, force)
 
 
 def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
@@ -43,11 +43,11 @@ def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
     return {**processes.identity(pid), "events_before": len(storage.read_lines(run / EVENTS)[0])}
 
 
-def _lead(run: Path, log: EventLog, caught: list[str]) -> int:
+def _lead(run: Path, log: EventLog, caught: list[str], force: bool) -> int:
     """Train, and whatever happens end the log with why."""
     try:
         with _heartbeat(log), processes.owning_device(run):
-            reason = _train(run, log, caught)
+            reason = _train(run, log, caught, force)
         log.write("end", state="stopped" if reason else "completed", why=reason or "all steps done")
         return 0
     except EtabliError as error:
@@ -65,18 +65,20 @@ def _failed(log: EventLog, why: str, code: int) -> int:
     return code
 
 
-def _train(run: Path, log: EventLog | Silence, caught: list[str]) -> str | None:
+def _train(run: Path, log: EventLog | Silence, caught: list[str], force: bool) -> str | None:
     keys, promised = read_yaml(run / RECIPE)
     recipe = Recipe(**keys)
     began = time.monotonic()
-    training = _prepare(run, recipe, promised, log)
-    reason = training.go(_asked_to_stop(run, recipe, began, caught), _callback(recipe))
+    training = _prepare(run, recipe, promised, log, force)
+    reason = training.go(_asked_to_stop(run, recipe, began, caught), _callback(recipe, run))
     if reason is None:
         training.finish()
+    if training.mirror:
+        training.mirror.close()
     return reason
 
 
-def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog) -> Any:
+def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog, force: bool) -> Any:
     """Load everything, begin or go on, and say what is about to happen."""
     import torch
 
@@ -90,8 +92,14 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog)
     tokenizer = loading.tokenizer(source)
     made = material.gather(recipe, tokenizer, run)
     facts = material.frozen(recipe, source, tokenizer, made)
-    refuse_changes(promised, facts)
-    if not promised:
+    said = changes(promised, facts)
+    if said and not force:
+        raise BadInput(
+            f"This is no longer the same run: {said}. Put it back, start a new run, or go on with resume --force."
+        )
+    if said:
+        log.write("warning", what=f"Forced to go on. The weights will not be those of an unbroken run: {said}.")
+    if said or not promised:
         recipe.save(run / RECIPE, facts)
     loaded = loading.load(recipe.model, alongside=True, device=_device())
     _memory(log, "load")
@@ -124,16 +132,14 @@ def _start(log: EventLog, training: Any, made: Any, facts: dict[str, Any]) -> No
     )
 
 
-def refuse_changes(promised: dict[str, Any], now: dict[str, Any]) -> None:
-    """A run goes on only with what it began with.
-
-    Raises:
-        BadInput: names every field that differs.
-    """
-    changed = [name for name in now if name in promised and promised[name] != now[name]]
-    if changed:
-        said = "; ".join(f"{name} was {promised[name]!r}, is {now[name]!r}" for name in changed)
-        raise BadInput(f"This is no longer the same run: {said}. Put it back, or start a new run.")
+def changes(promised: dict[str, Any], now: dict[str, Any], path: str = "") -> str:
+    """Every field in which a run differs from what it began with, in words; nothing if none does."""
+    said = []
+    for name in [name for name in now if name in promised and promised[name] != now[name]]:
+        one, other = promised[name], now[name]
+        nested = isinstance(one, dict) and isinstance(other, dict)
+        said.append(changes(one, other, f"{path}{name}.") if nested else f"{path}{name} was {one!r}, is {other!r}")
+    return "; ".join(filter(None, said))
 
 
 def _device() -> str | None:
@@ -159,14 +165,16 @@ def _asked_to_stop(run: Path, recipe: Recipe, began: float, caught: list[str]) -
     return asked
 
 
-def _callback(recipe: Recipe) -> Callable[[dict], None]:
+def _callback(recipe: Recipe, run: Path) -> Callable[[dict], None]:
     """The recipe's own ``on_step(event)``, from the Python file that ``callbacks`` names."""
     if not recipe.callbacks:
         return lambda event: None
     import runpy
 
+    from etabli.data.dataset import located
+
     try:
-        return runpy.run_path(recipe.callbacks)["on_step"]
+        return runpy.run_path(str(located(recipe.callbacks, run)))["on_step"]
     except (OSError, KeyError) as error:
         raise BadInput(
             f"callbacks: {recipe.callbacks} must be a Python file with a function on_step(event)."
@@ -200,4 +208,4 @@ def _heartbeat(log: EventLog) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], "--force" in sys.argv[2:]))

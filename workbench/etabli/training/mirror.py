@@ -1,0 +1,112 @@
+"""A second copy of a run in a folder of choice, made while training goes on: Drive, /kaggle/working, another disk.
+
+MIRROR/NAME/ is itself a run folder: ``etabli resume MIRROR/NAME`` goes on from it when all else is lost.
+"""
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from etabli import storage
+from etabli.contracts import ADAPTER, CHECKPOINTS, EVENTS, RECIPE
+from etabli.data.dataset import HOME_COMMANDS, KEPT_DATA, located
+from etabli.errors import EtabliError
+from etabli.training import checkpoints
+from etabli.training.recipe import Recipe
+
+MOST_DATA = 1e9  # bytes of data that are copied along
+PATIENCE = 300.0  # seconds that a run which has ended waits for its mirror
+
+
+def mirrored(run: Path, recipe: Recipe, say: Callable[[str], None]) -> "Mirror | None":
+    """The mirror that a recipe asks for; none for a run that goes on within its mirror."""
+    if not recipe.mirror or (Path(recipe.mirror) / run.name).absolute() == run.absolute():
+        return None
+    return Mirror(run, recipe, say)
+
+
+class Mirror:
+    """Copies what it is offered, in a thread: a slow, full or broken mirror is a warning, never a stop.
+
+    Only the newest offer waits; what was offered before it and not begun is passed over.
+    """
+
+    def __init__(self, run: Path, recipe: Recipe, say: Callable[[str], None]):
+        self.run, self.place, self._recipe, self._say = run, Path(recipe.mirror) / run.name, recipe, say
+        self._news = threading.Condition()
+        self._waiting: Path | None = None
+        self._closing = False
+        self._said = ""
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def offer(self, checkpoint: Path) -> None:
+        """There is a new checkpoint. Comes back at once."""
+        with self._news:
+            self._waiting = checkpoint
+            self._news.notify()
+
+    def close(self, patience: float = PATIENCE) -> None:
+        """Wait until all is copied, within reason."""
+        with self._news:
+            self._closing = True
+            self._news.notify()
+        self._thread.join(patience)
+        if self._thread.is_alive():
+            self._say(f"mirror: {self.place} is still behind after {patience:.0f} s; it was left so.")
+
+    def _work(self) -> None:
+        self._try(self._data)
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._waiting or self._closing)
+                checkpoint, self._waiting, last = self._waiting, None, self._closing
+            if checkpoint:
+                self._try(lambda checkpoint=checkpoint: self._copy(checkpoint))
+            if last and not self._waiting:
+                self._try(self._ending)
+                return
+
+    def _try(self, copy: Callable[[], None]) -> None:
+        try:
+            copy()
+        except (OSError, shutil.Error, EtabliError) as error:
+            said = f"mirror: {type(error).__name__}: {error}"
+            if said != self._said:  # the same for every checkpoint would fill the log
+                self._say(said)
+            self._said = said
+
+    def _copy(self, checkpoint: Path) -> None:
+        """The checkpoint first, then what speaks of it; older ones go last."""
+        storage.copy_whole(checkpoint, self.place / CHECKPOINTS / checkpoint.name)
+        self._papers()
+        for old in checkpoints.found(self.place)[checkpoints.KEEP :]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _papers(self) -> None:
+        for name in (RECIPE, EVENTS):
+            storage.write_text(self.place / name, (self.run / name).read_text(encoding="utf-8"))
+
+    def _ending(self) -> None:
+        if (self.run / ADAPTER).is_dir():
+            storage.copy_whole(self.run / ADAPTER, self.place / ADAPTER)
+        self._papers()
+
+    def _data(self) -> None:
+        """The files that the recipe names, so that the mirror alone is enough; not what is too large."""
+        for name in (self._recipe.data, self._recipe.eval_data, self._recipe.rules, self._recipe.callbacks):
+            source = located(name.partition("#")[0], self.run) if name and name != HOME_COMMANDS else None
+            if source is None or not source.exists():
+                continue
+            size = sum(path.stat().st_size for path in [source, *source.rglob("*")] if path.is_file())
+            if size > MOST_DATA:
+                raise EtabliError(f"{source} ({size / 1e9:.1f} GB) is not copied along: keep it where it is found.")
+            self._keep(source, self.place / KEPT_DATA / source.name)
+
+    def _keep(self, source: Path, place: Path) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, place, dirs_exist_ok=True)
+        else:
+            shutil.copy2(source, place)
