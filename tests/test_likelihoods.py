@@ -71,5 +71,46 @@ def _least(values):
     return values.index(min(values))
 
 
+@pytest.fixture(scope="module", params=["mistral", "gemma3", "mamba"])
+def other(request, tokenizer):
+    """Tiny models whose beginnings can't be shared: windows of 24 tokens, and one with a state."""
+    import torch
+    import transformers as hf
+
+    size = {"vocab_size": 49152, "hidden_size": 32, "num_hidden_layers": 2, "pad_token_id": 2, "bos_token_id": 1,
+            "eos_token_id": 2}  # fmt: skip
+    heads = {"intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16}
+    torch.manual_seed(0)
+    config = {
+        "mistral": lambda: hf.MistralConfig(**size, **heads, sliding_window=24),
+        "gemma3": lambda: hf.Gemma3TextConfig(**size, **heads, sliding_window=24),
+        "mamba": lambda: hf.MambaConfig(**size, state_size=8),
+    }[request.param]()
+    return hf.AutoModelForCausalLM.from_config(config).float().eval()
+
+
+def test_windows_and_states_share_no_beginning(other, tokenizer):
+    from etabli import generation
+
+    long = {"role": "system", "content": "Be brief. " * 12}
+    talks = [talk(asked, answer, long) for asked, answer in (("a", "b"), ("a longer one, by far", "no"), ("c", "d e f"))]
+    got = likelihoods.score(other, tokenizer, talks)
+    for one, messages in zip(got, talks):
+        assert one.nats == pytest.approx(alone(other, tokenizer, messages)[0], rel=1e-4)
+    asked = [messages[:-1] for messages in talks]
+    together = generation.answer(other, tokenizer, asked, 6)
+    assert together.ids == [generation.answer(other, tokenizer, [one], 6).ids[0] for one in asked]
+
+
+def test_no_more_logits_than_fit():
+    """Rows times the longest answer stays within bounds, whatever order lengths come in."""
+    from etabli import prefixes
+
+    sizes = [150] * 6 + [4] * 200 + [150, 1]
+    parts = list(prefixes.batches(list(range(len(sizes))), sizes, 1024))
+    assert [at for part in parts for at in part] == list(range(len(sizes)))
+    assert all(len(part) * max(sizes[at] for at in part) <= 1024 for part in parts)
+
+
 def test_no_conversations(plain, tokenizer):
     assert likelihoods.score(plain, tokenizer, []) == []

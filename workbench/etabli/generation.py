@@ -26,6 +26,7 @@ class Answers:
     raws: list[str] = field(default_factory=list)
     rendered: list[str] = field(default_factory=list)
     cut: list[bool] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)  # tokens of each prompt
     seconds: float = 0.0
 
     @property
@@ -63,18 +64,17 @@ def answer(
     prompts = [
         render(messages, tokenizer, prompt=True, tools=held).ids for messages, held in zip(conversations, offered)
     ]
-    shared = prefixes.common_prefix(prompts)
-    cache = prefixes.prefilled(model, prompts[0][:shared])
+    start = prefixes.beginning(model, prompts)
     stops = stop_ids(model, tokenizer)
     found: dict[int, list[int]] = {}
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    for chosen in prefixes.batches(order, [len(prompt) + max_new_tokens for prompt in prompts], batch_tokens):
+    most = 1 if prefixes.recurrent(model) else batch_tokens
+    for chosen in prefixes.batches(order, [len(prompt) + max_new_tokens for prompt in prompts], most):
         say = _counting(stops, len(found), len(prompts), progress)
-        inputs = prefixes.left_padded(
-            [prompts[index] for index in chosen], shared, tokenizer.pad_token_id, model.device
-        )
-        made = _generate(model, inputs, cache, max_new_tokens, stops, tokenizer.pad_token_id, say)
-        found.update(zip(chosen, made))
+        part = [prompts[index] for index in chosen]
+        inputs = prefixes.left_padded(part, start.length, tokenizer.pad_token_id, model.device)
+        inputs["past_key_values"] = start.copies(len(part))
+        found.update(zip(chosen, _generate(model, inputs, max_new_tokens, stops, tokenizer.pad_token_id, say)))
         if progress:
             progress(len(found), len(prompts))
     ids = [found[index] for index in range(len(prompts))]
@@ -86,7 +86,8 @@ def _answers(tokenizer: Any, prompts: list, ids: list[list[int]], stops: list[in
     texts = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in kept]
     raws = [tokenizer.decode(row[: len(short) + 1]) for row, short in zip(ids, kept)]
     cut = [len(row) == len(short) for row, short in zip(ids, kept)]
-    return Answers(texts, kept, raws, [tokenizer.decode(prompt) for prompt in prompts], cut, seconds)
+    rendered = [tokenizer.decode(prompt) for prompt in prompts]
+    return Answers(texts, kept, raws, rendered, cut, list(map(len, prompts)), seconds)
 
 
 def _counting(stops: list[int], before: int, total: int, progress: Progress | None) -> Any:
@@ -109,13 +110,12 @@ def _counting(stops: list[int], before: int, total: int, progress: Progress | No
     return Counting()
 
 
-def _generate(model, inputs, cache, max_new_tokens, stops, pad, counting) -> list[list[int]]:
+def _generate(model, inputs, max_new_tokens, stops, pad, counting) -> list[list[int]]:
     import torch
 
     with torch.inference_mode():
         out = model.generate(
             **inputs,
-            past_key_values=prefixes.repeated(cache, len(inputs["input_ids"])),
             max_new_tokens=max_new_tokens,
             do_sample=False,
             temperature=None,

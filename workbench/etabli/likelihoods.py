@@ -43,22 +43,22 @@ def score(
     """
     offered = tools or [None] * len(conversations)
     rendered = [render(messages, tokenizer, "last", tools=held) for messages, held in zip(conversations, offered)]
-    shared = _shared(rendered)
-    cache = prefixes.prefilled(model, rendered[0].ids[:shared] if rendered else [])
+    start = prefixes.beginning(model, [one.ids for one in rendered], _most_shared(rendered))
     order = sorted(range(len(rendered)), key=lambda index: len(rendered[index]))
+    most = 1 if prefixes.recurrent(model) else batch_tokens
     found: dict[int, Likelihood] = {}
-    for chosen in prefixes.batches(order, _sizes(rendered, batch_tokens), batch_tokens):
+    for chosen in prefixes.batches(order, _sizes(rendered, batch_tokens), most):
         part = [rendered[index] for index in chosen]
-        found.update(zip(chosen, _scored(model, part, shared, cache, tokenizer.pad_token_id)))
+        found.update(zip(chosen, _scored(model, part, start, tokenizer.pad_token_id)))
         if progress:
             progress(len(found), len(rendered))
     return [found[index] for index in range(len(rendered))]
 
 
-def _shared(rendered: list[Rendered]) -> int:
-    """The common beginning, ending before the token that predicts the first one that counts."""
+def _most_shared(rendered: list[Rendered]) -> int:
+    """What may be shared ends before the token that predicts the first one that counts."""
     first = min((one.trained.index(True) for one in rendered if any(one.trained)), default=1)
-    return min(prefixes.common_prefix([one.ids for one in rendered]), max(0, first - 1))
+    return max(0, first - 1)
 
 
 def _sizes(rendered: list[Rendered], batch_tokens: int) -> list[int]:
@@ -71,20 +71,20 @@ def _tail(one: Rendered) -> int:
     return len(one) - one.trained.index(True) + 1 if any(one.trained) else 1
 
 
-def _scored(model: Any, part: list[Rendered], shared: int, cache: Any, pad: int) -> list[Likelihood]:
+def _scored(model: Any, part: list[Rendered], start: prefixes.Beginning, pad: int) -> list[Likelihood]:
     import torch
     import torch.nn.functional as F
 
-    inputs = prefixes.left_padded([one.ids for one in part], shared, pad, model.device)
+    inputs = prefixes.left_padded([one.ids for one in part], start.length, pad, model.device)
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
     keep = max(map(_tail, part))
     with torch.inference_mode():
         logits = model(
-            input_ids=ids[:, shared:],
+            input_ids=ids[:, start.length :],
             attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, shared:],
-            past_key_values=prefixes.repeated(cache, len(part)),
-            use_cache=cache is not None,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, start.length :],
+            past_key_values=start.copies(len(part)),
+            use_cache=start.cache is not None,
             logits_to_keep=keep,
         ).logits[:, :-1]
         nats = [

@@ -1,19 +1,61 @@
 """Batches of prompts that begin alike: the shared beginning goes through the model once, the rest is padded left."""
 
+import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 
-def batches(order: list[int], sizes: list[int], most: int) -> Iterator[list[int]]:
-    """Cut an order, shortest first, where the next row would make a padded batch larger than ``most`` tokens."""
-    batch: list[int] = []
-    for index in order:
-        if batch and (len(batch) + 1) * sizes[index] > most:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+@dataclass
+class Beginning:
+    """What all prompts begin with: how many tokens, and what attention keeps of them (None: nothing is shared)."""
+
+    length: int = 0
+    cache: Any = None
+
+    def copies(self, rows: int) -> Any:
+        """The cache for a batch of so many rows; the model writes into it."""
+        if self.cache is None:
+            return None
+        made = copy.deepcopy(self.cache)
+        made.batch_repeat_interleave(rows)
+        return made
+
+
+def beginning(model: Any, prompts: list[list[int]], most: int | None = None) -> Beginning:
+    """Send the common beginning of prompts through the model, where a copy of its cache can stand for it.
+
+    That takes full attention in every layer: a sliding window counts the padding that comes after the beginning, and a
+    recurrent state can't be padded at all. Then nothing is shared.
+
+    Args:
+        most: at most so many tokens are shared.
+    """
+    import torch
+
+    length = common_prefix(prompts) if most is None else min(most, common_prefix(prompts))
+    if length < 1 or not _full_attention(model):
+        return Beginning()
+    ids = torch.tensor([prompts[0][:length]], device=model.device)
+    with torch.inference_mode():
+        cache = getattr(model(input_ids=ids, use_cache=True, logits_to_keep=1), "past_key_values", None)
+    plain = all(type(layer).__name__ == "DynamicLayer" for layer in getattr(cache, "layers", [None]))
+    return Beginning(length, cache) if plain else Beginning()
+
+
+def _full_attention(model: Any) -> bool:
+    config = model.config.get_text_config()
+    return not recurrent(model) and not (getattr(config, "sliding_window", None) and _uses_window(config))
+
+
+def _uses_window(config: Any) -> bool:
+    kinds = getattr(config, "layer_types", None)
+    return any("full" not in kind for kind in kinds) if kinds else getattr(config, "use_sliding_window", True)
+
+
+def recurrent(model: Any) -> bool:
+    """Does the model carry a state from token to token? Padding would get into it: its rows go one by one."""
+    return bool(getattr(model, "_is_stateful", False))
 
 
 def common_prefix(prompts: list[list[int]]) -> int:
@@ -25,28 +67,18 @@ def common_prefix(prompts: list[list[int]]) -> int:
     return min(same, min(map(len, prompts)) - 1)
 
 
-def prefilled(model: Any, ids: list[int]) -> Any:
-    """What attention keeps of these tokens, to be copied for each batch; None for no tokens."""
-    import torch
-
-    if not ids:
-        return None
-
-    with torch.inference_mode():
-        return model(
-            input_ids=torch.tensor([ids], device=model.device), use_cache=True, logits_to_keep=1
-        ).past_key_values
-
-
-def repeated(cache: Any, times: int) -> Any:
-    """A copy of a prefilled cache for a batch of so many rows."""
-    import copy
-
-    if cache is None:
-        return None
-    cache = copy.deepcopy(cache)
-    cache.batch_repeat_interleave(times)
-    return cache
+def batches(order: list[int], sizes: list[int], most: int) -> Iterator[list[int]]:
+    """Cut an order where the next row would make a padded batch larger than ``most``: rows times the largest size."""
+    batch: list[int] = []
+    largest = 0
+    for index in order:
+        largest = max(largest, sizes[index])
+        if batch and (len(batch) + 1) * largest > most:
+            yield batch
+            batch, largest = [], sizes[index]
+        batch.append(index)
+    if batch:
+        yield batch
 
 
 def left_padded(prompts: list[list[int]], shared: int, pad: int, device: Any) -> dict[str, Any]:
