@@ -80,8 +80,8 @@ def main() -> None:
     asked = sets.gather(run, limit=chosen.rows)
     tests = asked.tests[: chosen.rows]
     loaded = etabli.load(run.recipe.model, adapter=run.adapter)
-    near = rivals.by_language(tests, asked.train)
-    shapes = {"plain": [sets.question(row) for row in tests], "prompted": rivals.prompted(tests, near)}
+    near = rivals.nearest(tests, asked.train, rivals.SHOTS)
+    shapes = {"plain": [sets.question(row) for row in tests], "prompted": rivals.prompted(tests, asked.train, near)}
     found = {name: rounds(loaded, talks, chosen.rounds) for name, talks in shapes.items()}
     began = time.monotonic()
     results = etabli.evaluate(run, limit=50, loaded=loaded, arms=["base", "tuned"], save=False)

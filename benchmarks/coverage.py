@@ -16,11 +16,16 @@ from etabli.evaluation import intervals
 
 
 def layout(rng, how: str) -> np.ndarray:
-    """Which cluster each row is in: ``rows`` of their own, ``even`` clusters, or ``uneven`` ones."""
-    groups = int(rng.integers(20, 80))
+    """Which cluster each row is in.
+
+    ``rows`` of their own; ``even`` clusters; ``uneven`` ones; ``few`` even ones (8 to 15); ``one large`` among small.
+    """
+    groups = int(rng.integers(8, 16) if how == "few" else rng.integers(20, 80))
     if how == "rows":
         return np.arange(groups * 2)
-    sizes = np.full(groups, int(rng.integers(2, 6))) if how == "even" else 1 + rng.geometric(0.35, groups)
+    if how == "one large":
+        return np.repeat(np.arange(groups), [groups, *[2] * (groups - 1)])
+    sizes = 1 + rng.geometric(0.35, groups) if how == "uneven" else np.full(groups, int(rng.integers(2, 6)))
     return np.repeat(np.arange(groups), sizes)
 
 
@@ -33,7 +38,7 @@ def levels(rng, labels: np.ndarray, centre: float, alike: float) -> np.ndarray:
 
 def share(rng, labels):
     """A share of hits."""
-    centre = rng.uniform(0.1, 0.9)
+    centre = rng.uniform(0.05, 0.95)
     hits = rng.random(len(labels)) < levels(rng, labels, centre, rng.uniform(0.05, 0.5))
     return intervals.share(list(map(float, hits)), _names(labels)), centre
 
@@ -86,7 +91,7 @@ def part_mean(rng, labels):
     centre = rng.uniform(0.15, 0.85)
     level = levels(rng, labels, centre, rng.uniform(0.05, 0.4))
     values = rng.beta(level * 6 + 1e-3, (1 - level) * 6 + 1e-3)
-    return intervals.mean(list(values), _names(labels)), centre
+    return intervals.mean(list(values), _names(labels), bounded=True), centre
 
 
 def _skewed(rng, labels):
@@ -98,6 +103,7 @@ def _names(labels) -> list[str]:
     return [str(label) for label in labels]
 
 
+LAYOUTS = ("rows", "even", "uneven", "few", "one large")
 KINDS = {f.__name__: f for f in (share, share_difference, mean, part_mean, mean_difference, loss, loss_difference)}
 
 
@@ -109,7 +115,7 @@ def main() -> None:
     chosen = parser.parse_args()
     found = {}
     for name, draw in KINDS.items():
-        for how in ("rows", "even", "uneven"):
+        for how in LAYOUTS:
             rng = np.random.default_rng([*map(ord, name + how)])
             held = 0
             for _ in range(chosen.datasets):

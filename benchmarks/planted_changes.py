@@ -6,8 +6,8 @@
 ``train`` makes, for each of five seeds, a good adapter on English home commands and three that went wrong: one on
 shuffled answers, one on French rows alone, one on answers that are no JSON. What is there already is not made again.
 ``evaluate`` asks the bench whether each is worse than the good one; a fourth change is the good adapter under a
-template with headings for roles. Then twenty adapters that do nothing, each on rows of its own, against their base.
-Writes ``benchmarks/results/planted_changes.json``.
+template that never says it is the assistant's turn. Then twenty adapters that do nothing, each on rows of its own,
+against their base. Writes ``benchmarks/results/planted_changes.json``.
 """
 
 import argparse
@@ -77,12 +77,6 @@ def train(out: Path) -> None:
 
 
 ROWS, NOTHING, NOTHING_ROWS = 48, 20, 12
-# Not the template that the adapter was trained with, but one that people use: headings for roles.
-ANOTHER = """{% for message in messages %}### {{ message.role }}:
-{{ message.content }}
-
-{% endfor %}{% if add_generation_prompt %}### assistant:
-{% endif %}"""
 SCORES = ["exact", "valid_json", "loss"]
 
 
@@ -102,7 +96,9 @@ def _planted(out: Path, seed: int) -> list[dict]:
     for name in ("shuffled", "wrong_language", "lost_json"):
         judged.append(_judged(name, seed, good, _tuned(out / f"run-{name}-{seed}", out / f"data-good-{seed}")))
     broken = load(adapter=etabli.Run.attach(out / f"run-good-{seed}").adapter)
-    broken.tokenizer.chat_template = ANOTHER
+    template = broken.tokenizer.chat_template
+    broken.tokenizer.chat_template = template.replace("{% if add_generation_prompt %}", "{% if false %}")
+    assert broken.tokenizer.chat_template != template
     bad = _tuned(out / f"run-good-{seed}", out / f"data-good-{seed}", broken)
     return [*judged, _judged("broken_template", seed, good, bad)]
 

@@ -121,7 +121,13 @@ def test_evaluate_from_the_command_line(runs, here, capsys):
     assert all(score["n"] and {"value", "low", "high"} <= set(score["arms"]["tuned"]) for score in found["scores"])
     assert "<script" not in (here / "card.html").read_text()
     code, out, _ = run(capsys, "evaluate", str(runs / "changed"), "--from-log")
-    assert code == 0 and "The same comes out, to the last bit." in out and "loss keeps its values" in out
+    assert code == 0 and "comes out of the saved rows, to the last bit" in out and "loss keeps its values" in out
+    code, out, _ = run(capsys, "evaluate", str(runs / "changed"), "--from-log", "--score", "number", "--json")
+    assert code == 0 and json.loads(out)["rows"][0]["values"]["number"]
+    for words, said in ((["--from-log", "--limit", "1"], "--limit has no effect with --from-log"),
+                        (["--task", "x.yaml", "--by", "lang"], "--by has no effect with --task")):  # fmt: skip
+        code, out, err = run(capsys, "evaluate", str(runs / "changed"), *words)
+        assert code == 2 and said in err
     log = runs / "changed" / "results.json"
     log.write_text(log.read_text().replace('"nothing"', '"n"').replace('"value": 0.0', '"value": 0.5', 1))
     code, out, _ = run(capsys, "evaluate", str(runs / "changed"), "--from-log", "--json")
@@ -142,3 +148,15 @@ def test_a_task_that_is_none(runs, here, capsys):
     for words, said in ((["nowhere.yaml"], "There is no task"), (["task.yaml"], "lm-eval can't run task.yaml")):
         code, out, err = run(capsys, "evaluate", str(runs / "changed"), "--task", *words)
         assert code == 2 and said in err and out == ""
+
+
+def test_nothing_but_json_on_stdout_whatever_a_score_prints(runs, here):
+    """Also from a process that the score starts. And where no row could be scored, the exit code says so."""
+    (here / "loud.py").write_text(
+        "import os\ndef loud(answer, truth):\n    os.system('echo loud')\n    print('loud')\n    1 / 0\n"
+    )
+    words = ["evaluate", str(runs / "changed"), "--score", "loud.py", "--limit", "1", "--max-new-tokens", "2", "--json"]
+    done = subprocess.run([sys.executable, "-m", "etabli", *words], capture_output=True, text=True, cwd=here)
+    found = json.loads(done.stdout)
+    assert done.returncode == 1 and "loud" in done.stderr
+    assert found["verdict"]["all"]["n"] == 0 and "no row of loud could be scored" in found["verdict"]["all"]["why"]

@@ -13,7 +13,7 @@ from etabli import contracts, likelihoods, storage
 from etabli.contracts import ALL, UNSEEN
 from etabli.data.dataset import Dataset
 from etabli.errors import BadData, BadInput, Damaged, WrongAdapter
-from etabli.evaluation import card, log, rivals, sets, table
+from etabli.evaluation import card, grouping, log, overlap, rivals, sets, table
 from etabli.evaluation.flips import flips
 from etabli.evaluation.summary import parts, summarise, within
 from etabli.training.recipe import Recipe
@@ -165,23 +165,27 @@ def test_worked_examples_make_room_for_the_answer(runs):
 
     train = [row(at, f"Say {'word ' * 60}{at}", "done " * 40) for at in range(8)]
     tests = [row(99, "Say it", "done", "test")]
-    near = rivals.by_language(tests, train)
+    near = rivals.nearest(tests, train, 8)
 
     class Short:
         class model:
             class config:
                 max_position_embeddings = 400
 
+                @classmethod
+                def get_text_config(cls):
+                    return cls
+
     from etabli.models import loading, sources
 
     Short.tokenizer = loading.tokenizer(sources.resolve("default"))
-    [talk] = arms._fitting(rivals.prompted(tests, near, 8), tests, Short, 32)
+    [whole] = rivals.prompted(tests, train, near)
+    talk = arms._fitting(whole, tests[0], Short, 32)
     from etabli.tokens import render
 
     assert len(render(talk, Short.tokenizer, prompt=True)) <= 368
     assert talk[-1]["content"] == "Say it" and 0 < len(talk) // 2 < 8
-    [closest] = [neighbour["messages"][0]["content"] for neighbour in near["en"].of(tests[0], 1)]
-    assert talk[-3]["content"] == closest, "the farthest examples go first"
+    assert talk[-3]["content"] == near[0][0]["messages"][0]["content"], "the farthest examples go first"
 
 
 # --- rows that overlap, clusters, slices ------------------------------------------------------------------------------
@@ -215,25 +219,70 @@ def test_everything_overlaps(runs, evaluate, tmp_path):
 
 
 def test_what_overlaps():
-    train = [row(0, "Turn on the light!", "{}"), row(1, "¿Qué?", "a")]
-    tests = [row(2, "turn ON  the light", "{}"), row(3, "Turn on the lights", "{}"), row(4, "qué", "b"),
-             row(5, "", "c"), row(6, "!!", "{}")]  # fmt: skip
-    assert sets.overlaps(tests, train) == ["row", None, "question", None, None]
+    train = [row(0, "Turn on the light!", "{}"), row(1, "¿Qué?", "a"), row(2, "5 - 3", "2")]
+    tests = [row(3, "turn ON  the light", "{}"), row(4, "Turn on the lights", "{}"), row(5, "qué", "b"),
+             row(6, "", "c"), row(7, "!!", "{}"), row(8, "5 + 3", "8")]  # fmt: skip
+    assert overlap.overlaps(tests, train) == ["row", None, "question", None, None, None]
+
+
+def talk(number, *turns, **more):
+    roles = ["user", "assistant"] * len(turns)
+    messages = [{"role": role, "content": text} for role, text in zip(roles, turns)]
+    return {"id": f"t{number}", "messages": messages, **more}
+
+
+def test_earlier_turns_and_system_texts_overlap_as_they_should():
+    train = [talk(0, "Capital of France?", "Paris", "And of Spain?", "Madrid")]
+    assert overlap.overlaps([talk(1, "Capital of France?", "Paris")], train) == ["row"]
+    assert overlap.overlaps([talk(1, "And of Spain?", "Madrid")], train) == [None]
+
+    def about(number, document, answer):
+        system = {"role": "system", "content": document}
+        return {"id": f"d{number}", "messages": [system, *talk(0, "Summarise the text.", answer)["messages"]]}
+
+    known = [about(0, "A text on bees.", "Bees."), about(1, "A text on cats.", "Cats.")]
+    assert overlap.overlaps([about(2, "A text on dogs.", "Dogs."), about(3, "A text on bees.", "b")], known) == [
+        None, "question",
+    ]  # fmt: skip
+    bare = talk(4, "Summarise the text.", "Bees.")
+    assert overlap.overlaps([bare], known) == ["row"], "a test row without the system text"
+    only_system = {"id": "s", "messages": [known[0]["messages"][0], {"role": "assistant", "content": "x"}]}
+    assert overlap.overlaps(
+        [only_system],
+        [{**only_system, "messages": [{"role": "system", "content": "other"}, only_system["messages"][1]]}],
+    ) == [None]
 
 
 @pytest.mark.parametrize(
     "rows, by, groups",
     [
-        ([row(at, f"q{at}", "a", template=f"t{at % 2}") for at in range(6)], "template", 2),
-        ([row(at, f"q{at}", "a", parents=[f"p{at % 3}"]) for at in range(6)], "parents", 3),
-        ([row(at, f"q{at}", "a", source=f"doc{at // 2}") for at in range(60)], "source", 30),
+        ([row(at, f"q{at}", "a", template=f"t{at % 2}") for at in range(6)], "template, question", 2),
+        ([row(at, f"q{at}", "a", parents=[f"p{at % 3}"]) for at in range(6)], "parents, question", 3),
+        (
+            [row(0, "x", "a"), row(1, "y", "a", parents=["r0"]), row(2, "z", "a", parents=["q", "r1"])],
+            "question, parents",
+            1,
+        ),
+        ([row(at, f"q{at}", "a", source=f"doc{at // 2}") for at in range(60)], "source, question", 30),
         ([row(at, f"q{at}", "a", source="one collection") for at in range(6)], "question", 6),
         ([row(at, f"q{at // 2}", "a") for at in range(6)], "question", 3),
+        (
+            [row(at, f"q{at}", "a", columns={"conversation_id": at // 3}) for at in range(6)],
+            "conversation_id, question",
+            2,
+        ),
+        ([talk(at, f"about {at}", "so", "Continue.", "a") for at in range(6)], "question", 6),
+        ([row(0, "x", "a", template="t"), row(1, "y", "a", template="t"), row(2, "y", "b")], "template, question", 1),
     ],
 )
 def test_what_rows_are_clustered_by(rows, by, groups):
-    said, clusters = sets._clusters(rows, None)
-    assert said == by and len(set(clusters)) == groups
+    said, clusters = grouping.clusters(rows)
+    assert set(said.split(", ")) == set(by.split(", ")) and len(set(clusters)) == groups
+
+
+def test_a_row_without_a_value_is_a_cluster_of_its_own():
+    rows = [row(at, f"q{at}", "a", columns={"level": 1} if at < 2 else {}) for at in range(5)]
+    assert len(set(grouping.clusters(rows, "level")[1])) == 4
 
 
 def test_slices_by_any_column(runs, evaluate, tmp_path):
@@ -302,7 +351,7 @@ def test_one_item(runs, evaluate):
     results = evaluate(runs / "changed", only="lang=en", limit=1)
     loss = next(score for score in results["scores"] if score["name"] == "loss")
     assert loss["n"] == 1 and loss["arms"]["tuned"]["low"] == -math.inf
-    assert "[?, ?]" in table.text(results) and "1 cluster " in results["warnings"][0]
+    assert "[?, ?]" in table.text(results) and "en (1 clusters in 1 rows)" in results["warnings"][1]
     saved = json.loads(storage.to_json(results))
     assert saved["scores"][-1]["arms"]["tuned"]["low"] is None
     assert all(one["verdict"] == "cannot tell" for one in results["verdict"].values())
@@ -339,16 +388,159 @@ def test_an_adapter_for_another_base(runs, evaluate, tmp_path, tiny):
 def test_nothing_to_ask(runs, evaluate, tmp_path):
     Dataset([row(0, "q", "a"), row(1, "p", "b")]).save(tmp_path / "trained")
     Recipe(data=str(tmp_path / "trained")).save(tmp_path / "run" / contracts.RECIPE)
-    with pytest.raises(BadData, match="There are 0 test rows and 2 training rows"):
+    with pytest.raises(BadData, match="There are 0 test rows among 2"):
         evaluate(tmp_path / "run")
     no_answer = [{"id": "x", "messages": [{"role": "user", "content": "q"}], "split": "test"}]
     Dataset(no_answer).save(tmp_path / "unanswered")
-    with pytest.raises(BadData, match="Row x has no answer"):
+    with pytest.raises(BadData, match=r"1 of 1 test rows have no answer .*first x.*exact.* need one"):
         evaluate(runs / "changed", data=tmp_path / "unanswered")
+    with pytest.raises(BadInput, match="max_new_tokens is -1"):
+        etabli.evaluate(runs / "changed", max_new_tokens=-1)
     text = [{"id": "x", "messages": [{"role": "text", "content": "Once"}], "split": "test"}]
     Dataset(text).save(tmp_path / "plain")
     with pytest.raises(BadData, match="no questions"):
         evaluate(runs / "changed", data=tmp_path / "plain")
+
+
+def test_a_model_that_is_loaded_has_to_be_the_runs_own(runs, evaluate):
+    """The run's adapter is what is judged, whatever adapter the given model came with."""
+    from etabli.models.loading import load
+
+    model = Run.attach(runs / "changed").recipe.model
+    own = evaluate(runs / "other", arms=["tuned"])
+    lent = evaluate(runs / "other", arms=["tuned"], loaded=load(model, adapter=runs / "changed" / "adapter"))
+    assert [held["answers"] for held in own["rows"]] == [held["answers"] for held in lent["rows"]]
+    assert own["made_with"]["adapters"] == lent["made_with"]["adapters"]
+    with pytest.raises(WrongAdapter, match="loaded without an adapter"):
+        evaluate(runs / "changed", loaded=load(model))
+
+
+def test_data_that_changed_since_are_told(runs, evaluate, tmp_path):
+    import shutil
+
+    shutil.copytree(runs / "changed", tmp_path / "run")
+    run = Run.attach(tmp_path / "run")
+    run.recipe.save(run.folder / contracts.RECIPE, {"data_hash": "another"})
+    shutil.copytree(runs / "data", tmp_path / "data")
+    assert any("have changed since the run was trained" in said for said in evaluate(run.folder)["warnings"])
+
+
+def test_tool_calls_are_left_out_aloud(runs, evaluate, tmp_path):
+    call = row(0, "Weather?", "", "test")
+    call["messages"][1]["tool_calls"] = [{"type": "function", "function": {"name": "f", "arguments": {}}}]
+    Dataset([call, row(1, "Hi", "Hello", "test")]).save(tmp_path / "mixed")
+    results = evaluate(runs / "changed", data=tmp_path / "mixed")
+    assert len(results["rows"]) == 1 and any(
+        "1 of 2 test rows end in a tool call" in said for said in results["warnings"]
+    )
+    Dataset([call]).save(tmp_path / "calls")
+    with pytest.raises(BadData, match="All 1 test rows end in a tool call"):
+        evaluate(runs / "changed", data=tmp_path / "calls")
+
+
+def test_prompts_without_answers_can_be_asked(runs, evaluate, tmp_path):
+    """google/IFEval's own shape."""
+    file = tmp_path / "ifeval.jsonl"
+    one = {"prompt": "Say it.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}
+    file.write_text(json.dumps({"key": 1, **one}) + "\n" + json.dumps({"key": 2, **one, "prompt": "Again."}) + "\n")
+    results = evaluate(runs / "changed", data=file)
+    assert results["metrics"][0]["name"] == "ifeval" and results["scores"][0]["n"] == 2
+    with pytest.raises(BadData, match="exact need one"):
+        evaluate(runs / "changed", data=file, scores=["exact"])
+
+
+def test_a_run_on_plain_text_has_no_rivals_but_its_base(runs, evaluate, tmp_path, tiny):
+    import shutil
+
+    shutil.copytree(runs / "changed" / "adapter", tmp_path / "run" / "adapter")
+    (tmp_path / "text.jsonl").write_text('{"text": "Once upon a time."}\n{"text": "The end."}\n')
+    Recipe(data=str(tmp_path / "text.jsonl"), model=tiny).save(tmp_path / "run" / contracts.RECIPE)
+    results = evaluate(tmp_path / "run", data=runs / "data")
+    assert results["arms"] == ["base", "tuned"] and any(
+        "prompted and lookup are left out" in w for w in results["warnings"]
+    )
+
+
+def test_a_template_that_refuses_a_system_turn(runs):
+    from etabli.evaluation import rivals
+
+    talk_ = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    assert rivals.without_system(talk_) == [{"role": "user", "content": "Be brief.\n\nHi"}]
+
+
+# --- what is said ---------------------------------------------------------------------------------------------------
+
+
+def made_up(values, errors=None, clusters=None):
+    """Results of rows with these values of one score: {arm: [...]}."""
+    n = len(next(iter(values.values())))
+    rows = [
+        {"id": str(at), "lang": "", "template": "", "cluster": str(clusters[at] if clusters else at), "slices": [],
+         "row": {}, "overlap": None, "prompt": "", "truth": "", "rendered": {}, "answers": {}, "raw": {}, "correct": {},
+         "values": {"s": {arm: held[at] for arm, held in values.items()}}, "weights": {},
+         "errors": {"s": {arm: "x" for arm, held in values.items() if held[at] is None}}}
+        for at in range(n)
+    ]  # fmt: skip
+    metric = {"name": "s", "spec": "s", "hash": "", "unit": "share", "better": "higher"}
+    rivals_ = [arm for arm in values if arm != "tuned"]
+    return summarise({"rows": rows, "arms": list(values), "subject": "tuned", "rivals": rivals_,
+                      "metrics": [metric], "warnings": []})  # fmt: skip
+
+
+def test_better_is_better_than_every_rival():
+    yes = lambda count, n=20: [True] * count + [False] * (n - count)  # noqa: E731
+    results = made_up({"lookup": yes(10), "prompted": yes(11)[::-1], "tuned": yes(16)})
+    assert results["verdict"][ALL]["verdict"] == "cannot tell" and results["verdict"][ALL]["rival"] == "prompted"
+    results = made_up({"lookup": yes(4), "prompted": yes(5), "tuned": yes(16)})
+    assert results["verdict"][ALL] | {"verdict": "better", "worth": True} == results["verdict"][ALL]
+
+
+def test_the_best_of_many_rivals_is_no_proof_of_being_worse():
+    """Four equal, independent arms: worse is said in at most 5 % of 300 evaluations."""
+    import numpy as np
+
+    rng, worse, better = np.random.default_rng(0), 0, 0
+    for _ in range(300):
+        values = {arm: list(map(bool, rng.random(100) < 0.5)) for arm in ("base", "prompted", "lookup", "tuned")}
+        said = made_up(values)["verdict"][ALL]["verdict"]
+        worse, better = worse + (said == "worse"), better + (said == "better")
+    assert worse <= 15 and better <= 15
+
+
+def test_few_flips_are_no_verdict():
+    for fixed, n in ((4, 4), (5, 100)):
+        results = made_up({"base": [False] * fixed + [True] * (n - fixed), "tuned": [True] * n})
+        assert results["verdict"][ALL]["verdict"] == "cannot tell"
+
+
+def test_errors_never_decide():
+    """What could not be scored is in nobody's favour, and takes nothing from the other arms."""
+    some = [True] * 8 + [False] * 12
+    lucky = made_up({"base": some, "prompted": some, "tuned": [True] * 10 + [None] * 10})
+    score = lucky["scores"][0]
+    assert (score["n"], score["errors"], score["arms"]["tuned"]["n"], score["arms"]["base"]["n"]) == (20, 10, 10, 20)
+    assert lucky["verdict"][ALL]["verdict"] == "cannot tell"
+    gap = next(gap for gap in score["differences"] if gap["minus"] == "base")
+    assert gap["n"] == 10 and gap["worst"][0] < 0
+    nearly = made_up({"base": [False] * 10 + [True] * 10, "tuned": [True] * 18 + [None] * 2})
+    assert nearly["verdict"][ALL]["verdict"] == "cannot tell" or nearly["verdict"][ALL]["difference"]["worst"][0] > 0
+    gone = made_up({"base": some, "tuned": [None] * 20})
+    assert gone["verdict"][ALL]["rival"] is None and "no row of s could be scored" in gone["verdict"][ALL]["why"]
+    one_arm = made_up({"base": [None] * 20, "prompted": [False] * 20, "tuned": [True] * 20})
+    assert one_arm["verdict"][ALL]["verdict"] == "better" and "base" not in one_arm["scores"][0]["arms"]
+
+
+def test_lower_may_be_better(runs, evaluate):
+    def length(answer, truth):
+        return len(answer)
+
+    length.better = "lower"
+    results = evaluate(runs / "changed", scores=[length])
+    one = results["verdict"][ALL]
+    gap = one["difference"]
+    assert (one["verdict"] == "better") == all(g["high"] < 0 for g in next(
+        score for score in results["scores"] if score["slice"] == ALL)["differences"])  # fmt: skip
+    assert gap["of"] == "tuned"
 
 
 def test_logs_that_are_none(tmp_path, runs):
@@ -389,6 +581,25 @@ def test_different_bases_share_no_loss(runs, evaluate):
     other["rows"] = other["rows"][1:]
     with pytest.raises(BadData, match="not asked the same rows"):
         together(one, other, ("a", "b"))
+
+
+def test_compare_keeps_the_rows_that_neither_was_trained_on(runs, no_owner, tmp_path, tiny):
+    import shutil
+
+    rows = Dataset.open("data", runs / "changed").part("test", "en")[:6]
+    for name, known in (("a", rows[:3]), ("b", [])):
+        shutil.copytree(runs / "changed" / "adapter", tmp_path / name / "adapter")
+        fresh = [row(at, f"Something else {at}", "{}") for at in range(3)]
+        Dataset([{**made, "split": "train"} for made in known] + fresh).save(tmp_path / f"data-{name}")
+        Recipe(data=str(tmp_path / f"data-{name}"), model=tiny).save(tmp_path / name / contracts.RECIPE)
+    Dataset(rows).save(tmp_path / "asked")
+    for pair in (("a", "b"), ("b", "a")):
+        found = etabli.compare(*(tmp_path / name for name in pair), data=tmp_path / "asked", max_new_tokens=2)
+        assert found["warnings"][0].startswith("OVERLAP: 3 of 6") and UNSEEN in found["verdict"]
+        assert not (tmp_path / "a" / "evaluating.json").exists()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    with pytest.raises(BadInput, match="compared with itself"):
+        etabli.compare(tmp_path / "link", tmp_path / "a")
 
 
 # --- flips ------------------------------------------------------------------------------------------------------------
@@ -450,7 +661,13 @@ def test_the_page_holds_everything_as_text(runs, evaluate, tmp_path):
     for held in results["rows"]:
         held["prompt"] = held["rendered"]["tuned"] = held["answers"]["tuned"] = held["raw"]["tuned"] = hostile
     results["warnings"] = [hostile]
-    results["made_with"]["run"] = hostile
+    results["made_with"]["run"] = results["subject"] = hostile
+    for score in results["scores"]:
+        score["n"] = score["slice"] = hostile
+        for gap in score["differences"]:
+            gap["of"] = gap["minus"] = gap["n"] = hostile
+            if gap["flips"]:
+                gap["flips"]["fixed"] = hostile
     card.write(results, tmp_path / "card.html")
     page = (tmp_path / "card.html").read_text()
     assert "<script" not in page and "<img" not in page and page.count("&lt;script&gt;") >= 4 * len(results["rows"])

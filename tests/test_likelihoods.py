@@ -93,7 +93,9 @@ def test_windows_and_states_share_no_beginning(other, tokenizer):
     from etabli import generation
 
     long = {"role": "system", "content": "Be brief. " * 12}
-    talks = [talk(asked, answer, long) for asked, answer in (("a", "b"), ("a longer one, by far", "no"), ("c", "d e f"))]
+    talks = [
+        talk(asked, answer, long) for asked, answer in (("a", "b"), ("a longer one, by far", "no"), ("c", "d e f"))
+    ]
     got = likelihoods.score(other, tokenizer, talks)
     for one, messages in zip(got, talks):
         assert one.nats == pytest.approx(alone(other, tokenizer, messages)[0], rel=1e-4)

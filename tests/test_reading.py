@@ -449,3 +449,17 @@ def test_columns_that_no_format_reads_travel_with_the_row(tmp_path):
     )
     [plain] = read([{"prompt": "q", "completion": "a"}])
     assert "columns" not in plain
+
+
+def test_a_dataset_keeps_what_its_first_row_lacks(tmp_path):
+    """Arrow takes the columns of the first row unless it is told all: test marks were lost that way."""
+    from etabli.data.dataset import Dataset
+
+    rows = [
+        {"prompt": "a", "completion": "b"},
+        {"prompt": "c", "completion": "d", "split": "test", "lang": "fr", "x": 3},
+    ]
+    data = Dataset(read(rows))
+    data.save(tmp_path / "d")
+    again = Dataset.open(tmp_path / "d")
+    assert again.hash == data.hash and len(again.part("test", "fr")) == 1 and again.rows[1]["columns"] == {"x": 3}

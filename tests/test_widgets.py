@@ -138,11 +138,11 @@ def card():
 
 def test_a_number_opens_its_rows(card):
     rows = card.look(score="exact", slice="all", arm="tuned")
-    assert len(rows) == card.found == 60 and len(card.rows) == 50
+    assert len(rows) == card.opened["found"] == 60 and len(card.opened["rows"]) == 50
     card.received({"type": "open", "score": "exact", "slice": "all", "against": "base", "which": "fixed"})
-    assert card.opened == {"score": "exact", "slice": "all", "against": "base", "which": "fixed"}
+    assert card.opened["asked"] == {"score": "exact", "slice": "all", "against": "base", "which": "fixed"}
     card.received({"type": "close"})
-    assert (card.opened, card.rows, card.found) == ({}, [], 0)
+    assert card.opened == {}
 
 
 def test_a_number_that_opens_nothing_is_shown():

@@ -152,7 +152,7 @@ def test_a_click_on_a_number_opens_its_rows(lab, open_notebook, answered):
     from etabli import storage
 
     storage.write_json(lab[1] / "card.json", answered)
-    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CARD), nbformat.v4.new_code_cell("card.found")])
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CARD), nbformat.v4.new_code_cell("card.opened")])
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(made, lab[1] / "card.ipynb")
     notebook = open_notebook("card.ipynb")

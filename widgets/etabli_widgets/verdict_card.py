@@ -25,9 +25,7 @@ class VerdictCard(Widget):
     _css = style(_style)
 
     view = traitlets.Dict(help="What is shown: see etabli.evaluation.card.view").tag(sync=True)
-    opened = traitlets.Dict(help="The number whose rows are open").tag(sync=True)
-    rows = traitlets.List(help="The open rows, at most 50").tag(sync=True)
-    found = traitlets.Int(0, help="How many rows there are behind the number").tag(sync=True)
+    opened = traitlets.Dict(help="Of the number that is open: asked, its first rows, how many are found").tag(sync=True)
 
     def __init__(self, view: dict[str, Any], pick: Pick = lambda asked: [], **traits: Any):
         super().__init__(view=view, **traits)
@@ -36,8 +34,7 @@ class VerdictCard(Widget):
     def look(self, **asked: Any) -> list[dict[str, Any]]:
         """Open the rows behind a number; returns all of them."""
         rows = self._pick(asked)
-        with self.hold_sync():
-            self.opened, self.rows, self.found = asked, rows[:MOST_ROWS], len(rows)
+        self.opened = {"asked": asked, "rows": rows[:MOST_ROWS], "found": len(rows)}
         return rows
 
     @shown
@@ -48,8 +45,7 @@ class VerdictCard(Widget):
 
     def on_close(self, message: dict[str, Any] | None = None) -> None:
         """Close the rows."""
-        with self.hold_sync():
-            self.opened, self.rows, self.found = {}, [], 0
+        self.opened = {}
 
     def html(self, most: int = TWIN_ROWS) -> str:
         """The card as static HTML; every flip and every arm has its first ``most`` rows folded below it."""
@@ -63,7 +59,7 @@ class VerdictCard(Widget):
         )
 
     def _scores(self) -> str:
-        heads = "".join(f"<th>{escape(head)}" for head in self.view["heads"])
+        heads = "".join(f'<th scope="col">{escape(head)}' for head in self.view["heads"])
         lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}' for cell in line)}</tr>" for line in self.view["scores"])
         return f"<h4>Each on the same rows</h4>{_scrolled(heads, lines)}"
 
@@ -79,7 +75,9 @@ class VerdictCard(Widget):
         return f"<h4>{escape(self.view['subject'])} minus each other</h4>{self._table(first)}{more}"
 
     def _table(self, gaps: list[dict[str, Any]]) -> str:
-        return _scrolled("".join(f"<th>{escape(head)}" for head in GAP_HEADS), "".join(map(self._gap, gaps)))
+        return _scrolled(
+            "".join(f'<th scope="col">{escape(head)}' for head in GAP_HEADS), "".join(map(self._gap, gaps))
+        )
 
     def _gap(self, gap: dict[str, Any]) -> str:
         bar = (
@@ -87,8 +85,8 @@ class VerdictCard(Widget):
             f'<b class="etabli-{kind(gap)}" style="left:{gap["left"]:.1f}%;width:{gap["width"]:.1f}%"></b>'
             f'<u style="left:{gap["dot"]:.1f}%"></u></div>'
         )
-        name = f"{escape(gap['score'])} <small>{escape(gap['slice'])}, n = {gap['n']}</small>"
-        counts = [gap["flips"][which] if gap["flips"] else "" for which in FLIPS]
+        name = f"{escape(gap['score'])} <small>{escape(gap['slice'])}, n = {escape(gap['n'])}</small>"
+        counts = [escape(gap["flips"][which]) if gap["flips"] else "" for which in FLIPS]
         cells = [name, escape(gap["against"]), bar, escape(gap["text"]), *counts, escape(gap["chance"])]
         return f"<tr>{''.join(f'<td>{cell}' for cell in cells)}</tr>"
 
@@ -126,7 +124,7 @@ class VerdictCard(Widget):
 
 
 FLIPS = ("fixed", "broken", "both", "neither")
-GAP_HEADS = ("score", "against", "", "difference", *FLIPS, "McNemar")
+GAP_HEADS = ("score", "against", "interval", "difference", *FLIPS, "McNemar")
 
 
 def _widest(held: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ Everything a second program may rely on is named here: event kinds and their fie
 results. Readers tolerate unknown keys, so that a field can be added without a new version.
 """
 
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 VERSION = 1
 
@@ -139,6 +139,7 @@ class Estimate(TypedDict):
     value: float
     low: float
     high: float
+    n: int
 
 
 class Flips(TypedDict):
@@ -157,10 +158,12 @@ class Difference(TypedDict):
 
     of: str
     minus: str
+    n: int  # rows that both have
     value: float
     low: float
     high: float
     flips: Flips | None  # for scores that say yes or no
+    worst: NotRequired[list[float]]  # [low, high] if rows that could not be scored were wrong
 
 
 class Score(TypedDict):
@@ -172,7 +175,7 @@ class Score(TypedDict):
     clusters: int
     unit: str  # share, mean or nats/token
     better: str  # higher or lower
-    errors: int  # rows left out since the score could not be had for every arm
+    errors: int  # rows on which it raised for some arm
     arms: dict[str, Estimate]
     differences: list[Difference]
 
@@ -181,6 +184,7 @@ class Metric(TypedDict):
     """What a score was made with: ``hash`` changes when its code, its options or its library do."""
 
     name: str
+    spec: str  # what it was asked for by: mine.py:polite
     hash: str
     unit: str
     better: str
@@ -194,6 +198,7 @@ class Answered(TypedDict):
     template: str
     cluster: str
     slices: list[str]
+    row: Row  # as it was read
     overlap: str | None  # how a training row is like it
     prompt: str
     truth: str
@@ -204,7 +209,6 @@ class Answered(TypedDict):
     values: dict[str, dict[str, float | None]]  # score -> arm -> value
     weights: dict[str, float]  # score -> what the row weighs in it, where that is not 1
     errors: dict[str, dict[str, str]]  # score -> arm -> what was raised
-    columns: dict[str, Any]  # what else the file says of the row
 
 
 class Results(TypedDict):

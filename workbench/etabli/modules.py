@@ -1,4 +1,4 @@
-"""Python files of a person's own: rules, scores. Run once for every content, in the process that needs them."""
+"""Python files of a person's own: rules, scores."""
 
 import importlib.util
 import inspect
@@ -31,10 +31,12 @@ def from_file(path: str | Path, what: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
+        del sys.modules[name]
         raise BadInput(f"{path} can't be run: {type(error).__name__}: {error}") from error
     return module
 
 
 def made_here(item: Any, module: ModuleType, name: str) -> bool:
     """Is this a public function that the module itself defines?"""
-    return inspect.isfunction(item) and item.__module__ == module.__name__ and not name.startswith("_")
+    mine = callable(item) and getattr(item, "__module__", None) == module.__name__
+    return mine and not inspect.isclass(item) and not name.startswith("_")

@@ -1,5 +1,5 @@
 const FLIPS = ["fixed", "broken", "both", "neither"];
-const GAP_HEADS = ["score", "against", "", "difference", ...FLIPS, "McNemar"];
+const GAP_HEADS = ["score", "against", "interval", "difference", ...FLIPS, "McNemar"];
 
 function render({ model, el }) {
   guardKeys(el);
@@ -12,7 +12,8 @@ function render({ model, el }) {
   const gapsTitle = make("h4");
   const facts = make("table");
   const made = make("details", {}, [make("summary", { textContent: "How it was made" }), facts]);
-  const rows = make("section", { className: "etabli-rows", "aria-live": "polite" });
+  const rows = make("section", { className: "etabli-rows", "aria-label": "Rows behind a number" });
+  let pressed = null; // the button that opened the rows: focus goes back there
   const scroll = (table) => make("div", { className: "etabli-scroll" }, [table]);
   const more = make("details", {}, [othersTitle, scroll(others)]);
   el.append(
@@ -22,13 +23,21 @@ function render({ model, el }) {
 
   /** A number that opens its rows. */
   const number = (text, asked) => {
-    const button = make("button", { type: "button", textContent: text, className: "etabli-number" });
-    button.onclick = () => model.send({ type: "open", ...asked });
+    const label = `${title(asked, model.get("view").subject)}: ${text}`;
+    const button = make("button", { type: "button", textContent: text, className: "etabli-number", "aria-label": label });
+    button.onclick = () => {
+      pressed = button;
+      model.send({ type: "open", ...asked });
+    };
     button.dataset.asked = JSON.stringify(asked);
     return button;
   };
+  const shut = () => {
+    model.send({ type: "close" });
+    pressed?.focus();
+  };
   const cells = (tag, contents) =>
-    make("tr", {}, contents.map((content) => make(tag, {}, [content])));
+    make("tr", {}, contents.map((content) => make(tag, tag === "th" ? { scope: "col" } : {}, [content])));
 
   const drawScore = (line, heads, first) => {
     const [score, slice] = line;
@@ -73,21 +82,25 @@ function render({ model, el }) {
     facts.replaceChildren(...view.facts.map(([name, value]) => cells("td", [name, make("code", { textContent: value })])));
   };
   const drawRows = () => {
-    const opened = model.get("opened");
-    const open = Object.keys(opened).length > 0;
+    const { asked, rows: shown, found } = model.get("opened");
+    const open = Boolean(asked);
     for (const button of el.querySelectorAll(".etabli-number"))
-      button.setAttribute("aria-pressed", String(open && same(JSON.parse(button.dataset.asked), opened)));
+      button.setAttribute("aria-pressed", String(open && same(JSON.parse(button.dataset.asked), asked)));
     rows.hidden = !open;
     if (!open) return;
     const close = make("button", { type: "button", textContent: "Close", className: "etabli-button" });
-    close.onclick = () => model.send({ type: "close" });
-    const shown = model.get("rows");
-    const more = model.get("found") > shown.length ? ` (the first ${shown.length})` : "";
-    const head = make("header", {}, [make("b", { textContent: `${title(opened, model.get("view").subject)}: ${model.get("found")} rows${more}` }), close]);
+    close.onclick = shut;
+    const more = found > shown.length ? ` (the first ${shown.length})` : "";
+    const said = `${title(asked, model.get("view").subject)}: ${found} rows${more}`;
+    const head = make("header", {}, [make("b", { textContent: said, role: "status" }), close]);
     rows.replaceChildren(head, ...shown.map(drawRow));
     rows.scrollIntoView({ block: "nearest" });
+    if (pressed) close.focus({ preventScroll: true });
   };
-  const undo = [follow(model, ["view"], draw), follow(model, ["opened", "rows", "found"], drawRows)];
+  const undo = [follow(model, ["view"], draw), follow(model, ["opened"], drawRows)];
+  rows.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") shut();
+  });
   return () => undo.forEach((each) => each());
 }
 

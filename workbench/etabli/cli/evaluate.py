@@ -8,6 +8,7 @@ import click
 
 from etabli.cli.output import reporting
 from etabli.contracts import ARMS
+from etabli.errors import BadInput
 
 OPTIONS = [
     click.option("--data", help="An evaluation set: its rows marked test, or all. By default the run's own."),
@@ -36,8 +37,15 @@ def _human(results: dict) -> str:
     if told is None:
         return table.text(results)
     kept = "".join(f"\n{name} keeps its values: {why}." for name, why in told["kept"].items())
-    said = "The same comes out, to the last bit." if told["same"] else "SOMETHING ELSE COMES OUT than what was saved."
-    return f"{table.text(results)}\n\n{said} Scored again from the saved answers: {', '.join(told['rescored'])}.{kept}"
+    came = "comes out of the saved rows, to the last bit" if told["same"] else "DOES NOT COME OUT of the saved rows"
+    again = f" Scored again from the saved answers: {', '.join(told['rescored'])}." if told["rescored"] else ""
+    return f"{table.text(results)}\n\nWhat was saved {came}.{again}{kept}"
+
+
+def _code(results: dict) -> int:
+    """1 if what was saved does not come out again, or if no row could be scored."""
+    unsaid = results["verdict"] and all(one["rival"] is None for one in results["verdict"].values())
+    return 1 if unsaid or not results.get("again", {}).get("same", True) else 0
 
 
 @click.command()
@@ -45,26 +53,45 @@ def _human(results: dict) -> str:
 @_options
 @click.option("--arm", "arms", multiple=True, help=f"Who answers: {', '.join(ARMS)}, step-000040 … May be repeated.")
 @click.option("--shots", type=click.IntRange(0), default=5, show_default=True, help="Worked examples for prompted.")
+@click.option("--instructions", help="What prompted is told above its worked examples.")
 @click.option("--task", help="Instead: a task of lm-eval, its YAML file with local data. Needs etabli[harness].")
-@click.option("--from-log", is_flag=True, help="No model: make scores and verdict anew from results.json.")
+@click.option("--from-log", is_flag=True, help="No model: make scores, those of --score too, anew from results.json.")
 @click.option("--html", "page", help="Write the verdict card to this file.")
-@reporting(_human, lambda results: 0 if results.get("again", {}).get("same", True) else 1)
+@reporting(_human, _code)
 def evaluate(
-    folder: str, from_log: bool, task: str | None, page: str | None, arms: tuple, shots: int, **options: Any
-) -> dict:
+    folder: str, from_log: bool, task: str | None, page: str | None, arms: tuple, shots: int,
+    instructions: str | None, **options: Any,
+) -> dict:  # fmt: skip
     """Compare a run's adapter with its base, the prompted base and lookup."""
-    from etabli.evaluation import bench, card, harness, log
+    from etabli.evaluation import bench, card, harness
 
     if from_log:
-        results, told = log.again(log.read(folder))
-        results = {**results, "again": told}
+        _refuse_others("--from-log", ("scores", "from_log", "page"))
+        results = _from_log(folder, options["scores"])
     elif task:
+        _refuse_others("--task", ("task", "limit", "page"))
         results = harness.evaluate_task(folder, task, options["limit"])
     else:
-        results = bench.evaluate(folder, **_given(**options), arms=arms or ARMS, shots=shots)
+        asking = {"arms": arms or ARMS, "shots": shots, "instructions": instructions}
+        results = bench.evaluate(folder, **_given(**options), **asking)
     if page:
         card.write(results, page)
     return results
+
+
+def _refuse_others(what: str, allowed: tuple[str, ...]) -> None:
+    """An option that does nothing is a mistake that nobody would see."""
+    context = click.get_current_context()
+    for name in set(context.params) - {"folder", "as_json", *allowed}:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise BadInput(f"--{name.rstrip('s').replace('_', '-')} has no effect with {what}: leave it out.")
+
+
+def _from_log(folder: str, scores: tuple[str, ...]) -> dict:
+    from etabli.evaluation import log
+
+    results, told = log.again(log.read(folder))
+    return {**(log.with_scores(results, list(scores)) if scores else results), "again": told}
 
 
 def _compared(comparison: dict) -> str:

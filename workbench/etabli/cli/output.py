@@ -2,8 +2,9 @@
 
 import contextlib
 import functools
+import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import click
@@ -30,7 +31,7 @@ def reporting(
         @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
         @functools.wraps(command)
         def run(*args: Any, as_json: bool, **kwargs: Any) -> int:
-            with contextlib.redirect_stdout(sys.stderr):
+            with _quiet_stdout():
                 result = command(*args, **kwargs)
             for piece in pieces(result) if as_json else [human(result)]:
                 click.echo(piece, nl=False)
@@ -40,3 +41,21 @@ def reporting(
         return run
 
     return wrap
+
+
+@contextlib.contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """Whatever is printed goes to stderr: by Python, by a library in C, or by a process that a score starts."""
+    try:
+        sys.stdout.flush()
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # closed, as under pythonw
+        kept = None
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)

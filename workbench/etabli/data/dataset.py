@@ -83,7 +83,9 @@ class Dataset:
 
         if not self.rows:
             raise BadData(f"An empty data set is not written to {folder}: there are 0 rows.")
-        table = pa.Table.from_pylist([_stored(row) for row in self.rows])
+        stored = [_stored(row) for row in self.rows]
+        names = dict.fromkeys(name for row in stored for name in row)  # Arrow would take those of the first row alone
+        table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in stored])
         with storage.whole(folder, self.facts(), FACTS) as place:
             pq.write_table(table, place / ROWS)
         return self

@@ -7,11 +7,9 @@ from typing import Any
 
 from etabli import generation, likelihoods
 from etabli.contracts import Message, Row
-from etabli.errors import BadInput
-from etabli.evaluation import rivals
-from etabli.evaluation.rivals import SHOTS
-from etabli.evaluation.sets import TestSet, question, truth
-from etabli.evaluation.sets import asked as last_asked
+from etabli.errors import BadData, BadInput
+from etabli.evaluation import rivals, sets
+from etabli.evaluation.sets import TestSet
 from etabli.likelihoods import Likelihood
 from etabli.models.loading import Loaded
 from etabli.tokens import render
@@ -19,7 +17,7 @@ from etabli.training import checkpoints
 from etabli.training.run import Run
 
 BASE, PROMPTED, LOOKUP, TUNED = "base", "prompted", "lookup", "tuned"
-LEAST_NEW, MOST_NEW = 32, 256  # tokens an answer, where nobody says how many
+LEAST_NEW, MOST_NEW, ROOM = 32, 1024, 256  # tokens an answer, where nobody says how many
 
 Say = Callable[[str, int, int], None]
 
@@ -34,68 +32,97 @@ class Arm:
     answers: list[str] = field(default_factory=list)
     raws: list[str] = field(default_factory=list)
     rendered: list[str] = field(default_factory=list)
-    cut: int = 0
+    sizes: list[int] = field(default_factory=list)  # tokens of each prompt
+    cut: int = 0  # answers that had no end within the tokens allowed
     losses: list[Likelihood] = field(default_factory=list)
     choices: list[list[Likelihood]] = field(default_factory=list)
 
 
-def gather(names: list[str], asked: TestSet, run: Run, loaded: Loaded, most: int, shots: int = SHOTS) -> list[Arm]:
-    """The arms of these names, each with its prompts.
+@dataclass(frozen=True)
+class Asking:
+    """How an evaluation asks: tokens an answer, worked examples, instructions for the prompted base."""
+
+    max_new_tokens: int
+    shots: int = rivals.SHOTS
+    instructions: str | None = None
+
+
+def gather(names: list[str], asked: TestSet, run: Run, loaded: Loaded, asking: Asking) -> list[Arm]:
+    """The arms of these names, each with its prompts. Without training rows lookup and prompted are left out.
 
     Args:
         names: of ``contracts.ARMS``, or of the run's checkpoints (``step-000040``).
         asked: the test rows and the training rows that rivals may use.
-        most: tokens that an answer may have; examples that leave no room for it are left out.
-        shots: worked examples for the prompted base.
+
+    Raises:
+        BadInput: an unknown name.
     """
-    plain = [question(row) for row in asked.tests]
-    near = rivals.by_language(asked.tests, asked.train)
-    made = {
-        BASE: lambda: Arm(BASE, plain),
-        PROMPTED: lambda: Arm(PROMPTED, _fitting(rivals.prompted(asked.tests, near, shots), asked.tests, loaded, most)),
-        LOOKUP: lambda: _lookup(rivals.closest(asked.tests, near)),
-        TUNED: lambda: Arm(TUNED, plain, loaded.adapter),
-    }
     found = {folder.name: folder for folder in checkpoints.found(run.folder)}
     for name in names:
-        if name not in made and name not in found:
-            there = ", ".join([*made, *sorted(found)])
+        if name not in (BASE, PROMPTED, LOOKUP, TUNED) and name not in found:
+            there = ", ".join([BASE, PROMPTED, LOOKUP, TUNED, *sorted(found)])
             raise BadInput(f"Nobody called {name!r} can answer; there are {there}.")
-    return [made[name]() if name in made else Arm(name, plain, found[name]) for name in names]
+    wanted = [name for name in dict.fromkeys(names) if asked.train or name not in (PROMPTED, LOOKUP)]
+    if len(wanted) < len(dict.fromkeys(names)):
+        asked.said.append("The run has no training rows that are answered questions: prompted and lookup are left out.")
+    near = rivals.nearest(asked.tests, asked.train, max(1, asking.shots)) if {PROMPTED, LOOKUP} & {*wanted} else []
+    plain = [sets.question(row) for row in asked.tests]
+    made = {
+        BASE: lambda: Arm(BASE, plain),
+        PROMPTED: lambda: Arm(PROMPTED, _prompted(asked, near, loaded, asking)),
+        LOOKUP: lambda: _lookup([rows[0] for rows in near]),
+        TUNED: lambda: Arm(TUNED, plain, run.adapter),
+    }
+    return [made[name]() if name in made else Arm(name, plain, found[name]) for name in wanted]
 
 
 def _lookup(rows: list[Row]) -> Arm:
     """Lookup's answers; in the place of a prompt the training row that each was found in."""
-    answers = [truth(row) for row in rows]
-    found = [f"The closest training row ({row['id']}):\n{last_asked(row)}" for row in rows]
+    answers = [sets.truth(row) for row in rows]
+    found = [f"The closest training row ({row['id']}):\n{sets.asked(row)}" for row in rows]
     return Arm(LOOKUP, answers=answers, raws=answers, rendered=found)
 
 
-def _fitting(talks: list[list[Message]], rows: list[Row], loaded: Loaded, most: int) -> list[list[Message]]:
-    """The prompts with as many worked examples as the model's context has room for."""
+def _prompted(asked: TestSet, near: list[list[Row]], loaded: Loaded, asking: Asking) -> list[list[Message]]:
+    shown = [rows[: asking.shots] for rows in near]
+    talks = rivals.prompted(asked.tests, asked.train, shown, asking.instructions)
+    return [_fitting(talk, row, loaded, asking.max_new_tokens) for talk, row in zip(talks, asked.tests)]
+
+
+def _fitting(talk: list[Message], row: Row, loaded: Loaded, most: int) -> list[Message]:
+    """A prompt that the template takes, with as many worked examples as the model's context has room for."""
     room = context(loaded) - most
-    kept = []
-    for talk, row in zip(talks, rows):
-        while len(render(talk, loaded.tokenizer, prompt=True)) > room:
-            shorter = rivals.without_farthest(talk, row)
-            if shorter is None:
-                break
-            talk = shorter
-        kept.append(talk)
-    return kept
+    try:
+        size = _size(talk, row, loaded)
+    except BadData:  # some templates refuse a system turn
+        talk = rivals.without_system(talk)
+        size = _size(talk, row, loaded)
+    while size > room and (shorter := rivals.without_farthest(talk, row)):
+        talk, size = shorter, _size(shorter, row, loaded)
+    return talk
+
+
+def _size(talk: list[Message], row: Row, loaded: Loaded) -> int:
+    return len(render(talk, loaded.tokenizer, prompt=True, tools=row.get("tools")))
 
 
 def context(loaded: Loaded) -> int:
     """Tokens that the model was made for."""
-    return int(getattr(loaded.model.config, "max_position_embeddings", 0) or 2**31)
+    config = loaded.model.config.get_text_config()
+    return int(getattr(config, "max_position_embeddings", 0) or 2**31)
 
 
-def longest_answer(asked: TestSet, tokenizer: Any) -> int:
-    """A quarter more tokens than nineteen truths in twenty have, within reason; the same for every arm."""
+def longest_answer(asked: TestSet, tokenizer: Any, reasoned: bool) -> int:
+    """A quarter more tokens than nineteen truths in twenty have; the same for every arm.
+
+    Args:
+        reasoned: what is scored may come after much else (a number, an instruction followed): then there is room.
+    """
     import numpy as np
 
-    sizes = [len(tokenizer(truth(row), add_special_tokens=False)["input_ids"]) for row in asked.tests]
-    return int(min(MOST_NEW, max(LEAST_NEW, 1.25 * np.quantile(sizes, 0.95) + 1)))
+    sizes = [len(tokenizer(sets.truth(row), add_special_tokens=False)["input_ids"]) for row in asked.tests]
+    least = ROOM if reasoned or not any(sizes) else LEAST_NEW
+    return int(min(MOST_NEW, max(least, 1.25 * np.quantile(sizes, 0.95) + 1)))
 
 
 def answer(arm: Arm, asked: TestSet, loaded: Loaded, most: int, say: Say) -> None:
@@ -106,14 +133,15 @@ def answer(arm: Arm, asked: TestSet, loaded: Loaded, most: int, say: Say) -> Non
         made = generation.answer(
             loaded.model, loaded.tokenizer, arm.talks, most, tools=_tools(asked.tests), progress=_as(arm.name, say)
         )
-    arm.answers, arm.raws, arm.rendered, arm.cut = made.texts, made.raws, made.rendered, sum(made.cut)
+    arm.answers, arm.raws, arm.rendered, arm.sizes = made.texts, made.raws, made.rendered, made.sizes
+    arm.cut = sum(made.cut)
 
 
 def weigh(arm: Arm, asked: TestSet, loaded: Loaded, say: Say) -> None:
     """How likely an arm finds the truths."""
     if arm.talks is None:
         return
-    told = [_told(talk, truth(row)) for talk, row in zip(arm.talks, asked.tests)]
+    told = [_told(talk, sets.truth(row)) for talk, row in zip(arm.talks, asked.tests)]
     with loaded.using(arm.adapter):
         arm.losses = likelihoods.score(
             loaded.model, loaded.tokenizer, told, tools=_tools(asked.tests), progress=_as(f"{arm.name}, loss", say)

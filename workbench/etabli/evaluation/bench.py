@@ -1,18 +1,22 @@
 """Base against tuned, prompted and lookup: every answer, every score, the verdict."""
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from etabli import environment, storage
-from etabli.contracts import ARMS, RESULTS, VERDICT, VERSION, Answered, Results
-from etabli.errors import BadInput
+from etabli.contracts import ARMS, RESULTS, VERDICT, VERSION, Results
+from etabli.errors import BadData, BadInput
 from etabli.evaluation import marking, sets
-from etabli.evaluation.arms import LOOKUP, SHOTS, TUNED, Arm, Say, answer, choose, gather, longest_answer, weigh
+from etabli.evaluation.arms import TUNED, Arm, Asking, Say, answer, choose, gather, longest_answer, weigh
 from etabli.evaluation.notices import notices
+from etabli.evaluation.rivals import SHOTS
 from etabli.evaluation.scores import Score, default, wanted
-from etabli.evaluation.scores.score import LOSS, SHARE
+from etabli.evaluation.scores.score import LOSS, OWN
 from etabli.evaluation.sets import TestSet
 from etabli.evaluation.summary import summarise
 from etabli.models.loading import Loaded, load
@@ -36,6 +40,7 @@ def evaluate(
     only: str | None = None,
     cluster: str | None = None,
     shots: int = SHOTS,
+    instructions: str | None = None,
     save: bool = True,
 ) -> Results:
     """Compare a run's adapter with its base and its rivals on the test rows, on one copy of the weights.
@@ -53,33 +58,52 @@ def evaluate(
         by: columns to slice by: ``lang``, ``length``, ``source``, or any column of the data.
         only: ``COLUMN=VALUE``: these test rows alone.
         cluster: the column whose values stand or fall together; by default template, conversation or document.
-        shots: worked examples for the prompted base.
+        shots: worked examples for the prompted base; instructions: what it is told above them, instead of the list of
+            intents that it gets where answers are JSON with an ``intent``.
         save: write ``results.json`` and ``verdict.json`` into the run folder.
 
     Returns:
         What ``results.json`` holds.
 
     Raises:
-        BadData: no test rows, no training rows for the rivals, an unknown column, an empty slice; BadInput: an unknown
-        score or arm; WrongAdapter; DeviceBusy: a run owns the device.
+        BadData: no test rows, an unknown column, an empty slice, rows without the answer that a score needs; BadInput:
+        an unknown score or arm; WrongAdapter: also if ``loaded`` is not the run's base; DeviceBusy: a run owns it.
     """
     run = Run.attach(run)
     asked = sets.gather(run, data, limit, by, only, cluster)
     chosen = wanted(scores) if scores else default(asked.tests, [sets.truth(row) for row in asked.tests])
+    _require_truths(asked, chosen)
     loaded = loaded or load(run.recipe.model, adapter=run.adapter)
-    longest = max_new_tokens or longest_answer(asked, loaded.tokenizer)
-    answering = gather(list(arms), asked, run, loaded, longest, shots)
+    asking = Asking(_longest(max_new_tokens, asked, loaded, chosen), shots, instructions)
+    answering = gather([arms] if isinstance(arms, str) else list(arms), asked, run, loaded, asking)
     subject = _subject(answering)
-    line = Line()
-    for arm in answering:
-        _let(arm, asked, loaded, longest, chosen, _saying(run, line, progress))
-    line.close()
-    (run.folder / PROGRESS).unlink(missing_ok=True)
-    results = _results(run, asked, loaded, answering, subject, chosen, {"max_new_tokens": longest, "shots": shots})
+    made_with = asked.about | asdict(asking) | _made_with(run, loaded, answering)
+    with _saying(run if save else None, progress) as say:
+        for arm in answering:
+            _let(arm, asked, loaded, asking.max_new_tokens, chosen, say)
+    results = _results(run, asked, loaded, answering, subject, chosen, made_with)
     if save:
         storage.write_json(run.folder / RESULTS, results)
         storage.write_json(run.folder / VERDICT, results["verdict"])
     return results
+
+
+def _require_truths(asked: TestSet, scores: list[Score]) -> None:
+    missing = [row["id"] for row in asked.tests if not sets.truth(row)]
+    needing = [score.name for score in scores if score.needs_truth and score.unit != OWN]
+    if missing and needing:
+        raise BadData(
+            f"{len(missing)} of {len(asked.tests)} test rows have no answer to compare with (first {missing[0]}), and "
+            f"{', '.join(needing)} need one. Give them answers, or name scores that need none: ifeval, regex, "
+            "json_schema, valid_json, your own."
+        )
+
+
+def _longest(given: int | None, asked: TestSet, loaded: Loaded, scores: list[Score]) -> int:
+    if given is not None and given < 1:
+        raise BadInput(f"max_new_tokens is {given}: an answer needs at least one token.")
+    reasoned = any(score.name in ("number", "ifeval") for score in scores)
+    return given or longest_answer(asked, loaded.tokenizer, reasoned)
 
 
 def _subject(answering: list[Arm]) -> str:
@@ -99,64 +123,68 @@ def _let(arm: Arm, asked: TestSet, loaded: Loaded, longest: int, scores: list[Sc
         choose(arm, asked, [marking.choices_of(row) for row in asked.tests], loaded, say)
 
 
-def _saying(run: Run, line: Line, progress: Say | None) -> Say:
-    """Say how far it is: to the caller, or on a line; and in the run folder, for whoever else is looking."""
+@contextlib.contextmanager
+def _saying(run: Run | None, progress: Say | None) -> Iterator[Say]:
+    """Say how far it is: to the caller, or on a line; and in the run's folder, for whoever else is looking."""
+    line, last = Line(), [0.0]
 
     def say(what: str, done: int, total: int) -> None:
-        storage.write_json(run.folder / PROGRESS, {"arm": what, "done": done, "total": total})
+        if run is not None and time.monotonic() - last[0] > 1:
+            last[0] = time.monotonic()
+            with contextlib.suppress(OSError):
+                text = storage.to_json({"arm": what, "done": done, "total": total})
+                (run.folder / PROGRESS).write_text(text, encoding="utf-8")
         if progress:
             progress(what, done, total)
         else:
             line.show(f"{what}: {done}/{total} rows", urgent=done == total)
 
-    return say
+    try:
+        yield say
+    finally:
+        line.close()
+        if run is not None:
+            (run.folder / PROGRESS).unlink(missing_ok=True)
 
 
 def _results(
-    run: Run, asked: TestSet, loaded: Loaded, arms: list[Arm], subject: str, scores: list[Score], settings: dict
+    run: Run, asked: TestSet, loaded: Loaded, arms: list[Arm], subject: str, scores: list[Score], made_with: dict
 ) -> Results:
     rows = marking.rows(asked, arms, scores)
     metrics = marking.metrics(scores, rows)
-    _judge(rows, metrics)
-    results: Results = {
-        "version": VERSION,
-        "seed": run.recipe.seed,
-        "model": loaded.name,
-        "data_hash": asked.data_hash,
-        "made_with": settings | _made_with(run, loaded, asked, arms),
-        "arms": [arm.name for arm in arms],
-        "subject": subject,
-        "rivals": [arm.name for arm in arms if arm.name in ARMS and arm.name != subject],
-        "metrics": metrics,
-        "scores": [],
-        "rows": rows,
-        "warnings": notices(asked, arms, rows, metrics, loaded),
-        "verdict": {},
-    }
-    return summarise(results)
+    return summarise(
+        {
+            "version": VERSION,
+            "seed": run.recipe.seed,
+            "model": loaded.name,
+            "data_hash": asked.data_hash,
+            "made_with": made_with,
+            "arms": [arm.name for arm in arms],
+            "subject": subject,
+            "rivals": [arm.name for arm in arms if arm.name in ARMS and arm.name != subject],
+            "metrics": metrics,
+            "scores": [],
+            "rows": rows,
+            "warnings": notices(asked, arms, rows, metrics, loaded),
+            "verdict": {},
+        }
+    )
 
 
-def _judge(rows: list[Answered], metrics: list) -> None:
-    """Right or wrong by the first score that says yes or no."""
-    first = next((metric["name"] for metric in metrics if metric["unit"] == SHARE), None)
-    for row in rows:
-        said = row["values"].get(first, {}) if first else {}
-        row["correct"] = {arm: None if value is None else bool(value) for arm, value in said.items()}
-
-
-def _made_with(run: Run, loaded: Loaded, asked: TestSet, arms: list[Arm]) -> dict[str, Any]:
-    template = str(loaded.tokenizer.chat_template)
+def _made_with(run: Run, loaded: Loaded, arms: list[Arm]) -> dict[str, Any]:
     return {
         "model_hash": loaded.source.hash,
-        "template_hash": hashlib.sha256(template.encode()).hexdigest(),
-        "adapters": {arm.name: _digest(arm.adapter) for arm in arms if arm.adapter and arm.name != LOOKUP},
+        "template_hash": template_hash(loaded),
+        "adapters": {
+            arm.name: storage.sha256(arm.adapter / "adapter_model.safetensors") for arm in arms if arm.adapter
+        },
         "run": run.name,
         "dtype": str(loaded.dtype),
-        "clustered_by": asked.clustered_by,
         "processor": environment.processor(),
         "versions": environment.versions(),
     }
 
 
-def _digest(adapter: Path) -> str:
-    return storage.sha256(adapter / "adapter_model.safetensors")
+def template_hash(loaded: Loaded) -> str:
+    """Which chat template a model speaks."""
+    return hashlib.sha256(str(loaded.tokenizer.chat_template).encode()).hexdigest()

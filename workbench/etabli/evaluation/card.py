@@ -1,5 +1,6 @@
 """The verdict card: what a person sees of an evaluation, as widget and as page. Its JSON is the results themselves."""
 
+import html
 import math
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def write(results: Results, path: str | Path) -> None:
     """The verdict card as one HTML file that needs nothing from elsewhere; every row is in it, up to 500 a fold."""
     from etabli_widgets._base import style
 
-    title = f"établi: {results['subject']}, is it better?"
+    title = html.escape(f"établi: {results['subject']}, is it better?")
     storage.write_text(
         path,
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>'
@@ -73,14 +74,13 @@ def _about(results: Results) -> list[str]:
 
 
 def _line(score: Score, about: list[str], arms: list[str]) -> list[Any]:
-    held = {arm: table.estimate(score["arms"][arm], score["unit"]) for arm in score["arms"]}
-    return [score["name"], *(score[name] for name in about[1:]), *(held.get(arm, table.NONE) for arm in arms)]
+    return [score["name"], *(score[name] for name in about[1:]), *(table.cell(score, arm) for arm in arms)]
 
 
 def _gap(score: Score, gap: Difference, results: Results) -> dict[str, Any]:
     judged = results["verdict"].get(score["slice"], {})
     return {
-        "score": score["name"], "slice": score["slice"], "n": score["n"], "against": gap["minus"],
+        "score": score["name"], "slice": score["slice"], "n": gap["n"], "against": gap["minus"],
         "main": (judged.get("score"), judged.get("rival")) == (score["name"], gap["minus"]),
         "text": interval(gap, score["unit"]), "flips": gap["flips"], "chance": _chance(gap),
         "verdict": _colour(score, gap), **_bar(gap, _widest(score)),

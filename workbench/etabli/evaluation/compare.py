@@ -1,13 +1,18 @@
 """Two runs on the same rows: what differs in their recipes, and which is better."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli.contracts import Answered, Comparison, Results
+from etabli.contracts import ARMS, Answered, Comparison, Results
 from etabli.errors import BadData, BadInput
 from etabli.evaluation import bench
-from etabli.evaluation.arms import TUNED
+from etabli.evaluation.arms import TUNED, Say
+from etabli.evaluation.notices import overlapping
+from etabli.evaluation.scores.score import MEAN, NUMBER, SHARE
 from etabli.evaluation.summary import summarise
+from etabli.models.loading import load
+from etabli.models.sources import resolve
 from etabli.training.run import Run
 
 # What a row holds by arm, and is put side by side.
@@ -15,15 +20,24 @@ _BY_ARM = ("rendered", "answers", "raw", "correct")
 
 
 def compare(
-    a: Run | str | Path, b: Run | str | Path, data: str | Path | None = None, limit: int | None = None, **settings: Any
+    a: Run | str | Path,
+    b: Run | str | Path,
+    data: str | Path | None = None,
+    limit: int | None = None,
+    max_new_tokens: int | None = None,
+    progress: Say | None = None,
+    *,
+    scores: Sequence[str | Callable] | None = None,
+    by: Sequence[str] = ("lang",),
+    only: str | None = None,
+    cluster: str | None = None,
 ) -> Comparison:
-    """Run ``b`` against run ``a``, row by row.
+    """Run ``b`` against run ``a``, row by row; on one copy of the weights where they have the same base.
 
     Args:
-        a, b: runs or their folders; they may have different bases.
+        a, b: runs or their folders.
         data: an evaluation set; by default the test rows of ``a``'s data.
-        limit: at most this many test rows a language.
-        settings: more of ``bench.evaluate``'s: scores, by, only, cluster, max_new_tokens, progress.
+        limit, max_new_tokens, progress, scores, by, only, cluster: as for ``bench.evaluate``.
 
     Returns:
         ``results.json``'s fields with the runs' names as arms and ``b`` as subject, and ``recipes``: {key: [a's, b's]}.
@@ -33,12 +47,15 @@ def compare(
         BadInput: a run against itself; as ``bench.evaluate``.
     """
     a, b = Run.attach(a), Run.attach(b)
-    if a.folder == b.folder:
+    if a.folder.resolve() == b.folder.resolve():
         raise BadInput(f"{a.name} is compared with itself: name two runs.")
-    tests = data or _own_data(a)
-    one = bench.evaluate(a, tests, limit, arms=[TUNED], save=False, **settings)
-    longest = {"max_new_tokens": one["made_with"]["max_new_tokens"]}
-    other = bench.evaluate(b, tests, limit, arms=[TUNED], save=False, **(settings | longest))
+    given: dict[str, Any] = {"data": data or _own_data(a), "limit": limit, "progress": progress, "scores": scores,
+                             "by": by, "only": only, "cluster": cluster, "arms": [TUNED], "save": False}  # fmt: skip
+    loaded = load(a.recipe.model, adapter=a.adapter)
+    one = bench.evaluate(a, max_new_tokens=max_new_tokens, loaded=loaded, **given)
+    same_base = resolve(b.recipe.model).hash == loaded.source.hash
+    longest = one["made_with"]["max_new_tokens"]
+    other = bench.evaluate(b, max_new_tokens=longest, loaded=loaded if same_base else None, **given)
     return {**together(one, other, _names(a, b)), "recipes": recipes(a, b)}
 
 
@@ -51,7 +68,8 @@ def _own_data(run: Run) -> str | Path:
 
 
 def _names(a: Run, b: Run) -> tuple[str, str]:
-    return (a.name, b.name) if a.name != b.name else (str(a.folder), str(b.folder))
+    plain = a.name != b.name and not {a.name, b.name} & set(ARMS)
+    return (a.name, b.name) if plain else (str(a.folder), str(b.folder))
 
 
 def recipes(a: Run, b: Run) -> dict[str, list[Any]]:
@@ -84,7 +102,8 @@ def together(one: Results, other: Results, names: tuple[str, str]) -> Results:
     metrics, dropped = _comparable(one, other)
     kept = [metric["name"] for metric in metrics]
     rows = [_side_by_side(left, right, one, other, names, kept) for left, right in zip(one["rows"], other["rows"])]
-    said = [f"{name}: {text}" for name, held in zip(names, (one, other)) for text in held["warnings"]]
+    each = [(name, text) for name, held in zip(names, (one, other)) for text in held["warnings"]]
+    said = [f"{name}: {text}" for name, text in each if not text.startswith("OVERLAP")]
     return summarise(
         {
             **one,
@@ -95,7 +114,7 @@ def together(one: Results, other: Results, names: tuple[str, str]) -> Results:
             "rivals": [names[0]],
             "metrics": metrics,
             "rows": rows,
-            "warnings": [*dropped, *said],
+            "warnings": [*overlapping(rows), *dropped, *said],
         }
     )
 
@@ -112,8 +131,14 @@ def _comparable(one: Results, other: Results) -> tuple[list, list[str]]:
         elif metric["unit"] == "nats/token" and not (same_template and same_model):
             said.append(f"{metric['name']} is left out: the two have different bases, whose tokens can't be compared.")
         else:
-            kept.append(metric)
+            kept.append({**metric, "unit": _wider(metric["unit"], twin["unit"])})
     return kept, said
+
+
+def _wider(one: str, other: str) -> str:
+    """Units told by values may differ between two runs: what holds for both is the wider."""
+    order = (SHARE, MEAN, NUMBER)
+    return max(one, other, key=order.index) if {one, other} <= set(order) else one
 
 
 def _side_by_side(
@@ -125,8 +150,7 @@ def _side_by_side(
     made["errors"] = {
         metric: held
         for metric in metrics
-        if (held := {name: row["errors"][metric][arm] for name, row, arm in pair if metric in row["errors"]})
+        if (held := {name: why for name, row, arm in pair if (why := row["errors"].get(metric, {}).get(arm))})
     }
     made["overlap"] = left["overlap"] or right["overlap"]
-    made["slices"] = sorted({*left["slices"]} & {*right["slices"]})
     return {**left, **made}

@@ -48,6 +48,6 @@ def _by_cluster(of: Sequence[float], minus: Sequence[float], clusters: Sequence[
         return 1.0
     found = stats.permutation_test(
         (one, other), lambda a, b, axis: (a - b).sum(axis=axis), permutation_type="samples", vectorized=True,
-        n_resamples=RESAMPLES, random_state=np.random.default_rng(0),
+        n_resamples=RESAMPLES, batch=max(1, 2_000_000 // len(one)), random_state=np.random.default_rng(0),
     )  # fmt: skip
     return float(found.pvalue)

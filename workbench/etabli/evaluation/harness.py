@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from etabli import environment, storage
 from etabli.contracts import VERSION, Answered, Metric, Results
 from etabli.errors import BadInput
 from etabli.evaluation.arms import BASE, TUNED
+from etabli.evaluation.bench import template_hash
+from etabli.evaluation.notices import clustering
 from etabli.evaluation.scores.libraries import require
-from etabli.evaluation.scores.score import MEAN, NUMBER, SHARE
+from etabli.evaluation.scores.score import SHARE, unit_of
 from etabli.evaluation.summary import summarise
 from etabli.models.loading import Loaded, load
 from etabli.training.run import Run
@@ -59,18 +61,45 @@ def _samples(loaded: Loaded, path: Path, limit: int | None, batch: int) -> tuple
     from lm_eval.tasks import TaskManager
 
     try:
-        name = yaml.load(path.read_text(encoding="utf-8"), _lenient())["task"]
-        with contextlib.chdir(path.parent):
+        told = yaml.load(path.read_text(encoding="utf-8"), _lenient())
+        _require_local(told)
+        with contextlib.chdir(path.parent), _offline():
             tasks = TaskManager(include_path=str(path.parent), include_defaults=False)
             model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch)
             made = lm_eval.simple_evaluate(
-                model, tasks=[name], task_manager=tasks, limit=limit, log_samples=True, bootstrap_iters=0,
+                model, tasks=[told["task"]], task_manager=tasks, limit=limit, log_samples=True, bootstrap_iters=0,
                 apply_chat_template=True, confirm_run_unsafe_code=False,
             )  # fmt: skip
+        return made["samples"][told["task"]], made["higher_is_better"][told["task"]]
+    except BadInput:
+        raise
     except Exception as error:  # whatever lm-eval or a task's own code raises
         said = (str(error).splitlines() or [""])[0]
         raise BadInput(f"lm-eval can't run {path.name}: {type(error).__name__}: {said[:300]}") from error
-    return made["samples"][name], made["higher_is_better"][name]
+
+
+def _require_local(told: dict[str, Any]) -> None:
+    if told.get("dataset_path") not in ("json", "csv", "parquet", "text"):
+        raise BadInput(
+            f"dataset_path is {told.get('dataset_path')!r}: only local json, csv, parquet and text are read."
+        )
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """No name is looked up: ``datasets`` would count its downloads even for a local file."""
+    import datasets
+    import huggingface_hub
+
+    places = [(datasets.config, "HF_HUB_OFFLINE"), (huggingface_hub.constants, "HF_HUB_OFFLINE")]
+    before = [getattr(module, name) for module, name in places]
+    try:
+        for module, name in places:
+            setattr(module, name, True)
+        yield
+    finally:
+        for (module, name), value in zip(places, before):
+            setattr(module, name, value)
 
 
 def _lenient() -> Any:
@@ -86,51 +115,74 @@ def _lenient() -> Any:
 def _results(
     run: Run, loaded: Loaded, path: Path, samples: dict[str, list], better: dict[str, bool], version: str
 ) -> Results:
-    ordered = {arm: sorted(held, key=lambda sample: sample["doc_id"]) for arm, held in samples.items()}
-    names = [name for name in ordered[BASE][0].get("metrics", better) if name in ordered[BASE][0]]
-    metrics = [_metric(name, path, ordered, better, version) for name in names if _numbers(name, ordered)]
+    by_arm = {arm: _by_document(held) for arm, held in samples.items()}
+    documents = sorted(by_arm[BASE])
+    code = f"{storage.sha256(path)} {version}"
+    metrics = _metrics(by_arm, better, code)
     if not metrics:
         raise BadInput(f"{path.name} gives no metric that is one number a sample.")
-    rows = [_row(pair, metrics) for pair in zip(*(ordered[arm] for arm in ARMS))]
-    template = hashlib.sha256(str(loaded.tokenizer.chat_template).encode()).hexdigest()
+    rows = [_row({arm: by_arm[arm][at] for arm in ARMS}, metrics) for at in documents]
     data = hashlib.sha256("".join(row["id"] for row in rows).encode()).hexdigest()
     return summarise({
         "version": VERSION, "seed": run.recipe.seed, "model": loaded.name, "data_hash": data,
         "made_with": {"task": path.name, "task_hash": storage.sha256(path), "lm-eval": version,
-                      "model_hash": loaded.source.hash, "template_hash": template, "run": run.name,
+                      "model_hash": loaded.source.hash, "template_hash": template_hash(loaded), "run": run.name,
                       "versions": environment.versions()},
         "arms": list(ARMS), "subject": TUNED, "rivals": [BASE], "metrics": metrics, "scores": [], "rows": rows,
-        "warnings": [], "verdict": {},
+        "warnings": clustering(rows, "document"), "verdict": {},
     })  # fmt: skip
 
 
-def _numbers(name: str, samples: dict[str, list]) -> bool:
-    held = [sample[name] for rows in samples.values() for sample in rows]
-    return all(isinstance(value, bool | int | float) and math.isfinite(value) for value in held)
+Document = dict[str, dict[str, Any]]  # one document's samples, by filter
 
 
-def _metric(name: str, path: Path, samples: dict[str, list], better: dict[str, bool], version: str) -> Metric:
-    values = {float(sample[name]) for rows in samples.values() for sample in rows}
-    unit = SHARE if values <= {0.0, 1.0} else MEAN if min(values) >= 0 and max(values) <= 1 else NUMBER
-    digest = hashlib.sha256(f"{storage.sha256(path)} {name} {version}".encode()).hexdigest()
-    return {"name": name, "hash": digest, "unit": unit, "better": "higher" if better.get(name, True) else "lower"}
+def _by_document(samples: list[dict[str, Any]]) -> dict[int, Document]:
+    """lm-eval logs a sample for every document and filter."""
+    found: dict[int, Document] = {}
+    for sample in samples:
+        found.setdefault(sample["doc_id"], {})[str(sample.get("filter", "none"))] = sample
+    return found
 
 
-def _row(pair: Sequence[dict[str, Any]], metrics: list[Metric]) -> Answered:
-    base = pair[0]
-    by_arm = dict(zip(ARMS, pair))
-    said = {arm: _said(sample) for arm, sample in by_arm.items()}
-    first = next((metric["name"] for metric in metrics if metric["unit"] == SHARE), None)
+def _values(document: Document) -> dict[str, Any]:
+    """The numbers of a document: ``acc``, or ``exact_match,strict`` where there are several filters."""
+    several = len(document) > 1
     return {
-        "id": base["doc_hash"], "lang": "", "template": base["doc_hash"], "cluster": base["doc_hash"], "slices": [],
-        "overlap": None, "prompt": _prompt(base), "truth": str(base["target"]),
-        "rendered": {arm: _prompt(sample) for arm, sample in by_arm.items()},
-        "answers": said,
-        "raw": {arm: str(_first(_first(sample["resps"]))) for arm, sample in by_arm.items()},
-        "correct": {arm: bool(sample[first]) for arm, sample in by_arm.items()} if first else {},
-        "values": {metric["name"]: {arm: _value(sample[metric["name"]], metric) for arm, sample in by_arm.items()}
+        f"{name},{kind}" if several else name: sample[name]
+        for kind, sample in document.items()
+        for name in sample.get("metrics", [])
+        if name in sample
+    }
+
+
+def _metrics(by_arm: dict[str, dict[int, Document]], better: dict[str, bool], code: str) -> list[Metric]:
+    listed = [_values(document) for documents in by_arm.values() for document in documents.values()]
+    found: list[Metric] = []
+    for name in listed[0]:
+        values = [held.get(name) for held in listed]
+        if all(isinstance(value, bool | int | float) and math.isfinite(value) for value in values):
+            digest = hashlib.sha256(f"{code} {name}".encode()).hexdigest()
+            higher = better.get(name.split(",")[0], True)
+            found.append({"name": name, "spec": f"lm-eval {name}", "hash": digest, "unit": unit_of(values),
+                          "better": "higher" if higher else "lower"})  # fmt: skip
+    return found
+
+
+def _row(by_arm: dict[str, Document], metrics: list[Metric]) -> Answered:
+    samples = {arm: next(iter(document.values())) for arm, document in by_arm.items()}
+    base = samples[BASE]
+    numbers = {arm: _values(document) for arm, document in by_arm.items()}
+    prompt, name = _prompt(base), base["doc_hash"]
+    return {
+        "id": name, "lang": "", "template": name, "cluster": f"{base['doc_id']} {name}", "slices": [],
+        "row": {"id": name, "messages": [{"role": "user", "content": prompt}]}, "overlap": None,
+        "prompt": prompt, "truth": str(base["target"]),
+        "rendered": {arm: _prompt(sample) for arm, sample in samples.items()},
+        "answers": {arm: _said(sample) for arm, sample in samples.items()},
+        "raw": {arm: str(sample["resps"]) for arm, sample in samples.items()},
+        "correct": {}, "weights": {}, "errors": {},
+        "values": {metric["name"]: {arm: _value(held[metric["name"]], metric) for arm, held in numbers.items()}
                    for metric in metrics},
-        "weights": {}, "errors": {}, "columns": {},
     }  # fmt: skip
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from etabli import storage
-from etabli.contracts import RESULTS, Answered, Results, Row
+from etabli.contracts import RESULTS, VERSION, Answered, Metric, Results
 from etabli.errors import BadInput, Damaged, EtabliError
 from etabli.evaluation import marking
 from etabli.evaluation.notices import failed
-from etabli.evaluation.scores import wanted
+from etabli.evaluation.scores import Score, wanted
 from etabli.evaluation.summary import summarise
 from etabli.training.run import Run
 
@@ -21,7 +21,7 @@ def read(place: Run | str | Path) -> Results:
     """The results of a run, of its folder, or of a ``results.json``.
 
     Raises:
-        BadInput: nothing was evaluated there; Damaged: not the results of an evaluation.
+        BadInput: nothing was evaluated there; Damaged: not the results of an evaluation, or of another version.
     """
     path = place.folder if isinstance(place, Run) else Path(place)
     path = path / RESULTS if path.is_dir() else path
@@ -32,11 +32,16 @@ def read(place: Run | str | Path) -> Results:
     except ValueError:
         raise Damaged(f"{path} is no JSON: evaluate again.") from None
     missing = sorted(set(Results.__annotations__) - set(held)) if isinstance(held, dict) else ["everything"]
-    if missing:
-        raise Damaged(f"{path} lacks {', '.join(missing)}: it was written by an older version. Evaluate again.")
-    for score in held["scores"]:
-        for one in [*score["arms"].values(), *score["differences"]]:
-            _unbounded(one)
+    if missing or held["version"] != VERSION:
+        why = f"lacks {', '.join(missing)}" if missing else f"is of version {held['version']}, not {VERSION}"
+        raise Damaged(f"{path} {why}: evaluate again.")
+    try:
+        summarise(held)
+        for score in held["scores"]:
+            for one in [*score["arms"].values(), *score["differences"]]:
+                _unbounded(one)
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        raise Damaged(f"{path} is not as it was written ({type(error).__name__}: {error}): evaluate again.") from error
     return held
 
 
@@ -53,20 +58,20 @@ def again(results: Results) -> tuple[Results, dict[str, Any]]:
         The results made anew, and ``{same: bool, rescored: [...], kept: {score: why it could not be made again}}``.
         What is read from a model's probabilities, and scores whose code or library has changed, keep their values.
     """
-    rescored, kept = [], {}
-    rows = copy.deepcopy(results["rows"])
+    rows, kept = copy.deepcopy(results["rows"]), {}
     for metric in results["metrics"]:
-        why = _rescore(metric, rows)
-        if why:
+        score, why = _again(metric)
+        if score is None:
             kept[metric["name"]] = why
-        else:
-            rescored.append(metric["name"])
+            continue
+        for row in rows:
+            _mark(row, score)
     made = summarise({**results, "rows": rows})
-    same = storage.to_json(made) == storage.to_json(results)
-    return made, {"same": same, "rescored": rescored, "kept": kept}
+    rescored = [metric["name"] for metric in results["metrics"] if metric["name"] not in kept]
+    return made, {"same": storage.to_json(made) == storage.to_json(results), "rescored": rescored, "kept": kept}
 
 
-def with_scores(results: Results, names: Sequence[str | Callable]) -> Results:
+def with_scores(results: Results, names: str | Callable | Sequence[str | Callable]) -> Results:
     """The same answers with more scores, made from their texts: no model, no new answers.
 
     Args:
@@ -83,36 +88,26 @@ def with_scores(results: Results, names: Sequence[str | Callable]) -> Results:
             why = "is read from a model: evaluate again" if score.from_model else "is there already"
             raise BadInput(f"{score.name} {why}.")
         for row in rows:
-            held = _row(row)
-            marking.mark(row, score, {arm: marking.of_text(score, arm, held, row) for arm in row["answers"]})
+            _mark(row, score)
     new = marking.metrics(scores, rows)
     warnings = [*results["warnings"], *failed(rows, new)]
     return summarise({**results, "rows": rows, "metrics": [*results["metrics"], *new], "warnings": warnings})
 
 
-def _rescore(metric: dict[str, Any], rows: list[dict[str, Any]]) -> str | None:
-    name = metric["name"]
+def _again(metric: Metric) -> tuple[Score | None, str]:
+    """A score as it was, or why it can't be had."""
     try:
-        [score] = [score for score in wanted([name]) if score.name == name]
-    except (EtabliError, ValueError) as error:
-        return f"it can't be had here: {error}"
-    if score.from_model:
-        return "it is read from the model's probabilities"
-    if score.hash != metric["hash"]:
-        return "its code, its options or its library have changed since"
-    for row in rows:
-        _rescore_row(score, row)
-    return None
+        found = [score for score in wanted([metric["spec"]]) if score.name == metric["name"]]
+    except EtabliError:
+        found = []
+    if not found:
+        return None, "it can't be had from here"
+    if found[0].from_model:
+        return None, "it is read from the model's probabilities"
+    changed = found[0].hash != metric["hash"]
+    return (None, "its code, its options or its library have changed since") if changed else (found[0], "")
 
 
-def _rescore_row(score: Any, row: dict[str, Any]) -> None:
-    held = _row(row)
-    for arm, before in row["values"][score.name].items():
-        if before is not None:
-            said = score.of(row["answers"][arm], row["truth"], held)
-            row["values"][score.name][arm] = said if isinstance(said, bool) else float(said)
-
-
-def _row(row: Answered) -> Row:
-    """What the log keeps of a test row."""
-    return {"id": row["id"], "messages": [{"role": "user", "content": row["prompt"]}], "columns": row["columns"]}
+def _mark(row: Answered, score: Score) -> None:
+    row["errors"].pop(score.name, None)
+    marking.mark(row, score, {arm: marking.of_text(score, arm, row["row"], row) for arm in row["answers"]})

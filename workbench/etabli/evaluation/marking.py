@@ -8,7 +8,7 @@ from etabli.contracts import Answered, Metric, Row
 from etabli.evaluation.arms import Arm
 from etabli.evaluation.scores import Score
 from etabli.evaluation.scores.answers import normalised
-from etabli.evaluation.scores.score import LOSS, MEAN, NUMBER, OWN, SHARE
+from etabli.evaluation.scores.score import LOSS, OWN, unit_of
 from etabli.evaluation.scores.wanted import CHOICES
 from etabli.evaluation.sets import TestSet, asked, truth
 
@@ -26,6 +26,7 @@ def _row(at: int, asked_set: TestSet, arms: list[Arm], scores: list[Score]) -> A
         "template": row.get("template") or row["id"],
         "cluster": asked_set.clusters[at],
         "slices": asked_set.slices[at],
+        "row": row,
         "overlap": asked_set.overlaps[at],
         "prompt": asked(row),
         "truth": truth(row),
@@ -36,7 +37,6 @@ def _row(at: int, asked_set: TestSet, arms: list[Arm], scores: list[Score]) -> A
         "values": {},
         "weights": {},
         "errors": {},
-        "columns": row.get("columns") or {},
     }
     for score in scores:
         mark(made, score, {arm.name: _value(score, arm, at, row, made) for arm in arms})
@@ -74,6 +74,8 @@ def mark(made: Answered, score: Score, values: dict[str, Callable[[], Any]]) -> 
 def _number(said: Any) -> bool | float | None:
     if said is None or isinstance(said, bool):
         return said
+    if type(said).__name__ in ("bool", "bool_"):  # numpy's
+        return bool(said)
     number = float(said)
     if number - number != 0:
         raise ValueError(f"the score is {number}, which is no number to count with")
@@ -90,9 +92,10 @@ def _loss(arm: Arm, at: int) -> float:
 
 
 def _chosen(score: Score, arm: Arm, at: int, row: Row) -> bool:
-    """Is the likeliest choice the true one? ``choice_norm`` divides by characters, as lm-eval's acc_norm does."""
+    """Is the likeliest choice the true one? ``choice_norm`` divides by characters. The end of the turn counts, too."""
     offered = choices_of(row)
-    right = [at for at, choice in enumerate(offered) if normalised(choice, truth(row))]
+    right = [at for at, choice in enumerate(offered) if choice.strip() == truth(row).strip()]
+    right = right or [at for at, choice in enumerate(offered) if normalised(choice, truth(row))]
     if len(right) != 1:
         raise ValueError(f"{len(right)} of the row's {len(offered)} choices are its answer")
     lengths = [max(1, len(choice)) if score.name == "choice_norm" else 1 for choice in offered]
@@ -114,7 +117,4 @@ def metrics(scores: list[Score], made: list[Answered]) -> list[Metric]:
 def _unit(score: Score, made: list[Answered]) -> str:
     if score.unit != OWN:
         return score.unit
-    given = [value for row in made for value in row["values"][score.name].values() if value is not None]
-    if all(isinstance(value, bool) for value in given):
-        return SHARE
-    return MEAN if all(0 <= value <= 1 for value in given) else NUMBER
+    return unit_of(value for row in made for value in row["values"][score.name].values())

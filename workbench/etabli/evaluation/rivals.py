@@ -1,92 +1,105 @@
 """What a tuned model has to beat: lookup in the training rows, and the base prompted at its best."""
 
 import json
+from collections.abc import Iterator
 
 from etabli.contracts import Message, Row
-from etabli.evaluation.sets import asked, question, truth
+from etabli.evaluation.sets import question, truth
 
 SHOTS = 5
+CHUNK = 256  # test rows compared with all training rows at once
 
 
-class Neighbours:
-    """The closest training rows, by character n-grams (tf-idf, cosine)."""
+def nearest(tests: list[Row], train: list[Row], count: int = 1) -> list[list[Row]]:
+    """For each test row the ``count`` training rows closest to its question, closest first.
 
-    def __init__(self, rows: list[Row]):
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        self.rows = rows
-        self._vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
-        # A row without a letter would leave the vectoriser without words.
-        self._index = self._vectors.fit_transform([asked(row) or row["id"] for row in rows])
-
-    def of(self, row: Row, count: int = 1) -> list[Row]:
-        """The ``count`` training rows closest to a row's question, closest first."""
-        likeness = (self._index @ self._vectors.transform([asked(row)]).T).toarray()[:, 0]
-        return [self.rows[index] for index in likeness.argsort(kind="stable")[::-1][:count]]
-
-
-def by_language(tests: list[Row], train: list[Row]) -> dict[str, Neighbours]:
-    """Neighbours for each language of the tests, of that language where there are any."""
-    found = {}
-    for lang in sorted({str(row.get("lang")) for row in tests}):
-        found[lang] = Neighbours([row for row in train if str(row.get("lang")) == lang] or train)
-    return found
-
-
-def closest(rows: list[Row], near: dict[str, Neighbours]) -> list[Row]:
-    """The closest training row of each."""
-    return [near[str(row.get("lang"))].of(row)[0] for row in rows]
-
-
-def lookup(rows: list[Row], near: dict[str, Neighbours]) -> list[str]:
-    """The answer of the closest training row."""
-    return [truth(row) for row in closest(rows, near)]
-
-
-def prompted(rows: list[Row], near: dict[str, Neighbours], shots: int = SHOTS) -> list[list[Message]]:
-    """What a person would try first: the instruction, every intent there is, and the closest worked examples.
-
-    The closest example stands last, next to the question.
+    By character n-grams (tf-idf, cosine), among the training rows of its language where there are any.
     """
+    found: dict[int, list[Row]] = {}
+    for lang in sorted({str(row.get("lang")) for row in tests}):
+        mine = [at for at, row in enumerate(tests) if str(row.get("lang")) == lang]
+        known = [row for row in train if str(row.get("lang")) == lang] or train
+        found.update(zip(mine, _closest([tests[at] for at in mine], known, count)))
+    return [found[at] for at in range(len(tests))]
+
+
+def _closest(tests: list[Row], train: list[Row], count: int) -> Iterator[list[Row]]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
+    same = len({_system(row) for row in [*tests, *train]}) == 1  # then it tells no row from another
+    # A row without a letter would leave the vectoriser without words.
+    index = vectors.fit_transform([_said(row, same) or row["id"] for row in train])
+    for start in range(0, len(tests), CHUNK):
+        part = vectors.transform([_said(row, same) for row in tests[start : start + CHUNK]])
+        for likeness in (part @ index.T).toarray():
+            yield [train[at] for at in likeness.argsort(kind="stable")[::-1][:count]]
+
+
+def _said(row: Row, without_system: bool) -> str:
+    return "\n".join(t["content"] for t in question(row) if t["role"] != "system" or not without_system)
+
+
+def _system(row: Row) -> str:
+    return " ".join(turn["content"] for turn in row["messages"] if turn["role"] == "system")
+
+
+def lookup(tests: list[Row], train: list[Row]) -> list[str]:
+    """The answer of the closest training row."""
+    return [truth(near[0]) for near in nearest(tests, train)]
+
+
+def prompted(
+    tests: list[Row], train: list[Row], near: list[list[Row]], instructions: str | None = None
+) -> list[list[Message]]:
+    """What a person would try first: instructions and the closest worked examples, the closest next to the question.
+
+    Args:
+        near: for each test row its worked examples, closest first.
+        instructions: added to each row's own system text; by default, where answers are JSON with an ``intent``, the
+            list of those.
+    """
+    said = _intents(train) if instructions is None else instructions
     talks = []
-    briefings: dict[str, str] = {}
-    for row in rows:
-        mine = near[str(row.get("lang"))]
-        system = _briefing(row, mine.rows, briefings)
-        worked = [turn for shot in reversed(mine.of(row, shots)) for turn in _turns(shot)]
-        talks.append([*system, *worked, *_turns(row)[:-1]])
+    for row, shots in zip(tests, near):
+        worked = [turn for shot in reversed(shots) for turn in [*_turns(shot), _answer(shot)]]
+        system = " ".join(filter(None, [_system(row), said]))
+        talks.append([*([{"role": "system", "content": system}] if system else []), *worked, *_turns(row)])
     return talks
 
 
 def without_farthest(talk: list[Message], row: Row) -> list[Message] | None:
     """The same prompt with one worked example less, the farthest; None if there is none left."""
     head = [turn for turn in talk[:1] if turn["role"] == "system"]
-    rest, own = talk[len(head) :], len(_turns(row)) - 1
-    starts = [at for at, turn in enumerate(rest[: len(rest) - own]) if turn["role"] == "assistant"]
+    rest = talk[len(head) :]
+    starts = [at for at, turn in enumerate(rest[: len(rest) - len(_turns(row))]) if turn["role"] == "assistant"]
     return [*head, *rest[starts[0] + 1 :]] if starts else None
 
 
+def without_system(talk: list[Message]) -> list[Message]:
+    """System text in the first user turn, for templates that refuse a system turn."""
+    system = " ".join(turn["content"] for turn in talk if turn["role"] == "system")
+    rest = [dict(turn) for turn in talk if turn["role"] != "system"]
+    first = next((turn for turn in rest if turn["role"] == "user"), None)
+    if system and first:
+        first["content"] = f"{system}\n\n{first['content']}"
+    return rest
+
+
 def _turns(row: Row) -> list[Message]:
-    said = row["messages"][: len(question(row)) + 1]
-    return [message for message in said if message["role"] != "system"]
+    return [turn for turn in question(row) if turn["role"] != "system"]
 
 
-def _briefing(row: Row, train: list[Row], known: dict[str, str]) -> list[Message]:
-    said = " ".join(message["content"] for message in row["messages"] if message["role"] == "system")
-    lang = str(row.get("lang"))
-    if lang not in known:
-        kinds = _intents(train)
-        known[lang] = f" Answer with JSON alone. The intents are: {', '.join(kinds)}." if kinds else ""
-    whole = (said + known[lang]).strip()
-    return [{"role": "system", "content": whole}] if whole else []
+def _answer(row: Row) -> Message:
+    return row["messages"][len(question(row))]
 
 
-def _intents(train: list[Row]) -> list[str]:
-    """The values of ``intent`` among the training answers, where answers are such JSON."""
+def _intents(train: list[Row]) -> str:
+    """What a person would write above the home commands: every intent there is."""
     found = set()
     for row in train:
         try:
-            found.add(json.loads(truth(row))["intent"])
+            found.add(str(json.loads(truth(row))["intent"]))
         except (ValueError, TypeError, KeyError):
-            return []
-    return sorted(map(str, found))
+            return ""
+    return f"Answer with JSON alone. The intents are: {', '.join(sorted(found))}." if found else ""

@@ -1,25 +1,26 @@
-"""What an evaluation asks: test rows, the training rows they are held against, their clusters and their slices."""
+"""What an evaluation asks: test rows, the training rows they are held against, and what is known of each."""
 
-import re
-import unicodedata
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from etabli.contracts import ALL, UNSEEN, Message, Row
 from etabli.data import own
 from etabli.data.dataset import Dataset, located
 from etabli.errors import BadData
+from etabli.evaluation import grouping, overlap
 from etabli.training.run import Run
 
-DOCUMENTS = 20  # from so many sources on, a source is a document and its rows a cluster; fewer are whole collections
 WIDE = 40  # slices a column may make
 
 
 @dataclass
 class TestSet:
-    """Rows to ask, and what is known about each: one entry a row."""
+    """Rows to ask, and what is known of each, one entry a row; ``about`` is for the log, ``said`` for the reader."""
 
     __test__ = False  # no test class, whatever pytest thinks
 
@@ -27,23 +28,32 @@ class TestSet:
     train: list[Row]
     data_hash: str
     clusters: list[str] = field(default_factory=list)
-    clustered_by: str = ""
     slices: list[list[str]] = field(default_factory=list)
     overlaps: list[str | None] = field(default_factory=list)
+    about: dict[str, Any] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
 
 
 def question(row: Row) -> list[Message]:
-    """A row's messages before its last answer."""
+    """A row's messages before its last answer; all, if it has none."""
     return row["messages"][: _last_answer(row)]
 
 
 def truth(row: Row) -> str:
-    """A row's last answer."""
-    return row["messages"][_last_answer(row)]["content"]
+    """A row's last answer; nothing, if it has none."""
+    at = _last_answer(row)
+    return row["messages"][at]["content"] if at < len(row["messages"]) else ""
 
 
 def _last_answer(row: Row) -> int:
-    return max((at for at, message in enumerate(row["messages"]) if message["role"] == "assistant"), default=0)
+    answers = [at for at, message in enumerate(row["messages"]) if message["role"] == "assistant"]
+    return answers[-1] if answers else len(row["messages"])
+
+
+def answered(row: Row) -> bool:
+    """Does a row end in an answer that is text?"""
+    at = _last_answer(row)
+    return at < len(row["messages"]) and bool(truth(row)) and not row["messages"][at].get("tool_calls")
 
 
 def asked(row: Row) -> str:
@@ -68,33 +78,58 @@ def gather(
         limit: at most this many test rows a language.
         by: columns to slice by: ``lang``, ``length`` (of the truth), ``source``, or any other.
         only: ``COLUMN=VALUE``: no other test rows.
-        cluster: the column whose values stand or fall together; by default told by ``_clusters``.
+        cluster: the column whose values stand or fall together; by default told by ``grouping.clusters``.
 
     Raises:
-        BadData: no test rows, no training rows, an unknown column, or a slice without rows.
+        BadData: no test rows, an unknown column, or a slice without rows.
     """
     own_data = Dataset.open(run.recipe.data, run.folder)
-    given = Dataset.open(data, run.folder) if data else own_data
-    train = _training(run, own_data)
-    tests = _limited(_only(_conversations(_tests(given, own_data)), only), limit)
-    if not tests or not train:
+    given = _opened(data, run) if data else own_data
+    candidates, said = _conversations(_tests(given, own_data))
+    tests = _limited(_only(candidates, only), limit)
+    if not tests:
         raise BadData(
-            f"There are {len(tests)} test rows and {len(train)} training rows; a comparison needs both. Mark rows with "
-            "split 'test' (Dataset.with_test does), or name a data set that has them."
+            f"There are 0 test rows among {len(given)}: nothing can be asked. Mark rows with split 'test' "
+            "(Dataset.with_test does), or name a data set with --data."
         )
-    clustered_by, clusters = _clusters(tests, cluster)
-    found = overlaps(tests, train)
-    slices = _sliced(tests, [column for column in by if column != "lang" or any(row.get("lang") for row in tests)])
-    if any(found):
-        slices = [[*names, *([] if like else [UNSEEN])] for names, like in zip(slices, found)]
-    return TestSet(tests, train, given.hash, clusters, clustered_by, slices, found)
+    train = _training(run, own_data)
+    clustered_by, clusters = grouping.clusters(tests, cluster)
+    about = {"data": str(data or run.recipe.data), "limit": limit, "only": only, "rows_hash": _hash(tests),
+             "train_hash": _hash(train), "clustered_by": clustered_by}  # fmt: skip
+    said += [f"Only rows with {only} were asked."] * bool(only) + _changed(run, own_data)
+    slices = _sliced(tests, [by] if isinstance(by, str) else by)
+    return TestSet(tests, train, given.hash, clusters, slices, overlap.overlaps(tests, train), about, said)
+
+
+def _opened(data: str | Path, run: Run) -> Dataset:
+    """An evaluation set. Prompts without answers are welcome here: some scores need none."""
+    from etabli.data.reading.source import questions
+
+    place = located(data, run.folder)
+    rows = questions(place) if place.is_file() else None
+    return Dataset(rows, {"file": place.name}) if rows is not None else Dataset.open(data, run.folder)
+
+
+def _hash(rows: Sequence[Row]) -> str:
+    said = [[row["id"], [[turn["role"], turn["content"]] for turn in row["messages"]]] for row in rows]
+    return hashlib.sha256(json.dumps(said, ensure_ascii=True).encode()).hexdigest()
+
+
+def _changed(run: Run, data: Dataset) -> list[str]:
+    promised = run.frozen.get("data_hash")
+    if promised in (None, data.hash):
+        return []
+    return [
+        f"The data ({run.recipe.data}) have changed since the run was trained: overlap, lookup and worked examples are "
+        "those of other rows than it learned from."
+    ]
 
 
 def _training(run: Run, data: Dataset) -> list[Row]:
-    """What the run trained on: rows that its filters left out are no rival's either."""
-    rows = [row for row in data.rows if row.get("split") != "test"]
+    """Conversations that the run trained on: rows that its filters left out are no rival's either."""
+    rows = [row for row in data.rows if row.get("split") != "test" and row["messages"][0]["role"] != "text"]
     file = located(run.recipe.rules, run.folder) if run.recipe.rules else None
-    return [row for row in own.keep(rows, own.rules(file))[0] if truth(row)]
+    return [row for row in own.keep(rows, own.rules(file))[0] if answered(row)]
 
 
 def _tests(given: Dataset, own_data: Dataset) -> list[Row]:
@@ -102,13 +137,18 @@ def _tests(given: Dataset, own_data: Dataset) -> list[Row]:
     return marked or ([] if given.hash == own_data.hash else given.rows)
 
 
-def _conversations(rows: list[Row]) -> list[Row]:
+def _conversations(rows: list[Row]) -> tuple[list[Row], list[str]]:
+    """Rows that have a question; what ends in a tool call has no text to compare with."""
     if any(row["messages"][0]["role"] == "text" for row in rows):
         raise BadData("Plain text has no questions to ask: name a data set of conversations with --data.")
-    for row in rows:
-        if not any(message["role"] == "assistant" for message in row["messages"]):
-            raise BadData(f"Row {row['id']} has no answer to compare with: give every test row one.")
-    return rows
+    kept = [row for row in rows if not (_last_answer(row) < len(row["messages"]) and not answered(row))]
+    left = len(rows) - len(kept)
+    if left and not kept:
+        raise BadData(
+            f"All {left} test rows end in a tool call or in an empty answer: there is no text to compare with."
+        )
+    said = [f"{left} of {len(rows)} test rows end in a tool call or in an empty answer and were left out."] * bool(left)
+    return kept, said
 
 
 def _only(rows: list[Row], only: str | None) -> list[Row]:
@@ -117,9 +157,10 @@ def _only(rows: list[Row], only: str | None) -> list[Row]:
     column, mark, value = only.partition("=")
     if not mark:
         raise BadData(f"{only!r} names no slice: write COLUMN=VALUE.")
-    kept = [row for row, held in zip(rows, values_of(rows, column)) if held == value]
+    held = values_of(rows, column)
+    kept = [row for row, here in zip(rows, held) if here == value]
     if not kept:
-        there = ", ".join(sorted(set(values_of(rows, column)))[:10])
+        there = ", ".join(sorted(set(filter(None, held)))[:10])
         raise BadData(f"No test row has {column} {value!r}: 0 of {len(rows)}. There is {there}.")
     return kept
 
@@ -134,11 +175,8 @@ def _limited(rows: list[Row], limit: int | None) -> list[Row]:
     return kept
 
 
-# --- slices and clusters ----------------------------------------------------------------------------------------------
-
-
-def values_of(rows: Sequence[Row], column: str) -> list[str]:
-    """A column of the rows as text: a field of theirs, a column of their file, or ``length``.
+def values_of(rows: Sequence[Row], column: str) -> list[str | None]:
+    """A column of the rows as text: a field of theirs, a column of their file, or ``length``; None where it is missing.
 
     Raises:
         BadData: no row has such a column.
@@ -149,10 +187,10 @@ def values_of(rows: Sequence[Row], column: str) -> list[str]:
     if all(value is None for value in held):
         known = sorted({name for row in rows for name in (*row, *(row.get("columns") or {}))} - {"messages", "columns"})
         raise BadData(f"No test row has a column {column!r}; there are length, {', '.join(known)}.")
-    return [str(value) for value in held]
+    return [None if value is None else str(value) for value in held]
 
 
-def _lengths(rows: Sequence[Row]) -> list[str]:
+def _lengths(rows: Sequence[Row]) -> list[str | None]:
     """Thirds by the words of the truth, named by what is in them; equal lengths are never parted."""
     import pandas as pd
 
@@ -165,63 +203,17 @@ def _lengths(rows: Sequence[Row]) -> list[str]:
 
 
 def _sliced(rows: list[Row], by: Sequence[str]) -> list[list[str]]:
-    columns = []
+    """The slices of each row. A row without a value is in none."""
+    made: list[list[str]] = [[] for _ in rows]
     for column in by:
+        if column == "lang" and not any(row.get("lang") for row in rows):
+            continue
         values = values_of(rows, column)
         if len(set(values)) > WIDE:
             raise BadData(
                 f"{column} has {len(set(values))} values in {len(rows)} rows: too many to slice by (at most {WIDE})."
             )
-        columns.append(values if column == "lang" else [f"{column}: {value}" for value in values])
-    return [list(names) for names in zip(*columns)] if columns else [[] for _ in rows]
-
-
-def _clusters(rows: list[Row], column: str | None) -> tuple[str, list[str]]:
-    """What rows stand or fall together by: template, conversation, document, or nothing but the same question."""
-    if column:
-        return column, values_of(rows, column)
-    for name in ("template", "parents"):
-        if any(row.get(name) for row in rows):
-            return name, [str(row.get(name) or row["id"]) for row in rows]
-    sources = [row.get("source") for row in rows]
-    if all(sources) and len(set(sources)) >= DOCUMENTS:
-        return "source", list(map(str, sources))
-    return "question", [plain(asked(row)) or row["id"] for row in rows]
-
-
-# --- overlap ----------------------------------------------------------------------------------------------------------
-
-
-def plain(text: str) -> str:
-    """Text without case, accents of form, punctuation or blanks: what two copies of one question share."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(re.sub(r"[\W_]+", " ", folded).split())
-
-
-def overlaps(tests: Sequence[Row], train: Sequence[Row]) -> list[str | None]:
-    """For each test row how a training row is like it: ``row`` (question and answer), ``question``, or None.
-
-    Case, punctuation and blanks aside. A question is all that comes before the last answer but for system turns: rows
-    that share no more than a short last turn do not overlap.
-    """
-    questions = {_said(row) for row in train}
-    whole = {(_said(row), plain(truth(row))) for row in train}
-    return [_likeness(row, questions, whole) for row in tests]
-
-
-def _likeness(row: Row, questions: set, whole: set) -> str | None:
-    said = _said(row)
-    if said not in questions:
-        return None
-    return "row" if (said, plain(truth(row))) in whole else "question"
-
-
-def _said(row: Row) -> tuple[str, ...]:
-    return tuple(plain(turn["content"]) or turn["content"] for turn in question(row) if turn["role"] != "system")
-
-
-def named(names: list[list[str]]) -> list[str]:
-    """Every slice that has rows, in order, the whole last; a single slice that is the whole is not said twice."""
-    found = sorted({name for row in names for name in row})
-    whole = len(found) == 1 and all(row == found for row in names)
-    return found if whole else [*found, ALL]
+        for names, value in zip(made, values):
+            short = column == "lang" and value not in (ALL, UNSEEN)
+            names += [] if value is None else [value if short else f"{column}: {value}"]
+    return made

@@ -1,7 +1,6 @@
 """The results as tables a person reads."""
 
 import math
-from collections.abc import Sequence
 
 from etabli.contracts import Difference, Estimate, Results, Score
 from etabli.evaluation.scores.score import MEAN, SHARE
@@ -12,7 +11,7 @@ NONE = "—"
 
 def frame(results: Results):
     """One line a score and slice, one column an arm, as a pandas frame of text."""
-    return _frame(results, lambda score: {arm: _of(score, arm) for arm in results["arms"]})
+    return _frame(results, lambda score: {arm: cell(score, arm) for arm in results["arms"]})
 
 
 def differences(results: Results):
@@ -64,8 +63,12 @@ def _frame(results: Results, cells):
     return pd.DataFrame(lines).fillna(NONE)
 
 
-def _of(score: Score, arm: str) -> str:
-    return estimate(score["arms"][arm], score["unit"]) if arm in score["arms"] else NONE
+def cell(score: Score, arm: str) -> str:
+    """An arm's score; with its own n where some of its rows could not be scored."""
+    if arm not in score["arms"]:
+        return NONE
+    held = score["arms"][arm]
+    return estimate(held, score["unit"]) + (f" (n = {held['n']})" if held["n"] != score["n"] else "")
 
 
 def estimate(held: Estimate, unit: str) -> str:
@@ -83,6 +86,7 @@ def text(results: Results) -> str:
     """Warnings, verdict and tables as plain text."""
     parts = [f"Note: {said}" for said in results["warnings"]]
     parts += ["\n".join(sentence(part, one) for part, one in results["verdict"].items())]
+    parts += ["" if results["verdict"] else "No verdict: nobody to compare with."]
     parts += ["Each arm, with 95 % intervals", _plain(frame(results))]
     parts += [
         f"{results['subject']} minus each other on the same rows, with 95 % intervals",
@@ -95,8 +99,3 @@ def text(results: Results) -> str:
 
 def _plain(table) -> str:
     return table.to_string(index=False)
-
-
-def lines(results: Results) -> Sequence[str]:
-    """The verdict, one sentence a slice."""
-    return [sentence(part, one) for part, one in results["verdict"].items()]

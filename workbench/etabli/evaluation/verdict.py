@@ -3,67 +3,135 @@
 import math
 from typing import Any
 
-from etabli.contracts import Difference, Metric, Score
+from etabli.contracts import ARMS, Difference, Metric, Score
 from etabli.evaluation.scores.score import LOSS, MEAN, SHARE
 
 BETTER, WORSE, CANNOT_TELL = "better", "worse", "cannot tell"
+ALPHA, POWER = 0.05, 0.8
+MOST_ROWS = 1_000_000
 
 
-def verdict(scores: list[Score], metrics: list[Metric], subject: str, rivals: list[str]) -> dict[str, Any]:
-    """The subject against its best rival on each slice, by the first score.
+def verdict(
+    scores: list[Score], metrics: list[Metric], subject: str, rivals: list[str], parts: list[str]
+) -> dict[str, Any]:
+    """The subject against its rivals on each slice, by the first score.
 
-    The best rival is the one with the best value on the same rows, which flatters it a little: so the verdict is on
-    the careful side.
+    *Better* is better than every rival, each with its own 95 % interval. *Worse* is worse than one, with an interval
+    that is wider for as many rivals as there are (Bonferroni): the best of several looks good by chance. For scores
+    that say yes or no the exact test on changed rows has to agree, and for rows that could not be scored the verdict
+    has to be the same if they were wrong.
 
     Returns:
-        For each slice: verdict, score, unit, subject, rival, difference, n, clusters, more_rows, worth.
+        For each slice: verdict, score, unit, subject, rival, difference, n, clusters, more_rows, worth, why.
     """
-    first = metrics[0]["name"] if metrics else None
-    return {
-        score["slice"]: _one(score, subject, [arm for arm in rivals if arm in score["arms"]])
-        for score in scores
-        if score["name"] == first and any(arm in score["arms"] for arm in rivals)
-    }
+    if not metrics or not rivals:
+        return {}
+    found = {score["slice"]: score for score in scores if score["name"] == metrics[0]["name"]}
+    trained = set(rivals) <= set(ARMS)  # a second run's training is judged by no other run
+    return {part: _one(found.get(part), metrics[0], subject, rivals, trained) for part in parts}
 
 
-def _one(score: Score, subject: str, rivals: list[str]) -> dict[str, Any]:
+def _one(score: Score | None, metric: Metric, subject: str, rivals: list[str], trained: bool) -> dict[str, Any]:
+    about = {"score": metric["name"], "unit": metric["unit"], "subject": subject}
+    gaps = [gap for gap in score["differences"] if gap["minus"] in rivals] if score else []
+    if not gaps:
+        why = f"no row of {metric['name']} could be scored for {subject} and a rival"
+        return about | {"verdict": CANNOT_TELL, "rival": None, "difference": None, "n": 0, "clusters": 0,
+                        "more_rows": None, "worth": None, "why": why}  # fmt: skip
     sign = 1 if score["better"] == "higher" else -1
-    best = max(rivals, key=lambda arm: sign * score["arms"][arm]["value"])
-    gap = next(difference for difference in score["differences"] if difference["minus"] == best)
+    said, gap, why = _judge(gaps, sign, score["clusters"])
+    more = more_rows(gap, score["clusters"], gap["n"]) if said == CANNOT_TELL else 0
+    worth = {BETTER: True, WORSE: False}.get(said) if trained else None
+    return about | {"verdict": said, "rival": gap["minus"], "difference": gap, "n": gap["n"],
+                    "clusters": score["clusters"], "more_rows": more, "worth": worth, "why": why}  # fmt: skip
+
+
+def _judge(gaps: list[Difference], sign: int, clusters: int) -> tuple[str, Difference, str]:
+    """What is said, of which rival, and what keeps it from being said."""
+    hardest = min(gaps, key=lambda gap: _bounds(gap, sign)[0])
+    losing = [gap for gap in gaps if _widened(gap, sign, len(gaps), clusters) < 0]
+    if _bounds(hardest, sign)[0] > 0:
+        said, gap = BETTER, hardest
+    elif losing:
+        said, gap = WORSE, min(losing, key=lambda gap: sign * gap["value"])
+    else:
+        return CANNOT_TELL, hardest, ""
+    checked = gaps if said == BETTER else [gap]
+    if any(_chance(one) > ALPHA for one in checked):
+        return CANNOT_TELL, gap, "the exact test on the rows that changed does not agree"
+    if any(_other(one, sign, said) for one in checked):
+        return CANNOT_TELL, gap, "with the rows that could not be scored counted as wrong it would be another"
+    return said, gap, ""
+
+
+def _bounds(gap: Difference, sign: int) -> tuple[float, float]:
     low, high = sorted((sign * gap["low"], sign * gap["high"]))
-    said = BETTER if low > 0 else WORSE if high < 0 else CANNOT_TELL
-    more = 0 if said != CANNOT_TELL else more_rows(gap["value"], (gap["high"] - gap["low"]) / 2, score["n"])
-    return {
-        "verdict": said, "score": score["name"], "unit": score["unit"], "subject": subject, "rival": best,
-        "difference": gap, "n": score["n"], "clusters": score["clusters"], "more_rows": more,
-        "worth": {BETTER: True, WORSE: False}.get(said),
-    }  # fmt: skip
+    return low, high
 
 
-def more_rows(value: float, reach: float, n: int) -> int | None:
-    """About how many more rows would clear zero at this difference; None where there is no difference to clear.
+def _widened(gap: Difference, sign: int, rivals: int, clusters: int) -> float:
+    """The upper bound of an interval that allows for the choice among rivals."""
+    from scipy import stats
 
-    An interval shrinks with the square root of n.
+    if rivals == 1 or not math.isfinite(gap["high"] - gap["low"]):
+        return _bounds(gap, sign)[1]
+    freedom = max(1, clusters - 1)
+    wider = stats.t.ppf(1 - ALPHA / 2 / rivals, freedom) / stats.t.ppf(1 - ALPHA / 2, freedom)
+    return sign * gap["value"] + float(wider) * (_bounds(gap, sign)[1] - sign * gap["value"])
+
+
+def _chance(gap: Difference) -> float:
+    held = gap["flips"]
+    if held is None:
+        return 0.0
+    return held["mcnemar"] if held["by_cluster"] is None else held["by_cluster"]
+
+
+def _other(gap: Difference, sign: int, said: str) -> bool:
+    if "worst" not in gap:
+        return False
+    low, high = sorted(sign * bound for bound in gap["worst"])
+    return not (low > 0 if said == BETTER else high < 0)
+
+
+def more_rows(gap: Difference, clusters: int, n: int) -> int | None:
+    """About how many more rows would tell, four times in five, if the difference is what it looks like (statsmodels).
+
+    Returns:
+        None where there is no difference to clear, nothing known of its error, or more than a million rows are needed.
     """
-    if abs(value) < 1e-9 or not math.isfinite(reach):
+    from scipy import stats
+    from statsmodels.stats.power import TTestPower
+
+    reach = max(gap["high"] - gap["value"], gap["value"] - gap["low"])  # a bound cut off at 100 points is the nearer
+    if clusters < 2 or abs(gap["value"]) < 1e-9 or not math.isfinite(reach) or reach <= 0:
         return None
-    return max(1, math.ceil(n * (reach / abs(value)) ** 2) - n)
+    spread = reach / float(stats.t.ppf(1 - ALPHA / 2, clusters - 1)) * math.sqrt(clusters)
+    effect = abs(gap["value"]) / spread
+    if (1.96 + 0.84) ** 2 / effect**2 * n / clusters > MOST_ROWS:
+        return None
+    needed = TTestPower().solve_power(effect_size=min(effect, 5.0), alpha=ALPHA, power=POWER)
+    return max(1, math.ceil(float(needed) * n / clusters) - n)
 
 
 def sentence(part: str, one: dict[str, Any]) -> str:
     """The verdict in words."""
+    if one["rival"] is None:
+        return f"{part}: nothing can be said of {one['subject']}: {one['why']}"
     said = {CANNOT_TELL: "can't be told from"}.get(one["verdict"], f"is {one['verdict']} than")
     n = f"n = {one['n']}" + (f" in {one['clusters']} clusters" if one["clusters"] != one["n"] else "")
     tell = f"; about {one['more_rows']:,} more rows would tell" if one["more_rows"] else ""
+    why = f": {one['why']}" if one["why"] else ""
     head = f"{part}: {one['subject']} {said} {one['rival']} by {one['score']}"
-    return f"{head} ({change(one['difference'], one['unit'])}, {n}){tell}{_worth(one)}"
+    return f"{head} ({change(one['difference'], one['unit'])}, {n}){why}{tell}{_worth(one)}"
 
 
 def _worth(one: dict[str, Any]) -> str:
     """What it means for the training: only a rival that needs none can say."""
-    if one["rival"] not in ("base", "prompted", "lookup") or one["verdict"] == BETTER:
-        return ""
-    return ". Not worth its training" + ("" if one["verdict"] == WORSE else ", as far as these rows can tell")
+    if one["rival"] not in ARMS or one["worth"] is not False:
+        unclear = one["worth"] is None and one["verdict"] == CANNOT_TELL and one["rival"] in ARMS
+        return ". Not worth its training, as far as these rows can tell" if unclear else ""
+    return ". Not worth its training"
 
 
 def change(gap: Difference, unit: str) -> str:

@@ -31,6 +31,7 @@ _ABOUT = {
     *_MEDIA,
 }
 PREFERRED = "preferred"
+QUESTIONS = "questions"  # prompts without answers: nothing to train on, but something to ask
 PLAIN_FORMATS = ("text", "segments")  # no conversations: no chat template is asked for
 
 
@@ -152,4 +153,5 @@ FORMATS: dict[str, Format] = {
     "prompt-completion": Format(("prompt", "completion"), readers.pair),
     "text": Format(("text",), readers.plain),
     "prompt-only": Format(("prompt",), readers.refused, refused="prompt-only"),
+    QUESTIONS: Format(("prompt",), readers.question, told_by="whoever asks for questions"),
 }  # fmt: skip

@@ -75,6 +75,11 @@ def pair(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     return [*system, *_side(item, "prompt", "user", notes), *_side(item, "completion", "assistant", notes)]
 
 
+def question(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
+    """A prompt, text or turns, that nobody has answered."""
+    return _side(item, "prompt", "user", notes)
+
+
 def _side(item: Item, key: str, role: str, notes: list[Note], tags: Tags | None = None) -> list[Message]:
     value = item.get(key)
     if isinstance(value, Mapping):

@@ -86,6 +86,25 @@ def read(
     return rows
 
 
+def questions(source: Any, /) -> list[Row] | None:
+    """Prompts without answers, to be asked in an evaluation; None if the source is something else.
+
+    Raises:
+        BadData: a row without a prompt, with its line.
+    """
+    opening = open_source(source)
+    if layout_of(opening).name != "prompt-only":
+        return None
+    rows, layout = [], Layout(formats.QUESTIONS)
+    for record in map(parsed, opening.records):
+        row, notes = (None, list(record.notes)) if record.value is BROKEN else formats.convert(record.value, layout, {})
+        wrong = [note for note in notes if CODES[note.code].severity == "error"]
+        if wrong or row is None:
+            raise BadData(f"{opening.name}: {' '.join(map(str, _problem(record, wrong[0])))}")
+        rows.append(row)
+    return rows
+
+
 def conversation(record: Record, layout: Layout, about: Mapping[str, Any]) -> tuple[Row | None, list[Note]]:
     """A parsed record's conversation, and all that is wrong with its form."""
     if record.value is BROKEN:

@@ -2,15 +2,20 @@
 
 import re
 import string
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from etabli.evaluation.scores.structured import UNREADABLE, read, same
 
-# Digits in the English way: groups of three after a comma or a no-break space, a point before the fraction.
-NUMBER = re.compile(
-    r"""(?<![\w.]) [-+−]?
-        (?: (?: [0-9]{1,3} (?:[,\u00a0\u202f][0-9]{3})+ | [0-9]+ ) (?: \.[0-9]+ )? | \.[0-9]+ )
-        (?! \w | \.[0-9] )""",
+# What a person would call one number, whatever it is made of: 1,234.5 and 2/3 and 12:30 and 1.000,50.
+_TOKEN = re.compile(
+    r"""(?<!\w)(?<![0-9][.,/:]) [-+−–]?
+        (?: [0-9]+ (?: [.,/:\u00a0\u202f][0-9]+ | [ ][0-9]{3}(?![0-9]) )* | \.[0-9]+ ) (?: [eE][-+]?[0-9]+(?!\w) )?""",
+    re.VERBOSE,
+)
+# Those of them that are read: digits, groups of three after a comma or a blank, a point before the fraction.
+_READ = re.compile(
+    r"""[-+]? (?: [0-9]{1,3} (?P<mark>[,\u00a0\u202f ])[0-9]{3} (?: (?P=mark)[0-9]{3} )* | [0-9]* )
+        (?: \.[0-9]+ )? (?: [eE][-+]?[0-9]{1,4} )?""",
     re.VERBOSE,
 )
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
@@ -26,32 +31,40 @@ def exact(answer: str, truth: str) -> bool:
 
 
 def normalised(answer: str, truth: str) -> bool:
-    """Equal but for case, ASCII punctuation, English articles and blanks (SQuAD's rule, arXiv 1606.05250)."""
-    return _plain(answer) == _plain(truth)
+    """Equal but for case, ASCII punctuation, English articles and blanks (SQuAD's rule, arXiv 1606.05250).
+
+    A truth of which nothing is left by that (``A``, ``+``) has to be equal but for case and blanks.
+    """
+    return _plain(answer) == _plain(truth) if _plain(truth) else _squeezed(answer) == _squeezed(truth)
 
 
 def _plain(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
+def _squeezed(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
 def number(answer: str, truth: str) -> bool:
-    """The last number in the answer equals the last in the truth, thousands separators aside.
+    """The last number in the answer equals the last in the truth, thousands separators and units aside.
 
     Raises:
-        ValueError: the truth holds no number.
+        ValueError: the truth ends in no number that can be read in one way.
     """
     wanted = last_number(truth)
     if wanted is None:
-        raise ValueError(f"the truth holds no number: {truth[:60]!r}")
+        raise ValueError(f"the truth has no last number that can be read in one way: {truth[-60:]!r}")
     return last_number(answer) == wanted
 
 
 def last_number(text: str) -> Decimal | None:
-    """The last number written in digits: 1,234.5 is one; the 2 of ``H2O`` is none."""
-    found = [match[0] for match in NUMBER.finditer(text)]
-    if not found:
+    """The last number in digits, written as in English: 1,234.5 or 50km or 1e5.
+
+    None if there is none, or if what stands last may be read in two ways (2,5) or is several (3/4, 12:30, 1,2,3).
+    """
+    found = [match[0] for match in _TOKEN.finditer(text)]
+    written = found[-1].replace("−", "-").replace("–", "-") if found else ""
+    if not written or not _READ.fullmatch(written):
         return None
-    try:
-        return Decimal(re.sub("[,\u00a0\u202f]", "", found[-1]).replace("−", "-"))
-    except InvalidOperation:
-        return None
+    return Decimal(re.sub("[,\u00a0\u202f ]", "", written))

@@ -1,6 +1,7 @@
 """Scores of answers that are JSON."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 UNREADABLE = object()
@@ -38,3 +39,15 @@ def follows(validator: Any, answer: str) -> bool:
     """Does the whole answer parse as JSON that a ``jsonschema`` validator accepts?"""
     value = read(answer)
     return value is not UNREADABLE and validator.is_valid(value)
+
+
+def references(schema: Any) -> Iterator[str]:
+    """Every ``$ref`` in a schema."""
+    if isinstance(schema, dict):
+        held = schema.get("$ref")
+        yield from [held] if isinstance(held, str) else []
+        for value in schema.values():
+            yield from references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from references(value)

@@ -1,36 +1,40 @@
 """From names and functions to scores."""
 
+import copy
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from etabli import likelihoods, modules, storage
+from etabli import likelihoods, modules, prefixes, storage, tokens
 from etabli.contracts import Row
 from etabli.errors import BadInput
 from etabli.evaluation.scores import answers, libraries, structured
-from etabli.evaluation.scores.score import LOSS, MEAN, OWN, SHARE, Score, digest
+from etabli.evaluation.scores.score import LOSS, MEAN, OWN, SHARE, Score, digest, digest_own
 
 CHOICES = "choices"  # the column that holds what a multiple-choice row offers
 INSTRUCTIONS = "instruction_id_list"
+_OF_MODELS = [likelihoods, prefixes, tokens]  # what a likelihood depends on
 NAMES = (
     "exact", "normalised", "number", "regex:PATTERN", "valid_json", "json_schema:FILE", "choice", "choice_norm",
     "ifeval", "rouge_l", "chrf", "loss", "FILE.py", "FILE.py:FUNCTION",
 )  # fmt: skip
 
 
-def wanted(names: Iterable[str | Callable | Score]) -> list[Score]:
+def wanted(names: str | Callable | Score | Iterable[str | Callable | Score]) -> list[Score]:
     """Scores from names (``NAMES``), files of functions, and functions of your own.
 
-    A function of your own takes (answer, truth) or (answer, truth, row) and gives True or False, or a number from 0
-    to 1. The first score decides the verdict.
+    A function of your own takes (answer, truth), or (answer, truth, row), and gives True or False, or a number. Set
+    ``function.better = "lower"`` if less is better. The first score decides the verdict.
 
     Raises:
         BadInput: an unknown name, a pattern or schema that can't be read, two scores of one name; MissingExtra.
     """
-    found = [score for name in names for score in _scores(name)]
+    listed = [names] if isinstance(names, str | Score) or callable(names) else list(names)
+    found = [score for name in listed for score in _scores(name)]
     said = [score.name for score in found]
     twice = next((name for name in said if said.count(name) > 1), None)
     if twice:
@@ -54,12 +58,12 @@ def default(rows: list[Row], truths: list[str]) -> list[Score]:
     return wanted(["exact", "normalised", "loss"] if short else ["loss", "exact"])
 
 
-def _scores(name: str | Callable | Score) -> list[Score]:
+def _scores(name: Any) -> list[Score]:
     if isinstance(name, Score):
         return [name]
     if callable(name):
-        return [_own(name, digest(code=[name]))]
-    kind, _, option = name.partition(":")
+        return [_own(name, digest_own(name))]
+    kind, _, option = str(name).partition(":")
     if kind.endswith(".py"):
         return _from_file(Path(kind), option)
     if kind in _OPTIONS and option:
@@ -69,15 +73,30 @@ def _scores(name: str | Callable | Score) -> list[Score]:
     raise BadInput(f"Unknown score {name!r}; there are {', '.join(NAMES)}.")
 
 
-def _own(function: Callable, code: str) -> Score:
-    name = getattr(function, "__name__", "own")
+def _own(function: Callable, code: str, spec: str = "") -> Score:
+    name = getattr(function, "__name__", type(function).__name__)
+    takes = _takes(function)
+    if takes is None:
+        raise BadInput(f"{name} can't be called as (answer, truth) or (answer, truth, row), which a score has to take.")
+    better = getattr(function, "better", "higher")
+    if better not in ("higher", "lower"):
+        raise BadInput(f"{name}.better is {better!r}: say higher or lower.")
+    return Score(name, _with_copy(function) if takes == 3 else _without_row(function), code, OWN, better, spec=spec)
+
+
+def _takes(function: Callable) -> int | None:
+    """3 if a row is asked for, 2 if not; None if it is no score. What has a default is left alone, but for ``row``."""
     try:
-        takes = len(inspect.signature(function).parameters)
+        held = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        takes = 2
-    if takes not in (2, 3):
-        raise BadInput(f"{name} takes {takes} arguments; a score takes (answer, truth) or (answer, truth, row).")
-    return Score(name, function if takes == 3 else _without_row(function), code, OWN)
+        return 2
+    plain = [one for one in held if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    needed = [one for one in held if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    if any(one.kind is one.KEYWORD_ONLY for one in needed) or not 2 <= max(len(needed), min(len(plain), 2)) <= 3:
+        return None
+    if len(plain) < 2:
+        return None
+    return 3 if len(needed) == 3 or (len(plain) > 2 and plain[2].name == "row") else 2
 
 
 def _from_file(path: Path, only: str) -> list[Score]:
@@ -87,9 +106,16 @@ def _from_file(path: Path, only: str) -> list[Score]:
         if only not in found:
             raise BadInput(f"{path} has no function {only}; it has {', '.join(found) or 'none'}.")
         found = {only: found[only]}
+    else:
+        found = {name: item for name, item in found.items() if _takes(item)}  # helpers stand beside scores
     if not found:
         raise BadInput(f"{path} has no function of (answer, truth) whose name does not begin with an underscore.")
-    return [_own(item, storage.sha256(path)) for item in found.values()]
+    return [_own(item, storage.sha256(path), f"{path}:{name}") for name, item in found.items()]
+
+
+def _with_copy(function: Callable) -> Callable[[str, str, Row], Any]:
+    """A function of one's own gets a row of its own: what it changes there is nobody else's."""
+    return lambda answer, truth, row: function(answer, truth, copy.deepcopy(row))
 
 
 def _without_row(function: Callable[[str, str], Any]) -> Callable[[str, str, Row], Any]:
@@ -97,8 +123,8 @@ def _without_row(function: Callable[[str, str], Any]) -> Callable[[str, str, Row
 
 
 def _text(function: Callable, *code: Any) -> Score:
-    uses = [function, *code]
-    return Score(function.__name__, _without_row(function), digest(code=uses))
+    needs = function is not structured.valid_json
+    return Score(function.__name__, _without_row(function), digest(code=[function, *code]), needs_truth=needs)
 
 
 def _regex(name: str, pattern: str) -> Score:
@@ -106,42 +132,44 @@ def _regex(name: str, pattern: str) -> Score:
         compiled = re.compile(pattern)
     except re.error as error:
         raise BadInput(f"{pattern!r} is no regular expression: {error}.") from None
-    return Score(name, lambda answer, truth, row: compiled.search(answer) is not None, digest(name))
+    return Score(name, lambda answer, truth, row: compiled.search(answer) is not None, digest(name), needs_truth=False)
 
 
 def _schema(name: str, file: str) -> Score:
     import jsonschema
 
     try:
-        schema = structured.read(Path(file).read_text(encoding="utf-8"))
+        schema = json.loads(Path(file).read_text(encoding="utf-8-sig"))
         checker = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         checker.check_schema(schema)
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"The schema {file} can't be read: {error}.") from None
-    except (jsonschema.SchemaError, TypeError) as error:
-        raise BadInput(f"{file} is no JSON Schema: {getattr(error, 'message', 'it is no JSON object')}.") from None
+    except (ValueError, TypeError, AttributeError, jsonschema.SchemaError) as error:
+        raise BadInput(f"{file} is no JSON Schema: {getattr(error, 'message', None) or error}.") from None
+    elsewhere = [ref for ref in structured.references(schema) if not ref.startswith("#")]
+    if elsewhere:
+        raise BadInput(f"{file} refers to {elsewhere[0]}, which is not followed: put all of it into one file.")
     follows = partial(structured.follows, checker(schema))
     version = libraries.require("jsonschema", "")
-    return Score(
-        name, lambda answer, truth, row: follows(answer), digest(storage.sha256(file), version, code=[structured])
-    )
+    code = digest(storage.sha256(file), version, code=[structured])
+    return Score(name, lambda answer, truth, row: follows(answer), code, needs_truth=False)
 
 
 def _library(function: Callable, package: str, extra: str, unit: str = MEAN, row: bool = False) -> Score:
     version = libraries.require(package, extra)
-    return Score(
-        function.__name__, function if row else _without_row(function), digest(package, version, code=[function]), unit
-    )
+    code = digest(package, version, code=[libraries])
+    of = function if row else _without_row(function)
+    return Score(function.__name__, of, code, unit, needs_truth=not row)
 
 
 def _choice(name: str) -> Score:
     """For an arm that only has an answer's text, that text has to be the right choice."""
-    code = digest(name, code=[likelihoods])
+    code = digest(name, code=[*_OF_MODELS, answers])
     return Score(name, _without_row(answers.normalised), code, from_model=True)
 
 
 def _loss() -> Score:
-    return Score("loss", _no_text, digest("loss", code=[likelihoods]), LOSS, "lower", from_model=True)
+    return Score("loss", _no_text, digest("loss", code=_OF_MODELS), LOSS, "lower", from_model=True)
 
 
 def _no_text(answer: str, truth: str, row: Row) -> None:
