@@ -78,6 +78,11 @@ def test_choices_equal_a_direct_computation(runs, tasks, no_owner):
 def test_generated_answers_without_a_network(runs, tasks, no_owner, monkeypatch):
     import socket
 
+    import datasets
+    import huggingface_hub
+
+    for module in (datasets.config, huggingface_hub.constants):  # as a person has them, not as the tests do
+        monkeypatch.setattr(module, "HF_HUB_OFFLINE", False)
     asked = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: asked.append(args) or socket.gethostbyname(""))
     results = harness.evaluate_task(runs / "changed", tasks / "spoken.yaml", limit=4)
@@ -90,6 +95,9 @@ def test_generated_answers_without_a_network(runs, tasks, no_owner, monkeypatch)
 def test_a_broken_task_is_told(runs, tasks, no_owner):
     from etabli.errors import BadInput
 
+    (tasks / "hub.yaml").write_text(CHOOSE.replace("dataset_path: json", "dataset_path: someone/theirs"))
+    with pytest.raises(BadInput, match="only local json"):
+        harness.evaluate_task(runs / "changed", tasks / "hub.yaml")
     (tasks / "broken.yaml").write_text(CHOOSE.replace("rows.jsonl", "nowhere.jsonl"))
     with pytest.raises(BadInput, match=r"lm-eval can't run broken\.yaml"):
         harness.evaluate_task(runs / "changed", tasks / "broken.yaml")

@@ -37,7 +37,7 @@ class Mirror:
         self._news = threading.Condition()
         self._waiting: Path | None = None
         self._closing = False
-        self._said = ""
+        self._told: set[str] = set()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -72,10 +72,10 @@ class Mirror:
         try:
             copy()
         except (OSError, shutil.Error, EtabliError) as error:
-            said = f"mirror: {type(error).__name__}: {error}"
-            if said != self._said:  # the same for every checkpoint would fill the log
-                self._say(said)
-            self._said = said
+            kind = type(error).__name__
+            if kind not in self._told:  # the same for every checkpoint would fill the log
+                self._say(f"mirror: {kind}: {error}")
+            self._told.add(kind)
 
     def _copy(self, checkpoint: Path) -> None:
         """The checkpoint first, then what speaks of it; older ones go last."""
