@@ -1,4 +1,4 @@
-# make tour · make test · make lab · make lint · make bench     Each sets up .venv by itself.
+# make tour · make test · make lab · make lint · make bench · make faults     Each sets up .venv by itself.
 #
 # Choose another Python, or what torch is asked for:  make test PYTHON=python3.12 TORCH='torch==2.13.0'
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/ready
 export OMP_WAIT_POLICY = passive
 
-.PHONY: tour test test-e2e lab lint bench setup clean
+.PHONY: tour test test-e2e faults lab lint bench setup clean
 
 tour: $(READY)
 	$(BIN)/etabli tour $(ARGS)
@@ -19,6 +19,10 @@ test: $(READY)
 # The browser tests alone; Chromium and its driver-less Playwright are needed (CHROMIUM=path, else the one on PATH).
 test-e2e: $(READY)
 	$(BIN)/pytest tests/e2e $(ARGS)
+
+# Faults at every point of a save, damage, races, secrets, and 200 kills at random (half an hour; KILLS=20 for fewer).
+faults: $(READY)
+	ETABLI_FAULTS=benchmarks/results/faults.json ETABLI_KILLS=$(or $(KILLS),200) $(BIN)/pytest tests/faults $(ARGS)
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir=notebooks --ServerApp.ip=127.0.0.1

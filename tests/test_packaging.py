@@ -16,7 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # A module may import from those before it, never from those after.
 LAYERS = [
-    {"contracts", "errors"},
+    {"contracts", "errors", "scrub"},
     {"environment", "storage", "processes", "modules"},
     {"models", "tokens", "data"},
     {"prefixes"},

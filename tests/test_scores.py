@@ -385,7 +385,7 @@ def test_what_own_functions_are_given():
 
     assert wanted([closing(1)])[0].hash != wanted([closing(9)])[0].hash
     for odd in (functools.partial(with_default, threshold=1), len, type("C", (), {"__call__": lambda s, a, t: 1})()):
-        with pytest.raises(BadInput, match="mine.py:FUNCTION|can't be called"):
+        with pytest.raises(BadInput, match=r"mine\.py:FUNCTION|can't be called"):
             wanted([odd])
     with pytest.raises(BadInput, match="Unknown score 5"):
         wanted([5])

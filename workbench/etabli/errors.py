@@ -16,9 +16,14 @@ EtabliError
 └── NotFinite           a loss or a gradient is NaN or infinite
 """
 
+from etabli.scrub import hidden
+
 
 class EtabliError(Exception):
-    """Base of all errors that établi raises on purpose."""
+    """Base of all errors that établi raises on purpose. Secrets in its text are covered."""
+
+    def __str__(self) -> str:
+        return hidden(super().__str__())
 
 
 class BadInput(EtabliError):

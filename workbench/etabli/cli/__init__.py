@@ -20,6 +20,7 @@ def _code(given: list[str], debug: bool) -> int:
 
     from etabli.cli.root import etabli
     from etabli.errors import EtabliError
+    from etabli.scrub import hidden
 
     try:
         return etabli.main(given, prog_name="etabli", standalone_mode=False) or 0
@@ -30,11 +31,11 @@ def _code(given: list[str], debug: bool) -> int:
         return 130
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            print(hidden(traceback.format_exc()), file=sys.stderr)
         elif isinstance(error, click.ClickException):
             error.show()
         elif isinstance(error, EtabliError):
             print(f"etabli: {error}", file=sys.stderr)
         else:
-            print(f"etabli: {type(error).__name__}: {error} (--debug shows where)", file=sys.stderr)
+            print(hidden(f"etabli: {type(error).__name__}: {error} (--debug shows where)"), file=sys.stderr)
         return 2

@@ -5,6 +5,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from etabli.scrub import hidden
+
 EXCERPT = 80
 
 
@@ -31,17 +33,7 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _SAFE = re.compile(r"[ -~]*")
 
 
-# Beginnings of keys and tokens, and what may follow: looser than the check for secrets, since here nothing is lost.
-_SECRET = re.compile(
-    r"(?:AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|hf_|sk-|AIza|xox[abeprs]-|[rs]k_live_|npm_|pypi-|SG\.|eyJ)[\w.-]{6,}"
-    r"|\d{8,10}:AA[\w-]{20,}|://[^\s:/@]+:[^\s@]{3,}@|-----BEGIN [A-Z ]*PRIVATE KEY"
-)
 _REACH = 300  # characters before and after an excerpt in which a secret may begin or end
-
-
-def hidden(text: str) -> str:
-    """Text without its secrets: a report must not be a second leak."""
-    return _SECRET.sub(lambda found: found[0][:4] + "•" * (len(found[0]) - 4), text)
 
 
 def excerpt(text: object, at: int = 0) -> str:

@@ -24,8 +24,9 @@ from typing import Any
 from etabli import modules
 from etabli.contracts import SEVERITIES, Finding, Row
 from etabli.data.catalogue import CODES
-from etabli.data.notes import escaped, excerpt, hidden
+from etabli.data.notes import escaped, excerpt
 from etabli.errors import BadInput
+from etabli.scrub import hidden
 
 _MARK = "_etabli_rule"
 RAISED = "rule-raised"

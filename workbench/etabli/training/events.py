@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from etabli import storage
+from etabli import scrub, storage
 from etabli.contracts import EVENT_FIELDS, EVENTS
 
 
@@ -30,7 +30,7 @@ class EventLog:
         """Append one event of a kind that ``contracts.EVENT_FIELDS`` names."""
         if kind not in EVENT_FIELDS:
             raise ValueError(f"unknown event kind {kind!r}")
-        line = storage.to_json({"kind": kind, "t": round(time.time(), 3), **fields}) + "\n"
+        line = storage.to_json({"kind": kind, "t": round(time.time(), 3), **scrub.deep(fields)}) + "\n"
         with self._lock, storage.disk_errors(self.path):
             self._file.write(line)
             self._file.flush()

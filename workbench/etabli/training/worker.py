@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from etabli import processes, storage
+from etabli import processes, scrub, storage
 from etabli.contracts import EVENTS, HEARTBEAT_SECONDS, LOCK, PROCESS, RECIPE, STOP
 from etabli.errors import BadInput, EtabliError
 from etabli.training.events import EventLog, Silence
@@ -26,6 +26,7 @@ from etabli.training.recipe import Recipe, read_yaml
 
 def main(folder: str, force: bool = False) -> int:
     """Train in a run folder; returns the exit code. ``force``: go on although what was promised has changed."""
+    scrub.standard_streams()
     run = Path(folder).absolute()
     caught: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: caught.append("SIGTERM"))  # at once: it may come while still loading

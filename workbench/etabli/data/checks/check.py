@@ -14,13 +14,14 @@ from etabli.data import own
 from etabli.data.checks import cost, row, speed
 from etabli.data.checks.report import Report
 from etabli.data.checks.row import Seen, Settings, check_records
-from etabli.data.notes import Note, escaped, hidden
+from etabli.data.notes import Note, escaped
 from etabli.data.reading.formats import FORMATS, PLAIN_FORMATS
 from etabli.data.reading.jsonfiles import Record
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.source import Source, layout_of, open_source
 from etabli.errors import BadInput, Unreadable
 from etabli.models import counting, embedded
+from etabli.scrub import hidden
 from etabli.tokens import POLICIES
 
 CHUNK_ROWS, CHUNK_BYTES = 256, 2**20

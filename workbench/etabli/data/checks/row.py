@@ -19,13 +19,14 @@ from etabli.data.checks.cost import Cost
 from etabli.data.checks.rules import PACKS
 from etabli.data.checks.store import Pair
 from etabli.data.licences import NON_COMMERCIAL, RESTRICTED
-from etabli.data.notes import Note, escaped, hidden
+from etabli.data.notes import Note, escaped
 from etabli.data.own import Rule
 from etabli.data.reading import formats
 from etabli.data.reading.formats import FORMATS
 from etabli.data.reading.jsonfiles import BROKEN, Record, parsed
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.source import conversation
+from etabli.scrub import hidden
 
 UNTOLD = "not told"  # too short, or its question and answer seem to be in two languages
 FEW = 50  # values of a lineage field that are counted; a column of ids is none
