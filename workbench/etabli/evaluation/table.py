@@ -42,16 +42,6 @@ def _flip(gap: Difference) -> dict:
     return {name: held[name] for name in ("fixed", "broken", "both", "neither")} | p
 
 
-def wrong(results: Results, arm: str | None = None):
-    """Rows that an arm (by default the subject) answered wrong: prompt, truth and answer, as a pandas frame."""
-    import pandas as pd
-
-    arm = arm or results["subject"]
-    rows = [row for row in results["rows"] if row["correct"].get(arm) is False]
-    columns = ["prompt", "truth", arm]
-    return pd.DataFrame([[row["prompt"], row["truth"], row["answers"][arm]] for row in rows], columns=columns)
-
-
 def _frame(results: Results, cells):
     import pandas as pd
 
