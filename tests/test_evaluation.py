@@ -323,7 +323,7 @@ def test_a_score_that_raises_on_one_row_leaves_the_rest(runs, evaluate):
     first = sets.gather(Run.attach(runs / "changed"), limit=3).tests[0]["id"]
     results = evaluate(runs / "changed", scores=[picky, "exact"])
     found = {score["slice"]: score for score in results["scores"] if score["name"] == "picky"}
-    assert (found[ALL]["n"], found[ALL]["errors"]) == (5, 1)
+    assert (found[ALL]["n"], set(found[ALL]["errors"].values())) == (5, {1})
     assert results["rows"][0]["errors"]["picky"]["tuned"] == "KeyError: 'no such thing'"
     assert any("picky failed on 1 of 6 rows" in said and first in said for said in results["warnings"])
     everywhere = evaluate(runs / "changed", scores=[lambda answer, truth: 1 / 0, "exact"])
@@ -518,7 +518,12 @@ def test_errors_never_decide():
     some = [True] * 8 + [False] * 12
     lucky = made_up({"base": some, "prompted": some, "tuned": [True] * 10 + [None] * 10})
     score = lucky["scores"][0]
-    assert (score["n"], score["errors"], score["arms"]["tuned"]["n"], score["arms"]["base"]["n"]) == (20, 10, 10, 20)
+    assert (score["n"], score["errors"], score["arms"]["tuned"]["n"], score["arms"]["base"]["n"]) == (
+        20,
+        {"tuned": 10},
+        10,
+        20,
+    )
     assert lucky["verdict"][ALL]["verdict"] == "cannot tell"
     gap = next(gap for gap in score["differences"] if gap["minus"] == "base")
     assert gap["n"] == 10 and gap["worst"][0] < 0
@@ -527,7 +532,22 @@ def test_errors_never_decide():
     gone = made_up({"base": some, "tuned": [None] * 20})
     assert gone["verdict"][ALL]["rival"] is None and "no row of s could be scored" in gone["verdict"][ALL]["why"]
     one_arm = made_up({"base": [None] * 20, "prompted": [False] * 20, "tuned": [True] * 20})
-    assert one_arm["verdict"][ALL]["verdict"] == "better" and "base" not in one_arm["scores"][0]["arms"]
+    assert one_arm["verdict"][ALL]["verdict"] == "cannot tell" and "base could not be" in one_arm["verdict"][ALL]["why"]
+
+
+def test_errors_of_numbers_without_bounds_never_decide():
+    values = {"base": [1.0 + at / 10 for at in range(20)], "tuned": [9.0] * 10 + [None] * 10}
+    results = made_up(values)
+    results["metrics"][0]["unit"] = "number"
+    assert summarise(results)["verdict"][ALL]["verdict"] == "cannot tell"
+
+
+def test_the_choice_among_rivals_counts_clusters_in_effect():
+    """One cluster of 60 rows among 40 singles is three in effect: no verdict of worse, and rows that are counted so."""
+    values = {arm: [True] * 90 + [False] * 10 for arm in ("base", "prompted", "lookup")}
+    values["tuned"] = [False] * 12 + [True] * 78 + [False] * 10
+    one = made_up(values, clusters=["big"] * 60 + list(range(40)))["verdict"][ALL]
+    assert one["verdict"] == "cannot tell" and one["difference"]["effective"] < 3 and one["clusters"] == 41
 
 
 def test_lower_may_be_better(runs, evaluate):

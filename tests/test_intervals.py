@@ -99,10 +99,10 @@ def test_more_rows_is_the_power_of_a_t_test():
     rng = np.random.default_rng(0)
     values = {"a": list(rng.normal(0.05, 1, 80)), "b": [0.0] * 80}
     gap = intervals.difference("a", "b", values, list(map(str, range(80))), bounded=False)
-    more = more_rows(gap, 80, 80)
+    more = more_rows(gap)
     spread = np.std(values["a"], ddof=1)
     told = rng.normal(gap["value"], spread, (4000, 80 + more))
     t = told.mean(1) / (told.std(1, ddof=1) / np.sqrt(80 + more))
     assert 0.77 < (t > 1.96).mean() < 0.83
-    assert more_rows({**gap, "value": 0.0}, 80, 80) is None and more_rows(gap, 1, 80) is None
-    assert more_rows({**gap, "value": 1e-5}, 80, 80) is None, "more than a million"
+    assert more_rows({**gap, "value": 0.0}) is None and more_rows({**gap, "effective": 1.0}) is None
+    assert more_rows({**gap, "value": 1e-5}) is None, "more than a million"

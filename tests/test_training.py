@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etabli import processes
 from etabli.data.dataset import Dataset
 from etabli.errors import BadData, BadInput, BadRecipe, DeviceBusy, EtabliError, NotFinite
 from etabli.training import batches, checkpoints, events, material
@@ -475,6 +476,21 @@ def test_a_run_is_gone_and_its_mirror_goes_on(tiny, commands, tmp_path, cache):
     assert events.last(again.events(), "resume")["step"] >= 2
     one, other = adapter(whole), adapter(again)
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_mirror_has_the_end_and_every_file(tiny, dataset, tmp_path, cache):
+    """Two files of one name don't meet in it."""
+    for name, text in (("a", "first"), ("b", "second")):
+        (tmp_path / name).mkdir()
+        lines = [json.dumps({"prompt": f"{text} {at}", "completion": "ok"}) for at in range(12)]
+        (tmp_path / name / "rows.jsonl").write_text("\n".join(lines))
+    files = {"eval_data": str(tmp_path / "b" / "rows.jsonl"), "mirror": str(tmp_path / "drive")}
+    run = Run.start(recipe(tiny, tmp_path / "a" / "rows.jsonl", max_steps=2, **files), tmp_path / "x").wait(quiet=True)
+    until(lambda: not processes.alive(json.loads((run.folder / "process.json").read_text())))
+    there = Run.attach(tmp_path / "drive" / "x")
+    assert there.state == "completed" and there.adapter.name == "adapter"
+    kept = sorted(path.read_text()[12:18] for path in (there.folder / "data").rglob("rows.jsonl"))
+    assert kept == ["first ", "second"]
 
 
 def test_a_broken_mirror_is_a_warning(tiny, dataset, tmp_path, cache):

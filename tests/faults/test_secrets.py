@@ -7,6 +7,7 @@ import string
 
 import pytest
 
+from etabli import scrub
 from etabli.data.dataset import Dataset
 from etabli.errors import EtabliError
 from etabli.training.recipe import Recipe
@@ -93,3 +94,24 @@ def test_no_secret_is_shown_by_an_error_or_a_command(everything, tmp_path, monke
             out, err = capsys.readouterr()
             assert not leaks(out + err), words[0]
     assert not list(tmp_path.iterdir())
+
+
+KEY = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIEow\nAbCdEf123\n-----END RSA " + "PRIVATE KEY-----"
+
+
+def test_private_keys_are_covered_whole():
+    assert "AbCdEf123" not in scrub.hidden(f"a {KEY} b") and scrub.hidden(f"a {KEY} b").endswith(" b")
+    stream = io.StringIO()
+    scrubbed = scrub.Scrubbed(stream)
+    scrubbed.writelines([f"before\n{KEY}\n", "after " + PLANTED["hub"] + "\n"])
+    assert "AbCdEf123" not in stream.getvalue() and not leaks(stream.getvalue())
+    assert stream.getvalue().startswith("before\n") and "after " in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["data/task-specific-rows.jsonl", "a risk-averse answer", "hf_models_cache", "pad_token: '<|endoftext|>'",
+     "eyJealous", "the password is asked for", "secret: none", "learning_rate was 0.0002, is 0.01", "desk-bound-and-more-words-2"],
+)  # fmt: skip
+def test_ordinary_words_stay(text):
+    assert scrub.hidden(text) == text

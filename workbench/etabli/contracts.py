@@ -159,6 +159,8 @@ class Difference(TypedDict):
     of: str
     minus: str
     n: int  # rows that both have
+    clusters: int
+    effective: float  # so many clusters of one size tell as much
     value: float
     low: float
     high: float
@@ -173,9 +175,9 @@ class Score(TypedDict):
     slice: str
     n: int
     clusters: int
-    unit: str  # share, mean or nats/token
+    unit: str  # share, mean, number or nats/token
     better: str  # higher or lower
-    errors: int  # rows on which it raised for some arm
+    errors: dict[str, int]  # arm -> rows on which it raised
     arms: dict[str, Estimate]
     differences: list[Difference]
 

@@ -1,24 +1,28 @@
-"""Secrets never stand in what is written or shown: keys, tokens and passwords are covered, by their shape."""
+"""Secrets are covered in what is written and shown: keys, tokens and passwords, told by their shape."""
 
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any, TextIO
 
-# Beginnings of keys and tokens, and what may follow: looser than the check of data for secrets, since here nothing is
-# lost but a few characters of a log.
+# Beginnings of keys and tokens, and what may follow. Ordinary words (task-specific, hf_models) have no digits there.
 _SECRET = re.compile(
-    r"(?:AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|hf_|sk-|AIza|xox[abeprs]-|[rs]k_live_|npm_|pypi-|SG\.|eyJ)[\w.-]{6,}"
-    r"|\d{8,10}:AA[\w-]{20,}|://[^\s:/@\"']+:[^\s@\"']{3,}@|-----BEGIN [A-Z ]*PRIVATE KEY"
+    r"(?<![\w-])(?:AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|AIza|xox[abeprs]-|[rs]k_live_|npm_|pypi-AgE|SG\.|eyJ)[\w.-]{10,}"
+    r"|(?<![\w-])(?:hf_|sk-)(?=[\w-]*\d)[\w-]{16,}"
+    r"|(?<!\d)\d{8,10}:AA[\w-]{20,}|://[^\s:/@\"']+:[^\s@\"']{3,}@"
     r"|hooks\.slack\.com/services/[\w/]{12,}"
-    r"|(?i:accountkey|api[_-]?key|secret(?:_access)?(?:[_-]key)?|access[_-]?token|auth[_-]?token|_token|password|passwd|pwd)"
-    r"[\"']?\s*[=:]\s*[\"']?[^\s\"',;]{8,}"
+    r"|(?i:accountkey|api[_-]?key|secret(?:_access)?(?:[_-]key)?|(?:access|auth)[_-]?token|password|passwd|pwd)"
+    r"[\"']?\s*[=:]\s*[\"']?(?=[^\s\"',;]*\d)[^\s\"',;]{8,}"
     r"|(?i:authorization[\"']?\s*[=:]\s*[\"']?(?:bearer|basic)\s+)[\w+/=.-]{8,}"
 )
+_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY.*?(?:-----END [A-Z ]*PRIVATE KEY[A-Z ]*-----|\Z)", re.DOTALL)
+_BEGIN, _END = re.compile("-----BEGIN [A-Z ]*PRIVATE KEY"), re.compile("-----END [A-Z ]*PRIVATE KEY")
 
 
 def hidden(text: str) -> str:
     """Text without its secrets: a report must not be a second leak. The first four characters stay."""
-    return _SECRET.sub(lambda found: found[0][:4] + "•" * (len(found[0]) - 4), text)
+    covered = _KEY.sub("----•••", text) if "PRIVATE KEY" in text else text
+    return _SECRET.sub(lambda found: found[0][:4] + "•" * (len(found[0]) - 4), covered)
 
 
 def deep(value: Any) -> Any:
@@ -34,20 +38,30 @@ class Scrubbed:
     """A stream that covers secrets in whole lines; what is not yet a line waits for its end."""
 
     def __init__(self, stream: TextIO):
-        self._stream, self._waiting = stream, ""
+        self._stream, self._waiting, self._in_key = stream, "", False
 
     def write(self, text: str) -> int:
         """Pass on what has become whole lines."""
         *lines, self._waiting = (self._waiting + text).split("\n")
         for line in lines:
-            self._stream.write(hidden(line) + "\n")
+            self._stream.write(self._covered(line) + "\n")
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """As ``write``."""
+        self.write("".join(lines))
 
     def flush(self) -> None:
         """Pass on what waits, too."""
-        self._stream.write(hidden(self._waiting))
+        self._stream.write(self._covered(self._waiting))
         self._waiting = ""
         self._stream.flush()
+
+    def _covered(self, line: str) -> str:
+        """A line without its secrets; a private key runs over many."""
+        within = self._in_key
+        self._in_key = bool(_BEGIN.search(line) or within) and not _END.search(line)
+        return "•••" if within else hidden(line)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

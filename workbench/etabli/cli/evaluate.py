@@ -82,9 +82,10 @@ def evaluate(
 def _refuse_others(what: str, allowed: tuple[str, ...]) -> None:
     """An option that does nothing is a mistake that nobody would see."""
     context = click.get_current_context()
-    for name in set(context.params) - {"folder", "as_json", *allowed}:
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise BadInput(f"--{name.rstrip('s').replace('_', '-')} has no effect with {what}: leave it out.")
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name) is click.core.ParameterSource.COMMANDLINE
+        if given and option.name not in ("folder", "as_json", *allowed):
+            raise BadInput(f"{option.opts[0]} has no effect with {what}: leave it out.")
 
 
 def _from_log(folder: str, scores: tuple[str, ...]) -> dict:

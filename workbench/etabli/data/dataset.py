@@ -132,8 +132,13 @@ class Dataset:
 def located(name: str | Path, near: Path | None) -> Path:
     """A path as it is, or beside ``near`` or one of its parents, or what a mirror has kept of it within ``near``."""
     places = [Path(), *(near.absolute().parents if near else ())]
-    kept = [near.absolute() / KEPT_DATA / Path(name).name] if near else []
+    kept = [near.absolute() / kept_at(name)] if near else []
     return next((path for path in [*(place / name for place in places), *kept] if path.exists()), Path(name))
+
+
+def kept_at(name: str | Path) -> Path:
+    """Where a mirrored run keeps what its recipe names so: two files of one name don't meet."""
+    return Path(KEPT_DATA) / hashlib.sha256(str(name).encode()).hexdigest()[:8] / Path(name).name
 
 
 def _entry(name: str | Path, near: Path | None) -> str:

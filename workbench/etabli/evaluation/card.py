@@ -74,16 +74,18 @@ def _about(results: Results) -> list[str]:
 
 
 def _line(score: Score, about: list[str], arms: list[str]) -> list[Any]:
-    return [score["name"], *(score[name] for name in about[1:]), *(table.cell(score, arm) for arm in arms)]
+    held = {**score, "score": score["name"], "errors": sum(score["errors"].values())}
+    return [*(held[name] for name in about), *(table.cell(score, arm) for arm in arms)]
 
 
 def _gap(score: Score, gap: Difference, results: Results) -> dict[str, Any]:
     judged = results["verdict"].get(score["slice"], {})
+    main = (judged.get("score"), judged.get("rival")) == (score["name"], gap["minus"])
     return {
         "score": score["name"], "slice": score["slice"], "n": gap["n"], "against": gap["minus"],
-        "main": (judged.get("score"), judged.get("rival")) == (score["name"], gap["minus"]),
+        "main": main,
         "text": interval(gap, score["unit"]), "flips": gap["flips"], "chance": _chance(gap),
-        "verdict": _colour(score, gap), **_bar(gap, _widest(score)),
+        "verdict": judged["verdict"] if main else _colour(score, gap), **_bar(gap, _widest(score)),
     }  # fmt: skip
 
 

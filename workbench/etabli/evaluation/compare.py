@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from etabli.contracts import ARMS, Answered, Comparison, Results
+from etabli.data.dataset import located
 from etabli.errors import BadData, BadInput
 from etabli.evaluation import bench
 from etabli.evaluation.arms import TUNED, Say
@@ -59,12 +60,11 @@ def compare(
     return {**together(one, other, _names(a, b)), "recipes": recipes(a, b)}
 
 
-def _own_data(run: Run) -> str | Path:
-    """The run's own data, from wherever the other run is looked at."""
-    from etabli.data.dataset import HOME_COMMANDS, located
-
-    named = run.recipe.data
-    return named if named == HOME_COMMANDS else located(named, run.folder).absolute()
+def _own_data(run: Run) -> str:
+    """The run's own data, named so that they are found from wherever the other run is looked at."""
+    file, mark, entry = run.recipe.data.partition("#")
+    place = located(file, run.folder)
+    return f"{place.absolute()}{mark}{entry}" if place.exists() else run.recipe.data
 
 
 def _names(a: Run, b: Run) -> tuple[str, str]:

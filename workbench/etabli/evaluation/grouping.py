@@ -21,7 +21,8 @@ def clusters(rows: Sequence[Row], column: str | None = None) -> tuple[str, list[
     if column:
         return column, [value or f"row {at}" for at, value in enumerate(values_of(rows, column))]
     kinds: dict[str, None] = {}
-    keys = [list(_keys(row, _by_source(rows), kinds)) for row in rows]
+    by_source = _by_source(rows)
+    keys = [list(_keys(row, by_source, kinds)) for row in rows]
     return ", ".join(kinds), _components(keys)
 
 

@@ -96,7 +96,10 @@ def difference(
         low, high = value - reach, value + reach
     if bounded:
         low, high = max(-1.0, low), min(1.0, high)
-    return {"of": of, "minus": minus, "n": len(apart), "value": value, "low": low, "high": high, "flips": None}
+    return {
+        "of": of, "minus": minus, "n": len(apart), "clusters": len(set(clusters)),
+        "effective": effective(clusters, weights), "value": value, "low": low, "high": high, "flips": None,
+    }  # fmt: skip
 
 
 def _bonett_price(apart: Sequence[float], error: float, clusters: Sequence[str]) -> tuple[float, float]:

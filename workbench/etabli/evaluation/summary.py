@@ -1,5 +1,6 @@
 """From answered rows to scores, differences and the verdict: no model, the same numbers from the saved log."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,7 +70,7 @@ def _score(metric: Metric, part: str, rows: list[Answered], arms: list[str], sub
         "clusters": len(clusters),
         "unit": metric["unit"],
         "better": metric["better"],
-        "errors": sum(bool(row["errors"].get(name)) for row in rows),
+        "errors": {arm: failed for arm in arms if (failed := sum(arm in row["errors"].get(name, {}) for row in rows))},
         "arms": {arm: _estimate(metric, valued(rows, name, arm), arm) for arm in have},
         "differences": [
             gap
@@ -104,8 +105,9 @@ def difference(metric: Metric, rows: list[Answered], of: str, minus: str) -> Dif
     if metric["unit"] == SHARE:
         gap["flips"] = flips(values[of], values[minus], clusters)
     failed = [row for row in rows if {of, minus} & set(row["errors"].get(name, {}))]
-    if failed and metric["unit"] in BOUNDED:
-        gap["worst"] = _with_errors(metric, [*both, *failed], of, minus)
+    if failed:  # of numbers without bounds anything may be missing
+        bounded = metric["unit"] in BOUNDED
+        gap["worst"] = _with_errors(metric, [*both, *failed], of, minus) if bounded else [-math.inf, math.inf]
     return gap
 
 

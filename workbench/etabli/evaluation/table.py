@@ -17,9 +17,12 @@ def frame(results: Results):
 def differences(results: Results):
     """One line a score and slice: the subject minus each other arm, as a pandas frame of text."""
     return _frame(
-        results,
-        lambda score: {f"{gap['of']} − {gap['minus']}": interval(gap, score["unit"]) for gap in score["differences"]},
+        results, lambda score: {f"{gap['of']} − {gap['minus']}": _gap(gap, score) for gap in score["differences"]}
     )
+
+
+def _gap(gap: Difference, score: Score) -> str:
+    return interval(gap, score["unit"]) + (f" (n = {gap['n']})" if gap["n"] != score["n"] else "")
 
 
 def flips(results: Results):
@@ -27,7 +30,7 @@ def flips(results: Results):
     import pandas as pd
 
     lines = [
-        {"score": score["name"], "slice": score["slice"], "n": score["n"], "against": gap["minus"]} | _flip(gap)
+        {"score": score["name"], "slice": score["slice"], "n": gap["n"], "against": gap["minus"]} | _flip(gap)
         for score in results["scores"]
         for gap in score["differences"]
         if gap["flips"]
@@ -48,7 +51,7 @@ def _frame(results: Results, cells):
     lines = []
     for score in results["scores"]:
         about = {"score": score["name"], "slice": score["slice"], "n": score["n"], "clusters": score["clusters"]}
-        errors = {"errors": score["errors"]} if any(one["errors"] for one in results["scores"]) else {}
+        errors = {"errors": sum(score["errors"].values())} if any(one["errors"] for one in results["scores"]) else {}
         lines.append(about | errors | cells(score))
     return pd.DataFrame(lines).fillna(NONE)
 
@@ -74,17 +77,17 @@ def _number(number: float | None, times: int, form: str) -> str:
 
 def text(results: Results) -> str:
     """Warnings, verdict and tables as plain text."""
-    parts = [f"Note: {said}" for said in results["warnings"]]
-    parts += ["\n".join(sentence(part, one) for part, one in results["verdict"].items())]
-    parts += ["" if results["verdict"] else "No verdict: nobody to compare with."]
-    parts += ["Each arm, with 95 % intervals", _plain(frame(results))]
-    parts += [
-        f"{results['subject']} minus each other on the same rows, with 95 % intervals",
-        _plain(differences(results)),
-    ]
+    subject, said = results["subject"], [f"Note: {said}" for said in results["warnings"]]
+    if not results["scores"]:
+        return "\n\n".join([*said, "No score is left to be shown."])
+    said += ["\n".join(sentence(part, one) for part, one in results["verdict"].items())]
+    said += ["" if results["verdict"] else "No verdict: nobody to compare with."]
+    said += ["Each arm, with 95 % intervals", _plain(frame(results))]
+    if any(score["differences"] for score in results["scores"]):
+        said += [f"{subject} minus each other on the same rows, with 95 % intervals", _plain(differences(results))]
     if len(changed := flips(results)):
-        parts += [f"Rows that changed sides (fixed: {results['subject']} right, the other wrong)", _plain(changed)]
-    return "\n\n".join(part for part in parts if part)
+        said += [f"Rows that changed sides (fixed: {subject} right, the other wrong)", _plain(changed)]
+    return "\n\n".join(filter(None, said))
 
 
 def _plain(table) -> str:

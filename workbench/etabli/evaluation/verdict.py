@@ -34,28 +34,32 @@ def verdict(
 def _one(score: Score | None, metric: Metric, subject: str, rivals: list[str], trained: bool) -> dict[str, Any]:
     about = {"score": metric["name"], "unit": metric["unit"], "subject": subject}
     gaps = [gap for gap in score["differences"] if gap["minus"] in rivals] if score else []
-    if not gaps:
+    if score is None or not gaps:
         why = f"no row of {metric['name']} could be scored for {subject} and a rival"
         return about | {"verdict": CANNOT_TELL, "rival": None, "difference": None, "n": 0, "clusters": 0,
                         "more_rows": None, "worth": None, "why": why}  # fmt: skip
     sign = 1 if score["better"] == "higher" else -1
-    said, gap, why = _judge(gaps, sign, score["clusters"])
-    more = more_rows(gap, score["clusters"], gap["n"]) if said == CANNOT_TELL else 0
+    said, gap, why = _judge(gaps, sign)
+    unscored = [arm for arm in rivals if arm in score["errors"] and arm not in {gap["minus"] for gap in gaps}]
+    if said == BETTER and unscored:
+        said, why = CANNOT_TELL, f"{', '.join(unscored)} could not be scored on any row"
+    more = more_rows(gap) if said == CANNOT_TELL and not why else None
     worth = {BETTER: True, WORSE: False}.get(said) if trained else None
     return about | {"verdict": said, "rival": gap["minus"], "difference": gap, "n": gap["n"],
-                    "clusters": score["clusters"], "more_rows": more, "worth": worth, "why": why}  # fmt: skip
+                    "clusters": gap["clusters"], "more_rows": more, "worth": worth, "why": why}  # fmt: skip
 
 
-def _judge(gaps: list[Difference], sign: int, clusters: int) -> tuple[str, Difference, str]:
+def _judge(gaps: list[Difference], sign: int) -> tuple[str, Difference, str]:
     """What is said, of which rival, and what keeps it from being said."""
     hardest = min(gaps, key=lambda gap: _bounds(gap, sign)[0])
-    losing = [gap for gap in gaps if _widened(gap, sign, len(gaps), clusters) < 0]
+    losing = [gap for gap in gaps if _widened(gap, sign, len(gaps)) < 0]
     if _bounds(hardest, sign)[0] > 0:
         said, gap = BETTER, hardest
     elif losing:
         said, gap = WORSE, min(losing, key=lambda gap: sign * gap["value"])
     else:
-        return CANNOT_TELL, hardest, ""
+        close = _bounds(hardest, sign)[1] < 0
+        return CANNOT_TELL, hardest, f"an interval that allows for {len(gaps)} rivals holds zero" * close
     checked = gaps if said == BETTER else [gap]
     if any(_chance(one) > ALPHA for one in checked):
         return CANNOT_TELL, gap, "the exact test on the rows that changed does not agree"
@@ -69,15 +73,19 @@ def _bounds(gap: Difference, sign: int) -> tuple[float, float]:
     return low, high
 
 
-def _widened(gap: Difference, sign: int, rivals: int, clusters: int) -> float:
+def _widened(gap: Difference, sign: int, rivals: int) -> float:
     """The upper bound of an interval that allows for the choice among rivals."""
+    upper, middle = _bounds(gap, sign)[1], sign * gap["value"]
+    if rivals == 1 or not math.isfinite(gap["high"] - gap["low"]):
+        return upper
+    wider = _quantile(gap, ALPHA / 2 / rivals) / _quantile(gap, ALPHA / 2)
+    return middle + wider * (upper - middle)
+
+
+def _quantile(gap: Difference, tail: float) -> float:
     from scipy import stats
 
-    if rivals == 1 or not math.isfinite(gap["high"] - gap["low"]):
-        return _bounds(gap, sign)[1]
-    freedom = max(1, clusters - 1)
-    wider = stats.t.ppf(1 - ALPHA / 2 / rivals, freedom) / stats.t.ppf(1 - ALPHA / 2, freedom)
-    return sign * gap["value"] + float(wider) * (_bounds(gap, sign)[1] - sign * gap["value"])
+    return float(stats.t.ppf(1 - tail, max(0.25, gap["effective"] - 1)))
 
 
 def _chance(gap: Difference) -> float:
@@ -94,24 +102,23 @@ def _other(gap: Difference, sign: int, said: str) -> bool:
     return not (low > 0 if said == BETTER else high < 0)
 
 
-def more_rows(gap: Difference, clusters: int, n: int) -> int | None:
+def more_rows(gap: Difference) -> int | None:
     """About how many more rows would tell, four times in five, if the difference is what it looks like (statsmodels).
 
     Returns:
         None where there is no difference to clear, nothing known of its error, or more than a million rows are needed.
     """
-    from scipy import stats
     from statsmodels.stats.power import TTestPower
 
     reach = max(gap["high"] - gap["value"], gap["value"] - gap["low"])  # a bound cut off at 100 points is the nearer
-    if clusters < 2 or abs(gap["value"]) < 1e-9 or not math.isfinite(reach) or reach <= 0:
+    if gap["effective"] < 2 or abs(gap["value"]) < 1e-9 or not math.isfinite(reach) or reach <= 0:
         return None
-    spread = reach / float(stats.t.ppf(1 - ALPHA / 2, clusters - 1)) * math.sqrt(clusters)
-    effect = abs(gap["value"]) / spread
-    if (1.96 + 0.84) ** 2 / effect**2 * n / clusters > MOST_ROWS:
+    rows_each = gap["n"] / gap["effective"]
+    effect = abs(gap["value"]) / (reach / _quantile(gap, ALPHA / 2) * math.sqrt(gap["effective"]))
+    if (1.96 + 0.84) ** 2 / effect**2 * rows_each > MOST_ROWS:
         return None
     needed = TTestPower().solve_power(effect_size=min(effect, 5.0), alpha=ALPHA, power=POWER)
-    return max(1, math.ceil(float(needed) * n / clusters) - n)
+    return max(1, math.ceil(float(needed) * rows_each) - gap["n"])
 
 
 def sentence(part: str, one: dict[str, Any]) -> str:
@@ -120,7 +127,8 @@ def sentence(part: str, one: dict[str, Any]) -> str:
         return f"{part}: nothing can be said of {one['subject']}: {one['why']}"
     said = {CANNOT_TELL: "can't be told from"}.get(one["verdict"], f"is {one['verdict']} than")
     n = f"n = {one['n']}" + (f" in {one['clusters']} clusters" if one["clusters"] != one["n"] else "")
-    tell = f"; about {one['more_rows']:,} more rows would tell" if one["more_rows"] else ""
+    more = one["more_rows"]
+    tell = f"; about {more:,} more row{'s' * (more > 1)} would tell" if more else ""
     why = f": {one['why']}" if one["why"] else ""
     head = f"{part}: {one['subject']} {said} {one['rival']} by {one['score']}"
     return f"{head} ({change(one['difference'], one['unit'])}, {n}){why}{tell}{_worth(one)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from etabli import storage
 from etabli.contracts import ADAPTER, CHECKPOINTS, EVENTS, RECIPE
-from etabli.data.dataset import HOME_COMMANDS, KEPT_DATA, located
+from etabli.data.dataset import HOME_COMMANDS, kept_at, located
 from etabli.errors import EtabliError
 from etabli.training import checkpoints
 from etabli.training.recipe import Recipe
@@ -94,15 +94,22 @@ class Mirror:
         self._papers()
 
     def _data(self) -> None:
-        """The files that the recipe names, so that the mirror alone is enough; not what is too large."""
-        for name in (self._recipe.data, self._recipe.eval_data, self._recipe.rules, self._recipe.callbacks):
-            source = located(name.partition("#")[0], self.run) if name and name != HOME_COMMANDS else None
-            if source is None or not source.exists():
+        """The files that the recipe names, so that the mirror alone is enough; not what is too large.
+
+        A mapping file is copied, what it speaks of is not.
+        """
+        recipe = self._recipe
+        for name in filter(None, (recipe.data, recipe.eval_data, recipe.rules, recipe.callbacks)):
+            file, mark, _ = name.partition("#")
+            source = located(file, self.run)
+            if file == HOME_COMMANDS or not source.exists():
                 continue
             size = sum(path.stat().st_size for path in [source, *source.rglob("*")] if path.is_file())
             if size > MOST_DATA:
                 raise EtabliError(f"{source} ({size / 1e9:.1f} GB) is not copied along: keep it where it is found.")
-            self._keep(source, self.place / KEPT_DATA / source.name)
+            self._keep(source, self.place / kept_at(file))
+            if mark:
+                self._say(f"mirror: {file} is copied, the files that it names are not: keep them where they are found.")
 
     def _keep(self, source: Path, place: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ def main(folder: str, force: bool = False) -> int:
     caught: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: caught.append("SIGTERM"))  # at once: it may come while still loading
     if int(os.environ.get("RANK", "0")):  # the other processes of several devices: no lock, no events
-        _train(run, Silence(), caught, force)
+        _train(run, Silence(), caught, force, [])
         return 0
     with storage.locked(run / LOCK, f"Run {run.name}"):
         log = EventLog(run)
@@ -46,9 +46,10 @@ def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
 
 def _lead(run: Path, log: EventLog, caught: list[str], force: bool) -> int:
     """Train, and whatever happens end the log with why."""
+    last: list[Callable] = []
     try:
         with _heartbeat(log), processes.owning_device(run):
-            reason = _train(run, log, caught, force)
+            reason = _train(run, log, caught, force, last)
         log.write("end", state="stopped" if reason else "completed", why=reason or "all steps done")
         return 0
     except EtabliError as error:
@@ -56,6 +57,9 @@ def _lead(run: Path, log: EventLog, caught: list[str], force: bool) -> int:
     except BaseException as error:  # out of memory, a bug, an interrupt: the folder has to say so
         traceback.print_exc()
         return _failed(log, f"{type(error).__name__}: {error}", 1)
+    finally:
+        for act in last:  # the mirror has the end of the log, too
+            act()
 
 
 def _failed(log: EventLog, why: str, code: int) -> int:
@@ -66,16 +70,17 @@ def _failed(log: EventLog, why: str, code: int) -> int:
     return code
 
 
-def _train(run: Path, log: EventLog | Silence, caught: list[str], force: bool) -> str | None:
+def _train(run: Path, log: EventLog | Silence, caught: list[str], force: bool, last: list[Callable]) -> str | None:
+    """Train; returns why it stopped. ``last`` is to be done when the log has been ended."""
     keys, promised = read_yaml(run / RECIPE)
     recipe = Recipe(**keys)
     began = time.monotonic()
     training = _prepare(run, recipe, promised, log, force)
+    if training.mirror:
+        last.append(training.mirror.close)
     reason = training.go(_asked_to_stop(run, recipe, began, caught), _callback(recipe, run))
     if reason is None:
         training.finish()
-    if training.mirror:
-        training.mirror.close()
     return reason
 
 
