@@ -5,7 +5,8 @@
 
 ``train`` makes, for each of five seeds, a good adapter on English home commands and three that went wrong: one on
 shuffled answers, one on French rows alone, one on answers that are no JSON. What is there already is not made again.
-``evaluate`` asks the bench whether each is worse than the good one; a fourth change is the good adapter under a
+``evaluate`` asks the bench whether each is worse than the good one: by its verdict, and by any score whose interval
+leaves out zero, which is also what counts as an alarm below; a fourth change is the good adapter under a
 template that never says it is the assistant's turn. Then twenty adapters that do nothing, each on rows of its own,
 against their base. Writes ``benchmarks/results/planted_changes.json``.
 """
@@ -85,7 +86,8 @@ def evaluate(out: Path) -> dict:
     found = [judged for seed in SEEDS for judged in _planted(out, seed)]
     quiet = [_nothing(out, seed) for seed in range(NOTHING)]
     return {
-        "rows": ROWS, "planted": found, "found": sum(one["worse"] for one in found), "of": len(found),
+        "rows": ROWS, "planted": found, "of": len(found),
+        "verdict_worse": sum(one["worse"] for one in found), "found_by_any_score": sum(one["found"] for one in found),
         "nothing": quiet, "alarms": sum(one["alarm"] for one in quiet), "quiet_of": len(quiet),
     }  # fmt: skip
 
@@ -116,8 +118,10 @@ def _judged(name: str, seed: int, good: Results, bad: Results) -> dict:
     gaps = {score["name"]: score["differences"][0] for score in both["scores"] if score["slice"] == "en"}
     verdict = both["verdict"]["en"]["verdict"]
     print(f"{name} {seed}: {verdict}", flush=True)
+    bad = [score for score, gap in gaps.items() if (gap["low"] > 0 if score == "loss" else gap["high"] < 0)]
     return {
-        "change": name, "seed": seed, "verdict": verdict, "worse": verdict == "worse", "n": both["verdict"]["en"]["n"],
+        "change": name, "seed": seed, "verdict": verdict, "worse": verdict == "worse", "found": bool(bad), "by": bad,
+        "n": both["verdict"]["en"]["n"],
         "differences": {score: [gap["value"], gap["low"], gap["high"]] for score, gap in gaps.items()},
     }  # fmt: skip
 
