@@ -111,7 +111,7 @@ def test_private_keys_are_covered_whole():
 @pytest.mark.parametrize(
     "text",
     ["data/task-specific-rows.jsonl", "a risk-averse answer", "hf_models_cache", "pad_token: '<|endoftext|>'",
-     "eyJealous", "the password is asked for", "secret: none", "learning_rate was 0.0002, is 0.01", "desk-bound-words-2"],
+     "eyJealous", "the password is asked for", "secret: none", "learning_rate was 0.0002", "desk-bound-words-2"],
 )  # fmt: skip
 def test_ordinary_words_stay(text):
     assert scrub.hidden(text) == text
