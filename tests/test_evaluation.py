@@ -438,6 +438,28 @@ def test_tool_calls_are_left_out_aloud(runs, evaluate, tmp_path):
         evaluate(runs / "changed", data=tmp_path / "calls")
 
 
+def test_columns_that_json_cannot_hold(runs, evaluate, tmp_path):
+    import datetime
+
+    import pandas as pd
+
+    from etabli.data.reading.source import read
+
+    frame = pd.DataFrame({"prompt": ["a", "b"], "completion": ["c", "d"], "day": [datetime.date(2026, 1, 2)] * 2})
+    rows = read(frame, lang="en")
+    rows[0]["columns"]["half"] = "\ud800"
+    made = sets.TestSet(rows, rows, Dataset(rows).hash, ["1", "2"], [[], []], [None, None], {"clustered_by": "x"})
+    from etabli.evaluation import marking
+    from etabli.evaluation.arms import Arm
+    from etabli.evaluation.scores import wanted
+
+    [one, _] = marking.rows(
+        made, [Arm("lookup", answers=["c", "x"], raws=["c", "x"], rendered=["", ""])], wanted(["exact"])
+    )
+    storage.write_json(tmp_path / "x.json", one)
+    assert one["row"]["columns"] == {"day": "2026-01-02", "half": "?"} and one["values"]["exact"] == {"lookup": True}
+
+
 def test_prompts_without_answers_can_be_asked(runs, evaluate, tmp_path):
     """google/IFEval's own shape."""
     file = tmp_path / "ifeval.jsonl"

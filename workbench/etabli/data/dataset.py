@@ -46,7 +46,7 @@ class Dataset:
                 said.append(called)
             if row.get("columns"):
                 said.append(row["columns"])
-            digest.update(json.dumps(said, ensure_ascii=False, default=str).encode())
+            digest.update(json.dumps(said, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace"))
         return digest.hexdigest()
 
     @property

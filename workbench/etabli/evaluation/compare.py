@@ -10,7 +10,7 @@ from etabli.errors import BadData, BadInput
 from etabli.evaluation import bench
 from etabli.evaluation.arms import TUNED, Say
 from etabli.evaluation.notices import overlapping
-from etabli.evaluation.scores.score import MEAN, NUMBER, SHARE
+from etabli.evaluation.scores.score import LOSS, MEAN, NUMBER, SHARE
 from etabli.evaluation.summary import summarise
 from etabli.models.loading import load
 from etabli.models.sources import resolve
@@ -128,7 +128,7 @@ def _comparable(one: Results, other: Results) -> tuple[list, list[str]]:
         twin = next((held for held in other["metrics"] if held["name"] == metric["name"]), None)
         if twin is None or twin["hash"] != metric["hash"]:
             said.append(f"{metric['name']} is left out: it was made differently for the two.")
-        elif metric["unit"] == "nats/token" and not (same_template and same_model):
+        elif metric["unit"] == LOSS and not (same_template and same_model):
             said.append(f"{metric['name']} is left out: the two have different bases, whose tokens can't be compared.")
         else:
             kept.append({**metric, "unit": _wider(metric["unit"], twin["unit"])})

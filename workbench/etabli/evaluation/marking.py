@@ -1,5 +1,6 @@
 """Every score of every answer. What raises is an error of that row, and the rest go on."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -26,7 +27,7 @@ def _row(at: int, asked_set: TestSet, arms: list[Arm], scores: list[Score]) -> A
         "template": row.get("template") or row["id"],
         "cluster": asked_set.clusters[at],
         "slices": asked_set.slices[at],
-        "row": row,
+        "row": _storable(row),
         "overlap": asked_set.overlaps[at],
         "prompt": asked(row),
         "truth": truth(row),
@@ -44,6 +45,11 @@ def _row(at: int, asked_set: TestSet, arms: list[Arm], scores: list[Score]) -> A
             tokens = max((arm.losses[at].tokens for arm in arms if arm.losses), default=1)
             made["weights"][score.name] = float(tokens or 1)
     return made
+
+
+def _storable(row: Row) -> Row:
+    """A copy that JSON and UTF-8 can hold: a column may have a date in it, or half a character."""
+    return json.loads(json.dumps(row, default=str, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _value(score: Score, arm: Arm, at: int, row: Row, made: Answered) -> Callable[[], Any]:
