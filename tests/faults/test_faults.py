@@ -24,12 +24,12 @@ def made(tiny, tmp_path_factory):
     """A training with two checkpoints' worth of state, and what each step's weights are."""
     from test_training import training
 
-    with pytest.MonkeyPatch.context() as patch:
+    home = tmp_path_factory.mktemp("faults")
+    with pytest.MonkeyPatch.context() as patch:  # ended before the test: it would hold for all that come after
         from etabli import processes
 
-        home = tmp_path_factory.mktemp("faults")
         patch.setattr(processes, "_owner_file", lambda: home / "owner.json")
-        yield training(tiny, _data(home), home)
+        return training(tiny, _data(home), home)
 
 
 def _data(home):
