@@ -13,7 +13,7 @@ from etabli import contracts, likelihoods, storage
 from etabli.contracts import ALL, UNSEEN
 from etabli.data.dataset import Dataset
 from etabli.errors import BadData, BadInput, Damaged, WrongAdapter
-from etabli.evaluation import card, grouping, log, overlap, rivals, sets, table
+from etabli.evaluation import card, columns, grouping, log, overlap, rivals, sets, table
 from etabli.evaluation.flips import flips
 from etabli.evaluation.summary import parts, summarise, within
 from etabli.training.recipe import Recipe
@@ -307,8 +307,8 @@ def test_slices_by_any_column(runs, evaluate, tmp_path):
 
 
 def test_equal_lengths_make_one_slice():
-    assert set(sets._lengths([row(at, "q", "two words") for at in range(5)])) == {"2 words"}
-    assert sets._lengths([row(0, "q", "")]) == ["0 words"]
+    assert set(columns._lengths([row(at, "q", "two words") for at in range(5)])) == {"2 words"}
+    assert columns._lengths([row(0, "q", "")]) == ["0 words"]
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------

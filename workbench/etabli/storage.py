@@ -90,14 +90,21 @@ def whole(folder: str | Path, extra: dict[str, Any] | None = None, manifest: str
     folder = Path(folder)
     if folder.exists() and not (folder / manifest).is_file() and (folder.is_file() or any(folder.iterdir())):
         raise BadInput(f"{folder} is not empty and was not made by établi: choose another place. Nothing was changed.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    with _staged(folder) as beside:
+        beside.mkdir()
+        yield beside
+        _seal(beside, extra or {}, manifest)
+
+
+@contextmanager
+def _staged(place: Path) -> Iterator[Path]:
+    """A name beside a place; what is made there takes the place on leaving, or is gone."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    beside = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with disk_errors(folder):
-            beside.mkdir()
+        with disk_errors(place):
             yield beside
-            _seal(beside, extra or {}, manifest)
-            _replace(beside, folder)
+            _replace(beside, place)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -111,17 +118,11 @@ def copy_whole(source: str | Path, place: str | Path, manifest: str = MANIFEST) 
     place = Path(place)
     if (place / manifest).is_file():
         return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    beside = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with disk_errors(place):
-            shutil.copytree(source, beside)
-            verify(beside, manifest)
-            for path in [path for path in beside.rglob("*") if path.is_file()] + [beside]:
-                _fsync(path)
-            _replace(beside, place)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with _staged(place) as beside:
+        shutil.copytree(source, beside)
+        verify(beside, manifest)
+        for path in [path for path in beside.rglob("*") if path.is_file()] + [beside]:
+            _fsync(path)
 
 
 def _seal(folder: Path, extra: dict[str, Any], manifest: str) -> None:

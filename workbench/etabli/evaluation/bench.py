@@ -1,7 +1,6 @@
 """Base against tuned, prompted and lookup: every answer, every score, the verdict."""
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from etabli.evaluation.scores.score import LOSS, OWN
 from etabli.evaluation.sets import TestSet
 from etabli.evaluation.summary import summarise
 from etabli.models.loading import Loaded, load
+from etabli.training.material import template_hash
 from etabli.training.run import Run
 from etabli.training.waiting import Line
 
@@ -174,7 +174,7 @@ def _results(
 def _made_with(run: Run, loaded: Loaded, arms: list[Arm]) -> dict[str, Any]:
     return {
         "model_hash": loaded.source.hash,
-        "template_hash": template_hash(loaded),
+        "template_hash": template_hash(loaded.tokenizer),
         "adapters": {
             arm.name: storage.sha256(arm.adapter / "adapter_model.safetensors") for arm in arms if arm.adapter
         },
@@ -183,8 +183,3 @@ def _made_with(run: Run, loaded: Loaded, arms: list[Arm]) -> dict[str, Any]:
         "processor": environment.processor(),
         "versions": environment.versions(),
     }
-
-
-def template_hash(loaded: Loaded) -> str:
-    """Which chat template a model speaks."""
-    return hashlib.sha256(str(loaded.tokenizer.chat_template).encode()).hexdigest()

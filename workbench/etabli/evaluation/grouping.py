@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from etabli.contracts import Row
+from etabli.evaluation.columns import values_of
 from etabli.evaluation.overlap import question_key
+from etabli.evaluation.turns import question
 
 DOCUMENTS = 10  # from so many sources on rows are clustered by source; of fewer no error could be told
 CONVERSATION = ("conversation", "conversation_id", "dialogue_id", "thread_id")
@@ -16,8 +18,6 @@ def clusters(rows: Sequence[Row], column: str | None = None) -> tuple[str, list[
     conversation, a source where there are at least ten, or the whole question; also by way of a third row.
     A column, if one is named, decides alone; a row without a value is a cluster of its own.
     """
-    from etabli.evaluation.sets import values_of
-
     if column:
         return column, [value or f"row {at}" for at, value in enumerate(values_of(rows, column))]
     kinds: dict[str, None] = {}
@@ -47,8 +47,7 @@ def _keys(row: Row, by_source: bool, kinds: dict[str, None]) -> Iterator[tuple[s
         kinds["source"] = None
         yield "source", str(row["source"])
     kinds["question"] = None
-    last = max((at for at, turn in enumerate(row["messages"]) if turn["role"] == "assistant"), default=None)
-    yield "question", question_key(row["messages"][:last])
+    yield "question", question_key(question(row))
 
 
 def _components(keys: list[list[tuple[str, str]]]) -> list[str]:

@@ -11,12 +11,12 @@ from etabli import environment, storage
 from etabli.contracts import VERSION, Answered, Metric, Results
 from etabli.errors import BadInput
 from etabli.evaluation.arms import BASE, TUNED
-from etabli.evaluation.bench import template_hash
 from etabli.evaluation.notices import clustering
 from etabli.evaluation.scores.libraries import require
 from etabli.evaluation.scores.score import SHARE, unit_of
 from etabli.evaluation.summary import summarise
 from etabli.models.loading import Loaded, load
+from etabli.training.material import template_hash
 from etabli.training.run import Run
 
 ARMS = (BASE, TUNED)
@@ -126,8 +126,8 @@ def _results(
     return summarise({
         "version": VERSION, "seed": run.recipe.seed, "model": loaded.name, "data_hash": data,
         "made_with": {"task": path.name, "task_hash": storage.sha256(path), "lm-eval": version,
-                      "model_hash": loaded.source.hash, "template_hash": template_hash(loaded), "run": run.name,
-                      "versions": environment.versions()},
+                      "model_hash": loaded.source.hash, "template_hash": template_hash(loaded.tokenizer),
+                      "run": run.name, "versions": environment.versions()},
         "arms": list(ARMS), "subject": TUNED, "rivals": [BASE], "metrics": metrics, "scores": [], "rows": rows,
         "warnings": clustering(rows, "document"), "verdict": {},
     })  # fmt: skip

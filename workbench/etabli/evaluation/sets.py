@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etabli.contracts import ALL, UNSEEN, Message, Row
+from etabli.contracts import ALL, UNSEEN, Row
 from etabli.data import own
 from etabli.data.dataset import Dataset, located
 from etabli.errors import BadData
 from etabli.evaluation import grouping, overlap
+from etabli.evaluation.columns import values_of
+from etabli.evaluation.turns import answered, asked, has_answer, question, truth
 from etabli.training.run import Run
+
+__all__ = ["TestSet", "answered", "asked", "gather", "question", "truth"]
 
 WIDE = 40  # slices a column may make
 
@@ -32,34 +36,6 @@ class TestSet:
     overlaps: list[str | None] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
-
-
-def question(row: Row) -> list[Message]:
-    """A row's messages before its last answer; all, if it has none."""
-    return row["messages"][: _last_answer(row)]
-
-
-def truth(row: Row) -> str:
-    """A row's last answer; nothing, if it has none."""
-    at = _last_answer(row)
-    return row["messages"][at]["content"] if at < len(row["messages"]) else ""
-
-
-def _last_answer(row: Row) -> int:
-    answers = [at for at, message in enumerate(row["messages"]) if message["role"] == "assistant"]
-    return answers[-1] if answers else len(row["messages"])
-
-
-def answered(row: Row) -> bool:
-    """Does a row end in an answer that is text?"""
-    at = _last_answer(row)
-    return at < len(row["messages"]) and bool(truth(row)) and not row["messages"][at].get("tool_calls")
-
-
-def asked(row: Row) -> str:
-    """What the person says in a row: its last user turn."""
-    turns = [message["content"] for message in question(row) if message["role"] == "user"]
-    return turns[-1] if turns else ""
 
 
 def gather(
@@ -141,7 +117,7 @@ def _conversations(rows: list[Row]) -> tuple[list[Row], list[str]]:
     """Rows that have a question; what ends in a tool call has no text to compare with."""
     if any(row["messages"][0]["role"] == "text" for row in rows):
         raise BadData("Plain text has no questions to ask: name a data set of conversations with --data.")
-    kept = [row for row in rows if not (_last_answer(row) < len(row["messages"]) and not answered(row))]
+    kept = [row for row in rows if not (has_answer(row) and not answered(row))]
     left = len(rows) - len(kept)
     if left and not kept:
         raise BadData(
@@ -173,33 +149,6 @@ def _limited(rows: list[Row], limit: int | None) -> list[Row]:
         if limit is None or taken[str(row.get("lang"))] <= limit:
             kept.append(row)
     return kept
-
-
-def values_of(rows: Sequence[Row], column: str) -> list[str | None]:
-    """A column of the rows as text: a field of theirs, a column of their file, or ``length``; None where it is missing.
-
-    Raises:
-        BadData: no row has such a column.
-    """
-    if column == "length":
-        return _lengths(rows)
-    held = [row.get(column, (row.get("columns") or {}).get(column)) for row in rows]
-    if all(value is None for value in held):
-        known = sorted({name for row in rows for name in (*row, *(row.get("columns") or {}))} - {"messages", "columns"})
-        raise BadData(f"No test row has a column {column!r}; there are length, {', '.join(known)}.")
-    return [None if value is None else str(value) for value in held]
-
-
-def _lengths(rows: Sequence[Row]) -> list[str | None]:
-    """Thirds by the words of the truth, named by what is in them; equal lengths are never parted."""
-    import pandas as pd
-
-    words = pd.Series([len(truth(row).split()) for row in rows])
-    edges = sorted(set(words.quantile([1 / 3, 2 / 3], interpolation="lower")))
-    third = words.map(lambda count: sum(count > edge for edge in edges))
-    ends = words.groupby(third).agg(["min", "max"])
-    names = {at: f"{low} words" if low == high else f"{low} to {high} words" for at, low, high in ends.itertuples()}
-    return [names[at] for at in third]
 
 
 def _sliced(rows: list[Row], by: Sequence[str]) -> list[list[str]]:

@@ -95,13 +95,17 @@ def prompt(row: Row) -> list[Message]:
     return messages[:-1] if messages[-1]["role"] == "assistant" else messages
 
 
+def template_hash(tokenizer: Any) -> str:
+    """Which chat template a model speaks."""
+    return hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()
+
+
 def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material) -> dict[str, Any]:
     """What must be the same for a resumed run to be the same run."""
-    template = str(tokenizer.chat_template)
     return {
         "model": source.name,
         "model_hash": source.hash,
-        "template_hash": hashlib.sha256(template.encode()).hexdigest(),
+        "template_hash": template_hash(tokenizer),
         "data_hash": material.data_hash,
         "rules_hash": material.rules_hash,
         "recipe": {key: value for key, value in recipe.keys().items() if key not in FREE},
