@@ -11,9 +11,10 @@ import pytest
 import etabli
 from etabli import contracts, likelihoods, storage
 from etabli.contracts import ALL, UNSEEN
+from etabli.data import columns, overlap
 from etabli.data.dataset import Dataset
 from etabli.errors import BadData, BadInput, Damaged, WrongAdapter
-from etabli.evaluation import card, columns, grouping, log, overlap, rivals, sets, table
+from etabli.evaluation import card, grouping, log, rivals, sets, table
 from etabli.evaluation.flips import flips
 from etabli.evaluation.summary import parts, summarise, within
 from etabli.training.recipe import Recipe

@@ -18,7 +18,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LAYERS = [
     {"contracts", "errors", "scrub"},
     {"environment", "storage", "processes", "modules"},
+    {"yamls"},
     {"models", "tokens", "data"},
+    {"curation"},
     {"prefixes"},
     {"generation", "likelihoods", "training"},
     {"evaluation", "memory"},
@@ -30,8 +32,8 @@ LAYERS = [
 
 def test_public_names():
     assert etabli.__all__ == [
-        "Dataset", "EtabliError", "Recipe", "Run", "chat", "check", "compare", "evaluate", "home_commands", "load",
-        "merge", "own_check", "own_filter", "read", "render", "verdict",
+        "Dataset", "EtabliError", "Recipe", "Run", "chat", "check", "compare", "curate", "evaluate", "home_commands",
+        "load", "merge", "own_check", "own_filter", "read", "render", "verdict",
     ]  # fmt: skip
     assert all(getattr(etabli, name) for name in etabli.__all__)
 

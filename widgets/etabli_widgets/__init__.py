@@ -1,7 +1,9 @@
 """Widgets for établi's notebooks. Each works from Python alone, and leaves a true HTML twin in the saved notebook."""
 
 from etabli_widgets.chat_compare import ChatCompare
+from etabli_widgets.dataset_table import DatasetTable
 from etabli_widgets.run_monitor import RunMonitor
+from etabli_widgets.threshold_pairs import ThresholdPairs
 from etabli_widgets.verdict_card import VerdictCard
 
-__all__ = ["ChatCompare", "RunMonitor", "VerdictCard"]
+__all__ = ["ChatCompare", "DatasetTable", "RunMonitor", "ThresholdPairs", "VerdictCard"]

@@ -24,6 +24,7 @@ _HOMES = {
     "chat": "etabli.evaluation.chat",
     "check": "etabli.data.checks.check",
     "compare": "etabli.evaluation.compare",
+    "curate": "etabli.curation.curation",
     "evaluate": "etabli.evaluation.bench",
     "home_commands": "etabli.data.samples",
     "load": "etabli.models.loading",

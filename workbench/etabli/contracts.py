@@ -21,6 +21,12 @@ MANIFEST = "MANIFEST.json"
 VERDICT = "verdict.json"
 RESULTS = "results.json"
 
+# --- the Dataset folder ---------------------------------------------------------------------------------------------
+ROWS = "rows.parquet"
+REJECTED = "rejected.parquet"  # rows that are not trained, with why
+DECISIONS = "decisions.jsonl"  # what people decided, append-only
+DATASET = "manifest.json"
+
 EVENT_FIELDS: dict[str, tuple[str, ...]] = {
     "start": ("steps", "rows", "trained_tokens_total", "device", "dtype", "threads", "versions"),
     "step": ("step", "loss", "lr", "grad_norm", "tokens", "trained_tokens", "tokens_per_s", "memory_bytes"),
@@ -51,12 +57,14 @@ ROLES = ("system", "user", "assistant", "tool", "text")
 class Message(TypedDict, total=False):
     """One turn. ``train`` overrides the mask policy for an assistant turn or a stretch of plain text.
 
-    ``content`` is always text; it is empty beside ``tool_calls`` where a file has null.
+    ``content`` is always text; it is empty beside ``tool_calls`` where a file has null. ``spans`` are stretches of it,
+    [first character, one after the last], that the policy ``spans`` trains.
     """
 
     role: str
     content: str
     train: bool | None
+    spans: list[list[int]]
     name: str
     tool_calls: list[dict[str, Any]]
     tool_call_id: str
@@ -82,6 +90,54 @@ class Row(TypedDict, total=False):
     split: str | None
     template: str | None
     columns: dict[str, Any]
+    reasons: "list[Reason]"
+    decision: "Decision"
+
+
+# --- why a row is trained or not ------------------------------------------------------------------------------------
+
+DOINGS = ("keep", "fix", "drop", "undo")
+
+
+class Reason(TypedDict):
+    """What a filter has to say against a row."""
+
+    filter: str  # its name: near, quality, ...; person, where somebody dropped the row
+    why: str
+    value: float | None  # what was measured: a likeness, a length
+    like: str | None  # the id of the row it is like, trained or tested
+    rejects: bool  # or only shows
+
+
+class Decision(TypedDict):
+    """A line of ``decisions.jsonl``: what somebody did about a row."""
+
+    version: int
+    id: str
+    t: float  # seconds since epoch
+    do: str  # one of DOINGS
+    row: str  # its id
+    was: str  # hash of the messages that were decided about: of a row that has changed since, it says nothing
+    by: str
+    why: str
+    messages: NotRequired[list[Message]]  # of a fix: what the row says from now on
+    undoes: NotRequired[str]  # of an undo: the id of the decision
+
+
+class Prepared(TypedDict):
+    """``etabli data prepare --json``. Rows marked ``test`` are counted apart: they are not curated."""
+
+    version: int
+    rows: int
+    kept: int
+    dropped: dict[str, int]  # by the filter that decided
+    found: dict[str, int]  # by filter, rows that stay included
+    protected: int
+    test: int
+    hash: str  # of the resulting Dataset
+    recipe_hash: str
+    decisions: int  # that stand
+    not_run: list[str]
 
 
 # --- what is wrong with a file --------------------------------------------------------------------------------------

@@ -76,13 +76,16 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def whole(folder: str | Path, extra: dict[str, Any] | None = None, manifest: str = MANIFEST) -> Iterator[Path]:
+def whole(
+    folder: str | Path, extra: dict[str, Any] | None = None, manifest: str = MANIFEST, living: tuple[str, ...] = ()
+) -> Iterator[Path]:
     """Yield a folder to fill; on leaving it becomes ``folder``, complete with a manifest, or nothing at all.
 
     Args:
         folder: the place it takes; what stood there before is replaced only once the new one is complete.
         extra: written into the manifest beside ``files``.
         manifest: the manifest's file name.
+        living: files that go on being written: those of the old folder come along, and the manifest is silent on them.
 
     Raises:
         NoSpace: the disk is full; BadInput: the place holds something that was not written this way.
@@ -94,6 +97,10 @@ def whole(folder: str | Path, extra: dict[str, Any] | None = None, manifest: str
         beside.mkdir()
         yield beside
         _seal(beside, extra or {}, manifest)
+        for name in living:
+            if (folder / name).is_file():
+                shutil.copy2(folder / name, beside / name)
+                _fsync(beside / name)
 
 
 @contextmanager
@@ -205,6 +212,16 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return item if isinstance(item, dict) else None
+
+
+def append(path: str | Path, line: bytes) -> None:
+    """Add a line to a file in one write, and have it on the disk. Half a line that a crash left is ended first."""
+    with Path(path).open("ab+", buffering=0) as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)
+        os.fsync(file.fileno())
 
 
 @contextmanager

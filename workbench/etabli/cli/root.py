@@ -3,7 +3,7 @@
 import click
 
 from etabli import __version__
-from etabli.cli import data, evaluate, export, machine, memory, runs, tour
+from etabli.cli import curation, data, evaluate, export, machine, memory, runs, tour
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,3 +17,5 @@ for command in (
     evaluate.evaluate, evaluate.compare, export.export,
 ):  # fmt: skip
     etabli.add_command(command)
+for command in (curation.prepare, curation.decide, curation.rows):
+    data.data.add_command(command)

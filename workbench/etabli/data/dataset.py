@@ -2,6 +2,8 @@
 
 datasets/NAME/
   rows.parquet      one row a conversation
+  rejected.parquet  rows that are not trained, each with why; where there are any
+  decisions.jsonl   what people decided about rows; where they did
   manifest.json     content hash, counts, what made it, checksum
 """
 
@@ -14,23 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from etabli import storage
-from etabli.contracts import VERSION, Message, Row
+from etabli.contracts import DATASET as FACTS
+from etabli.contracts import DECISIONS, REJECTED, ROWS, VERSION, Message, Row
 from etabli.errors import BadData, Damaged
 
-ROWS, FACTS = "rows.parquet", "manifest.json"
 HOME_COMMANDS = "home-commands"
 KEPT_DATA = "data"  # within a mirrored run: what its recipe names
-_AS_JSON = ("tools", "columns")  # whatever shape they have, in Parquet they are text
+_AS_JSON = ("tools", "columns", "reasons", "decision")  # whatever shape they have, in Parquet they are text
 # What the manifest counts: the last four say what may be done with the rows.
 COUNTED = ("split", "lang", "licence", "source", "terms", "generator")
 
 
 @dataclass
 class Dataset:
-    """Rows and what made them."""
+    """Rows and what made them; ``rejected`` are rows that nothing trains or tests on, kept to be read."""
 
     rows: list[Row]
     recipe: dict[str, Any] = field(default_factory=dict)
+    rejected: list[Row] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -40,7 +43,7 @@ class Dataset:
         """Content hash: changes when a row, its split or the order does."""
         digest = hashlib.sha256()
         for row in self.rows:
-            said = [row["id"], row.get("split"), [[m["role"], m["content"], m.get("train")] for m in row["messages"]]]
+            said = [row["id"], row.get("split"), [_trained(m) for m in row["messages"]]]
             called = [row.get("tools"), [m.get("tool_calls") for m in row["messages"]]]
             if any(called[1]) or called[0]:
                 said.append(called)
@@ -78,16 +81,12 @@ class Dataset:
 
     def save(self, folder: str | Path) -> "Dataset":
         """Write the folder, whole or not at all."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         if not self.rows:
             raise BadData(f"An empty data set is not written to {folder}: there are 0 rows.")
-        stored = [_stored(row) for row in self.rows]
-        names = dict.fromkeys(name for row in stored for name in row)  # Arrow would take those of the first row alone
-        table = pa.Table.from_pylist([{name: row.get(name) for name in names} for row in stored])
-        with storage.whole(folder, self.facts(), FACTS) as place:
-            pq.write_table(table, place / ROWS)
+        with storage.whole(folder, self.facts(), FACTS, living=(DECISIONS,)) as place:
+            _write(self.rows, place / ROWS)
+            if self.rejected:
+                _write(self.rejected, place / REJECTED)
         return self
 
     def facts(self) -> dict[str, Any]:
@@ -126,7 +125,18 @@ class Dataset:
         facts = storage.verify(folder, FACTS)
         if ROWS not in facts["files"]:
             raise Damaged(f"{folder}: its {FACTS} does not speak of {ROWS}. Make the Dataset again.")
-        return cls([_row(item) for item in pq.read_table(folder / ROWS).to_pylist()], facts.get("recipe") or {})
+        rejected = pq.read_table(folder / REJECTED).to_pylist() if REJECTED in facts["files"] else []
+        rows = [_row(item) for item in pq.read_table(folder / ROWS).to_pylist()]
+        return cls(rows, facts.get("recipe") or {}, [_row(item) for item in rejected])
+
+
+def _write(rows: list[Row], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    stored = [_stored(row) for row in rows]
+    names = dict.fromkeys(name for row in stored for name in row)  # Arrow would take those of the first row alone
+    pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in names} for row in stored]), path)
 
 
 def located(name: str | Path, near: Path | None) -> Path:
@@ -139,6 +149,16 @@ def located(name: str | Path, near: Path | None) -> Path:
 def kept_at(name: str | Path) -> Path:
     """Where a mirrored run keeps what its recipe names so: two files of one name don't meet."""
     return Path(KEPT_DATA) / hashlib.sha256(str(name).encode()).hexdigest()[:8] / Path(name).name
+
+
+def _trained(message: Message) -> list[Any]:
+    """What decides the tokens of a message and which of them are trained."""
+    return [
+        message["role"],
+        message["content"],
+        message.get("train"),
+        *([message["spans"]] if "spans" in message else []),
+    ]
 
 
 def _entry(name: str | Path, near: Path | None) -> str:
@@ -161,7 +181,7 @@ def _stored(row: Row) -> dict[str, Any]:
 
 def _flat(message: Message) -> dict[str, Any]:
     flat = {"role": message["role"], "content": message["content"], "train": message.get("train")}
-    flat |= {name: message[name] for name in ("name", "tool_call_id") if name in message}
+    flat |= {name: message[name] for name in ("name", "tool_call_id", "spans") if name in message}
     return flat | ({"tool_calls": json.dumps(message["tool_calls"])} if message.get("tool_calls") else {})
 
 

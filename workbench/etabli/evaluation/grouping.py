@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from etabli.contracts import Row
-from etabli.evaluation.columns import values_of
-from etabli.evaluation.overlap import question_key
-from etabli.evaluation.turns import question
+from etabli.data.columns import values_of
+from etabli.data.overlap import question_key
+from etabli.data.questions import question
 
 DOCUMENTS = 10  # from so many sources on rows are clustered by source; of fewer no error could be told
 CONVERSATION = ("conversation", "conversation_id", "dialogue_id", "thread_id")

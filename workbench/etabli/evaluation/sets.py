@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from etabli.contracts import ALL, UNSEEN, Row
-from etabli.data import own
+from etabli.data import overlap, own
+from etabli.data.columns import values_of
 from etabli.data.dataset import Dataset, located
+from etabli.data.questions import answered, asked, has_answer, question, truth
 from etabli.errors import BadData
-from etabli.evaluation import grouping, overlap
-from etabli.evaluation.columns import values_of
-from etabli.evaluation.turns import answered, asked, has_answer, question, truth
+from etabli.evaluation import grouping
 from etabli.training.run import Run
 
 __all__ = ["TestSet", "answered", "asked", "gather", "question", "truth"]

@@ -7,6 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from etabli.errors import BadRecipe
+from etabli.yamls import mistakes, read_yaml
 
 FROZEN = "frozen"  # the section of a run's recipe.yaml that holds hashes, versions and threads
 
@@ -94,7 +95,7 @@ class Recipe(BaseModel):
         try:
             super().__init__(**keys)
         except ValidationError as error:
-            raise BadRecipe(_problems(error)) from None
+            raise BadRecipe(mistakes(error, _KNOWN, ("str", "tuple[str, ...]"))) from None
 
     @classmethod
     def load(cls, path: str | Path) -> "Recipe":
@@ -104,7 +105,7 @@ class Recipe(BaseModel):
             BadRecipe: lists every mistake at once, each with its key.
         """
         try:
-            return cls(**read_yaml(path)[0])
+            return cls(**read_run(path)[0])
         except BadRecipe as error:
             raise BadRecipe(error.problems, str(path)) from None
 
@@ -120,40 +121,14 @@ class Recipe(BaseModel):
         storage.write_text(path, text)
 
 
-def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_run(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The keys of a recipe file, and its frozen section if it is a run's.
 
     Raises:
         BadRecipe: no file, no YAML, or YAML that is not a mapping.
     """
-    try:
-        keys = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadRecipe(["there is no such file"], str(path)) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadRecipe([f"it can't be read as YAML: {' '.join(str(error).split())}"], str(path)) from None
-    if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys):
-        raise BadRecipe(["it holds no mapping of keys to values"], str(path))
+    keys = read_yaml(path)
     return keys, keys.pop(FROZEN, None) or {}
 
 
-def _problems(error: ValidationError) -> list[str]:
-    return [_problem(item) for item in error.errors()]
-
-
-def _problem(item: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in item["loc"] if part not in ("str", "tuple[str, ...]"))
-    if item["type"] == "extra_forbidden":
-        return f"{key}: no such key{_nearest(key)}"
-    if item["type"] == "missing":
-        return f"{key}: missing, and it has no default"
-    said = item["msg"].removeprefix("Value error, ")
-    return f"{key}: {said}, not {item['input']!r}" if key else said
-
-
-def _nearest(key: str) -> str:
-    import difflib
-
-    known = [*Recipe.model_fields, *(f"lora.{name}" for name in Lora.model_fields)]
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+_KNOWN = (*Recipe.model_fields, *(f"lora.{name}" for name in Lora.model_fields))

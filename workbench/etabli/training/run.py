@@ -23,7 +23,7 @@ from etabli import environment, processes, storage
 from etabli.contracts import ADAPTER, ENDED, EVENTS, HEARTBEAT_SECONDS, LOG, PROCESS, RECIPE, STOP
 from etabli.errors import BadInput, EtabliError
 from etabli.training import checkpoints, events
-from etabli.training.recipe import Recipe, read_yaml
+from etabli.training.recipe import Recipe, read_run
 
 
 class Run:
@@ -142,12 +142,12 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The recipe it was started with."""
-        return Recipe(**read_yaml(self.folder / RECIPE)[0])
+        return Recipe(**read_run(self.folder / RECIPE)[0])
 
     @property
     def frozen(self) -> dict[str, Any]:
         """Hashes, threads and versions that the run promises."""
-        return read_yaml(self.folder / RECIPE)[1]
+        return read_run(self.folder / RECIPE)[1]
 
     @property
     def adapter(self) -> Path:

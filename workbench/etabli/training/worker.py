@@ -21,7 +21,7 @@ from etabli import processes, scrub, storage
 from etabli.contracts import EVENTS, HEARTBEAT_SECONDS, LOCK, PROCESS, RECIPE, STOP
 from etabli.errors import BadInput, EtabliError
 from etabli.training.events import EventLog, Silence
-from etabli.training.recipe import Recipe, read_yaml
+from etabli.training.recipe import Recipe, read_run
 
 
 def main(folder: str, force: bool = False) -> int:
@@ -72,7 +72,7 @@ def _failed(log: EventLog, why: str, code: int) -> int:
 
 def _train(run: Path, log: EventLog | Silence, caught: list[str], force: bool, last: list[Callable]) -> str | None:
     """Train; returns why it stopped. ``last`` is to be done when the log has been ended."""
-    keys, promised = read_yaml(run / RECIPE)
+    keys, promised = read_run(run / RECIPE)
     recipe = Recipe(**keys)
     began = time.monotonic()
     training = _prepare(run, recipe, promised, log, force)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from etabli.contracts import Row
+from etabli.data.questions import truth
 from etabli.errors import BadData
-from etabli.evaluation.turns import truth
 
 
 def values_of(rows: Sequence[Row], column: str) -> list[str | None]:
@@ -18,7 +18,7 @@ def values_of(rows: Sequence[Row], column: str) -> list[str | None]:
     held = [row.get(column, (row.get("columns") or {}).get(column)) for row in rows]
     if all(value is None for value in held):
         known = sorted({name for row in rows for name in (*row, *(row.get("columns") or {}))} - {"messages", "columns"})
-        raise BadData(f"No test row has a column {column!r}; there are length, {', '.join(known)}.")
+        raise BadData(f"No row has a column {column!r}; there are length, {', '.join(known)}.")
     return [None if value is None else str(value) for value in held]
 
 

@@ -1,0 +1,141 @@
+"""``DatasetTable``: any number of rows, their findings and neighbours; a key decides, and it is on the disk."""
+
+from typing import Any
+
+import traitlets
+
+from etabli_widgets._base import Widget, escape, script, shown, style
+
+FIRST = 60  # lines that are there before the page asks for any
+PART = 100  # lines the page asks for at once
+TWIN_ROWS = 25
+HEADS = ("row", "status", "found", "question", "answer")
+
+
+class DatasetTable(Widget):
+    """Rows as lines; the chosen one with its turns, its reasons, its neighbour and what differs.
+
+    ``source`` has ``select(...) -> int``, ``lines(start, stop)``, ``facets()``, ``detail(id)``, ``total``,
+    ``decide(do, id, why, text)``, ``undo()`` and ``refresh()``: ``etabli.curation.table.Table``. Only the lines in view
+    go to the page. ``choose``, ``open_row``, ``decide``, ``undo`` and ``apply`` are the code paths of mouse and keys.
+    """
+
+    _style = "dataset_table"
+    _esm = script("dataset_table", "difference")
+    _css = style(_style)
+
+    total = traitlets.Int(help="Rows there are").tag(sync=True)
+    found = traitlets.Int(help="Rows shown").tag(sync=True)
+    version = traitlets.Int(help="Changes whenever other rows are shown").tag(sync=True)
+    asked = traitlets.Dict(help="search, finding, status, source, sort, descending").tag(sync=True)
+    facets = traitlets.Dict(help="finding, status, source: {name: rows}").tag(sync=True)
+    first = traitlets.List(help="The first lines").tag(sync=True)
+    detail = traitlets.Dict(help="All about the row that is open").tag(sync=True)
+    author = traitlets.Unicode(help="Who decides").tag(sync=True)
+    decided = traitlets.Int(help="Decisions that this table has written to the disk").tag(sync=True)
+
+    def __init__(self, source: Any, author: str = "", **traits: Any):
+        self._source = source
+        super().__init__(author=author, total=source.total, facets=source.facets(), **traits)
+        self.choose()
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The lines shown, all of them."""
+        return self._source.lines(0, self.found)
+
+    def choose(self, **asked: Any) -> int:
+        """Narrow and sort: ``choose(finding="near", sort="value")``; nothing given shows all. Returns how many."""
+        found = self._source.select(**asked)
+        with self.hold_sync():
+            self.asked, self.found, self.first = asked, found, self._source.lines(0, FIRST)
+            self.version += 1
+        return found
+
+    def open_row(self, name: str) -> dict[str, Any]:
+        """Show all about a row; returns it."""
+        self.detail = self._source.detail(name)
+        return self.detail
+
+    def decide(self, do: str, name: str, why: str = "", text: str | None = None) -> dict[str, Any]:
+        """Keep, fix or drop a row, or undo; it is on the disk when this returns. Returns the row's new line."""
+        return self._written(self._source.decide(do, name, why, text))
+
+    def undo(self) -> dict[str, Any] | None:
+        """Take the newest decision back, whatever row it is about."""
+        line = self._source.undo()
+        return self._written(line) if line else None
+
+    def _written(self, line: dict[str, Any]) -> dict[str, Any]:
+        with self.hold_sync():
+            self.decided += 1
+            self.error = ""
+            if self.detail.get("id") == line["id"]:
+                self.detail = self._source.detail(line["id"])
+        self.send({"type": "line", "line": line})
+        return line
+
+    def apply(self) -> int:
+        """Apply the filters again, now that something was decided; returns how many rows are shown."""
+        found = self._source.refresh()
+        with self.hold_sync():
+            self.facets, self.found, self.first = self._source.facets(), found, self._source.lines(0, FIRST)
+            self.version += 1
+        return found
+
+    @shown
+    def on_lines(self, message: dict[str, Any]) -> None:
+        """The page has scrolled to lines it does not have."""
+        start = max(0, int(message["start"]))
+        lines = self._source.lines(start, start + PART)
+        self.send({"type": "lines", "start": start, "version": self.version, "lines": lines})
+
+    @shown
+    def on_choose(self, message: dict[str, Any]) -> None:
+        """Another search, facet or order."""
+        self.error = ""
+        self.choose(**{key: value for key, value in message.items() if key != "type"})
+
+    @shown
+    def on_open(self, message: dict[str, Any]) -> None:
+        """A row was chosen."""
+        self.open_row(message["id"])
+
+    @shown
+    def on_decide(self, message: dict[str, Any]) -> None:
+        """A key was pressed on a row."""
+        try:
+            self.decide(message["do"], message["id"], message.get("why", ""), message.get("text"))
+        except Exception:
+            self.send({"type": "refused", "id": message["id"]})
+            raise
+
+    @shown
+    def on_undo(self, message: dict[str, Any]) -> None:
+        """The newest decision is taken back."""
+        if self.undo() is None:
+            self.send({"type": "nothing"})
+
+    @shown
+    def on_apply(self, message: dict[str, Any]) -> None:
+        """The filters are applied again."""
+        self.apply()
+
+    def html(self) -> str:
+        """Counts and the first lines as static HTML."""
+        counts = " · ".join(f"{escape(name)} {count}" for name, count in self.facets.get("status", {}).items())
+        found = " · ".join(f"{escape(name)} {count}" for name, count in self.facets.get("finding", {}).items())
+        heads = "".join(f'<th scope="col">{head}' for head in HEADS)
+        lines = "".join(map(_line, self._source.lines(0, TWIN_ROWS)))
+        more = f"<p><small>The first {TWIN_ROWS} of {self.found} rows shown.</small></p>" * (self.found > TWIN_ROWS)
+        said = f"<p>{self.total} rows: {counts}</p><p>Found: {found or 'nothing'}</p>"
+        return f'{said}<div class="etabli-scroll"><table><tr>{heads}</tr>{lines}</table></div>{more}'
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name} {count}" for name, count in self.facets.get("status", {}).items())
+        return f"DatasetTable: {self.found} of {self.total} rows ({counts})"
+
+
+def _line(line: dict[str, Any]) -> str:
+    cells = (line["at"], line["status"], ", ".join(line["found"]), line["asked"], line["answer"])
+    return f"<tr>{''.join(f'<td>{escape(cell)}' for cell in cells)}</tr>"

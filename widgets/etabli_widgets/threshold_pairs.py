@@ -1,0 +1,76 @@
+"""``ThresholdPairs``: choose how alike is too alike by reading the pairs at the border."""
+
+from typing import Any
+
+import traitlets
+
+from etabli_widgets._base import Widget, escape, script, shown, style
+
+
+class ThresholdPairs(Widget):
+    """A slider, what it puts away, and the pairs closest to it on both sides with what differs.
+
+    ``source`` has ``filter``, ``floor``, ``value``, ``at(value)`` and ``choose(value)``:
+    ``etabli.curation.threshold.Threshold``. ``look`` and ``choose`` are the code paths of slider and button.
+    """
+
+    _style = "threshold_pairs"
+    _esm = script("threshold_pairs", "difference")
+    _css = style(_style)
+
+    filter = traitlets.Unicode(help="near or semantic").tag(sync=True)
+    floor = traitlets.Float(help="The least threshold").tag(sync=True)
+    value = traitlets.Float(help="The threshold that is looked at").tag(sync=True)
+    chosen = traitlets.Float(help="The threshold in the recipe").tag(sync=True)
+    seen = traitlets.Dict(help="value, rows, gone, pairs, border").tag(sync=True)
+
+    def __init__(self, source: Any, **traits: Any):
+        self._source = source
+        about = {"filter": source.filter, "floor": source.floor, "chosen": source.value, "value": source.value}
+        super().__init__(**about, seen=source.at(source.value), **traits)
+
+    def look(self, value: float) -> dict[str, Any]:
+        """Look at another threshold; returns what it does."""
+        self.value, self.seen = value, self._source.at(value)
+        return self.seen
+
+    def choose(self, value: float | None = None) -> float:
+        """Take a threshold, by default the one looked at, into the recipe; returns it."""
+        if value is not None:
+            self.look(value)
+        self._source.choose(self.value)
+        self.chosen = self.value
+        return self.value
+
+    @shown
+    def on_look(self, message: dict[str, Any]) -> None:
+        """The slider was moved."""
+        self.error = ""
+        self.look(float(message["value"]))
+
+    @shown
+    def on_choose(self, message: dict[str, Any]) -> None:
+        """The button was pressed."""
+        self.choose(float(message["value"]))
+
+    def html(self) -> str:
+        """The border as static HTML."""
+        pairs = "".join(map(_pair, self.seen["border"])) or "<p>No pair is so much alike.</p>"
+        return f"<p>{escape(self._said())}</p>{pairs}"
+
+    def _said(self) -> str:
+        seen = self.seen
+        gone = f"{seen['gone']} of {seen['rows']} rows"
+        return f"{self.filter} at {seen['value']:.2f} puts {gone} away ({seen['pairs']} pairs)."
+
+    def __repr__(self) -> str:
+        return f"ThresholdPairs: {self._said()}"
+
+
+def _pair(pair: dict[str, Any]) -> str:
+    tags = {"same": "span", "out": "del", "in": "ins"}
+    pieces = "".join(f"<{tags[kind]}>{escape(text)}</{tags[kind]}>" for kind, text in pair["difference"])
+    side = "put away" if pair["above"] else "both stay"
+    return (
+        f'<section><small>{pair["likeness"]:.3f} {side}</small><pre class="etabli-difference">{pieces}</pre></section>'
+    )

@@ -1,0 +1,237 @@
+"""Rows, a recipe and decisions at one desk: look, decide, save."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from etabli.contracts import DECISIONS, VERSION, Decision, Message, Prepared, Row
+from etabli.curation.decisions import Decisions
+from etabli.curation.recipe import CurationRecipe
+from etabli.curation.sift import Sifted, fixed, sift
+from etabli.curation.views import Say, View
+from etabli.data.dataset import Dataset, located
+from etabli.errors import BadData, BadInput
+
+
+def curate(source: Any, recipe: Any = None, author: str | None = None, workers: int = 1, say: Say | None = None):
+    """Begin, or go on, to choose which rows are trained.
+
+    >>> desk = etabli.curate("datasets/mine")          # doctest: +SKIP
+    >>> desk.table()                                   # look; K keeps, F fixes, D drops, U undoes  # doctest: +SKIP
+    >>> desk.save("datasets/mine-curated")             # doctest: +SKIP
+
+    Args:
+        source: a ``CurationRecipe``, the YAML file of one, or what ``Dataset.open`` opens.
+        recipe: filters (a list of mappings) for a data set that is named.
+        author: who decides; by default ``ETABLI_AUTHOR`` or the user's name.
+        workers: processes for the checks; say: told what takes long.
+
+    Raises:
+        BadRecipe: every mistake of the recipe; BadData: nothing to read, or no row to train on.
+    """
+    if isinstance(source, CurationRecipe):
+        return Curation(source, author, workers, say)
+    if Path(source).suffix in (".yaml", ".yml"):
+        return Curation(CurationRecipe.load(source), author, workers, say, Path(source))
+    given = {"filters": recipe} if isinstance(recipe, list | tuple) else dict(recipe or {})
+    return Curation(CurationRecipe(data=str(source), **given), author, workers, say)
+
+
+class Curation:
+    """What ``curate`` opens. Rows marked ``test`` are not curated: they are what must not be given away."""
+
+    def __init__(
+        self,
+        recipe: CurationRecipe,
+        author: str | None = None,
+        workers: int = 1,
+        say: Say | None = None,
+        near: Path | None = None,
+    ):
+        self.recipe, self._workers, self._say = recipe, workers, say
+        self.data = Dataset.open(recipe.data, near)
+        rows = unique(self.data.rows + self.data.rejected)
+        self.tests = [row for row in rows if row.get("split") == "test"]
+        self.source = [_bare(row) for row in rows if row.get("split") != "test"]
+        if not self.source:
+            raise BadData(f"{recipe.data} has {len(rows)} rows and all are marked test: there is none to curate.")
+        self.decisions = Decisions(_place(recipe, near), author)
+        self._by_id = {row["id"]: row for row in self.source}
+        self._against = self._evaluated(near)
+        self._view: View | None = None
+        self._sifted: Sifted | None = None
+
+    def _evaluated(self, near: Path | None) -> list[Row]:
+        """The rows that must not be given away."""
+        if not self.recipe.eval_data:
+            return self.tests
+        rows = Dataset.open(self.recipe.eval_data, near).rows
+        return [row for row in rows if row.get("split") == "test"] or rows
+
+    # --- what stays ---------------------------------------------------------------------------------------
+
+    @property
+    def view(self) -> View:
+        """The rows as they are now; what is costly to know of them is kept until one is rewritten."""
+        rows = fixed(self.source, self.standing)
+        if self._view is None or self._view.rows != rows:
+            self._view = View(rows, self._against, self.recipe.encoder, self._workers, self._say)
+        return self._view
+
+    @property
+    def standing(self) -> dict[str, Decision]:
+        """The decisions that count, by row id."""
+        return self.decisions.of(self.source)
+
+    @property
+    def sifted(self) -> Sifted:
+        """What came of every row, with what is decided now."""
+        if self._sifted is None or self._sifted.decisions != self.standing:
+            self._sifted = sift(self.view, self.recipe, self.standing)
+        return self._sifted
+
+    def set(self, filter: str, **keys: Any) -> "Curation":
+        """Change a filter's keys: ``desk.set("near", threshold=0.85)``. What was computed is kept."""
+        self.recipe, self._sifted = self.recipe.with_filter(filter, **keys), None
+        return self
+
+    # --- what people decide ---------------------------------------------------------------------------------------
+
+    def row(self, name: str) -> Row:
+        """A row by its id, as the source has it.
+
+        Raises:
+            BadInput: there is none.
+        """
+        if name not in self._by_id:
+            raise BadInput(f"There is no row {name!r} to curate among {len(self.source)}.")
+        return self._by_id[name]
+
+    def decide(self, do: str, row: str, why: str = "", messages: list[Message] | None = None) -> Decision:
+        """Keep, fix, drop a row, or undo what was last decided about it. It is on the disk when this returns."""
+        return self.decisions.add(do, self.row(row), why, messages)
+
+    def rewritten(self, name: str, answer: str | None) -> list[Message]:
+        """A row's messages as they stand with another last answer; of plain text, with another last stretch.
+
+        Raises:
+            BadInput: no text is given, or nothing but blanks.
+        """
+        if not (answer or "").strip():
+            raise BadInput(f"Row {name}: a fix needs a text; to leave the row out, drop it.")
+        row = self.row(name)
+        messages = [dict(turn) for turn in (self.standing.get(name) or {}).get("messages") or row["messages"]]
+        roles = [turn["role"] for turn in messages]
+        last = len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else len(roles) - 1
+        messages[last] = {key: value for key, value in messages[last].items() if key != "spans"} | {"content": answer}
+        return messages
+
+    def tested(self, name: str) -> Row | None:
+        """The evaluation row of an id."""
+        return next((row for row in self._against if row["id"] == name), None)
+
+    # --- look ---------------------------------------------------------------------------------------
+
+    def table(self):
+        """The rows with their findings, neighbours and decisions: a widget for any number of rows."""
+        from etabli.curation.table import Table
+        from etabli_widgets import DatasetTable
+
+        return DatasetTable(Table(self), self.decisions.author)
+
+    def threshold(self, filter: str = "near"):
+        """Choose a threshold by looking at the pairs at the border: a widget."""
+        from etabli.curation.threshold import Threshold
+        from etabli_widgets import ThresholdPairs
+
+        return ThresholdPairs(Threshold(self, filter))
+
+    def map(self, colour: str = "finding", most: int = 5000):
+        """A map of the rows (PCA of their embeddings), coloured by finding, source, lang, status or cluster: plotly."""
+        from etabli.curation.map import figure
+
+        return figure(self, colour, most)
+
+    # --- out of here ---------------------------------------------------------------------------------------
+
+    def dataset(self) -> Dataset:
+        """What stays (and the test rows) and what does not, each row with its reasons and its decision."""
+        done = self.sifted
+        kept = [done.told(at) for at in done.kept]
+        if not kept:
+            raise BadData(f"Of {len(done.rows)} rows none is left ({_counted(done)}): loosen a filter.")
+        return Dataset([*kept, *self.tests], self.made(), [done.told(at) for at in sorted(done.rejected)])
+
+    def made(self) -> dict[str, Any]:
+        """How the result was made: what is needed to make it again."""
+        return {
+            "curation": self.recipe.keys(), "curation_hash": self.recipe.hash, "source_hash": self.data.hash,
+            "decisions": dict(Counter(one["do"] for one in self.standing.values())), "of": self.data.recipe,
+        }  # fmt: skip
+
+    def save(self, folder: str | Path) -> Prepared:
+        """Write the curated Dataset: ``rows.parquet``, ``rejected.parquet``.
+
+        Raises:
+            BadInput: the folder is the source itself: nothing of it is ever replaced.
+        """
+        if Path(folder).absolute() == Path(self.recipe.data).absolute():
+            raise BadInput(f"{folder} is what is curated: choose another folder. Nothing was changed.")
+        made = self.dataset().save(folder)
+        return self.prepared(made)
+
+    def prepared(self, made: Dataset | None = None) -> Prepared:
+        """What ``etabli data prepare --json`` prints."""
+        done, made = self.sifted, made or self.dataset()
+        found = Counter(reason["filter"] for held in done.reasons.values() for reason in held)
+        return {
+            "version": VERSION, "rows": len(done.rows), "kept": len(done.kept), "dropped": done.dropped,
+            "found": dict(found), "protected": len(done.protected), "test": len(self.tests), "hash": made.hash,
+            "recipe_hash": self.recipe.hash, "decisions": len(done.decisions), "not_run": self._not_run(),
+        }  # fmt: skip
+
+    def _not_run(self) -> list[str]:
+        """Filters that had nothing to look at: never a silent pass."""
+        if self._against or not any(step.filter == "contamination" for step in self.recipe.filters):
+            return []
+        return ["contamination: no row is marked test and no eval_data is named, so there is nothing to give away."]
+
+    def __repr__(self) -> str:
+        done = self.sifted
+        return f"Curation of {self.recipe.data}: {len(done.kept)} of {len(done.rows)} rows stay ({_counted(done)})"
+
+
+def _counted(done: Sifted) -> str:
+    return ", ".join(f"{name} {count}" for name, count in done.dropped.items()) or "none rejected"
+
+
+def _bare(row: Row) -> Row:
+    """A row without what an earlier curation said of it."""
+    return {name: value for name, value in row.items() if name not in ("reasons", "decision")}
+
+
+def _place(recipe: CurationRecipe, near: Path | None) -> Path:
+    """Where decisions are written: in a Dataset's folder, else beside the file."""
+    if recipe.decisions:
+        return Path(recipe.decisions)
+    found = located(recipe.data.partition("#")[0], near)
+    return found / DECISIONS if found.is_dir() else found.with_name(f"{found.name}.{DECISIONS}")
+
+
+def unique(rows: list[Row]) -> list[Row]:
+    """Rows of which no two have one id: the second ``ab`` becomes ``ab~2``."""
+    seen: Counter = Counter()
+    made = []
+    taken = {row["id"] for row in rows}
+    for row in rows:
+        seen[row["id"]] += 1
+        name = row["id"] if seen[row["id"]] == 1 else _free(row["id"], seen[row["id"]], taken)
+        made.append(row if name == row["id"] else {**row, "id": name})
+    return made
+
+
+def _free(name: str, number: int, taken: set[str]) -> str:
+    while f"{name}~{number}" in taken:
+        number += 1
+    taken.add(f"{name}~{number}")
+    return f"{name}~{number}"

@@ -1,0 +1,123 @@
+"""What people decided about rows: a file that is only ever added to, so that nothing that was decided is lost.
+
+A line is on the disk when ``add`` returns; a kernel that is killed loses none. A line that a crash tore in half is
+passed over, and the next one begins on a line of its own.
+"""
+
+import getpass
+import hashlib
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Container, Iterable
+from pathlib import Path
+
+from etabli import storage
+from etabli.contracts import DOINGS, VERSION, Decision, Message, Row
+from etabli.errors import BadInput
+
+
+class Decisions:
+    """The decisions in a file, oldest first; ``standing`` are those that count."""
+
+    def __init__(self, path: str | Path, author: str | None = None):
+        self.path = Path(path)
+        self.author = author or os.environ.get("ETABLI_AUTHOR") or _user()
+        self._lock = threading.Lock()
+        self._read, self._all = 0, {}
+        self.passed_over = 0  # lines that are no decision
+
+    def all(self) -> list[Decision]:
+        """Every decision, oldest first; what others added since is read too."""
+        lines, self._read = storage.read_lines(self.path, self._read)
+        for line in lines:
+            if _whole(line):
+                self._all.setdefault(line["id"], line)
+            else:
+                self.passed_over += 1
+        return list(self._all.values())
+
+    def standing(self) -> dict[str, Decision]:
+        """The newest decision of each row that was not undone."""
+        found = self.all()
+        undone = {decision.get("undoes") for decision in found if decision["do"] == "undo"}
+        return {one["row"]: one for one in found if one["do"] != "undo" and one["id"] not in undone}
+
+    def of(self, rows: Iterable[Row]) -> dict[str, Decision]:
+        """The standing decisions about these rows as they are now; by row id."""
+        held = self.standing()
+        return {row["id"]: held[row["id"]] for row in rows if row["id"] in held and held[row["id"]]["was"] == said(row)}
+
+    def add(self, do: str, row: Row, why: str = "", messages: list[Message] | None = None) -> Decision:
+        """Write down what is done about a row: keep, drop, fix (with new ``messages``) or undo.
+
+        Raises:
+            BadInput: something else; a fix without messages; nothing to undo. NoSpace: the disk is full.
+        """
+        made: Decision = {
+            "version": VERSION, "id": uuid.uuid4().hex[:16], "t": round(time.time(), 3), "do": do, "row": row["id"],
+            "was": said(row), "by": self.author, "why": why,
+        }  # fmt: skip
+        if do not in DOINGS:
+            raise BadInput(f"Unknown decision {do!r}; there are {', '.join(DOINGS)}.")
+        if do == "fix":
+            _check(messages)
+            made["messages"] = messages
+        if do == "undo":
+            made["undoes"] = self._last(row)["id"]
+        self._append(made)
+        return made
+
+    def _last(self, row: Row) -> Decision:
+        held = self.standing().get(row["id"])
+        if held is None:
+            raise BadInput(f"Nothing was decided about row {row['id']} that could be undone.")
+        return held
+
+    def last(self, rows: Container[str]) -> Decision | None:
+        """The newest standing decision of this author about one of these rows (ids)."""
+        mine = [one for one in self.standing().values() if one["by"] == self.author and one["row"] in rows]
+        order = {name: at for at, name in enumerate(self._all)}
+        return max(mine, key=lambda one: order[one["id"]], default=None)
+
+    def _append(self, decision: Decision) -> None:
+        line = json.dumps(decision, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        with self._lock, storage.disk_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            storage.append(self.path, line)
+
+
+def said(row: Row) -> str:
+    """Hash of what a row says."""
+    held = [row["messages"], row.get("tools")]
+    return hashlib.sha256(json.dumps(held, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _whole(line: dict) -> bool:
+    texts = all(isinstance(line.get(name), str) for name in ("id", "row", "was", "by", "why", "do"))
+    return texts and line["do"] in DOINGS and (line["do"] != "fix" or _messages(line.get("messages")))
+
+
+def _messages(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
+            for turn in value
+        )
+    )
+
+
+def _check(messages: list[Message] | None) -> None:
+    if not _messages(messages):
+        raise BadInput("A fix needs the row's new messages, each with a role and a content that are text.")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container without a name for its user
+        return "somebody"

@@ -1,0 +1,20 @@
+"""The filters of a curation recipe, one class a kind, in the order in which they are best used."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from etabli.curation.filters.balance import Balance
+from etabli.curation.filters.base import Filter
+from etabli.curation.filters.contamination import Contamination
+from etabli.curation.filters.copies import Exact, Near, Semantic
+from etabli.curation.filters.rows import Language, Length, Own, Quality
+
+AnyFilter = Annotated[
+    Exact | Near | Semantic | Language | Length | Quality | Contamination | Own | Balance, Field(discriminator="filter")
+]
+KINDS = (Exact, Near, Semantic, Language, Length, Quality, Contamination, Own, Balance)
+NAMES = tuple(kind.model_fields["filter"].default for kind in KINDS)
+PERSON = "person"  # who rejects a row that somebody dropped
+
+__all__ = ["KINDS", "NAMES", "PERSON", "AnyFilter", "Filter"]

@@ -1,0 +1,41 @@
+"""Not more of one kind than of another."""
+
+import random
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from etabli.contracts import Reason
+from etabli.curation.filters.base import Filter
+from etabli.curation.views import View
+from etabli.data.columns import values_of
+
+
+class Balance(Filter):
+    """At most ``most`` rows of each value of ``by`` (lang, source, template or any column), chosen at random.
+
+    Without ``most``, as many as the smallest value that has ``least`` rows or more.
+    """
+
+    alone: ClassVar[bool] = False
+    protects: ClassVar[bool] = False
+
+    filter: Literal["balance"] = "balance"
+    by: str = "lang"
+    most: int | None = Field(None, ge=1)
+    least: int = Field(10, ge=1)
+
+    def find(self, view: View, order: Sequence[int], seed: int) -> dict[int, Reason]:
+        """Rows beyond what their value may have. Those that come first in order go last."""
+        strata: dict[str, list[int]] = {}
+        for row, name in zip(order, values_of([view.rows[row] for row in order], self.by) if order else []):
+            strata.setdefault(str(name), []).append(row)
+        large = [len(rows) for rows in strata.values() if len(rows) >= self.least]
+        most = self.most or min(large, default=len(order))
+        found = {}
+        for name, rows in strata.items():
+            for row in random.Random(f"{seed}-balance-{name}").sample(rows, max(0, len(rows) - most)):
+                why = f"{self.by} {name} has {len(rows)} rows; {most} of them were drawn."
+                found[row] = self.reason("balance", why, len(rows))
+        return found

@@ -1,0 +1,36 @@
+"""What every filter is: keys of a recipe, and a function of rows to reasons."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from etabli.contracts import Reason
+from etabli.curation.views import View
+
+
+class Filter(BaseModel):
+    """One step of a curation recipe.
+
+    ``rejects``: rows it finds are not trained; else it only shows them. ``alone``: it looks at every row by itself;
+    else at rows that the filters before it have left, in an order in which those that a person keeps come first.
+    ``protects``: a source that it would nearly wipe out gets rows back.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    alone: ClassVar[bool] = True
+    protects: ClassVar[bool] = True
+
+    rejects: bool = Field(True)
+
+    def find(self, view: View, order: Sequence[int], seed: int) -> dict[int, Reason]:
+        """Why rows should not stay, by their index.
+
+        Args:
+            view: the rows; order: indices of those to look at; seed: for what is left to chance.
+        """
+        raise NotImplementedError
+
+    def reason(self, name: str, why: str, value: float | None = None, like: str | None = None) -> Reason:
+        """One reason of this filter."""
+        return {"filter": name, "why": why, "value": value, "like": like, "rejects": self.rejects}

@@ -1,0 +1,49 @@
+"""Recipes in YAML: read as mappings, and all their mistakes said at once."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etabli.errors import BadRecipe
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The keys of a recipe file.
+
+    Raises:
+        BadRecipe: no file, no YAML, or YAML that is not a mapping.
+    """
+    import yaml
+
+    try:
+        keys = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadRecipe(["there is no such file"], str(path)) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadRecipe([f"it can't be read as YAML: {' '.join(str(error).split())}"], str(path)) from None
+    if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys):
+        raise BadRecipe(["it holds no mapping of keys to values"], str(path))
+    return keys
+
+
+def mistakes(error: "ValidationError", known: Sequence[str], unsaid: Sequence[str] = ("str",)) -> list[str]:
+    """Every mistake pydantic found, as ``key: what is wrong``; a key that is nearly one of ``known`` is guessed.
+
+    ``unsaid`` are names of types that pydantic puts between keys and that mean nothing to a reader.
+    """
+    return [_mistake(item, known, unsaid) for item in error.errors()]
+
+
+def _mistake(item: dict[str, Any], known: Sequence[str], unsaid: Sequence[str]) -> str:
+    key = ".".join(str(part) for part in item["loc"] if part not in unsaid)
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.split(".")[-1], known, n=1)
+        return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
+    if item["type"] == "missing":
+        return f"{key}: missing, and it has no default"
+    said = item["msg"].removeprefix("Value error, ")
+    return f"{key}: {said}, not {item['input']!r}" if key else said
