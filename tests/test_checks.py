@@ -294,7 +294,7 @@ def test_the_cost_is_what_a_run_trains(light, tiny, write_jsonl):
 
     path = write_jsonl([{"prompt": f"Say {n}", "completion": "word " * n + "."} for n in range(1, 120)])
     recipe = Recipe(model=tiny, data=str(path), max_length=64, tokens_per_batch=64)
-    rows, _ = encode(read(path), light, recipe)
+    rows = encode(read(path), light, recipe)[0]
     told = check(path, model=tiny, max_length=64).cost
     assert told["trained_tokens"] == sum(row.trained for row in rows)
     assert told["steps"] <= len(plan(rows, recipe, 0)) * told["epochs"] <= 1.3 * told["steps"]

@@ -20,10 +20,10 @@ LAYERS = [
     {"environment", "storage", "processes", "modules"},
     {"yamls"},
     {"models", "tokens", "data"},
-    {"curation"},
+    {"curation", "assertions"},
     {"prefixes"},
     {"generation", "likelihoods", "training"},
-    {"evaluation", "memory"},
+    {"evaluation", "lens", "memory"},
     {"export"},
     {"doctor", "notebooks", "report", "tour"},
     {"cli"},
@@ -33,7 +33,7 @@ LAYERS = [
 def test_public_names():
     assert etabli.__all__ == [
         "Dataset", "EtabliError", "Recipe", "Run", "chat", "check", "compare", "curate", "evaluate", "home_commands",
-        "load", "merge", "own_check", "own_filter", "read", "render", "verdict",
+        "lens", "load", "merge", "own_check", "own_filter", "read", "render", "verdict",
     ]  # fmt: skip
     assert all(getattr(etabli, name) for name in etabli.__all__)
 

@@ -2,8 +2,9 @@
 
 from etabli_widgets.chat_compare import ChatCompare
 from etabli_widgets.dataset_table import DatasetTable
+from etabli_widgets.mask_lens import MaskLens
 from etabli_widgets.run_monitor import RunMonitor
 from etabli_widgets.threshold_pairs import ThresholdPairs
 from etabli_widgets.verdict_card import VerdictCard
 
-__all__ = ["ChatCompare", "DatasetTable", "RunMonitor", "ThresholdPairs", "VerdictCard"]
+__all__ = ["ChatCompare", "DatasetTable", "MaskLens", "RunMonitor", "ThresholdPairs", "VerdictCard"]

@@ -140,6 +140,44 @@ class Prepared(TypedDict):
     not_run: list[str]
 
 
+# --- what the loss sees ---------------------------------------------------------------------------------------------
+
+
+class LensRow(TypedDict):
+    """One row of a batch; lists with an entry a token, but for ``starts`` and ``cut``."""
+
+    id: str
+    ids: list[int]
+    text: list[str]
+    role: list[str]
+    offset: list[list[int]]  # in the row's whole text
+    message: list[int | None]  # whose it is; None: the template's
+    starts: dict[str, int]  # message -> where its content begins in the whole text
+    lengths: dict[str, int]  # message -> characters of its content
+    trained: dict[str, list[bool]]  # by policy
+    nats: list[float | None] | None  # its loss under the base model
+    cut: int  # tokens beyond max_length
+    assertions: dict[str, list[dict[str, Any]]]  # by policy: name, ok (true, false, null), why
+
+
+class Lens(TypedDict):
+    """The batch of a step, and which rows of all hold a run up."""
+
+    version: int
+    model: str
+    step: int
+    steps: int
+    policy: str  # the recipe's
+    max_length: int
+    packs: int
+    rows: list[LensRow]
+    policies: dict[str, dict[str, float | int | None]]  # trained, share, loss
+    failed: dict[str, list[list[str]]]  # assertion -> the first rows that fail it: id, why
+    failing: dict[str, int]  # how many do
+    of: int  # rows there are to train on
+    said: str
+
+
 # --- what is wrong with a file --------------------------------------------------------------------------------------
 
 SEVERITIES = ("error", "warning", "info")

@@ -9,6 +9,7 @@ from etabli.contracts import Message
 from etabli.tokens import Rendered, render
 
 BATCH_TOKENS = 16_384
+CHUNK = 256  # positions whose logits are made float32 at once
 LOGITS = 1024  # answer tokens a batch: logits are made for those alone, and are what memory goes to
 
 
@@ -53,6 +54,24 @@ def score(
         if progress:
             progress(len(found), len(rendered))
     return [found[index] for index in range(len(rendered))]
+
+
+def per_token(model: Any, input_ids: Any, position_ids: Any) -> list[float | None]:
+    """How unlikely a model finds each token of one pack, in nats; None for the first of every row in it.
+
+    Args:
+        input_ids, position_ids: int64 (1, tokens), as training makes them: positions begin at 0 in every row, which is
+            what keeps attention inside a row.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    with torch.inference_mode():
+        logits = model(input_ids=input_ids, position_ids=position_ids, use_cache=False).logits[0]
+        parts = zip(logits[:-1].split(CHUNK), input_ids[0, 1:].split(CHUNK))
+        nats = [value for line, ids in parts for value in F.cross_entropy(line.float(), ids, reduction="none").tolist()]
+    first = (position_ids[0] == 0).tolist()
+    return [None if begins else value for begins, value in zip(first, [None, *nats])]
 
 
 def _most_shared(rendered: list[Rendered]) -> int:

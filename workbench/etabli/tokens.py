@@ -11,24 +11,33 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from etabli.contracts import Message
 from etabli.errors import BadData, BadInput
 
-POLICIES = ("answers", "last", "all")
+POLICIES = ("answers", "last", "all", "spans")
 STRUCTURE = "template"
 PLAIN = "text"
 
 
 @dataclass
 class Rendered:
-    """One conversation as tokens; four lists of one length."""
+    """One conversation as tokens; lists of one length.
+
+    ``offset`` is where a token stands in the whole text ([first character, one after the last]); ``message`` whose it
+    is, by its number, or None for structure; ``starts`` where the content of each message begins in the whole text.
+    """
 
     ids: list[int] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     role: list[str] = field(default_factory=list)
     trained: list[bool] = field(default_factory=list)
+    offset: list[tuple[int, int]] = field(default_factory=list)
+    message: list[int | None] = field(default_factory=list)
+    starts: dict[int, int] = field(default_factory=dict)
+    length: int = 0  # characters of the whole text so far
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,6 +56,8 @@ class _Piece:
     role: str
     train: bool = False
     content: bool = False
+    message: int | None = None
+    begins: int | None = None  # of the first piece of a content: how many characters of it the template took off
 
 
 def render(
@@ -63,8 +74,9 @@ def render(
             ``tool_calls``. Stretches of role ``text`` follow each other without a template and end with the
             end-of-text token.
         tokenizer: a transformers tokenizer with a chat template.
-        policy: what is trained: ``answers`` (all assistant turns), ``last`` (the last one) or ``all`` (every token).
-            A trained turn includes its end-of-turn token, so that the model learns to stop.
+        policy: what is trained: ``answers`` (all assistant turns), ``last`` (the last one), ``all`` (every token) or
+            ``spans`` (the stretches that messages name in ``spans``). A turn trained to its end includes its
+            end-of-turn token, so that the model learns to stop.
         prompt: add the header of the assistant's next turn, for generation.
         tools: what the model may call, as the template wants it.
 
@@ -80,7 +92,7 @@ def render(
     control = _control(tokenizer)
     chunks = _prepared(messages, tokenizer, policy, prompt, tools, control)
     if messages[0]["role"] == PLAIN:
-        return _plain(messages, tokenizer, control, out)
+        return _plain(messages, tokenizer, control, policy, out)
     return _encoded(chunks, tokenizer, control, policy, out)
 
 
@@ -120,7 +132,9 @@ def measure(
     plain, out = messages[0]["role"] == PLAIN, Rendered()
     if plain or policy == "all" or not _clean(chunks, control):
         rendered = (
-            _plain(messages, tokenizer, control, out) if plain else _encoded(chunks, tokenizer, control, policy, out)
+            _plain(messages, tokenizer, control, policy, out)
+            if plain
+            else _encoded(chunks, tokenizer, control, policy, out)
         )
         return len(rendered), sum(rendered.trained[1:]), sum(rendered.trained[1:most])
     pieces = [piece for chunk in chunks for piece in chunk]
@@ -144,6 +158,18 @@ def _check(messages: list[Message]) -> None:
             raise BadData(f"Message {number} needs a role and a content that are text; it has {sorted(message)}.")
         if (message["role"] == PLAIN) != (messages[0]["role"] == PLAIN):
             raise BadData(f"Message {number}: plain text and turns of a chat can't be mixed.")
+        if not _are_spans(message.get("spans") or [], len(message["content"])):
+            raise BadData(f"Message {number}: spans are pairs [first character, one after the last] of its content.")
+
+
+def _are_spans(spans: Any, length: int) -> bool:
+    return isinstance(spans, list | tuple) and all(
+        isinstance(span, list | tuple)
+        and len(span) == 2
+        and all(isinstance(edge, int) for edge in span)
+        and 0 <= span[0] < span[1] <= length
+        for span in spans
+    )
 
 
 def _check_tools(messages: list[Message], tools: list[dict] | None, control: re.Pattern | None) -> None:
@@ -159,15 +185,32 @@ def _check_policy(policy: str) -> None:
         raise BadInput(f"Unknown mask policy {policy!r}; there are {', '.join(POLICIES)}.")
 
 
-def _plain(messages: list[Message], tokenizer: Any, control: re.Pattern | None, out: Rendered) -> Rendered:
+def _plain(messages: list[Message], tokenizer: Any, control: re.Pattern | None, policy: str, out: Rendered) -> Rendered:
     """Text without a template: begin-of-text if the tokenizer puts one, the stretches, end-of-text."""
+    flags = _trained(messages, "answers" if policy == "last" else policy)
     start = [token for token in tokenizer("", add_special_tokens=True)["input_ids"] if token == tokenizer.bos_token_id]
     for token in start[:1]:
         _append(out, token, tokenizer.bos_token, False)
-    for message in messages:
-        _encode([_Piece(message["content"], PLAIN, message.get("train") is not False, True)], tokenizer, control, out)
-    _append(out, tokenizer.eos_token_id, tokenizer.eos_token, messages[-1].get("train") is not False)
+    pieces: list[_Piece] = []
+    for index, message in enumerate(messages):
+        pieces = _content(message["content"], 0, index, message, flags[index])
+        _encode(pieces, tokenizer, control, out)
+    _append(out, tokenizer.eos_token_id, tokenizer.eos_token, bool(pieces) and pieces[-1].train)
     return out
+
+
+def _content(text: str, taken_off: int, index: int, message: Message, train: bool | list) -> list[_Piece]:
+    """The content of a message in pieces that are trained or not; ``train`` may be spans of it."""
+    spans = [[0, len(message["content"])]] if train is True else train or []
+    edges = {0, len(text)} | {min(max(0, edge - taken_off), len(text)) for span in spans for edge in span}
+    ordered = sorted(edges)
+    inside = [any(low <= start + taken_off < high for low, high in spans) for start in ordered]
+    pieces = [
+        _Piece(text[start:stop], message["role"], flag, True, index)
+        for start, stop, flag in zip(ordered, ordered[1:], inside)
+    ] or [_Piece("", message["role"], train is True, True, index)]
+    pieces[0].begins = taken_off
+    return pieces
 
 
 def _append(out: Rendered, token: int, text: str, trained: bool) -> None:
@@ -175,15 +218,21 @@ def _append(out: Rendered, token: int, text: str, trained: bool) -> None:
     out.text.append(text)
     out.role.append(STRUCTURE)
     out.trained.append(trained)
+    out.offset.append((out.length, out.length + len(text)))
+    out.message.append(None)
+    out.length += len(text)
 
 
-def _trained(messages: list[Message], policy: str) -> list[bool]:
+def _trained(messages: list[Message], policy: str) -> list[bool | list]:
+    """For each message whether it is trained, or which spans of it are."""
     answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-    chosen = set(answers[-1:] if policy == "last" else answers)
-    flags = []
+    texts = [index for index, message in enumerate(messages) if message["role"] == PLAIN]
+    chosen = set(answers[-1:] if policy == "last" else answers + texts)
+    flags: list[bool | list] = []
     for index, message in enumerate(messages):
-        override = message.get("train")
-        flags.append(index in chosen if override is None else bool(override))
+        override, spans = message.get("train"), message.get("spans") or []
+        own = spans if policy == "spans" else index in chosen
+        flags.append(own if override is None else bool(override))
     return flags
 
 
@@ -235,7 +284,7 @@ def _call_span(copies: list[Message], index: int, shell: str, tokenizer: Any, to
 def _apply(messages: list[dict], tokenizer: Any, prompt: bool, tools: list[dict] | None = None) -> str:
     from jinja2 import TemplateError
 
-    clean = [{key: value for key, value in message.items() if key != "train"} for message in messages]
+    clean = [{key: value for key, value in message.items() if key not in ("train", "spans")} for message in messages]
     more = {"tools": tools} if tools else {}
     try:
         # A template that can think must not: training rows hold answers, not thoughts, and a prompt has to be what a
@@ -259,7 +308,8 @@ def _assemble(
             if index is not None and position < min(high, end) and low < end:
                 pieces.append(_Piece(shell[position : max(position, low)], STRUCTURE))
                 owned = shell[max(position, low) : min(high, end)]
-                pieces.append(_Piece(owned, messages[index]["role"], trained[index]))
+                called = _Piece(owned, messages[index]["role"], trained[index] is True, message=index)
+                pieces.append(called)
                 position = min(high, end)
         pieces.append(_Piece(shell[position:end], STRUCTURE))
         position = end
@@ -267,7 +317,9 @@ def _assemble(
     for found in re.finditer("\ue000([0-9]+)\ue001", shell):
         index = int(found[1])
         structure(found.start())
-        pieces.append(_Piece(contents[index], messages[index]["role"], trained[index], content=True))
+        whole = messages[index]["content"]
+        taken_off = 0 if contents[index] == whole else len(whole) - len(whole.lstrip())
+        pieces += _content(contents[index], taken_off, index, messages[index], trained[index])
         position = found.end()
     structure(len(shell))
     return pieces
@@ -303,7 +355,7 @@ def _chunks(pieces: list[_Piece], control: re.Pattern | None) -> list[list[_Piec
             chunks += [[_owned(found[0], owner)], []]
             ended, position = None, found.end()
         tail = piece.text[position:]
-        chunks[-1].append(_Piece(tail, piece.role, piece.train) if called and tail.strip() else _Piece(tail, STRUCTURE))
+        chunks[-1].append(_owned(tail, piece if called and tail.strip() else None))
         ended = None if position or piece.text else ended
     return [kept for chunk in chunks if (kept := [piece for piece in chunk if piece.text])]
 
@@ -320,13 +372,16 @@ def _is_control(chunk: list[_Piece], control: re.Pattern | None) -> bool:
 
 
 def _owned(text: str, owner: _Piece | None) -> _Piece:
-    return _Piece(text, owner.role, owner.train) if owner else _Piece(text, STRUCTURE)
+    return _Piece(text, owner.role, owner.train, message=owner.message) if owner else _Piece(text, STRUCTURE)
 
 
 def _encode(chunk: list[_Piece], tokenizer: Any, control: re.Pattern | None, out: Rendered) -> None:
     """Tokenise one chunk and say of every token where it comes from."""
     text = "".join(piece.text for piece in chunk)
     owners = [piece for piece in chunk for _ in piece.text]
+    for piece, at in zip(chunk, accumulate((len(piece.text) for piece in chunk), initial=out.length)):
+        if piece.begins is not None and piece.message is not None:
+            out.starts[piece.message] = at - piece.begins
     start = 0
     for part in [text] if _is_control(chunk, control) else _unforgeable(text, control):
         encoded = tokenizer(part, add_special_tokens=False, return_offsets_mapping=True)
@@ -336,7 +391,10 @@ def _encode(chunk: list[_Piece], tokenizer: Any, control: re.Pattern | None, out
             out.text.append(text[start + low : start + high])
             out.role.append(owner.role)
             out.trained.append(owner.train)
+            out.offset.append((out.length + start + low, out.length + start + high))
+            out.message.append(owner.message)
         start += len(part)
+    out.length += len(text)
 
 
 def _unforgeable(text: str, control: re.Pattern | None) -> list[str]:

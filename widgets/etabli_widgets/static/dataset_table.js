@@ -203,6 +203,7 @@ function render({ model, el }) {
     take(0, model.get("first"));
     const { found, total } = { found: model.get("found"), total: model.get("total") };
     tall.style.height = `${found * ROW}px`;
+    view.style.height = `${Math.min(330, Math.max(3, found) * ROW + 2)}px`;
     view.setAttribute("aria-rowcount", found);
     counted.textContent = found === total ? `${total} rows` : `${found} of ${total} rows`;
     chosen = Math.min(chosen, Math.max(0, found - 1));
@@ -227,7 +228,7 @@ function render({ model, el }) {
   };
   const drawSaved = () => {
     const count = model.get("decided");
-    saved.textContent = count ? `${count} decisions of ${model.get("author")} on the disk` : `Deciding as ${model.get("author")}`;
+    saved.textContent = count ? `${count} decision${count > 1 ? "s" : ""} of ${model.get("author")} on the disk` : `Deciding as ${model.get("author")}`;
   };
   const received = (message) => {
     if (message.type === "lines" && message.version === model.get("version")) take(message.start, message.lines);
@@ -265,7 +266,7 @@ function inView(top, height, found) {
 /** All about a row. */
 function about(row) {
   const turn = (one) =>
-    make("section", {}, [make("small", { textContent: one.role }), make("pre", { textContent: one.content })]);
+    make("section", {}, [make("small", { textContent: one.role }), make("pre", { textContent: visible(one.content) })]);
   const said = row.decision
     ? [make("p", {}, [make("b", { textContent: row.status }), ` by ${row.decision.by}${row.decision.why ? `: ${row.decision.why}` : ""}`])]
     : [];

@@ -27,6 +27,14 @@ function follow(model, traits, draw) {
   return () => model.off(events, draw);
 }
 
+// What a page would hide or obey: controls, zero widths, direction marks. Blanks and line ends stay.
+const UNSEEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+/** Text in which nothing is hidden. @param {string} text */
+function visible(text) {
+  return text.replace(UNSEEN, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 /** The line on which a widget shows its own errors. */
 function errorLine(model) {
   const line = make("p", { className: "etabli-error", role: "alert" });

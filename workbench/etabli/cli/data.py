@@ -53,29 +53,36 @@ def check(
 
 
 def _human(result: dict) -> str:
-    rows = zip(result["ids"], result["role"], result["trained"], result["text"])
-    return "\n".join(
-        f"{number:>7} {role:<10} {'trained' if trained else '·':<8} {text!r}" for number, role, trained, text in rows
-    )
+    nats = result["nats"] or [None] * len(result["ids"])
+    rows = zip(result["ids"], result["role"], result["trained"], nats, result["text"])
+    lines = [
+        f"{number:>7} {role:<10} {'trained' if trained else '·':<8} {'' if loss is None else f'{loss:.2f}':>6} {text!r}"
+        for number, role, trained, loss, text in rows
+    ]
+    marks = {True: "holds", False: "FAILS", None: "does not apply"}
+    said = [f"{one['name']:<17} {marks[one['ok']]}: {one['why']}" for one in result["assertions"]]
+    return "\n".join([*lines, "", f"{result['share']:.0%} of the tokens are trained.", *said])
+
+
+def _failed(result: dict) -> int:
+    return int(any(one["ok"] is False for one in result["assertions"]))
 
 
 @data.command()
 @click.argument("file")
 @click.option("--row", default=0, show_default=True, type=click.IntRange(0), help="Which row, counted from 0.")
 @click.option("--model", default="default", show_default=True, help="Whose tokenizer and chat template.")
-@click.option("--policy", default="answers", show_default=True, help="What is trained: answers, last or all.")
-@reporting(_human)
-def tokens(file: str, row: int, model: str, policy: str) -> dict:
-    """Show one row's tokens: id, role, trained or masked."""
+@click.option("--policy", default="answers", show_default=True, help="What is trained: answers, last, all or spans.")
+@click.option("--max-length", default=512, show_default=True, type=click.IntRange(8), help="Tokens a row may have.")
+@click.option("--loss", is_flag=True, help="Load the model, and give every token's loss.")
+@reporting(_human, _failed)
+def tokens(file: str, row: int, model: str, policy: str, max_length: int, loss: bool) -> dict:
+    """Show one row's tokens: id, role, trained or masked, and what must be true of them. Ends 1 if something is not."""
+    from etabli import lens
     from etabli.data.dataset import Dataset
     from etabli.errors import BadInput
-    from etabli.models import loading, sources
-    from etabli.tokens import render
 
     rows = Dataset.open(file).rows
     if row >= len(rows):
         raise BadInput(f"{file} has {len(rows)} rows, counted from 0; there is no row {row}.")
-    rendered = render(
-        rows[row]["messages"], loading.tokenizer(sources.resolve(model)), policy, tools=rows[row].get("tools")
-    )
-    return {"ids": rendered.ids, "text": rendered.text, "role": rendered.role, "trained": rendered.trained}
+    return lens.tokens(rows[row], model, policy, max_length, loss)

@@ -14,7 +14,7 @@ COLOURS = ("finding", "status", "cluster", "source", "lang")
 MOST_COLOURS = 12
 CLUSTERS = 8
 # Okabe and Ito's colours, told apart by most eyes, and greys for the rest.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#7F7F7F",
+PALETTE = ("#3C8BD9", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#7F7F7F",
            "#4B0082", "#A0522D", "#2F4F4F", "#C0C0C0")  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def figure(desk: Curation, colour: str = "finding", most: int = 5000) -> Any:
     for name, shade in zip([name for name, _ in Counter(names).most_common()], PALETTE):
         at = [place for place, held in enumerate(names) if held == name]
         texts = [_hover(desk, chosen[place]) for place in at]
-        marker = {"size": 5, "color": shade, "opacity": 0.75}
+        marker = {"size": 6, "color": shade, "opacity": 0.75}
         made.add_scattergl(
             x=points[at, 0], y=points[at, 1], mode="markers", name=f"{html.escape(name)} ({len(at)})", text=texts,
             hoverinfo="text", marker=marker,

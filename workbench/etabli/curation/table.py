@@ -8,6 +8,7 @@ from etabli.curation.curation import Curation
 from etabli.curation.diff import difference
 from etabli.curation.sift import Sifted
 from etabli.curation.texts import answer, said
+from etabli.data.notes import escaped
 from etabli.errors import BadInput
 
 SHORT = 160  # characters of a question or an answer in a line
@@ -170,4 +171,4 @@ def _told(decision: Decision | None) -> dict[str, Any] | None:
 
 
 def _short(text: str) -> str:
-    return " ".join(text[: 2 * SHORT].split())[:SHORT]
+    return escaped(" ".join(text[: 2 * SHORT].split()))[:SHORT]

@@ -4,12 +4,14 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+from etabli import assertions
 from etabli.contracts import Row
 from etabli.errors import BadData
 from etabli.tokens import render
 from etabli.training.recipe import Recipe
 
 MASKED = -100
+COMPARED = 2000
 
 
 @dataclass(frozen=True)
@@ -30,27 +32,32 @@ class Encoded:
 Pack = list[Encoded]
 
 
-def encode(rows: list[Row], tokenizer: Any, recipe: Recipe) -> tuple[list[Encoded], list[str]]:
-    """Render and truncate rows.
+Failed = dict[str, list[tuple[str, str]]]  # assertion -> (row id, why)
+
+
+def encode(rows: list[Row], tokenizer: Any, recipe: Recipe) -> tuple[list[Encoded], list[str], Failed]:
+    """Render and truncate rows, and hold them to ``etabli.assertions``.
 
     Returns:
-        The rows that train anything, and the ids of those that don't once cut at ``max_length``.
-
-    Raises:
-        BadData: not one row trains anything.
+        The rows that train anything; the ids of those that don't once cut at ``max_length``; and which assertions
+        failed, where. The ids are compared with the template's own on at most ``COMPARED`` rows, spread over all.
     """
-    encoded = []
-    for row in rows:
-        rendered = render(row["messages"], tokenizer, recipe.policy, tools=row.get("tools"))
+    encoded: list[Encoded] = []
+    failed: Failed = {}
+    every = max(1, len(rows) // COMPARED)
+    for at, row in enumerate(rows):
+        try:
+            rendered = render(row["messages"], tokenizer, recipe.policy, tools=row.get("tools"))
+        except BadData as error:
+            failed.setdefault(assertions.TEMPLATE, []).append((row["id"], str(error)))
+            continue
         most = recipe.max_length
         encoded.append(Encoded(row["id"], rendered.ids[:most], rendered.labels[:most], row.get("lang") or "rows"))
+        for said in assertions.of_row(row, rendered, tokenizer, recipe.policy, most, own=at % every == 0):
+            if said.ok is False:
+                failed.setdefault(said.name, []).append((row["id"], said.why))
     kept = [row for row in encoded if row.trained]
-    if not kept:
-        raise BadData(
-            f"None of {len(rows)} rows has a token to train once cut at {recipe.max_length} tokens: raise max_length, "
-            f"or check that rows have answers (policy {recipe.policy!r})."
-        )
-    return kept, [row.id for row in encoded if not row.trained]
+    return kept, [row.id for row in encoded if not row.trained], failed
 
 
 def plan(rows: list[Encoded], recipe: Recipe, epoch: int) -> list[Pack]:

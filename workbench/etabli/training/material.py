@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, storage
+from etabli import assertions, environment, storage
 from etabli.contracts import Message, Row
 from etabli.data import own
 from etabli.data.dataset import Dataset, located
 from etabli.errors import BadData
 from etabli.models.sources import Source
-from etabli.training.batches import Encoded, encode
+from etabli.training.batches import Encoded, Failed, encode
 from etabli.training.recipe import Recipe
 
 PROBES = 2
@@ -33,14 +33,19 @@ class Material:
     data_hash: str = ""
     rules_hash: str | None = None
     found: dict[str, int] = field(default_factory=dict)  # rows, by rule of the person's own
+    trained: list[Row] = field(default_factory=list)  # the rows as they were before they were encoded
+    failed: Failed = field(default_factory=dict)  # which assertions about their tokens do not hold, where
 
 
-def gather(recipe: Recipe, tokenizer: Any, near: Path | None = None) -> Material:
-    """Read, filter, split and encode the recipe's data.
+def gather(recipe: Recipe, tokenizer: Any, near: Path | None = None, enforce: bool = True) -> Material:
+    """Read, filter, split and encode the recipe's data; ``enforce``: refuse rows whose tokens are not as they must be.
 
     Rows marked ``test`` are never looked at; rows that the recipe's ``rules`` do not keep are left out of training and
     of what is held out of it, not of ``eval_data``. What is held out for the loss is ``eval_data`` if the recipe names
     it, else about one row in sixteen, whole templates where rows have one.
+
+    Raises:
+        BadData: nothing to train on, or rows that fail an assertion, each with its count, first rows and what to do.
     """
     data = Dataset.open(recipe.data, near)
     rules_file = located(recipe.rules, near) if recipe.rules else None
@@ -51,10 +56,23 @@ def gather(recipe: Recipe, tokenizer: Any, near: Path | None = None) -> Material
         train, held_out = hold_out(usable, recipe.seed)
     if not train:
         raise BadData(f"{recipe.data} has {len(data.rows)} rows and none to train on{_left_out(found)}.")
-    rows, untrainable = encode(train, tokenizer, recipe)
+    rows, untrainable, failed = encode(train, tokenizer, recipe)
+    if enforce:
+        _enforce(failed, len(train), recipe)
     kept = encode(held_out, tokenizer, recipe)[0] if held_out else []
     rules_hash = storage.sha256(rules_file) if rules_file else None
-    return Material(rows, kept, _probes(recipe, train, held_out), untrainable, data.hash, rules_hash, found)
+    return Material(
+        rows, kept, _probes(recipe, train, held_out), untrainable, data.hash, rules_hash, found, train, failed
+    )
+
+
+def _enforce(failed: Failed, rows: int, recipe: Recipe) -> None:
+    """No run begins on tokens that are not what they should be."""
+    none = len(failed.get(assertions.EMPTY, ())) == rows
+    refused = recipe.empty_rows == "refuse" or none
+    held = {name: found for name, found in failed.items() if name != assertions.EMPTY or refused}
+    if held:
+        raise BadData(f"{recipe.data} is not trained as it stands.\n{assertions.refusal(held, rows)}")
 
 
 def _left_out(found: dict[str, int]) -> str:

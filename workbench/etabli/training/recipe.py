@@ -27,7 +27,8 @@ class Recipe(BaseModel):
     """What to train on what, and how. Every key has a default but ``data``.
 
     ``rules`` is a Python file of your own filters and checks (``etabli.data.own``): rows that a filter does not keep
-    are not trained. ``batch_size`` rows or ``tokens_per_batch`` tokens go through the model at once, without padding
+    are not trained. ``empty_rows`` says what happens to rows that train nothing once cut at ``max_length``.
+    ``batch_size`` rows or ``tokens_per_batch`` tokens go through the model at once, without padding
     between rows; ``accumulate`` of them make one optimiser step. ``epochs`` or ``max_steps`` ends the run,
     ``max_minutes`` sooner.
     """
@@ -39,7 +40,8 @@ class Recipe(BaseModel):
     eval_data: str | None = None
     rules: str | None = None
     max_length: int = Field(512, ge=8)
-    policy: Literal["answers", "last", "all"] = "answers"
+    policy: Literal["answers", "last", "all", "spans"] = "answers"
+    empty_rows: Literal["refuse", "leave_out"] = "refuse"
     lora: Lora = Lora()
     learning_rate: float = Field(2e-4, gt=0, le=1)
     schedule: Literal["constant", "linear", "cosine"] = "linear"

@@ -1,0 +1,91 @@
+"""``MaskLens``: the batch of a step as the loss sees it, token by token."""
+
+from collections.abc import Callable
+from typing import Any
+
+import traitlets
+
+from etabli_widgets._base import Widget, escape, script, shown, style
+
+Choose = Callable[[str, dict[int, list[list[int]]]], dict[str, Any]]
+TWIN_ROWS = 4
+
+
+class MaskLens(Widget):
+    """Tokens by role, trained or masked, with their loss; another policy at a press; what holds a run up in red.
+
+    ``view`` is ``etabli.contracts.Lens``. ``choose(row, {message: spans})`` gives it anew with other spans chosen;
+    ``pick`` and ``spans`` are the code paths of the policy's buttons and of choosing tokens.
+    """
+
+    _style = "mask_lens"
+    _esm = script("mask_lens")
+    _css = style(_style)
+
+    view = traitlets.Dict(help="The batch: see etabli.contracts.Lens").tag(sync=True)
+    policy = traitlets.Unicode(help="The policy that is looked at").tag(sync=True)
+
+    def __init__(self, view: dict[str, Any], choose: Choose | None = None, **traits: Any):
+        self._choose = choose
+        super().__init__(view=view, policy=view["policy"], **traits)
+
+    def pick(self, policy: str) -> dict[str, Any]:
+        """Look at another policy; returns what it trains: tokens, their share, their loss."""
+        if policy not in self.view["policies"]:
+            raise ValueError(f"There is no policy {policy!r}; there are {', '.join(self.view['policies'])}.")
+        self.policy = policy
+        return self.view["policies"][policy]
+
+    def spans(self, row: str, spans: dict[int, list[list[int]]]) -> dict[str, Any]:
+        """Train these stretches of a row's messages under the policy ``spans``; returns what that trains."""
+        if self._choose is None:
+            raise ValueError("Spans can be chosen where the rows are: etabli.lens(...) has them.")
+        self.view = self._choose(row, spans)
+        return self.pick("spans")
+
+    @shown
+    def on_spans(self, message: dict[str, Any]) -> None:
+        """Tokens were chosen in the page."""
+        self.error = ""
+        self.spans(message["row"], {int(number): held for number, held in message["spans"].items()})
+
+    def wrong(self) -> list[str]:
+        """What holds a run up, in words."""
+        return [
+            f"{name}: {count} of {self.view['of']} rows. {'; '.join(f'row {row}: {why}' for row, why in held[:2])}"
+            for (name, count), held in zip(self.view["failing"].items(), self.view["failed"].values())
+        ]
+
+    def html(self) -> str:
+        """The batch as static HTML, under the policy that is looked at."""
+        view = self.view
+        lines = "".join(
+            f"<tr><td>{escape(name)}<td>{one['trained']}<td>{one['share']:.0%}<td>{loss(one['loss'])}</tr>"
+            for name, one in view["policies"].items()
+        )
+        heads = "".join(f'<th scope="col">{head}' for head in ("policy", "trained tokens", "share", "loss"))
+        wrong = "".join(f'<p class="etabli-wrong">{escape(text)}</p>' for text in self.wrong())
+        good = "" if wrong else f'<p class="etabli-right">All assertions hold for {view["of"]} rows.</p>'
+        rows = "".join(self._row(row) for row in view["rows"][:TWIN_ROWS])
+        more = len(view["rows"]) - TWIN_ROWS
+        rest = f"<p><small>and {more} more rows</small></p>" if more > 0 else ""
+        return f"{wrong}{good}<table><tr>{heads}</tr>{lines}</table>{rows}{rest}"
+
+    def _row(self, row: dict[str, Any]) -> str:
+        tokens = "".join(map(_token, row["text"], row["role"], row["trained"][self.policy]))
+        return f'<p><small>{escape(row["id"])}</small></p><pre class="etabli-tokens">{tokens}</pre>'
+
+    def __repr__(self) -> str:
+        one = self.view["policies"][self.policy]
+        said = "; ".join(self.wrong()) or "all assertions hold"
+        return f"MaskLens: {self.policy} trains {one['trained']} tokens ({one['share']:.0%}); {said}"
+
+
+def _token(text: str, role: str, trained: bool) -> str:
+    flags = f'data-role="{escape(role)}" data-trained="{str(trained).lower()}"'
+    return f'<span class="etabli-token" {flags}>{escape(text)}</span>'
+
+
+def loss(value: float | None) -> str:
+    """A loss for a person: nats a token."""
+    return "—" if value is None else f"{value:.3f}"

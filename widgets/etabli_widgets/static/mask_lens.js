@@ -1,0 +1,210 @@
+const OPEN = 3; // rows unfolded at first
+
+function render({ model, el }) {
+  guardKeys(el);
+  const wrong = make("div", { role: "status" });
+  const policies = make("div", { className: "etabli-policies", role: "radiogroup", "aria-label": "Policy" });
+  const shade = make("button", { type: "button", className: "etabli-button", textContent: "Shade by loss", "aria-pressed": "false" });
+  const legend = make("p", { className: "etabli-roles" });
+  const rows = make("div");
+  const told = make("p", { className: "etabli-told", "aria-live": "polite" });
+  const hint = make("p", { className: "etabli-hint" });
+  let drawn = []; // [row, list of token elements] of the rows that are unfolded
+  let at = null; // [row, token] that is looked at
+
+  const view = () => model.get("view");
+  const policy = () => model.get("policy");
+  const pick = (name) => {
+    model.set("policy", name);
+    model.save_changes();
+  };
+  shade.onclick = () => {
+    const on = shade.getAttribute("aria-pressed") !== "true";
+    shade.setAttribute("aria-pressed", String(on));
+    el.classList.toggle("etabli-by-loss", on);
+  };
+
+  // --- one token: what it is, and whether it is chosen -------------------------------------------------------------------
+  const tell = (row, place) => {
+    at = [row, place];
+    const nats = row.nats?.[place];
+    const whose = row.message[place] === null ? "the template's" : `message ${row.message[place]}`;
+    const flag = row.trained[policy()][place] ? "trained" : "masked";
+    const loss = nats === null || nats === undefined ? "" : ` · loss ${nats.toFixed(2)}`;
+    told.textContent = `token ${place} · id ${row.ids[place]} · ${JSON.stringify(visible(row.text[place]))} · ${row.role[place]}, ${whose} · characters ${row.offset[place].join(" to ")} · ${flag}${loss}`;
+  };
+  const toggle = (row, from, to = from) => {
+    if (policy() !== "spans") return;
+    const flags = row.trained.spans.slice();
+    const on = !flags[from];
+    for (let place = Math.min(from, to); place <= Math.max(from, to); place++) if (inContent(row, place)) flags[place] = on;
+    model.send({ type: "spans", row: row.id, spans: spansOf(row, flags) });
+  };
+  const draw = (row) => {
+    const tokens = row.ids.map((_, place) => {
+      const token = make("span", { className: "etabli-token", textContent: visible(row.text[place]) || "∅" });
+      token.dataset.role = row.role[place];
+      token.dataset.place = place;
+      const nats = row.nats?.[place];
+      if (nats !== null && nats !== undefined) token.style.setProperty("--etabli-loss", Math.min(1, nats / 8).toFixed(2));
+      return token;
+    });
+    const holder = make("pre", { className: "etabli-tokens", tabIndex: 0, role: "application", "aria-label": `Tokens of row ${row.id}` }, tokens);
+    const placeOf = (event) => Number(event.target.dataset?.place ?? NaN);
+    holder.onmouseover = (event) => Number.isNaN(placeOf(event)) || look(row, holder, placeOf(event));
+    holder.onclick = (event) => {
+      const place = placeOf(event);
+      if (Number.isNaN(place)) return;
+      const from = event.shiftKey && at?.[0] === row ? at[1] : place;
+      look(row, holder, place);
+      toggle(row, from, place);
+    };
+    holder.onkeydown = (event) => {
+      const place = at?.[0] === row ? at[1] : 0;
+      const moves = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: row.ids.length - 1 };
+      if (event.key in moves) look(row, holder, Math.max(0, Math.min(row.ids.length - 1, moves[event.key])));
+      else if (event.key === " ") toggle(row, place);
+      else return;
+      event.preventDefault();
+    };
+    drawn.push([row, tokens]);
+    return holder;
+  };
+  const look = (row, holder, place) => {
+    holder.querySelector("[data-here]")?.removeAttribute("data-here");
+    holder.children[place].dataset.here = "true";
+    tell(row, place);
+  };
+
+  // --- what is drawn anew ------------------------------------------------------------------------------------------------
+  const drawPolicies = () => {
+    const focused = policies.contains(document.activeElement);
+    policies.replaceChildren(
+      ...Object.entries(view().policies).map(([name, one]) => {
+        const on = name === policy();
+        const said = `${one.trained} tokens · ${(100 * one.share).toFixed(0)} %${one.loss === null ? "" : ` · loss ${one.loss.toFixed(3)}`}`;
+        const button = make("button", { type: "button", role: "radio", className: "etabli-policy", "aria-checked": String(on), tabIndex: on ? 0 : -1 }, [
+          make("b", { textContent: name === view().policy ? `${name} (the recipe's)` : name }), make("small", { textContent: said }),
+        ]);
+        button.onclick = () => pick(name);
+        if (on && focused) queueMicrotask(() => button.focus());
+        return button;
+      }),
+    );
+    hint.textContent =
+      policy() === "spans" ? "Click tokens, or move with the arrow keys and press Space, to train them; Shift and click take what lies between." : "";
+    hint.hidden = !hint.textContent;
+  };
+  policies.onkeydown = (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    const names = Object.keys(view().policies);
+    pick(names[(names.indexOf(policy()) + step + names.length) % names.length]);
+    event.preventDefault();
+  };
+  const drawWrong = () => {
+    const held = Object.entries(view().failing);
+    wrong.replaceChildren(
+      ...(held.length
+        ? held.map(([name, count]) =>
+            make("p", { className: "etabli-wrong" }, [
+              make("b", { textContent: `${name} fails in ${count} of ${view().of} rows; no run can start.` }),
+              ...view().failed[name].slice(0, 3).map(([id, why]) => make("small", { textContent: `row ${id}: ${why}` })),
+            ]),
+          )
+        : [make("p", { className: "etabli-right", textContent: `All assertions hold for ${view().of} rows.` })]),
+    );
+  };
+  const flags = () => {
+    for (const [row, tokens] of drawn)
+      tokens.forEach((token, place) => {
+        token.dataset.trained = String(row.trained[policy()][place]);
+      });
+    for (const [id, line] of heads) headOf(line, view().rows.find((row) => row.id === id));
+  };
+  const heads = new Map();
+  const headOf = (line, row) => {
+    const bad = row.assertions[policy()].filter((one) => one.ok === false);
+    const trained = row.trained[policy()].filter(Boolean).length;
+    line.replaceChildren(
+      make("span", { textContent: `${row.id} · ${trained} of ${row.ids.length} tokens trained` }),
+      ...(row.cut ? [make("span", { className: "etabli-hint", textContent: ` · cut: ${row.cut} tokens are beyond ${view().max_length}` })] : []),
+      ...bad.map((one) => make("span", { className: "etabli-error", textContent: ` · ${one.name}: ${one.why}` })),
+    );
+  };
+  const drawRows = () => {
+    const unfolded = new Set([...rows.querySelectorAll("details[open]")].map((one) => one.dataset.row));
+    const first = !rows.children.length;
+    drawn = [];
+    heads.clear();
+    rows.replaceChildren(
+      ...view().rows.map((row, number) => {
+        const line = make("summary");
+        heads.set(row.id, line);
+        const fold = make("details", { open: first ? number < OPEN : unfolded.has(row.id) }, [line]);
+        fold.dataset.row = row.id;
+        const fill = () => {
+          if (fold.open && fold.children.length === 1) {
+            fold.append(draw(row));
+            flags();
+          }
+        };
+        fold.ontoggle = fill;
+        fill();
+        return fold;
+      }),
+    );
+    flags();
+    if (at) {
+      const [row, place] = at;
+      const holder = rows.querySelector(`details[data-row="${CSS.escape(row.id)}"] .etabli-tokens`);
+      const now = view().rows.find((one) => one.id === row.id);
+      if (holder && now) {
+        look(now, holder, place);
+        holder.focus({ preventScroll: true });
+      }
+    }
+  };
+  const head = make("p", { className: "etabli-soft" });
+  const drawHead = () => {
+    const { step, steps, packs, rows: held, model: name } = view();
+    head.textContent = `Step ${step} of ${steps}: ${held.length} rows in ${packs} pack${packs > 1 ? "s" : ""}, tokens of ${name}. ${view().said}`;
+    const roles = [...new Set(held.flatMap((row) => row.role))];
+    legend.replaceChildren(
+      ...roles.map((role) => {
+        const key = make("span", { className: "etabli-token", textContent: role });
+        key.dataset.role = role;
+        return key;
+      }),
+      make("small", { textContent: "underlined: trained · faint: masked" }),
+    );
+    shade.hidden = !held.some((row) => row.nats);
+  };
+  el.append(head, wrong, errorLine(model), policies, make("div", { className: "etabli-tools" }, [legend, shade]), hint, told, rows);
+  const undo = [
+    follow(model, ["view"], drawHead), follow(model, ["view"], drawWrong), follow(model, ["view", "policy"], drawPolicies),
+    follow(model, ["view"], drawRows), follow(model, ["policy"], () => { flags(); if (at) tell(...at); }),
+  ];
+  return () => undo.forEach((each) => each());
+}
+
+/** May this token be chosen: is it of a message's content, and not of what the template writes about it? */
+function inContent(row, place) {
+  const number = row.message[place];
+  return number !== null && row.starts[number] !== undefined && row.offset[place][0] >= row.starts[number];
+}
+
+/** Trained tokens as stretches of each message's content: {message: [[first character, one after the last]]}. */
+function spansOf(row, flags) {
+  const found = {};
+  flags.forEach((flag, place) => {
+    if (!flag || !inContent(row, place)) return;
+    const start = row.starts[row.message[place]];
+    const most = row.lengths[row.message[place]];
+    const [low, high] = [row.offset[place][0] - start, Math.min(most, row.offset[place][1] - start)];
+    if (low < high) (found[row.message[place]] ??= []).push([low, high]);
+  });
+  return found;
+}
+
+export default { render };

@@ -1,0 +1,193 @@
+"""What the loss sees: the very batch of a step, every token with its role, whether it is trained, and its loss.
+
+The batch is what the collator gives (``training.batches.tensors``), not a rendering of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from etabli import assertions, likelihoods
+from etabli.contracts import VERSION, Lens, LensRow, Message, Row
+from etabli.errors import BadInput, DeviceBusy
+from etabli.models import loading, sources
+from etabli.tokens import POLICIES, Rendered, render
+from etabli.training import material
+from etabli.training.batches import MASKED, Encoded, Schedule, tensors
+from etabli.training.recipe import Recipe
+
+
+def lens(recipe: Recipe | str | Path, step: int = 1, loss: bool = True):
+    """See the batch of a step as the loss sees it: a widget.
+
+    Args:
+        recipe: a recipe, its YAML file, or data (the rest by default).
+        step: which step, from 1. loss: of every token under the base model, which is loaded for it.
+
+    Raises:
+        BadInput: a step the run does not have; BadRecipe, BadData: as for a run.
+    """
+    from etabli_widgets import MaskLens
+
+    batch = Batch(recipe, step, loss)
+    return MaskLens(batch.facts, batch.choose)
+
+
+Spans = Mapping[int, Sequence[Sequence[int]]]  # message -> [first character, one after the last] of its content
+
+
+class Batch:
+    """The batch of a step; ``facts`` is what ``lens`` shows, as plain values. Spans can be chosen in its rows."""
+
+    def __init__(self, recipe: Recipe | str | Path, step: int = 1, loss: bool = True):
+        self.facts, self._rows, self._tokenizer, self._recipe = _look(recipe, step, loss)
+
+    def choose(self, row: str, spans: Spans) -> Lens:
+        """Train these stretches of a row's messages, and no others, under the policy ``spans``; returns the facts."""
+        rows = self.facts["rows"]
+        at = next((at for at, one in enumerate(rows) if one["id"] == row), None)
+        if at is None:
+            raise BadInput(f"Row {row!r} is not in this batch.")
+        held = self._rows[row] = {**self._rows[row], "messages": chosen(self._rows[row]["messages"], spans)}
+        old = rows[at]
+        made = _row(held, old["ids"], old["trained"][self._recipe.policy], old["nats"], self._tokenizer, self._recipe)
+        told = [*rows[:at], made, *rows[at + 1 :]]
+        self.facts = {**self.facts, "rows": told, "policies": _policies(told)}
+        return self.facts
+
+    def messages(self, row: str) -> list[Message]:
+        """A row's messages with the spans chosen: for ``desk.decide("fix", row, messages=...)``."""
+        return self._rows[row]["messages"]
+
+
+def chosen(messages: list[Message], spans: Spans) -> list[Message]:
+    """Messages with the stretches that are trained under the policy ``spans``; touching ones are joined."""
+    made = []
+    for number, turn in enumerate(messages):
+        bare = {key: value for key, value in turn.items() if key != "spans"}
+        held = _joined(spans.get(number) or [])
+        made.append({**bare, "spans": held} if held else bare)
+    return made
+
+
+def _joined(spans: Sequence[Sequence[int]]) -> list[list[int]]:
+    made: list[list[int]] = []
+    for low, high in sorted(map(list, spans)):
+        if made and low <= made[-1][1]:
+            made[-1][1] = max(made[-1][1], high)
+        else:
+            made.append([low, high])
+    return made
+
+
+def _look(recipe: Recipe | str | Path, step: int, loss: bool) -> tuple[Lens, dict[str, Row], Any, Recipe]:
+    chosen, near = _recipe(recipe)
+    tokenizer = loading.tokenizer(sources.resolve(chosen.model))
+    made = material.gather(chosen, tokenizer, near, enforce=False)
+    schedule = Schedule(made.rows, chosen) if made.rows else None  # no row may be as it must be: then that is shown
+    steps = schedule.steps if schedule else 0
+    if step < 1 or (schedule and step > steps):
+        raise BadInput(f"The run has {steps} steps, counted from 1; there is no step {step}.")
+    packs, by_id = schedule.packs(step) if schedule else [], {row["id"]: row for row in made.trained}
+    nats, said = _nats(chosen, packs, tokenizer) if loss and packs else ([None] * len(packs), "")
+    rows = [line for pack, values in zip(packs, nats) for line in _pack(pack, values, by_id, tokenizer, chosen)]
+    held = {name: [list(one) for one in found[:20]] for name, found in made.failed.items()}
+    facts: Lens = {
+        "version": VERSION, "model": chosen.model, "step": step, "steps": steps, "policy": chosen.policy,
+        "max_length": chosen.max_length, "packs": len(packs), "rows": rows, "policies": _policies(rows),
+        "failed": held, "failing": {name: len(found) for name, found in made.failed.items()},
+        "of": len(made.trained), "said": said,
+    }  # fmt: skip
+    return facts, {row["id"]: by_id[row["id"]] for row in rows}, tokenizer, chosen
+
+
+def _recipe(given: Recipe | str | Path) -> tuple[Recipe, Path | None]:
+    if isinstance(given, Recipe):
+        return given, None
+    if Path(given).suffix in (".yaml", ".yml"):
+        return Recipe.load(given), Path(given)
+    return Recipe(data=str(given)), None
+
+
+def _nats(recipe: Recipe, packs: Sequence[list[Encoded]], tokenizer: Any) -> tuple[list, str]:
+    """The loss of every token of every pack; none while a run owns the device, and why."""
+    try:
+        loaded = loading.load(recipe.model)
+    except DeviceBusy as error:
+        return [None] * len(packs), f"No loss: {error}"
+    made = [tensors(pack, recipe.tokens_per_batch, tokenizer.pad_token_id, loaded.device) for pack in packs]
+    loaded.model.eval()
+    return [likelihoods.per_token(loaded.model, one["input_ids"], one["position_ids"]) for one in made], ""
+
+
+def _pack(
+    pack: list[Encoded], nats: list[float | None] | None, by_id: dict[str, Row], tokenizer: Any, recipe: Recipe
+) -> list[LensRow]:
+    """The rows of a pack, read back from the tensors that training gets."""
+    made = tensors(pack, recipe.tokens_per_batch, tokenizer.pad_token_id, "cpu")
+    ids = made["input_ids"][0].tolist()
+    trained = {at + 1 for at in made["keep"].tolist()}  # what is kept predicts the next token
+    rows, start = [], 0
+    for one in pack:
+        stop = start + len(one.ids)
+        flags = [at in trained for at in range(start, stop)]
+        rows.append(_row(by_id[one.id], ids[start:stop], flags, nats and nats[start:stop], tokenizer, recipe))
+        start = stop
+    return rows
+
+
+def _row(
+    row: Row, ids: list[int], trained: list[bool], nats: list[float | None] | None, tokenizer: Any, recipe: Recipe
+) -> LensRow:
+    seen = {policy: render(row["messages"], tokenizer, policy, tools=row.get("tools")) for policy in POLICIES}
+    mine, size = seen[recipe.policy], len(ids)
+    flags = {policy: [bool(at and flag) for at, flag in enumerate(one.trained[:size])] for policy, one in seen.items()}
+    if mine.ids[:size] != ids or flags[recipe.policy] != trained:
+        raise AssertionError(f"Row {row['id']}: what was rendered is not what the batch holds.")
+    return {
+        "id": row["id"], "ids": ids, "text": mine.text[:size], "role": mine.role[:size],
+        "offset": [list(span) for span in mine.offset[:size]], "message": mine.message[:size], "trained": flags,
+        "starts": {str(number): at for number, at in mine.starts.items()}, "nats": nats, "cut": len(mine) - size,
+        "lengths": {str(number): len(turn["content"]) for number, turn in enumerate(row["messages"])},
+        "assertions": {
+            policy: [one._asdict() for one in assertions.of_row(row, held, tokenizer, policy, recipe.max_length)]
+            for policy, held in seen.items()
+        },
+    }  # fmt: skip
+
+
+def _policies(rows: list[LensRow]) -> dict[str, dict[str, float | int | None]]:
+    """What each policy trains of the batch: tokens, their share, and their mean loss."""
+    return {policy: _trained(rows, policy) for policy in POLICIES}
+
+
+def _trained(rows: list[LensRow], policy: str) -> dict[str, float | int | None]:
+    flags = [flag for row in rows for flag in row["trained"][policy]]
+    nats = [value for row in rows for value in row["nats"] or [None] * len(row["ids"])]
+    held = [value for value, flag in zip(nats, flags) if flag and value is not None]
+    return {
+        "trained": sum(flags), "share": sum(flags) / max(1, len(flags)),
+        "loss": sum(held) / len(held) if held else None,
+    }  # fmt: skip
+
+
+def tokens(row: Row, model: str, policy: str, most: int, loss: bool = False) -> dict[str, Any]:
+    """What ``etabli data tokens --json`` prints: one row, with its assertions."""
+    tokenizer = loading.tokenizer(sources.resolve(model))
+    seen = render(row["messages"], tokenizer, policy, tools=row.get("tools"))
+    return {
+        "ids": seen.ids, "text": seen.text, "role": seen.role, "trained": seen.trained, "offset": seen.offset,
+        "share": sum(seen.trained) / max(1, len(seen)), "max_length": most, "cut": max(0, len(seen) - most),
+        "nats": _alone(seen, model, most) if loss else None,
+        "assertions": [one._asdict() for one in assertions.of_row(row, seen, tokenizer, policy, most)],
+    }  # fmt: skip
+
+
+def _alone(seen: Rendered, model: str, most: int) -> list[float | None]:
+    """The loss of every token of one row, none beyond the cut."""
+    loaded = loading.load(model)
+    loaded.model.eval()
+    row = Encoded("", seen.ids[:most], [MASKED] * min(most, len(seen)))
+    made = tensors([row], len(row.ids), loaded.tokenizer.pad_token_id, loaded.device)
+    held = likelihoods.per_token(loaded.model, made["input_ids"], made["position_ids"])
+    return [*held, *[None] * (len(seen) - len(held))]
