@@ -26,7 +26,10 @@ TELLS_THE_TIME = "{{ strftime_now('%f') }}" + CHATML
 
 
 def talk(name="a", asked="Where is the harbour?", answer="North of the town.", **more):
-    return {"id": name, "messages": [{"role": "user", "content": asked, **more}, {"role": "assistant", "content": answer}]}
+    return {
+        "id": name,
+        "messages": [{"role": "user", "content": asked, **more}, {"role": "assistant", "content": answer}],
+    }
 
 
 @pytest.fixture
@@ -180,7 +183,10 @@ def test_spans_count_characters_that_a_template_takes_off(tokenizer):
 
     trims = copy.deepcopy(tokenizer)
     trims.chat_template = CHATML.replace("m['content']", "m['content'] | trim")
-    messages = [{"role": "user", "content": " Where? "}, {"role": "assistant", "content": "  North of it.  ", "spans": [[2, 7]]}]
+    messages = [
+        {"role": "user", "content": " Where? "},
+        {"role": "assistant", "content": "  North of it.  ", "spans": [[2, 7]]},
+    ]
     seen = render(messages, trims, "spans")
     assert "".join(text for text, flag in zip(seen.text, seen.trained) if flag) == "North"
 

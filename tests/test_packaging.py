@@ -24,6 +24,7 @@ LAYERS = [
     {"prefixes"},
     {"generation", "likelihoods", "training"},
     {"evaluation", "lens", "memory"},
+    {"experiments"},
     {"export"},
     {"doctor", "notebooks", "report", "tour"},
     {"cli"},

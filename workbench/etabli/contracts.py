@@ -325,6 +325,20 @@ class Results(TypedDict):
     verdict: dict[str, Any]  # by slice
 
 
+class Ablated(TypedDict):
+    """``etabli data ablate --json``: runs that differ in their rows alone. Every answer is in ``results``."""
+
+    version: int
+    arms: list[dict[str, Any]]  # name, rows, run, steps, trained_tokens, scores: {name: Estimate}
+    differences: list[dict[str, Any]]  # score, unit, slice, and a Difference's fields
+    said: list[str]  # what the filters bought, in words
+    verdict: dict[str, Any]
+    n: int  # test rows
+    seed: int
+    curation: dict[str, Any]  # what etabli data prepare says
+    results: str  # the file
+
+
 class Comparison(Results):
     """``etabli compare``: two runs as arms, the second as subject, and the keys in which their recipes differ."""
 

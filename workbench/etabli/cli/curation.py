@@ -79,3 +79,47 @@ def rows(recipe: str, finding: str | None, status: str | None, search: str, sort
     found = table.select(search=search, finding=finding or "", status=status or "", sort=sort)
     lines = table.lines(0, limit)
     return {"found": found, "shown": len(lines), "rows": lines, "facets": table.facets()}
+
+
+def _ablated(result: dict) -> str:
+    from etabli.evaluation.table import estimate
+
+    lines = [
+        f"{arm['name']:<11} {arm['rows']:>6} rows  "
+        + "  ".join(f"{name} {estimate(held, _unit(result, name))}" for name, held in arm["scores"].items() if held)
+        for arm in result["arms"]
+    ]
+    return "\n".join(
+        [f"{result['n']} test rows", *lines, "", *result["said"], "", f"Every answer: {result['results']}"]
+    )
+
+
+def _unit(result: dict, name: str) -> str:
+    return next((gap["unit"] for gap in result["differences"] if gap["score"] == name), "")
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--out", required=True, type=click.Path(), help="A folder for the arms; what is complete there is used.")
+@click.option("--train", type=click.Path(), help="A training recipe (YAML) whose keys all arms get, but for data.")
+@click.option("--steps", type=click.IntRange(1), help="Steps of every arm; by default 60.")
+@click.option("--arm", "arms", multiple=True, help="unfiltered, random, longest; by default all. May be repeated.")
+@click.option("--score", "scores", multiple=True, help="As for etabli evaluate; the first decides. May be repeated.")
+@click.option("--limit", type=click.IntRange(1), help="At most this many test rows a language.")
+@click.option("--max-new-tokens", type=click.IntRange(1), help="Longest answer; by default told by the truths.")
+@click.option("--workers", type=click.IntRange(1), help="Processes for the checks; by default one a core.")
+@reporting(_ablated)
+def ablate(
+    recipe: str, out: str, train: str | None, steps: int | None, arms: tuple[str, ...], scores: tuple[str, ...],
+    limit: int | None, max_new_tokens: int | None, workers: int | None,
+) -> dict:  # fmt: skip
+    """What did the filters of RECIPE buy? Trains on filtered, unfiltered, random and longest rows, and compares."""
+    from etabli.experiments import ablate as experiment
+    from etabli.yamls import read_yaml
+
+    keys = read_yaml(train) if train else {}
+    keys = {name: value for name, value in keys.items() if name not in ("data", "eval_data", "epochs")}
+    keys |= {"max_steps": steps} if steps else {}
+    desk = _desk(recipe, workers=workers)
+    asking = {"scores": list(scores) or None, "limit": limit, "max_new_tokens": max_new_tokens}
+    return experiment.ablate(desk, out, keys, arms or experiment.ARMS, say=_say, **asking)

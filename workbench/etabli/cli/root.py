@@ -17,5 +17,5 @@ for command in (
     evaluate.evaluate, evaluate.compare, export.export,
 ):  # fmt: skip
     etabli.add_command(command)
-for command in (curation.prepare, curation.decide, curation.rows):
+for command in (curation.prepare, curation.decide, curation.rows, curation.ablate):
     data.data.add_command(command)

@@ -57,7 +57,7 @@ class Curation:
             raise BadData(f"{recipe.data} has {len(rows)} rows and all are marked test: there is none to curate.")
         self.decisions = Decisions(_place(recipe, near), author)
         self._by_id = {row["id"]: row for row in self.source}
-        self._against = self._evaluated(near)
+        self.against = self._evaluated(near)
         self._view: View | None = None
         self._sifted: Sifted | None = None
 
@@ -75,7 +75,7 @@ class Curation:
         """The rows as they are now; what is costly to know of them is kept until one is rewritten."""
         rows = fixed(self.source, self.standing)
         if self._view is None or self._view.rows != rows:
-            self._view = View(rows, self._against, self.recipe.encoder, self._workers, self._say)
+            self._view = View(rows, self.against, self.recipe.encoder, self._workers, self._say)
         return self._view
 
     @property
@@ -128,7 +128,7 @@ class Curation:
 
     def tested(self, name: str) -> Row | None:
         """The evaluation row of an id."""
-        return next((row for row in self._against if row["id"] == name), None)
+        return next((row for row in self.against if row["id"] == name), None)
 
     # --- look ---------------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Curation:
 
     def _not_run(self) -> list[str]:
         """Filters that had nothing to look at: never a silent pass."""
-        if self._against or not any(step.filter == "contamination" for step in self.recipe.filters):
+        if self.against or not any(step.filter == "contamination" for step in self.recipe.filters):
             return []
         return ["contamination: no row is marked test and no eval_data is named, so there is nothing to give away."]
 

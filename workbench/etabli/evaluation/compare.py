@@ -1,10 +1,11 @@
 """Two runs on the same rows: what differs in their recipes, and which is better."""
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli.contracts import ARMS, Answered, Comparison, Results
+from etabli.contracts import ARMS, Answered, Comparison, Metric, Results
 from etabli.data.dataset import located
 from etabli.errors import BadData, BadInput
 from etabli.evaluation import bench
@@ -57,7 +58,7 @@ def compare(
     same_base = resolve(b.recipe.model).hash == loaded.source.hash
     longest = one["made_with"]["max_new_tokens"]
     other = bench.evaluate(b, max_new_tokens=longest, loaded=loaded if same_base else None, **given)
-    return {**together(one, other, _names(a, b)), "recipes": recipes(a, b)}
+    return {**together([one, other], _names(a, b)), "recipes": recipes(a, b)}
 
 
 def _own_data(run: Run) -> str:
@@ -91,27 +92,29 @@ def _pairs(one: dict, other: dict, path: str = ""):
             yield f"{path}{key}", left, right
 
 
-def together(one: Results, other: Results, names: tuple[str, str]) -> Results:
-    """Two evaluations of the same rows as one, the subjects side by side under these names.
+def together(held: Sequence[Results], names: Sequence[str]) -> Results:
+    """Evaluations of the same rows as one, their subjects side by side under these names; the last is judged.
 
     Raises:
         BadData: they are not of the same rows.
     """
-    if [row["id"] for row in one["rows"]] != [row["id"] for row in other["rows"]]:
-        raise BadData(f"{names[0]} and {names[1]} were not asked the same rows: name a data set with --data.")
-    metrics, dropped = _comparable(one, other)
+    first = held[0]
+    for name, other in zip(names, held):
+        if [row["id"] for row in other["rows"]] != [row["id"] for row in first["rows"]]:
+            raise BadData(f"{names[0]} and {name} were not asked the same rows: name a data set with --data.")
+    metrics, dropped = _comparable(held)
     kept = [metric["name"] for metric in metrics]
-    rows = [_side_by_side(left, right, one, other, names, kept) for left, right in zip(one["rows"], other["rows"])]
-    each = [(name, text) for name, held in zip(names, (one, other)) for text in held["warnings"]]
+    rows = [_side_by_side(dict(zip(names, each)), held, kept) for each in zip(*(one["rows"] for one in held))]
+    each = [(name, text) for name, one in zip(names, held) for text in one["warnings"]]
     said = [f"{name}: {text}" for name, text in each if not text.startswith("OVERLAP")]
     return summarise(
         {
-            **one,
-            "model": one["model"] if one["model"] == other["model"] else f"{one['model']}, {other['model']}",
-            "made_with": {name: held["made_with"] for name, held in zip(names, (one, other))},
+            **first,
+            "model": ", ".join(dict.fromkeys(one["model"] for one in held)),
+            "made_with": {name: one["made_with"] for name, one in zip(names, held)},
             "arms": list(names),
-            "subject": names[1],
-            "rivals": [names[0]],
+            "subject": names[-1],
+            "rivals": list(names[:-1]),
             "metrics": metrics,
             "rows": rows,
             "warnings": [*overlapping(rows), *dropped, *said],
@@ -119,38 +122,37 @@ def together(one: Results, other: Results, names: tuple[str, str]) -> Results:
     )
 
 
-def _comparable(one: Results, other: Results) -> tuple[list, list[str]]:
-    """Scores that both have and that mean the same; a loss a token does only where the tokens do."""
-    same_template = one["made_with"]["template_hash"] == other["made_with"]["template_hash"]
-    same_model = one["made_with"]["model_hash"] == other["made_with"]["model_hash"]
-    kept, said = [], []
-    for metric in one["metrics"]:
-        twin = next((held for held in other["metrics"] if held["name"] == metric["name"]), None)
-        if twin is None or twin["hash"] != metric["hash"]:
-            said.append(f"{metric['name']} is left out: it was made differently for the two.")
-        elif metric["unit"] == LOSS and not (same_template and same_model):
-            said.append(f"{metric['name']} is left out: the two have different bases, whose tokens can't be compared.")
+def _comparable(held: Sequence[Results]) -> tuple[list[Metric], list[str]]:
+    """Scores that all have and that mean the same; a loss a token does only where the tokens do."""
+    same_base = len({(one["made_with"]["template_hash"], one["made_with"]["model_hash"]) for one in held}) == 1
+    kept: list[Metric] = []
+    said = []
+    for metric in held[0]["metrics"]:
+        twins = [twin for one in held for twin in one["metrics"] if twin["name"] == metric["name"]]
+        if len(twins) < len(held) or len({twin["hash"] for twin in twins}) > 1:
+            said.append(f"{metric['name']} is left out: it was not made in the same way for all.")
+        elif metric["unit"] == LOSS and not same_base:
+            said.append(f"{metric['name']} is left out: the bases differ, and their tokens can't be compared.")
         else:
-            kept.append({**metric, "unit": _wider(metric["unit"], twin["unit"])})
+            kept.append({**metric, "unit": functools.reduce(_wider, (twin["unit"] for twin in twins))})
     return kept, said
 
 
 def _wider(one: str, other: str) -> str:
-    """Units told by values may differ between two runs: what holds for both is the wider."""
+    """Units told by values may differ between runs: what holds for both is the wider."""
     order = (SHARE, MEAN, NUMBER)
     return max(one, other, key=order.index) if {one, other} <= set(order) else one
 
 
-def _side_by_side(
-    left: Answered, right: Answered, one: Results, other: Results, names: tuple[str, str], metrics: list[str]
-) -> Answered:
-    pair = [(names[0], left, one["subject"]), (names[1], right, other["subject"])]
-    made: dict[str, Any] = {key: {name: row[key][arm] for name, row, arm in pair if arm in row[key]} for key in _BY_ARM}
-    made["values"] = {metric: {name: row["values"][metric][arm] for name, row, arm in pair} for metric in metrics}
+def _side_by_side(rows: dict[str, Answered], held: Sequence[Results], metrics: list[str]) -> Answered:
+    """One test row with what each evaluation's subject made of it."""
+    each = [(name, row, one["subject"]) for (name, row), one in zip(rows.items(), held)]
+    made: dict[str, Any] = {key: {name: row[key][arm] for name, row, arm in each if arm in row[key]} for key in _BY_ARM}
+    made["values"] = {metric: {name: row["values"][metric][arm] for name, row, arm in each} for metric in metrics}
     made["errors"] = {
-        metric: held
+        metric: failed
         for metric in metrics
-        if (held := {name: why for name, row, arm in pair if (why := row["errors"].get(metric, {}).get(arm))})
+        if (failed := {name: why for name, row, arm in each if (why := row["errors"].get(metric, {}).get(arm))})
     }
-    made["overlap"] = left["overlap"] or right["overlap"]
-    return {**left, **made}
+    made["overlap"] = next((row["overlap"] for _, row, _ in each if row["overlap"]), None)
+    return {**each[0][1], **made}
