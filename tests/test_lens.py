@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from etabli import assertions, lens
+from etabli import assertions, masks
 from etabli.data.dataset import Dataset
 from etabli.errors import BadData, BadInput
 from etabli.tokens import POLICIES, render
@@ -59,7 +59,7 @@ def test_what_is_planted_is_red_and_no_run_starts(name, model, tmp_path):
     template, rows, more = PLANTED[name]
     Dataset(rows).save(tmp_path / "data")
     recipe = Recipe(data=str(tmp_path / "data"), model=model(template), **more)
-    seen = lens.lens(recipe, loss=False)
+    seen = masks.lens(recipe, loss=False)
     assert list(seen.view["failing"]) == [name] and seen.view["failed"][name][0][0] == rows[-1]["id"]
     assert "etabli-wrong" in seen.html() and name in seen.html() and name in repr(seen)
     recipe.save(tmp_path / "r.yaml")
@@ -71,7 +71,7 @@ def test_what_is_planted_is_red_and_no_run_starts(name, model, tmp_path):
 
 def test_nothing_is_wrong_with_what_is_right(model, tmp_path):
     Dataset([talk(), talk("b", "<|im_end|>", "Typed, <|im_start|> that is.")]).save(tmp_path / "data")
-    seen = lens.Batch(Recipe(data=str(tmp_path / "data"), model=model(CHATML)), loss=False).facts
+    seen = masks.Batch(Recipe(data=str(tmp_path / "data"), model=model(CHATML)), loss=False).facts
     assert not seen["failing"]
     said = {row["id"]: {one["name"]: one["ok"] for one in row["assertions"]["answers"]} for row in seen["rows"]}
     assert all(said["a"].values())
@@ -94,7 +94,7 @@ def test_empty_rows_are_left_out_if_that_is_asked_for(model, tmp_path, tokenizer
 
 @pytest.fixture(scope="module")
 def batch(dataset, tiny):
-    return lens.Batch(Recipe(data=str(dataset), model=tiny, accumulate=2))
+    return masks.Batch(Recipe(data=str(dataset), model=tiny, accumulate=2))
 
 
 def test_the_batch_is_the_collators(batch, dataset, tiny, tokenizer):
@@ -142,7 +142,7 @@ def test_each_policy_says_what_it_trains(batch):
 
 
 def test_spans_are_chosen_and_trained(dataset, tiny, tokenizer):
-    batch = lens.Batch(Recipe(data=str(dataset), model=tiny), loss=False)
+    batch = masks.Batch(Recipe(data=str(dataset), model=tiny), loss=False)
     row = batch.facts["rows"][0]
     widget = MaskLens(batch.facts, batch.choose)
     answer = max(number for number in row["message"] if number is not None)
@@ -161,7 +161,7 @@ def test_spans_are_chosen_and_trained(dataset, tiny, tokenizer):
 
 
 def test_spans_travel_with_the_row(tmp_path, tokenizer):
-    messages = lens.chosen(talk()["messages"], {1: [[0, 5]]})
+    messages = masks.chosen(talk()["messages"], {1: [[0, 5]]})
     Dataset([{"id": "a", "messages": messages}, talk("b")]).save(tmp_path / "data")
     rows = Dataset.open(tmp_path / "data").rows
     assert rows[0]["messages"][1]["spans"] == [[0, 5]] and "spans" not in rows[1]["messages"][1]
@@ -223,7 +223,7 @@ def test_the_command_ends_1_where_an_assertion_fails(write_jsonl, tiny):
 
 def test_a_step_that_is_not_there(dataset, tiny):
     with pytest.raises(BadInput, match="there is no step 9999"):
-        lens.Batch(Recipe(data=str(dataset), model=tiny), step=9999, loss=False)
+        masks.Batch(Recipe(data=str(dataset), model=tiny), step=9999, loss=False)
 
 
 def test_another_policy_from_code(batch):

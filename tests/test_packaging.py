@@ -23,7 +23,7 @@ LAYERS = [
     {"curation", "assertions"},
     {"prefixes"},
     {"generation", "likelihoods", "training"},
-    {"evaluation", "lens", "memory"},
+    {"evaluation", "masks", "memory"},
     {"experiments"},
     {"export"},
     {"doctor", "notebooks", "report", "tour"},
@@ -36,7 +36,8 @@ def test_public_names():
         "Dataset", "EtabliError", "Recipe", "Run", "chat", "check", "compare", "curate", "evaluate", "home_commands",
         "lens", "load", "merge", "own_check", "own_filter", "read", "render", "verdict",
     ]  # fmt: skip
-    assert all(getattr(etabli, name) for name in etabli.__all__)
+    assert all(callable(getattr(etabli, name)) for name in etabli.__all__)
+    assert not (set(etabli.__all__) & {path.stem for path in Path(etabli.__file__).parent.iterdir()}), "a module hides it"
 
 
 def test_importing_etabli_is_cheap():

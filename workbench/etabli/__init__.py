@@ -27,7 +27,7 @@ _HOMES = {
     "curate": "etabli.curation.curation",
     "evaluate": "etabli.evaluation.bench",
     "home_commands": "etabli.data.samples",
-    "lens": "etabli.lens",
+    "lens": "etabli.masks",
     "load": "etabli.models.loading",
     "merge": "etabli.export.merge",
     "own_check": "etabli.data.own",

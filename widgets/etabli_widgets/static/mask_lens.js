@@ -26,7 +26,6 @@ function render({ model, el }) {
 
   // --- one token: what it is, and whether it is chosen -------------------------------------------------------------------
   const tell = (row, place) => {
-    at = [row, place];
     const nats = row.nats?.[place];
     const whose = row.message[place] === null ? "the template's" : `message ${row.message[place]}`;
     const flag = row.trained[policy()][place] ? "trained" : "masked";
@@ -51,7 +50,8 @@ function render({ model, el }) {
     });
     const holder = make("pre", { className: "etabli-tokens", tabIndex: 0, role: "application", "aria-label": `Tokens of row ${row.id}` }, tokens);
     const placeOf = (event) => Number(event.target.dataset?.place ?? NaN);
-    holder.onmouseover = (event) => Number.isNaN(placeOf(event)) || look(row, holder, placeOf(event));
+    // Pointing tells; it does not move the keys' place, or the page moving under the mouse would.
+    holder.onmouseover = (event) => Number.isNaN(placeOf(event)) || tell(row, placeOf(event));
     holder.onclick = (event) => {
       const place = placeOf(event);
       if (Number.isNaN(place)) return;
@@ -73,6 +73,7 @@ function render({ model, el }) {
   const look = (row, holder, place) => {
     holder.querySelector("[data-here]")?.removeAttribute("data-here");
     holder.children[place].dataset.here = "true";
+    at = [row, place];
     tell(row, place);
   };
 
@@ -82,7 +83,7 @@ function render({ model, el }) {
     policies.replaceChildren(
       ...Object.entries(view().policies).map(([name, one]) => {
         const on = name === policy();
-        const said = `${one.trained} tokens · ${(100 * one.share).toFixed(0)} %${one.loss === null ? "" : ` · loss ${one.loss.toFixed(3)}`}`;
+        const said = `${one.trained} token${one.trained === 1 ? "" : "s"} · ${(100 * one.share).toFixed(0)} %${one.loss === null ? "" : ` · loss ${one.loss.toFixed(3)}`}`;
         const button = make("button", { type: "button", role: "radio", className: "etabli-policy", "aria-checked": String(on), tabIndex: on ? 0 : -1 }, [
           make("b", { textContent: name === view().policy ? `${name} (the recipe's)` : name }), make("small", { textContent: said }),
         ]);
@@ -183,7 +184,10 @@ function render({ model, el }) {
   el.append(head, wrong, errorLine(model), policies, make("div", { className: "etabli-tools" }, [legend, shade]), hint, told, rows);
   const undo = [
     follow(model, ["view"], drawHead), follow(model, ["view"], drawWrong), follow(model, ["view", "policy"], drawPolicies),
-    follow(model, ["view"], drawRows), follow(model, ["policy"], () => { flags(); if (at) tell(...at); }),
+    follow(model, ["view"], drawRows), follow(model, ["policy"], () => {
+      flags();
+      if (at) tell(...at);
+    }),
   ];
   return () => undo.forEach((each) => each());
 }

@@ -78,11 +78,11 @@ def _failed(result: dict) -> int:
 @reporting(_human, _failed)
 def tokens(file: str, row: int, model: str, policy: str, max_length: int, loss: bool) -> dict:
     """Show one row's tokens: id, role, trained or masked, and what must be true of them. Ends 1 if something is not."""
-    from etabli import lens
+    from etabli import masks
     from etabli.data.dataset import Dataset
     from etabli.errors import BadInput
 
     rows = Dataset.open(file).rows
     if row >= len(rows):
         raise BadInput(f"{file} has {len(rows)} rows, counted from 0; there is no row {row}.")
-    return lens.tokens(rows[row], model, policy, max_length, loss)
+    return masks.tokens(rows[row], model, policy, max_length, loss)
