@@ -51,6 +51,7 @@ class Curation:
         self.recipe, self._workers, self._say = recipe, workers, say
         self.data = Dataset.open(recipe.data, near)
         rows = unique(self.data.rows + self.data.rejected)
+        self._order = {row["id"]: at for at, row in enumerate(rows)}
         self.tests = [row for row in rows if row.get("split") == "test"]
         self.source = [_bare(row) for row in rows if row.get("split") != "test"]
         if not self.source:
@@ -160,7 +161,8 @@ class Curation:
         kept = [done.told(at) for at in done.kept]
         if not kept:
             raise BadData(f"Of {len(done.rows)} rows none is left ({_counted(done)}): loosen a filter.")
-        return Dataset([*kept, *self.tests], self.made(), [done.told(at) for at in sorted(done.rejected)])
+        rows = sorted([*kept, *self.tests], key=lambda row: self._order[row["id"]])
+        return Dataset(rows, self.made(), [done.told(at) for at in sorted(done.rejected)])
 
     def made(self) -> dict[str, Any]:
         """How the result was made: what is needed to make it again."""

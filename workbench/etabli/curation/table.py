@@ -28,9 +28,10 @@ class Table:
 
     def refresh(self) -> int:
         """Apply the filters again, with all that was decided meanwhile; returns how many rows are shown."""
+        self._view = self.desk.view  # looked up once: whether rows have changed is asked of each of them
         self._sifted: Sifted = self.desk.sifted
         self._standing = dict(self._sifted.decisions)
-        self._low = [text.casefold() for text in self.desk.view.said]
+        self._low = [text.casefold() for text in self._view.said]
         self._at = {row["id"]: at for at, row in enumerate(self._sifted.rows)}
         return self.select(**self._asked)
 
@@ -99,7 +100,7 @@ class Table:
         """One row in short."""
         row = self._sifted.rows[at]
         return {
-            "at": at, "id": row["id"], "asked": _short(self.desk.view.asked[at]),
+            "at": at, "id": row["id"], "asked": _short(self._view.asked[at]),
             "answer": _short(self._answer(at)), "length": len(self._low[at]), "source": row.get("source"),
             "found": self._found(at), "status": self.status(at),
         }  # fmt: skip
@@ -107,7 +108,7 @@ class Table:
     def _answer(self, at: int) -> str:
         """The last answer, as somebody may just have rewritten it."""
         decision = self._standing.get(self._sifted.rows[at]["id"])
-        return answer(decision) if decision and decision["do"] == "fix" else self.desk.view.answers[at]
+        return answer(decision) if decision and decision["do"] == "fix" else self._view.answers[at]
 
     def facets(self) -> dict[str, dict[str, int]]:
         """How many rows have each finding, status and source."""

@@ -43,7 +43,8 @@ class Contamination(Filter):
             if not shared and near < self.likeness:
                 continue
             test = test if shared else int(closest[row])
-            held = f'shares {shared} runs of {self.words} words ("{text}")' if shared else "shares no run of words"
+            runs = f"{shared} run{'s' * (shared > 1)}"
+            held = f'shares {runs} of {self.words} words ("{text}")' if shared else "shares no run of words"
             like = view.tests[test]["id"]
             why = f"It {held} with test row {like}; the closest test question has a cosine of {near:.2f}."
             reason = self.reason("contamination", why, round(near, 4), like)
