@@ -37,7 +37,9 @@ def test_public_names():
         "lens", "load", "merge", "own_check", "own_filter", "read", "render", "verdict",
     ]  # fmt: skip
     assert all(callable(getattr(etabli, name)) for name in etabli.__all__)
-    assert not (set(etabli.__all__) & {path.stem for path in Path(etabli.__file__).parent.iterdir()}), "a module hides it"
+    assert not (set(etabli.__all__) & {path.stem for path in Path(etabli.__file__).parent.iterdir()}), (
+        "a module hides it"
+    )
 
 
 def test_importing_etabli_is_cheap():
