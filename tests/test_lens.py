@@ -1,4 +1,4 @@
-"""What the loss sees: the batch as it is, assertions that fail where something was planted, and runs that are refused."""
+"""What the loss sees: the batch as it is, assertions that fail where something was planted, and runs refused."""
 
 import json
 import shutil

@@ -19,6 +19,7 @@ LAYERS = [
     {"contracts", "errors", "scrub"},
     {"environment", "storage", "processes", "modules"},
     {"yamls"},
+    {"pieces"},
     {"models", "tokens", "data"},
     {"curation", "assertions"},
     {"prefixes"},

@@ -6,20 +6,28 @@ structure and what is content; control tokens are read from the structure alone.
 tokenised in one piece, so that clean conversations get exactly the ids of the template's own rendering.
 """
 
-import json
 import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
 from etabli.contracts import Message
 from etabli.errors import BadData, BadInput
+from etabli.pieces import (
+    PLAIN,
+    STRUCTURE,
+    Piece,
+    all_pieces,
+    content_pieces,
+    control_pattern,
+    in_chunks,
+    is_clean,
+    is_control,
+    trained_parts,
+)
 
 POLICIES = ("answers", "last", "all", "spans")
-STRUCTURE = "template"
-PLAIN = "text"
 
 
 @dataclass
@@ -46,18 +54,6 @@ class Rendered:
     def labels(self) -> list[int]:
         """Ids where trained, -100 where masked."""
         return [token if trained else -100 for token, trained in zip(self.ids, self.trained)]
-
-
-@dataclass
-class _Piece:
-    """A stretch of the rendered text that is all structure or the content of one message."""
-
-    text: str
-    role: str
-    train: bool = False
-    content: bool = False
-    message: int | None = None
-    begins: int | None = None  # of the first piece of a content: how many characters of it the template took off
 
 
 def render(
@@ -89,7 +85,7 @@ def render(
         BadInput: an unknown policy, or a tokenizer without a chat template.
     """
     out = Rendered()
-    control = _control(tokenizer)
+    control = control_pattern(tokenizer)
     chunks = _prepared(messages, tokenizer, policy, prompt, tools, control)
     if messages[0]["role"] == PLAIN:
         return _plain(messages, tokenizer, control, policy, out)
@@ -98,19 +94,19 @@ def render(
 
 def _prepared(
     messages: list[Message], tokenizer: Any, policy: str, prompt: bool, tools: list | None, control: re.Pattern | None
-) -> list[list[_Piece]]:
+) -> list[list[Piece]]:
     """What is tokenised at once, checked; nothing for plain text, which has no template."""
     _check_policy(policy)
     _check(messages)
     if messages[0]["role"] == PLAIN:
         return []
-    return _chunks(_all_pieces(messages, tokenizer, policy, prompt, tools, control), control)
+    return in_chunks(all_pieces(messages, tokenizer, policy, prompt, tools, control), control)
 
 
 def _encoded(
-    chunks: list[list[_Piece]], tokenizer: Any, control: re.Pattern | None, policy: str, out: Rendered
+    chunks: list[list[Piece]], tokenizer: Any, control: re.Pattern | None, policy: str, out: Rendered
 ) -> Rendered:
-    if _clean(chunks, control):  # in one piece: then the ids are the template's own whatever the tokenizer does
+    if is_clean(chunks, control):  # in one piece: then the ids are the template's own whatever the tokenizer does
         chunks, control = [[piece for chunk in chunks for piece in chunk]], None
     for chunk in chunks:
         _encode(chunk, tokenizer, control, out)
@@ -127,10 +123,10 @@ def measure(
     The same numbers as counting what ``render`` gives, without making a list of tokens; the first token of a row is
     never predicted, so never trained.
     """
-    control = _control(tokenizer)
+    control = control_pattern(tokenizer)
     chunks = _prepared(messages, tokenizer, policy, False, tools, control)
     plain, out = messages[0]["role"] == PLAIN, Rendered()
-    if plain or policy == "all" or not _clean(chunks, control):
+    if plain or policy == "all" or not is_clean(chunks, control):
         rendered = (
             _plain(messages, tokenizer, control, policy, out)
             if plain
@@ -172,14 +168,6 @@ def _are_spans(spans: Any, length: int) -> bool:
     )
 
 
-def _check_tools(messages: list[Message], tools: list[dict] | None, control: re.Pattern | None) -> None:
-    """What stands in calls goes through the template as structure, so no control token may be typed there."""
-    held = [tools or [], *(message.get("tool_calls") or [] for message in messages)]
-    found = control.search(json.dumps(held, ensure_ascii=False)) if control and any(held) else None
-    if found:
-        raise BadData(f"A tool or a tool call holds the control token {found[0]!r} as text: remove it there.")
-
-
 def _check_policy(policy: str) -> None:
     if policy not in POLICIES:
         raise BadInput(f"Unknown mask policy {policy!r}; there are {', '.join(POLICIES)}.")
@@ -187,30 +175,16 @@ def _check_policy(policy: str) -> None:
 
 def _plain(messages: list[Message], tokenizer: Any, control: re.Pattern | None, policy: str, out: Rendered) -> Rendered:
     """Text without a template: begin-of-text if the tokenizer puts one, the stretches, end-of-text."""
-    flags = _trained(messages, "answers" if policy == "last" else policy)
+    flags = trained_parts(messages, "answers" if policy == "last" else policy)
     start = [token for token in tokenizer("", add_special_tokens=True)["input_ids"] if token == tokenizer.bos_token_id]
     for token in start[:1]:
         _append(out, token, tokenizer.bos_token, False)
-    pieces: list[_Piece] = []
+    pieces: list[Piece] = []
     for index, message in enumerate(messages):
-        pieces = _content(message["content"], 0, index, message, flags[index])
+        pieces = content_pieces(message["content"], 0, index, message, flags[index])
         _encode(pieces, tokenizer, control, out)
     _append(out, tokenizer.eos_token_id, tokenizer.eos_token, bool(pieces) and pieces[-1].train)
     return out
-
-
-def _content(text: str, taken_off: int, index: int, message: Message, train: bool | list) -> list[_Piece]:
-    """The content of a message in pieces that are trained or not; ``train`` may be spans of it."""
-    spans = [[0, len(message["content"])]] if train is True else train or []
-    edges = {0, len(text)} | {min(max(0, edge - taken_off), len(text)) for span in spans for edge in span}
-    ordered = sorted(edges)
-    inside = [any(low <= start + taken_off < high for low, high in spans) for start in ordered]
-    pieces = [
-        _Piece(text[start:stop], message["role"], flag, True, index)
-        for start, stop, flag in zip(ordered, ordered[1:], inside)
-    ] or [_Piece("", message["role"], train is True, True, index)]
-    pieces[0].begins = taken_off
-    return pieces
 
 
 def _append(out: Rendered, token: int, text: str, trained: bool) -> None:
@@ -223,159 +197,7 @@ def _append(out: Rendered, token: int, text: str, trained: bool) -> None:
     out.length += len(text)
 
 
-def _trained(messages: list[Message], policy: str) -> list[bool | list]:
-    """For each message whether it is trained, or which spans of it are."""
-    answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-    texts = [index for index, message in enumerate(messages) if message["role"] == PLAIN]
-    chosen = set(answers[-1:] if policy == "last" else answers + texts)
-    flags: list[bool | list] = []
-    for index, message in enumerate(messages):
-        override, spans = message.get("train"), message.get("spans") or []
-        own = spans if policy == "spans" else index in chosen
-        flags.append(own if override is None else bool(override))
-    return flags
-
-
-def _all_pieces(
-    messages: list[Message],
-    tokenizer: Any,
-    policy: str,
-    prompt: bool,
-    tools: list[dict] | None,
-    control: re.Pattern | None,
-) -> list[_Piece]:
-    """Structure and contents in order. Checked: together they are the template's own rendering."""
-    if not getattr(tokenizer, "chat_template", None):
-        raise BadInput("This tokenizer has no chat template: take the instruct version of the model.")
-    _check_tools(messages, tools, control)
-    copies = [_marked(index, message) for index, message in enumerate(messages)]
-    shell = _apply(copies, tokenizer, prompt, tools)
-    own = _apply(messages, tokenizer, prompt, tools)
-    calls = {index: _call_span(copies, index, shell, tokenizer, tools) for index in _calling(messages)}
-    for contents in ([m["content"] for m in messages], [m["content"].strip() for m in messages]):
-        pieces = _assemble(shell, messages, contents, _trained(messages, policy), calls)
-        if "".join(piece.text for piece in pieces) == own:
-            return pieces
-    raise BadData("The chat template rewrites what a message says, so content can't be told from structure.")
-
-
-def _marked(index: int, message: Message) -> Message:
-    """A message with a stand-in for its content. Beside calls nothing stays nothing: templates ask for that."""
-    empty = not message["content"] and message.get("tool_calls")
-    return {**message, "content": "" if empty else f"\ue000{index}\ue001"}
-
-
-def _calling(messages: list[Message]) -> list[int]:
-    return [index for index, message in enumerate(messages) if message.get("tool_calls")]
-
-
-def _call_span(copies: list[Message], index: int, shell: str, tokenizer: Any, tools: list | None) -> tuple[int, int]:
-    """From where to where a turn with tool calls is written by the template."""
-    before = _apply(copies[:index], tokenizer, True, tools)
-    through = _apply(copies[: index + 1], tokenizer, False, tools)
-    without = _apply([*copies[:index], {**copies[index], "tool_calls": None}], tokenizer, False, tools)
-    if through == without:
-        raise BadData("The model's chat template leaves tool calls out: choose a model whose template knows them.")
-    if not (shell.startswith(through) and through.startswith(before)):
-        raise BadData("The chat template writes tool calls in a way that can't be followed.")
-    return len(before), len(through)
-
-
-def _apply(messages: list[dict], tokenizer: Any, prompt: bool, tools: list[dict] | None = None) -> str:
-    from jinja2 import TemplateError
-
-    clean = [{key: value for key, value in message.items() if key not in ("train", "spans")} for message in messages]
-    more = {"tools": tools} if tools else {}
-    try:
-        # A template that can think must not: training rows hold answers, not thoughts, and a prompt has to be what a
-        # trained answer followed. Templates that know no such switch ignore it.
-        return tokenizer.apply_chat_template(
-            clean, tokenize=False, add_generation_prompt=prompt, enable_thinking=False, **more
-        )
-    except (TemplateError, TypeError) as error:
-        raise BadData(f"The model's chat template refuses this conversation: {error}") from error
-
-
-def _assemble(
-    shell: str, messages: list[Message], contents: list[str], trained: list[bool], calls: dict[int, tuple[int, int]]
-) -> list[_Piece]:
-    pieces, position = [], 0
-
-    def structure(end: int) -> None:
-        """Structure up to here; within a turn of calls it is the assistant's."""
-        nonlocal position
-        for index, (low, high) in [*calls.items(), (None, (end, end))]:
-            if index is not None and position < min(high, end) and low < end:
-                pieces.append(_Piece(shell[position : max(position, low)], STRUCTURE))
-                owned = shell[max(position, low) : min(high, end)]
-                called = _Piece(owned, messages[index]["role"], trained[index] is True, message=index)
-                pieces.append(called)
-                position = min(high, end)
-        pieces.append(_Piece(shell[position:end], STRUCTURE))
-        position = end
-
-    for found in re.finditer("\ue000([0-9]+)\ue001", shell):
-        index = int(found[1])
-        structure(found.start())
-        whole = messages[index]["content"]
-        taken_off = 0 if contents[index] == whole else len(whole) - len(whole.lstrip())
-        pieces += _content(contents[index], taken_off, index, messages[index], trained[index])
-        position = found.end()
-    structure(len(shell))
-    return pieces
-
-
-def _control(tokenizer: Any) -> re.Pattern | None:
-    """A pattern of all added tokens but the blank ones, longest first."""
-    return _any_of(tuple(map(str, tokenizer.get_added_vocab())))
-
-
-@lru_cache(maxsize=8)
-def _any_of(names: tuple[str, ...]) -> re.Pattern | None:
-    ordered = sorted(filter(str.strip, names), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, ordered))) if ordered else None
-
-
-def _chunks(pieces: list[_Piece], control: re.Pattern | None) -> list[list[_Piece]]:
-    """Group pieces into what is tokenised at once: a single control token, or all the text between two."""
-    chunks: list[list[_Piece]] = [[]]
-    ended: _Piece | None = None  # the content just before, whose end-of-turn token belongs to it
-    for piece in pieces:
-        if piece.content or control is None:
-            chunks[-1].append(piece)
-            ended = piece
-            continue
-        position = 0
-        called = piece.role != STRUCTURE
-        for found in control.finditer(piece.text):
-            between = piece.text[position : found.start()]
-            # A blank between an answer and its end-of-turn token is what the model has to write to get there.
-            owner = piece if called else ended if ended is not None and not between.strip() else None
-            chunks[-1].append(_owned(between, owner))
-            chunks += [[_owned(found[0], owner)], []]
-            ended, position = None, found.end()
-        tail = piece.text[position:]
-        chunks[-1].append(_owned(tail, piece if called and tail.strip() else None))
-        ended = None if position or piece.text else ended
-    return [kept for chunk in chunks if (kept := [piece for piece in chunk if piece.text])]
-
-
-def _clean(chunks: list[list[_Piece]], control: re.Pattern | None) -> bool:
-    """Is every control token of the whole text one that the template put there?"""
-    texts = ["".join(piece.text for piece in chunk) for chunk in chunks]
-    own = [text for text, chunk in zip(texts, chunks) if _is_control(chunk, control)]
-    return control is None or control.findall("".join(texts)) == own
-
-
-def _is_control(chunk: list[_Piece], control: re.Pattern | None) -> bool:
-    return len(chunk) == 1 and not chunk[0].content and bool(control and control.fullmatch(chunk[0].text))
-
-
-def _owned(text: str, owner: _Piece | None) -> _Piece:
-    return _Piece(text, owner.role, owner.train, message=owner.message) if owner else _Piece(text, STRUCTURE)
-
-
-def _encode(chunk: list[_Piece], tokenizer: Any, control: re.Pattern | None, out: Rendered) -> None:
+def _encode(chunk: list[Piece], tokenizer: Any, control: re.Pattern | None, out: Rendered) -> None:
     """Tokenise one chunk and say of every token where it comes from."""
     text = "".join(piece.text for piece in chunk)
     owners = [piece for piece in chunk for _ in piece.text]
@@ -383,7 +205,7 @@ def _encode(chunk: list[_Piece], tokenizer: Any, control: re.Pattern | None, out
         if piece.begins is not None and piece.message is not None:
             out.starts[piece.message] = at - piece.begins
     start = 0
-    for part in [text] if _is_control(chunk, control) else _unforgeable(text, control):
+    for part in [text] if is_control(chunk, control) else _unforgeable(text, control):
         encoded = tokenizer(part, add_special_tokens=False, return_offsets_mapping=True)
         for token, (low, high) in zip(encoded["input_ids"], encoded["offset_mapping"]):
             owner = owners[min(start + low, len(owners) - 1)]
