@@ -89,7 +89,7 @@ def test_empty_rows_are_left_out_if_that_is_asked_for(model, tmp_path, tokenizer
         material.gather(Recipe(**recipe.keys() | {"data": str(tmp_path / "none")}), tokenizer)
 
 
-# --- the batch ----------------------------------------------------------------------------------------------------------
+# --- the batch --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_plain_text_is_chosen_in_spans_too(tokenizer):
     assert whole.trained[-1], "text trained to its end ends"
 
 
-# --- without a browser, and bad input -----------------------------------------------------------------------------------
+# --- without a browser, and bad input ---------------------------------------------------------------------------------
 
 
 def etabli(*given):
