@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import etabli_widgets
-from etabli_widgets import ChatCompare, RunMonitor, VerdictCard
+from etabli_widgets import ChatCompare, DatasetTable, MaskLens, RunMonitor, ThresholdPairs, VerdictCard
 from etabli_widgets.run_monitor import MOST_POINTS, thin
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>&\"'"
@@ -159,16 +159,134 @@ def test_the_card_with_no_differences():
     assert "minus each other" not in card.html() and "exact, all: tuned: 60 rows" in card.html()
 
 
+class Rows:
+    """What a table is fed from."""
+
+    total = 70
+
+    def __init__(self):
+        self.done = []
+
+    def select(self, **asked):
+        if asked.get("sort") == "colour":
+            raise ValueError("no such order")
+        return 70
+
+    def lines(self, start, stop):
+        return [self.line(at) for at in range(start, min(stop, 70))]
+
+    def line(self, at):
+        return {"at": at, "id": f"r{at}", "asked": HOSTILE, "answer": HOSTILE, "status": "stays", "found": [HOSTILE],
+                "length": 3, "source": HOSTILE}  # fmt: skip
+
+    def facets(self):
+        return {"finding": {HOSTILE: 1}, "status": {"stays": 70}, "source": {HOSTILE: 70}}
+
+    def detail(self, name):
+        return {"id": name, "status": "stays", "decided": len(self.done)}
+
+    def decide(self, do, name, why="", text=None):
+        if name == "r9":
+            raise OSError("the disk is full")
+        self.done.append((do, name, why, text))
+        return self.line(int(name[1:]))
+
+    def undo(self):
+        return self.line(int(self.done.pop()[1][1:])) if self.done else None
+
+    def refresh(self):
+        return 69
+
+
+def table():
+    made = DatasetTable(Rows(), "ann")
+    made.sent = []
+    made.send = lambda content, buffers=None: made.sent.append(content)
+    return made
+
+
+def test_a_decision_is_confirmed_when_it_is_written_and_not_before():
+    shown = table()
+    shown.open_row("r3")
+    shown.received({"type": "decide", "do": "drop", "id": "r3", "why": "dull"})
+    assert shown._source.done == [("drop", "r3", "dull", None)] and shown.decided == 1
+    assert shown.sent[-1] == {"type": "line", "line": shown._source.line(3)} and shown.detail["decided"] == 1
+    shown.received({"type": "decide", "do": "drop", "id": "r9"})
+    assert shown.sent[-1] == {"type": "refused", "id": "r9"} and "disk is full" in shown.error and shown.decided == 1
+    shown.received({"type": "undo"})
+    shown.received({"type": "undo"})
+    assert shown._source.done == [] and shown.sent[-1] == {"type": "nothing"}
+
+
+def test_only_lines_that_are_asked_for_are_sent():
+    shown = table()
+    assert len(shown.first) == 60 and len(shown.rows) == 70
+    shown.received({"type": "lines", "start": 60})
+    assert shown.sent[-1]["start"] == 60 and len(shown.sent[-1]["lines"]) == 10
+    before = shown.version
+    shown.received({"type": "choose", "search": "x"})
+    assert shown.version == before + 1 and shown.asked == {"search": "x"}
+    shown.received({"type": "choose", "sort": "colour"})
+    assert shown.error == "ValueError: no such order" and shown.version == before + 1
+    shown.received({"type": "apply"})
+    assert shown.found == 69
+
+
+class Pairs:
+    """What a threshold is chosen with."""
+
+    filter, floor, value = "near", 0.5, 0.8
+
+    def at(self, value):
+        pieces = [["same", HOSTILE], ["in", HOSTILE]]
+        pair = {"ids": ["a", "b"], "likeness": 0.9, "above": value <= 0.9, "difference": pieces}
+        return {"value": value, "rows": 9, "gone": int(value <= 0.9), "pairs": 1, "border": [pair]}
+
+    def choose(self, value):
+        self.value = value
+
+
+def test_a_threshold_is_looked_at_and_then_taken():
+    shown = ThresholdPairs(Pairs())
+    shown.received({"type": "look", "value": 0.95})
+    assert shown.seen["gone"] == 0 and shown.chosen == 0.8
+    shown.received({"type": "choose", "value": 0.85})
+    assert shown._source.value == shown.chosen == 0.85 and "0.85 puts 1 of 9 rows" in repr(shown)
+    shown.received({"type": "look", "value": "high"})
+    assert shown.error.startswith("ValueError")
+
+
+POLICY = {"trained": 1, "share": 0.5, "loss": None}
+LENS_ROW = {
+    "id": HOSTILE, "ids": [1, 2], "text": [HOSTILE, "x"], "role": ["user", "assistant"], "offset": [[0, 1], [1, 2]],
+    "message": [0, 1], "starts": {"0": 0, "1": 1}, "lengths": {"0": 1, "1": 1}, "nats": None, "cut": 0,
+    "trained": {"answers": [False, True]}, "assertions": {"answers": []},
+}  # fmt: skip
+LENS = {
+    "version": 1, "model": "m", "step": 1, "steps": 1, "policy": "answers", "max_length": 9, "packs": 1, "said": "",
+    "rows": [LENS_ROW], "policies": {"answers": POLICY}, "of": 1, "failing": {"not-empty": 1},
+    "failed": {"not-empty": [[HOSTILE, HOSTILE]]},
+}  # fmt: skip
+
+
 def test_twins_hold_the_state_and_no_markup_of_others(chat, card):
     chat.ask(HOSTILE)
-    for widget in (RunMonitor(events=EVENTS, name=HOSTILE), chat, card):
+    for widget in (
+        RunMonitor(events=EVENTS, name=HOSTILE), chat, card, table(), ThresholdPairs(Pairs()), MaskLens(LENS),
+    ):  # fmt: skip
         bundle = widget._bundle()
         twin = bundle["text/html"].split("</style>", 1)[1]
         assert "application/vnd.jupyter.widget-view+json" in bundle
         assert "<script" not in twin and "<img" not in twin and "&lt;script" in twin
 
 
-@pytest.mark.parametrize("widget", [RunMonitor(events=EVENTS), ChatCompare({"a": iter}), VerdictCard(VIEW)])
+@pytest.mark.parametrize(
+    "widget",
+    [
+        RunMonitor(events=EVENTS), ChatCompare({"a": iter}), VerdictCard(VIEW), table(), ThresholdPairs(Pairs()),
+        MaskLens(LENS),
+    ],
+)  # fmt: skip
 def test_modules_are_whole_and_need_no_network(widget):
     source = widget._esm if isinstance(widget._esm, str) else str(widget._esm)
     assert "export default" in source and "import " not in source and "guardKeys(el)" in source
