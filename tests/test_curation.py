@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from etabli.contracts import DECISIONS
 from etabli.curation import pairs
-from etabli.curation.curation import Curation, curate, unique
+from etabli.curation.curation import Curation, curate
 from etabli.curation.decisions import Decisions
 from etabli.curation.diff import difference
 from etabli.curation.recipe import CurationRecipe
 from etabli.curation.table import Table
 from etabli.curation.texts import words
 from etabli.curation.threshold import Threshold
-from etabli.data.dataset import Dataset
+from etabli.data.dataset import Dataset, unique
 from etabli.errors import BadData, BadInput, BadRecipe
 
 
@@ -232,7 +232,7 @@ def test_a_test_question_within_a_long_text_is_found(tmp_path):
     assert {name for name, reason in found.items() if reason["rejects"]} == {"a", "d"}
     assert (
         found["a"]["like"] == "t1"
-        and "was the second president of the united states" in found["a"]["why"]
+        and "who was the second president of the united" in found["a"]["why"]
         and "cosine" in found["a"]["why"]
     )
 
@@ -294,23 +294,61 @@ def jaccard(one, other):
 @settings(max_examples=60, deadline=None)
 @given(TEXTS)
 def test_every_pair_is_true(texts):
-    found = pairs.lexical(texts)
+    found = pairs.lexical(pairs.sign(texts))
     for one, other, likeness in zip(found.first, found.second, found.likeness):
         assert one < other and likeness == pytest.approx(jaccard(texts[one], texts[other]), abs=1e-6)
     assert list(found.likeness) == sorted(found.likeness, reverse=True)
 
 
 @settings(max_examples=60, deadline=None)
-@given(TEXTS, st.sampled_from([0.5, 0.7, 0.9, 1.0]))
-def test_no_row_goes_for_one_that_goes_too(texts, threshold):
-    found = pairs.lexical(texts)
-    gone = found.represented(threshold, range(len(texts)))
+@given(TEXTS, st.sampled_from([0.8, 0.9, 1.0]), st.randoms(use_true_random=False))
+def test_no_row_goes_for_one_that_goes_too_and_of_two_one_goes(texts, threshold, rng):
+    order = rng.sample(range(len(texts)), len(texts))
+    gone = pairs.lexical_copies(pairs.sign(texts), threshold, order)
     for one, (other, likeness) in gone.items():
-        assert other not in gone and likeness >= threshold
-        assert likeness == pytest.approx(jaccard(texts[one], texts[other]), abs=1e-6)
-    kept = set(range(len(texts))) - set(gone)
-    for one, other, likeness in zip(found.first.tolist(), found.second.tolist(), found.likeness.tolist()):
-        assert likeness < threshold or not {one, other} <= kept, "of two that are alike one goes"
+        assert other not in gone and order.index(other) < order.index(one)
+        assert likeness == pytest.approx(jaccard(texts[one], texts[other]), abs=1e-6) and likeness >= threshold
+    kept = [at for at in order if at not in gone]
+    missed = [(a, b) for a in kept for b in kept if a < b and jaccard(texts[a], texts[b]) >= threshold]
+    assert not missed or threshold < 0.9, "MinHash misses hardly any"
+
+
+def crowd(count, changed, seed=0):
+    """Copies of one text in which some words are others."""
+    rng = np.random.default_rng(seed)
+    base = [f"w{n}" for n in range(60)]
+    made = []
+    for at in range(count):
+        held = list(base)
+        for place in rng.choice(60, changed, replace=False):
+            held[place] = f"x{at}-{place}"
+        made.append(" ".join(held))
+    return made
+
+
+def test_in_a_crowd_of_copies_none_is_left_that_is_like_another_that_stays():
+    texts = crowd(300, 2)
+    for threshold in (0.7, 0.8):
+        gone = pairs.lexical_copies(pairs.sign(texts), threshold, range(300))
+        kept = [at for at in range(300) if at not in gone]
+        alike = [(a, b) for a in kept for b in kept if a < b and jaccard(texts[a], texts[b]) >= threshold]
+        assert len(alike) <= 0.02 * len(kept) * (len(kept) - 1) / 2 + 1, (threshold, len(kept), len(alike))
+
+
+def test_a_crowd_of_copies_costs_no_more_than_other_rows():
+    counts = []
+    for size in (500, 2000):
+        signed = pairs.sign(crowd(size, 1))
+        compared = []
+        real = pairs.Signed.closest
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                pairs.Signed, "closest", lambda self, row, found: compared.append(len(found)) or real(self, row, found)
+            )
+            pairs.lexical_copies(signed, 0.8, range(size))
+            pairs.lexical(signed)
+        counts.append(sum(compared) / size)
+    assert counts[1] < 1.5 * counts[0], "what is compared for a row does not grow with the copies"
 
 
 def test_near_copies_that_were_planted_are_found():
@@ -321,7 +359,7 @@ def test_near_copies_that_were_planted_are_found():
         changed = texts[at].split()
         changed[30] = "changed"
         texts.append(" ".join(changed))
-    held = pairs.lexical(texts)
+    held = pairs.lexical(pairs.sign(texts))
     found = set(zip(held.first.tolist(), held.second.tolist()))
     assert sum((at, 300 + at) in found for at in range(100)) >= 99, "90 % alike: MinHash misses hardly any"
 
@@ -338,6 +376,10 @@ def test_embeddings_are_compared_as_a_matrix_product_does():
     for other in range(700):
         near = [one for one in range(other) if full[one, other] >= pairs.SEMANTIC_FLOOR + 1e-6]
         assert sum((one, other) in found for one in near) == min(len(near), pairs.MOST)
+    gone = pairs.semantic_copies(vectors, 0.9, range(699, -1, -1))
+    kept = [at for at in range(699, -1, -1) if at not in gone]
+    assert all(full[row, other] >= 0.9 - 1e-6 and other in kept for row, (other, _) in gone.items()) and gone
+    assert (full[np.ix_(kept, kept)] - 2 * np.eye(len(kept)) < 0.9).all()
     at, cosines = pairs.nearest(vectors[:600], vectors[600:])
     assert (at == full[:600, 600:].argmax(1)).all() and np.allclose(cosines, full[:600, 600:].max(1), atol=1e-5)
 
@@ -352,6 +394,7 @@ def test_the_border_has_pairs_of_both_sides():
 @settings(max_examples=100, deadline=None)
 def test_a_difference_holds_both_texts(one, other):
     found = difference(one, other)
+    found = [piece for piece in found if piece[0] != "cut"]
     assert "".join(text for kind, text in found if kind != "in") == one
     assert "".join(text for kind, text in found if kind != "out") == other
 

@@ -4,6 +4,7 @@ A folder is written beside its place, every file fsynced, ``MANIFEST.json`` (sha
 renamed. ``verify`` tells a folder that was altered since.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -97,10 +98,13 @@ def whole(
         beside.mkdir()
         yield beside
         _seal(beside, extra or {}, manifest)
-        for name in living:
-            if (folder / name).is_file():
-                shutil.copy2(folder / name, beside / name)
-                _fsync(beside / name)
+        with contextlib.ExitStack() as held:  # until the folder has taken its place nobody adds to what comes along
+            for name in living:
+                held.enter_context(_exclusively(folder / name))
+                if (folder / name).is_file():
+                    shutil.copy2(folder / name, beside / name)
+                    _fsync(beside / name)
+            _replace(beside, folder)
 
 
 @contextmanager
@@ -111,7 +115,8 @@ def _staged(place: Path) -> Iterator[Path]:
     try:
         with disk_errors(place):
             yield beside
-            _replace(beside, place)
+            if beside.exists():
+                _replace(beside, place)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -215,13 +220,44 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def append(path: str | Path, line: bytes) -> None:
-    """Add a line to a file in one write, and have it on the disk. Half a line that a crash left is ended first."""
-    with Path(path).open("ab+", buffering=0) as file:
-        if file.seek(0, os.SEEK_END):
-            file.seek(-1, os.SEEK_END)
-            line = line if file.read(1) == b"\n" else b"\n" + line
-        file.write(line)
-        os.fsync(file.fileno())
+    """Add a whole line to a file and have it on the disk, or leave the file as it was.
+
+    Half a line that a crash left is ended first. Who else appends waits, and so does who replaces the folder.
+
+    Raises:
+        NoSpace: the disk is full; OSError: any other reason.
+    """
+    path = Path(path)
+    with disk_errors(path), _exclusively(path):
+        new = not path.exists()
+        with path.open("ab", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            left = line if ends_line(path) else b"\n" + line
+            try:
+                while left:  # a write to a disk that is nearly full may be short
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
+        if new:
+            _fsync(path.parent)
+
+
+def ends_line(path: Path) -> bool:
+    """Does a file end with a whole line, or is it empty? A crash may leave half of one."""
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def _exclusively(path: Path):
+    """A lock beside a file that is only ever added to; waiting for it is a matter of milliseconds."""
+    from filelock import FileLock
+
+    return FileLock(path.parent.with_name(f".{path.parent.name}.{path.name}.lock"), timeout=30)
 
 
 @contextmanager

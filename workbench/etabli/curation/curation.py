@@ -1,6 +1,8 @@
 """Rows, a recipe and decisions at one desk: look, decide, save."""
 
+import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from etabli.curation.decisions import Decisions
 from etabli.curation.recipe import CurationRecipe
 from etabli.curation.sift import Sifted, fixed, sift
 from etabli.curation.views import Say, View
-from etabli.data.dataset import Dataset, located
+from etabli.data.dataset import Dataset, located, unique
 from etabli.errors import BadData, BadInput
 
 
@@ -48,15 +50,16 @@ class Curation:
         say: Say | None = None,
         near: Path | None = None,
     ):
-        self.recipe, self._workers, self._say = recipe, workers, say
+        self.recipe, self._workers, self._say = recipe.found(near), workers, say
         self.data = Dataset.open(recipe.data, near)
-        rows = unique(self.data.rows + self.data.rejected)
+        rows = unique([*self.data.rows, *filter(_by_filters, self.data.rejected)])
         self._order = {row["id"]: at for at, row in enumerate(rows)}
         self.tests = [row for row in rows if row.get("split") == "test"]
         self.source = [_bare(row) for row in rows if row.get("split") != "test"]
+        self._folder = located(recipe.data.partition("#")[0], near)
         if not self.source:
             raise BadData(f"{recipe.data} has {len(rows)} rows and all are marked test: there is none to curate.")
-        self.decisions = Decisions(_place(recipe, near), author)
+        self.decisions = Decisions(_place(recipe, self._folder), author)
         self._by_id = {row["id"]: row for row in self.source}
         self.against = self._evaluated(near)
         self._view: View | None = None
@@ -76,7 +79,7 @@ class Curation:
         """The rows as they are now; what is costly to know of them is kept until one is rewritten."""
         rows = fixed(self.source, self.standing)
         if self._view is None or self._view.rows != rows:
-            self._view = View(rows, self.against, self.recipe.encoder, self._workers, self._say)
+            self._view = View(rows, self.against, self.recipe.encoder, self._workers, self._say, self._view)
         return self._view
 
     @property
@@ -167,7 +170,7 @@ class Curation:
     def made(self) -> dict[str, Any]:
         """How the result was made: what is needed to make it again."""
         return {
-            "curation": self.recipe.keys(), "curation_hash": self.recipe.hash, "source_hash": self.data.hash,
+            "curation": self.recipe.keys(), "curation_hash": self.hash, "source_hash": self.data.hash,
             "decisions": dict(Counter(one["do"] for one in self.standing.values())), "of": self.data.recipe,
         }  # fmt: skip
 
@@ -177,7 +180,7 @@ class Curation:
         Raises:
             BadInput: the folder is the source itself: nothing of it is ever replaced.
         """
-        if Path(folder).absolute() == Path(self.recipe.data).absolute():
+        if Path(folder).resolve() == self._folder.resolve():
             raise BadInput(f"{folder} is what is curated: choose another folder. Nothing was changed.")
         made = self.dataset().save(folder)
         return self.prepared(made)
@@ -189,14 +192,23 @@ class Curation:
         return {
             "version": VERSION, "rows": len(done.rows), "kept": len(done.kept), "dropped": done.dropped,
             "found": dict(found), "protected": len(done.protected), "test": len(self.tests), "hash": made.hash,
-            "recipe_hash": self.recipe.hash, "decisions": len(done.decisions), "not_run": self._not_run(),
+            "recipe_hash": self.hash, "decisions": len(done.decisions), "not_run": list(self._not_run()),
         }  # fmt: skip
 
-    def _not_run(self) -> list[str]:
-        """Filters that had nothing to look at: never a silent pass."""
-        if self.against or not any(step.filter == "contamination" for step in self.recipe.filters):
-            return []
-        return ["contamination: no row is marked test and no eval_data is named, so there is nothing to give away."]
+    @property
+    def hash(self) -> str:
+        """Of the recipe and of the rows that must not be given away: with the source and the decisions it is all."""
+        return hashlib.sha256(f"{self.recipe.hash} {Dataset(self.against).hash}".encode()).hexdigest()
+
+    def _not_run(self) -> Iterator[str]:
+        """What had nothing to look at, and decisions that are not applied: never a silent pass."""
+        if not self.against and any(step.filter == "contamination" for step in self.recipe.filters):
+            yield "contamination: no row is marked test and no eval_data is named, so there is nothing to give away."
+        stale = len(self.decisions.standing()) - len(self.standing)
+        if stale:
+            yield f"decisions: {stale} are about rows that are not here or say something else now."
+        if self.decisions.passed_over:
+            yield f"decisions: {self.decisions.passed_over} lines of {self.decisions.path} are no decisions."
 
     def __repr__(self) -> str:
         done = self.sifted
@@ -208,32 +220,17 @@ def _counted(done: Sifted) -> str:
 
 
 def _bare(row: Row) -> Row:
-    """A row without what an earlier curation said of it."""
+    """A row without what an earlier curation said of it; what was rewritten stays rewritten."""
     return {name: value for name, value in row.items() if name not in ("reasons", "decision")}
 
 
-def _place(recipe: CurationRecipe, near: Path | None) -> Path:
+def _by_filters(row: Row) -> bool:
+    """Was a row of an earlier curation rejected by filters? What a person dropped does not come back."""
+    return (row.get("decision") or {}).get("do") != "drop"
+
+
+def _place(recipe: CurationRecipe, found: Path) -> Path:
     """Where decisions are written: in a Dataset's folder, else beside the file."""
     if recipe.decisions:
         return Path(recipe.decisions)
-    found = located(recipe.data.partition("#")[0], near)
     return found / DECISIONS if found.is_dir() else found.with_name(f"{found.name}.{DECISIONS}")
-
-
-def unique(rows: list[Row]) -> list[Row]:
-    """Rows of which no two have one id: the second ``ab`` becomes ``ab~2``."""
-    seen: Counter = Counter()
-    made = []
-    taken = {row["id"] for row in rows}
-    for row in rows:
-        seen[row["id"]] += 1
-        name = row["id"] if seen[row["id"]] == 1 else _free(row["id"], seen[row["id"]], taken)
-        made.append(row if name == row["id"] else {**row, "id": name})
-    return made
-
-
-def _free(name: str, number: int, taken: set[str]) -> str:
-    while f"{name}~{number}" in taken:
-        number += 1
-    taken.add(f"{name}~{number}")
-    return f"{name}~{number}"

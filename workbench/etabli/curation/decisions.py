@@ -84,9 +84,13 @@ class Decisions:
 
     def _append(self, decision: Decision) -> None:
         line = json.dumps(decision, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-        with self._lock, storage.disk_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            storage.append(self.path, line)
+        try:
+            with self._lock:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                storage.append(self.path, line)
+        except OSError as error:
+            said = (error.strerror or str(error)).lower()
+            raise BadInput(f"{self.path} can't be written: {said}. The decision was not kept.") from error
 
 
 def said(row: Row) -> str:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from etabli import storage
 from etabli.curation import embedding
 from etabli.curation.filters import KINDS, AnyFilter
-from etabli.errors import BadRecipe
+from etabli.data.dataset import located
+from etabli.errors import BadInput, BadRecipe
 from etabli.yamls import mistakes, read_yaml
 
 DEFAULT = ({"filter": "exact"}, {"filter": "near"}, {"filter": "quality"}, {"filter": "contamination"})
@@ -79,8 +80,22 @@ class CurationRecipe(BaseModel):
         said = {name: value for name, value in self.keys().items() if name not in ("data", "eval_data", "decisions")}
         files = [step.rules for step in self.filters if step.filter == "own"]
         files += [self.encoder.rpartition(":")[0]] if ":" in self.encoder else []
-        held = [storage.sha256(path) for path in files if Path(path).is_file()]
+        held = [storage.sha256(path) for path in files]
         return hashlib.sha256(json.dumps([said, held], sort_keys=True).encode()).hexdigest()
+
+    def found(self, near: Path | None) -> "CurationRecipe":
+        """The same with files that lie beside the recipe (``near``) named from here.
+
+        Raises:
+            BadInput: rules or an encoder that are not there.
+        """
+        steps = [
+            step.model_copy(update={"rules": _file(step.rules, near)}) if step.filter == "own" else step
+            for step in self.filters
+        ]
+        path, mark, function = self.encoder.rpartition(":")
+        encoder = f"{_file(path, near)}:{function}" if mark else self.encoder
+        return self.model_copy(update={"filters": tuple(steps), "encoder": encoder})
 
     def with_filter(self, name: str, **keys: Any) -> "CurationRecipe":
         """The same with other keys of a filter; one that is not there yet is added at the end."""
@@ -88,6 +103,13 @@ class CurationRecipe(BaseModel):
         mine = next((step for step in steps if step["filter"] == name), None)
         changed = [{**step, **keys} if step is mine else step for step in steps]
         return CurationRecipe(**self.keys() | {"filters": changed if mine else [*steps, {"filter": name, **keys}]})
+
+
+def _file(name: str, near: Path | None) -> str:
+    place = located(name, near)
+    if not place.is_file():
+        raise BadInput(f"There is no file {name}, which the curation recipe names.")
+    return str(place)
 
 
 def _known() -> list[str]:

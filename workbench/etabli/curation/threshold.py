@@ -5,44 +5,56 @@ from typing import Any
 from etabli.curation.curation import Curation
 from etabli.curation.diff import difference
 from etabli.curation.filters.copies import Near, Semantic
+from etabli.curation.pairs import LEXICAL_FLOOR, SEMANTIC_FLOOR
+from etabli.curation.sift import asked_of, sift
 from etabli.errors import BadInput
 
 KINDS = {"near": Near, "semantic": Semantic}
-STEPS = 100
+FLOORS = {"near": LEXICAL_FLOOR, "semantic": SEMANTIC_FLOOR}
 BORDER = 4  # pairs on each side
-LONGEST = 4000
+EXACTLY = 20_000
 
 
 class Threshold:
-    """The pairs of a filter and what follows from a threshold."""
+    """The pairs of a filter and what follows from a threshold, for the rows that the filters before it leave."""
 
     def __init__(self, desk: Curation, filter: str):
         if filter not in KINDS:
             raise BadInput(f"{filter!r} has no pairs to look at; there are {', '.join(KINDS)}.")
-        self.desk, self.filter = desk, filter
-        step = next((one for one in desk.recipe.filters if one.filter == filter), KINDS[filter]())
-        self.value = step.threshold
-        self.pairs = step.pairs(desk.view)
+        self.desk, self.filter, self._view = desk, filter, desk.view
+        self._step = next((one for one in desk.recipe.filters if one.filter == filter), KINDS[filter]())
+        done = sift(self._view, desk.recipe, desk.standing, until=filter)
+        self._asked = asked_of(self._step, self._view, desk.recipe.seed, done)
+        self._left = set(self._asked.order)
+        self.value, self.pairs = self._step.threshold, self._step.pairs(self._view).among(self._left)
 
     @property
     def floor(self) -> float:
         """The least likeness that was looked for."""
-        return next(bound.ge for bound in KINDS[self.filter].model_fields["threshold"].metadata if hasattr(bound, "ge"))
+        return FLOORS[self.filter]
 
     def at(self, value: float) -> dict[str, Any]:
-        """What a threshold does: rows put away, pairs above it, and the pairs at its border with what differs."""
-        order = range(len(self.desk.view))
-        gone = self.pairs.represented(value, order)
+        """What a threshold does: rows put away, pairs above it, and the pairs at its border with what differs.
+
+        Of more than ``EXACTLY`` rows those that go are not counted: it takes too long for a slider.
+        """
+        gone = None
+        if len(self._left) <= EXACTLY:
+            gone = len(set(self._kind(value).find(self._view, self._asked)) - self._asked.placed)
+        border = self.pairs.border(value, BORDER)
         return {
-            "value": value, "rows": len(order), "gone": len(gone), "pairs": self.pairs.above(value),
-            "border": [self._pair(*pair, value) for pair in self.pairs.border(value, BORDER)],
+            "value": value, "rows": len(self._left), "gone": gone, "pairs": self.pairs.above(value),
+            "border": [self._pair(*pair, value) for pair in border],
         }  # fmt: skip
 
+    def _kind(self, value: float) -> Near | Semantic:
+        return self._step.model_copy(update={"threshold": value})
+
     def _pair(self, one: int, other: int, likeness: float, value: float) -> dict[str, Any]:
-        rows, texts = self.desk.view.rows, self.desk.view.said
+        rows, texts = self._view.rows, self._view.said
         return {
             "ids": [rows[one]["id"], rows[other]["id"]], "likeness": round(likeness, 4), "above": likeness >= value,
-            "difference": difference(texts[one][:LONGEST], texts[other][:LONGEST]),
+            "difference": difference(texts[one], texts[other]),
         }  # fmt: skip
 
     def choose(self, value: float) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from etabli.contracts import Row
 from etabli.curation import embedding, pairs
-from etabli.curation.pairs import Pairs
+from etabli.curation.pairs import Pairs, Signed
 from etabli.curation.texts import answer, asked, said
 
 Say = Callable[[str], None]
@@ -20,6 +20,7 @@ class View:
     Args:
         rows: the rows; tests: those of the evaluation.
         encoder: who makes the embeddings; workers: processes for the checks; say: told what takes long.
+        previous: the view before some rows were rewritten: of the others what it knows is taken over.
     """
 
     def __init__(
@@ -29,13 +30,21 @@ class View:
         encoder: str = embedding.DEFAULT,
         workers: int = 1,
         say: Say | None = None,
+        previous: "View | None" = None,
     ):
         self.rows, self.tests, self.encoder, self.workers = list(rows), list(tests), encoder, workers
         self._say = say or (lambda text: None)
-        self._findings: dict[tuple[str, ...], dict[int, Any]] = {}
+        self._previous = previous if previous and len(previous) == len(self.rows) else None
+        known = self._previous.rows if self._previous else []
+        self._changed = [at for at, row in enumerate(self.rows) if not known or row != known[at]]
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def _anew(self, name: str) -> tuple[Any, list[int]]:
+        """What the previous view knows under a name, and which rows have changed since; None, and all rows."""
+        known = vars(self._previous).get(name) if self._previous else None
+        return known, self._changed if known is not None else list(range(len(self)))
 
     @cached_property
     def said(self) -> list[str]:
@@ -55,18 +64,31 @@ class View:
     @cached_property
     def vectors(self) -> np.ndarray:
         """Embeddings of what rows say: float32 (rows, dimensions)."""
-        self._say(f"embedding {len(self)} rows with {self.encoder}")
-        return embedding.vectors(self.said, self.encoder)
+        known, rows = self._anew("vectors")
+        self._say(f"embedding {len(rows)} rows with {self.encoder}")
+        made = embedding.vectors([self.said[at] for at in rows], self.encoder)
+        if known is None:
+            return made
+        known = known.copy()
+        known[rows] = made
+        return known
+
+    @cached_property
+    def signed(self) -> Signed:
+        """What each row says as shingles and their signatures."""
+        known, rows = self._anew("signed")
+        self._say(f"looking for near copies of {len(rows)} rows among {len(self)}")
+        made = pairs.sign([self.said[at] for at in rows])
+        return made if known is None else known.replaced(rows, made)
 
     @cached_property
     def lexical(self) -> Pairs:
-        """Rows that share words."""
-        self._say(f"looking for near copies among {len(self)} rows")
-        return pairs.lexical(self.said)
+        """Rows that share words, to be looked at."""
+        return pairs.lexical(self.signed)
 
     @cached_property
     def semantic(self) -> Pairs:
-        """Rows that mean about the same."""
+        """Rows that mean about the same, to be looked at."""
         vectors = self.vectors
         self._say(f"comparing {len(self)} rows by meaning")
         return pairs.semantic(vectors)
@@ -91,12 +113,11 @@ class View:
         """What ``etabli data check`` finds wrong with each row."""
         from etabli.data.checks.check import check
 
-        self._say(f"checking {len(self)} rows")
-        report = check(
-            [{"messages": row["messages"], "lang": row.get("lang")} for row in self.rows], workers=self.workers
-        )
-        found: dict[int, list[Any]] = {}
-        for finding in report.store.findings():
+        known, rows = self._anew("findings")
+        self._say(f"checking {len(rows)} rows")
+        asked = [{"messages": self.rows[at]["messages"], "lang": self.rows[at].get("lang")} for at in rows]
+        found = {at: held for at, held in (known or {}).items() if at not in set(rows)}
+        for finding in check(asked, workers=self.workers).store.findings() if rows else ():
             if finding.row is not None:
-                found.setdefault(finding.row, []).append(finding)
+                found.setdefault(rows[finding.row], []).append(finding)
         return found

@@ -195,3 +195,22 @@ def _message(flat: dict[str, Any]) -> Message:
     """What was not there is not there again."""
     kept = {name: value for name, value in flat.items() if value is not None or name in ("role", "content")}
     return kept | ({"tool_calls": json.loads(kept["tool_calls"])} if "tool_calls" in kept else {})
+
+
+def unique(rows: list[Row]) -> list[Row]:
+    """Rows of which no two have one id: the second ``ab`` becomes ``ab~2``."""
+    seen: Counter = Counter()
+    made = []
+    taken = {row["id"] for row in rows}
+    for row in rows:
+        seen[row["id"]] += 1
+        name = row["id"] if seen[row["id"]] == 1 else _free(row["id"], seen[row["id"]], taken)
+        made.append(row if name == row["id"] else {**row, "id": name})
+    return made
+
+
+def _free(name: str, number: int, taken: set[str]) -> str:
+    while f"{name}~{number}" in taken:
+        number += 1
+    taken.add(f"{name}~{number}")
+    return f"{name}~{number}"

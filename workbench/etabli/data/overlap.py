@@ -30,6 +30,12 @@ def overlaps(tests: Sequence[Row], train: Sequence[Row]) -> list[str | None]:
     return [_likeness(row, known) for row in tests]
 
 
+def questions(row: Row) -> Iterator[Question]:
+    """All that comes before each answer of a row but for its system text; of a row without answers, all of it."""
+    found = list(_answers(row["messages"]))
+    yield from (said for said, _, _ in found) if found else [_parts(row["messages"])[0]]
+
+
 def _likeness(row: Row, known: dict[Question, dict[str, set[str]]]) -> str | None:
     found = list(_answers(row["messages"]))
     said, system, answer = found[-1] if found else (*_parts(row["messages"]), "")

@@ -20,11 +20,9 @@ class EventLog:
 
     def _end_torn_line(self) -> None:
         """A crash may have left half a line: what follows must not be glued to it."""
-        if self.path.exists() and self.path.stat().st_size:
-            with self.path.open("rb+") as file:
-                file.seek(-1, 2)
-                if file.read() != b"\n":
-                    file.write(b"\n")
+        if self.path.exists() and not storage.ends_line(self.path):
+            with self.path.open("ab") as file:
+                file.write(b"\n")
 
     def write(self, kind: str, **fields: Any) -> None:
         """Append one event of a kind that ``contracts.EVENT_FIELDS`` names."""

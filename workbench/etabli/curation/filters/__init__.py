@@ -16,5 +16,6 @@ AnyFilter = Annotated[
 KINDS = (Exact, Near, Semantic, Language, Length, Quality, Contamination, Own, Balance)
 NAMES = tuple(kind.model_fields["filter"].default for kind in KINDS)
 PERSON = "person"  # who rejects a row that somebody dropped
+PROTECT = "protect"  # who gives a row back
 
-__all__ = ["KINDS", "NAMES", "PERSON", "AnyFilter", "Filter"]
+__all__ = ["KINDS", "NAMES", "PERSON", "PROTECT", "AnyFilter", "Filter"]

@@ -1,13 +1,12 @@
 """Not more of one kind than of another."""
 
 import random
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from etabli.contracts import Reason
-from etabli.curation.filters.base import Filter
+from etabli.curation.filters.base import Asked, Filter
 from etabli.curation.views import View
 from etabli.data.columns import values_of
 
@@ -26,16 +25,20 @@ class Balance(Filter):
     most: int | None = Field(None, ge=1)
     least: int = Field(10, ge=1)
 
-    def find(self, view: View, order: Sequence[int], seed: int) -> dict[int, Reason]:
-        """Rows beyond what their value may have. Those that come first in order go last."""
+    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
+        """Rows beyond what their value may have; what a person keeps counts, and does not go."""
         strata: dict[str, list[int]] = {}
-        for row, name in zip(order, values_of([view.rows[row] for row in order], self.by) if order else []):
+        for row, name in zip(
+            asked.order, values_of([view.rows[row] for row in asked.order], self.by) if asked.order else []
+        ):
             strata.setdefault(str(name), []).append(row)
         large = [len(rows) for rows in strata.values() if len(rows) >= self.least]
-        most = self.most or min(large, default=len(order))
+        most = self.most or min(large, default=len(asked.order))
         found = {}
         for name, rows in strata.items():
-            for row in random.Random(f"{seed}-balance-{name}").sample(rows, max(0, len(rows) - most)):
+            free = [row for row in rows if row not in asked.placed]
+            beyond = min(len(free), max(0, len(rows) - most))
+            for row in random.Random(f"{asked.seed}-balance-{name}").sample(free, beyond):
                 why = f"{self.by} {name} has {len(rows)} rows; {most} of them were drawn."
                 found[row] = self.reason("balance", why, len(rows))
         return found

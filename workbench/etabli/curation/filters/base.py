@@ -1,12 +1,26 @@
 """What every filter is: keys of a recipe, and a function of rows to reasons."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from etabli.contracts import Reason
 from etabli.curation.views import View
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a filter is to look at.
+
+    ``order``: rows by their index, those that a person wants to stay first; ``placed``: which these are; ``seed``: for
+    what is left to chance.
+    """
+
+    order: Sequence[int]
+    placed: frozenset[int] = frozenset()
+    seed: int = 0
 
 
 class Filter(BaseModel):
@@ -23,12 +37,8 @@ class Filter(BaseModel):
 
     rejects: bool = Field(True)
 
-    def find(self, view: View, order: Sequence[int], seed: int) -> dict[int, Reason]:
-        """Why rows should not stay, by their index.
-
-        Args:
-            view: the rows; order: indices of those to look at; seed: for what is left to chance.
-        """
+    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
+        """Why rows should not stay, by their index."""
         raise NotImplementedError
 
     def reason(self, name: str, why: str, value: float | None = None, like: str | None = None) -> Reason:

@@ -1,9 +1,9 @@
 """Training rows that give the evaluation away: the very test rows in use, by their words and by their meaning.
 
-Two signals, both shown. Words: eight in a row that a test question has too (arXiv 2005.14165 used 13; eight also find
-questions of one sentence); a test question of fewer words counts when it is the whole question of a row. Meaning: the
-closest test question by embedding, which finds paraphrases and also rows that are only about the same thing, so that
-by default it shows and does not reject.
+Two signals, both shown. Words: the very question of a test row, with the same turns before it; or eight words in a row
+that a test question has too (arXiv 2005.14165 used 13; eight also find questions of one sentence). Meaning: the closest
+test question by embedding, which finds paraphrases and also rows that are only about the same thing, so that by default
+it shows and does not reject.
 """
 
 from collections import Counter
@@ -12,12 +12,15 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from etabli.contracts import Reason
-from etabli.curation.filters.base import Filter
-from etabli.curation.texts import asked, words
+from etabli.contracts import Reason, Row
+from etabli.curation.filters.base import Asked, Filter
+from etabli.curation.texts import asked as asked_text
+from etabli.curation.texts import words
 from etabli.curation.views import View
+from etabli.data.overlap import questions
 
-COMMON = 0.05  # a run of words that so many of the test questions share, and at least five, is phrasing and no leak
+COMMON = 0.05  # a run of words that so many different test questions share, and at least five, is phrasing and no leak
+SIGNS = 2  # where a word is one character (Chinese, Japanese, Thai) so many make a word
 
 
 class Contamination(Filter):
@@ -30,55 +33,54 @@ class Contamination(Filter):
     likeness: float = Field(0.9, ge=0, le=1)
     by_likeness: bool = False  # is a close embedding alone enough to reject?
 
-    def find(self, view: View, order: Sequence[int], seed: int) -> dict[int, Reason]:
-        """Rows with shared words, or with a close test question; each reason gives both numbers."""
+    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
+        """Rows with a test question or its words, or close to one; each reason says both."""
         if not view.tests:
             return {}
-        index = _Index([asked(row) for row in view.tests], self.words)
+        index = _Index(view.tests, self.words)
         closest, cosines = view.nearest_tests
         found = {}
-        for row in order:
-            shared, text, test = index.shared(view.said[row], view.asked[row])
+        for row in asked.order:
+            test, held = index.shared(view.rows[row], view.said[row])
             near = float(cosines[row])
-            if not shared and near < self.likeness:
+            if test is None and near < self.likeness:
                 continue
-            test = test if shared else int(closest[row])
-            runs = f"{shared} run{'s' * (shared > 1)}"
-            held = f'shares {runs} of {self.words} words ("{text}")' if shared else "shares no run of words"
-            like = view.tests[test]["id"]
-            why = f"It {held} with test row {like}; the closest test question has a cosine of {near:.2f}."
+            other = view.tests[int(closest[row])]["id"]
+            why = f"{held} The closest test question is that of {other}, with a cosine of {near:.2f}."
+            like = other if test is None else view.tests[test]["id"]
             reason = self.reason("contamination", why, round(near, 4), like)
-            found[row] = reason | {"rejects": self.rejects and (shared > 0 or self.by_likeness)}
+            found[row] = reason | {"rejects": self.rejects and (test is not None or self.by_likeness)}
         return found
 
 
 class _Index:
-    """Runs of words in test questions, and whole questions that are shorter."""
+    """The questions of test rows, and runs of words in them."""
 
-    def __init__(self, questions: Sequence[str], size: int):
-        self._size = size
+    def __init__(self, tests: Sequence[Row], size: int):
+        self._size, self._tests = size, tests
+        self._whole: dict[tuple[str, ...], int] = {}
         self._runs: dict[tuple[str, ...], int] = {}
-        self._short: dict[tuple[str, ...], int] = {}
-        told = [words(question) for question in questions]
+        told = {tuple(words(asked_text(row))): at for at, row in reversed(list(enumerate(tests)))}
         seen = Counter(run for held in told for run in set(self._of(held)))
         common = max(5, COMMON * len(told))
-        for at, held in enumerate(told):
-            if 0 < len(held) < size:
-                self._short.setdefault(tuple(held), at)
-            for run in self._of(held):
-                if seen[run] < common:
-                    self._runs.setdefault(run, at)
+        for at, row in enumerate(tests):
+            for question in list(questions(row))[-1:]:
+                self._whole.setdefault(question, at)
+        for held, at in told.items():
+            self._runs.update({run: at for run in self._of(held) if seen[run] < common})
 
-    def _of(self, held: list[str]) -> list[tuple[str, ...]]:
-        return [tuple(held[at : at + self._size]) for at in range(len(held) - self._size + 1)]
+    def _of(self, held: Sequence[str]) -> list[tuple[str, ...]]:
+        signs = sum(len(word) == 1 and ord(word) > 0x0E00 for word in held)
+        size = self._size * (SIGNS if 2 * signs > len(held) else 1)
+        return [tuple(held[at : at + size]) for at in range(len(held) - size + 1)]
 
-    def shared(self, text: str, question: str) -> tuple[int, str, int]:
-        """How many runs a row shares with test questions, the first of them, and whose it is."""
+    def shared(self, row: Row, text: str) -> tuple[int | None, str]:
+        """Whose question a row asks or has words of, and what is shared."""
+        same = next((self._whole[question] for question in questions(row) if question in self._whole), None)
+        if same is not None:
+            return same, f"It asks the very question of test row {self._tests[same]['id']}."
         hits = list(dict.fromkeys(run for run in self._of(words(text)) if run in self._runs))
-        if hits:
-            first = hits[0]
-            return len(hits), " ".join(first), self._runs[first]
-        whole = tuple(words(question))
-        if whole in self._short:
-            return 1, " ".join(whole), self._short[whole]
-        return 0, "", -1
+        if not hits:
+            return None, "It shares no run of words with a test question."
+        test, count = self._runs[hits[0]], f"{len(hits)} run{'s' * (len(hits) > 1)} of {len(hits[0])} words"
+        return test, f'It shares {count} ("{" ".join(hits[0])}") with test row {self._tests[test]["id"]}.'

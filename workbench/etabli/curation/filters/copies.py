@@ -1,13 +1,12 @@
 """Rows that are there already: word for word, nearly, or in other words."""
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from etabli.contracts import Reason
-from etabli.curation.filters.base import Filter
-from etabli.curation.pairs import LEXICAL_FLOOR, SEMANTIC_FLOOR, Pairs
+from etabli.curation.filters.base import Asked, Filter
+from etabli.curation.pairs import LEXICAL_FLOOR, SEMANTIC_FLOOR, Copies, Pairs, lexical_copies, semantic_copies
 from etabli.curation.views import View
 from etabli.data.overlap import plain
 
@@ -24,12 +23,12 @@ class Exact(Filter):
     filter: Literal["exact"] = "exact"
     by: Literal["row", "question"] = "row"
 
-    def find(self, view: View, order: Sequence[int], seed: int) -> dict[int, Reason]:
+    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
         """The first in order stays."""
         texts = view.said if self.by == "row" else view.asked
         first: dict[str, int] = {}
         found = {}
-        for row in order:
+        for row in asked.order:
             key = plain(texts[row]) or texts[row]
             stays = first.setdefault(key, row)
             if stays != row:
@@ -47,12 +46,13 @@ class Near(Filter):
     threshold: float = Field(0.8, ge=LEXICAL_FLOOR, le=1)
 
     def pairs(self, view: View) -> Pairs:
-        """All pairs that any threshold could be about."""
+        """Pairs that a threshold could be about, to be looked at."""
         return view.lexical
 
-    def find(self, view: View, order: Sequence[int], seed: int) -> dict[int, Reason]:
+    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
         """Rows that another stands for."""
-        return _represented(self, "near", "{:.0%} of its three-word shingles are those of {}.", view, order)
+        found = lexical_copies(view.signed, self.threshold, asked.order)
+        return _reasons(self, "near", "{:.0%} of its three-word shingles are those of {}.", view, found)
 
 
 class Semantic(Filter):
@@ -64,17 +64,18 @@ class Semantic(Filter):
     threshold: float = Field(0.92, ge=SEMANTIC_FLOOR, le=1)
 
     def pairs(self, view: View) -> Pairs:
-        """All pairs that any threshold could be about."""
+        """Pairs that a threshold could be about, to be looked at."""
         return view.semantic
 
-    def find(self, view: View, order: Sequence[int], seed: int) -> dict[int, Reason]:
+    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
         """Rows that another stands for."""
-        return _represented(self, "semantic", "Means about the same ({:.2f}) as {}.", view, order)
+        found = semantic_copies(view.vectors, self.threshold, asked.order)
+        return _reasons(self, "semantic", "Means about the same ({:.2f}) as {}.", view, found)
 
 
-def _represented(kind: Near | Semantic, name: str, why: str, view: View, order: Sequence[int]) -> dict[int, Reason]:
+def _reasons(kind: Near | Semantic, name: str, why: str, view: View, copies: Copies) -> dict[int, Reason]:
     found = {}
-    for row, (other, likeness) in kind.pairs(view).represented(kind.threshold, order).items():
+    for row, (other, likeness) in copies.items():
         like = view.rows[other]["id"]
         found[row] = kind.reason(name, why.format(likeness, like), round(likeness, 4), like)
     return found

@@ -1,12 +1,11 @@
 """What is wrong with a row by itself: its language, its length, its quality, or what your own rules say."""
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from etabli.contracts import Reason
-from etabli.curation.filters.base import Filter
+from etabli.curation.filters.base import Asked, Filter
 from etabli.curation.texts import words
 from etabli.curation.views import View
 from etabli.data import own
@@ -27,13 +26,13 @@ class Language(Filter):
     filter: Literal["language"] = "language"
     keep: tuple[str, ...] = Field(min_length=1)
 
-    def find(self, view: View, order: Sequence[int], seed: int) -> dict[int, Reason]:
+    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
         """Rows told to be in another language."""
         wanted = {language.base(lang) or lang for lang in self.keep}
         why = "It is {}, not {}."
         return {
             row: self.reason("language", why.format(view.languages[row], ", ".join(self.keep)))
-            for row in order
+            for row in asked.order
             if view.languages[row] and view.languages[row] not in wanted
         }
 
@@ -53,11 +52,11 @@ class Length(Filter):
             raise ValueError(f"most ({self.most}) is less than least ({self.least}): no row would stay")
         return self
 
-    def find(self, view: View, order: Sequence[int], seed: int) -> dict[int, Reason]:
+    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
         """Rows that are too short or too long."""
         texts = view.answers if self.of == "answer" else view.said
         found = {}
-        for row in order:
+        for row in asked.order:
             size = len(texts[row]) if self.unit == "characters" else len(words(texts[row]))
             if size < self.least:
                 found[row] = self.reason(
@@ -83,10 +82,10 @@ class Quality(Filter):
             raise ValueError(f"no such code as {', '.join(unknown)}: docs/checks.md lists all")
         return codes
 
-    def find(self, view: View, order: Sequence[int], seed: int) -> dict[int, Reason]:
+    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
         """Rows with one of the codes; all of them are named."""
         found = {}
-        for row in order:
+        for row in asked.order:
             held = [finding for finding in view.findings.get(row, ()) if finding.code in self.codes]
             if held:
                 names = ", ".join(dict.fromkeys(finding.code for finding in held))
@@ -102,10 +101,10 @@ class Own(Filter):
     filter: Literal["own"] = "own"
     rules: str = Field(min_length=1)
 
-    def find(self, view: View, order: Sequence[int], seed: int) -> dict[int, Reason]:
+    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
         """Rows your rules find; a rule that raises stops everything: what it would have said is not known."""
         applied, found = own.rules(self.rules), {}
-        for row in order:
+        for row in asked.order:
             held = [finding for rule in applied for finding in rule.findings(view.rows[row], row, None)]
             raised = next((finding for finding in held if finding.code == own.RAISED), None)
             if raised:
