@@ -188,6 +188,104 @@ def test_contamination_without_an_evaluation_is_not_run(tmp_path):
     assert "nothing to give away" in curate(tmp_path / "mine").prepared()["not_run"][0]
 
 
+def test_neither_source_nor_tests_are_replaced_whatever_they_are_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Dataset(ROWS[:-1]).save("p/mine")
+    Dataset(ROWS[-1:]).save("p/tests")
+    CurationRecipe(data="mine", eval_data="tests", filters=FILTERS).save("p/r.yaml")
+    (tmp_path / "link").symlink_to(tmp_path / "p" / "mine")
+    for place in ("p/mine", "p/../p/mine", "link", "p/tests"):
+        with pytest.raises(BadInput, match="choose another folder"):
+            curate("p/r.yaml").save(place)
+
+
+def test_files_are_found_from_the_recipe(tmp_path, monkeypatch):
+    Dataset(ROWS).save(tmp_path / "p" / "mine")
+    (tmp_path / "p" / "mine.py").write_text("import etabli\n@etabli.own_filter\ndef calm(row):\n    return True\n")
+    keys = {"data": "mine", "filters": [{"filter": "own", "rules": "mine.py"}], "decisions": "who.jsonl"}
+    CurationRecipe(**keys).save(tmp_path / "p" / "r.yaml")
+    curate(tmp_path / "p" / "r.yaml").decide("drop", "a")
+    monkeypatch.chdir(tmp_path)
+    assert [one["do"] for one in curate("p/r.yaml").standing.values()] == ["drop"]
+    (tmp_path / "p" / "mine.py").unlink()
+    with pytest.raises(BadInput, match=r"no file mine\.py"):
+        curate("p/r.yaml")
+
+
+def test_a_curated_data_set_curated_again_remembers_people(desk, tmp_path):
+    desk.decide("drop", "d", "not ours")
+    desk.decide("keep", "e", "fair")
+    desk.save(tmp_path / "once")
+    again = curate(tmp_path / "once", {"filters": FILTERS, "protect": {"least": 0}})
+    kept = {again.sifted.rows[at]["id"] for at in again.sifted.kept}
+    assert "d" not in {one["id"] for one in again.source} and "e" in kept
+    again.save(tmp_path / "twice")
+    assert Dataset.open(tmp_path / "twice").hash == Dataset.open(tmp_path / "once").hash
+
+
+def test_stale_decisions_are_said(desk, folder):
+    desk.decide("drop", "d")
+    Dataset([one for one in ROWS if one["id"] != "d"]).save(folder)
+    with (folder / DECISIONS).open("a") as file:
+        file.write("{}\n")
+    said = " ".join(curate(folder, FILTERS).prepared()["not_run"])
+    assert "1 are about rows that are not here" in said and "1 lines" in said
+
+
+def test_copies_do_not_come_back_to_a_small_source(tmp_path):
+    rows = [row(f"s{n}", HARBOUR, source="small") for n in range(8)]
+    rows += [
+        row(f"r{n}", f"What is {n} and {n + 1} and {n + 2} and {n * n}?", f"{n}.", source="big") for n in range(30)
+    ]
+    Dataset(rows).save(tmp_path / "rows")
+    desk = curate(tmp_path / "rows", [{"filter": "near"}, {"filter": "exact"}])
+    assert desk.prepared()["protected"] == 0 and desk.prepared()["dropped"]["near"] == 7
+
+
+def test_a_row_that_came_back_says_so(folder):
+    desk = curate(folder, {"filters": FILTERS, "protect": {"by": "source", "least": 2}})
+    back = next(one for one in desk.dataset().rows if one["id"] == "c")
+    assert back["reasons"][-1]["filter"] == "protect" and "would have 1 of 3 rows left" in back["reasons"][-1]["why"]
+    with pytest.raises(BadData, match="sorce"):
+        assert curate(folder, {"filters": FILTERS, "protect": {"by": "sorce"}}).sifted
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "banana", "content": "x"}, {"role": "assistant", "content": "y"}],
+        [{"role": "user", "content": "x"}],
+        [{"role": "user", "content": "x"}, {"role": "assistant", "content": "\ud800"}],
+        [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "spans": "zz"}],
+    ],
+)
+def test_a_fix_that_could_not_be_trained_is_refused(desk, messages):
+    with pytest.raises(BadInput):
+        desk.decide("fix", "a", "", messages)
+    assert not desk.standing
+
+
+def test_a_reason_is_a_text(desk):
+    with pytest.raises(BadInput, match="its reason a text"):
+        desk.decide("drop", "a", None)
+
+
+def test_other_tool_calls_are_no_copies(tmp_path):
+    def calling(name, function):
+        call = {"type": "function", "function": {"name": function, "arguments": {}}}
+        turns = [{"role": "user", "content": "Now?"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+        return {"id": name, "messages": turns}
+
+    rows = [
+        calling("a", "light_on"),
+        calling("b", "heating_on"),
+        calling("c", "light_on"),
+        row("d", "a b", "c"),
+        row("e", "a", "b\nc"),
+    ]
+    assert set(only(rows, tmp_path, filter="exact")) == {"c"}
+
+
 # --- filters, one by one ----------------------------------------
 
 
@@ -235,6 +333,29 @@ def test_a_test_question_within_a_long_text_is_found(tmp_path):
         and "who was the second president of the united" in found["a"]["why"]
         and "cosine" in found["a"]["why"]
     )
+
+
+def test_a_test_question_is_found_however_often_and_wherever_it_is_asked(tmp_path):
+    question = "Name the capital city of the country France and nothing else please."
+    tests = [row(f"t{n}", question, "Paris.", split="test") for n in range(6)]
+    rows = [
+        row("a", question.upper()),
+        {"id": "b", "messages": [*row("x", "Why?", "So.")["messages"], *row("x", "And?", "So.")["messages"]]},
+    ]
+    why = {
+        "id": "tw",
+        "messages": [*row("x", "Is it?", "Yes.")["messages"], *row("x", "Why?", "So.")["messages"]],
+        "split": "test",
+    }
+    first = row("ts", "Why?", "Because.", split="test")
+    found = only([*rows, row("c", "Why not?"), *tests, why, first], tmp_path, filter="contamination", likeness=1)
+    assert {name: reason["like"] for name, reason in found.items() if reason["rejects"]} == {"a": "t0", "b": "ts"}
+
+
+def test_accents_and_marks_are_one_word_however_they_are_written():
+    assert words("Où été") == words("Où été") == ["où", "été"]
+    assert words("हिन्दी में") == ["हिन्दी", "में"] and words("東京タワーへ go") == [*"東京タワーへ", "go"]
+    assert len(words("ภาษาไทย")) >= 5
 
 
 def test_phrasing_that_many_test_questions_share_is_no_leak(tmp_path):
@@ -335,18 +456,21 @@ def test_in_a_crowd_of_copies_none_is_left_that_is_like_another_that_stays():
         assert len(alike) <= 0.02 * len(kept) * (len(kept) - 1) / 2 + 1, (threshold, len(kept), len(alike))
 
 
-def test_a_crowd_of_copies_costs_no_more_than_other_rows():
+def test_a_crowd_of_copies_costs_no_more_than_other_rows(monkeypatch):
+    compared = []
+    real = pairs.Signed.closest
+
+    def counting(self, row, found):
+        compared.append(len(found))
+        return real(self, row, found)
+
+    monkeypatch.setattr(pairs.Signed, "closest", counting)
     counts = []
     for size in (500, 2000):
         signed = pairs.sign(crowd(size, 1))
-        compared = []
-        real = pairs.Signed.closest
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                pairs.Signed, "closest", lambda self, row, found: compared.append(len(found)) or real(self, row, found)
-            )
-            pairs.lexical_copies(signed, 0.8, range(size))
-            pairs.lexical(signed)
+        compared.clear()
+        pairs.lexical_copies(signed, 0.8, range(size))
+        pairs.lexical(signed)
         counts.append(sum(compared) / size)
     assert counts[1] < 1.5 * counts[0], "what is compared for a row does not grow with the copies"
 
@@ -425,7 +549,7 @@ def test_decisions_are_on_the_disk_and_read_again(tmp_path):
     other = Decisions(tmp_path / DECISIONS, "bob")
     other.add("keep", ROWS[0])
     assert first.standing()["a"]["by"] == "bob", "what others decide is seen"
-    assert other.last(["a"])["do"] == "keep" and first.last(["a"]) is None
+    assert other.last(ROWS)["do"] == "keep" and first.last(ROWS) is None
     line = json.loads((tmp_path / DECISIONS).read_text().splitlines()[0])
     assert (line["do"], line["row"], line["by"], line["why"]) == ("drop", "a", "ann", "a copy")
 

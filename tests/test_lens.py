@@ -144,11 +144,11 @@ def test_each_policy_says_what_it_trains(batch):
 def test_spans_are_chosen_and_trained(dataset, tiny, tokenizer):
     batch = masks.Batch(Recipe(data=str(dataset), model=tiny), loss=False)
     row = batch.facts["rows"][0]
-    widget = MaskLens(batch.facts, batch.choose)
+    widget = MaskLens(batch.facts, batch)
     answer = max(number for number in row["message"] if number is not None)
     size = row["lengths"][str(answer)]
     assert widget.spans(row["id"], {answer: [[0, 3], [3, 9]]})["trained"] > 0 and widget.policy == "spans"
-    messages = batch.messages(row["id"])
+    messages = widget.messages(row["id"])
     assert messages[answer]["spans"] == [[0, 9]]
     seen = render(messages, tokenizer, "spans")
     trained = "".join(text for text, flag in zip(seen.text, seen.trained) if flag)
@@ -158,6 +158,22 @@ def test_spans_are_chosen_and_trained(dataset, tiny, tokenizer):
     assert told["trained"]["spans"] == told["trained"]["answers"] and whole["share"] > 0
     with pytest.raises(BadInput, match="not in this batch"):
         batch.choose("zz", {})
+
+
+def test_rows_of_one_id_and_a_recipe_of_spans(tiny, tmp_path):
+    rows = [
+        talk("a"),
+        talk("a", "Another?", "Another one."),
+        {"id": "b", "messages": masks.chosen(talk()["messages"], {1: [[0, 5]]})},
+    ]
+    Dataset(rows).save(tmp_path / "data")
+    batch = masks.Batch(Recipe(data=str(tmp_path / "data"), model=tiny), loss=False)
+    assert {row["id"] for row in batch.facts["rows"]} == {"a", "a~2", "b"}
+    spans = masks.Batch(
+        Recipe(data=str(tmp_path / "data"), model=tiny, policy="spans", empty_rows="leave_out"), loss=False
+    )
+    before = spans.facts["policies"]["spans"]["trained"]
+    assert spans.choose("b", {1: [[0, 18]]})["policies"]["spans"]["trained"] > before > 0
 
 
 def test_spans_travel_with_the_row(tmp_path, tokenizer):

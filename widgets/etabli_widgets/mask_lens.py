@@ -1,21 +1,20 @@
 """``MaskLens``: the batch of a step as the loss sees it, token by token."""
 
-from collections.abc import Callable
 from typing import Any
 
 import traitlets
 
 from etabli_widgets._base import Widget, escape, script, shown, style
 
-Choose = Callable[[str, dict[int, list[list[int]]]], dict[str, Any]]
 TWIN_ROWS = 4
 
 
 class MaskLens(Widget):
     """Tokens by role, trained or masked, with their loss; another policy at a press; what holds a run up in red.
 
-    ``view`` is ``etabli.contracts.Lens``. ``choose(row, {message: spans})`` gives it anew with other spans chosen;
-    ``pick`` and ``spans`` are the code paths of the policy's buttons and of choosing tokens.
+    ``view`` is ``etabli.contracts.Lens``. ``batch.choose(row, {message: spans})`` gives it anew with other spans, and
+    ``batch.messages(row)`` the messages that have them: ``etabli.masks.Batch``. ``pick`` and ``spans`` are the code
+    paths of the policy's buttons and of choosing tokens.
     """
 
     _style = "mask_lens"
@@ -25,8 +24,8 @@ class MaskLens(Widget):
     view = traitlets.Dict(help="The batch: see etabli.contracts.Lens").tag(sync=True)
     policy = traitlets.Unicode(help="The policy that is looked at").tag(sync=True)
 
-    def __init__(self, view: dict[str, Any], choose: Choose | None = None, **traits: Any):
-        self._choose = choose
+    def __init__(self, view: dict[str, Any], batch: Any = None, **traits: Any):
+        self._batch = batch
         super().__init__(view=view, policy=view["policy"], **traits)
 
     def pick(self, policy: str) -> dict[str, Any]:
@@ -38,10 +37,17 @@ class MaskLens(Widget):
 
     def spans(self, row: str, spans: dict[int, list[list[int]]]) -> dict[str, Any]:
         """Train these stretches of a row's messages under the policy ``spans``; returns what that trains."""
-        if self._choose is None:
-            raise ValueError("Spans can be chosen where the rows are: etabli.lens(...) has them.")
-        self.view = self._choose(row, spans)
+        self.view = self._rows().choose(row, spans)
         return self.pick("spans")
+
+    def messages(self, row: str) -> list[dict[str, Any]]:
+        """A row's messages with the spans chosen; ``desk.decide("fix", row, messages=...)`` keeps them."""
+        return self._rows().messages(row)
+
+    def _rows(self) -> Any:
+        if self._batch is None:
+            raise ValueError("Spans can be chosen where the rows are: etabli.lens(...) has them.")
+        return self._batch
 
     @shown
     def on_spans(self, message: dict[str, Any]) -> None:

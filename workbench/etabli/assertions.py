@@ -1,7 +1,8 @@
 """What has to be true of a row's tokens before anything is trained on them.
 
 ``end-of-turn``       every answer trained to its end is followed by a control token, which is trained too
-``one-bos``           begin-of-text stands once where the tokenizer wants it, and nowhere twice in a row
+``one-bos``           begin-of-text stands in front, where the tokenizer wants it, and again only where a template
+                      begins a turn by it (ChatML of some models) or after end-of-text (Llama 2)
 ``user-not-trained``  nothing is trained that a user, a system text or a tool wrote (but under the policy ``all``)
 ``not-empty``         something is trained once the row is cut at ``max_length``
 ``template-ids``      the ids are the ones the model's own chat template gives; one that refuses a row fails it too
@@ -48,35 +49,53 @@ def of_row(row: Row, seen: Rendered, tokenizer: Any, policy: str, most: int, own
 
 
 def _ended(row: Row, seen: Rendered, tokenizer: Any) -> Assertion:
-    """A turn is trained to its end if the last character of its content is."""
+    """A turn is trained to its end if the last token of its content is. Judged before the row is cut."""
     control = {*tokenizer.get_added_vocab().values(), tokenizer.eos_token_id}
     owned: dict[int | None, list[int]] = {}
     for at, whose in enumerate(seen.message):
         owned.setdefault(whose, []).append(at)
     for number, turn in enumerate(row["messages"]):
         mine = owned.get(number, [])
-        ends = seen.starts.get(number, 0) + len(turn["content"].rstrip())
-        closing = [at for at in mine if seen.trained[at] and seen.offset[at][1] >= ends]
-        if turn["role"] not in ("assistant", PLAIN) or not closing:
+        if turn["role"] not in ("assistant", PLAIN) or not _to_its_end(mine, seen, number, turn["content"]):
             continue
         last = mine[-1] if turn["role"] == "assistant" else len(seen) - 1
-        if seen.ids[last] not in control or not seen.trained[last]:
+        ends = seen.ids[last] == tokenizer.eos_token_id or not _begins_a_turn(seen, last, control)
+        if seen.ids[last] not in control or not seen.trained[last] or not ends:
             said = f"Turn {number} ends with {seen.text[last]!r}, no trained control token: it never learns to stop."
             return Assertion(ENDED, False, said)
     return Assertion(ENDED, True, "Every answer trained to its end is followed by a trained control token.")
+
+
+def _to_its_end(mine: list[int], seen: Rendered, number: int, content: str) -> bool:
+    """Is the last token of a message's content trained? Of calls without words, any."""
+    stop = seen.starts.get(number, 0) + len(content)
+    within = [at for at in mine if content and seen.offset[at][0] < stop]
+    return seen.trained[within[-1]] if within else any(seen.trained[at] for at in mine)
+
+
+def _begins_a_turn(seen: Rendered, at: int, control: set[int]) -> bool:
+    """Does a word follow this token at once, as in ``<|im_start|>user``? Then it begins a turn and ends none."""
+    after = at + 1
+    return after < len(seen) and seen.ids[after] not in control and bool(seen.text[after].strip())
 
 
 def _begun(seen: Rendered, tokenizer: Any) -> Assertion:
     bos = tokenizer.bos_token_id
     if bos is None:
         return Assertion(BEGUN, None, "The tokenizer has no begin-of-text token.")
-    twice = next((at for at in range(1, len(seen)) if seen.ids[at] == seen.ids[at - 1] == bos), None)
-    if twice is not None:
-        return Assertion(BEGUN, False, f"Begin-of-text stands twice in a row, at token {twice}.")
+    control = {*tokenizer.get_added_vocab().values(), tokenizer.eos_token_id}
+    again = [at for at in range(1, len(seen)) if seen.ids[at] == bos]
+    odd = [at for at in again if seen.ids[at - 1] == bos or not _own_place(seen, at, tokenizer.eos_token_id, control)]
+    if odd:
+        return Assertion(BEGUN, False, f"Begin-of-text stands again at token {odd[0]}, where no text begins.")
     wanted = tokenizer("", add_special_tokens=True)["input_ids"][:1] == [bos]
     if wanted and seen.ids[:1] != [bos]:
         return Assertion(BEGUN, False, "The tokenizer puts begin-of-text in front; the chat template does not.")
     return Assertion(BEGUN, True, "Begin-of-text stands where it belongs.")
+
+
+def _own_place(seen: Rendered, at: int, eos: int | None, control: set[int]) -> bool:
+    return seen.ids[at - 1] == eos or _begins_a_turn(seen, at, control)
 
 
 def _only_learnt(seen: Rendered, policy: str) -> Assertion:

@@ -9,7 +9,7 @@ from typing import Any
 
 from etabli import assertions, likelihoods
 from etabli.contracts import VERSION, Lens, LensRow, Message, Row
-from etabli.errors import BadInput, DeviceBusy
+from etabli.errors import BadData, BadInput, DeviceBusy
 from etabli.models import loading, sources
 from etabli.tokens import POLICIES, Rendered, render
 from etabli.training import material
@@ -30,7 +30,7 @@ def lens(recipe: Recipe | str | Path, step: int = 1, loss: bool = True):
     from etabli_widgets import MaskLens
 
     batch = Batch(recipe, step, loss)
-    return MaskLens(batch.facts, batch.choose)
+    return MaskLens(batch.facts, batch)
 
 
 Spans = Mapping[int, Sequence[Sequence[int]]]  # message -> [first character, one after the last] of its content
@@ -45,13 +45,14 @@ class Batch:
     def choose(self, row: str, spans: Spans) -> Lens:
         """Train these stretches of a row's messages, and no others, under the policy ``spans``; returns the facts."""
         rows = self.facts["rows"]
-        at = next((at for at, one in enumerate(rows) if one["id"] == row), None)
-        if at is None:
+        if row not in self._rows:
             raise BadInput(f"Row {row!r} is not in this batch.")
-        held = self._rows[row] = {**self._rows[row], "messages": chosen(self._rows[row]["messages"], spans)}
-        old = rows[at]
-        made = _row(held, old["ids"], old["trained"][self._recipe.policy], old["nats"], self._tokenizer, self._recipe)
-        told = [*rows[:at], made, *rows[at + 1 :]]
+        held = {**self._rows[row], "messages": chosen(self._rows[row]["messages"], spans)}
+        told = [
+            _row(held, one["ids"], one["nats"], self._tokenizer, self._recipe) if one["id"] == row else one
+            for one in rows
+        ]
+        self._rows[row] = held
         self.facts = {**self.facts, "rows": told, "policies": _policies(told)}
         return self.facts
 
@@ -130,19 +131,19 @@ def _pack(
     rows, start = [], 0
     for one in pack:
         stop = start + len(one.ids)
-        flags = [at in trained for at in range(start, stop)]
-        rows.append(_row(by_id[one.id], ids[start:stop], flags, nats and nats[start:stop], tokenizer, recipe))
+        made_of = _row(by_id[one.id], ids[start:stop], nats and nats[start:stop], tokenizer, recipe)
+        if made_of["trained"][recipe.policy] != [at in trained for at in range(start, stop)]:
+            raise AssertionError(f"Row {one.id}: what was rendered is not trained as the batch says.")
+        rows.append(made_of)
         start = stop
     return rows
 
 
-def _row(
-    row: Row, ids: list[int], trained: list[bool], nats: list[float | None] | None, tokenizer: Any, recipe: Recipe
-) -> LensRow:
+def _row(row: Row, ids: list[int], nats: list[float | None] | None, tokenizer: Any, recipe: Recipe) -> LensRow:
     seen = {policy: render(row["messages"], tokenizer, policy, tools=row.get("tools")) for policy in POLICIES}
     mine, size = seen[recipe.policy], len(ids)
     flags = {policy: [bool(at and flag) for at, flag in enumerate(one.trained[:size])] for policy, one in seen.items()}
-    if mine.ids[:size] != ids or flags[recipe.policy] != trained:
+    if mine.ids[:size] != ids:
         raise AssertionError(f"Row {row['id']}: what was rendered is not what the batch holds.")
     return {
         "id": row["id"], "ids": ids, "text": mine.text[:size], "role": mine.role[:size],
@@ -174,12 +175,18 @@ def _trained(rows: list[LensRow], policy: str) -> dict[str, float | int | None]:
 def tokens(row: Row, model: str, policy: str, most: int, loss: bool = False) -> dict[str, Any]:
     """What ``etabli data tokens --json`` prints: one row, with its assertions."""
     tokenizer = loading.tokenizer(sources.resolve(model))
-    seen = render(row["messages"], tokenizer, policy, tools=row.get("tools"))
+    try:
+        seen, refused = render(row["messages"], tokenizer, policy, tools=row.get("tools")), None
+    except BadData as error:
+        seen, refused = Rendered(), assertions.Assertion(assertions.TEMPLATE, False, str(error))
     return {
         "ids": seen.ids, "text": seen.text, "role": seen.role, "trained": seen.trained, "offset": seen.offset,
         "share": sum(seen.trained) / max(1, len(seen)), "max_length": most, "cut": max(0, len(seen) - most),
-        "nats": _alone(seen, model, most) if loss else None,
-        "assertions": [one._asdict() for one in assertions.of_row(row, seen, tokenizer, policy, most)],
+        "nats": _alone(seen, model, most) if loss and not refused else None,
+        "assertions": [
+            one._asdict()
+            for one in ([refused] if refused else assertions.of_row(row, seen, tokenizer, policy, most))
+        ],
     }  # fmt: skip
 
 

@@ -154,11 +154,13 @@ def _check(messages: list[Message]) -> None:
             raise BadData(f"Message {number} needs a role and a content that are text; it has {sorted(message)}.")
         if (message["role"] == PLAIN) != (messages[0]["role"] == PLAIN):
             raise BadData(f"Message {number}: plain text and turns of a chat can't be mixed.")
-        if not _are_spans(message.get("spans") or [], len(message["content"])):
+        if not spans_fit(message):
             raise BadData(f"Message {number}: spans are pairs [first character, one after the last] of its content.")
 
 
-def _are_spans(spans: Any, length: int) -> bool:
+def spans_fit(message: Message) -> bool:
+    """Are a message's spans, if it has any, pairs of places in its content?"""
+    spans, length = message.get("spans") or [], len(message["content"])
     return isinstance(spans, list | tuple) and all(
         isinstance(span, list | tuple)
         and len(span) == 2

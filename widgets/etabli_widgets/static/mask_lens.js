@@ -32,11 +32,12 @@ function render({ model, el }) {
     const loss = nats === null || nats === undefined ? "" : ` · loss ${nats.toFixed(2)}`;
     told.textContent = `token ${place} · id ${row.ids[place]} · ${JSON.stringify(visible(row.text[place]))} · ${row.role[place]}, ${whose} · characters ${row.offset[place].join(" to ")} · ${flag}${loss}`;
   };
-  const toggle = (row, from, to = from) => {
+  const toggle = (row, from, to = from, on = !row.trained.spans[from]) => {
     if (policy() !== "spans") return;
     const flags = row.trained.spans.slice();
-    const on = !flags[from];
     for (let place = Math.min(from, to); place <= Math.max(from, to); place++) if (inContent(row, place)) flags[place] = on;
+    row.trained.spans = flags; // at once: the next key may come before the kernel has answered
+    paint();
     model.send({ type: "spans", row: row.id, spans: spansOf(row, flags) });
   };
   const draw = (row) => {
@@ -62,7 +63,11 @@ function render({ model, el }) {
     holder.onkeydown = (event) => {
       const place = at?.[0] === row ? at[1] : 0;
       const moves = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: row.ids.length - 1 };
-      if (event.key in moves) look(row, holder, Math.max(0, Math.min(row.ids.length - 1, moves[event.key])));
+      if (event.key in moves) {
+        const to = Math.max(0, Math.min(row.ids.length - 1, moves[event.key]));
+        if (event.shiftKey && policy() === "spans") toggle(row, place, to, row.trained.spans[place]);
+        look(row, holder, to);
+      }
       else if (event.key === " ") toggle(row, place);
       else return;
       event.preventDefault();
@@ -73,6 +78,7 @@ function render({ model, el }) {
   const look = (row, holder, place) => {
     holder.querySelector("[data-here]")?.removeAttribute("data-here");
     holder.children[place].dataset.here = "true";
+    holder.children[place].scrollIntoView({ block: "nearest" });
     at = [row, place];
     tell(row, place);
   };
@@ -93,7 +99,7 @@ function render({ model, el }) {
       }),
     );
     hint.textContent =
-      policy() === "spans" ? "Click tokens, or move with the arrow keys and press Space, to train them; Shift and click take what lies between." : "";
+      policy() === "spans" ? "Click tokens, or move with the arrow keys and press Space, to train them; Shift with an arrow or a click takes what lies between." : "";
     hint.hidden = !hint.textContent;
   };
   policies.onkeydown = (event) => {
@@ -116,7 +122,7 @@ function render({ model, el }) {
         : [make("p", { className: "etabli-right", textContent: `All assertions hold for ${view().of} rows.` })]),
     );
   };
-  const flags = () => {
+  const paint = () => {
     for (const [row, tokens] of drawn)
       tokens.forEach((token, place) => {
         token.dataset.trained = String(row.trained[policy()][place]);
@@ -134,6 +140,15 @@ function render({ model, el }) {
     );
   };
   const drawRows = () => {
+    if (drawn.length && sameRows(drawn, view().rows)) {
+      // The same tokens, other flags: nothing is built anew, and the keys stay where they are.
+      for (const one of drawn) {
+        const now = view().rows.find((row) => row.id === one[0].id);
+        Object.assign(one[0], { trained: now.trained, assertions: now.assertions });
+      }
+      paint();
+      return;
+    }
     const unfolded = new Set([...rows.querySelectorAll("details[open]")].map((one) => one.dataset.row));
     const first = !rows.children.length;
     drawn = [];
@@ -147,7 +162,7 @@ function render({ model, el }) {
         const fill = () => {
           if (fold.open && fold.children.length === 1) {
             fold.append(draw(row));
-            flags();
+            paint();
           }
         };
         fold.ontoggle = fill;
@@ -155,16 +170,8 @@ function render({ model, el }) {
         return fold;
       }),
     );
-    flags();
-    if (at) {
-      const [row, place] = at;
-      const holder = rows.querySelector(`details[data-row="${CSS.escape(row.id)}"] .etabli-tokens`);
-      const now = view().rows.find((one) => one.id === row.id);
-      if (holder && now) {
-        look(now, holder, place);
-        holder.focus({ preventScroll: true });
-      }
-    }
+    paint();
+    at = null;
   };
   const head = make("p", { className: "etabli-soft" });
   const drawHead = () => {
@@ -185,11 +192,19 @@ function render({ model, el }) {
   const undo = [
     follow(model, ["view"], drawHead), follow(model, ["view"], drawWrong), follow(model, ["view", "policy"], drawPolicies),
     follow(model, ["view"], drawRows), follow(model, ["policy"], () => {
-      flags();
+      paint();
       if (at) tell(...at);
     }),
   ];
   return () => undo.forEach((each) => each());
+}
+
+/** Do these rows have the tokens that are drawn? */
+function sameRows(drawn, rows) {
+  return drawn.every(([old]) => {
+    const now = rows.find((row) => row.id === old.id);
+    return now && now.ids.length === old.ids.length && now.ids.every((id, place) => id === old.ids[place]);
+  });
 }
 
 /** May this token be chosen: is it of a message's content, and not of what the template writes about it? */

@@ -39,6 +39,8 @@ function visible(text) {
 function errorLine(model) {
   const line = make("p", { className: "etabli-error", role: "alert" });
   const draw = () => {
+    if (line.dataset.shown && !line.isConnected) model.off("change:error", draw); // its view is gone
+    line.dataset.shown = line.isConnected ? "yes" : "";
     line.textContent = model.get("error");
     line.hidden = !model.get("error");
   };

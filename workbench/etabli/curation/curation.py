@@ -8,6 +8,7 @@ from typing import Any
 
 from etabli.contracts import DECISIONS, VERSION, Decision, Message, Prepared, Row
 from etabli.curation.decisions import Decisions
+from etabli.curation.embedding import DEFAULT
 from etabli.curation.recipe import CurationRecipe
 from etabli.curation.sift import Sifted, fixed, sift
 from etabli.curation.views import Say, View
@@ -57,9 +58,11 @@ class Curation:
         self.tests = [row for row in rows if row.get("split") == "test"]
         self.source = [_bare(row) for row in rows if row.get("split") != "test"]
         self._folder = located(recipe.data.partition("#")[0], near)
+        self._tests_at = located((recipe.eval_data or recipe.data).partition("#")[0], near)
+        self._before = {row["id"]: {**row["decision"], "do": "keep"} for row in rows if _wanted(row)}
         if not self.source:
             raise BadData(f"{recipe.data} has {len(rows)} rows and all are marked test: there is none to curate.")
-        self.decisions = Decisions(_place(recipe, self._folder), author)
+        self.decisions = Decisions(_place(recipe, self._folder, near), author)
         self._by_id = {row["id"]: row for row in self.source}
         self.against = self._evaluated(near)
         self._view: View | None = None
@@ -84,8 +87,8 @@ class Curation:
 
     @property
     def standing(self) -> dict[str, Decision]:
-        """The decisions that count, by row id."""
-        return self.decisions.of(self.source)
+        """The decisions that count, by row id; of a curated Dataset what people kept before, too."""
+        return self._before | self.decisions.of(self.source)
 
     @property
     def sifted(self) -> Sifted:
@@ -127,7 +130,8 @@ class Curation:
         messages = [dict(turn) for turn in (self.standing.get(name) or {}).get("messages") or row["messages"]]
         roles = [turn["role"] for turn in messages]
         last = len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else len(roles) - 1
-        messages[last] = {key: value for key, value in messages[last].items() if key != "spans"} | {"content": answer}
+        kept = {key: value for key, value in messages[last].items() if key not in ("spans", "tool_calls")}
+        messages[last] = kept | {"content": answer}
         return messages
 
     def tested(self, name: str) -> Row | None:
@@ -180,8 +184,8 @@ class Curation:
         Raises:
             BadInput: the folder is the source itself: nothing of it is ever replaced.
         """
-        if Path(folder).resolve() == self._folder.resolve():
-            raise BadInput(f"{folder} is what is curated: choose another folder. Nothing was changed.")
+        if Path(folder).resolve() in {self._folder.resolve(), self._tests_at.resolve()}:
+            raise BadInput(f"{folder} is what is curated or tested on: choose another folder. Nothing was changed.")
         made = self.dataset().save(folder)
         return self.prepared(made)
 
@@ -204,7 +208,11 @@ class Curation:
         """What had nothing to look at, and decisions that are not applied: never a silent pass."""
         if not self.against and any(step.filter == "contamination" for step in self.recipe.filters):
             yield "contamination: no row is marked test and no eval_data is named, so there is nothing to give away."
-        stale = len(self.decisions.standing()) - len(self.standing)
+        if self.recipe.encoder == DEFAULT and any(step.filter == "semantic" for step in self.recipe.filters):
+            foreign = sum(lang not in (None, "en") for lang in self.view.languages)
+            if foreign:
+                yield f"semantic: {DEFAULT} knows English; of {foreign} rows in other languages it knows signs alone."
+        stale = len(self.decisions.standing()) - len(self.decisions.of(self.source))
         if stale:
             yield f"decisions: {stale} are about rows that are not here or say something else now."
         if self.decisions.passed_over:
@@ -229,8 +237,13 @@ def _by_filters(row: Row) -> bool:
     return (row.get("decision") or {}).get("do") != "drop"
 
 
-def _place(recipe: CurationRecipe, found: Path) -> Path:
-    """Where decisions are written: in a Dataset's folder, else beside the file."""
+def _wanted(row: Row) -> bool:
+    """Did somebody keep or rewrite a row in an earlier curation?"""
+    return (row.get("decision") or {}).get("do") in ("keep", "fix")
+
+
+def _place(recipe: CurationRecipe, found: Path, near: Path | None) -> Path:
+    """Where decisions are written: where the recipe says (seen from it), in a Dataset's folder, or beside the file."""
     if recipe.decisions:
-        return Path(recipe.decisions)
+        return (near.parent if near else Path()) / recipe.decisions
     return found / DECISIONS if found.is_dir() else found.with_name(f"{found.name}.{DECISIONS}")

@@ -11,12 +11,16 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from etabli import storage
-from etabli.contracts import DOINGS, VERSION, Decision, Message, Row
+from etabli.contracts import DOINGS, ROLES, VERSION, Decision, Message, Row
+from etabli.data.catalogue import CODES
+from etabli.data.notes import Note
+from etabli.data.reading import order
 from etabli.errors import BadInput
+from etabli.tokens import spans_fit
 
 
 class Decisions:
@@ -31,7 +35,10 @@ class Decisions:
 
     def all(self) -> list[Decision]:
         """Every decision, oldest first; what others added since is read too."""
-        lines, self._read = storage.read_lines(self.path, self._read)
+        try:
+            lines, self._read = storage.read_lines(self.path, self._read)
+        except OSError as error:
+            raise BadInput(f"{self.path} can't be read: {(error.strerror or str(error)).lower()}.") from error
         for line in lines:
             if _whole(line):
                 self._all.setdefault(line["id"], line)
@@ -60,8 +67,8 @@ class Decisions:
             "version": VERSION, "id": uuid.uuid4().hex[:16], "t": round(time.time(), 3), "do": do, "row": row["id"],
             "was": said(row), "by": self.author, "why": why,
         }  # fmt: skip
-        if do not in DOINGS:
-            raise BadInput(f"Unknown decision {do!r}; there are {', '.join(DOINGS)}.")
+        if do not in DOINGS or not isinstance(why, str):
+            raise BadInput(f"A decision is one of {', '.join(DOINGS)}, and its reason a text: not {do!r}, {why!r}.")
         if do == "fix":
             _check(messages)
             made["messages"] = messages
@@ -76,9 +83,9 @@ class Decisions:
             raise BadInput(f"Nothing was decided about row {row['id']} that could be undone.")
         return held
 
-    def last(self, rows: Container[str]) -> Decision | None:
-        """The newest standing decision of this author about one of these rows (ids)."""
-        mine = [one for one in self.standing().values() if one["by"] == self.author and one["row"] in rows]
+    def last(self, rows: Iterable[Row]) -> Decision | None:
+        """The newest standing decision of this author about one of these rows as they are now."""
+        mine = [one for one in self.of(rows).values() if one["by"] == self.author]
         order = {name: at for at, name in enumerate(self._all)}
         return max(mine, key=lambda one: order[one["id"]], default=None)
 
@@ -118,6 +125,16 @@ def _messages(value: object) -> bool:
 def _check(messages: list[Message] | None) -> None:
     if not _messages(messages):
         raise BadInput("A fix needs the row's new messages, each with a role and a content that are text.")
+    wrong = [note for note in [*order.check(messages), *order.unstorable(messages, None)] if _severe(note)]
+    odd = [turn["role"] for turn in messages if turn["role"] not in ROLES or not spans_fit(turn)]
+    if wrong or odd or not {"assistant", "text"} & {turn["role"] for turn in messages}:
+        said = "; ".join(f"{note.field}: {note.why or CODES[note.code].why}" for note in wrong)
+        why = said or (f"What of {', '.join(odd)}?" if odd else "It has no answer.")
+        raise BadInput(f"This is no row that could be trained. {why}")
+
+
+def _severe(note: Note) -> bool:
+    return CODES[note.code].severity == "error"
 
 
 def _user() -> str:

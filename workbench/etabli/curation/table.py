@@ -163,7 +163,7 @@ class Table:
 
     def undo(self) -> dict[str, Any] | None:
         """Take the newest decision of this author back, whatever row it is about; returns the row's new line."""
-        last = self.desk.decisions.last(self._at)
+        last = self.desk.decisions.last(self.desk.source)
         return self.decide("undo", last["row"]) if last else None
 
 

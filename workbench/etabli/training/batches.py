@@ -44,7 +44,7 @@ def encode(rows: list[Row], tokenizer: Any, recipe: Recipe) -> tuple[list[Encode
     """
     encoded: list[Encoded] = []
     failed: Failed = {}
-    every = max(1, len(rows) // COMPARED)
+    every = -(-len(rows) // COMPARED) or 1
     for at, row in enumerate(rows):
         try:
             rendered = render(row["messages"], tokenizer, recipe.policy, tools=row.get("tools"))

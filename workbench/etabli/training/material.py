@@ -9,7 +9,7 @@ from typing import Any
 from etabli import assertions, environment, storage
 from etabli.contracts import Message, Row
 from etabli.data import own
-from etabli.data.dataset import Dataset, located
+from etabli.data.dataset import Dataset, located, unique
 from etabli.errors import BadData
 from etabli.models.sources import Source
 from etabli.training.batches import Encoded, Failed, encode
@@ -49,7 +49,8 @@ def gather(recipe: Recipe, tokenizer: Any, near: Path | None = None, enforce: bo
     """
     data = Dataset.open(recipe.data, near)
     rules_file = located(recipe.rules, near) if recipe.rules else None
-    usable, found = own.keep([row for row in data.rows if row.get("split") != "test"], own.rules(rules_file))
+    mine = unique([row for row in data.rows if row.get("split") != "test"])
+    usable, found = own.keep(mine, own.rules(rules_file))
     if recipe.eval_data:
         train, held_out = usable, Dataset.open(recipe.eval_data, near).rows
     else:

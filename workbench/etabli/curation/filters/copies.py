@@ -1,12 +1,13 @@
 """Rows that are there already: word for word, nearly, or in other words."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from etabli.contracts import Reason
 from etabli.curation.filters.base import Asked, Filter
 from etabli.curation.pairs import LEXICAL_FLOOR, SEMANTIC_FLOOR, Copies, Pairs, lexical_copies, semantic_copies
+from etabli.curation.texts import whole
 from etabli.curation.views import View
 from etabli.data.overlap import plain
 
@@ -25,11 +26,10 @@ class Exact(Filter):
 
     def find(self, view: View, asked: Asked) -> dict[int, Reason]:
         """The first in order stays."""
-        texts = view.said if self.by == "row" else view.asked
-        first: dict[str, int] = {}
+        first: dict[Any, int] = {}
         found = {}
         for row in asked.order:
-            key = plain(texts[row]) or texts[row]
+            key = whole(view.rows[row]) if self.by == "row" else plain(view.asked[row]) or view.asked[row]
             stays = first.setdefault(key, row)
             if stays != row:
                 other = view.rows[stays]["id"]

@@ -26,9 +26,16 @@ class Language(Filter):
     filter: Literal["language"] = "language"
     keep: tuple[str, ...] = Field(min_length=1)
 
+    @field_validator("keep")
+    @classmethod
+    def _told(cls, keep: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [lang for lang in keep if language.base(lang) is None]:
+            raise ValueError(f"no language that can be told: {', '.join(unknown)}; write en, fr, zh")
+        return keep
+
     def find(self, view: View, asked: Asked) -> dict[int, Reason]:
         """Rows told to be in another language."""
-        wanted = {language.base(lang) or lang for lang in self.keep}
+        wanted = {language.base(lang) for lang in self.keep}
         why = "It is {}, not {}."
         return {
             row: self.reason("language", why.format(view.languages[row], ", ".join(self.keep)))
