@@ -55,7 +55,7 @@ def test_each_difference_has_its_interval_and_its_words(made):
         assert gap["of"] == "filtered" and gap["low"] <= gap["value"] <= gap["high"]
     results = log.read(out / "results.json")
     assert done["said"] == said(results) and len(done["said"]) == 4
-    assert any("trained once" in text for text in results["warnings"])
+    assert any("trained once" in text for text in done["warnings"]) and done["warnings"] == results["warnings"]
     assert json.loads((out / "ablation.json").read_text())["said"] == done["said"]
 
 
@@ -89,7 +89,8 @@ NOTHING = "the filters bought nothing"
     ],
 )
 def test_a_filter_that_buys_nothing_says_so(score, better, low, high, words):
-    gap = {"of": "filtered", "minus": "unfiltered", "value": (low + high) / 2, "low": low, "high": high}
+    gap = {"of": "filtered", "minus": "unfiltered", "value": (low + high) / 2, "low": low, "high": high, "flips": None}
+    gap |= {"effective": 50, "clusters": 50, "n": 50}
     unit = "share" if score == "exact" else "nats/token"
     assert words in experiment._bought(gap, {"name": score, "better": better, "unit": unit})
 
@@ -100,6 +101,15 @@ def test_the_longest_are_the_longest(desk):
     left = [row for row in desk.source if row["id"] not in {one["id"] for one in chosen}]
     assert all(len(row["messages"][-1]["content"]) <= least for row in left)
     assert choose(desk, "random") == choose(desk, "random")
+    assert len(choose(desk, "without-exact")) > len(choose(desk, "filtered"))
+
+
+def test_what_the_exact_test_does_not_grant_is_not_bought():
+    flips = {"fixed": 4, "broken": 1, "both": 20, "neither": 25, "mcnemar": 0.375, "by_cluster": None}
+    gap = {"of": "filtered", "minus": "random", "value": 0.06, "low": 0.01, "high": 0.11, "flips": flips, "n": 50}
+    about = {"name": "exact", "better": "higher", "unit": "share"}
+    told = experiment._bought(gap | {"effective": 50, "clusters": 50}, about)
+    assert NOTHING in told and "does not agree" in told
 
 
 def test_what_can_not_be_compared(desk, tmp_path):

@@ -182,6 +182,9 @@ class Rows:
     def facets(self):
         return {"finding": {HOSTILE: 1}, "status": {"stays": 70}, "source": {HOSTILE: 70}}
 
+    def statuses(self):
+        return {"stays": 70 - len(self.done), "dropped": len(self.done)}
+
     def detail(self, name):
         return {"id": name, "status": "stays", "decided": len(self.done)}
 
@@ -211,6 +214,7 @@ def test_a_decision_is_confirmed_when_it_is_written_and_not_before():
     shown.received({"type": "decide", "do": "drop", "id": "r3", "why": "dull"})
     assert shown._source.done == [("drop", "r3", "dull", None)] and shown.decided == 1
     assert shown.sent[-1] == {"type": "line", "line": shown._source.line(3)} and shown.detail["decided"] == 1
+    assert "dropped 1" in repr(shown) and "dropped 1" in shown.html()
     shown.received({"type": "decide", "do": "drop", "id": "r9"})
     assert shown.sent[-1] == {"type": "refused", "id": "r9"} and "disk is full" in shown.error and shown.decided == 1
     shown.received({"type": "undo"})
@@ -304,7 +308,7 @@ def test_widgets_import_neither_torch_nor_etabli():
             )
             for name in names:
                 allowed = {"anywidget", "traitlets", "etabli_widgets", "IPython", "collections", "typing"}
-                assert name.split(".")[0] in allowed | {"functools", "html", "pathlib", "threading", "time"}, (
+                assert name.split(".")[0] in allowed | {"functools", "html", "pathlib", "re", "threading", "time"}, (
                     path,
                     name,
                 )

@@ -7,6 +7,7 @@ the ``error`` trait instead, which every widget displays.
 
 import functools
 import html
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,14 @@ def style(name: str) -> str:
 def escape(text: Any) -> str:
     """Text as HTML text: answers and file names are never markup."""
     return html.escape(str(text))
+
+
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def visible(text: str) -> str:
+    """Text in which nothing is hidden or obeyed: the same signs are written out in static/shared.js."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def shown(method: Callable) -> Callable:

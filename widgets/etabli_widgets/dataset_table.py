@@ -16,8 +16,9 @@ class DatasetTable(Widget):
     """Rows as lines; the chosen one with its turns, its reasons, its neighbour and what differs.
 
     ``source`` has ``select(...) -> int``, ``lines(start, stop)``, ``facets()``, ``detail(id)``, ``total``,
-    ``decide(do, id, why, text)``, ``undo()`` and ``refresh()``: ``etabli.curation.table.Table``. Only the lines in view
-    go to the page. ``choose``, ``open_row``, ``decide``, ``undo`` and ``apply`` are the code paths of mouse and keys.
+    ``decide(do, id, why, text)``, ``undo()``, ``statuses()``, ``refresh()``: ``etabli.curation.table.Table``. Only the
+    lines in view go to the page. ``choose``, ``open_row``, ``decide``, ``undo`` and ``apply`` are the code paths of
+    mouse and keys.
     """
 
     _style = "dataset_table"
@@ -70,6 +71,7 @@ class DatasetTable(Widget):
         with self.hold_sync():
             self.decided += 1
             self.error = ""
+            self.facets = {**self.facets, "status": self._source.statuses()}
             if self.detail.get("id") == line["id"]:
                 self.detail = self._source.detail(line["id"])
         self.send({"type": "line", "line": line})

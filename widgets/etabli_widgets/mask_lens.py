@@ -4,7 +4,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, shown, style
+from etabli_widgets._base import Widget, escape, script, shown, style, visible
 
 TWIN_ROWS = 4
 
@@ -89,7 +89,7 @@ class MaskLens(Widget):
 
 def _token(text: str, role: str, trained: bool) -> str:
     flags = f'data-role="{escape(role)}" data-trained="{str(trained).lower()}"'
-    return f'<span class="etabli-token" {flags}>{escape(text)}</span>'
+    return f'<span class="etabli-token" {flags}>{escape(visible(text))}</span>'
 
 
 def loss(value: float | None) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, shown, style
+from etabli_widgets._base import Widget, escape, script, shown, style, visible
 
 
 class ThresholdPairs(Widget):
@@ -60,16 +60,16 @@ class ThresholdPairs(Widget):
 
     def _said(self) -> str:
         seen = self.seen
-        gone = f"{seen['gone']} of {seen['rows']} rows"
-        return f"{self.filter} at {seen['value']:.2f} puts {gone} away ({seen['pairs']} pairs)."
+        gone = "" if seen["gone"] is None else f" puts {seen['gone']} of {seen['rows']} rows away"
+        return f"{self.filter} at {seen['value']:.2f}{gone} ({seen['pairs']} pairs)."
 
     def __repr__(self) -> str:
         return f"ThresholdPairs: {self._said()}"
 
 
 def _pair(pair: dict[str, Any]) -> str:
-    tags = {"same": "span", "out": "del", "in": "ins"}
-    pieces = "".join(f"<{tags[kind]}>{escape(text)}</{tags[kind]}>" for kind, text in pair["difference"])
+    tags = {"same": "span", "out": "del", "in": "ins", "cut": "small"}
+    pieces = "".join(f"<{tags[kind]}>{escape(visible(text))}</{tags[kind]}>" for kind, text in pair["difference"])
     side = "put away" if pair["above"] else "both stay"
     return (
         f'<section><small>{pair["likeness"]:.3f} {side}</small><pre class="etabli-difference">{pieces}</pre></section>'

@@ -20,6 +20,7 @@ ADAPTER = "adapter"
 MANIFEST = "MANIFEST.json"
 VERDICT = "verdict.json"
 RESULTS = "results.json"
+ABLATED = "ablation.json"
 
 # --- the Dataset folder ---------------------------------------------------------------------------------------------
 ROWS = "rows.parquet"
@@ -332,6 +333,7 @@ class Ablated(TypedDict):
     arms: list[dict[str, Any]]  # name, rows, run, steps, trained_tokens, scores: {name: Estimate}
     differences: list[dict[str, Any]]  # score, unit, slice, and a Difference's fields
     said: list[str]  # what the filters bought, in words
+    warnings: list[str]  # what a reader has to know first
     verdict: dict[str, Any]
     n: int  # test rows
     seed: int

@@ -1,7 +1,8 @@
 const ROW = 30; // pixels a line is high
 const PART = 100; // lines asked for at once
 const SPARE = 8; // lines drawn beyond either edge
-const SORTS = ["row", "length", "value", "finding", "source"];
+const SORTS = ["row", "length", "likeness", "finding", "source"];
+const HEADS = ["row", "status", "found", "question", "answer"];
 const KEYS = { k: "keep", d: "drop" };
 
 function render({ model, el }) {
@@ -82,7 +83,10 @@ function render({ model, el }) {
     pool.forEach((line, at) => {
       line.hidden = first + at >= last;
       if (!line.hidden) fill(line, first + at);
+      else line.id = "";
     });
+    if (chosen >= first && chosen < last) view.setAttribute("aria-activedescendant", `${view.dataset.name}-chosen`);
+    else view.removeAttribute("aria-activedescendant"); // it was scrolled out of view
     if (last > first) {
       need(first);
       need(last - 1);
@@ -98,7 +102,6 @@ function render({ model, el }) {
   };
   view.onscroll = soon;
   view.dataset.name = `etabli-${Math.random().toString(36).slice(2, 8)}`;
-  view.setAttribute("aria-activedescendant", `${view.dataset.name}-chosen`);
 
   const open = () => {
     clearTimeout(waiting);
@@ -141,19 +144,26 @@ function render({ model, el }) {
     button("Keep (K)", () => decide("keep")),
     make("button", { type: "button", className: "etabli-button", textContent: "Fix (F)", onclick: () => edit() }),
     button("Drop (D)", () => decide("drop")),
-    button("Undo (U)", () => model.send({ type: "undo" })),
+    button("Undo (U)", () => takeBack()),
     button("Apply filters again (A)", () => model.send({ type: "apply" })),
     why,
   ]);
+  let undoing = false; // the row that comes back is to be seen
+  const takeBack = () => {
+    undoing = true;
+    model.send({ type: "undo" });
+  };
   const detail = make("section", { className: "etabli-detail", "aria-label": "The chosen row" });
   const saved = make("small", { role: "status" });
   const edit = () => {
     const shown = model.get("detail");
     const held = lines.get(chosen);
-    if (!shown.messages || !held || shown.id !== held.id) return;
-    const answers = shown.messages.filter((turn) => turn.role === "assistant");
-    const last = answers.length ? answers[answers.length - 1] : shown.messages[shown.messages.length - 1];
-    const text = make("textarea", { value: last.content, rows: 5, "aria-label": "The last answer, rewritten" });
+    if (!shown.messages || !held || shown.id !== held.id) {
+      saved.textContent = "The row is still being opened: press F again.";
+      open();
+      return;
+    }
+    const text = make("textarea", { value: shown.last, rows: 5, "aria-label": "The last answer, rewritten" });
     const done = () => {
       detail.querySelector(".etabli-edit")?.remove();
       view.focus();
@@ -180,7 +190,7 @@ function render({ model, el }) {
       ArrowDown: chosen + 1, ArrowUp: chosen - 1, PageDown: chosen + page, PageUp: chosen - page, Home: 0, End: Infinity,
     };
     const acts = {
-      f: edit, u: () => model.send({ type: "undo" }), a: () => model.send({ type: "apply" }),
+      f: edit, u: takeBack, a: () => model.send({ type: "apply" }),
       r: () => why.focus(), "/": () => search.focus(),
     };
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
@@ -237,6 +247,11 @@ function render({ model, el }) {
     if (message.type === "line") {
       pending.delete(message.line.id);
       for (const [place, line] of lines) if (line.id === message.line.id) lines.set(place, message.line);
+      if (undoing) {
+        undoing = false;
+        const place = [...lines].find(([, line]) => line.id === message.line.id)?.[0];
+        if (place !== undefined) select(place);
+      }
     }
     soon();
   };
@@ -246,7 +261,8 @@ function render({ model, el }) {
     follow(model, ["detail"], drawDetail), follow(model, ["decided", "author"], drawSaved),
     () => model.off("msg:custom", received),
   ];
-  el.append(bar, view, errorLine(model), actions, saved, detail);
+  const heads = make("div", { className: "etabli-line etabli-heads", "aria-hidden": "true" }, HEADS.map((name) => make("span", { textContent: name })));
+  el.append(bar, heads, view, errorLine(model), actions, saved, detail);
   const resized = new ResizeObserver(soon);
   resized.observe(view);
   return () => {

@@ -89,9 +89,9 @@ def _ablated(result: dict) -> str:
         + "  ".join(f"{name} {estimate(held, _unit(result, name))}" for name, held in arm["scores"].items() if held)
         for arm in result["arms"]
     ]
-    return "\n".join(
-        [f"{result['n']} test rows", *lines, "", *result["said"], "", f"Every answer: {result['results']}"]
-    )
+    notes = [f"Note: {text}" for text in result["warnings"]]
+    said = [f"{result['n']} test rows", *lines, "", *result["said"], *notes, "", f"Every answer: {result['results']}"]
+    return "\n".join(said)
 
 
 def _unit(result: dict, name: str) -> str:
@@ -103,7 +103,7 @@ def _unit(result: dict, name: str) -> str:
 @click.option("--out", required=True, type=click.Path(), help="A folder for the arms; what is complete there is used.")
 @click.option("--train", type=click.Path(), help="A training recipe (YAML) whose keys all arms get, but for data.")
 @click.option("--steps", type=click.IntRange(1), help="Steps of every arm; by default 60.")
-@click.option("--arm", "arms", multiple=True, help="unfiltered, random, longest; by default all. May be repeated.")
+@click.option("--arm", "arms", multiple=True, help="unfiltered, random, longest (by default all), without-near …")
 @click.option("--score", "scores", multiple=True, help="As for etabli evaluate; the first decides. May be repeated.")
 @click.option("--limit", type=click.IntRange(1), help="At most this many test rows a language.")
 @click.option("--max-new-tokens", type=click.IntRange(1), help="Longest answer; by default told by the truths.")
@@ -115,10 +115,11 @@ def ablate(
 ) -> dict:  # fmt: skip
     """What did the filters of RECIPE buy? Trains on filtered, unfiltered, random and longest rows, and compares."""
     from etabli.experiments import ablate as experiment
-    from etabli.yamls import read_yaml
+    from etabli.training.recipe import read_run
 
-    keys = read_yaml(train) if train else {}
-    keys = {name: value for name, value in keys.items() if name not in ("data", "eval_data", "epochs")}
+    keys = read_run(train)[0] if train else {}
+    own = ("data", "eval_data", *(["epochs", "max_steps"] if steps else []))
+    keys = {name: value for name, value in keys.items() if name not in own and value is not None}
     keys |= {"max_steps": steps} if steps else {}
     desk = _desk(recipe, workers=workers)
     asking = {"scores": list(scores) or None, "limit": limit, "max_new_tokens": max_new_tokens}

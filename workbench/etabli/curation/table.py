@@ -13,7 +13,7 @@ from etabli.errors import BadInput
 
 SHORT = 160  # characters of a question or an answer in a line
 LONGEST = 20_000  # characters of a text shown whole
-SORTS = ("row", "length", "value", "finding", "source")
+SORTS = ("row", "length", "likeness", "finding", "source")
 _DONE = {"keep": "kept", "fix": "fixed", "drop": "dropped"}
 STATUS = ("stays", "rejected", "protected", *_DONE.values())
 
@@ -33,6 +33,7 @@ class Table:
         self._standing = dict(self._sifted.decisions)
         self._low = [text.casefold() for text in self._view.said]
         self._at = {row["id"]: at for at, row in enumerate(self._sifted.rows)}
+        self._counts = Counter(map(self.status, range(self.total)))
         return self.select(**self._asked)
 
     def __len__(self) -> int:
@@ -74,8 +75,9 @@ class Table:
     def _key(self, at: int, sort: str) -> Any:
         if sort == "length":
             return len(self._low[at])
-        if sort == "value":
-            return max((reason["value"] or 0 for reason in self._sifted.reasons.get(at, ())), default=-1.0)
+        if sort == "likeness":
+            held = self._sifted.reasons.get(at, ())
+            return max((reason["value"] or 0.0 for reason in held if reason["like"]), default=-1.0)
         if sort == "finding":
             return (not (found := self._found(at)), found)
         return str(self._sifted.rows[at].get("source")) if sort == "source" else at
@@ -113,9 +115,12 @@ class Table:
     def facets(self) -> dict[str, dict[str, int]]:
         """How many rows have each finding, status and source."""
         found = Counter(name for held in self._sifted.reasons.values() for name in {one["filter"] for one in held})
-        status = Counter(map(self.status, range(self.total)))
         sources = Counter(str(row.get("source")) for row in self._sifted.rows)
-        return {"finding": dict(found), "status": dict(status), "source": dict(sources.most_common(50))}
+        return {"finding": dict(found), "status": self.statuses(), "source": dict(sources.most_common(50))}
+
+    def statuses(self) -> dict[str, int]:
+        """How many rows have each status now."""
+        return {name: count for name, count in self._counts.items() if count}
 
     def detail(self, name: str) -> dict[str, Any]:
         """All there is to say of a row: turns, reasons, the row it is most like, what differs, what was decided."""
@@ -127,6 +132,7 @@ class Table:
         return {
             "id": name, "status": self.status(at), "reasons": reasons, "decision": _told(decision),
             "messages": [{"role": turn["role"], "content": turn["content"][:LONGEST]} for turn in messages],
+            "last": answer({"messages": messages}),
             "about": {key: row[key] for key in ("lang", "source", "licence", "generator", "template") if row.get(key)},
             "like": self._likeness(like, {**row, "messages": messages}) if like else None,
         }  # fmt: skip
@@ -150,11 +156,14 @@ class Table:
         """Write down what is done about a row; ``text`` is the last answer of a fix. Returns the row's new line."""
         at = self._where(name)
         messages = self.desk.rewritten(name, text) if do == "fix" else None
+        before = self.status(at)
         made = self.desk.decide(do, name, why or self._why(at, do), messages)
         if do == "undo":
             self._standing = self.desk.standing
         else:
             self._standing[name] = made
+        self._counts[before] -= 1
+        self._counts[self.status(at)] += 1
         return self.line(at)
 
     def _why(self, at: int, do: str) -> str:

@@ -39,7 +39,7 @@ def _one(score: Score | None, metric: Metric, subject: str, rivals: list[str], t
         return about | {"verdict": CANNOT_TELL, "rival": None, "difference": None, "n": 0, "clusters": 0,
                         "more_rows": None, "worth": None, "why": why}  # fmt: skip
     sign = 1 if score["better"] == "higher" else -1
-    said, gap, why = _judge(gaps, sign)
+    said, gap, why = judge(gaps, sign)
     unscored = [arm for arm in rivals if arm in score["errors"] and arm not in {gap["minus"] for gap in gaps}]
     if said == BETTER and unscored:
         said, why = CANNOT_TELL, f"{', '.join(unscored)} could not be scored on any row"
@@ -49,7 +49,7 @@ def _one(score: Score | None, metric: Metric, subject: str, rivals: list[str], t
                     "clusters": gap["clusters"], "more_rows": more, "worth": worth, "why": why}  # fmt: skip
 
 
-def _judge(gaps: list[Difference], sign: int) -> tuple[str, Difference, str]:
+def judge(gaps: list[Difference], sign: int) -> tuple[str, Difference, str]:
     """What is said, of which rival, and what keeps it from being said."""
     hardest = min(gaps, key=lambda gap: _bounds(gap, sign)[0])
     losing = [gap for gap in gaps if _widened(gap, sign, len(gaps)) < 0]

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from etabli import storage
-from etabli.contracts import ENDED, RESULTS, VERSION, Ablated, Difference, Results, Row, Score
+from etabli.contracts import ABLATED, ALL, ENDED, RESULTS, UNSEEN, VERSION, Ablated, Difference, Results, Row, Score
 from etabli.curation.curation import Curation
+from etabli.curation.sift import sift
 from etabli.curation.texts import answer
 from etabli.data.dataset import Dataset
 from etabli.errors import BadData, BadInput, EtabliError
 from etabli.evaluation import bench
 from etabli.evaluation.arms import TUNED
 from etabli.evaluation.compare import together
-from etabli.evaluation.verdict import change, sentence
+from etabli.evaluation.verdict import BETTER, WORSE, change, judge, sentence
 from etabli.models.loading import load
 from etabli.training.events import last
 from etabli.training.recipe import Recipe
@@ -27,7 +28,7 @@ from etabli.training.run import Run
 FILTERED = "filtered"
 ARMS = ("unfiltered", "random", "longest", FILTERED)  # the last is judged
 STEPS = 60
-ABLATED = "ablation.json"
+WITHOUT = "without-"  # an arm with all filters but one
 Say = Callable[[str], None]
 
 
@@ -47,8 +48,8 @@ def ablate(
         desk: the curation; its test rows are asked (those marked ``test``, or ``eval_data``).
         out: a folder for the arms; an arm that is complete there, with the same rows and recipe, is not trained again.
         recipe: keys of the training recipe but ``data``; by default 60 steps and the rest by default.
-        arms: which of ``ARMS``; ``filtered`` is always there. scores, limit (test rows a language),
-            max_new_tokens: as for ``evaluate``.
+        arms: which of ``ARMS``, and ``without-NAME``: all filters but that; ``filtered`` is always there.
+        scores, limit (test rows a language), max_new_tokens: as for ``evaluate``.
         say: told how far it is.
 
     Raises:
@@ -56,19 +57,21 @@ def ablate(
         arms differ.
     """
     keys = _keys(recipe or {})
-    names = _names(arms)
+    names = _names(arms, desk)
     chosen = {name: choose(desk, name) for name in names}
     out = Path(out)
     runs = {name: _trained(name, rows, desk, keys, out, say) for name, rows in chosen.items()}
     asking = {"limit": limit, "scores": scores, "max_new_tokens": max_new_tokens}
     held = _evaluated(runs, desk, out, asking, say)
-    results = {**held, "warnings": [*held["warnings"], ONE_SEED]}
+    people = [PEOPLE.format(len(desk.standing))] * bool(desk.standing)
+    results = {**held, "warnings": [*held["warnings"], ONE_SEED, *people]}
     storage.write_json(out / RESULTS, results)
     made = _told(results, runs, chosen, desk, out / RESULTS)
     storage.write_json(out / ABLATED, made)
     return made
 
 
+PEOPLE = "The filtered rows are also what people made of them: {} decisions stand."
 ONE_SEED = "Each arm was trained once: intervals cover the choice of test rows, not the luck of a training run."
 
 
@@ -77,14 +80,16 @@ def _keys(recipe: dict[str, Any]) -> dict[str, Any]:
     wrong = [name for name in ("data", "eval_data", "epochs") if recipe.get(name) is not None]
     if wrong:
         raise BadInput(f"An ablation chooses {', '.join(wrong)} itself: all arms have the same steps (max_steps).")
-    return {"max_steps": STEPS, "checkpoint_every": 10_000, "sample_every": 10_000} | recipe
+    # What a filter is there to take out must not keep the others from being trained.
+    own = {"max_steps": STEPS, "checkpoint_every": 10_000, "sample_every": 10_000, "empty_rows": "leave_out"}
+    return own | recipe
 
 
-def _names(arms: Sequence[str]) -> list[str]:
-    unknown = [name for name in arms if name not in ARMS]
-    if unknown or len({*arms, FILTERED}) < 2:
-        raise BadInput(f"The arms are some of {', '.join(ARMS)}; {FILTERED} is always one.")
-    return [name for name in ARMS if name in arms or name == FILTERED]
+def _names(arms: Sequence[str], desk: Curation) -> list[str]:
+    known = {*ARMS, *(WITHOUT + step.filter for step in desk.recipe.filters)}
+    if set(arms) - known or len({*arms, FILTERED}) < 2:
+        raise BadInput(f"The arms are some of {', '.join(sorted(known))}; {FILTERED} is always one.")
+    return [*(name for name in dict.fromkeys(arms) if name != FILTERED), FILTERED]
 
 
 def choose(desk: Curation, name: str) -> list[Row]:
@@ -102,6 +107,10 @@ def choose(desk: Curation, name: str) -> list[Row]:
         return [desk.sifted.told(at) for at in kept]
     if name == "unfiltered":
         return desk.source
+    if name.startswith(WITHOUT):
+        steps = [step for step in desk.recipe.filters if step.filter != name.removeprefix(WITHOUT)]
+        done = sift(desk.view, desk.recipe.model_copy(update={"filters": tuple(steps)}), desk.standing)
+        return [done.told(at) for at in done.kept]
     if name == "random":
         return random.Random(f"{desk.recipe.seed}-ablate").sample(desk.source, len(kept))
     return sorted(desk.source, key=lambda row: -len(answer(row)))[: len(kept)]
@@ -160,15 +169,17 @@ def _told(results: Results, runs: dict[str, Run], chosen: dict, desk: Curation, 
         for gap in one["differences"]
     ]
     return {
-        "version": VERSION, "arms": arms, "differences": differences, "said": said(results), "n": len(results["rows"]),
+        "version": VERSION, "arms": arms, "differences": differences, "said": said(results),
+        "warnings": results["warnings"],
+        "n": len(results["rows"]),
         "verdict": results["verdict"], "seed": results["seed"], "curation": dict(desk.prepared()), "results": str(path),
     }  # fmt: skip
 
 
 def _whole(results: Results) -> str:
-    """The slice of all rows, whatever it is called."""
+    """The slice that decides: rows that no arm trained on, else all, whatever that is called."""
     parts = list(results["verdict"])
-    return "all" if "all" in parts else parts[0]
+    return next((part for part in (UNSEEN, ALL) if part in parts), parts[0])
 
 
 def said(results: Results) -> list[str]:
@@ -180,8 +191,9 @@ def said(results: Results) -> list[str]:
 
 
 def _bought(gap: Difference, score: Score) -> str:
-    low, high = (gap["low"], gap["high"]) if score["better"] == "higher" else (-gap["high"], -gap["low"])
-    better = "better than" if low > 0 else "worse than" if high < 0 else "no better than"
-    nothing = "" if low > 0 else ": the filters bought nothing" + " that these rows can show" * (high >= 0)
-    by = f"by {score['name']} ({change(gap, score['unit'])})"
+    """Against one other choice, by the rule of the verdict: its interval, and the exact test on rows that changed."""
+    found, _, why = judge([gap], 1 if score["better"] == "higher" else -1)
+    words = {BETTER: ("better than", ""), WORSE: ("worse than", ": the filters bought nothing")}
+    better, nothing = words.get(found, ("no better than", ": the filters bought nothing that these rows can show"))
+    by = f"by {score['name']} ({change(gap, score['unit'])}{f'; {why}' if why else ''})"
     return f"{FILTERED} rows are {better} {gap['minus']} ones {by}{nothing}."
