@@ -40,6 +40,11 @@ WATCH = """() => {
 
 BUSY = "() => { setTimeout(() => { const end = performance.now() + 150; while (performance.now() < end); }, 0); }"
 
+OTHER_KERNEL = """old => [...document.querySelectorAll('.jp-OutputArea-output')]
+    .some((one) => /kernel \\d+/.test(one.innerText) && !one.innerText.includes('kernel ' + old))"""
+KEPT_AGAIN = """() => [...document.querySelectorAll('.etabli-line[data-place="1"]')]
+    .some((line) => line.dataset.status === 'kept')"""
+
 
 def many(count):
     rng = random.Random(0)
@@ -117,7 +122,7 @@ def test_a_killed_kernel_loses_none_of_200_decisions(lab, many_rows, open_notebo
         page.wait_for_timeout(120)
     view.evaluate("view => { view.scrollTop = 0.5 * view.scrollHeight; }")
     page.wait_for_function(
-        """() => [...document.querySelectorAll('.etabli-line')].filter((line) => !line.hidden)
+        """() => [...document.querySelectorAll('.etabli-lines-view .etabli-line')].filter((line) => !line.hidden)
                .every((line) => line.children[3].textContent.startsWith(line.dataset.place + ':'))""",
         timeout=20_000,
     )
@@ -135,20 +140,30 @@ def test_a_killed_kernel_loses_none_of_200_decisions(lab, many_rows, open_notebo
     page.get_by_text("200 decisions of ann on the disk").wait_for(timeout=60_000)
     assert notebook.cells() == cells
     notebook.shot("table-light", page.locator(".jp-Notebook"))
+    for _ in range(12):  # and some more, of which the kernel may not live to see the end
+        page.keyboard.press("k")
     os.kill(pid, signal.SIGKILL)
+    said = int(page.locator("small[role=status]", has_text="on the disk").inner_text().split()[0])
     held = Decisions(many_rows / DECISIONS).standing()
-    assert {name: one["do"] for name, one in held.items()} == {
-        f"r{at}": "keep" if at % 2 else "drop" for at in range(200)
-    }
+    expected = {f"r{at}": "keep" if at % 2 else "drop" for at in range(200)}
+    assert {name: one["do"] for name, one in held.items() if name in expected} == expected
+    assert len(held) >= said >= 200, "what the page called written is written"
     assert all(one["by"] == "ann" for one in held.values())
+
+    # On the next open they are there.
+    notebook.restart()
+    run_cell(notebook, 0)
+    page.wait_for_function(OTHER_KERNEL, arg=pid, timeout=180_000)
+    run_cell(notebook, 1)
+    page.wait_for_function(KEPT_AGAIN, timeout=180_000)
     figures = {
         "rows": ROWS, "first_paint_seconds": round(painted, 2), "longest_task_ms_while_scrolling": scrolled["longest"],
         "tasks_over_50_ms_while_scrolling": scrolled["tasks"], "decisions_by_keyboard": 200,
-        "lost_after_sigkill": 200 - len(held),
+        "lost_after_sigkill": max(0, said - len(held)),
     }  # fmt: skip
     if OUT:
         storage.write_json(OUT, figures)
-    assert painted < 3 and scrolled["longest"] < 200, json.dumps(figures)
+    assert painted < 2 and scrolled["longest"] < 100, json.dumps(figures)
 
 
 def test_look_fix_undo_and_choose_a_threshold(lab, open_notebook):
