@@ -110,6 +110,8 @@ def test_mistakes_are_named(tokenizer):
         render([{"role": "user", "content": "a"}, {"role": "assistant", "content": None}], tokenizer)
     with pytest.raises(BadInput, match="no chat template"):
         render(conversation("a"), with_template(tokenizer, ""))
+    with pytest.raises(BadData, match=r"leaves out what message 1 \(user\) says"):
+        render(conversation("a"), with_template(tokenizer, "{% for m in messages %}{{ m['role'] }}{% endfor %}"))
     with pytest.raises(BadData, match="rewrites"):
         render(conversation("a"), with_template(tokenizer, "{{ messages[0]['content'] | upper }}"))
 

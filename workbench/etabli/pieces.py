@@ -83,8 +83,17 @@ def all_pieces(
     for contents in ([m["content"] for m in messages], [m["content"].strip() for m in messages]):
         pieces = _assemble(shell, messages, contents, trained_parts(messages, policy), calls)
         if "".join(piece.text for piece in pieces) == own:
+            _require_all(pieces, messages)
             return pieces
     raise BadData("The chat template rewrites what a message says, so content can't be told from structure.")
+
+
+def _require_all(pieces: list[Piece], messages: list[Message]) -> None:
+    """A template for pictures leaves out contents that are no lists of parts: nothing would say so."""
+    there = {piece.message for piece in pieces if piece.content}
+    for index, message in enumerate(messages):
+        if message["content"].strip() and index not in there:
+            raise BadData(f"The model's chat template leaves out what message {index + 1} ({message['role']}) says.")
 
 
 def _marked(index: int, message: Message) -> Message:
