@@ -4,7 +4,8 @@
 
 Rows are made of two to six sentences drawn from the Alpaca and C4 samples in the sdist of llamafactory 0.9.5 (pip
 download --no-deps --no-binary :all: llamafactory==0.9.5); one in ten is a copy of an earlier one in which one word in
-25 is another. Each size is measured in a process of its own.
+25 is another. The second shape is a crowd: 200 templates with three words changed in each row. Each size is measured in
+a process of its own.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+THRESHOLD = 0.8
 
 
 def sentences(folder: Path) -> list[str]:
@@ -49,31 +51,39 @@ def rows(folder: Path, count: int) -> tuple[list[str], list[tuple[int, int]]]:
     return texts, planted
 
 
-def measure(folder: Path, count: int) -> dict:
-    """One size, in this process."""
+def crowd(folder: Path, count: int) -> tuple[list[str], list[tuple[int, int]]]:
+    """Texts of 200 kinds that share most of their words: a template of sentences in which three words are others."""
+    rng, known = random.Random(1), sentences(folder)
+    bases = [" ".join(rng.sample(known, 4)).split() for _ in range(200)]
+    texts = []
+    for _ in range(count):
+        held = list(rng.choice(bases))
+        for _ in range(3):
+            held[rng.randrange(len(held))] = f"slot{rng.randrange(50)}"
+        texts.append(" ".join(held))
+    return texts, []
+
+
+SHAPES = {"a tenth copies": rows, "200 templates": crowd}
+
+
+def measure(folder: Path, count: int, shape: str) -> dict:
+    """One size of one shape, in this process."""
     from etabli.curation import pairs
 
-    texts, planted = rows(folder, count)
+    texts, planted = SHAPES[shape](folder, count)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.monotonic()
-    found = pairs.lexical(texts)
+    signed = pairs.sign(texts)
+    gone = pairs.lexical_copies(signed, THRESHOLD, range(count))
     seconds = time.monotonic() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    gone = found.represented(0.8, range(count))
-    alike = set(zip(found.first.tolist(), found.second.tolist()))
-    true = [pair for pair in planted if _jaccard(texts[pair[0]], texts[pair[1]]) >= 0.8]
+    true = [(one, other) for one, other in planted if signed.likeness(one, other) >= THRESHOLD]
     return {
-        "rows": count, "characters": sum(map(len, texts)), "seconds": round(seconds, 1),
-        "megabytes_more": round((peak - before) / 1024), "pairs": len(found), "put_away_at_0.8": len(gone),
-        "planted_0.8_alike": len(true), "found": sum(pair in alike for pair in true),
+        "shape": shape, "rows": count, "characters": sum(map(len, texts)), "seconds": round(seconds, 1),
+        "megabytes_more": round((peak - before) / 1024), "put_away": len(gone), "planted_copies": len(true),
+        "both_left": sum(one not in gone and other not in gone for one, other in true),
     }  # fmt: skip
-
-
-def _jaccard(one: str, other: str) -> float:
-    from etabli.curation.pairs import _shingles
-
-    mine, theirs = set(_shingles(one).tolist()), set(_shingles(other).tolist())
-    return len(mine & theirs) / len(mine | theirs)
 
 
 def main() -> None:
@@ -82,17 +92,23 @@ def main() -> None:
     given.add_argument("--data", type=Path, required=True)
     given.add_argument("--rows", type=int, default=100_000)
     given.add_argument("--one", action="store_true")
+    given.add_argument("--shape", choices=list(SHAPES))
     given.add_argument("--out", type=Path)
     asked = given.parse_args()
     if asked.one:
-        print(json.dumps(measure(asked.data, asked.rows)))
+        print(json.dumps(measure(asked.data, asked.rows, asked.shape)))
         return
     measured = []
-    for count in (asked.rows // 10, asked.rows // 2, asked.rows):
-        command = [sys.executable, __file__, "--data", str(asked.data), "--rows", str(count), "--one"]
+    for shape, count in [(shape, asked.rows // part) for shape in SHAPES for part in (10, 2, 1)]:
+        command = [sys.executable, __file__, "--data", str(asked.data), "--rows", str(count), "--shape", shape, "--one"]
         measured.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         print(measured[-1], flush=True)
-    result = {"command": "python benchmarks/near_copies.py", "cores": os.cpu_count(), "measured": measured}
+    result = {
+        "command": "python benchmarks/near_copies.py",
+        "threshold": THRESHOLD,
+        "cores": os.cpu_count(),
+        "measured": measured,
+    }
     if asked.out:
         asked.out.write_text(json.dumps(result, indent=1) + "\n")
 
