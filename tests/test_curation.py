@@ -219,6 +219,7 @@ def test_a_curated_data_set_curated_again_remembers_people(desk, tmp_path):
     again = curate(tmp_path / "once", {"filters": FILTERS, "protect": {"least": 0}})
     kept = {again.sifted.rows[at]["id"] for at in again.sifted.kept}
     assert "d" not in {one["id"] for one in again.source} and "e" in kept
+    assert "d" in {one["id"] for one in again.dataset().rejected}, "nothing is deleted"
     again.save(tmp_path / "twice")
     assert Dataset.open(tmp_path / "twice").hash == Dataset.open(tmp_path / "once").hash
 
@@ -350,6 +351,20 @@ def test_a_test_question_is_found_however_often_and_wherever_it_is_asked(tmp_pat
     first = row("ts", "Why?", "Because.", split="test")
     found = only([*rows, row("c", "Why not?"), *tests, why, first], tmp_path, filter="contamination", likeness=1)
     assert {name: reason["like"] for name, reason in found.items() if reason["rejects"]} == {"a": "t0", "b": "ts"}
+
+
+def test_leaks_across_scripts_and_signs(tmp_path):
+    chinese = "请用一个简短的句子告诉我法国的首都是哪一座城市好吗"
+    rows = [
+        row("a", "Translate into English, please, and say nothing else:", chinese),
+        row("b", "turn off the lights please", "ok"),
+        {"id": "c", "messages": [{"role": "assistant", "content": "Welcome."}, *row("x", "Hi?")["messages"]]},
+        row("t1", chinese, "Paris", split="test"),
+        row("t2", "Turn off the lights, please!", "ok", split="test"),
+        {"id": "t3", "messages": [{"role": "assistant", "content": "Hello."}], "split": "test"},
+    ]
+    found = only(rows, tmp_path, filter="contamination", likeness=1)
+    assert {name: one["like"] for name, one in found.items() if one["rejects"]} == {"a": "t1", "b": "t2"}
 
 
 def test_accents_and_marks_are_one_word_however_they_are_written():
@@ -552,6 +567,27 @@ def test_decisions_are_on_the_disk_and_read_again(tmp_path):
     assert other.last(ROWS)["do"] == "keep" and first.last(ROWS) is None
     line = json.loads((tmp_path / DECISIONS).read_text().splitlines()[0])
     assert (line["do"], line["row"], line["by"], line["why"]) == ("drop", "a", "ann", "a copy")
+
+
+def test_a_file_in_the_working_directory_can_be_decided_on(tmp_path, monkeypatch, write_jsonl):
+    write_jsonl([{"prompt": "Where?", "completion": "North."}], "mine.jsonl")
+    monkeypatch.chdir(tmp_path)
+    desk = curate("mine.jsonl", [])
+    desk.decide("drop", desk.source[0]["id"])
+    assert (tmp_path / f"mine.jsonl.{DECISIONS}").is_file() and len(curate("mine.jsonl", []).standing) == 1
+
+
+def test_a_view_after_several_fixes_knows_what_a_new_one_does(desk):
+    desk.sifted  # noqa: B018
+    for text in ("Oak.", "As an AI, I have no idea.", "Oak and ash."):
+        desk.decide("fix", "d", "", desk.rewritten("d", text))
+        held, fresh = desk.sifted, curate(desk.recipe).sifted
+        assert {at: [r["why"] for r in rs] for at, rs in held.reasons.items()} == {
+            at: [r["why"] for r in rs] for at, rs in fresh.reasons.items()
+        }
+    for _ in range(3):
+        desk.decide("undo", "d")
+    assert desk.sifted.rejected.keys() == curate(desk.recipe).sifted.rejected.keys()
 
 
 def test_a_torn_line_costs_nothing_but_itself(tmp_path):

@@ -69,6 +69,17 @@ def test_what_is_planted_is_red_and_no_run_starts(name, model, tmp_path):
     assert assertions.FIXES[name] in done.stderr + done.stdout
 
 
+def test_end_of_text_that_is_begin_of_text_is_no_second_beginning(tokenizer):
+    import copy
+
+    one = copy.deepcopy(tokenizer)
+    one.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + eos_token + '\n' }}{% endfor %}"
+    one.bos_token = one.eos_token
+    seen = render(talk()["messages"], one)
+    said = {held.name: held.ok for held in assertions.of_row(talk(), seen, one, "answers", 512)}
+    assert said["one-bos"] is True and said["end-of-turn"] is True
+
+
 def test_nothing_is_wrong_with_what_is_right(model, tmp_path):
     Dataset([talk(), talk("b", "<|im_end|>", "Typed, <|im_start|> that is.")]).save(tmp_path / "data")
     seen = masks.Batch(Recipe(data=str(tmp_path / "data"), model=model(CHATML)), loss=False).facts

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from etabli import processes
 from etabli.data.dataset import Dataset
 from etabli.errors import BadData, BadInput, BadRecipe, DeviceBusy, EtabliError, NotFinite
-from etabli.training import batches, checkpoints, events, material
+from etabli.training import checkpoints, events, material
 from etabli.training.batches import Encoded, Schedule, plan
 from etabli.training.recipe import Recipe
 from etabli.training.run import Run
@@ -73,10 +73,11 @@ def test_a_schedule_in_epochs_sees_every_row_as_often(some, epochs, accumulate):
     assert schedule.packs(schedule.steps), "no empty last step"
 
 
-def test_rows_with_nothing_to_train_are_named(tokenizer, commands):
-    recipe = Recipe(data="x", max_length=8)
-    with pytest.raises(BadData, match="raise max_length"):
-        batches.encode(commands.rows, tokenizer, recipe)
+@pytest.mark.parametrize("empty_rows", ["refuse", "leave_out"])
+def test_rows_with_nothing_to_train_are_named(tokenizer, dataset, empty_rows):
+    recipe = Recipe(data=str(dataset), max_length=8, empty_rows=empty_rows)
+    with pytest.raises(BadData, match=r"not-empty: 1\d\d of 1\d\d rows\. row en-(.|\n)*Raise max_length"):
+        material.gather(recipe, tokenizer)
 
 
 def test_held_out_templates_are_not_trained_on(commands):

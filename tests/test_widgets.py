@@ -213,7 +213,10 @@ def test_a_decision_is_confirmed_when_it_is_written_and_not_before():
     shown.open_row("r3")
     shown.received({"type": "decide", "do": "drop", "id": "r3", "why": "dull"})
     assert shown._source.done == [("drop", "r3", "dull", None)] and shown.decided == 1
-    assert shown.sent[-1] == {"type": "line", "line": shown._source.line(3)} and shown.detail["decided"] == 1
+    assert (
+        shown.sent[-1] == {"type": "line", "line": shown._source.line(3), "undone": False}
+        and shown.detail["decided"] == 1
+    )
     assert "dropped 1" in repr(shown) and "dropped 1" in shown.html()
     shown.received({"type": "decide", "do": "drop", "id": "r9"})
     assert shown.sent[-1] == {"type": "refused", "id": "r9"} and "disk is full" in shown.error and shown.decided == 1

@@ -65,16 +65,16 @@ class DatasetTable(Widget):
     def undo(self) -> dict[str, Any] | None:
         """Take the newest decision back, whatever row it is about."""
         line = self._source.undo()
-        return self._written(line) if line else None
+        return self._written(line, undone=True) if line else None
 
-    def _written(self, line: dict[str, Any]) -> dict[str, Any]:
+    def _written(self, line: dict[str, Any], undone: bool = False) -> dict[str, Any]:
         with self.hold_sync():
             self.decided += 1
             self.error = ""
             self.facets = {**self.facets, "status": self._source.statuses()}
             if self.detail.get("id") == line["id"]:
                 self.detail = self._source.detail(line["id"])
-        self.send({"type": "line", "line": line})
+        self.send({"type": "line", "line": line, "undone": undone})
         return line
 
     def apply(self) -> int:

@@ -22,6 +22,7 @@ class MaskLens(Widget):
     _css = style(_style)
 
     view = traitlets.Dict(help="The batch: see etabli.contracts.Lens").tag(sync=True)
+    answered = traitlets.Int(help="The number of the newest choice of spans that the view has").tag(sync=True)
     policy = traitlets.Unicode(help="The policy that is looked at").tag(sync=True)
 
     def __init__(self, view: dict[str, Any], batch: Any = None, **traits: Any):
@@ -53,7 +54,12 @@ class MaskLens(Widget):
     def on_spans(self, message: dict[str, Any]) -> None:
         """Tokens were chosen in the page."""
         self.error = ""
-        self.spans(message["row"], {int(number): held for number, held in message["spans"].items()})
+        try:
+            with self.hold_sync():
+                self.answered = int(message.get("number", 0))
+                self.spans(message["row"], {int(number): held for number, held in message["spans"].items()})
+        finally:
+            self.send_state("view")  # also where nothing has changed: the page shows what it hoped for
 
     def wrong(self) -> list[str]:
         """What holds a run up, in words."""

@@ -95,7 +95,8 @@ def _begun(seen: Rendered, tokenizer: Any) -> Assertion:
 
 
 def _own_place(seen: Rendered, at: int, eos: int | None, control: set[int]) -> bool:
-    return seen.ids[at - 1] == eos or _begins_a_turn(seen, at, control)
+    """After end-of-text, at the beginning of a turn, or where it is end-of-text itself."""
+    return eos in (seen.ids[at - 1], seen.ids[at]) or _begins_a_turn(seen, at, control)
 
 
 def _only_learnt(seen: Rendered, policy: str) -> Assertion:

@@ -15,6 +15,7 @@ from etabli.errors import BadData, BadInput
 
 PLAIN = "text"  # the role of text without a template
 STRUCTURE = "template"
+_NOT_BESIDE = ("content", "train", "spans")
 
 
 @dataclass
@@ -30,11 +31,16 @@ class Piece:
 
 
 def _check_tools(messages: list[Message], tools: list[dict] | None, control: re.Pattern | None) -> None:
-    """What stands in calls goes through the template as structure, so no control token may be typed there."""
-    held = [tools or [], *(message.get("tool_calls") or [] for message in messages)]
-    found = control.search(json.dumps(held, ensure_ascii=False)) if control and any(held) else None
+    """What stands beside contents is structure to a template: no control token may be typed there."""
+    beside = [{key: value for key, value in turn.items() if key not in _NOT_BESIDE} for turn in messages]
+    held = json.dumps([tools, beside], ensure_ascii=False, default=str)
+    found = control.search(held) if control else None
     if found:
-        raise BadData(f"A tool or a tool call holds the control token {found[0]!r} as text: remove it there.")
+        raise BadData(
+            f"A tool, a call, a name or a role holds the control token {found[0]!r} as text: remove it there."
+        )
+    if "\ue000" in held:
+        raise BadData("A tool, a call, a name or a role holds the private sign U+E000: remove it there.")
 
 
 def content_pieces(text: str, taken_off: int, index: int, message: Message, train: bool | list) -> list[Piece]:

@@ -100,8 +100,8 @@ def whole(
         _seal(beside, extra or {}, manifest)
         with contextlib.ExitStack() as held:  # until the folder has taken its place nobody adds to what comes along
             for name in living:
-                held.enter_context(_exclusively(folder / name))
                 if (folder / name).is_file():
+                    held.enter_context(_exclusively(folder / name))
                     shutil.copy2(folder / name, beside / name)
                     _fsync(beside / name)
             _replace(beside, folder)
@@ -257,7 +257,11 @@ def _exclusively(path: Path):
     """A lock beside a file that is only ever added to; waiting for it is a matter of milliseconds."""
     from filelock import FileLock
 
-    return FileLock(path.parent.with_name(f".{path.parent.name}.{path.name}.lock"), timeout=30)
+    place = path.resolve()
+    folder = place.parent  # one that is replaced whole must not take the lock along: it lies beside it
+    whole_folder = any(folder.glob("*anifest.json")) or any(folder.glob(MANIFEST))
+    beside = folder.with_name(f".{folder.name}.{place.name}.lock") if whole_folder else folder / f".{place.name}.lock"
+    return FileLock(beside, timeout=30)
 
 
 @contextmanager

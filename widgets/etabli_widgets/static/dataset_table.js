@@ -148,11 +148,7 @@ function render({ model, el }) {
     button("Apply filters again (A)", () => model.send({ type: "apply" })),
     why,
   ]);
-  let undoing = false; // the row that comes back is to be seen
-  const takeBack = () => {
-    undoing = true;
-    model.send({ type: "undo" });
-  };
+  const takeBack = () => model.send({ type: "undo" });
   const detail = make("section", { className: "etabli-detail", "aria-label": "The chosen row" });
   const saved = make("small", { role: "status" });
   const edit = () => {
@@ -226,7 +222,9 @@ function render({ model, el }) {
     for (const [select, name] of [[finding, "finding"], [status, "status"], [source, "source"]]) {
       const names = Object.entries(facets[name] ?? {});
       select.replaceChildren(new Option(`any ${name}`, ""), ...names.map(([key, count]) => new Option(`${key} (${count})`, key)));
-      select.value = now[name] ?? "";
+      const chosen = now[name] ?? "";
+      if (chosen && !(chosen in (facets[name] ?? {}))) select.append(new Option(`${chosen} (0)`, chosen));
+      select.value = chosen;
       select.hidden = name === "source" && names.length < 2;
     }
   };
@@ -247,8 +245,7 @@ function render({ model, el }) {
     if (message.type === "line") {
       pending.delete(message.line.id);
       for (const [place, line] of lines) if (line.id === message.line.id) lines.set(place, message.line);
-      if (undoing) {
-        undoing = false;
+      if (message.undone) {
         const place = [...lines].find(([, line]) => line.id === message.line.id)?.[0];
         if (place !== undefined) select(place);
       }

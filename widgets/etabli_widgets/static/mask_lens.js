@@ -11,6 +11,7 @@ function render({ model, el }) {
   const hint = make("p", { className: "etabli-hint" });
   let drawn = []; // [row, list of token elements] of the rows that are unfolded
   let at = null; // [row, token] that is looked at
+  let sent = model.get("answered"); // choices of spans: an answer to an older one is not drawn over a newer
 
   const view = () => model.get("view");
   const policy = () => model.get("policy");
@@ -38,7 +39,8 @@ function render({ model, el }) {
     for (let place = Math.min(from, to); place <= Math.max(from, to); place++) if (inContent(row, place)) flags[place] = on;
     row.trained.spans = flags; // at once: the next key may come before the kernel has answered
     paint();
-    model.send({ type: "spans", row: row.id, spans: spansOf(row, flags) });
+    sent += 1;
+    model.send({ type: "spans", row: row.id, spans: spansOf(row, flags), number: sent });
   };
   const draw = (row) => {
     const tokens = row.ids.map((_, place) => {
@@ -58,14 +60,14 @@ function render({ model, el }) {
       if (Number.isNaN(place)) return;
       const from = event.shiftKey && at?.[0] === row ? at[1] : place;
       look(row, holder, place);
-      toggle(row, from, place);
+      toggle(row, from, place, from === place ? undefined : true);
     };
     holder.onkeydown = (event) => {
       const place = at?.[0] === row ? at[1] : 0;
       const moves = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: row.ids.length - 1 };
       if (event.key in moves) {
         const to = Math.max(0, Math.min(row.ids.length - 1, moves[event.key]));
-        if (event.shiftKey && policy() === "spans") toggle(row, place, to, row.trained.spans[place]);
+        if (event.shiftKey && policy() === "spans") toggle(row, place, to, true);
         look(row, holder, to);
       }
       else if (event.key === " ") toggle(row, place);
@@ -142,7 +144,7 @@ function render({ model, el }) {
   const drawRows = () => {
     if (drawn.length && sameRows(drawn, view().rows)) {
       // The same tokens, other flags: nothing is built anew, and the keys stay where they are.
-      for (const one of drawn) {
+      for (const one of model.get("answered") < sent ? [] : drawn) {
         const now = view().rows.find((row) => row.id === one[0].id);
         Object.assign(one[0], { trained: now.trained, assertions: now.assertions });
       }
@@ -161,7 +163,7 @@ function render({ model, el }) {
         fold.dataset.row = row.id;
         const fill = () => {
           if (fold.open && fold.children.length === 1) {
-            fold.append(draw(row));
+            fold.append(draw(view().rows[number]));
             paint();
           }
         };
@@ -210,7 +212,8 @@ function sameRows(drawn, rows) {
 /** May this token be chosen: is it of a message's content, and not of what the template writes about it? */
 function inContent(row, place) {
   const number = row.message[place];
-  return number !== null && row.starts[number] !== undefined && row.offset[place][0] >= row.starts[number];
+  const start = number === null ? undefined : row.starts[number];
+  return start !== undefined && row.offset[place][0] >= start && row.offset[place][0] < start + row.lengths[number];
 }
 
 /** Trained tokens as stretches of each message's content: {message: [[first character, one after the last]]}. */

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Curation:
         self.recipe, self._workers, self._say = recipe.found(near), workers, say
         self.data = Dataset.open(recipe.data, near)
         rows = unique([*self.data.rows, *filter(_by_filters, self.data.rejected)])
+        self._gone = [row for row in self.data.rejected if not _by_filters(row)]
         self._order = {row["id"]: at for at, row in enumerate(rows)}
         self.tests = [row for row in rows if row.get("split") == "test"]
         self.source = [_bare(row) for row in rows if row.get("split") != "test"]
@@ -128,8 +129,7 @@ class Curation:
             raise BadInput(f"Row {name}: a fix needs a text; to leave the row out, drop it.")
         row = self.row(name)
         messages = [dict(turn) for turn in (self.standing.get(name) or {}).get("messages") or row["messages"]]
-        roles = [turn["role"] for turn in messages]
-        last = len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else len(roles) - 1
+        last = last_said(messages)
         kept = {key: value for key, value in messages[last].items() if key not in ("spans", "tool_calls")}
         messages[last] = kept | {"content": answer}
         return messages
@@ -169,7 +169,7 @@ class Curation:
         if not kept:
             raise BadData(f"Of {len(done.rows)} rows none is left ({_counted(done)}): loosen a filter.")
         rows = sorted([*kept, *self.tests], key=lambda row: self._order[row["id"]])
-        return Dataset(rows, self.made(), [done.told(at) for at in sorted(done.rejected)])
+        return Dataset(rows, self.made(), [*(done.told(at) for at in sorted(done.rejected)), *self._gone])
 
     def made(self) -> dict[str, Any]:
         """How the result was made: what is needed to make it again."""
@@ -221,6 +221,12 @@ class Curation:
     def __repr__(self) -> str:
         done = self.sifted
         return f"Curation of {self.recipe.data}: {len(done.kept)} of {len(done.rows)} rows stay ({_counted(done)})"
+
+
+def last_said(messages: Sequence[Message]) -> int:
+    """The place of the turn that a fix rewrites: the last answer; of plain text, the last stretch."""
+    roles = [turn["role"] for turn in messages]
+    return len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else len(roles) - 1
 
 
 def _counted(done: Sifted) -> str:

@@ -104,7 +104,8 @@ def _protect(recipe: CurationRecipe, view: View, done: Sifted) -> None:
     for name, rows, kept in _poor(recipe.protect, view, done):
         back = [at for at in rows if at in done.rejected and not _hard(recipe, done, at)]
         back.sort(key=lambda at: (len(done.reasons[at]), at))
-        back = [at for at in back if at not in _copies(recipe, view, done, back)]
+        copies = _copies(recipe, view, done, back)
+        back = [at for at in back if at not in copies]
         for at in back[: recipe.protect.least - kept]:
             done.protected[at] = done.rejected.pop(at)
             why = f"Given back: {recipe.protect.by} {name} would have {kept} of {len(rows)} rows left."

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from etabli.contracts import Decision
-from etabli.curation.curation import Curation
+from etabli.curation.curation import Curation, last_said
 from etabli.curation.diff import difference
 from etabli.curation.sift import Sifted
 from etabli.curation.texts import answer, said
@@ -132,7 +132,7 @@ class Table:
         return {
             "id": name, "status": self.status(at), "reasons": reasons, "decision": _told(decision),
             "messages": [{"role": turn["role"], "content": turn["content"][:LONGEST]} for turn in messages],
-            "last": answer({"messages": messages}),
+            "last": messages[last_said(messages)]["content"],
             "about": {key: row[key] for key in ("lang", "source", "licence", "generator", "template") if row.get(key)},
             "like": self._likeness(like, {**row, "messages": messages}) if like else None,
         }  # fmt: skip
@@ -162,8 +162,11 @@ class Table:
             self._standing = self.desk.standing
         else:
             self._standing[name] = made
-        self._counts[before] -= 1
-        self._counts[self.status(at)] += 1
+        if do == "undo":  # with it comes what others decided meanwhile
+            self._counts = Counter(map(self.status, range(self.total)))
+        else:
+            self._counts[before] -= 1
+            self._counts[self.status(at)] += 1
         return self.line(at)
 
     def _why(self, at: int, do: str) -> str:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from etabli.curation.curation import Curation
 from etabli.curation.diff import difference
 from etabli.curation.filters.copies import Near, Semantic
@@ -52,8 +54,9 @@ class Threshold:
 
     def _pair(self, one: int, other: int, likeness: float, value: float) -> dict[str, Any]:
         rows, texts = self._view.rows, self._view.said
+        above = bool(np.float32(likeness) >= np.float32(value))  # as the pairs are counted
         return {
-            "ids": [rows[one]["id"], rows[other]["id"]], "likeness": round(likeness, 4), "above": likeness >= value,
+            "ids": [rows[one]["id"], rows[other]["id"]], "likeness": round(likeness, 4), "above": above,
             "difference": difference(texts[one], texts[other]),
         }  # fmt: skip
 

@@ -34,17 +34,16 @@ class View:
     ):
         self.rows, self.tests, self.encoder, self.workers = list(rows), list(tests), encoder, workers
         self._say = say or (lambda text: None)
-        self._previous = previous if previous and len(previous) == len(self.rows) else None
-        known = self._previous.rows if self._previous else []
-        self._changed = [at for at, row in enumerate(self.rows) if not known or row != known[at]]
+        same = previous is not None and len(previous) == len(self.rows)
+        self._known = _taken_over(previous, self.rows) if same else {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def _anew(self, name: str) -> tuple[Any, list[int]]:
-        """What the previous view knows under a name, and which rows have changed since; None, and all rows."""
-        known = vars(self._previous).get(name) if self._previous else None
-        return known, self._changed if known is not None else list(range(len(self)))
+        """What an earlier view knew under a name, and which rows have changed since; None, and all rows."""
+        known, changed = self._known.get(name, (None, range(len(self))))
+        return known, sorted(changed)
 
     @cached_property
     def said(self) -> list[str]:
@@ -121,3 +120,13 @@ class View:
             if finding.row is not None:
                 found.setdefault(rows[finding.row], []).append(finding)
         return found
+
+
+COSTLY = ("vectors", "signed", "findings")
+
+
+def _taken_over(previous: View, rows: Sequence[Row]) -> dict[str, tuple[Any, set[int]]]:
+    """What a view knows that was costly, and of which rows it no longer holds."""
+    changed = {at for at, (old, new) in enumerate(zip(previous.rows, rows)) if old != new}
+    held = {name: (value, before | changed) for name, (value, before) in previous._known.items()}
+    return held | {name: (vars(previous)[name], changed) for name in COSTLY if name in vars(previous)}

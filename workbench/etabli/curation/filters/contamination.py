@@ -7,7 +7,7 @@ it shows and does not reject.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -61,26 +61,39 @@ class _Index:
         self._whole: dict[tuple[str, ...], int] = {}
         self._runs: dict[tuple[str, ...], int] = {}
         told = {tuple(words(asked_text(row))): at for at, row in reversed(list(enumerate(tests)))}
-        seen = Counter(run for held in told for run in set(self._of(held)))
+        self._sizes = {self._size_of(held) for held in told}
+        seen = Counter(run for held in told for run in set(_runs(held, self._size_of(held))))
         common = max(5, COMMON * len(told))
         for at, row in enumerate(tests):
-            for question in list(questions(row))[-1:]:
+            for question in list(_asked(row))[-1:]:
                 self._whole.setdefault(question, at)
         for held, at in told.items():
-            self._runs.update({run: at for run in self._of(held) if seen[run] < common})
+            self._runs.update({run: at for run in _runs(held, self._size_of(held)) if seen[run] < common})
 
-    def _of(self, held: Sequence[str]) -> list[tuple[str, ...]]:
+    def _size_of(self, held: Sequence[str]) -> int:
         signs = sum(len(word) == 1 and ord(word) > 0x0E00 for word in held)
-        size = self._size * (SIGNS if 2 * signs > len(held) else 1)
-        return [tuple(held[at : at + size]) for at in range(len(held) - size + 1)]
+        return self._size * (SIGNS if 2 * signs > len(held) else 1)
 
     def shared(self, row: Row, text: str) -> tuple[int | None, str]:
         """Whose question a row asks or has words of, and what is shared."""
-        same = next((self._whole[question] for question in questions(row) if question in self._whole), None)
+        same = next((self._whole[question] for question in _asked(row) if question in self._whole), None)
         if same is not None:
             return same, f"It asks the very question of test row {self._tests[same]['id']}."
-        hits = list(dict.fromkeys(run for run in self._of(words(text)) if run in self._runs))
+        held = words(text)
+        hits = list(dict.fromkeys(run for size in self._sizes for run in _runs(held, size) if run in self._runs))
         if not hits:
             return None, "It shares no run of words with a test question."
         test, count = self._runs[hits[0]], f"{len(hits)} run{'s' * (len(hits) > 1)} of {len(hits[0])} words"
         return test, f'It shares {count} ("{" ".join(hits[0])}") with test row {self._tests[test]["id"]}.'
+
+
+def _runs(held: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    return [tuple(held[at : at + size]) for at in range(len(held) - size + 1)]
+
+
+def _asked(row: Row) -> Iterator[tuple[tuple[str, ...], ...]]:
+    """Each question of a row, with the turns before it, as words; one without a word asks nothing."""
+    for question in questions(row):
+        held = tuple(tuple(words(turn)) for turn in question)
+        if any(held):
+            yield held
