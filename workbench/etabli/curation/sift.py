@@ -104,7 +104,7 @@ def _protect(recipe: CurationRecipe, view: View, done: Sifted) -> None:
     for name, rows, kept in _poor(recipe.protect, view, done):
         back = [at for at in rows if at in done.rejected and not _hard(recipe, done, at)]
         back.sort(key=lambda at: (len(done.reasons[at]), at))
-        copies = _copies(recipe, view, done, back)
+        copies = _copies(recipe, view, done, back) if back else set()
         back = [at for at in back if at not in copies]
         for at in back[: recipe.protect.least - kept]:
             done.protected[at] = done.rejected.pop(at)
