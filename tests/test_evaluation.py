@@ -619,11 +619,11 @@ def test_different_bases_share_no_loss(runs, evaluate):
     one = evaluate(runs / "changed", arms=["tuned"])
     other = copy.deepcopy(one)
     other["made_with"]["model_hash"] = "another"
-    found = together(one, other, ("a", "b"))
-    assert "loss" not in {score["name"] for score in found["scores"]} and "different bases" in found["warnings"][0]
+    found = together([one, other], ("a", "b"))
+    assert "loss" not in {score["name"] for score in found["scores"]} and "the bases differ" in found["warnings"][0]
     other["rows"] = other["rows"][1:]
     with pytest.raises(BadData, match="not asked the same rows"):
-        together(one, other, ("a", "b"))
+        together([one, other], ("a", "b"))
 
 
 def test_compare_keeps_the_rows_that_neither_was_trained_on(runs, no_owner, tmp_path, tiny):
