@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from etabli.contracts import MANIFEST
+from etabli.contracts import DATASET, MANIFEST
 from etabli.errors import BadInput, Damaged, NoSpace, RunLocked
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -259,7 +259,7 @@ def _exclusively(path: Path):
 
     place = path.resolve()
     folder = place.parent  # one that is replaced whole must not take the lock along: it lies beside it
-    whole_folder = any(folder.glob("*anifest.json")) or any(folder.glob(MANIFEST))
+    whole_folder = any((folder / name).is_file() for name in (MANIFEST, DATASET))
     beside = folder.with_name(f".{folder.name}.{place.name}.lock") if whole_folder else folder / f".{place.name}.lock"
     return FileLock(beside, timeout=30)
 

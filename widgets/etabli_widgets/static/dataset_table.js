@@ -207,7 +207,8 @@ function render({ model, el }) {
     lines = new Map();
     asked = new Set();
     take(0, model.get("first"));
-    const { found, total } = { found: model.get("found"), total: model.get("total") };
+    const found = model.get("found");
+    const total = model.get("total");
     tall.style.height = `${found * ROW}px`;
     view.style.height = `${Math.min(330, Math.max(3, found) * ROW + 2)}px`;
     view.setAttribute("aria-rowcount", found);

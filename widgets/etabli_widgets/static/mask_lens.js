@@ -190,7 +190,7 @@ function render({ model, el }) {
     );
     shade.hidden = !held.some((row) => row.nats);
   };
-  el.append(head, wrong, errorLine(model), policies, make("div", { className: "etabli-tools" }, [legend, shade]), hint, told, rows);
+  el.append(head, wrong, errorLine(model), policies, make("div", { className: "etabli-tools etabli-apart" }, [legend, shade]), hint, told, rows);
   const undo = [
     follow(model, ["view"], drawHead), follow(model, ["view"], drawWrong), follow(model, ["view", "policy"], drawPolicies),
     follow(model, ["view"], drawRows), follow(model, ["policy"], () => {

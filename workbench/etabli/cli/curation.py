@@ -66,9 +66,9 @@ def _listed(result: dict) -> str:
 @click.command()
 @click.argument("recipe")
 @click.option("--finding", help="Only rows with this finding: near, quality, ...")
-@click.option("--status", help="Only rows that are kept, rejected, protected, fixed or dropped.")
+@click.option("--status", help="stays, rejected, protected, kept, fixed or dropped.")
 @click.option("--search", default="", help="Only rows that hold this text.")
-@click.option("--sort", default="row", show_default=True, help="row, length, value, finding or source.")
+@click.option("--sort", default="row", show_default=True, help="row, length, likeness, finding or source.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="At most so many rows.")
 @reporting(_listed)
 def rows(recipe: str, finding: str | None, status: str | None, search: str, sort: str, limit: int) -> dict:

@@ -94,8 +94,9 @@ class Curation:
     @property
     def sifted(self) -> Sifted:
         """What came of every row, with what is decided now."""
-        if self._sifted is None or self._sifted.decisions != self.standing:
-            self._sifted = sift(self.view, self.recipe, self.standing)
+        standing = self.standing
+        if self._sifted is None or self._sifted.decisions != standing:
+            self._sifted = sift(self.view, self.recipe, standing)
         return self._sifted
 
     def set(self, filter: str, **keys: Any) -> "Curation":

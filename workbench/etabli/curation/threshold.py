@@ -6,7 +6,7 @@ import numpy as np
 
 from etabli.curation.curation import Curation
 from etabli.curation.diff import difference
-from etabli.curation.filters.copies import Near, Semantic
+from etabli.curation.filters.copies import Alike, Near, Semantic
 from etabli.curation.pairs import LEXICAL_FLOOR, SEMANTIC_FLOOR
 from etabli.curation.sift import asked_of, sift
 from etabli.errors import BadInput
@@ -49,7 +49,7 @@ class Threshold:
             "border": [self._pair(*pair, value) for pair in border],
         }  # fmt: skip
 
-    def _kind(self, value: float) -> Near | Semantic:
+    def _kind(self, value: float) -> Alike:
         return self._step.model_copy(update={"threshold": value})
 
     def _pair(self, one: int, other: int, likeness: float, value: float) -> dict[str, Any]:

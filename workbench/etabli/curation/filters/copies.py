@@ -37,45 +37,58 @@ class Exact(Filter):
         return found
 
 
-class Near(Filter):
-    """Rows that share most of their three-word shingles with one that stays (Jaccard, 0 to 1; MinHash finds them)."""
+class Alike(Filter):
+    """Rows that are at least ``threshold`` like one that stays; what likeness is, the kinds say."""
 
     alone: ClassVar[bool] = False
+    why: ClassVar[str]
+
+    def pairs(self, view: View) -> Pairs:
+        """Pairs that a threshold could be about, to be looked at."""
+        raise NotImplementedError
+
+    def copies(self, view: View, asked: Asked) -> Copies:
+        """Rows that another stands for, and how alike they are."""
+        raise NotImplementedError
+
+    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
+        """Rows that another stands for."""
+        found = {}
+        for row, (other, likeness) in self.copies(view, asked).items():
+            like = view.rows[other]["id"]
+            found[row] = self.reason(self.filter, self.why.format(likeness, like), round(likeness, 4), like)
+        return found
+
+
+class Near(Alike):
+    """Rows that share most of their three-word shingles with one that stays (Jaccard, 0 to 1; MinHash finds them)."""
+
+    why: ClassVar[str] = "{:.0%} of its three-word shingles are those of {}."
 
     filter: Literal["near"] = "near"
     threshold: float = Field(0.8, ge=LEXICAL_FLOOR, le=1)
 
     def pairs(self, view: View) -> Pairs:
-        """Pairs that a threshold could be about, to be looked at."""
+        """Those that share words."""
         return view.lexical
 
-    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
-        """Rows that another stands for."""
-        found = lexical_copies(view.signed, self.threshold, asked.order)
-        return _reasons(self, "near", "{:.0%} of its three-word shingles are those of {}.", view, found)
+    def copies(self, view: View, asked: Asked) -> Copies:
+        """By their shingles."""
+        return lexical_copies(view.signed, self.threshold, asked.order)
 
 
-class Semantic(Filter):
+class Semantic(Alike):
     """Rows whose embedding is close to that of one that stays (cosine, 0 to 1)."""
 
-    alone: ClassVar[bool] = False
+    why: ClassVar[str] = "Means about the same ({:.2f}) as {}."
 
     filter: Literal["semantic"] = "semantic"
     threshold: float = Field(0.92, ge=SEMANTIC_FLOOR, le=1)
 
     def pairs(self, view: View) -> Pairs:
-        """Pairs that a threshold could be about, to be looked at."""
+        """Those that mean about the same."""
         return view.semantic
 
-    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
-        """Rows that another stands for."""
-        found = semantic_copies(view.vectors, self.threshold, asked.order)
-        return _reasons(self, "semantic", "Means about the same ({:.2f}) as {}.", view, found)
-
-
-def _reasons(kind: Near | Semantic, name: str, why: str, view: View, copies: Copies) -> dict[int, Reason]:
-    found = {}
-    for row, (other, likeness) in copies.items():
-        like = view.rows[other]["id"]
-        found[row] = kind.reason(name, why.format(likeness, like), round(likeness, 4), like)
-    return found
+    def copies(self, view: View, asked: Asked) -> Copies:
+        """By their embeddings."""
+        return semantic_copies(view.vectors, self.threshold, asked.order)
