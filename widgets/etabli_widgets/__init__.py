@@ -1,10 +1,16 @@
 """Widgets for établi's notebooks. Each works from Python alone, and leaves a true HTML twin in the saved notebook."""
 
+from etabli_widgets.blind_arena import BlindArena
 from etabli_widgets.chat_compare import ChatCompare
 from etabli_widgets.dataset_table import DatasetTable
 from etabli_widgets.mask_lens import MaskLens
 from etabli_widgets.run_monitor import RunMonitor
 from etabli_widgets.threshold_pairs import ThresholdPairs
+from etabli_widgets.token_diff import TokenDiff
+from etabli_widgets.training_film import TrainingFilm
 from etabli_widgets.verdict_card import VerdictCard
 
-__all__ = ["ChatCompare", "DatasetTable", "MaskLens", "RunMonitor", "ThresholdPairs", "VerdictCard"]
+__all__ = [
+    "BlindArena", "ChatCompare", "DatasetTable", "MaskLens", "RunMonitor", "ThresholdPairs", "TokenDiff",
+    "TrainingFilm", "VerdictCard",
+]  # fmt: skip

@@ -2,22 +2,25 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import traitlets
 
 from etabli_widgets._base import Widget, escape, script, shown, style
 
-Answerer = Callable[[str], Iterator[str]]
+Answerer = Callable[..., Iterator[str]]
 EVERY_SECONDS = 0.1  # at most ten updates a second
+SETTINGS = ("temperature", "seed", "strength")
 
 
 class ChatCompare(Widget):
     """Ask the same of every side and read the answers next to each other.
 
-    ``sides`` maps a name to a function from a prompt to an iterator over the answer so far. ``ask`` is the code path
-    of the Ask button: it returns the answers, and ``history`` keeps them.
+    ``sides`` maps a name to a function from a prompt to an iterator over the answer so far. With ``settings`` (a
+    temperature, a seed, an adapter's strength) each is given them too, the same for all, and the page can change them.
+    ``past`` is what was asked before, ``keep`` is called with every new question and its answers. ``ask`` is the code
+    path of the Ask button: it returns the answers, and ``history`` keeps them.
     """
 
     _style = "chat_compare"
@@ -27,60 +30,103 @@ class ChatCompare(Widget):
     prompt = traitlets.Unicode("", help="What is asked").tag(sync=True)
     names = traitlets.List(help="Names of the sides, left to right").tag(sync=True)
     texts = traitlets.Dict(help="{side: answer so far}").tag(sync=True)
-    speeds = traitlets.Dict(help="{side: tokens a second}").tag(sync=True)
+    figures = traitlets.Dict(help="{side: tokens, tokens_per_s, first_s, stopped}").tag(sync=True)
     writing = traitlets.Unicode("", help="The side that is answering, or nothing").tag(sync=True)
     suggestions = traitlets.List(help="Prompts to try").tag(sync=True)
+    settings = traitlets.Dict(help="What all sides are given, by name").tag(sync=True)
+    asked = traitlets.Dict(help="The settings of the answers that are shown").tag(sync=True)
 
-    def __init__(self, sides: dict[str, Answerer], suggestions: list[str] = (), **traits: Any):
-        super().__init__(names=list(sides), suggestions=list(suggestions), **traits)
-        self._sides = sides
+    def __init__(
+        self,
+        sides: dict[str, Answerer],
+        suggestions: Sequence[str] = (),
+        settings: dict[str, Any] | None = None,
+        past: Sequence[dict[str, Any]] = (),
+        keep: Callable[[dict[str, Any]], Any] | None = None,
+        **traits: Any,
+    ):
+        super().__init__(names=list(sides), suggestions=list(suggestions), settings=settings or {}, **traits)
+        self._sides, self._keep = sides, keep
         self._stopped = threading.Event()
         self._asking = threading.Lock()
-        self.history: list[dict[str, Any]] = []
+        self.history: list[dict[str, Any]] = [_entry(item) for item in past]
+        self.kept: dict[str, Any] = {}  # the last question as ``keep`` gave it back
 
-    def ask(self, prompt: str) -> dict[str, str]:
-        """Ask every side in turn; returns ``{side: answer}``.
+    def ask(self, prompt: str, **settings: Any) -> dict[str, str]:
+        """Ask every side in turn; returns ``{side: answer}``. ``settings``: other ones, from now on.
 
         Raises:
             RuntimeError: another question is still being answered.
         """
         if not prompt.strip():
             raise ValueError("There is nothing to ask: the prompt is empty.")
+        if unknown := sorted({*settings} - {*self.settings}):
+            raise ValueError(
+                f"There is no setting {', '.join(unknown)}; there are {', '.join(self.settings) or 'none'}."
+            )
         if not self._asking.acquire(blocking=False):
             raise RuntimeError("Still answering the last question; press Stop or wait.")
         try:
-            self._stopped.clear()
-            with self.hold_sync():
-                self.error, self.prompt = "", prompt
-                self.texts, self.speeds = dict.fromkeys(self._sides, ""), {}
+            self._begin(prompt, settings)
             for side in self._sides:
                 self._answer(side, prompt)
-            self.history.append({"prompt": prompt, "answers": dict(self.texts)})
-            return dict(self.texts)
+            return self._end(prompt)
         finally:
             self.writing = ""
             self._asking.release()
 
+    def _begin(self, prompt: str, settings: dict[str, Any]) -> None:
+        self._stopped.clear()
+        with self.hold_sync():
+            self.error, self.prompt = "", prompt
+            self.settings = {**self.settings, **settings}
+            self.asked = dict(self.settings)
+            self.texts, self.figures = {}, {}
+
+    def _end(self, prompt: str) -> dict[str, str]:
+        answers = {side: {"text": self.texts[side], **self.figures[side]} for side in self._sides}
+        self.history.append({"prompt": prompt, "answers": dict(self.texts), "settings": self.asked})
+        entry = {"prompt": prompt, **self.asked, "answers": answers}
+        self.kept = self._keep(entry) if self._keep else entry
+        return dict(self.texts)
+
     def _answer(self, side: str, prompt: str) -> None:
         self.writing = side
+        self.texts = {**self.texts, side: ""}
+        coming = self._sides[side](prompt, **self.asked)
         began = sent = time.monotonic()
-        text, count = "", 0
-        for count, text in enumerate(self._sides[side](prompt), 1):  # noqa: B007 (both are read after the loop)
+        first, text, count = None, "", 0
+        for count, text in enumerate(coming, 1):  # noqa: B007 (both are read after the loop)
+            now = time.monotonic()
+            first = now - began if first is None else first
             if self._stopped.is_set():
                 break
-            if time.monotonic() - sent > EVERY_SECONDS:
-                sent = time.monotonic()
+            if now - sent > EVERY_SECONDS:
+                sent = now
                 self.texts = {**self.texts, side: text}
+        getattr(coming, "close", lambda: None)()  # at once: the next side's adapter waits for this one's
         self.texts = {**self.texts, side: text}
-        self.speeds = {**self.speeds, side: round(count / max(1e-6, time.monotonic() - began), 1)}
+        self.figures = {**self.figures, side: self._figures(count, first, time.monotonic() - began)}
+
+    def _figures(self, count: int, first: float | None, seconds: float) -> dict[str, Any]:
+        """Speed is that of the tokens after the first: the first one waits for the whole prompt to be read."""
+        after = seconds - (first or 0.0)
+        return {
+            "tokens": count,
+            "tokens_per_s": round((count - 1) / max(1e-6, after), 1) if count > 1 else None,
+            "first_s": None if first is None else round(first, 3),
+            "stopped": self._stopped.is_set(),
+        }
 
     def on_ask(self, message: dict[str, Any]) -> None:
         """The Ask button. A thread, so that Stop can be heard meanwhile."""
-        threading.Thread(target=self._ask_shown, args=(message.get("prompt", ""),), daemon=True).start()
+        held = message.get("settings") or {}
+        settings = {name: held[name] for name in SETTINGS if name in held and name in self.settings}
+        threading.Thread(target=self._ask_shown, args=(message.get("prompt", ""), settings), daemon=True).start()
 
     @shown
-    def _ask_shown(self, prompt: str) -> None:
-        self.ask(prompt)
+    def _ask_shown(self, prompt: str, settings: dict[str, Any]) -> None:
+        self.ask(prompt, **settings)
 
     def on_stop(self, message: dict[str, Any] | None = None) -> None:
         """The Stop button: end the answer where it is."""
@@ -88,15 +134,28 @@ class ChatCompare(Widget):
 
     def html(self) -> str:
         """Every question asked so far with its answers, as a table."""
-        heads = "".join(f"<th>{escape(name)}" for name in self.names)
-        rows = "".join(self._row(item) for item in self.history)
+        names = list(dict.fromkeys([*self.names, *(name for item in self.history for name in item["answers"])]))
+        heads = "".join(f"<th>{escape(name)}" for name in names)
+        rows = "".join(_row(item, names) for item in self.history)
         if not rows:
             return f"<p>ChatCompare: {' and '.join(map(escape, self.names))}. Nothing asked yet.</p>"
         return f"<table><tr><th>asked{heads}</tr>{rows}</table>"
 
-    def _row(self, item: dict[str, Any]) -> str:
-        cells = "".join(f"<td><code>{escape(item['answers'].get(name, ''))}</code>" for name in self.names)
-        return f"<tr><td>{escape(item['prompt'])}{cells}</tr>"
-
     def __repr__(self) -> str:
         return f"ChatCompare({' | '.join(self.names)}: {len(self.history)} asked)"
+
+
+def _entry(item: dict[str, Any]) -> dict[str, Any]:
+    """A question of the file, as ``history`` keeps it."""
+    answers = {side: answer["text"] for side, answer in item["answers"].items()}
+    settings = {name: item[name] for name in SETTINGS if name in item}
+    return {"prompt": item["prompt"], "answers": answers, "settings": settings}
+
+
+def _row(item: dict[str, Any], names: list[str]) -> str:
+    cells = "".join(f"<td><code>{escape(item['answers'].get(name, ''))}</code>" for name in names)
+    said = ", ".join(f"{name} {value}" for name, value in item.get("settings", {}).items() if value != DULL.get(name))
+    return f"<tr><td>{escape(item['prompt'])}{f'<br><small>{escape(said)}</small>' if said else ''}{cells}</tr>"
+
+
+DULL = {"temperature": 0.0, "seed": 0, "strength": 1.0}  # what need not be said

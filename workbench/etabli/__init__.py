@@ -21,11 +21,13 @@ _HOMES = {
     "EtabliError": "etabli.errors",
     "Recipe": "etabli.training.recipe",
     "Run": "etabli.training.run",
-    "chat": "etabli.evaluation.chat",
+    "arena": "etabli.judging.arena",
+    "chat": "etabli.judging.chat",
     "check": "etabli.data.checks.check",
     "compare": "etabli.evaluation.compare",
     "curate": "etabli.curation.curation",
     "evaluate": "etabli.evaluation.bench",
+    "film": "etabli.judging.film",
     "home_commands": "etabli.data.samples",
     "lens": "etabli.masks",
     "load": "etabli.models.loading",
@@ -34,6 +36,7 @@ _HOMES = {
     "own_filter": "etabli.data.own",
     "read": "etabli.data.reading.source",
     "render": "etabli.tokens",
+    "token_diff": "etabli.judging.token_diff",
     "verdict": "etabli.evaluation.card",
 }
 __all__ = sorted(_HOMES)

@@ -21,6 +21,10 @@ MANIFEST = "MANIFEST.json"
 VERDICT = "verdict.json"
 RESULTS = "results.json"
 ABLATED = "ablation.json"
+VOTES = "votes"  # a folder: one file a voter, append-only
+TOKEN_DIFF = "token_diff.json"
+PINS = "pins.jsonl"  # steps that somebody marked in the training film, append-only
+CHAT = "chat.jsonl"  # what was asked by hand, append-only
 
 # --- the Dataset folder ---------------------------------------------------------------------------------------------
 ROWS = "rows.parquet"
@@ -32,7 +36,7 @@ EVENT_FIELDS: dict[str, tuple[str, ...]] = {
     "start": ("steps", "rows", "trained_tokens_total", "device", "dtype", "threads", "versions"),
     "step": ("step", "loss", "lr", "grad_norm", "tokens", "trained_tokens", "tokens_per_s", "memory_bytes"),
     "eval": ("step", "loss", "by"),
-    "sample": ("step", "probe", "text", "ids"),
+    "sample": ("step", "probe", "text", "ids", "tokens", "logp", "base_logp", "kl"),
     "examples": ("step", "losses"),
     "checkpoint": ("step", "path"),
     "memory": ("phase", "allocated", "reserved", "resident"),
@@ -345,3 +349,161 @@ class Comparison(Results):
     """``etabli compare``: two runs as arms, the second as subject, and the keys in which their recipes differ."""
 
     recipes: dict[str, list[Any]]
+
+
+# --- judged by eye --------------------------------------------------------------------------------------------------
+
+CHOICES = ("left", "right", "tie", "both bad")
+
+
+class Vote(TypedDict):
+    """A line of a vote file: what somebody chose, blind, of two answers to one prompt."""
+
+    version: int
+    id: str
+    t: float  # seconds since epoch
+    comparison: str  # hash of the arms and all items: a vote counts for no other
+    arms: list[str]  # all arms of the comparison
+    item: str
+    left: str  # arm
+    right: str
+    choice: str  # one of CHOICES
+    by: str
+    repeat: (
+        bool  # shown a second time, sides swapped: tells how far a voter agrees with himself, and counts nowhere else
+    )
+    unblinded: bool  # cast after the voter had looked who is who
+    seconds: float  # between showing and choice
+    lengths: list[int]  # characters of left and right
+    slice: str  # the item's language, or nothing
+
+
+class Look(TypedDict):
+    """A line of a vote file: somebody looked who is who."""
+
+    version: int
+    id: str
+    t: float
+    comparison: str
+    by: str
+    looked: bool
+
+
+class Standing(TypedDict):
+    """What votes say. ``etabli votes pool --json``, ``etabli arena --json``."""
+
+    version: int
+    comparison: str
+    arms: list[str]
+    raters: dict[str, int]  # voter -> votes
+    votes: int
+    scores: list[Score]
+    verdict: dict[str, Any]  # by slice: verdict, subject, rival, evidence, threshold, votes_needed, n, why
+    pairs: list[dict[str, Any]]  # of, minus, wins, losses, ties, both_bad, evidence, threshold, needed
+    strengths: list[dict[str, Any]]  # Bradley-Terry, three arms or more: arm, value, low, high, separated
+    agreement: list[dict[str, Any]]  # two raters, items both judged, share alike, kappa with interval
+    self_agreement: dict[str, Any]  # by voter: n, value, low, high
+    sides: dict[str, Any]  # by voter: how often the left was chosen: n, value, low, high
+    longer: dict[str, Any]  # by voter: how often the longer answer was chosen
+    said: list[str]
+
+
+class TokenMoves(TypedDict):
+    """How an adapter moves the tokens of one answer; lists with an entry a token. Log-probabilities and KL in nats.
+
+    ``tokens`` joined is the answer: a sign made of several tokens stands at its last one.
+    """
+
+    tokens: list[str]
+    ids: list[int]
+    logp: list[float]
+    base_logp: list[float]
+    rank: list[int]  # 1: the model's first choice
+    base_rank: list[int]
+    kl: list[float]  # of the tuned model from the base, over the whole vocabulary
+    top: list[list[list[Any]]]  # the tuned model's first choices: [text, log-probability]
+    base_top: list[list[list[Any]]]
+
+
+class TokenDiffRow(TypedDict):
+    """One answer. ``move`` is the largest change of a token's log-probability, ``at`` where; ``kl`` is the mean."""
+
+    id: str
+    prompt: str
+    answer: str
+    move: float
+    at: int
+    total: float  # the whole answer's log-probability, tuned minus base
+    kl: float
+    moves: TokenMoves
+
+
+class TokenDiffs(TypedDict):
+    """``token_diff.json`` and ``etabli token-diff --json``: rows by largest move."""
+
+    version: int
+    model: str
+    adapter: str  # hash of the adapter's weights
+    of: str  # whose answers: an arm, or truth
+    rows: list[TokenDiffRow]
+    said: list[str]
+
+
+class Frame(TypedDict):
+    """What a probe was answered at a step. Lists with an entry a token; null in runs that did not record them."""
+
+    step: int
+    text: str
+    tokens: list[str] | None
+    logp: list[float] | None
+    base_logp: list[float] | None
+    kl: list[float] | None
+    mean_kl: float | None
+
+
+class Strip(TypedDict):
+    """One probe's frames, by step. ``changed``: the first step with another text than at first; ``jump``: the step
+    before which the mean KL from the base rose most."""
+
+    probe: str
+    frames: list[Frame]
+    changed: int | None
+    jump: int | None
+
+
+class Pin(TypedDict):
+    """A line of ``pins.jsonl``. One that ``undoes`` another takes it away."""
+
+    version: int
+    id: str
+    t: float
+    probe: str
+    step: int
+    by: str
+    why: str
+    undoes: NotRequired[str]
+
+
+class Film(TypedDict):
+    """``etabli film --json``."""
+
+    version: int
+    run: str
+    state: str
+    steps: int | None
+    strips: list[Strip]
+    pins: list[Pin]
+    said: list[str]
+
+
+class Asked(TypedDict):
+    """A line of ``chat.jsonl``: one prompt and what every side answered. ``etabli chat --json``."""
+
+    version: int
+    t: float
+    prompt: str
+    system: str
+    temperature: float
+    seed: int
+    strength: float  # what the adapter's updates are multiplied by
+    answers: dict[str, dict[str, Any]]  # side -> text, tokens, tokens_per_s, first_s, stopped

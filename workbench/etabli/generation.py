@@ -140,19 +140,69 @@ def _until_stop(ids: list[int], stops: Iterable[int]) -> list[int]:
     return ids[:end]
 
 
-def stream(model: Any, tokenizer: Any, messages: list[Message], max_new_tokens: int = 128) -> Iterator[str]:
-    """A greedy answer as it comes: yields the whole text so far after every token."""
+def stream(
+    model: Any,
+    tokenizer: Any,
+    messages: list[Message],
+    max_new_tokens: int = 128,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Iterator[str]:
+    """An answer as it comes: yields the whole text so far after every token.
+
+    Args:
+        temperature: 0 takes the likeliest token; above it tokens are drawn, by the same random numbers for every model
+            that is asked with the same ``seed``.
+    """
     import torch
 
     stops = set(stop_ids(model, tokenizer))
     ids = torch.tensor([render(messages, tokenizer, prompt=True).ids], device=model.device)
+    luck = torch.Generator("cpu").manual_seed(seed)
     cache, made = None, []
     for _ in range(max_new_tokens):
         with torch.inference_mode():
             out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        token = int(out.logits[0, -1].argmax())
+        token = _next(out.logits[0, -1], temperature, luck)
         if token in stops:
             return
         made.append(token)
         cache, ids = out.past_key_values, torch.tensor([[token]], device=model.device)
         yield tokenizer.decode(made, skip_special_tokens=True)
+
+
+def _next(logits: Any, temperature: float, luck: Any) -> int:
+    """The likeliest token, or one drawn where a uniform random number falls in the cumulated probabilities.
+
+    One number a token, likeliest first: so models that agree draw alike, and differ where they do.
+    """
+    import torch
+
+    if not temperature:
+        return int(logits.argmax())
+    order = logits.float().cpu().div(temperature).softmax(-1).sort(descending=True, stable=True)
+    place = int(torch.searchsorted(order.values.cumsum(-1), torch.rand(1, generator=luck)))
+    return int(order.indices[min(place, len(order.indices) - 1)])
+
+
+def pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """What each token adds to the text; joined they are the text.
+
+    A sign that several tokens make up (an emoji in a byte-level vocabulary) stands at its last one. Each token is read
+    with the ones before it, since a SentencePiece decoder drops the blank that a text begins with.
+    """
+    made: list[str] = []
+    known, start = 0, 0  # what is decoded begins at ``start``; up to ``known`` it has been given out
+    for end in range(1, len(ids) + 1):
+        before = _decoded(tokenizer, ids[start:known])
+        text = _decoded(tokenizer, ids[start:end])
+        if text.endswith("\ufffd") and end < len(ids):
+            made.append("")
+            continue
+        made.append(text[len(before) :])
+        start, known = known, end
+    return made
+
+
+def _decoded(tokenizer: Any, ids: Sequence[int]) -> str:
+    return tokenizer.decode(ids, clean_up_tokenization_spaces=False) if len(ids) else ""

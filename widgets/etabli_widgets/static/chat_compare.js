@@ -1,18 +1,20 @@
 function render({ model, el }) {
   guardKeys(el);
-  const input = make("textarea", { rows: 2, placeholder: "Ask both…", "aria-label": "Prompt" });
+  const input = make("textarea", { rows: 2, placeholder: "Ask all sides…", "aria-label": "Prompt" });
   const ask = make("button", { type: "submit", textContent: "Ask", className: "etabli-button etabli-primary" });
   const stop = make("button", { type: "button", textContent: "Stop", className: "etabli-button" });
   const status = make("span", { className: "etabli-state", role: "status", "aria-live": "polite" });
-  const form = make("form", {}, [input, make("div", {}, [ask, stop, status])]);
+  const knobs = make("div", { className: "etabli-knobs" });
+  const form = make("form", {}, [input, make("div", {}, [ask, stop, status]), knobs]);
   const chips = make("div", { className: "etabli-chips" });
   const asked = make("p", { className: "etabli-asked" });
   const sides = make("div", { className: "etabli-sides" });
   el.append(form, chips, errorLine(model), asked, sides);
 
+  const settings = () => Object.fromEntries([...knobs.querySelectorAll("input")].map((one) => [one.name, Number(one.value)]));
   const send = () => {
     const prompt = input.value.trim();
-    if (prompt && !model.get("writing")) model.send({ type: "ask", prompt });
+    if (prompt && !model.get("writing")) model.send({ type: "ask", prompt, settings: settings() });
   };
   form.onsubmit = (event) => {
     event.preventDefault();
@@ -26,6 +28,24 @@ function render({ model, el }) {
   });
   stop.onclick = () => model.send({ type: "stop" });
 
+  const KNOBS = {
+    strength: ["Adapter strength", { type: "range", min: 0, max: 1.5, step: 0.1 }],
+    temperature: ["Temperature", { type: "number", min: 0, max: 2, step: 0.1 }],
+    seed: ["Seed", { type: "number", min: 0, step: 1 }],
+  };
+  const drawKnobs = () => {
+    const held = model.get("settings");
+    const made = Object.keys(KNOBS).filter((name) => name in held).map((name) => {
+      const [title, props] = KNOBS[name];
+      const knob = make("input", { name, ...props });
+      knob.value = held[name];
+      const told = make("output", { textContent: name === "strength" ? String(held[name]) : "" });
+      knob.oninput = () => (told.textContent = name === "strength" ? knob.value : "");
+      return make("label", {}, [title, knob, told]);
+    });
+    knobs.replaceChildren(...made);
+    knobs.hidden = !made.length;
+  };
   const drawChips = () => {
     const made = model.get("suggestions").map((text) => {
       const chip = make("button", { type: "button", textContent: text, className: "etabli-chip" });
@@ -38,30 +58,35 @@ function render({ model, el }) {
     chips.replaceChildren(...made);
     chips.hidden = !made.length;
   };
+  const figures = (held) => {
+    if (!held) return "";
+    const speed = held.tokens_per_s ? `${held.tokens_per_s} tokens/s` : `${held.tokens} tokens`;
+    const first = held.first_s === null ? "" : ` · first after ${held.first_s.toFixed(2)} s`;
+    return `${speed}${first}${held.stopped ? " · stopped" : ""}`;
+  };
   const draw = () => {
     const writing = model.get("writing");
     const texts = model.get("texts");
-    const speeds = model.get("speeds");
+    const held = model.get("asked");
     status.textContent = writing ? `${writing} is answering…` : "";
     ask.disabled = Boolean(writing);
     stop.hidden = !writing;
-    asked.textContent = model.get("prompt");
+    const odd = [held.strength !== undefined && held.strength !== 1 && `strength ${held.strength}`, held.temperature && `temperature ${held.temperature}, seed ${held.seed}`].filter(Boolean);
+    asked.replaceChildren(model.get("prompt"), make("small", { textContent: odd.length ? ` ${odd.join(", ")}` : "" }));
     asked.hidden = !model.get("prompt");
     sides.replaceChildren(
       ...model.get("names").map((name) =>
         make("section", { className: name === writing ? "etabli-writing" : "", "aria-label": name }, [
-          make("header", {}, [
-            make("b", { textContent: name }),
-            make("small", { textContent: speeds[name] ? `${speeds[name]} tokens/s` : "" }),
-          ]),
-          make("pre", { textContent: texts[name] || (name === writing ? "…" : "") }),
+          make("header", {}, [make("b", { textContent: name }), make("small", { textContent: figures(model.get("figures")[name]) })]),
+          make("pre", { textContent: texts[name] || (name === writing ? "…" : ""), dir: "auto" }),
         ]),
       ),
     );
   };
   const undo = [
     follow(model, ["suggestions"], drawChips),
-    follow(model, ["names", "texts", "speeds", "writing", "prompt"], draw),
+    follow(model, ["settings"], drawKnobs),
+    follow(model, ["names", "texts", "figures", "writing", "prompt", "asked"], draw),
   ];
   return () => undo.forEach((each) => each());
 }

@@ -1,21 +1,12 @@
-"""What people decided about rows: a file that is only ever added to, so that nothing that was decided is lost.
+"""What people decided about rows, in a journal: nothing that was decided is lost."""
 
-A line is on the disk when ``add`` returns; a kernel that is killed loses none. A line that a crash tore in half is
-passed over, and the next one begins on a line of its own.
-"""
-
-import getpass
 import hashlib
 import json
-import os
-import threading
-import time
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-from etabli import storage
-from etabli.contracts import DOINGS, ROLES, VERSION, Decision, Message, Row
+from etabli import journal
+from etabli.contracts import DOINGS, ROLES, Decision, Message, Row
 from etabli.data.catalogue import CODES
 from etabli.data.notes import Note
 from etabli.data.reading import order
@@ -27,24 +18,22 @@ class Decisions:
     """The decisions in a file, oldest first; ``standing`` are those that count."""
 
     def __init__(self, path: str | Path, author: str | None = None):
-        self.path = Path(path)
-        self.author = author or os.environ.get("ETABLI_AUTHOR") or _user()
-        self._lock = threading.Lock()
-        self._read, self._all = 0, {}
-        self.passed_over = 0  # lines that are no decision
+        self.file = journal.Journal(path, _whole)
+        self.author = journal.author(author)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.file.path
+
+    @property
+    def passed_over(self) -> int:
+        """Lines that are no decision."""
+        return self.file.passed_over
 
     def all(self) -> list[Decision]:
         """Every decision, oldest first; what others added since is read too."""
-        try:
-            lines, self._read = storage.read_lines(self.path, self._read)
-        except OSError as error:
-            raise BadInput(f"{self.path} can't be read: {(error.strerror or str(error)).lower()}.") from error
-        for line in lines:
-            if _whole(line):
-                self._all.setdefault(line["id"], line)
-            else:
-                self.passed_over += 1
-        return list(self._all.values())
+        return self.file.all()
 
     def standing(self) -> dict[str, Decision]:
         """The newest decision of each row that was not undone."""
@@ -64,8 +53,7 @@ class Decisions:
             BadInput: something else; a fix without messages; nothing to undo. NoSpace: the disk is full.
         """
         made: Decision = {
-            "version": VERSION, "id": uuid.uuid4().hex[:16], "t": round(time.time(), 3), "do": do, "row": row["id"],
-            "was": said(row), "by": self.author, "why": why,
+            **journal.stamp(), "do": do, "row": row["id"], "was": said(row), "by": self.author, "why": why,
         }  # fmt: skip
         if do not in DOINGS or not isinstance(why, str):
             raise BadInput(f"A decision is one of {', '.join(DOINGS)}, and its reason a text: not {do!r}, {why!r}.")
@@ -74,7 +62,7 @@ class Decisions:
             made["messages"] = messages
         if do == "undo":
             made["undoes"] = self._last(row)["id"]
-        self._append(made)
+        self.file.add(made)
         return made
 
     def _last(self, row: Row) -> Decision:
@@ -86,18 +74,8 @@ class Decisions:
     def last(self, rows: Iterable[Row]) -> Decision | None:
         """The newest standing decision of this author about one of these rows as they are now."""
         mine = [one for one in self.of(rows).values() if one["by"] == self.author]
-        order = {name: at for at, name in enumerate(self._all)}
+        order = {one["id"]: at for at, one in enumerate(self.all())}
         return max(mine, key=lambda one: order[one["id"]], default=None)
-
-    def _append(self, decision: Decision) -> None:
-        line = json.dumps(decision, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-        try:
-            with self._lock:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                storage.append(self.path, line)
-        except OSError as error:
-            said = (error.strerror or str(error)).lower()
-            raise BadInput(f"{self.path} can't be written: {said}. The decision was not kept.") from error
 
 
 def said(row: Row) -> str:
@@ -135,10 +113,3 @@ def _check(messages: list[Message] | None) -> None:
 
 def _severe(note: Note) -> bool:
     return CODES[note.code].severity == "error"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container without a name for its user
-        return "somebody"

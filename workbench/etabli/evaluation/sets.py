@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etabli.contracts import ALL, UNSEEN, Row
+from etabli.contracts import ALL, UNSEEN, Message, Row
 from etabli.data import overlap, own
 from etabli.data.columns import values_of
 from etabli.data.dataset import Dataset, located
@@ -75,6 +75,26 @@ def gather(
     said += [f"Only rows with {only} were asked."] * bool(only) + _changed(run, own_data)
     slices = _sliced(tests, [by] if isinstance(by, str) else by)
     return TestSet(tests, train, given.hash, clusters, slices, overlap.overlaps(tests, train), about, said)
+
+
+def of_prompts(run: Run, prompts: Sequence[str], system: str | None = None) -> TestSet:
+    """Typed prompts as test rows without answers, with the run's training rows.
+
+    Args:
+        system: their system message; by default the one that the run's rows begin with, ``""`` for none.
+    """
+    data = Dataset.open(run.recipe.data, run.folder)
+    opening = _system(data.rows) if system is None else [{"role": "system", "content": system}] * bool(system)
+    rows: list[Row] = [
+        {"id": str(at), "messages": [*opening, {"role": "user", "content": prompt}]}
+        for at, prompt in enumerate(prompts)
+    ]
+    return TestSet(rows, _training(run, data), data.hash)
+
+
+def _system(rows: Sequence[Row]) -> list[Message]:
+    first = rows[0]["messages"][0]
+    return [{"role": "system", "content": first["content"]}] if first["role"] == "system" else []
 
 
 def _opened(data: str | Path, run: Run) -> Dataset:

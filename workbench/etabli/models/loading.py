@@ -50,13 +50,17 @@ class Loaded:
                 yield
 
     @contextlib.contextmanager
-    def using(self, adapter: Path | None) -> Iterator[None]:
+    def using(self, adapter: Path | None, strength: float = 1.0) -> Iterator[None]:
         """The base with this adapter on, loaded if it is not yet; None: the base alone.
+
+        Args:
+            strength: what the adapter's updates are multiplied by: 0 is the base, 1 as trained (WiSE-FT for adapters,
+                arXiv 2109.01903).
 
         Raises:
             WrongAdapter: it was trained on another base; Damaged: altered since it was saved.
         """
-        with self._switch:
+        with self._switch, self._scaled(1.0 if adapter is None else strength):
             if adapter in (None, self.adapter):
                 with self.as_base(adapter is None):
                     yield
@@ -66,6 +70,13 @@ class Loaded:
                 yield
             finally:
                 self.model.set_adapter("default")
+
+    def _scaled(self, strength: float) -> contextlib.AbstractContextManager:
+        if strength == 1.0:
+            return contextlib.nullcontext()
+        from peft.helpers import rescale_adapter_scale
+
+        return rescale_adapter_scale(self.model, strength)
 
     def _named(self, adapter: Path) -> str:
         if self.adapter is None:

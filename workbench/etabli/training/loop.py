@@ -1,14 +1,16 @@
 """The training loop itself: packs in, events and checkpoints out."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, generation, storage
-from etabli.contracts import ADAPTER
+from etabli import divergence, environment, generation, storage
+from etabli.contracts import ADAPTER, Message
 from etabli.errors import NotFinite
 from etabli.models.loading import Loaded
+from etabli.tokens import render
 from etabli.training import adapters, checkpoints
 from etabli.training.batches import Pack, Schedule, plan, tensors
 from etabli.training.events import EventLog
@@ -152,8 +154,6 @@ class Training:
         return float(loss)
 
     def _last_syncs(self, is_last: bool):
-        import contextlib
-
         return contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.model)
 
     def _loss(self, model: Any, pack: Pack) -> Any:
@@ -191,16 +191,24 @@ class Training:
         self.accelerator.wait_for_everyone()
 
     def sample(self) -> None:
-        """Answers to the recipe's probes, greedily; the random state is left as it was."""
+        """Answers to the recipe's probes, greedily, with how far each token is from the base; no dice are thrown."""
         import torch
 
         if self.probes and self.main:
             self.model.eval()
             with torch.random.fork_rng(), self.accelerator.autocast():
                 made = generation.answer(self.peft, self.loaded.tokenizer, self.probes, max_new_tokens=48)
-            for number, (text, ids) in enumerate(zip(made.texts, made.ids)):
-                self.log.write("sample", step=self.step, probe=number, text=text, ids=ids)
+                for number, (text, ids) in enumerate(zip(made.texts, made.ids)):
+                    seen = self._seen(self.probes[number], ids)
+                    self.log.write("sample", step=self.step, probe=number, text=text, ids=ids, **seen)
         self.accelerator.wait_for_everyone()
+
+    def _seen(self, probe: list[Message], ids: list[int]) -> dict[str, Any]:
+        """What the training film shows of an answer: its tokens, under the adapter and without it."""
+        prompt = render(probe, self.loaded.tokenizer, prompt=True).ids
+        sides = divergence.Sides(self.peft, self.peft.disable_adapter, contextlib.nullcontext)
+        moves = divergence.moves(sides, self.loaded.tokenizer, prompt, ids)
+        return {"tokens": moves["tokens"], **{name: moves[name] for name in ("logp", "base_logp", "kl")}}
 
 
 def _accelerator(loaded: Loaded) -> Any:

@@ -1,0 +1,90 @@
+"""``BlindArena``: two answers, nobody says whose; a key a vote."""
+
+from typing import Any
+
+import traitlets
+
+from etabli_widgets._base import Widget, escape, script, shown, style
+
+CHOICES = ("left", "right", "tie", "both bad")
+
+
+class BlindArena(Widget):
+    """Vote on pairs of answers without knowing whose they are.
+
+    ``session`` is an ``etabli.judging.arena.Session``: ``showing``, ``vote``, ``watched``, ``told``. What the page gets
+    is the two texts alone; who is who stays here until ``look`` is called. ``vote`` and ``look`` are the code paths of
+    the keys.
+    """
+
+    _style = "blind_arena"
+    _esm = script("blind_arena")
+    _css = style(_style)
+
+    pair = traitlets.Dict(help="What is shown: number, prompt, left, right; nothing when all are voted on").tag(
+        sync=True
+    )
+    total = traitlets.Int(help="How many pairs there are").tag(sync=True)
+    done = traitlets.Int(help="How many were voted on").tag(sync=True)
+    watched = traitlets.Unicode(help="How far it is to a verdict, without saying whose").tag(sync=True)
+    last = traitlets.Dict(help="The last vote: choice, lengths, seconds").tag(sync=True)
+    told = traitlets.Dict(help="Who is who, once asked for: verdict, heads, rows, notes").tag(sync=True)
+    said = traitlets.List(help="What a voter has to know").tag(sync=True)
+
+    def __init__(self, session: Any, **traits: Any):
+        self._session = session
+        super().__init__(total=session.total, said=session.said, **traits)
+        self._next()
+
+    def _next(self) -> None:
+        now, done = self._session.showing(), self._session.number
+        self.done, self.watched = done, self._session.watched()
+        self.pair = {} if now is None else {
+            "number": done + 1, "prompt": now.item.prompt,
+            "left": now.item.answers[now.left], "right": now.item.answers[now.right],
+        }  # fmt: skip
+
+    def vote(self, choice: str) -> dict[str, Any]:
+        """Choose: left, right, tie or both bad; returns the vote as it was written down."""
+        made = self._session.vote(choice)
+        with self.hold_sync():
+            self.error = ""
+            self.last = {"choice": choice, "lengths": made["lengths"], "seconds": made["seconds"]}
+            self._next()
+            if self.told:
+                self.told = self._session.told()
+        return made
+
+    def look(self) -> dict[str, Any]:
+        """Who is who and what the votes say. Votes after this one are marked as cast by somebody who knew."""
+        self.error = ""
+        self.told = self._session.told()
+        return self.told
+
+    @shown
+    def on_vote(self, message: dict[str, Any]) -> None:
+        """A key in the page. One that was meant for the pair before (pressed twice) is none."""
+        if message.get("number") == self.pair.get("number"):
+            self.vote(message.get("choice", ""))
+
+    @shown
+    def on_look(self, message: dict[str, Any]) -> None:
+        """The key for who is who."""
+        self.look()
+
+    def html(self) -> str:
+        """How far it has come, and what the votes say if that was asked for; never whose answer was whose."""
+        head = f"<p>BlindArena: {self.done} of {self.total} pairs voted on. {escape(self.watched)}</p>"
+        said = "".join(f"<p><small>{escape(text)}</small></p>" for text in self.said)
+        if not self.told:
+            return head + said
+        rows = [self.told["heads"], *self.told["rows"]]
+        cells = [
+            "".join(f"<{tag}>{escape(cell)}" for cell in row) for tag, row in zip(["th", *["td"] * len(rows)], rows)
+        ]
+        notes = "".join(f"<p><small>{escape(text)}</small></p>" for text in self.told["notes"])
+        table = "".join(f"<tr>{row}</tr>" for row in cells)
+        return f"{head}<p><b>{escape(self.told['verdict'])}</b></p><table>{table}</table>{notes}"
+
+    def __repr__(self) -> str:
+        return f"BlindArena: {self.done} of {self.total} pairs voted on. {self.told.get('verdict') or self.watched}"

@@ -1,0 +1,82 @@
+const KEYS = { ArrowLeft: "left", 1: "left", ArrowRight: "right", 2: "right", ArrowDown: "tie", t: "tie", 0: "tie", x: "both bad" };
+const BUTTONS = [["left", "← Left is better"], ["tie", "↓ Tie"], ["both bad", "x Both bad"], ["right", "Right is better →"]];
+
+function render({ model, el }) {
+  guardKeys(el);
+  const count = make("b");
+  const look = make("button", { type: "button", textContent: "Who is who?", title: "Votes after this one are marked", className: "etabli-button" });
+  const bar = make("progress", { className: "etabli-progress", "aria-label": "Pairs voted on" });
+  const asked = make("pre", { className: "etabli-asked", dir: "auto" });
+  const left = make("pre", { dir: "auto" });
+  const right = make("pre", { dir: "auto" });
+  const side = (name, text) => make("section", { "aria-label": `${name} answer` }, [make("header", {}, [make("b", { textContent: name })]), text]);
+  const sides = make("div", { className: "etabli-sides" }, [side("Left", left), side("Right", right)]);
+  const buttons = BUTTONS.map(([choice, text]) => {
+    const button = make("button", { type: "button", textContent: text, className: "etabli-button" });
+    button.onclick = () => vote(choice);
+    return button;
+  });
+  const last = make("p", { className: "etabli-last", role: "status", "aria-live": "polite" });
+  const watched = make("p", { className: "etabli-watched", "aria-live": "polite" });
+  const said = make("div");
+  const told = make("div", { className: "etabli-told-who" });
+  const booth = make("div", { className: "etabli-booth", tabIndex: 0, role: "application", "aria-label": "Vote with the arrow keys" }, [asked, sides, make("div", { className: "etabli-votes" }, buttons)]);
+  const hint = make("p", {}, [make("small", { textContent: "Click the answers or press Tab, then: ← left, → right, ↓ tie, x both bad, Page Up and Page Down to scroll. A vote can't be taken back." })]);
+  el.append(make("header", {}, [count, look]), bar, booth, hint, errorLine(model), last, watched, said, told);
+
+  let pending = 0; // the pair that was voted on last: a second press before the next one is there is none
+  const vote = (choice) => {
+    const { number } = model.get("pair");
+    if (!number || number === pending) return;
+    pending = number;
+    model.send({ type: "vote", choice, number });
+  };
+  look.onclick = () => model.send({ type: "look" });
+  booth.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const pages = { PageDown: 1, PageUp: -1 };
+    if (event.key in pages) for (const text of [left, right]) text.scrollBy(0, pages[event.key] * 0.8 * text.clientHeight);
+    else if (!(event.key in KEYS)) return;
+    else if (!event.repeat) vote(KEYS[event.key]); // a key held down is one vote
+    event.preventDefault();
+  });
+  const reset = () => (pending = 0); // a vote that could not be kept may be given again
+  model.on("change:error", reset);
+
+  const draw = () => {
+    const pair = model.get("pair");
+    count.textContent = pair.number ? `Pair ${pair.number} of ${model.get("total")}` : `All ${model.get("total")} pairs are voted on`;
+    bar.max = model.get("total") || 1;
+    bar.value = model.get("done");
+    asked.textContent = visible(pair.prompt ?? "");
+    left.textContent = visible(pair.left ?? "");
+    right.textContent = visible(pair.right ?? "");
+    for (const text of [left, right]) {
+      text.scrollTop = 0;
+      text.classList.toggle("etabli-empty", pair.number !== undefined && !text.textContent);
+    }
+    booth.hidden = hint.hidden = !pair.number;
+    const { lengths, choice } = model.get("last");
+    last.textContent = choice ? `Last vote: ${choice}. Left had ${lengths[0]} characters, right ${lengths[1]}.` : "";
+    watched.textContent = model.get("watched");
+    said.replaceChildren(...model.get("said").map((text) => make("p", {}, [make("small", { textContent: text })])));
+  };
+  const drawTold = () => {
+    const held = model.get("told");
+    told.hidden = !held.verdict;
+    if (!held.verdict) return;
+    const row = (tag, cells) => make("tr", {}, cells.map((text) => make(tag, { textContent: text })));
+    const table = make("table", {}, [row("th", held.heads), ...held.rows.map((cells) => row("td", cells))]);
+    const notes = held.notes.map((text) => make("p", {}, [make("small", { textContent: text })]));
+    const verdict = make("p", { className: "etabli-verdict", textContent: held.verdict });
+    verdict.dataset.kind = held.kind;
+    told.replaceChildren(verdict, make("div", { className: "etabli-scroll" }, [table]), ...notes);
+  };
+  const undo = [follow(model, ["pair", "total", "done", "last", "watched", "said"], draw), follow(model, ["told"], drawTold)];
+  return () => {
+    model.off("change:error", reset);
+    undo.forEach((each) => each());
+  };
+}
+
+export default { render };

@@ -1,0 +1,107 @@
+const MEASURES = ["log-probability", "KL", "rank"];
+
+function render({ model, el }) {
+  guardKeys(el);
+  const head = make("p", { className: "etabli-head" });
+  const measures = make("div", { className: "etabli-tools", role: "radiogroup", "aria-label": "Shade by" });
+  const list = make("div", { className: "etabli-rows-list", role: "listbox", tabIndex: 0, "aria-label": "Answers, the most moved first" });
+  const open = make("div");
+  const told = make("div", { className: "etabli-told", "aria-live": "polite" });
+  const hint = make("p", {}, [make("small", { textContent: "In the list ↑ ↓ choose an answer, Enter goes to its tokens; there ← → walk, n and p jump to the next and previous large move." })]);
+  const said = make("div");
+  el.append(head, measures, list, errorLine(model), open, told, hint, said);
+  let wanted = 0; // the row that was asked for last
+  let tokens = null; // the strip that is open
+
+  const valuesOf = (moves) => {
+    const changes = moves.logp.map((after, at) => after - moves.base_logp[at]);
+    if (model.get("measure") === "KL") return [moves.kl, 3];
+    if (model.get("measure") === "rank") return [moves.rank.map((rank, at) => Math.log10(moves.base_rank[at] / rank)), 3];
+    return [changes, 5];
+  };
+  const percent = (logp) => {
+    const share = 100 * Math.exp(logp);
+    return share >= 0.1 ? `${share.toFixed(1)} %` : share >= 0.0001 ? `${share.toFixed(4)} %` : "under 0.0001 %";
+  };
+  const choices = (top) => top.map(([text, logp]) => `${JSON.stringify(visible(text))} ${percent(logp)}`).join(", ");
+  const tell = (place) => {
+    const { moves } = model.get("row");
+    const change = moves.logp[place] - moves.base_logp[place];
+    const line = (name, value) => make("div", {}, [make("b", { textContent: name }), ` ${value}`]);
+    told.replaceChildren(
+      line(`token ${place}: ${JSON.stringify(visible(moves.tokens[place]))}`, moves.tokens[place] === "" ? "a part of the sign that follows" : ""),
+      line("base", `${percent(moves.base_logp[place])}, choice ${moves.base_rank[place]}; first: ${choices(moves.base_top[place])}`),
+      line("tuned", `${percent(moves.logp[place])}, choice ${moves.rank[place]}; first: ${choices(moves.top[place])}`),
+      line("moved", `${change >= 0 ? "+" : "−"}${Math.abs(change).toFixed(2)} nats, KL ${moves.kl[place].toFixed(3)}`),
+    );
+  };
+  const drawRow = () => {
+    const row = model.get("row");
+    if (!row.moves) return;
+    const [values, full] = valuesOf(row.moves);
+    const focused = tokens?.contains(document.activeElement);
+    tokens = strip(row.moves.tokens, values, { full, label: "Tokens of the answer", tell, at: row.at });
+    open.replaceChildren(make("p", { className: "etabli-asked", textContent: visible(row.prompt), dir: "auto" }), tokens);
+    tell(row.at);
+    if (focused) tokens.focus();
+    mark();
+  };
+  const mark = () => {
+    [...list.children].forEach((line, at) => line.setAttribute("aria-selected", String(at === wanted)));
+    list.children[wanted]?.scrollIntoView?.({ block: "nearest" });
+  };
+  const choose = (number) => {
+    wanted = Math.max(0, Math.min(model.get("lines").length - 1, number));
+    mark();
+    model.send({ type: "open", number: wanted });
+  };
+  const drawList = () => {
+    const lines = model.get("lines").map((line, at) => {
+      const sign = line.total >= 0 ? "+" : "−";
+      const node = make("div", { role: "option", className: "etabli-line" }, [
+        make("span", { textContent: visible(line.prompt), dir: "auto" }),
+        make("small", { textContent: `${line.tokens} tokens · largest ${line.move.toFixed(2)} · whole ${sign}${Math.abs(line.total).toFixed(2)} · KL ${line.kl.toFixed(2)}` }),
+      ]);
+      node.onclick = () => choose(at);
+      return node;
+    });
+    list.replaceChildren(...lines);
+    const { of, model: name, said: notes } = model.get("about");
+    head.textContent = `Answers of ${of}: blue is likelier than under ${name} alone, orange less likely.`;
+    said.replaceChildren(...notes.map((text) => make("p", {}, [make("small", { textContent: text })])));
+    mark();
+  };
+  list.addEventListener("keydown", (event) => {
+    const places = { ArrowDown: wanted + 1, ArrowUp: wanted - 1, Home: 0, End: model.get("lines").length - 1 };
+    if (event.key in places) choose(places[event.key]);
+    else if (event.key === "Enter") tokens?.focus();
+    else return;
+    event.preventDefault();
+  });
+  const buttons = MEASURES.map((name, at) => {
+    const button = make("button", { type: "button", role: "radio", textContent: name, className: "etabli-button" });
+    button.onclick = () => {
+      model.set("measure", name);
+      model.save_changes();
+    };
+    button.onkeydown = (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const next = buttons[(at + step + MEASURES.length) % MEASURES.length];
+      next.click();
+      next.focus();
+    };
+    return button;
+  });
+  measures.append("Shade by", ...buttons);
+  const drawMeasure = () => buttons.forEach((button) => {
+    const on = button.textContent === model.get("measure");
+    button.setAttribute("aria-checked", String(on));
+    button.tabIndex = on ? 0 : -1;
+  });
+  const undo = [follow(model, ["lines", "about"], drawList), follow(model, ["row", "measure"], drawRow), follow(model, ["measure"], drawMeasure)];
+  return () => undo.forEach((each) => each());
+}
+
+export default { render };

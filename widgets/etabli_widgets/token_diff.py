@@ -1,0 +1,96 @@
+"""``TokenDiff``: which tokens of an answer the training made likelier, and which less likely."""
+
+import math
+from typing import Any
+
+import traitlets
+
+from etabli_widgets._base import Widget, escape, script, shown, style, visible
+
+MEASURES = ("log-probability", "KL", "rank")
+TWIN_ROWS, TWIN_TOKENS = 5, 400
+FULL = 5.0  # nats that are all the colour there is
+
+
+class TokenDiff(Widget):
+    """Answers, the most moved first; each token shaded by how far it was moved from the base to the tuned model.
+
+    ``diffs`` is ``etabli.contracts.TokenDiffs``. The page gets a line of every answer and the tokens of the one that is
+    open; ``open_row`` is the code path of choosing one, ``pick`` of choosing what the shade stands for.
+    """
+
+    _style = "token_diff"
+    _esm = script("moved", "token_diff")
+    _css = style("moved") + style(_style)
+
+    lines = traitlets.List(help="One a row: id, prompt, move, total, kl, tokens").tag(sync=True)
+    row = traitlets.Dict(help="The row that is open: number, answer and moves").tag(sync=True)
+    measure = traitlets.Enum(MEASURES, default_value="log-probability", help="What the shade stands for").tag(sync=True)
+    about = traitlets.Dict(help="model, of, said").tag(sync=True)
+
+    def __init__(self, diffs: dict[str, Any], **traits: Any):
+        self._rows = diffs["rows"]
+        super().__init__(
+            lines=[_line(row) for row in self._rows],
+            about={"model": diffs["model"], "of": diffs["of"], "said": list(diffs["said"])},
+            **traits,
+        )
+        if self._rows:
+            self.open_row(0)
+
+    def open_row(self, number: int) -> dict[str, Any]:
+        """Open a row by its place in the list; returns it as it is on disk."""
+        if not 0 <= number < len(self._rows):
+            raise ValueError(f"There is no row {number}; there are {len(self._rows)}, counted from 0.")
+        row = self._rows[number]
+        self.row = {"number": number, **{name: row[name] for name in ("prompt", "answer", "at", "moves")}}
+        return row
+
+    def pick(self, measure: str) -> None:
+        """Shade by log-probability, KL or rank."""
+        self.measure = measure
+
+    @shown
+    def on_open(self, message: dict[str, Any]) -> None:
+        """A row was chosen in the page."""
+        self.error = ""
+        self.open_row(int(message["number"]))
+
+    def html(self) -> str:
+        """The most moved answers as static HTML."""
+        about = self.about
+        head = f"<p>Answers of {escape(about['of'])}, {len(self._rows)} of them: blue is likelier than under "\
+               f"{escape(about['model'])} alone, orange less likely.</p>"  # fmt: skip
+        said = "".join(f"<p><small>{escape(text)}</small></p>" for text in about["said"])
+        more = len(self._rows) - TWIN_ROWS
+        rest = f"<p><small>and {more} more</small></p>" if more > 0 else ""
+        return head + said + "".join(map(_twin, self._rows[:TWIN_ROWS])) + rest
+
+    def __repr__(self) -> str:
+        most = f", the largest move {self._rows[0]['move']:.2f} nats" if self._rows else ""
+        return f"TokenDiff: {len(self._rows)} answers of {self.about['of']}{most}"
+
+
+def _line(row: dict[str, Any]) -> dict[str, Any]:
+    held = {name: row[name] for name in ("id", "move", "total", "kl")}
+    return {**held, "prompt": row["prompt"][:200], "tokens": len(row["moves"]["ids"])}
+
+
+def _twin(row: dict[str, Any]) -> str:
+    moves = row["moves"]
+    changes = [after - before for after, before in zip(moves["logp"], moves["base_logp"])][:TWIN_TOKENS]
+    tokens = "".join(token(text, change) for text, change in zip(moves["tokens"], changes))
+    cut = len(moves["ids"]) - TWIN_TOKENS
+    more = f" <small>and {cut} more tokens</small>" if cut > 0 else ""
+    said = f"largest move {row['move']:.2f}, whole answer {row['total']:+.2f}, KL {row['kl']:.2f} nats a token"
+    return (
+        f'<p>{escape(row["prompt"])} <small>{said}</small></p><pre class="etabli-strip" dir="auto">{tokens}{more}</pre>'
+    )
+
+
+def token(text: str, change: float | None) -> str:
+    """A token shaded by how far it was moved, as HTML."""
+    change = 0.0 if change is None or not math.isfinite(change) else change
+    less = ' data-less="yes"' if change < 0 else ""
+    shade = f"--etabli-move:{min(1.0, abs(change) / FULL):.2f}"
+    return f'<span class="etabli-moved"{less} style="{shade}">{escape(visible(text)) or "·"}</span>'

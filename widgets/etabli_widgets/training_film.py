@@ -1,0 +1,114 @@
+"""``TrainingFilm``: what a run answered to its probes, step by step, and how far that was from the base."""
+
+from collections.abc import Callable
+from typing import Any
+
+import traitlets
+
+from etabli_widgets._base import Widget, escape, script, shown, style
+from etabli_widgets.token_diff import token
+
+MOST_TWIN = 12  # frames of a strip in the twin
+
+
+class TrainingFilm(Widget):
+    """Scrub through a run: each frame is the answer to a probe, its tokens shaded by how far the adapter moved them.
+
+    ``film`` is ``etabli.contracts.Film``. ``pin`` is called with (probe, step, why) and returns the pins that stand;
+    ``show``, ``pin_here`` and ``feed`` are the code paths of the slider, the pin and a run that goes on.
+    """
+
+    _style = "training_film"
+    _esm = script("chart", "moved", "training_film")
+    _css = style("moved") + style(_style)
+
+    film = traitlets.Dict(help="The film: see etabli.contracts.Film").tag(sync=True)
+    probe = traitlets.Int(0, help="The strip that is shown").tag(sync=True)
+    at = traitlets.Int(0, help="The frame that is shown, counted from 0").tag(sync=True)
+
+    def __init__(self, film: dict[str, Any], pin: Callable[[str, int, str], list] | None = None, **traits: Any):
+        self._pin = pin
+        super().__init__(film=film, **traits)
+
+    def feed(self, film: dict[str, Any]) -> None:
+        """A longer film. Who looks at the last frame stays at the end, who looks at another stays there."""
+        if film == self.film:
+            return
+        before = self._strip()["frames"]
+        with self.hold_sync():
+            last = self.at >= len(before) - 1 > 0
+            self.film = film
+            self.at = len(self._strip()["frames"]) - 1 if last else self.at
+
+    def _strip(self) -> dict[str, Any]:
+        return self.film["strips"][self.probe]
+
+    def show(self, step: int, probe: int | None = None) -> dict[str, Any]:
+        """Go to the frame of a step; returns it.
+
+        Raises:
+            ValueError: there is no such frame, or no such probe.
+        """
+        strips = self.film["strips"]
+        number = self.probe if probe is None else probe
+        if not 0 <= number < len(strips):
+            raise ValueError(f"There is no probe {number}; there are {len(strips)}, counted from 0.")
+        steps = [frame["step"] for frame in strips[number]["frames"]]
+        if step not in steps:
+            raise ValueError(f"There is no frame of step {step}; there are {', '.join(map(str, steps))}.")
+        with self.hold_sync():
+            self.probe, self.at = number, steps.index(step)
+        return strips[number]["frames"][self.at]
+
+    def pin_here(self, why: str = "") -> list[dict[str, Any]]:
+        """Pin the frame that is shown, or unpin it; returns the pins that stand."""
+        if self._pin is None:
+            raise ValueError("Pins are kept in a run folder: etabli.film(run) has one.")
+        strip = self._strip()
+        pins = self._pin(strip["probe"], strip["frames"][self.at]["step"], why)
+        self.film = {**self.film, "pins": pins}
+        return pins
+
+    @shown
+    def on_pin(self, message: dict[str, Any]) -> None:
+        """The pin in the page, of the frame that was looked at when it was pressed."""
+        self.error = ""
+        self.show(int(message["step"]), int(message["probe"]))
+        self.pin_here(str(message.get("why", "")))
+
+    def html(self) -> str:
+        """Every strip as static HTML, its frames thinned out."""
+        film = self.film
+        head = (
+            f"<p>The film of {escape(film['run'])} ({escape(film['state'])}): blue is likelier than under the base.</p>"
+        )
+        said = "".join(f"<p><small>{escape(text)}</small></p>" for text in film["said"])
+        return head + said + "".join(self._twin(strip) for strip in film["strips"])
+
+    def _twin(self, strip: dict[str, Any]) -> str:
+        frames = strip["frames"]
+        every = -(-len(frames) // MOST_TWIN)
+        chosen = [frame for at, frame in enumerate(frames) if at % every == 0 or at == len(frames) - 1]
+        pinned = {pin["step"]: pin["why"] for pin in self.film["pins"] if pin["probe"] == strip["probe"]}
+        rows = "".join(
+            f"<tr><td>{frame['step']}{' 📌 ' + escape(pinned[frame['step']]) if frame['step'] in pinned else ''}"
+            f'<td>{_kl(frame)}<td><pre class="etabli-plain" dir="auto">{_tokens(frame)}</pre></tr>'
+            for frame in chosen
+        )
+        return f"<p><b>{escape(strip['probe'])}</b></p><table><tr><th>step<th>KL<th>answer</tr>{rows}</table>"
+
+    def __repr__(self) -> str:
+        strips = self.film["strips"]
+        frames, pins = sum(len(strip["frames"]) for strip in strips), len(self.film["pins"])
+        return f"TrainingFilm of {self.film['run']}: {len(strips)} probes, {frames} frames, {pins} pinned"
+
+
+def _kl(frame: dict[str, Any]) -> str:
+    return "—" if frame["mean_kl"] is None else f"{frame['mean_kl']:.2f}"
+
+
+def _tokens(frame: dict[str, Any]) -> str:
+    if frame["tokens"] is None:
+        return escape(frame["text"])
+    changes = [None if None in pair else pair[0] - pair[1] for pair in zip(frame["logp"], frame["base_logp"])]
+    return "".join(token(text, change) for text, change in zip(frame["tokens"], changes))

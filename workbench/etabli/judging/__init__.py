@@ -1,0 +1,1 @@
+"""Judge with your own eyes: chat, the blind arena and its votes, token differences, the training film."""

@@ -1,0 +1,151 @@
+"""The training film: what a run answered to its probes, step by step, and how far that was from the base."""
+
+import itertools
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from etabli import journal
+from etabli.contracts import ENDED, PINS, VERSION, Film, Frame, Pin, Strip
+from etabli.errors import BadInput
+from etabli.training import events
+from etabli.training.run import Run
+
+EVERY_SECONDS = 1.0
+
+
+def film(run: Run | str | Path, author: str | None = None):
+    """The training film of a run, as a ``TrainingFilm``; it grows while the run goes on. No model is loaded.
+
+    Args:
+        run: a run or its folder; author: who pins steps; by default ``ETABLI_AUTHOR`` or the user.
+
+    Raises:
+        BadInput: no run there, or one without samples.
+    """
+    from etabli_widgets import TrainingFilm
+
+    eyes = Run.attach(Run.attach(run).folder)  # eyes of its own: a thread reads them
+    pins = Pins(eyes, author)
+    widget = TrainingFilm(shot(eyes), pin=pins.set)
+    if eyes.state not in ENDED:
+        threading.Thread(target=_until_end, args=(eyes, widget), daemon=True).start()
+    return widget
+
+
+def _until_end(eyes: Run, widget: Any) -> None:
+    try:
+        state = ""
+        while state not in ENDED:
+            time.sleep(EVERY_SECONDS)
+            state = eyes.state
+            widget.feed(shot(eyes))
+    except Exception as error:  # a thread's exception is seen by nobody unless the widget shows it
+        widget.error = f"{type(error).__name__}: {error}"
+
+
+def shot(run: Run | str | Path) -> Film:
+    """The film as plain values.
+
+    Raises:
+        BadInput: no run there, or one without samples.
+    """
+    run = Run.attach(run)
+    seen = run.events()
+    if not events.of(seen, "sample"):
+        raise BadInput(
+            f"Run {run.name} has 0 samples: its film is empty. A recipe's probes are asked every sample_every steps, "
+            "from step 0 on."
+        )
+    strips = _strips(seen)
+    return {
+        "version": VERSION, "run": run.name, "state": run.state, "steps": events.last(seen, "start").get("steps"),
+        "strips": strips, "pins": Pins(run).standing(), "said": _said(strips),
+    }  # fmt: skip
+
+
+def _strips(seen: Sequence[dict[str, Any]]) -> list[Strip]:
+    """Frames by what was asked: a probe that was changed on the way is another strip."""
+    asked: list[str] = []
+    found: dict[str, dict[int, Frame]] = {}
+    for event in seen:
+        if event.get("kind") == "start":
+            asked = event.get("probes") or []
+        if event.get("kind") == "sample":
+            number = event.get("probe", 0)
+            probe = asked[number] if isinstance(number, int) and 0 <= number < len(asked) else f"probe {number}"
+            found.setdefault(probe, {})[event.get("step", 0)] = _frame(event)
+    return [_strip(probe, [held[step] for step in sorted(held)]) for probe, held in found.items()]
+
+
+def _frame(event: dict[str, Any]) -> Frame:
+    told = {name: event.get(name) for name in ("tokens", "logp", "base_logp", "kl")}
+    sizes = {len(values) for values in told.values() if isinstance(values, list)}
+    if None in told.values() or len(sizes) != 1:  # a run from before these were recorded, or a damaged line
+        told = dict.fromkeys(told)
+    kl = [value for value in told["kl"] or [] if value is not None]
+    return {
+        "step": event.get("step", 0), "text": str(event.get("text", "")), **told,
+        "mean_kl": sum(kl) / len(kl) if kl else None,
+    }  # fmt: skip
+
+
+def _strip(probe: str, frames: list[Frame]) -> Strip:
+    changed = next((frame["step"] for frame in frames if frame["text"] != frames[0]["text"]), None)
+    known = [frame for frame in frames if frame["mean_kl"] is not None]
+    rises = [(after["mean_kl"] - before["mean_kl"], after["step"]) for before, after in itertools.pairwise(known)]
+    highest = max(rises, default=(0, None))
+    return {"probe": probe, "frames": frames, "changed": changed, "jump": highest[1] if highest[0] > 0 else None}
+
+
+def _said(strips: list[Strip]) -> list[str]:
+    first, last = min(_steps(strip)[0] for strip in strips), max(_steps(strip)[-1] for strip in strips)
+    late = [strip for strip in strips if _steps(strip)[0] > first]
+    ended = [strip for strip in strips if _steps(strip)[-1] < last]
+    blank = sum(frame["tokens"] is None for strip in strips for frame in strip["frames"])
+    return [
+        *[f"The probes were changed during the run: {strip['probe']!r} was asked from step {_steps(strip)[0]} on."
+          for strip in late],
+        *[f"{strip['probe']!r} was asked up to step {_steps(strip)[-1]}." for strip in ended],
+        *[f"{blank} frames have text alone: their run did not record tokens."] * bool(blank),
+        *["One frame: nothing can be said of change."] * (first == last),
+    ]  # fmt: skip
+
+
+def _steps(strip: Strip) -> list[int]:
+    return [frame["step"] for frame in strip["frames"]]
+
+
+class Pins:
+    """Steps that somebody marked in a run's film, in its ``pins.jsonl``."""
+
+    def __init__(self, run: Run | str | Path, author: str | None = None):
+        self.run, self.author = Run.attach(run), journal.author(author)
+        self.file = journal.Journal(self.run.folder / PINS, _is_pin)
+
+    def standing(self) -> list[Pin]:
+        """Pins that were not taken away, oldest first."""
+        held = self.file.all()
+        gone = {pin.get("undoes") for pin in held}
+        return [pin for pin in held if pin["id"] not in gone and "undoes" not in pin]
+
+    def set(self, probe: str, step: int, why: str = "") -> list[Pin]:
+        """Pin a frame; a frame that is pinned already without anything new to say is unpinned. Returns what stands.
+
+        Raises:
+            BadInput: there is no such frame.
+        """
+        steps = next((_steps(strip) for strip in shot(self.run)["strips"] if strip["probe"] == probe), [])
+        if step not in steps:
+            there = ", ".join(map(str, steps)) or "none: there is no such probe"
+            raise BadInput(f"There is no frame of step {step} to pin; there are {there}.")
+        here = [pin for pin in self.standing() if (pin["probe"], pin["step"]) == (probe, step)]
+        entry = {**journal.stamp(), "probe": probe, "step": step, "by": self.author, "why": why}
+        self.file.add(entry | ({"undoes": here[-1]["id"]} if here and not why else {}))
+        return self.standing()
+
+
+def _is_pin(line: dict[str, Any]) -> bool:
+    return isinstance(line.get("step"), int) and all(isinstance(line.get(name), str) for name in ("probe", "by", "why"))

@@ -1,0 +1,195 @@
+"""What votes say: who is preferred, how sure, how many more votes would tell; and what kind of voters these are.
+
+A pure function of votes. What counts is the item: where several people judged the same pair of answers they share what
+those answers are like, so their votes are not as many coins. Each item's majority is one.
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from etabli.contracts import ALL, VERSION, Estimate, Score, Standing, Vote
+from etabli.errors import BadData
+from etabli.evaluation import intervals
+from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE
+from etabli.judging import sequential, strengths
+from etabli.judging.votes import counted, key, winner
+
+PREFERRED = "preferred"
+
+
+def standing(votes: Sequence[Vote], said: Sequence[str] = ()) -> Standing:
+    """What votes on one comparison say.
+
+    Args:
+        votes: each once, oldest first (``votes.pool``); said: what a reader has to know besides.
+
+    Raises:
+        BadData: no votes.
+    """
+    if not votes:
+        raise BadData("There are 0 votes: nothing can be said.")
+    arms, raters = votes[0]["arms"], list(dict.fromkeys(vote["by"] for vote in votes))
+    first = counted(votes)
+    found = pairs(votes)
+    parts = {ALL: first} | _slices(first, raters)
+    return {
+        "version": VERSION, "comparison": votes[0]["comparison"], "arms": arms,
+        "raters": {rater: sum(vote["by"] == rater for vote in votes) for rater in raters}, "votes": len(votes),
+        "scores": [_score(part, held, arms) for part, held in parts.items() if held],
+        "verdict": {ALL: _verdict(found, arms)}, "pairs": found, "strengths": strengths.of(first, arms),
+        "agreement": [_agreement(first, *two) for two in itertools.combinations(raters, 2)],
+        "self_agreement": {rater: _self(votes, rater) for rater in raters},
+        "sides": {rater: _share(first, rater, "left") for rater in raters},
+        "longer": {rater: _share(first, rater, "longer") for rater in raters},
+        "said": [*said, *_notes(first, raters)],
+    }  # fmt: skip
+
+
+def _slices(votes: list[Vote], raters: list[str]) -> dict[str, list[Vote]]:
+    langs = sorted({vote.get("slice") or "" for vote in votes} - {""})
+    by_lang = {lang: [vote for vote in votes if vote.get("slice") == lang] for lang in langs} if len(langs) > 1 else {}
+    by_rater = {f"by {name}": [v for v in votes if v["by"] == name] for name in raters} if len(raters) > 1 else {}
+    return by_lang | by_rater
+
+
+def points(vote: Vote, arm: str) -> float:
+    """1 if an arm was chosen, 0 if the other was, half for a tie of either kind."""
+    return 0.5 if winner(vote) is None else float(winner(vote) == arm)
+
+
+def _score(part: str, votes: list[Vote], arms: list[str]) -> Score:
+    items = [vote["item"] for vote in votes]
+    return {
+        "name": PREFERRED, "slice": part, "n": len(votes), "clusters": len(set(items)), "unit": "mean",
+        "better": "higher", "errors": {}, "arms": {arm: held for arm in arms if (held := _arm(votes, arm))},
+        "differences": [gap for two in itertools.combinations(arms, 2) if (gap := _gap(votes, *two))],
+    }  # fmt: skip
+
+
+def _arm(votes: list[Vote], arm: str) -> Estimate | None:
+    mine = [vote for vote in votes if arm in (vote["left"], vote["right"])]
+    values = [points(vote, arm) for vote in mine]
+    return intervals.mean(values, [vote["item"] for vote in mine], bounded=True) if mine else None
+
+
+def _gap(votes: list[Vote], minus: str, of: str) -> Any:
+    mine = [vote for vote in votes if {vote["left"], vote["right"]} == {of, minus}]
+    values = {arm: [points(vote, arm) for vote in mine] for arm in (of, minus)}
+    return intervals.difference(of, minus, values, [vote["item"] for vote in mine]) if mine else None
+
+
+def pairs(votes: Sequence[Vote]) -> list[dict[str, Any]]:
+    """Every two arms, the later of the comparison first: items won and lost, and the evidence that they differ.
+
+    Any of several pairs may reach the threshold by luck: it is as many times as high as there are pairs.
+    """
+    held, two = counted(votes), list(itertools.combinations(votes[0]["arms"], 2))
+    return [_pair(held, *one, sequential.THRESHOLD * len(two)) for one in two]
+
+
+def _pair(votes: list[Vote], minus: str, of: str, threshold: float) -> dict[str, Any]:
+    mine = [vote for vote in votes if {vote["left"], vote["right"]} == {of, minus}]
+    lean: dict[str, float] = defaultdict(float)
+    for vote in mine:
+        lean[vote["item"]] += points(vote, of) - 0.5
+    wins, losses = sum(value > 0 for value in lean.values()), sum(value < 0 for value in lean.values())
+    return {
+        "of": of, "minus": minus, "items": len(lean), "wins": wins, "losses": losses,
+        "ties": sum(vote["choice"] == "tie" for vote in mine),
+        "both_bad": sum(vote["choice"] == "both bad" for vote in mine),
+        "evidence": sequential.evidence(wins, losses), "threshold": threshold,
+        "needed": _with_ties(sequential.needed(wins, losses, threshold), wins + losses, len(lean)),
+    }  # fmt: skip
+
+
+def _with_ties(needed: dict[str, int | None] | None, decided: int, items: int) -> dict[str, int | None] | None:
+    """As many votes as leave so many with a winner, if ties go on as they were."""
+    if needed is None:
+        return None
+    rate = (decided + 1) / (items + 1)
+    return {name: None if count is None else round(count / rate) for name, count in needed.items()}
+
+
+def _verdict(pairs: list[dict[str, Any]], arms: list[str]) -> dict[str, Any]:
+    """The last arm against each other one. Better is better than all; worse is worse than one."""
+    subject = arms[-1]
+    mine = [pair for pair in pairs if pair["of"] == subject]
+    lost = [pair for pair in mine if _told(pair) == WORSE]
+    open_ = [pair for pair in mine if _told(pair) == CANNOT_TELL]
+    said = WORSE if lost else CANNOT_TELL if open_ else BETTER
+    pair = min(lost or open_ or mine, key=lambda pair: pair["wins"] - pair["losses"])
+    return {
+        "verdict": said, "subject": subject, "rival": pair["minus"], "evidence": pair["evidence"],
+        "threshold": pair["threshold"], "votes_needed": pair["needed"], "n": pair["items"],
+        "wins": pair["wins"], "losses": pair["losses"], "why": "" if pair["items"] else "no vote on this pair yet",
+    }  # fmt: skip
+
+
+def _told(pair: dict[str, Any]) -> str:
+    if pair["evidence"] < pair["threshold"]:
+        return CANNOT_TELL
+    return BETTER if pair["wins"] > pair["losses"] else WORSE
+
+
+# --- what kind of voters --------------------------------------------------------------------------------------------
+
+
+def _self(votes: Sequence[Vote], rater: str) -> Estimate | None:
+    """How often a voter said the same when shown the same again, sides swapped."""
+    mine = {key(vote): vote for vote in votes if vote["by"] == rater}
+    twice = [(mine[(item, pair, False)], vote) for (item, pair, again), vote in mine.items()
+             if again and (item, pair, False) in mine]  # fmt: skip
+    return _wilson([float(_said(one) == _said(other)) for one, other in twice])
+
+
+def _said(vote: Vote) -> str:
+    return winner(vote) or vote["choice"]
+
+
+def _share(votes: list[Vote], rater: str, what: str) -> Estimate | None:
+    """Of a voter's votes with a winner, how many went to the left, or to the longer answer."""
+    mine = [vote for vote in votes if vote["by"] == rater and winner(vote)]
+    if what == "left":
+        return _wilson([float(vote["choice"] == "left") for vote in mine])
+    uneven = [vote for vote in mine if vote["lengths"][0] != vote["lengths"][1]]
+    return _wilson([float((vote["lengths"][0] > vote["lengths"][1]) == (vote["choice"] == "left")) for vote in uneven])
+
+
+def _wilson(hits: list[float]) -> Estimate | None:
+    return intervals.share(hits, list(map(str, range(len(hits))))) if hits else None
+
+
+def _agreement(votes: list[Vote], one: str, other: str) -> dict[str, Any]:
+    """Two raters on the items both judged: share alike, and Cohen's kappa (statsmodels) with its interval."""
+    held = {rater: {key(vote): _said(vote) for vote in votes if vote["by"] == rater} for rater in (one, other)}
+    both = [(held[one][shown], held[other][shown]) for shown in held[one] if shown in held[other]]
+    return {"raters": [one, other], "n": len(both), "share": _wilson([float(a == b) for a, b in both]), **_kappa(both)}
+
+
+def _kappa(both: list[tuple[str, str]]) -> dict[str, float | None]:
+    """Nothing where there is nothing to tell it from: fewer than two pairs, or one answer alone."""
+    import numpy as np
+    from statsmodels.stats.inter_rater import cohens_kappa
+
+    kinds = sorted({said for pair in both for said in pair})
+    if len(both) < 2 or len(kinds) < 2:
+        return {"kappa": None, "low": None, "high": None}
+    table = np.zeros((len(kinds), len(kinds)))
+    for a, b in both:
+        table[kinds.index(a), kinds.index(b)] += 1
+    found = cohens_kappa(table)
+    return {"kappa": float(found.kappa), "low": float(found.kappa_low), "high": float(found.kappa_upp)}
+
+
+def _notes(votes: list[Vote], raters: list[str]) -> list[str]:
+    seen = sum(vote["unblinded"] for vote in votes)
+    several = len(raters) > 1 and len(votes) > len({key(vote) for vote in votes})
+    return [
+        *["Every vote is a tie or both bad: nobody is preferred."] * (not any(winner(vote) for vote in votes)),
+        *[f"{seen} of {len(votes)} votes were cast after the voter had looked who is who."] * bool(seen),
+        *["Evidence counts items, by the majority of who judged them: voters share what the answers are like."]
+        * several,
+        *["One voter: this is one person's taste."] * (len(raters) == 1),
+    ]

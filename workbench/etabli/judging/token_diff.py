@@ -1,0 +1,151 @@
+"""Which tokens did the training move? Each answer's log-probabilities under base and tuned model, side by side."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from etabli import divergence, storage
+from etabli.contracts import TOKEN_DIFF, VERSION, Message, Results, TokenDiffRow, TokenDiffs
+from etabli.errors import BadInput, Damaged
+from etabli.evaluation import arms, log, sets
+from etabli.models.loading import Loaded, load
+from etabli.tokens import render
+from etabli.training.run import Run
+
+TRUTH = "truth"
+LIMIT = 50  # answers, where nobody says how many
+
+Progress = Callable[[int, int], None]
+
+
+def token_diff(of: Run | str | Path | TokenDiffs, **how: Any):
+    """How the adapter moves each token of a run's answers: a ``TokenDiff``.
+
+    Args:
+        of: a run or its folder, where what was measured before is shown and no model is loaded; a ``token_diff.json``;
+            or what ``measure`` gives.
+        how: ``measure``'s arguments: with any of them a run is measured anew.
+
+    Raises:
+        BadInput: nothing was evaluated there, or as ``measure``; Damaged: the file is not as it was written.
+    """
+    from etabli_widgets import TokenDiff
+
+    return TokenDiff(found(of, **how))
+
+
+def found(of: Run | str | Path | TokenDiffs, **how: Any) -> TokenDiffs:
+    """The same without the widget."""
+    if isinstance(of, dict):
+        return of
+    return (None if how else kept(of)) or measure(of, **how)
+
+
+def kept(of: Run | str | Path) -> TokenDiffs | None:
+    """What was measured before of a run, or of a ``token_diff.json``; None if nothing was."""
+    if not isinstance(of, Run) and Path(of).is_file():
+        return read(of)
+    run = Run.attach(of)
+    if not (run.folder / TOKEN_DIFF).is_file():
+        return None
+    held = read(run.folder / TOKEN_DIFF)
+    stale = ["The adapter has changed since this was measured."] * (held["adapter"] != adapter_hash(run))
+    return {**held, "said": [*held["said"], *stale]}
+
+
+def read(path: str | Path) -> TokenDiffs:
+    """A ``token_diff.json``.
+
+    Raises:
+        BadInput: there is no such file; Damaged: it is none, or of another version.
+    """
+    try:
+        held = json.loads(Path(path).read_text(encoding="utf-8"))
+        whole = isinstance(held, dict) and set(TokenDiffs.__annotations__) <= set(held) and held["version"] == VERSION
+        if not whole or not all(set(TokenDiffRow.__annotations__) <= set(row) for row in held["rows"]):
+            raise ValueError("keys are missing, or it is of another version")
+    except OSError:
+        raise BadInput(f"There is no {path}: etabli.token_diff(run) makes one.") from None
+    except (ValueError, TypeError) as error:
+        raise Damaged(f"{path} is not as it was written ({error}): measure again.") from None
+    return held
+
+
+def measure(
+    run: Run | str | Path,
+    of: str = arms.TUNED,
+    limit: int | None = LIMIT,
+    loaded: Loaded | None = None,
+    alongside: bool = False,
+    progress: Progress | None = None,
+    results: Results | None = None,
+    save: bool = True,
+) -> TokenDiffs:
+    """Put answers through base and tuned model, and keep how each token moved in the run's ``token_diff.json``.
+
+    Args:
+        run: an evaluated run; its ``results.json`` has the prompts and answers, unless ``results`` are given.
+        of: whose answers: ``tuned``, ``base``, another arm of the evaluation, or ``truth``.
+        limit: at most so many, the first of each language; None: all.
+        loaded: base and adapter, if they are in memory already.
+        alongside: load the model even while a run owns the device.
+
+    Raises:
+        BadInput: nothing was evaluated, nobody of that name answered; DeviceBusy: a run owns the device.
+    """
+    run = Run.attach(run)
+    held = results or log.read(run)
+    if of not in (TRUTH, *held["arms"]):
+        raise BadInput(f"Nobody called {of!r} has answered; there are {', '.join([*held['arms'], TRUTH])}.")
+    chosen = _chosen(held, of, limit)
+    loaded = loaded or load(run.recipe.model, adapter=run.adapter, alongside=alongside)
+    rows, said = [], []
+    for number, (name, prompt, talk, answer, tools) in enumerate(chosen, 1):
+        rows.append(row_of(loaded, name, prompt, talk, answer, tools))
+        if progress:
+            progress(number, len(chosen))
+    most = arms.context(loaded)
+    long = [row["id"] for row in rows if len(row["moves"]["ids"]) > most]
+    said += [f"{len(long)} answers are longer than the {most} tokens that the model was made for."] * bool(long)
+    rows.sort(key=lambda row: (-row["move"], row["id"]))
+    made: TokenDiffs = {
+        "version": VERSION, "model": loaded.name, "adapter": adapter_hash(run), "of": of, "rows": rows, "said": said,
+    }  # fmt: skip
+    if save:
+        storage.write_json(run.folder / TOKEN_DIFF, made)
+    return made
+
+
+def _chosen(held: Results, of: str, limit: int | None) -> list[tuple]:
+    """Id, what is shown as the prompt, the conversation, the answer, and tools, of rows with an answer."""
+    taken: dict[str, int] = {}
+    made = []
+    for row in held["rows"]:
+        answer = row["truth"] if of == TRUTH else row["answers"].get(of, "")
+        taken[row["lang"]] = taken.get(row["lang"], 0) + bool(answer)
+        if answer and (limit is None or taken[row["lang"]] <= limit):
+            made.append((row["id"], row["prompt"], sets.question(row["row"]), answer, row["row"].get("tools")))
+    return made
+
+
+def row_of(
+    loaded: Loaded, name: str, prompt: str, talk: Sequence[Message], answer: str, tools: list | None = None
+) -> TokenDiffRow:
+    """One answer through base and tuned model; its end of turn counts as a token of it."""
+    seen = render([*talk, {"role": "assistant", "content": answer}], loaded.tokenizer, "last", tools=tools)
+    first = seen.trained.index(True)
+    last = len(seen) - seen.trained[::-1].index(True)
+    sides = divergence.Sides(loaded.model, loaded.as_base, lambda: loaded.as_base(False))
+    moves = divergence.moves(sides, loaded.tokenizer, seen.ids[:first], seen.ids[first:last])
+    changes = [after - before for after, before in zip(moves["logp"], moves["base_logp"])]
+    at = max(range(len(changes)), key=lambda place: abs(changes[place]))
+    return {
+        "id": name, "prompt": prompt, "answer": answer, "move": abs(changes[at]), "at": at, "total": sum(changes),
+        "kl": sum(moves["kl"]) / len(changes), "moves": moves,
+    }  # fmt: skip
+
+
+def adapter_hash(run: Run) -> str:
+    """Which weights were measured."""
+    return storage.sha256(run.adapter / "adapter_model.safetensors")[:16]
