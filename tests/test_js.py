@@ -9,6 +9,7 @@ import pytest
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_node():
-    here = Path(__file__).parent / "js"
-    done = subprocess.run(["node", "--test", str(here / "chart.test.mjs")], capture_output=True, text=True)
+    tests = sorted(map(str, (Path(__file__).parent / "js").glob("*.test.mjs")))
+    done = subprocess.run(["node", "--test", *tests], capture_output=True, text=True)
+    assert len(tests) == 2
     assert done.returncode == 0, done.stdout + done.stderr

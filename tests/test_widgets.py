@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 import etabli_widgets
-from etabli_widgets import ChatCompare, DatasetTable, MaskLens, RunMonitor, ThresholdPairs, VerdictCard
+from etabli_widgets import (
+    BlindArena,
+    ChatCompare,
+    DatasetTable,
+    MaskLens,
+    RunMonitor,
+    ThresholdPairs,
+    TokenDiff,
+    TrainingFilm,
+    VerdictCard,
+)
 from etabli_widgets.run_monitor import MOST_POINTS, thin
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>&\"'"
@@ -76,7 +86,8 @@ def chat():
 
 def test_asking_from_code(chat):
     assert chat.ask("x") == {"base": "b x", "tuned": "t x"}
-    assert chat.history == [{"prompt": "x", "answers": {"base": "b x", "tuned": "t x"}}]
+    assert chat.history == [{"prompt": "x", "answers": {"base": "b x", "tuned": "t x"}, "settings": {}}]
+    assert chat.figures["base"]["tokens"] == 2 and chat.figures["base"]["first_s"] >= 0
     with pytest.raises(ValueError, match="empty"):
         chat.ask("  ")
 
@@ -93,6 +104,160 @@ def test_asking_from_the_page_and_stopping(chat):
     slow.received({"type": "stop"})
     wait(lambda: not slow.writing)
     assert slow.history[0]["prompt"] == "x"
+
+
+def test_settings_reach_every_side_and_what_was_asked_is_kept():
+    given, kept = [], []
+
+    def side(prompt, **settings):
+        given.append(settings)
+        return iter([prompt])
+
+    past = [{"prompt": HOSTILE, "answers": {"base": {"text": "earlier"}}, "strength": 0.5}]
+    settings = {"temperature": 0.0, "seed": 0, "strength": 1.0}
+    chat = ChatCompare(
+        {"base": side, "tuned": side}, ["try"], settings, past, lambda asked: kept.append(asked) or asked
+    )
+    assert "earlier" in chat.html() and "strength 0.5" in chat.html() and "<img" not in chat.html()
+    chat.ask("x", strength=0.25)
+    chat.received({"type": "ask", "prompt": "y", "settings": {"seed": 7, "nonsense": 1}})
+    wait(lambda: len(chat.history) == 3)
+    assert given[:2] == [{**settings, "strength": 0.25}] * 2 and given[2] == {**settings, "strength": 0.25, "seed": 7}
+    assert [one["prompt"] for one in kept] == ["x", "y"] and kept[0]["answers"]["base"]["text"] == "x"
+    with pytest.raises(ValueError, match="no setting loud; there are temperature, seed, strength"):
+        chat.ask("x", loud=1)
+
+
+class Session:
+    """Stands for etabli.judging.arena.Session; test_arena.py tests the real one."""
+
+    def __init__(self, left=2):
+        self.total, self.said, self.cast = left, ["a note " + HOSTILE], []
+
+    @property
+    def number(self):
+        return len(self.cast)
+
+    def showing(self):
+        from types import SimpleNamespace as Plain
+
+        answers = {"SECRET-BASE": "one", "SECRET-TUNED": HOSTILE}
+        item = Plain(prompt="asked " + HOSTILE, answers=answers)
+        return Plain(item=item, left="SECRET-BASE", right="SECRET-TUNED") if self.number < self.total else None
+
+    def vote(self, choice):
+        if choice == "full":
+            raise OSError("The disk is full")
+        self.cast.append(choice)
+        return {"choice": choice, "lengths": [3, 50], "seconds": 1.0}
+
+    def watched(self):
+        return "Evidence 1.0"
+
+    def told(self):
+        row = ["SECRET-TUNED against SECRET-BASE", "1"]
+        return {"verdict": HOSTILE, "kind": "better", "heads": ["", "won"], "rows": [row], "notes": ["n " + HOSTILE]}
+
+
+def test_the_arena_hides_who_is_who_until_it_is_asked():
+    arena = BlindArena(Session())
+    assert "SECRET" not in str(arena.get_state()) and "SECRET" not in arena.html() and not arena.last
+    arena.received({"type": "vote", "choice": "left", "number": 1})
+    assert arena.done == 1 and arena.last["lengths"] == [3, 50], "lengths after the vote"
+    arena.received({"type": "vote", "choice": "left", "number": 1})
+    assert arena.done == 1, "pressed twice: meant for the pair before"
+    assert "SECRET" not in str(arena.get_state())
+    arena.received({"type": "look"})
+    assert "SECRET" in str(arena.get_state()) and "SECRET-TUNED against" in arena.html()
+    assert arena.vote("tie")["choice"] == "tie" and arena.pair == {}
+
+
+def test_a_vote_that_could_not_be_kept_is_shown_and_may_be_given_again():
+    arena = BlindArena(Session())
+    arena.received({"type": "vote", "choice": "full", "number": 1})
+    assert arena.error == "OSError: The disk is full" and arena.pair["number"] == 1
+    arena.received({"type": "vote", "choice": "right", "number": 1})
+    assert arena.done == 1 and not arena.error
+
+
+def moves(*tokens):
+    size = len(tokens)
+    return {
+        "tokens": list(tokens), "ids": list(range(size)), "logp": [-0.5] * size, "base_logp": [-3.0] * size,
+        "rank": [1] * size, "base_rank": [9] * size, "kl": [0.5] * size,
+        "top": [[["a", -0.1]]] * size, "base_top": [[["b", -0.1]]] * size,
+    }  # fmt: skip
+
+
+def row_of(name, *tokens):
+    return {
+        "id": name, "prompt": "asked " + HOSTILE, "answer": "".join(tokens), "move": 2.5, "at": 0,
+        "total": 2.5 * len(tokens), "kl": 0.5, "moves": moves(*tokens),
+    }  # fmt: skip
+
+
+DIFFS = {
+    "version": 1, "model": "m", "adapter": "x", "of": "tuned", "said": ["said " + HOSTILE],
+    "rows": [row_of("a", "", "😀", HOSTILE, "‮"), row_of("b", *["word "] * 10_000)],
+}  # fmt: skip
+
+
+def test_token_differences_send_the_tokens_of_one_row():
+    diff = TokenDiff(DIFFS)
+    assert [line["tokens"] for line in diff.lines] == [4, 10_000] and diff.row["number"] == 0
+    assert len(str(diff.get_state())) < 60_000 and "9600 more tokens" in diff.html()
+    diff.received({"type": "open", "number": 1})
+    assert diff.row["number"] == 1 and len(diff.row["moves"]["kl"]) == 10_000
+    diff.received({"type": "open", "number": 2})
+    assert "There is no row 2; there are 2" in diff.error
+    diff.pick("KL")
+    assert diff.measure == "KL" and "2.50 nats" in repr(diff)
+    assert TokenDiff({**DIFFS, "rows": []}).row == {}
+
+
+def frame(step, text, kl=0.5):
+    told = {"tokens": [text], "logp": [-1.0], "base_logp": [-2.0], "kl": [kl]}
+    return {"step": step, "text": text, "mean_kl": kl, **told}
+
+
+BARE = {"step": 10, "text": HOSTILE, "tokens": None, "logp": None, "base_logp": None, "kl": None, "mean_kl": None}
+FILM = {
+    "version": 1, "run": "r" + HOSTILE, "state": "completed", "steps": 20, "said": ["said " + HOSTILE],
+    "strips": [
+        {"probe": "asked " + HOSTILE, "frames": [frame(0, "x"), BARE, frame(20, HOSTILE)], "changed": 10, "jump": 20},
+        {"probe": "one", "frames": [frame(0, "")], "changed": None, "jump": None},
+    ],
+    "pins": [{"probe": "one", "step": 0, "why": HOSTILE, "by": "ann", "id": "1"}],
+}  # fmt: skip
+
+
+def test_the_film_is_scrubbed_and_pinned():
+    asked = []
+    film = TrainingFilm(FILM, lambda *given: asked.append(given) or [])
+    assert film.show(20)["text"] == HOSTILE and film.at == 2
+    film.received({"type": "pin", "probe": 1, "step": 0})
+    assert asked == [("one", 0, "")] and film.film["pins"] == [] and film.probe == 1
+    for given in ((7,), (0, 5)):
+        with pytest.raises(ValueError, match="There is no"):
+            film.show(*given)
+    film.received({"type": "pin", "probe": 0, "step": 3})
+    assert "no frame of step 3" in film.error
+    with pytest.raises(ValueError, match="kept in a run folder"):
+        TrainingFilm(FILM).pin_here()
+
+
+def test_a_film_that_grows_keeps_who_looks_at_the_end_at_the_end():
+    film = TrainingFilm(FILM)
+    longer = {
+        **FILM,
+        "strips": [{**FILM["strips"][0], "frames": [*FILM["strips"][0]["frames"], frame(30, "z")]}, FILM["strips"][1]],
+    }
+    film.feed(longer)
+    assert film.at == 0, "who looks at another frame stays there"
+    film = TrainingFilm(FILM)
+    film.show(20)
+    film.feed(longer)
+    assert film.at == 3
 
 
 def wait(true, seconds=10):
@@ -280,6 +445,7 @@ def test_twins_hold_the_state_and_no_markup_of_others(chat, card):
     chat.ask(HOSTILE)
     for widget in (
         RunMonitor(events=EVENTS, name=HOSTILE), chat, card, table(), ThresholdPairs(Pairs()), MaskLens(LENS),
+        BlindArena(Session()), TokenDiff(DIFFS), TrainingFilm(FILM),
     ):  # fmt: skip
         bundle = widget._bundle()
         twin = bundle["text/html"].split("</style>", 1)[1]
@@ -287,11 +453,20 @@ def test_twins_hold_the_state_and_no_markup_of_others(chat, card):
         assert "<script" not in twin and "<img" not in twin and "&lt;script" in twin
 
 
+def test_what_is_hidden_is_written_out_and_joiners_of_scripts_stay():
+    from etabli_widgets._base import visible
+
+    assert visible("pay\u200bpal \u202e a\u200db") == "pay\\u200bpal \\u202e a\\u200db"
+    for written in ("👩\u200d👩\u200d👧", "می\u200cخواهم", "line\n\ttab"):
+        assert visible(written) == written
+    assert visible("👩\u200d") == "👩\\u200d" and visible("\u200d") == "\\u200d"
+
+
 @pytest.mark.parametrize(
     "widget",
     [
         RunMonitor(events=EVENTS), ChatCompare({"a": iter}), VerdictCard(VIEW), table(), ThresholdPairs(Pairs()),
-        MaskLens(LENS),
+        MaskLens(LENS), BlindArena(Session()), TokenDiff(DIFFS), TrainingFilm(FILM),
     ],
 )  # fmt: skip
 def test_modules_are_whole_and_need_no_network(widget):

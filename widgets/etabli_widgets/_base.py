@@ -33,7 +33,11 @@ def escape(text: Any) -> str:
     return html.escape(str(text))
 
 
-_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+_FOREIGN = "[\u0300-\u1fff\u2100-\ufefe\U00010000-\U0010ffff]"
+_JOINED = f"(?!(?<={_FOREIGN})[\u200c\u200d](?={_FOREIGN}))"  # between two signs that are not Latin joiners may stay
+_UNSEEN = re.compile(
+    _JOINED + "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+)
 
 
 def visible(text: str) -> str:

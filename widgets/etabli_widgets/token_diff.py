@@ -1,6 +1,5 @@
 """``TokenDiff``: which tokens of an answer the training made likelier, and which less likely."""
 
-import math
 from typing import Any
 
 import traitlets
@@ -90,7 +89,7 @@ def _twin(row: dict[str, Any]) -> str:
 
 def token(text: str, change: float | None) -> str:
     """A token shaded by how far it was moved, as HTML."""
-    change = 0.0 if change is None or not math.isfinite(change) else change
+    change = 0.0 if change is None or change - change != 0 else change  # not known, or not finite
     less = ' data-less="yes"' if change < 0 else ""
     shade = f"--etabli-move:{min(1.0, abs(change) / FULL):.2f}"
     return f'<span class="etabli-moved"{less} style="{shade}">{escape(visible(text)) or "·"}</span>'

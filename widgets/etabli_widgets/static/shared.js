@@ -27,8 +27,9 @@ function follow(model, traits, draw) {
   return () => model.off(events, draw);
 }
 
-// What a page would hide or obey: controls, zero widths, direction marks. Blanks and line ends stay.
-const UNSEEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+// What a page would hide or obey: controls, zero widths, direction marks. Blanks and line ends stay, and so do joiners
+// between two signs that are not Latin: emoji and many scripts are written with them.
+const UNSEEN = /(?!(?<=[\u0300-\u1fff\u2100-\ufefe])[\u200c\u200d](?=[\u0300-\u1fff\u2100-\ufefe]))[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
 /** Text in which nothing is hidden. @param {string} text */
 function visible(text) {

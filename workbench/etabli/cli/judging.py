@@ -166,10 +166,14 @@ def _moved(diffs: dict) -> str:
         moves = row["moves"]
         changes = [after - before for after, before in zip(moves["logp"], moves["base_logp"])]
         most = sorted(range(len(changes)), key=lambda at: -abs(changes[at]))[:5]
-        lines += [f"  {changes[at]:+7.2f}  {_plain(moves['tokens'][at])!r} (choice {moves['base_rank'][at]} → {moves['rank'][at]})"
-                  for at in sorted(most)]  # fmt: skip
+        lines += [_token(moves, changes, at) for at in sorted(most)]
     more = len(diffs["rows"]) - 10
     return "\n".join([*lines, *([f"\nand {more} more answers"] if more > 0 else []), *diffs["said"]])
+
+
+def _token(moves: dict, changes: list[float], at: int) -> str:
+    rank = f"choice {moves['base_rank'][at]} → {moves['rank'][at]}"
+    return f"  {changes[at]:+7.2f}  {_plain(moves['tokens'][at])!r} ({rank})"
 
 
 @click.command("token-diff")

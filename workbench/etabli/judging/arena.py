@@ -8,7 +8,7 @@ from typing import Any
 from etabli import journal
 from etabli.contracts import CHOICES, Results, Standing, Vote
 from etabli.errors import BadInput
-from etabli.judging import contest, sequential, standing, votes, words
+from etabli.judging import items, sequential, standing, votes, words
 from etabli.judging.contest import REPEATS, Contest, Showing
 from etabli.models.loading import Loaded
 from etabli.training.run import Run
@@ -52,7 +52,7 @@ def opened(
     loaded: Loaded | None = None, alongside: bool = False,
 ) -> "Session":  # fmt: skip
     """The same without the widget: a ``Session``."""
-    held = contest.gather(of, arms, prompts, loaded, alongside)
+    held = items.gather(of, arms, prompts, loaded, alongside)
     return Session(held, votes or _place(of, author), author, repeats)
 
 

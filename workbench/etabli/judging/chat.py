@@ -34,7 +34,7 @@ def chat(
 ):
     """A ``ChatCompare``: one prompt, every side's answer as it comes.
 
-    What was asked before is read from the run's ``chat.jsonl``. The model is loaded with the first question, not before.
+    What was asked before is read from the run's ``chat.jsonl``. The model is loaded with the first question.
 
     Args:
         run: a run or its folder.

@@ -1,6 +1,7 @@
 """Three arms or more on one scale: Bradley-Terry, with intervals from items drawn again."""
 
 import itertools
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -57,6 +58,7 @@ def _fit(wins: Any) -> Any:
     import numpy as np
     from statsmodels.genmod.families import Binomial
     from statsmodels.genmod.generalized_linear_model import GLM
+    from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
     size = len(wins)
     pairs = list(itertools.combinations(range(size), 2))
@@ -64,6 +66,8 @@ def _fit(wins: Any) -> Any:
     for row, (one, other) in enumerate(pairs):
         design[row, one], design[row, other] = 1, -1
     counts = np.array([[wins[one, other] + HALF, wins[other, one] + HALF] for one, other in pairs])
-    found = GLM(counts, design[:, 1:], family=Binomial()).fit().params  # the first arm's strength is 0
+    with warnings.catch_warnings():  # of a fit without a rest: what keeps it finite are the half votes
+        warnings.simplefilter("ignore", PerfectSeparationWarning)
+        found = GLM(counts, design[:, 1:], family=Binomial()).fit().params  # the first arm's strength is 0
     strengths = np.concatenate([[0.0], found])
     return strengths - strengths.mean()

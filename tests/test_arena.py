@@ -1,0 +1,465 @@
+"""The blind arena: honest sides, votes that are not lost, a test that may be watched, voters that are told apart."""
+
+import json
+import math
+import random
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etabli import journal
+from etabli.contracts import CHOICES, Standing, Vote
+from etabli.errors import BadData, BadInput
+from etabli.judging import items, sequential, strengths, votes, words
+from etabli.judging.arena import Session, opened
+from etabli.judging.contest import Contest, Item
+from etabli.judging.standing import standing
+
+ARMS = ("base", "tuned")
+
+
+def contest(n=40, arms=ARMS, same=()):
+    made = [Item(f"i{at}", f"prompt {at}", {arm: "the same" if at in same else f"{arm}'s {at}" for arm in arms})
+            for at in range(n)]  # fmt: skip
+    return Contest(tuple(arms), tuple(made))
+
+
+def session(path, n=40, author="ann", arms=ARMS, **how):
+    return Session(contest(n, arms), path / "votes.jsonl", author, **how)
+
+
+def favour(held, arm, rate=1.0, luck=None, most=10**9):
+    """Vote to the end: for an arm, or so often for it."""
+    luck = luck or random.Random(0)
+    for _ in range(most):
+        if (now := held.showing()) is None:
+            return
+        wanted = arm if luck.random() < rate else (now.right if now.left == arm else now.left)
+        held.vote("left" if now.left == wanted else "right")
+
+
+# --- what is shown --------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_shows_every_pair_once_and_repeats_later_with_sides_swapped():
+    plan = contest(100).plan("ann")
+    assert plan == contest(100).plan("ann") != contest(100).plan("bob")
+    first = [one for one in plan if not one.repeat]
+    assert Counter(one.item.id for one in first) == Counter(f"i{at}" for at in range(100))
+    again = [one for one in plan if one.repeat]
+    assert 10 <= len(again) <= 15
+    for one in again:
+        before = next(at for at, other in enumerate(plan) if other.item == one.item and not other.repeat)
+        assert plan.index(one) - before >= 6 and (plan[before].left, plan[before].right) == (one.right, one.left)
+
+
+def test_with_three_arms_every_pair_of_arms_is_shown_for_every_item():
+    plan = contest(9, ("a", "b", "c")).plan("x", repeats=0)
+    assert len({one.key for one in plan}) == len(plan) == 27
+    assert {one.item.id for one in plan[:9]} == {f"i{at}" for at in range(9)}, "a round of items for each pair"
+
+
+def test_answers_that_are_the_same_are_not_shown():
+    held = contest(10, same={0, 3})
+    assert held.alike() == 2 and not {"i0", "i3"} & {one.item.id for one in held.plan("x")}
+
+
+@given(st.integers(0, 40), st.text(max_size=5), st.floats(0, 1), st.integers(2, 4))
+@settings(max_examples=60, deadline=None)
+def test_any_plan_is_whole(n, voter, repeats, arms):
+    plan = contest(n, [f"arm{at}" for at in range(arms)]).plan(voter, repeats)
+    assert len({one.key for one in plan}) == len(plan)
+    assert sum(not one.repeat for one in plan) == n * math.comb(arms, 2)
+
+
+def test_which_side_is_a_fair_coin_at_every_place():
+    shown = [[one.left == "tuned" for one in contest(30).plan(f"v{at}", 0)] for at in range(2000)]
+    share = np.mean(shown, axis=0)
+    assert abs(np.mean(shown) - 0.5) < 0.03 and np.all(abs(share - 0.5) < 0.06)
+    after = [row[at + 1] == row[at] for row in shown for at in range(29)]
+    assert abs(np.mean(after) - 0.5) < 0.02, "a side tells nothing of the next"
+
+
+def test_the_hash_is_of_what_was_answered_not_of_the_order():
+    one = contest(5)
+    assert Contest(("tuned", "base"), one.items[::-1]).hash == one.hash != contest(6).hash
+    changed = Contest(ARMS, (Item("i0", "prompt 0", {"base": "x", "tuned": "y"}), *one.items[1:]))
+    assert changed.hash != one.hash
+
+
+# --- voting ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_goes_on_where_it_was_left(tmp_path):
+    held = session(tmp_path)
+    for choice in ("left", "right", "tie", "both bad"):
+        held.vote(choice)
+    later = session(tmp_path)
+    assert later.number == 4 and later.showing() == held.showing()
+    assert [vote["choice"] for vote in later.mine()] == ["left", "right", "tie", "both bad"]
+    assert set(Vote.__annotations__) == set(later.mine()[0])
+    favour(later, "tuned")
+    assert later.showing() is None
+    with pytest.raises(BadInput, match=r"All 4[0-9] pairs are voted on"):
+        later.vote("left")
+
+
+def test_what_a_voter_watches_names_nobody(tmp_path):
+    held = session(tmp_path)
+    favour(held, "tuned", most=20)
+    assert set(held.watch()) == {"votes", "evidence", "threshold", "needed"}
+    assert not {"tuned", "base"} & set(held.watched().replace(".", " ").split())
+    other = session(tmp_path, author="bob")
+    favour(other, "base", most=20)
+    assert {**other.watch(), "needed": 0} == {**held.watch(), "needed": 0} or other.watch()["votes"] == 20
+
+
+def test_votes_after_looking_say_so(tmp_path):
+    held = session(tmp_path)
+    held.vote("tie")
+    made = held.look()
+    assert set(made) == set(Standing.__annotations__) and "Every vote is a tie or both bad" in " ".join(made["said"])
+    assert session(tmp_path).looked, "also in a new kernel"
+    session(tmp_path).vote("left")
+    assert [vote["unblinded"] for vote in held.mine()] == [False, True]
+    assert "1 of 2 votes were cast after the voter had looked" in " ".join(held.look()["said"])
+
+
+def test_a_killed_process_loses_no_vote(tmp_path):
+    code = (
+        "import os, sys\nfrom etabli.judging.arena import Session\nfrom etabli.judging.contest import Contest, Item\n"
+        "items = tuple(Item(str(n), str(n), {'a': f'a{n}', 'b': f'b{n}'}) for n in range(500))\n"
+        f"held = Session(Contest(('a', 'b'), items), {str(tmp_path / 'v.jsonl')!r}, 'x', 0)\n"
+        "for n in range(500):\n    print(held.vote('left')['id'], flush=True)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    told = [child.stdout.readline().strip() for _ in range(30)]
+    child.kill()
+    told += child.stdout.read().split()
+    kept = [vote["id"] for vote in journal.Journal(tmp_path / "v.jsonl", votes.is_vote).all()]
+    assert kept[: len(told)] == told and len(kept) - len(told) in (0, 1)
+
+
+def test_votes_on_other_answers_are_left_alone(tmp_path):
+    held = session(tmp_path)
+    favour(held, "tuned", most=3)
+    other = session(tmp_path, n=12)
+    assert other.number == 0 and "3 votes in" in other.said[0]
+    other.vote("left")
+    assert session(tmp_path).number == 3
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    from etabli import storage
+    from etabli.errors import NoSpace
+
+    held = session(tmp_path)
+    held.vote("left")
+
+    def full(path, line):
+        raise NoSpace("The disk is full")
+
+    monkeypatch.setattr(storage, "append", full)
+    with pytest.raises(NoSpace):
+        held.vote("left")
+    monkeypatch.undo()
+    assert held.number == 1 and held.vote("right")["choice"] == "right"
+
+
+def test_bad_choices_and_shares_are_refused(tmp_path):
+    with pytest.raises(BadInput, match="left, right, tie, both bad"):
+        session(tmp_path).vote("middle")
+    with pytest.raises(BadInput, match="between 0 and 1"):
+        session(tmp_path, repeats=2)
+
+
+# --- where items come from ------------------------------------------------------------------------------------------
+
+
+def test_answers_from_a_file(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    lines = [{"prompt": f"p{n}", "answers": {"a": f"a{n} <b>", "b": "שלום 😀"}} for n in range(3)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    held = opened(path, author="x")
+    assert held.contest.arms == ("a", "b") and held.total == 3 and held.file.path == tmp_path / "votes" / "x.jsonl"
+    (tmp_path / "list.json").write_text(json.dumps(lines))
+    assert items.read(tmp_path / "list.json").hash == held.contest.hash
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "0 prompts"),
+        ("[]", "0 prompts"),
+        ('{"prompt": "p", "answers": {"a": "x"}}', "item 0"),
+        ('{"prompt": 3, "answers": {"a": "x", "b": "y"}}', "item 0"),
+        ('{"prompt": "p", "answers": {"a": "x", "b": "y"}}\n{"prompt": "q"', "line 2"),
+        ('{"prompt": "p", "answers": {"a": "x", "b": "y"}}\n{"prompt": "q", "answers": {"a": "x", "c": "y"}}', "of b"),
+        (json.dumps([{"id": 1, "prompt": "p", "answers": {"a": "x", "b": "y"}}] * 2), "share an id"),
+    ],
+)
+def test_a_file_that_is_no_list_of_answers(tmp_path, text, said):
+    (tmp_path / "a.jsonl").write_text(text)
+    with pytest.raises(BadData, match=said):
+        opened(tmp_path / "a.jsonl")
+
+
+# --- the test that may be watched -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 30, 101])
+def test_between_equals_the_evidence_is_one_on_average(n):
+    """The defining property: its expectation under a fair coin is 1, whatever the number of votes."""
+    total = sum(math.comb(n, w) * 0.5**n * sequential.evidence(w, n - w) for w in range(n + 1))
+    assert total == pytest.approx(1.0)
+    step = [0.5 * sequential.evidence(w + 1, n - w) + 0.5 * sequential.evidence(w, n - w + 1) for w in range(n + 1)]
+    assert step == pytest.approx([sequential.evidence(w, n - w) for w in range(n + 1)]), "and so at every next vote"
+
+
+def test_watching_every_vote_finds_few_winners_between_equals():
+    luck = np.random.default_rng(1)
+    won = luck.integers(0, 2, (4000, 200)).cumsum(1)
+    votes_ = np.arange(1, 201)
+    bound = sequential._reached_at(sequential.THRESHOLD)[1:201]
+    share = (np.maximum(won, votes_ - won) >= bound).any(1).mean()
+    assert 0.005 < share <= 0.05
+
+
+def test_the_boundary_is_where_the_evidence_reaches_the_threshold():
+    bound = sequential._reached_at(20.0)
+    for n in [*range(1, 60), 500, 1999]:
+        w = int(bound[n])
+        assert w > n or sequential.evidence(w, n - w) >= 20 - 1e-9
+        if 0 < w <= n + 1 and w - 1 >= n - w + 1:
+            assert sequential.evidence(w - 1, n - w + 1) < 20
+
+
+def test_votes_needed_shrink_as_a_winner_shows():
+    assert sequential.needed(40, 5) is None
+    close, clear = sequential.needed(11, 9), sequential.needed(16, 4)
+    assert clear["half"] < close["half"] and clear == sequential.needed(16, 4)
+    assert sequential.needed(1000, 1000)["half"] is None
+    # Played on from 16 to 4 at 80 %, half of all sessions end within about as many.
+    luck = np.random.default_rng(0)
+    ends = []
+    for _ in range(400):
+        w, n = 16, 20
+        while sequential.evidence(w, n - w) < 20 and n < 400:
+            w, n = w + (luck.random() < luck.beta(21, 9)), n + 1
+        ends.append(n - 20)
+    assert abs(np.median(ends) - clear["half"]) <= max(4, 0.5 * clear["half"])
+
+
+# --- what votes say -------------------------------------------------------------------------------------------------
+
+
+def test_a_clear_winner_a_loser_and_all_ties(tmp_path):
+    for name, arm, said in (("a", "tuned", "better"), ("b", "base", "worse")):
+        held = session(tmp_path, author=name)
+        favour(held, arm)
+        made = held.look()
+        assert made["verdict"]["all"]["verdict"] == said
+        assert made["self_agreement"][name]["value"] == 1.0 and made["scores"][0]["arms"][arm]["value"] == 1.0
+    ties = session(tmp_path, author="c")
+    while ties.showing():
+        ties.vote("tie")
+    made = ties.look()
+    assert made["verdict"]["all"]["verdict"] == "cannot tell" and made["pairs"][0]["ties"] == 40
+    gap = made["scores"][0]["differences"][0]
+    assert gap["value"] == 0 and gap["low"] < 0 < gap["high"]
+    json.dumps(made, allow_nan=False)
+
+
+def test_a_voter_who_always_takes_the_left_is_told_so_and_finds_no_winner(tmp_path):
+    held = session(tmp_path, n=80)
+    while held.showing():
+        held.vote("left")
+    made = held.look()
+    assert made["sides"]["ann"]["value"] == 1.0 and made["self_agreement"]["ann"]["value"] == 0.0
+    assert made["verdict"]["all"]["verdict"] == "cannot tell"
+
+
+def test_the_longer_answer(tmp_path):
+    made = Contest(ARMS, tuple(Item(str(n), "p", {"base": "x" * (n + 1), "tuned": "y" * 50}) for n in range(40)))
+    held = Session(made, tmp_path / "v.jsonl", "ann", 0)
+    while now := held.showing():
+        left, right = (len(now.item.answers[arm]) for arm in now[1:3])
+        held.vote("left" if left > right else "right")
+    assert held.look()["longer"]["ann"]["value"] == 1.0
+
+
+def test_three_arms_are_put_on_one_scale(tmp_path):
+    held = session(tmp_path, n=30, arms=("bad", "middling", "good"), repeats=0)
+    order = ["bad", "middling", "good"]
+    luck = random.Random(3)
+    while now := held.showing():
+        better = max(now[1:3], key=order.index)
+        wanted = better if luck.random() < 0.8 else next(arm for arm in now[1:3] if arm != better)
+        held.vote("left" if now.left == wanted else "right")
+    made = held.look()
+    found = {one["arm"]: one for one in made["strengths"]}
+    assert found["bad"]["value"] < found["middling"]["value"] < found["good"]["value"]
+    assert all(one["low"] < one["value"] < one["high"] and not one["separated"] for one in found.values())
+    assert sum(one["value"] for one in found.values()) == pytest.approx(0, abs=1e-9)
+    assert made["pairs"][0]["threshold"] == 60 and made["verdict"]["all"]["rival"] in ("bad", "middling")
+    assert "Bradley-Terry" in words.text(made)
+
+
+def test_strengths_are_what_the_likelihood_says():
+    """Against a plain maximisation of the Bradley-Terry likelihood with the same half votes."""
+    from scipy.optimize import minimize
+
+    luck = np.random.default_rng(0)
+    for _ in range(20):
+        wins = luck.integers(0, 30, (4, 4)).astype(float)
+        np.fill_diagonal(wins, 0)
+
+        def loss(free, wins=wins):
+            s = np.concatenate([[0], free])
+            gaps = s[:, None] - s[None, :]
+            held = (wins + strengths.HALF) * (1 - np.eye(4))
+            return float((held * np.log1p(np.exp(-gaps))).sum())
+
+        found = np.concatenate([[0], minimize(loss, np.zeros(3), tol=1e-12).x])
+        assert strengths._fit(wins) == pytest.approx(found - found.mean(), abs=1e-4)
+
+
+def test_a_clean_sweep_is_named_separated(tmp_path):
+    held = session(tmp_path, n=6, arms=("a", "b", "c"), repeats=0)
+    while now := held.showing():
+        held.vote("left" if now.left == "a" or (now.left == "b" and now.right != "a") else "right")
+    found = {one["arm"]: one for one in held.look()["strengths"]}
+    assert found["a"]["separated"] and found["c"]["separated"] and math.isfinite(found["a"]["high"])
+
+
+def test_several_voters_who_agree_are_not_as_many_coins(tmp_path):
+    """Ten people of one mind on eight items: that is eight items' worth of news, not eighty votes'."""
+    for name in range(10):
+        favour(Session(contest(8), tmp_path / f"{name}.jsonl", f"v{name}", 0), "tuned")
+    made = standing(*votes.pool(sorted(tmp_path.glob("*.jsonl"))))
+    assert made["votes"] == 80 and made["pairs"][0]["wins"] == 8
+    assert (
+        made["pairs"][0]["evidence"] == sequential.evidence(8, 0) and made["verdict"]["all"]["verdict"] == "cannot tell"
+    )
+    assert len(made["agreement"]) == 45 and all(one["share"]["value"] == 1.0 for one in made["agreement"])
+    assert made["agreement"][0]["kappa"] is None, "one answer alone: nothing to tell chance from"
+    assert {score["slice"] for score in made["scores"]} == {"all", *(f"by v{n}" for n in range(10))}
+
+
+def test_agreement_is_cohens_kappa(tmp_path):
+    from sklearn.metrics import cohen_kappa_score
+
+    luck = random.Random(5)
+    for name in ("ann", "bob"):
+        held = Session(contest(60), tmp_path / f"{name}.jsonl", name, 0)
+        while held.showing():
+            held.vote(luck.choice(CHOICES))
+    both, _ = votes.pool([tmp_path / "ann.jsonl", tmp_path / "bob.jsonl"])
+    made = standing(both)["agreement"][0]
+    said = {
+        name: {v["item"]: votes.winner(v) or v["choice"] for v in both if v["by"] == name} for name in ("ann", "bob")
+    }
+    pairs = [(said["ann"][item], said["bob"][item]) for item in said["ann"]]
+    assert made["n"] == 60 and made["kappa"] == pytest.approx(cohen_kappa_score(*zip(*pairs)))
+    assert made["low"] < made["kappa"] < made["high"]
+
+
+# --- pooling --------------------------------------------------------------------------------------------------------
+
+
+def test_pooling_counts_every_vote_once(tmp_path):
+    favour(session(tmp_path, n=10, repeats=0), "tuned")
+    file = tmp_path / "votes.jsonl"
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(file.read_bytes())
+    found, said = votes.pool([file, copy, file])
+    assert len(found) == 10 and sum("each counts once" in text for text in said) == 2
+
+
+def test_one_voter_twice_is_not_two(tmp_path):
+    favour(session(tmp_path, n=10, repeats=0), "tuned")
+    again = Session(contest(10), tmp_path / "elsewhere.jsonl", "ann", 0)
+    favour(again, "base")
+    found, said = votes.pool([tmp_path / "votes.jsonl", tmp_path / "elsewhere.jsonl"])
+    assert len(found) == 10 and all(votes.winner(vote) == "tuned" for vote in found)
+    assert "10 votes were on pairs that the same voter had judged before" in " ".join(said)
+
+
+def test_half_a_line_and_lines_of_something_else_are_passed_over(tmp_path):
+    held = session(tmp_path, n=10, repeats=0)
+    favour(held, "tuned", most=4)
+    file = tmp_path / "votes.jsonl"
+    whole = file.read_bytes()
+    file.write_bytes(whole + b'{"id": "x", "choice": "left"}\n[1]\n' + whole.splitlines()[0][:40])
+    assert session(tmp_path, n=10, repeats=0).number == 4
+    found, said = votes.pool([file])
+    assert len(found) == 4 and "passed over" in said[0]
+    session(tmp_path, n=10, repeats=0).vote("left")
+    assert len(votes.pool([file])[0]) == 5, "the torn line is ended first"
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=80, deadline=None)
+def test_any_bytes_in_a_vote_file_are_told_or_refused(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("odd") / "v.jsonl"
+    path.write_bytes(data)
+    with pytest.raises(BadData, match="0 votes"):
+        votes.pool([path])
+
+
+@given(st.dictionaries(st.sampled_from(sorted(Vote.__annotations__)), st.none() | st.integers() | st.text(max_size=3)))
+@settings(max_examples=80, deadline=None)
+def test_a_vote_with_a_field_of_another_kind_is_no_vote(tmp_path_factory, odd):
+    path = tmp_path_factory.mktemp("odd") / "v.jsonl"
+    held = Session(contest(3), path, "ann", 0)
+    good = held.vote("left")
+    path.write_text(json.dumps({**good, **odd}) + "\n")
+    try:
+        found, _ = votes.pool([path])
+    except BadData:
+        return
+    standing(found)
+
+
+def test_other_comparisons_are_not_added_up(tmp_path):
+    favour(Session(contest(5), tmp_path / "a.jsonl", "ann", 0), "tuned")
+    favour(Session(contest(6), tmp_path / "b.jsonl", "bob", 0), "tuned")
+    with pytest.raises(BadData, match=r"2 comparisons.*5 votes, by ann.*6 votes, by bob"):
+        votes.pool([tmp_path / "a.jsonl", tmp_path / "b.jsonl"])
+    with pytest.raises(BadInput, match="no vote file"):
+        votes.pool([tmp_path / "nowhere.jsonl"])
+
+
+# --- at the terminal ------------------------------------------------------------------------------------------------
+
+
+def command(*given, stdin=None):
+    done = subprocess.run(
+        [sys.executable, "-m", "etabli", *map(str, given)], input=stdin or "", capture_output=True, text=True
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_voting_and_pooling_at_the_terminal(tmp_path):
+    path = tmp_path / "answers.json"
+    hostile = "\x1b[2J <b>bold</b>"
+    path.write_text(
+        json.dumps([{"prompt": f"p{n}", "answers": {"a": f"a{n}{hostile}", "b": f"b{n}"}} for n in range(5)])
+    )
+    code, out, err = command("arena", path, "--author", "ann", "--json", stdin="1\n2\nt\nx\nq\n")
+    made = json.loads(out)
+    assert code == 0 and made["votes"] == 4 and made["raters"] == {"ann": 4}
+    assert "\x1b" not in err and "<b>bold</b>" in err and "LEFT" in err
+    code, out, _ = command("arena", path, "--author", "bob", stdin="left\nright\n")
+    assert code == 0 and "can't be told" in out and "Voters: bob (2)." in out
+    code, out, err = command("votes", "pool", *(tmp_path / "votes").glob("*.jsonl"), "--json")
+    made = json.loads(out)
+    assert code == 0 and made["votes"] == 6 and {"scores", "verdict"} <= set(made)
+    assert {"name", "slice", "n", "arms", "differences"} <= set(made["scores"][0])
+    assert command("votes", "pool", tmp_path / "none.jsonl")[0] == 2
+    assert command("arena", tmp_path)[0] == 2

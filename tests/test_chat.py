@@ -1,0 +1,95 @@
+"""The chat on real sides: base, prompted, tuned, checkpoints, an adapter at part of its strength, the same dice."""
+
+import pytest
+
+import etabli
+from etabli import journal, storage
+from etabli.contracts import CHAT, Asked
+from etabli.errors import BadInput, DeviceBusy
+from etabli.generation import stream
+from etabli.judging import chat as chatting
+
+
+@pytest.fixture
+def run(runs, no_owner):
+    yield runs / "changed"
+    (runs / "changed" / CHAT).unlink(missing_ok=True)
+
+
+def test_every_side_answers_and_is_kept(run, monkeypatch):
+    sides = ["base", "prompted", "tuned", "step-000001", "step-000002"]
+    chat = etabli.chat(run, sides=sides, max_new_tokens=6)
+    answers = chat.ask("switch on the lamp")
+    assert list(answers) == sides and answers["base"] != answers["tuned"]
+    assert all(chat.figures[side]["first_s"] > 0 for side in sides)
+    kept = journal.Journal(run / CHAT, lambda line: True).all()
+    assert len(kept) == 1 and set(Asked.__annotations__) <= set(kept[0])
+    assert {side: one["text"] for side, one in kept[0]["answers"].items()} == answers
+    # What was asked is there again without a model.
+    monkeypatch.setattr(chatting, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    assert "switch on the lamp" in etabli.chat(run).html()
+
+
+def test_strength_goes_from_the_base_to_the_tuned_model(run):
+    chat = etabli.chat(run, max_new_tokens=8)
+    full = chat.ask("turn it off")
+    none = chat.ask("turn it off", strength=0.0)
+    again = chat.ask("turn it off", strength=1.0)
+    assert none["tuned"] == full["base"] == none["base"] and again == full
+    with pytest.raises(BadInput, match=r"strength is 0 to 1\.5"):
+        chat.ask("x", strength=2.0)
+
+
+def test_the_same_seed_draws_the_same_for_everyone(run):
+    chat = etabli.chat(run, sides=["base", "step-000001"], max_new_tokens=8)
+    one = chat.ask("hello", temperature=1.0, seed=3)
+    assert chat.ask("hello", seed=3) == one != chat.ask("hello", seed=4)
+    # An adapter of no strength draws what the base draws: the dice are the same.
+    same = chat.ask("hello", seed=5, strength=0.0)
+    assert same["base"] == same["step-000001"]
+
+
+def test_draws_follow_the_probabilities(plain, tokenizer):
+    """Of many seeds, first tokens come about as often as the model says."""
+    from collections import Counter
+
+    import torch
+
+    from etabli.tokens import render
+
+    talk = [{"role": "user", "content": "hi"}]
+    ids = torch.tensor([render(talk, tokenizer, prompt=True).ids])
+    with torch.no_grad():
+        wanted = (plain(input_ids=ids).logits[0, -1].float() / 0.05).softmax(-1)
+    drawn = Counter(next(stream(plain, tokenizer, talk, 1, 0.05, seed), "") for seed in range(300))
+    best = wanted.topk(2)
+    for token, share in zip(best.indices.tolist(), best.values.tolist()):
+        error = 4 * (share * (1 - share) / 300) ** 0.5 + 0.01
+        assert abs(drawn[tokenizer.decode([token], skip_special_tokens=True)] / 300 - share) < error
+    assert next(stream(plain, tokenizer, talk, 1, 0.0)) == next(stream(plain, tokenizer, talk, 1, 1e-6, 9))
+
+
+def test_nothing_is_loaded_before_the_first_question_nor_beside_a_run(run, monkeypatch):
+    def busy(what):
+        raise DeviceBusy("a run owns the device")
+
+    monkeypatch.setattr("etabli.processes.refuse_if_owned", busy)
+    chat = etabli.chat(run, max_new_tokens=2)
+    with pytest.raises(DeviceBusy):
+        chat.ask("x")
+    assert etabli.chat(run, max_new_tokens=2, alongside=True).ask("x")
+
+
+def test_sides_that_are_not_there(run):
+    for sides in (["base", "nobody"], [], ["base", "base"]):
+        with pytest.raises(
+            BadInput, match="Sides are different ones of base, prompted, tuned, step-000001, step-000002"
+        ):
+            etabli.chat(run, sides=sides)
+
+
+def test_a_torn_line_of_the_chat_is_passed_over(run):
+    (run / CHAT).write_text('{"id": "a", "prompt": "x", "answers": {"base": {"text": 1}}}\n{"id": "b", "pro')
+    assert "Nothing asked yet" in etabli.chat(run).html()
+    storage.append(run / CHAT, b'{"id": "c", "prompt": "whole", "answers": {"base": {"text": "y"}}}\n')
+    assert "whole" in etabli.chat(run).html()

@@ -1,0 +1,335 @@
+"""Token differences against a direct computation, pieces of every kind of vocabulary, and the training film."""
+
+import contextlib
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import etabli
+from etabli import divergence, storage
+from etabli.contracts import EVENTS, RECIPE, Film, Frame, TokenDiffRow, TokenDiffs, TokenMoves
+from etabli.errors import BadInput, Damaged, DeviceBusy
+from etabli.generation import pieces
+from etabli.judging import film as filming
+from etabli.judging import token_diff as diffing
+from etabli.training.recipe import Recipe
+
+WORDS = [
+    "light",
+    " off",
+    "<|im_end|>",
+    "Küche",
+    "{",
+    "日本語",
+    " 12",
+    "\n",
+    "👩‍👩‍👧",
+    "🇫🇷",
+    "שלום",
+    " مرحبا",
+    "é",
+    "\u202e",
+    "<b>",
+    "  ",
+]
+
+
+def some_text(luck, most=12):
+    return "".join(luck.choice(WORDS) for _ in range(luck.randint(1, most)))
+
+
+@pytest.fixture(scope="session")
+def fallback(tmp_path_factory):
+    """A SentencePiece-like vocabulary: a blank before the first word, what is unknown as single bytes."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    made.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    known = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=known)
+    made.train_from_iterator(["turn off the light in the kitchen", "light off 12", "{}"] * 20, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+@pytest.fixture(scope="session", params=["byte-level", "byte fallback"])
+def vocabulary(request, tokenizer, fallback):
+    return tokenizer if request.param == "byte-level" else fallback
+
+
+def encode(vocabulary, text):
+    return vocabulary(text, add_special_tokens=False)["input_ids"]
+
+
+@given(text=st.text(max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_pieces_joined_are_the_text(vocabulary, text):
+    ids = encode(vocabulary, text)
+    made = pieces(vocabulary, ids)
+    assert len(made) == len(ids)
+    assert "".join(made) == (vocabulary.decode(ids, clean_up_tokenization_spaces=False) if ids else "")
+
+
+def test_a_sign_of_several_tokens_stands_at_its_last_one(vocabulary):
+    ids = encode(vocabulary, "a 👩‍👩‍👧 שלום")
+    made = pieces(vocabulary, ids)
+    assert "" in made and "\ufffd" not in "".join(made) and "👩" in "".join(made)
+    half = ids[: made.index("") + 1]
+    assert len(pieces(vocabulary, half)) == len(half), "an answer that was cut in the middle of a sign"
+
+
+@pytest.fixture(scope="module")
+def adapted_models(tokenizer, fallback):
+    """Small models in float32 with a random adapter, one a vocabulary: no ties broken by rounding."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    made = {}
+    for vocabulary in (tokenizer, fallback):
+        torch.manual_seed(3)
+        config = LlamaConfig(
+            vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=4096, tie_word_embeddings=True,
+        )  # fmt: skip
+        base = LlamaForCausalLM(config)
+        for parameter in base.parameters():
+            parameter.data *= 4
+        model = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)).eval()
+        made[len(vocabulary)] = model
+    return made
+
+
+def sides(model):
+    return divergence.Sides(model, model.disable_adapter, contextlib.nullcontext)
+
+
+def directly(model, prompt, answer):
+    """Both log-softmaxes of one whole pass each, float64: (tokens, vocabulary)."""
+    import torch
+
+    ids = torch.tensor([[*prompt, *answer]])
+    with torch.no_grad():
+        tuned = model(input_ids=ids, use_cache=False).logits[0].double().log_softmax(-1)
+        with model.disable_adapter():
+            base = model(input_ids=ids, use_cache=False).logits[0].double().log_softmax(-1)
+    return base[len(prompt) - 1 : -1], tuned[len(prompt) - 1 : -1]
+
+
+def check(model, vocabulary, prompt, answer):
+    made = divergence.moves(sides(model), vocabulary, prompt, answer)
+    base, tuned = directly(model, prompt, answer)
+    for place, token in enumerate(answer):
+        for name, said in (("base_", base[place]), ("", tuned[place])):
+            assert made[f"{name}logp"][place] == pytest.approx(float(said[token]), abs=1e-3, rel=1e-3)
+            close = int((said > said[token] + 1e-4).sum()) + 1, int((said > said[token] - 1e-4).sum()) + 1
+            assert close[0] <= made[f"{name}rank"][place] <= max(close)
+            assert made[f"{name}top"][place][0][1] == pytest.approx(float(said.max()), abs=1e-3, rel=1e-3)
+        kl = float((tuned[place].exp() * (tuned[place] - base[place])).sum())
+        assert made["kl"][place] == pytest.approx(kl, abs=2e-3, rel=2e-3)
+    return made
+
+
+def test_a_thousand_answers_equal_a_direct_computation(adapted_models, tokenizer, fallback):
+    luck = random.Random(0)
+    for number in range(1000):
+        vocabulary = (tokenizer, fallback)[number % 5 > 0]  # byte-level vocabularies are large: a fifth of them
+        prompt, answer = encode(vocabulary, some_text(luck)), encode(vocabulary, some_text(luck))
+        made = check(adapted_models[len(vocabulary)], vocabulary, prompt, answer)
+        assert set(made) == set(TokenMoves.__annotations__) and len(made["tokens"]) == len(answer)
+
+
+def test_answers_longer_than_a_piece_and_of_one_token(adapted_models, fallback):
+    luck = random.Random(1)
+    long = encode(fallback, some_text(luck, 600)) * 2
+    assert len(long) > 3 * divergence.CHUNK
+    for size in (1, 2, divergence.CHUNK, divergence.CHUNK + 1, len(long)):
+        check(adapted_models[len(fallback)], fallback, long[:7], long[:size])
+
+
+def test_an_answer_of_ten_thousand_tokens(adapted_models, fallback):
+    ids = [260 + at % 50 for at in range(10_000)]
+    made = divergence.moves(sides(adapted_models[len(fallback)]), fallback, ids[:3], ids)
+    assert len(made["kl"]) == 10_000 and all(value - value == 0 for value in made["kl"])
+
+
+def test_no_prompt_is_refused(adapted_models, fallback):
+    with pytest.raises(ValueError, match="prompt is empty"):
+        divergence.moves(sides(adapted_models[len(fallback)]), fallback, [], [300])
+
+
+# --- a run's token differences --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def measured(runs, answered):
+    return diffing.measure(runs / "changed", results=answered, save=False)
+
+
+def test_a_runs_answers_are_measured_by_the_largest_move(runs, answered, measured):
+    assert set(measured) == set(TokenDiffs.__annotations__) and len(measured["rows"]) == 12
+    moves = [row["move"] for row in measured["rows"]]
+    assert moves == sorted(moves, reverse=True) and moves[-1] > 0
+    for row in measured["rows"]:
+        assert set(row) == set(TokenDiffRow.__annotations__)
+        changes = [after - before for after, before in zip(row["moves"]["logp"], row["moves"]["base_logp"])]
+        assert row["total"] == pytest.approx(sum(changes)) and row["move"] == abs(changes[row["at"]])
+        assert "".join(row["moves"]["tokens"]).startswith(row["answer"]), "the end of turn is a token of it"
+    json.dumps(measured, allow_nan=False)
+
+
+def test_it_agrees_with_the_loss_of_the_evaluation(runs, answered, measured):
+    """The sum of an answer's log-probabilities is what likelihoods.score gives for it, on both sides."""
+    from etabli import likelihoods
+    from etabli.models.loading import load
+
+    loaded = load(Recipe.load(runs / "changed" / RECIPE).model, adapter=runs / "changed" / "adapter")
+    rows = {row["id"]: row for row in answered["rows"]}
+    for row in measured["rows"][:4]:
+        talk = [*rows[row["id"]]["row"]["messages"][:-1], {"role": "assistant", "content": row["answer"]}]
+        for base, name in ((True, "base_logp"), (False, "logp")):
+            with loaded.as_base(base):
+                found = likelihoods.score(loaded.model, loaded.tokenizer, [talk])[0]
+            assert found.tokens == len(row["moves"]["ids"])
+            assert sum(row["moves"][name]) == pytest.approx(-found.nats, rel=0.02, abs=0.3), "bfloat16"
+
+
+def test_an_adapter_that_changes_nothing_moves_nothing(runs, answered):
+    made = diffing.measure(runs / "nothing", results=answered, save=False, limit=2)
+    assert all(row["move"] == 0 and row["kl"] == 0 for row in made["rows"]) and len(made["rows"]) == 4
+
+
+def test_what_was_measured_is_read_without_a_model(runs, measured, tmp_path, monkeypatch):
+    place = tmp_path / "token_diff.json"
+    storage.write_json(place, measured)
+    monkeypatch.setattr(diffing, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    assert etabli.token_diff(place).lines[0]["id"] == measured["rows"][0]["id"]
+    for text in ("{", "[]", '{"version": 9}', json.dumps({**measured, "rows": [{}]})):
+        place.write_text(text)
+        with pytest.raises(Damaged, match="measure again"):
+            diffing.read(place)
+    with pytest.raises(BadInput, match="There is no"):
+        diffing.read(tmp_path / "none.json")
+
+
+def test_nobody_of_that_name_and_a_busy_device(runs, answered, monkeypatch):
+    with pytest.raises(BadInput, match="'nobody' has answered; there are"):
+        diffing.measure(runs / "changed", of="nobody", results=answered, save=False)
+    with pytest.raises(BadInput, match="no results"):
+        diffing.measure(runs / "other")
+
+    def busy(what):
+        raise DeviceBusy("a run owns it")
+
+    monkeypatch.setattr("etabli.processes.refuse_if_owned", busy)
+    with pytest.raises(DeviceBusy):
+        diffing.measure(runs / "changed", results=answered, save=False)
+    assert diffing.measure(runs / "changed", results=answered, save=False, limit=1, alongside=True)["rows"]
+
+
+# --- the training film ----------------------------------------------------------------------------------------------
+
+
+def a_run(folder, *lines, tiny="default"):
+    Recipe(data="x.jsonl", model=tiny).save(folder / RECIPE)
+    (folder / EVENTS).write_text("".join(json.dumps({"t": 1.0, **line}) + "\n" for line in lines))
+    return folder
+
+
+def start(*probes):
+    return {"kind": "start", "steps": 40, "probes": list(probes)}
+
+
+def sample(step, text, probe=0, kl=None):
+    told = {} if kl is None else {"tokens": [text], "logp": [-0.1], "base_logp": [-0.1 - kl], "kl": [kl]}
+    return {"kind": "sample", "step": step, "probe": probe, "text": text, "ids": [1], **told}
+
+
+def test_a_film_has_a_strip_for_every_probe(tmp_path):
+    one = [sample(0, "x", kl=0.0), sample(20, "x", kl=0.5), sample(40, "X", kl=3.0)]
+    other = [sample(0, "y", 1, 0.0), sample(20, "z", 1, 2.0), sample(40, "z", 1, 2.1)]
+    run = a_run(tmp_path / "r", start("a?", "b?"), *one, *other)
+    made = filming.shot(run)
+    assert set(made) == set(Film.__annotations__) and set(made["strips"][0]["frames"][0]) == set(Frame.__annotations__)
+    assert [(strip["probe"], strip["changed"], strip["jump"]) for strip in made["strips"]] == [
+        ("a?", 40, 40),
+        ("b?", 20, 20),
+    ]
+    assert [frame["mean_kl"] for frame in made["strips"][0]["frames"]] == [0.0, 0.5, 3.0] and not made["said"]
+
+
+def test_a_probe_that_was_changed_on_the_way_is_another_strip(tmp_path):
+    before = [start("old?", "same?"), sample(0, "x"), sample(0, "s", 1), sample(20, "x2"), sample(20, "s", 1)]
+    after = [start("new?", "same?"), {"kind": "resume", "step": 20}, sample(40, "n"), sample(40, "s", 1)]
+    run = a_run(tmp_path / "r", *before, *after)
+    made = filming.shot(run)
+    assert [(strip["probe"], [f["step"] for f in strip["frames"]]) for strip in made["strips"]] == [
+        ("old?", [0, 20]), ("same?", [0, 20, 40]), ("new?", [40]),
+    ]  # fmt: skip
+    said = " ".join(made["said"])
+    assert "'new?' was asked from step 40 on" in said and "'old?' was asked up to step 20" in said
+
+
+def test_frames_of_a_resumed_run_are_those_that_count(tmp_path):
+    run = a_run(tmp_path / "r", start("a?"), sample(0, "x"), sample(20, "lost"), {"kind": "resume", "step": 10},
+                sample(20, "kept"), sample(20, "kept"))  # fmt: skip
+    frames = filming.shot(run)["strips"][0]["frames"]
+    assert [(frame["step"], frame["text"]) for frame in frames] == [(0, "x"), (20, "kept")]
+
+
+def test_one_frame_odd_lines_and_no_samples(tmp_path):
+    one = filming.shot(a_run(tmp_path / "one", start("a?"), sample(0, "<b>")))
+    assert "One frame" in one["said"][-1] and one["strips"][0]["changed"] is None
+    odd = {
+        "kind": "sample",
+        "step": 5,
+        "probe": 9,
+        "tokens": ["a", "b"],
+        "logp": [1.0],
+        "base_logp": None,
+        "kl": [None],
+    }
+    made = filming.shot(a_run(tmp_path / "odd", start("a?"), sample(0, "x", kl=1.0), odd))
+    assert made["strips"][1]["probe"] == "probe 9" and made["strips"][1]["frames"][0]["tokens"] is None
+    assert "1 frames have text alone" in " ".join(made["said"])
+    with pytest.raises(BadInput, match="0 samples"):
+        filming.shot(a_run(tmp_path / "none", start("a?")))
+    with pytest.raises(BadInput, match="holds no run"):
+        filming.shot(tmp_path)
+
+
+def test_pins_stand_until_they_are_taken_away(tmp_path):
+    run = a_run(tmp_path / "r", start("a?"), sample(0, "x"), sample(20, "y"))
+    pins = filming.Pins(run, "ann")
+    assert [(pin["step"], pin["why"], pin["by"]) for pin in pins.set("a?", 20, "the tone")] == [(20, "the tone", "ann")]
+    with (run / "pins.jsonl").open("a") as file:
+        file.write('{"id": "torn", "st')
+    assert filming.Pins(run, "bob").set("a?", 0)[1]["by"] == "bob"
+    assert [pin["step"] for pin in filming.Pins(run, "ann").set("a?", 20)] == [0]
+    assert [pin["step"] for pin in filming.shot(run)["pins"]] == [0]
+    with pytest.raises(BadInput, match="no frame of step 7 to pin; there are 0, 20"):
+        pins.set("a?", 7)
+    with pytest.raises(BadInput, match="no such probe"):
+        pins.set("b?", 0)
+
+
+def test_a_real_run_records_its_film(tiny, dataset, tmp_path, no_owner):
+    recipe = Recipe(
+        model=tiny, data=str(dataset), max_steps=4, sample_every=2, eval_every=4, learning_rate=5e-3, threads=1
+    )
+    run = etabli.Run.start(recipe, tmp_path / "run").wait(quiet=True)
+    made = filming.shot(run)
+    for strip in made["strips"]:
+        assert [frame["step"] for frame in strip["frames"]] == [0, 2, 4]
+        first, last = strip["frames"][0], strip["frames"][-1]
+        assert first["mean_kl"] == 0 and first["logp"] == first["base_logp"], "an adapter that has learned nothing"
+        assert last["mean_kl"] > 0 and "".join(last["tokens"]).strip() == last["text"]
+    widget = etabli.film(run)
+    assert widget.show(4)["step"] == 4 and widget.pin_here("here")[0]["step"] == 4
+    assert etabli.film(tmp_path / "run").film["pins"][0]["why"] == "here"

@@ -1,0 +1,152 @@
+"""Where an arena's items come from: saved answers of an evaluation, a file of answers, or prompts asked now."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from etabli import storage
+from etabli.contracts import Results
+from etabli.errors import BadData, BadInput
+from etabli.evaluation import arms as answering
+from etabli.evaluation import log
+from etabli.evaluation.sets import of_prompts
+from etabli.judging.contest import Contest, Item
+from etabli.models.loading import Loaded, load
+from etabli.training.run import Run
+
+
+def of_results(results: Results, arms: Sequence[str] = ()) -> Contest:
+    """The saved answers of an evaluation; by default of the judged arm and the base.
+
+    Raises:
+        BadInput: an arm that did not answer, or fewer than two.
+    """
+    wanted = tuple(dict.fromkeys(arms)) or _two(results)
+    missing = [arm for arm in wanted if arm not in results["arms"]]
+    if missing or len(wanted) < 2:
+        there = ", ".join(results["arms"])
+        raise BadInput(
+            f"An arena takes two arms or more that have answered: {there}. Not: {', '.join(missing or wanted)}."
+        )
+    items = [
+        Item(row["id"], row["prompt"], {arm: row["answers"][arm] for arm in wanted}, row["lang"] or "")
+        for row in results["rows"]
+        if all(arm in row["answers"] for arm in wanted)
+    ]
+    return _checked(wanted, items)
+
+
+def _two(results: Results) -> tuple[str, ...]:
+    rival = next((arm for arm in ("base", *results["rivals"]) if arm in results["arms"]), "")
+    return tuple(arm for arm in (rival, results["subject"]) if arm)
+
+
+def read(path: str | Path, arms: Sequence[str] = ()) -> Contest:
+    """Items from a JSON list or JSON lines of ``{"prompt": ..., "answers": {arm: text}, "id"?: ..., "slice"?: ...}``.
+
+    Raises:
+        BadData: not that, or two items of one id; with the number of the first that is not.
+    """
+    held = _entries(Path(path))
+    items = [_item(entry, at, path) for at, entry in enumerate(held)]
+    wanted = tuple(dict.fromkeys(arms)) or tuple(items[0].answers if items else ())
+    for at, item in enumerate(items):
+        if missing := [arm for arm in wanted if arm not in item.answers]:
+            raise BadData(f"{path}: item {at} has no answer of {', '.join(missing)}; it has {', '.join(item.answers)}.")
+    return _checked(wanted, items)
+
+
+def _entries(path: Path) -> list[Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadData(f"{path} can't be read as text: {error}.") from None
+    try:
+        held = json.loads(text)
+    except ValueError:
+        held = _lines(text, path)
+    return held if isinstance(held, list) else [held]
+
+
+def _lines(text: str, path: Path) -> list[Any]:
+    held = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                held.append(json.loads(line))
+            except ValueError as error:
+                raise BadData(f"{path}, line {number} is no JSON: {error}.") from None
+    return held
+
+
+def _item(entry: Any, at: int, path: str | Path) -> Item:
+    answers = entry.get("answers") if isinstance(entry, dict) else None
+    texts = isinstance(answers, dict) and all(isinstance(one, str) for one in answers.values())
+    if not texts or not isinstance(entry.get("prompt"), str) or len(answers) < 2:
+        raise BadData(f'{path}: item {at} must be {{"prompt": text, "answers": {{arm: text, arm: text}}}}.')
+    return Item(str(entry.get("id", at)), entry["prompt"], answers, str(entry.get("slice") or ""))
+
+
+def _checked(arms: tuple[str, ...], items: list[Item]) -> Contest:
+    twice = [one for one, count in Counter(item.id for item in items).items() if count > 1]
+    if twice:
+        raise BadData(f"{len(twice)} items share an id, the first {twice[0]!r}: give each its own.")
+    if not items or len(arms) < 2:
+        raise BadData("There is nothing to vote on: 0 prompts have answers of two arms.")
+    return Contest(arms, tuple(items))
+
+
+def asked(
+    run: Run, prompts: Sequence[str], arms: Sequence[str], loaded: Loaded | None = None, most: int = 64,
+    alongside: bool = False,
+) -> Contest:  # fmt: skip
+    """Ask the arms of a run these prompts now, and keep what they answered in the run folder.
+
+    Asked the same again, the answers are read from there and no model is loaded.
+
+    Raises:
+        DeviceBusy: a run owns the device; BadInput: an unknown arm, no prompts.
+    """
+    wanted = list(dict.fromkeys(arms)) or [answering.BASE, answering.TUNED]
+    if not [prompt for prompt in prompts if prompt.strip()]:
+        raise BadInput("There is nothing to ask: 0 prompts.")
+    adapter = storage.sha256(run.adapter / "adapter_model.safetensors")
+    key = hashlib.sha256(json.dumps([list(prompts), wanted, most, adapter]).encode()).hexdigest()[:12]
+    place = run.folder / "arena" / f"{key}.json"
+    if not place.is_file():
+        loaded = loaded or load(run.recipe.model, adapter=run.adapter, alongside=alongside)
+        storage.write_json(place, _answered(run, prompts, wanted, loaded, most))
+    return read(place, wanted)
+
+
+def _answered(run: Run, prompts: Sequence[str], arms: list[str], loaded: Loaded, most: int) -> list[dict]:
+    rows = of_prompts(run, prompts)
+    made = answering.gather(arms, rows, run, loaded, answering.Asking(most))
+    for arm in made:
+        answering.answer(arm, rows, loaded, most, lambda *_: None)
+    return [
+        {"id": str(at), "prompt": prompt, "answers": {arm.name: arm.answers[at] for arm in made}}
+        for at, prompt in enumerate(prompts)
+    ]
+
+
+def gather(
+    of: Run | str | Path | Results, arms: Sequence[str] = (), prompts: Sequence[str] | None = None,
+    loaded: Loaded | None = None, alongside: bool = False,
+) -> Contest:  # fmt: skip
+    """Items of a run's evaluation, of ``results.json``, of a file of answers, or of prompts asked now.
+
+    Raises:
+        BadInput: nothing was evaluated there.
+    """
+    if isinstance(of, dict):
+        return of_results(of, arms)
+    if prompts is not None:
+        return asked(Run.attach(of), prompts, arms, loaded, alongside=alongside)
+    if isinstance(of, Run) or Path(of).is_dir():
+        return of_results(log.read(of), arms)
+    held = _entries(Path(of))
+    return of_results(log.read(of), arms) if len(held) == 1 and "scores" in held[0] else read(of, arms)
