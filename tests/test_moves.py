@@ -297,7 +297,7 @@ def test_one_frame_odd_lines_and_no_samples(tmp_path):
     }
     made = filming.shot(a_run(tmp_path / "odd", start("a?"), sample(0, "x", kl=1.0), odd))
     assert made["strips"][1]["probe"] == "probe 9" and made["strips"][1]["frames"][0]["tokens"] is None
-    assert "1 frames have text alone" in " ".join(made["said"])
+    assert "1 frame with text alone" in " ".join(made["said"])
     with pytest.raises(BadInput, match="0 samples"):
         filming.shot(a_run(tmp_path / "none", start("a?")))
     with pytest.raises(BadInput, match="holds no run"):

@@ -16,6 +16,9 @@ DIFF = "etabli.token_diff('diffs.json')"
 FILM = "etabli.film('filmed')"
 
 
+LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
+
+
 def answers(path, n=60):
     lines = [
         {
@@ -33,6 +36,7 @@ def test_vote_by_keys_and_lose_nothing_when_the_kernel_dies(lab, open_notebook):
     nbformat.write(notebook_of([ARENA, "print(len(arena._session.mine()), 'on the disk')"]), root / "arena.ipynb")
     notebook = open_notebook("arena.ipynb")
     page = notebook.page
+    notebook.theme(LIGHT)  # the last test's is kept
     notebook.run_all()
     first = page.locator(".jp-Notebook .jp-Cell").nth(0)
     first.get_by_text("Pair 1 of ").wait_for(timeout=90_000)
@@ -67,7 +71,7 @@ def test_vote_by_keys_and_lose_nothing_when_the_kernel_dies(lab, open_notebook):
     first.locator(".etabli-verdict").wait_for(timeout=10_000)
     assert "rich against plain" in first.locator("td").first.inner_text()
     notebook.shot("arena-told-light", first)
-    notebook.theme("JupyterLab Dark")
+    notebook.theme(DARK)
     notebook.shot("arena-told-dark", first)
 
 
@@ -103,6 +107,7 @@ def test_walk_through_token_differences_by_keys(lab, open_notebook):
     nbformat.write(notebook_of(["import etabli", DIFF]), lab[1] / "diffs.ipynb")
     notebook = open_notebook("diffs.ipynb")
     page = notebook.page
+    notebook.theme(LIGHT)  # the last test's is kept
     notebook.run_all()
     cell = page.locator(".jp-Notebook .jp-Cell").nth(1)
     cell.get_by_role("option").first.wait_for(timeout=90_000)
@@ -139,7 +144,7 @@ def test_walk_through_token_differences_by_keys(lab, open_notebook):
     page.keyboard.press("End")
     told.get_by_text("token 9999:").wait_for(timeout=10_000)
     assert notebook.cells() == before
-    notebook.theme("JupyterLab Dark")
+    notebook.theme(DARK)
     notebook.shot("token-diff-dark", cell)
 
 
@@ -169,6 +174,7 @@ def test_scrub_through_the_film_and_pin_by_keys(lab, open_notebook):
     nbformat.write(notebook_of(["import etabli", FILM]), lab[1] / "film.ipynb")
     notebook = open_notebook("film.ipynb")
     page = notebook.page
+    notebook.theme(LIGHT)  # the last test's is kept
     notebook.run_all()
     cell = page.locator(".jp-Notebook .jp-Cell").nth(1)
     slider = cell.get_by_role("slider")
@@ -180,7 +186,7 @@ def test_scrub_through_the_film_and_pin_by_keys(lab, open_notebook):
         cell.get_by_text(f"step {step} · KL").wait_for(timeout=10_000)
     assert cell.locator(".etabli-strip").inner_text().strip() == '{"a":'
     page.keyboard.press("p")
-    cell.get_by_role("button", name="📌 step 20").wait_for(timeout=10_000)
+    cell.get_by_role("button", name="◆ step 20").wait_for(timeout=10_000)
     assert [pin["step"] for pin in map(json.loads, (lab[1] / "filmed" / "pins.jsonl").read_text().splitlines())] == [20]
     notebook.shot("film-light", cell)
     cell.get_by_role("button", name="First change: step 10").focus()
@@ -190,7 +196,7 @@ def test_scrub_through_the_film_and_pin_by_keys(lab, open_notebook):
     cell.get_by_text("The answer never changed").wait_for(timeout=10_000)
     assert cell.locator(".etabli img").count() == 0 and cell.get_by_role("slider").is_disabled()
     assert notebook.cells() == before
-    notebook.theme("JupyterLab Dark")
+    notebook.theme(DARK)
     cell.get_by_role("combobox").select_option(index=0)
     cell.get_by_text("step 0 · KL").wait_for(timeout=10_000)
     notebook.shot("film-dark", cell)

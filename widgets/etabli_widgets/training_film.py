@@ -91,7 +91,7 @@ class TrainingFilm(Widget):
         chosen = [frame for at, frame in enumerate(frames) if at % every == 0 or at == len(frames) - 1]
         pinned = {pin["step"]: pin["why"] for pin in self.film["pins"] if pin["probe"] == strip["probe"]}
         rows = "".join(
-            f"<tr><td>{frame['step']}{' 📌 ' + escape(pinned[frame['step']]) if frame['step'] in pinned else ''}"
+            f"<tr><td>{frame['step']}{' ◆ ' + escape(pinned[frame['step']]) if frame['step'] in pinned else ''}"
             f'<td>{_kl(frame)}<td><pre class="etabli-plain" dir="auto">{_tokens(frame)}</pre></tr>'
             for frame in chosen
         )

@@ -59,6 +59,7 @@ function render({ model, el }) {
     const { lengths, choice } = model.get("last");
     last.textContent = choice ? `Last vote: ${choice}. Left had ${lengths[0]} characters, right ${lengths[1]}.` : "";
     watched.textContent = model.get("watched");
+    watched.hidden = Boolean(model.get("told").verdict); // then the verdict says it
     said.replaceChildren(...model.get("said").map((text) => make("p", {}, [make("small", { textContent: text })])));
   };
   const drawTold = () => {
@@ -72,7 +73,7 @@ function render({ model, el }) {
     verdict.dataset.kind = held.kind;
     told.replaceChildren(verdict, make("div", { className: "etabli-scroll" }, [table]), ...notes);
   };
-  const undo = [follow(model, ["pair", "total", "done", "last", "watched", "said"], draw), follow(model, ["told"], drawTold)];
+  const undo = [follow(model, ["pair", "total", "done", "last", "watched", "said", "told"], draw), follow(model, ["told"], drawTold)];
   return () => {
     model.off("change:error", reset);
     undo.forEach((each) => each());

@@ -65,14 +65,14 @@ function render({ model, el }) {
     const x = (step) => EDGE + (step / right) * (FULL - EDGE - 12);
     const y = (value) => 8 + (1 - value / top) * (TALL - 32);
     chart.replaceChildren();
-    for (const tick of ticks(top, 2)) {
+    for (const tick of ticks(top, 3)) {
       chart.append(drawn("line", { class: "etabli-grid", x1: EDGE, x2: FULL - 12, y1: y(tick), y2: y(tick) }));
       chart.append(drawn("text", { x: EDGE - 6, y: y(tick) + 4, "text-anchor": "end" }, tick));
     }
     for (const tick of ticks(right, 6)) chart.append(drawn("text", { x: x(tick), y: TALL - 6, "text-anchor": "middle" }, tick));
     chart.append(drawn("path", { class: "etabli-loss", d: path(frames.map((one) => [one.step, one.mean_kl]), x, y) }));
     for (const one of frames) if (one.mean_kl !== null) chart.append(drawn("circle", { cx: x(one.step), cy: y(one.mean_kl), r: 3 }));
-    for (const one of pinned()) chart.append(drawn("text", { x: x(one.step), y: 14, "text-anchor": "middle" }, "📌"));
+    for (const one of pinned()) chart.append(drawn("text", { x: x(one.step), y: 14, "text-anchor": "middle" }, "◆"));
     const here = frames[at()];
     chart.append(drawn("line", { class: "etabli-cursor", x1: x(here.step), x2: x(here.step), y1: 4, y2: TALL - 22 }));
   };
@@ -104,7 +104,7 @@ function render({ model, el }) {
     first.hidden = at() === 0;
     first.replaceChildren(make("small", { textContent: `at step ${start.step}` }), make("pre", { textContent: visible(start.text), dir: "auto" }));
     pins.replaceChildren(...pinned().map((held) => {
-      const link = make("button", { type: "button", className: "etabli-chip", textContent: `📌 step ${held.step}${held.why ? `: ${held.why}` : ""} (${held.by})` });
+      const link = make("button", { type: "button", className: "etabli-chip", textContent: `◆ step ${held.step}${held.why ? `: ${held.why}` : ""} (${held.by})` });
       link.onclick = () => go(placeOf(held.step));
       return make("li", {}, [link]);
     }));

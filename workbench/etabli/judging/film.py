@@ -1,6 +1,7 @@
 """The training film: what a run answered to its probes, step by step, and how far that was from the base."""
 
 import itertools
+import textwrap
 import threading
 import time
 from collections.abc import Sequence
@@ -106,12 +107,16 @@ def _said(strips: list[Strip]) -> list[str]:
     ended = [strip for strip in strips if _steps(strip)[-1] < last]
     blank = sum(frame["tokens"] is None for strip in strips for frame in strip["frames"])
     return [
-        *[f"The probes were changed during the run: {strip['probe']!r} was asked from step {_steps(strip)[0]} on."
+        *[f"The probes were changed during the run: {_short(strip)} was asked from step {_steps(strip)[0]} on."
           for strip in late],
-        *[f"{strip['probe']!r} was asked up to step {_steps(strip)[-1]}." for strip in ended],
-        *[f"{blank} frames have text alone: their run did not record tokens."] * bool(blank),
+        *[f"{_short(strip)} was asked up to step {_steps(strip)[-1]}." for strip in ended],
+        *[f"{blank} frame{'s' * (blank > 1)} with text alone: the run did not record tokens."] * bool(blank),
         *["One frame: nothing can be said of change."] * (first == last),
     ]  # fmt: skip
+
+
+def _short(strip: Strip) -> str:
+    return repr(textwrap.shorten(strip["probe"], 60, placeholder=" …"))
 
 
 def _steps(strip: Strip) -> list[int]:

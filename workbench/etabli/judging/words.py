@@ -18,7 +18,7 @@ def watched(now: dict[str, Any]) -> str:
 def _evidence(one: dict[str, Any]) -> str:
     value = one["evidence"]
     shown = f"{value:.1f}" if value < 100 else f"{value:,.0f}" if value < 1e6 else "over a million"
-    return f"{shown}, {one['threshold']:g} tell"
+    return f"{shown} ({one['threshold']:g} needed)"
 
 
 def _needed(needed: dict[str, int | None]) -> str:

@@ -1,0 +1,148 @@
+"""Does the blind arena find winners between equals, are its sides fair, and how many votes does it take?
+
+    python benchmarks/arena.py --out benchmarks/results/arena.json --sessions 10000
+
+Simulated voters go through real plans (``Contest.plan``) and look at the evidence after every vote. Between equals: a
+voter who tosses a coin, one who takes the left seven times in ten, one who calls three in ten a tie, one who likes
+longer answers. Beside it, for contrast, an exact binomial test looked at as often. Then voters with a true preference.
+"""
+
+import argparse
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import binomtest
+
+from etabli import storage
+from etabli.judging import sequential
+from etabli.judging.contest import Contest, Item, Showing
+from etabli.judging.standing import pairs
+
+ARMS = ("base", "tuned")
+ITEMS = 200
+RATES = (0.55, 0.60, 0.65, 0.70, 0.80)
+MOST = 1000
+
+
+def contest(luck: random.Random, n: int) -> Contest:
+    """Answers of random lengths, from both arms alike."""
+    return Contest(
+        ARMS,
+        tuple(Item(str(at), "p", {arm: arm[0] * luck.randint(5, 400) for arm in ARMS}) for at in range(n)),
+    )
+
+
+def coin(now: Showing, luck: random.Random) -> str:
+    """Tosses a coin."""
+    return luck.choice(["left", "right"])
+
+
+def leftist(now: Showing, luck: random.Random) -> str:
+    """Takes the left seven times in ten."""
+    return "left" if luck.random() < 0.7 else "right"
+
+
+def undecided(now: Showing, luck: random.Random) -> str:
+    """Calls three in ten a tie."""
+    return "tie" if luck.random() < 0.3 else coin(now, luck)
+
+
+def longer(now: Showing, luck: random.Random) -> str:
+    """Likes the longer answer, whose it may be."""
+    left, right = (len(now.item.answers[arm]) for arm in (now.left, now.right))
+    return "left" if left > right else "right"
+
+
+NULL = {"coin": coin, "left 7 of 10": leftist, "3 of 10 ties": undecided, "likes longer": longer}
+
+
+def session(voter, held: Contest, name: str, luck: random.Random) -> tuple[bool, bool, float, list[dict]]:
+    """Did the evidence, or the binomial test, name a winner at any vote; the tuned arm's share of left sides; votes."""
+    wins = losses = 0
+    told = naive = False
+    votes = []
+    for now in held.plan(name):
+        choice = voter(now, luck)
+        votes.append({"arms": list(ARMS), "item": now.item.id, "left": now.left, "right": now.right, "choice": choice,
+                      "repeat": now.repeat, "by": name})  # fmt: skip
+        winner = {"left": now.left, "right": now.right}.get(choice)
+        if now.repeat or winner is None:
+            continue
+        wins, losses = wins + (winner == "tuned"), losses + (winner == "base")
+        told = told or sequential.evidence(wins, losses) >= sequential.THRESHOLD
+        naive = naive or max(wins, losses) >= CRITICAL[wins + losses]
+    return told, naive, np.mean([vote["left"] == "tuned" for vote in votes]), votes
+
+
+def critical(most: int) -> list[int]:
+    """From how many wins on a two-sided exact test says p < 0.05."""
+    return [
+        next((w for w in range((n + 1) // 2, n + 1) if binomtest(w, n).pvalue < 0.05), n + 1) if n else 1
+        for n in range(most + 1)
+    ]
+
+
+CRITICAL = critical(ITEMS)
+
+
+def between_equals(sessions: int) -> dict:
+    """Sessions in which a winner was named though there is none."""
+    made, left = {}, []
+    for kind, voter in NULL.items():
+        luck = random.Random(f"null {kind}")
+        told = naive = 0
+        for number in range(sessions // len(NULL)):
+            # A contest of its own every time, so that no voter sees another's plan.
+            one, other, share, votes = session(voter, contest(luck, ITEMS), f"{kind} {number}", luck)
+            told, naive = told + one, naive + other
+            left.append(share)
+            if number < 20:  # the arena's own count of the same votes
+                pair = pairs(votes)[0]
+                firsts = [vote for vote in votes if not vote["repeat"]]
+                won = sum(vote.get(vote["choice"]) == "tuned" for vote in firsts)
+                assert pair["wins"] == won and pair["evidence"] == sequential.evidence(won, pair["losses"])
+        count = sessions // len(NULL)
+        made[kind] = {"sessions": count, "false_wins": told / count, "binomial_false_wins": naive / count}
+    every = float(np.mean([one["false_wins"] for one in made.values()]))  # as many sessions of each
+    low, high = np.quantile(left, [0.025, 0.975])
+    sides = {"mean": float(np.mean(left)), "low": float(low), "high": float(high)}
+    return {"votes_each": ITEMS, "false_wins": every, "by_voter": made, "tuned_on_the_left": sides}
+
+
+def votes_needed(sessions: int) -> list[dict]:
+    """Votes with a winner until the evidence tells, at true win rates."""
+    luck = np.random.default_rng(0)
+    bound = sequential._reached_at(sequential.THRESHOLD)[1 : MOST + 1]
+    made = []
+    for rate in RATES:
+        won = (luck.random((sessions, MOST)) < rate).cumsum(1)
+        votes = np.arange(1, MOST + 1)
+        told = np.maximum(won, votes - won) >= bound
+        first = np.where(told.any(1), told.argmax(1) + 1, MOST + 1)
+        right = [won[at, stop - 1] * 2 > stop for at, stop in enumerate(first) if stop <= MOST]
+        parts = {name: _told(np.quantile(first, part)) for name, part in (("half", 0.5), ("nine_in_ten", 0.9))}
+        by = {f"told_by_{count}": float((first <= count).mean()) for count in (100, 400)}
+        made.append({"rate": rate, **parts, **by, "wrong_winner": 1 - float(np.mean(right))})
+    return made
+
+
+def _told(votes: float) -> int | None:
+    return None if votes > MOST else int(votes)
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--sessions", type=int, default=10_000)
+    given = parser.parse_args()
+    began = time.monotonic()
+    made = {"between_equals": between_equals(given.sessions), "votes_needed": votes_needed(given.sessions)}
+    storage.write_json(given.out, made | {"sessions": given.sessions, "seconds": round(time.monotonic() - began)})
+    print(storage.to_json(made, indent=1))
+
+
+if __name__ == "__main__":
+    main()
