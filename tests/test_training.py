@@ -344,6 +344,7 @@ def test_two_processes_learn_what_one_does(tiny, dataset, tmp_path, cache):
     one = Run.start(recipe(tiny, dataset, **keys), tmp_path / "one").wait(quiet=True)
     two = Run.start(recipe(tiny, dataset, devices=2, **keys), tmp_path / "two").wait(quiet=True)
     losses = [[event["loss"] for event in events.of(run.events(), "step")] for run in (one, two)]
+    assert [events.last(run.events(), "start")["processes"] for run in (one, two)] == [1, 2]
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
     with pytest.raises(BadInput, match="multiple of 2"):
         Run.start(recipe(tiny, dataset, devices=2, accumulate=3), tmp_path / "three")

@@ -5,7 +5,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, style
+from etabli_widgets._base import Widget, escape, script, shown, style
 
 MOST_POINTS = 400
 WIDTH, HEIGHT, EDGE = 560, 180, 34
@@ -87,16 +87,28 @@ class RunMonitor(Widget):
     seconds_left = traitlets.Float(0.0, help="0 while unknown").tag(sync=True)
     samples = traitlets.List(help="[{step, prompt, text}, ...]").tag(sync=True)
     stoppable = traitlets.Bool(False, help="Is there anything to stop?").tag(sync=True)
+    resumable = traitlets.Bool(False, help="Can a run that has ended be gone on with?").tag(sync=True)
+    notes = traitlets.List(help="Warnings, and whether a resumed run is the same run").tag(sync=True)
 
-    def __init__(self, events: list[dict[str, Any]] = (), stop: Callable[[], Any] | None = None, **traits: Any):
-        super().__init__(stoppable=stop is not None, **traits)
-        self._stop = stop
+    def __init__(
+        self,
+        events: list[dict[str, Any]] = (),
+        stop: Callable[[], Any] | None = None,
+        resume: Callable[[], Any] | None = None,
+        **traits: Any,
+    ):
+        super().__init__(stoppable=stop is not None, resumable=resume is not None, **traits)
+        self._stop, self._resume = stop, resume
         self.feed(list(events))
 
-    def feed(self, events: list[dict[str, Any]], state: str | None = None, why: str | None = None) -> None:
-        """Show these events; ``state`` and ``why`` where the reader of the folder knows more than they say."""
+    def feed(
+        self, events: list[dict[str, Any]], state: str | None = None, why: str | None = None,
+        notes: list[str] | None = None,
+    ) -> None:  # fmt: skip
+        """Show these events; ``state``, ``why``, ``notes`` where the reader of the folder knows more than they say."""
         seen = view(events)
-        seen.update({key: value for key, value in (("state", state), ("why", why)) if value is not None})
+        told = {"state": state, "why": why, "notes": notes}
+        seen.update({key: value for key, value in told.items() if value is not None})
         with self.hold_sync():
             for trait, value in seen.items():
                 setattr(self, trait, value)
@@ -106,6 +118,13 @@ class RunMonitor(Widget):
         if self._stop is not None:
             self.state = "stopping"
             self._stop()
+
+    @shown
+    def on_resume(self, message: dict[str, Any] | None = None) -> None:
+        """The Resume button, or ``monitor.on_resume()`` from code: go on from the newest whole checkpoint."""
+        if self._resume is not None:
+            self.error = ""
+            self._resume()
 
     def html(self) -> str:
         """State, figures, chart and the last answers as static HTML."""
@@ -120,7 +139,8 @@ class RunMonitor(Widget):
         table = f"<table><tr><th>step<th>probe<th>answer</tr>{rows}</table>" if rows else ""
         why = f" ({escape(self.why)})" if self.why else ""
         head = f"<p><b>{escape(self.name)}</b>: {escape(self.state)}{why} · {' · '.join(facts)}</p>"
-        return head + chart(self.losses, self.held_out) + table
+        notes = "".join(f"<p><small>{escape(text)}</small></p>" for text in self.notes)
+        return head + notes + chart(self.losses, self.held_out) + table
 
     def __repr__(self) -> str:
         return f"RunMonitor({self.name!r}: {self.state}, step {self.step}/{self.total or '?'})"

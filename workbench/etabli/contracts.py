@@ -33,7 +33,7 @@ DECISIONS = "decisions.jsonl"  # what people decided, append-only
 DATASET = "manifest.json"
 
 EVENT_FIELDS: dict[str, tuple[str, ...]] = {
-    "start": ("steps", "rows", "trained_tokens_total", "device", "dtype", "threads", "versions"),
+    "start": ("steps", "rows", "trained_tokens_total", "device", "dtype", "threads", "processes", "versions"),
     "step": ("step", "loss", "lr", "grad_norm", "tokens", "trained_tokens", "tokens_per_s", "memory_bytes"),
     "eval": ("step", "loss", "by"),
     "sample": ("step", "probe", "text", "ids", "tokens", "logp", "base_logp", "kl"),
@@ -46,6 +46,17 @@ EVENT_FIELDS: dict[str, tuple[str, ...]] = {
     "warning": ("what",),
     "end": ("state", "why"),
 }
+
+
+class Continuity(TypedDict):
+    """What the steps that a resumed run did twice say. In ``etabli runs --json`` under ``continuity``."""
+
+    step: int  # went on from here
+    due: int  # so many later steps had been done before
+    again: int  # so many of those have been done again
+    first_difference: int | None  # the first that came out differently; null: all the same to the last bit
+    largest: float  # difference of a loss
+
 
 # The last event decides; "lost" is never written, only concluded: no heartbeat and the process is gone.
 STATES = ("starting", "running", "stopping", "completed", "stopped", "failed", "lost")

@@ -27,14 +27,20 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn "no space left" into a message that says where, how much is free, and what to do."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in DISK_FULL:
+    except Exception as error:
+        if not _is_full(error):
             raise
         free = shutil.disk_usage(_existing(path)).free
         raise NoSpace(
             f"The disk is full: writing {path} failed with {free / 1e6:.0f} MB free. Nothing half-written was kept. "
             "Free some space or choose another folder, then run the same again."
         ) from error
+
+
+def _is_full(error: Exception) -> bool:
+    """safetensors writes in Rust: its error is no OSError, and names the number in words."""
+    number = getattr(error, "errno", None)
+    return number in DISK_FULL or any(f"(os error {one})" in str(error) for one in DISK_FULL)
 
 
 def _existing(path: Path) -> Path:

@@ -68,6 +68,8 @@ function render({ model, el }) {
   guardKeys(el);
   const status = make("span", { className: "etabli-state", role: "status", "aria-live": "polite" });
   const stop = make("button", { type: "button", textContent: "Stop run", className: "etabli-button" });
+  const resume = make("button", { type: "button", textContent: "Resume", className: "etabli-button", hidden: true });
+  const notes = make("div", { className: "etabli-notes" });
   const bar = make("progress", { className: "etabli-bar", "aria-label": "Training progress" });
   const hint = make("p", { className: "etabli-hint", hidden: true });
   const chart = svg("svg", { class: "etabli-chart", viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": "Loss by step" });
@@ -79,7 +81,7 @@ function render({ model, el }) {
     make("i", { className: "etabli-held-out" }), "loss on held-out rows",
   ]);
   el.append(
-    make("header", {}, [status, stop]), bar, hint, errorLine(model),
+    make("header", {}, [status, make("span", {}, [resume, stop])]), bar, hint, errorLine(model), notes,
     make("div", { className: "etabli-figures" }, figures.map((item) => item.node)), chart, key, answers,
   );
 
@@ -96,6 +98,13 @@ function render({ model, el }) {
     }, 2500);
   };
 
+  resume.onclick = () => {
+    model.send({ type: "resume" });
+    resume.disabled = true;
+    stop.disabled = false;
+    stop.textContent = "Stop run";
+  };
+
   const draw = () => {
     const get = (trait) => model.get(trait);
     const state = get("state");
@@ -107,6 +116,10 @@ function render({ model, el }) {
     status.textContent = `${get("name")}: ${state}${get("why") && ENDED.includes(state) ? ` (${get("why")})` : ""}`;
     el.dataset.state = state;
     stop.hidden = !get("stoppable") || ENDED.includes(state);
+    resume.hidden = !get("resumable") || !["lost", "failed", "stopped"].includes(state);
+    resume.disabled = resume.disabled && !get("error");
+    if (resume.hidden) resume.disabled = false; // for the next time
+    notes.replaceChildren(...get("notes").map((text) => make("p", {}, [make("small", { textContent: text })])));
     if (state === "stopping") stop.textContent = "Stopping…";
     stop.disabled = stop.disabled || state === "stopping";
     bar.max = get("total") || 1;
@@ -121,7 +134,7 @@ function render({ model, el }) {
     drawSamples(samples, get("samples"));
     answers.hidden = !get("samples").length;
   };
-  const traits = ["name", "state", "why", "step", "total", "losses", "held_out", "speed", "memory", "seconds_left", "samples", "stoppable"];
+  const traits = ["name", "state", "why", "step", "total", "losses", "held_out", "speed", "memory", "seconds_left", "samples", "stoppable", "resumable", "notes", "error"];
   const unfollow = follow(model, traits, draw);
   return () => {
     clearTimeout(timer);

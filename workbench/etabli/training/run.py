@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from etabli import environment, processes, storage
-from etabli.contracts import ADAPTER, ENDED, EVENTS, HEARTBEAT_SECONDS, LOG, PROCESS, RECIPE, STOP
+from etabli.contracts import ADAPTER, ENDED, EVENTS, HEARTBEAT_SECONDS, LOG, PROCESS, RECIPE, STOP, Continuity
 from etabli.errors import BadInput, EtabliError
-from etabli.training import checkpoints, events
+from etabli.training import checkpoints, continuity, events
 from etabli.training.recipe import Recipe, read_run
 
 
@@ -222,7 +222,18 @@ class Run:
             "tokens_per_s": _recent_speed(steps),
             "seconds_left": _seconds_left(steps, total),
             "memory_bytes": now.get("memory_bytes"),
+            "continuity": self.continuity(),
         }
+
+    def continuity(self) -> list[Continuity]:
+        """For each time the run went on: are the steps that it did twice the same, to the last bit?"""
+        self.events()
+        return continuity.proofs(self._events)
+
+    def notes(self) -> list[str]:
+        """What a person has to know of the run: its warnings, and whether it went on as the same run."""
+        warnings = [str(event.get("what", "")) for event in events.of(self.events(), "warning")]
+        return [*map(continuity.said, self.continuity()), *warnings]
 
     # --- acting -----------------------------------------------------------------------------------------------------
 
@@ -255,7 +266,7 @@ class Run:
     def _refresh_twin(self) -> None:
         """The HTML twin of a monitor was frozen when it was shown; bring it to the end."""
         if self._monitor is not None:
-            self._monitor.feed(self.events(), self.state, self.why)
+            self._monitor.feed(self.events(), self.state, self.why, self.notes())
             self._monitor.refresh()
 
     @property
@@ -312,18 +323,14 @@ def _check(recipe: Recipe) -> None:
 
 
 def _launcher(devices: int) -> list[str]:
+    """What starts the child: on several devices torchrun, which is also what ``accelerate launch`` calls on GPUs.
+
+    On a CPU ``accelerate launch --num_processes 2`` starts one process and says nothing (accelerate 1.15).
+    """
     if devices == 1:
         return [sys.executable]
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--num_processes",
-        str(devices),
-        "--num_machines",
-        "1",
-    ]
-    return [*launch, *(["--multi_gpu"] if environment.device() == "cuda" else ["--cpu"])]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "0"]
+    return [*torchrun, "--nproc-per-node", str(devices)]
 
 
 def _recent_speed(steps: list[dict[str, Any]]) -> float | None:

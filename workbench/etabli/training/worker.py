@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from etabli import processes, scrub, storage
-from etabli.contracts import EVENTS, HEARTBEAT_SECONDS, LOCK, PROCESS, RECIPE, STOP
+from etabli.contracts import EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, PROCESS, RECIPE, STOP
 from etabli.errors import BadInput, EtabliError
 from etabli.training.events import EventLog, Silence
 from etabli.training.recipe import Recipe, read_run
@@ -30,6 +30,8 @@ def main(folder: str, force: bool = False) -> int:
     run = Path(folder).absolute()
     caught: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: caught.append("SIGTERM"))  # at once: it may come while still loading
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that was closed is no reason to end
     if int(os.environ.get("RANK", "0")):  # the other processes of several devices: no lock, no events
         _train(run, Silence(), caught, force, [])
         return 0
@@ -56,10 +58,19 @@ def _lead(run: Path, log: EventLog, caught: list[str], force: bool) -> int:
         return _failed(log, str(error), 2)
     except BaseException as error:  # out of memory, a bug, an interrupt: the folder has to say so
         traceback.print_exc()
-        return _failed(log, f"{type(error).__name__}: {error}", 1)
+        return _failed(log, _named(error), 1)
     finally:
         for act in last:  # the mirror has the end of the log, too
             act()
+
+
+def _named(error: BaseException) -> str:
+    """What went wrong; where several processes train, the end of another one is known by its broken connection."""
+    said = f"{type(error).__name__}: {error}"
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and any(word in said for word in ("Connection closed", "Connection reset", "remote process", "NCCL")):
+        return f"Another process of this run is gone; see {LOG}. Resume goes on from the newest checkpoint. ({said})"
+    return said
 
 
 def _failed(log: EventLog, why: str, code: int) -> int:
@@ -134,6 +145,7 @@ def _start(log: EventLog, training: Any, made: Any, facts: dict[str, Any]) -> No
         device=training.loaded.device,
         dtype=str(training.loaded.dtype).removeprefix("torch."),
         threads=facts["threads"],
+        processes=training.accelerator.num_processes,
         versions=facts["versions"],
     )
 

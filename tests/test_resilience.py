@@ -1,0 +1,226 @@
+"""What happens to a run when what is around it goes: a hang-up, a killed rank, a full disk; and what is said."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etabli.contracts import EVENTS, RECIPE, Continuity
+from etabli.errors import EtabliError
+from etabli.training import checkpoints, continuity, events
+from etabli.training.recipe import Recipe
+from etabli.training.run import Run
+
+
+@pytest.fixture
+def cache(tmp_path, embedded, monkeypatch):
+    place = tmp_path / "cache"
+    (place / "models").mkdir(parents=True)
+    monkeypatch.setenv("ETABLI_CACHE", str(place))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield place
+    for folder in tmp_path.glob(f"*/{EVENTS}"):
+        Run.attach(folder.parent).stop()
+
+
+def recipe(tiny, dataset, **keys):
+    given = {"max_steps": 8, "eval_every": 100, "sample_every": 100, "checkpoint_every": 2, "threads": 1, **keys}
+    return Recipe(model=tiny, data=str(dataset), **given)
+
+
+def slowly(folder, after, seconds=0.4):
+    file = folder / "slow.py"
+    file.write_text(f"import time\ndef on_step(event):\n    time.sleep({seconds} if event['step'] > {after} else 0)\n")
+    return str(file)
+
+
+def until(true, seconds=120):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def at_step(run, step):
+    return events.last(run.events(), "step").get("step", 0) >= step
+
+
+def pid(run):
+    return json.loads((run.folder / "process.json").read_text())["pid"]
+
+
+# --- the same run? --------------------------------------------------------------------------------------------------
+
+
+def step(at, loss, **more):
+    return {"kind": "step", "step": at, "loss": loss, "grad_norm": 1.0, "lr": 0.1, "trained_tokens": 5, **more}
+
+
+def resume(at):
+    return {"kind": "resume", "step": at}
+
+
+@pytest.mark.parametrize(
+    ("written", "due", "again", "first", "words"),
+    [
+        ([step(1, 2.0), resume(1), step(2, 1.0)], 0, 0, None, "nothing to compare"),
+        ([step(1, 2.0), step(2, 1.5), resume(1)], 1, 0, None, "none has been done again yet"),
+        (
+            [step(1, 2.0), step(2, 1.5), step(3, 1.2), resume(1), step(2, 1.5)],
+            2,
+            1,
+            None,
+            "1 step of 2 after it done again",
+        ),
+        ([step(1, 2.0), step(2, 1.5), resume(1), step(2, 1.5)], 1, 1, None, "the same to the last bit"),
+        ([step(1, 2.0), step(2, 1.5), resume(1), step(2, 1.5000001)], 1, 1, 2, "NOT the same run: step 2"),
+        ([step(1, 2.0), step(2, 1.5), resume(1), step(2, 1.5, lr=0.2)], 1, 1, 2, "NOT the same run"),
+    ],
+)
+def test_steps_done_twice_tell(written, due, again, first, words):
+    (made,) = continuity.proofs(written)
+    assert set(made) == set(Continuity.__annotations__)
+    assert (made["due"], made["again"], made["first_difference"]) == (due, again, first)
+    assert words in continuity.said(made)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["step", "resume"]), st.integers(0, 6), st.sampled_from([1.0, 2.0])), max_size=25
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_any_story_is_told(story):
+    written = [step(at, loss) if kind == "step" else resume(at) for kind, at, loss in story]
+    made = continuity.proofs(written)
+    assert len(made) == sum(kind == "resume" for kind, *_ in story)
+    assert all(one["first_difference"] is None or one["first_difference"] > one["step"] for one in made)
+    assert all(continuity.said(one) for one in made)
+
+
+def test_killed_and_resumed_shows_that_it_is_the_same_run(tiny, dataset, tmp_path, cache):
+    run = Run.start(recipe(tiny, dataset, checkpoint_every=3, callbacks=slowly(tmp_path, 4)), tmp_path / "run")
+    until(lambda: at_step(run, 5))
+    os.kill(pid(run), signal.SIGKILL)
+    until(lambda: run.state == "lost")
+    monitor = run.show()
+    assert monitor.state == "lost" and monitor.resumable
+    monitor.received({"type": "resume"})
+    until(lambda: monitor.state == "completed")
+    (proof,) = Run.attach(run.folder).progress()["continuity"]
+    assert proof["step"] == 3 and proof["again"] == proof["due"] >= 2 and proof["first_difference"] is None
+    assert "the same to the last bit" in " ".join(monitor.notes) and "the same to the last bit" in monitor.html()
+
+
+def test_a_run_that_ended_is_offered_for_resume_and_an_error_is_shown(tiny, dataset, tmp_path, cache, monkeypatch):
+    from etabli import processes
+    from etabli.errors import DeviceBusy
+
+    run = Run.start(recipe(tiny, dataset, max_steps=100_000), tmp_path / "run")
+    until(lambda: at_step(run, 1))
+    run.stop()
+    monitor = run.show()
+
+    def busy(what):
+        raise DeviceBusy("another run owns it")
+
+    monkeypatch.setattr(processes, "refuse_if_owned", busy)
+    monitor.received({"type": "resume"})
+    assert "another run owns it" in monitor.error and monitor.state == "stopped"
+
+
+# --- what goes around it --------------------------------------------------------------------------------------------
+
+
+def test_a_hang_up_and_the_end_of_who_started_it_do_not_reach_it(tiny, dataset, tmp_path, cache):
+    """A terminal that is closed: its session leader dies, and its children are told SIGHUP."""
+    recipe(tiny, dataset, callbacks=slowly(tmp_path, 2, 0.2)).save(tmp_path / "r.yaml")
+    start = (
+        "import os, signal, sys\nfrom etabli.training.recipe import Recipe\nfrom etabli.training.run import Run\n"
+        f"Run.start(Recipe.load({str(tmp_path / 'r.yaml')!r}), {str(tmp_path / 'run')!r})\n"
+        "os.killpg(os.getpgid(0), signal.SIGHUP)\n"
+    )
+    parent = subprocess.run([sys.executable, "-c", start], start_new_session=True)
+    assert parent.returncode == -signal.SIGHUP
+    run = Run.attach(tmp_path / "run")
+    until(lambda: at_step(run, 1))
+    os.kill(pid(run), signal.SIGHUP)
+    run.wait(quiet=True)
+    assert run.state == "completed" and not events.of(run.events(), "resume")
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_run_and_it_resumes(tiny, dataset, tmp_path, cache):
+    import psutil
+
+    keys = {"devices": 2, "accumulate": 2, "max_steps": 6}
+    whole = Run.start(recipe(tiny, dataset, **keys), tmp_path / "whole").wait(quiet=True)
+    run = Run.start(recipe(tiny, dataset, callbacks=slowly(tmp_path, 3), **keys), tmp_path / "run")
+    until(lambda: at_step(run, 4))
+    lead = pid(run)
+    others = [
+        process
+        for process in psutil.process_iter(["pid", "cmdline"])
+        if str(run.folder) in (process.info["cmdline"] or []) and process.pid != lead and _rank(process) == "1"
+    ]
+    assert len(others) == 1
+    others[0].kill()
+    until(lambda: run.state in ("failed", "lost", "stopped"))
+    assert run.state in ("failed", "stopped") and "process" in run.why, run.why
+    assert checkpoints.newest_whole(run.folder).name >= "step-000002"
+    until(lambda: not psutil.pid_exists(lead))
+    run.resume().wait(quiet=True)
+    losses = [[event["loss"] for event in events.of(one.events(), "step")] for one in (whole, run)]
+    assert run.state == "completed" and losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def _rank(process):
+    import psutil
+
+    try:
+        return process.environ().get("RANK")
+    except psutil.Error:
+        return None
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 6 MB; skipped where one can't be mounted."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)]
+    try:
+        done = subprocess.run(command, capture_output=True)
+    except OSError as error:
+        pytest.skip(f"no mount: {error}")
+    if done.returncode:
+        pytest.skip(f"a small file system can't be mounted: {done.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_disk_that_fills_up_during_a_run(tiny, dataset, tmp_path, cache, small_disk):
+    """Checkpoints fill it; the run says so, keeps its newest whole checkpoint, and goes on where there is room."""
+    keep = small_disk / "run"
+    run = Run.start(recipe(tiny, dataset, max_steps=12, callbacks=slowly(tmp_path, 2, 0.3)), keep)
+    until(lambda: at_step(run, 3) or run.state == "failed")
+    (small_disk / "filler").write_bytes(b"x" * max(0, _free(small_disk) - 100_000))
+    with pytest.raises(EtabliError, match="disk is full"):
+        run.wait(quiet=True)
+    whole = checkpoints.newest_whole(keep)
+    assert whole is not None and not list((keep / "checkpoints").glob("damaged-*"))
+    (small_disk / "filler").unlink()
+    again = Run.attach(keep).resume().wait(quiet=True)
+    assert again.state == "completed" and all(one["first_difference"] is None for one in again.continuity())
+    assert (keep / RECIPE).is_file()
+
+
+def _free(place):
+    held = os.statvfs(place)
+    return held.f_bavail * held.f_frsize
