@@ -1,9 +1,13 @@
 """The journey of a person: Run All, watch, restart the kernel, stop; then ask both models."""
 
 import json
+import os
+import signal
 import time
 
+import nbformat
 import pytest
+from test_table import notebook_of
 
 from etabli.training.run import Run
 
@@ -65,6 +69,47 @@ def test_watch_restart_stop(lab, data, tiny, put_notebook, open_notebook):
     assert not page.get_by_role("button", name="Stop run").is_visible()
     notebook.theme("JupyterLab Dark")
     notebook.shot("monitor-dark", page.locator(".jp-Notebook"))
+
+
+def test_killed_resumed_and_the_tab_closed(lab, data, tiny, open_notebook):
+    """The process is killed: the monitor offers to resume, and shows that it went on as the same run."""
+    root = lab[1]
+    cells = [
+        "import etabli",
+        f"recipe = etabli.Recipe(model={tiny!r}, data='datasets/home-commands', max_steps=100_000, checkpoint_every=20,"
+        " eval_every=1000, sample_every=1000)\nrun = etabli.Run.ensure(recipe, 'runs/killed')\nrun.show()",
+    ]
+    nbformat.write(notebook_of(cells), root / "killed.ipynb")
+    notebook = open_notebook("killed.ipynb")
+    page = notebook.page
+    notebook.theme("JupyterLab Light")
+    notebook.run_all()
+    cell = page.locator(".jp-Notebook .jp-Cell").nth(1)
+    cell.get_by_text("killed: running").wait_for(timeout=120_000)
+    run = Run.attach(root / "runs/killed")
+    wait(lambda: run.progress()["step"] >= 30 and run.progress()["step"] % 20 > 8)
+    os.kill(json.loads((run.folder / "process.json").read_text())["pid"], signal.SIGKILL)
+    cell.get_by_text("killed: lost").wait_for(timeout=30_000)
+    notebook.shot("lost-light", cell)
+    cell.get_by_role("button", name="Resume").click()
+    cell.get_by_text("the same to the last bit").wait_for(timeout=120_000)
+    cell.get_by_text("killed: running").wait_for(timeout=30_000)
+    notebook.shot("resumed-light", cell)
+    assert all(one["first_difference"] is None for one in run.continuity()) and len(run.continuity()) == 1
+
+    # The tab is closed: the run goes on, and another tab attaches to it.
+    page.close()
+    step = run.progress()["step"]
+    wait(lambda: run.progress()["step"] > step + 20)
+    notebook = open_notebook("killed.ipynb")
+    notebook.theme("JupyterLab Dark")
+    notebook.run_all()
+    cell = notebook.page.locator(".jp-Notebook .jp-Cell").nth(1)
+    cell.get_by_text("the same to the last bit").wait_for(timeout=60_000)
+    notebook.shot("resumed-dark", cell)
+    cell.get_by_role("button", name="Stop run").click()
+    cell.get_by_text("killed: stopped").wait_for(timeout=60_000)
+    assert cell.get_by_role("button", name="Resume").is_visible() and run.state == "stopped"
 
 
 CHAT = """
