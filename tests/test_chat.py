@@ -1,5 +1,7 @@
 """The chat on real sides: base, prompted, tuned, checkpoints, an adapter at part of its strength, the same dice."""
 
+import json
+
 import pytest
 
 import etabli
@@ -23,11 +25,13 @@ def test_every_side_answers_and_is_kept(run, monkeypatch):
     assert list(answers) == sides and answers["base"] != answers["tuned"]
     assert all(chat.figures[side]["first_s"] > 0 for side in sides)
     kept = journal.Journal(run / CHAT, lambda line: True).all()
-    assert len(kept) == 1 and set(Asked.__annotations__) <= set(kept[0])
+    assert len(kept) == 1 and set(Asked.__annotations__) == set(kept[0])
     assert {side: one["text"] for side, one in kept[0]["answers"].items()} == answers
     # What was asked is there again without a model.
     monkeypatch.setattr(chatting, "load", lambda *_, **__: pytest.fail("a model was loaded"))
-    assert "switch on the lamp" in etabli.chat(run).html()
+    again = etabli.chat(run)
+    assert "switch on the lamp" in again.html() and again.history[0]["answers"] == answers
+    assert [one["prompt"] for one in chatting.asked(run)] == ["switch on the lamp"]
 
 
 def test_strength_goes_from_the_base_to_the_tuned_model(run):
@@ -38,6 +42,55 @@ def test_strength_goes_from_the_base_to_the_tuned_model(run):
     assert none["tuned"] == full["base"] == none["base"] and again == full
     with pytest.raises(BadInput, match=r"strength is 0 to 1\.5"):
         chat.ask("x", strength=2.0)
+
+
+def test_a_checkpoint_first_asked_at_part_of_its_strength(run):
+    """It is loaded for that: what was loaded under a scale would not be scaled, and forgotten afterwards."""
+    sides = ["base", "step-000002"]
+    fresh = etabli.chat(run, sides=sides, max_new_tokens=8)
+    none = fresh.ask("turn it off", strength=0.0)
+    assert none["step-000002"] == none["base"]
+    full = fresh.ask("turn it off", strength=1.0)
+    assert full == etabli.chat(run, sides=sides, max_new_tokens=8).ask("turn it off")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"temperature": float("nan")}, {"temperature": 1e-40}, {"temperature": float("inf")}, {"temperature": -1.0},
+     {"seed": 2**70}, {"seed": 1.5}, {"seed": -1}, {"strength": float("nan")}],
+)  # fmt: skip
+def test_odd_settings_are_refused(run, odd):
+    with pytest.raises(BadInput, match=r"(temperature|seed|strength) is"):
+        etabli.chat(run, max_new_tokens=2).ask("x", **odd)
+    assert not (run / CHAT).exists()
+
+
+def test_the_commands(run, capsys):
+    from etabli.cli import main
+
+    def told(*given):
+        with pytest.raises(SystemExit) as left:
+            main([*map(str, given)])
+        return left.value.code, capsys.readouterr().out
+
+    code, out = told("chat", run, "hello", "--side", "base", "--max-new-tokens", "3", "--json")
+    assert code == 0 and set(json.loads(out)) == set(Asked.__annotations__)
+    code, out = told("chat", run)
+    assert code == 0 and out.startswith("> hello\nbase: ")
+    assert told("chat", run, "x", "--side", "nobody")[0] == 2
+
+
+def test_prompts_of_ones_own_are_asked_once(run, tmp_path, monkeypatch):
+    from etabli.judging import items
+    from etabli.judging.arena import opened
+
+    held = opened(run, ["base", "step-000002"], ["turn it on", "turn it off"], votes=tmp_path / "v.jsonl")
+    assert [item.prompt for item in held.contest.items] == ["turn it on", "turn it off"]
+    monkeypatch.setattr(items, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    again = opened(run, ["base", "step-000002"], ["turn it on", "turn it off"], votes=tmp_path / "v.jsonl")
+    assert again.contest.hash == held.contest.hash
+    with pytest.raises(BadInput, match="0 prompts"):
+        opened(run, [], [" "])
 
 
 def test_the_same_seed_draws_the_same_for_everyone(run):

@@ -210,12 +210,29 @@ def test_what_was_measured_is_read_without_a_model(runs, measured, tmp_path, mon
     storage.write_json(place, measured)
     monkeypatch.setattr(diffing, "load", lambda *_, **__: pytest.fail("a model was loaded"))
     assert etabli.token_diff(place).lines[0]["id"] == measured["rows"][0]["id"]
-    for text in ("{", "[]", '{"version": 9}', json.dumps({**measured, "rows": [{}]})):
+    odd = [{}, {**measured["rows"][0], "moves": None}, {**measured["rows"][0], "moves": {}}]
+    for text in ("{", "[]", '{"version": 9}', *(json.dumps({**measured, "rows": [row]}) for row in odd)):
         place.write_text(text)
         with pytest.raises(Damaged, match="measure again"):
             diffing.read(place)
     with pytest.raises(BadInput, match="There is no"):
         diffing.read(tmp_path / "none.json")
+
+
+def test_what_changed_since_is_told(runs, answered, measured, tmp_path):
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(runs / "changed", run)
+    storage.write_json(run / "results.json", answered)
+    storage.write_json(run / "token_diff.json", measured)
+    assert diffing.kept(run)["said"] == measured["said"]
+    answered["rows"][0]["answers"]["tuned"] = "another"
+    storage.write_json(run / "results.json", answered)
+    assert "The evaluation's answers have changed since" in diffing.kept(run)["said"][-1]
+    shutil.rmtree(run / "adapter")
+    shutil.rmtree(run / "checkpoints", ignore_errors=True)
+    assert diffing.kept(run)["rows"], "the file is still true where the adapter is gone"
 
 
 def test_nobody_of_that_name_and_a_busy_device(runs, answered, monkeypatch):
@@ -307,16 +324,46 @@ def test_one_frame_odd_lines_and_no_samples(tmp_path):
 def test_pins_stand_until_they_are_taken_away(tmp_path):
     run = a_run(tmp_path / "r", start("a?"), sample(0, "x"), sample(20, "y"))
     pins = filming.Pins(run, "ann")
-    assert [(pin["step"], pin["why"], pin["by"]) for pin in pins.set("a?", 20, "the tone")] == [(20, "the tone", "ann")]
+    assert [(pin["step"], pin["why"], pin["by"]) for pin in pins.set("a?", 20, "tone")] == [(20, "tone", "ann")]
+    assert [pin["why"] for pin in pins.set("a?", 20, "the tone")] == ["the tone"], "said anew"
     with (run / "pins.jsonl").open("a") as file:
         file.write('{"id": "torn", "st')
-    assert filming.Pins(run, "bob").set("a?", 0)[1]["by"] == "bob"
-    assert [pin["step"] for pin in filming.Pins(run, "ann").set("a?", 20)] == [0]
-    assert [pin["step"] for pin in filming.shot(run)["pins"]] == [0]
-    with pytest.raises(BadInput, match="no frame of step 7 to pin; there are 0, 20"):
-        pins.set("a?", 7)
-    with pytest.raises(BadInput, match="no such probe"):
-        pins.set("b?", 0)
+    assert filming.Pins(run, "bob").set("a?", 20)[1]["by"] == "bob"
+    assert [pin["by"] for pin in filming.Pins(run, "ann").set("a?", 20, on=False)] == ["bob"], "one's own alone"
+    assert [pin["step"] for pin in filming.shot(run)["pins"]] == [20]
+    for asked, said in ((("a?", 7), "no frame of step 7 to pin; there are 0, 20"), (("b?", 0), "no such probe")):
+        with pytest.raises(BadInput, match=said):
+            pins.set(*asked)
+    with pytest.raises(BadInput, match="ann has not pinned step 20"):
+        pins.set("a?", 20, on=False)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"step": None}, {"step": "x"}, {"probe": None}, {"kl": ["x"]}, {"tokens": [1]}, {"logp": "x"}, {"text": None},
+        {"kind": "resume", "step": None}, {"kind": "start", "probes": {"a": 1}}, {"kind": "start", "probes": [{}]},
+    ],
+)  # fmt: skip
+def test_a_damaged_line_does_not_end_the_film(tmp_path, odd):
+    bad = {**sample(20, "y", kl=1.0), **odd}
+    run = a_run(tmp_path / "r", start("a?"), sample(0, "x", kl=0.0), bad, sample(40, "z", kl=1.0))
+    made = filming.shot(run)
+    assert {frame["step"] for strip in made["strips"] for frame in strip["frames"]} >= {40}
+    json.dumps(made, allow_nan=False)
+
+
+def test_a_model_without_a_cache_of_attention(fallback):
+    """A recurrent model hands out no key-value cache: it reads the text again, and the numbers are right."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import MambaConfig, MambaForCausalLM
+
+    torch.manual_seed(0)
+    base = MambaForCausalLM(MambaConfig(vocab_size=len(fallback), hidden_size=32, num_hidden_layers=2, state_size=4))
+    model = get_peft_model(base, LoraConfig(r=4, target_modules=["in_proj"], init_lora_weights=False)).eval()
+    ids = [260 + at % (len(fallback) - 260) for at in range(2 * divergence.CHUNK + 5)]
+    check(model, fallback, ids[:5], ids)
 
 
 def test_a_real_run_records_its_film(tiny, dataset, tmp_path, no_owner):

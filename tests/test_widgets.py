@@ -106,6 +106,62 @@ def test_asking_from_the_page_and_stopping(chat):
     assert slow.history[0]["prompt"] == "x"
 
 
+def test_a_side_that_fails_or_is_stopped_keeps_what_was_answered():
+    closed = []
+
+    def fine(prompt):
+        try:
+            yield "whole"
+        finally:
+            closed.append("fine")
+
+    def broken(prompt):
+        try:
+            yield "half"
+            raise MemoryError("no room")
+        finally:
+            closed.append("broken")
+
+    kept = []
+    chat = ChatCompare({"base": fine, "tuned": broken}, keep=lambda asked: kept.append(asked) or asked)
+    with pytest.raises(MemoryError):
+        chat.ask("x")
+    assert closed == ["fine", "broken"] and list(kept[0]["answers"]) == ["base"] and not chat.writing
+
+    def stopping(prompt):
+        chat.on_stop()
+        yield "one"
+
+    chat = ChatCompare({"base": stopping, "tuned": fine})
+    assert chat.ask("x") == {"base": "one"}, "Stop ends all: the others are not asked"
+
+
+def test_an_interrupt_lets_go_of_the_answer():
+    """A traceback that somebody keeps must not keep the adapter as it was."""
+    closed = []
+
+    def side(prompt):
+        try:
+            for n in range(100):
+                yield str(n)
+        finally:
+            closed.append(prompt)
+
+    chat = ChatCompare({"base": side})
+
+    def interrupt(change):
+        raise KeyboardInterrupt
+
+    chat.observe(interrupt, "texts")
+    with pytest.raises(KeyboardInterrupt):
+        chat._answer("base", "x")
+    chat.unobserve(interrupt, "texts")
+    chat.observe(lambda change: (_ for _ in ()).throw(KeyboardInterrupt), "figures")
+    with pytest.raises(KeyboardInterrupt):
+        chat.ask("y")
+    assert closed == ["y"] or closed == ["x", "y"]
+
+
 def test_settings_reach_every_side_and_what_was_asked_is_kept():
     given, kept = [], []
 
@@ -236,12 +292,12 @@ def test_the_film_is_scrubbed_and_pinned():
     film = TrainingFilm(FILM, lambda *given: asked.append(given) or [])
     assert film.show(20)["text"] == HOSTILE and film.at == 2
     film.received({"type": "pin", "probe": 1, "step": 0})
-    assert asked == [("one", 0, "")] and film.film["pins"] == [] and film.probe == 1
+    assert asked == [("one", 0, "", True)] and film.film["pins"] == [] and film.probe == 0, "who looks on stays"
     for given in ((7,), (0, 5)):
         with pytest.raises(ValueError, match="There is no"):
             film.show(*given)
-    film.received({"type": "pin", "probe": 0, "step": 3})
-    assert "no frame of step 3" in film.error
+    film.received({"type": "pin", "probe": 7, "step": 3})
+    assert "IndexError" in film.error
     with pytest.raises(ValueError, match="kept in a run folder"):
         TrainingFilm(FILM).pin_here()
 

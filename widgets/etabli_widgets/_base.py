@@ -23,9 +23,9 @@ def script(*names: str) -> str:
     return "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in ("shared", *names))
 
 
-def style(name: str) -> str:
-    """The theme and a widget's own style."""
-    return "\n".join((STATIC / f"{part}.css").read_text(encoding="utf-8") for part in ("theme", name))
+def style(*names: str) -> str:
+    """The theme and a widget's own styles."""
+    return "\n".join((STATIC / f"{part}.css").read_text(encoding="utf-8") for part in ("theme", *names))
 
 
 def escape(text: Any) -> str:
@@ -82,7 +82,7 @@ class Widget(anywidget.AnyWidget):
         bundle = super()._repr_mimebundle_()
         data = bundle[0] if isinstance(bundle, tuple) else bundle or {}
         wrong = f'<p class="etabli-error">{escape(self.error)}</p>' if self.error else ""
-        twin = f'<style>{style(self._style)}</style><div class="etabli">{self.html()}{wrong}</div>'
+        twin = f'<style>{self._css}</style><div class="etabli">{self.html()}{wrong}</div>'
         return {**data, "text/plain": repr(self), "text/html": twin}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:

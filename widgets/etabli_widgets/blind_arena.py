@@ -6,8 +6,6 @@ import traitlets
 
 from etabli_widgets._base import Widget, escape, script, shown, style
 
-CHOICES = ("left", "right", "tie", "both bad")
-
 
 class BlindArena(Widget):
     """Vote on pairs of answers without knowing whose they are.
@@ -17,9 +15,8 @@ class BlindArena(Widget):
     the keys.
     """
 
-    _style = "blind_arena"
     _esm = script("blind_arena")
-    _css = style(_style)
+    _css = style("blind_arena")
 
     pair = traitlets.Dict(help="What is shown: number, prompt, left, right; nothing when all are voted on").tag(
         sync=True
@@ -30,6 +27,9 @@ class BlindArena(Widget):
     last = traitlets.Dict(help="The last vote: choice, lengths, seconds").tag(sync=True)
     told = traitlets.Dict(help="Who is who, once asked for: verdict, heads, rows, notes").tag(sync=True)
     said = traitlets.List(help="What a voter has to know").tag(sync=True)
+    heard = traitlets.Int(0, help="How many keys were dealt with, also in vain: the page may send the next").tag(
+        sync=True
+    )
 
     def __init__(self, session: Any, **traits: Any):
         self._session = session
@@ -45,18 +45,16 @@ class BlindArena(Widget):
         }  # fmt: skip
 
     def vote(self, choice: str) -> dict[str, Any]:
-        """Choose: left, right, tie or both bad; returns the vote as it was written down."""
-        made = self._session.vote(choice)
-        with self.hold_sync():
-            self.error = ""
-            self.last = {"choice": choice, "lengths": made["lengths"], "seconds": made["seconds"]}
+        """Choose: left, right, tie or both bad; returns what may be known now: choice, lengths, seconds."""
+        try:
+            made = self._session.vote(choice)
+            self.last = {name: made[name] for name in ("choice", "lengths", "seconds")}
+            return self.last
+        finally:  # also if it was voted on in another window
             self._next()
-            if self.told:
-                self.told = self._session.told()
-        return made
 
     def look(self) -> dict[str, Any]:
-        """Who is who and what the votes say. Votes after this one are marked as cast by somebody who knew."""
+        """Who is who and what the votes say. Votes after this do not count: they are not blind."""
         self.error = ""
         self.told = self._session.told()
         return self.told
@@ -64,8 +62,10 @@ class BlindArena(Widget):
     @shown
     def on_vote(self, message: dict[str, Any]) -> None:
         """A key in the page. One that was meant for the pair before (pressed twice) is none."""
-        if message.get("number") == self.pair.get("number"):
-            self.vote(message.get("choice", ""))
+        with self.hold_sync():
+            self.error, self.heard = "", self.heard + 1
+            if message.get("number") == self.pair.get("number"):
+                self.vote(message.get("choice", ""))
 
     @shown
     def on_look(self, message: dict[str, Any]) -> None:

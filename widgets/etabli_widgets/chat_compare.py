@@ -23,9 +23,8 @@ class ChatCompare(Widget):
     path of the Ask button: it returns the answers, and ``history`` keeps them.
     """
 
-    _style = "chat_compare"
     _esm = script("chat_compare")
-    _css = style(_style)
+    _css = style("chat_compare")
 
     prompt = traitlets.Unicode("", help="What is asked").tag(sync=True)
     names = traitlets.List(help="Names of the sides, left to right").tag(sync=True)
@@ -35,6 +34,7 @@ class ChatCompare(Widget):
     suggestions = traitlets.List(help="Prompts to try").tag(sync=True)
     settings = traitlets.Dict(help="What all sides are given, by name").tag(sync=True)
     asked = traitlets.Dict(help="The settings of the answers that are shown").tag(sync=True)
+    history = traitlets.List(help="What was asked, oldest first: prompt, answers, settings").tag(sync=True)
 
     def __init__(
         self,
@@ -45,11 +45,12 @@ class ChatCompare(Widget):
         keep: Callable[[dict[str, Any]], Any] | None = None,
         **traits: Any,
     ):
-        super().__init__(names=list(sides), suggestions=list(suggestions), settings=settings or {}, **traits)
+        history = [_entry(item) for item in past]
+        given = {"suggestions": list(suggestions), "settings": settings or {}, "history": history}
+        super().__init__(names=list(sides), **given, **traits)
         self._sides, self._keep = sides, keep
         self._stopped = threading.Event()
         self._asking = threading.Lock()
-        self.history: list[dict[str, Any]] = [_entry(item) for item in past]
         self.kept: dict[str, Any] = {}  # the last question as ``keep`` gave it back
 
     def ask(self, prompt: str, **settings: Any) -> dict[str, str]:
@@ -68,9 +69,13 @@ class ChatCompare(Widget):
             raise RuntimeError("Still answering the last question; press Stop or wait.")
         try:
             self._begin(prompt, settings)
-            for side in self._sides:
-                self._answer(side, prompt)
-            return self._end(prompt)
+            try:
+                for side in self._sides:
+                    if not self._stopped.is_set():
+                        self._answer(side, prompt)
+            finally:  # what was answered before a side failed is kept
+                self._end(prompt)
+            return dict(self.texts)
         finally:
             self.writing = ""
             self._asking.release()
@@ -83,17 +88,27 @@ class ChatCompare(Widget):
             self.asked = dict(self.settings)
             self.texts, self.figures = {}, {}
 
-    def _end(self, prompt: str) -> dict[str, str]:
-        answers = {side: {"text": self.texts[side], **self.figures[side]} for side in self._sides}
-        self.history.append({"prompt": prompt, "answers": dict(self.texts), "settings": self.asked})
+    def _end(self, prompt: str) -> None:
+        answers = {side: {"text": self.texts[side], **figures} for side, figures in self.figures.items()}
+        if not answers:
+            return
+        texts = {side: one["text"] for side, one in answers.items()}
+        self.history = [*self.history, {"prompt": prompt, "answers": texts, "settings": self.asked}]
         entry = {"prompt": prompt, **self.asked, "answers": answers}
         self.kept = self._keep(entry) if self._keep else entry
-        return dict(self.texts)
 
     def _answer(self, side: str, prompt: str) -> None:
         self.writing = side
         self.texts = {**self.texts, side: ""}
         coming = self._sides[side](prompt, **self.asked)
+        try:
+            text, figures = self._written(side, coming)
+        finally:  # also when interrupted: a suspended answer would keep the adapter as it is, and others waiting
+            getattr(coming, "close", lambda: None)()
+        self.texts = {**self.texts, side: text}
+        self.figures = {**self.figures, side: figures}
+
+    def _written(self, side: str, coming: Iterator[str]) -> tuple[str, dict[str, Any]]:
         began = sent = time.monotonic()
         first, text, count = None, "", 0
         for count, text in enumerate(coming, 1):  # noqa: B007 (both are read after the loop)
@@ -104,9 +119,7 @@ class ChatCompare(Widget):
             if now - sent > EVERY_SECONDS:
                 sent = now
                 self.texts = {**self.texts, side: text}
-        getattr(coming, "close", lambda: None)()  # at once: the next side's adapter waits for this one's
-        self.texts = {**self.texts, side: text}
-        self.figures = {**self.figures, side: self._figures(count, first, time.monotonic() - began)}
+        return text, self._figures(count, first, time.monotonic() - began)
 
     def _figures(self, count: int, first: float | None, seconds: float) -> dict[str, Any]:
         """Speed is that of the tokens after the first: the first one waits for the whole prompt to be read."""

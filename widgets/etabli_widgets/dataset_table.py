@@ -21,9 +21,8 @@ class DatasetTable(Widget):
     mouse and keys.
     """
 
-    _style = "dataset_table"
     _esm = script("dataset_table", "difference")
-    _css = style(_style)
+    _css = style("dataset_table")
 
     total = traitlets.Int(help="Rows there are").tag(sync=True)
     found = traitlets.Int(help="Rows shown").tag(sync=True)

@@ -17,9 +17,8 @@ class MaskLens(Widget):
     paths of the policy's buttons and of choosing tokens.
     """
 
-    _style = "mask_lens"
     _esm = script("mask_lens")
-    _css = style(_style)
+    _css = style("mask_lens")
 
     view = traitlets.Dict(help="The batch: see etabli.contracts.Lens").tag(sync=True)
     answered = traitlets.Int(help="The number of the newest choice of spans that the view has").tag(sync=True)

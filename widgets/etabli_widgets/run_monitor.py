@@ -71,9 +71,8 @@ class RunMonitor(Widget):
     is called when the button is pressed.
     """
 
-    _style = "run_monitor"
     _esm = script("chart", "run_monitor")
-    _css = style(_style)
+    _css = style("run_monitor")
 
     name = traitlets.Unicode("run", help="The run's name").tag(sync=True)
     state = traitlets.Unicode("starting", help="starting, running, stopping, completed, ...").tag(sync=True)

@@ -14,9 +14,8 @@ class ThresholdPairs(Widget):
     ``etabli.curation.threshold.Threshold``. ``look`` and ``choose`` are the code paths of slider and button.
     """
 
-    _style = "threshold_pairs"
     _esm = script("threshold_pairs", "difference")
-    _css = style(_style)
+    _css = style("threshold_pairs")
 
     filter = traitlets.Unicode(help="near or semantic").tag(sync=True)
     floor = traitlets.Float(help="The least threshold").tag(sync=True)

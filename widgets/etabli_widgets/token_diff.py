@@ -18,9 +18,8 @@ class TokenDiff(Widget):
     open; ``open_row`` is the code path of choosing one, ``pick`` of choosing what the shade stands for.
     """
 
-    _style = "token_diff"
     _esm = script("moved", "token_diff")
-    _css = style("moved") + style(_style)
+    _css = style("moved", "token_diff")
 
     lines = traitlets.List(help="One a row: id, prompt, move, total, kl, tokens").tag(sync=True)
     row = traitlets.Dict(help="The row that is open: number, answer and moves").tag(sync=True)

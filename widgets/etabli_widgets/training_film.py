@@ -14,19 +14,18 @@ MOST_TWIN = 12  # frames of a strip in the twin
 class TrainingFilm(Widget):
     """Scrub through a run: each frame is the answer to a probe, its tokens shaded by how far the adapter moved them.
 
-    ``film`` is ``etabli.contracts.Film``. ``pin`` is called with (probe, step, why) and returns the pins that stand;
-    ``show``, ``pin_here`` and ``feed`` are the code paths of the slider, the pin and a run that goes on.
+    ``film`` is ``etabli.contracts.Film``. ``pin`` is called with (probe, step, why, on) and returns the pins that
+    stand; ``show``, ``pin_here`` and ``feed`` are the code paths of the slider, the pin and a run that goes on.
     """
 
-    _style = "training_film"
     _esm = script("chart", "moved", "training_film")
-    _css = style("moved") + style(_style)
+    _css = style("moved", "training_film")
 
     film = traitlets.Dict(help="The film: see etabli.contracts.Film").tag(sync=True)
     probe = traitlets.Int(0, help="The strip that is shown").tag(sync=True)
     at = traitlets.Int(0, help="The frame that is shown, counted from 0").tag(sync=True)
 
-    def __init__(self, film: dict[str, Any], pin: Callable[[str, int, str], list] | None = None, **traits: Any):
+    def __init__(self, film: dict[str, Any], pin: Callable[[str, int, str, bool], list] | None = None, **traits: Any):
         self._pin = pin
         super().__init__(film=film, **traits)
 
@@ -60,12 +59,15 @@ class TrainingFilm(Widget):
             self.probe, self.at = number, steps.index(step)
         return strips[number]["frames"][self.at]
 
-    def pin_here(self, why: str = "") -> list[dict[str, Any]]:
-        """Pin the frame that is shown, or unpin it; returns the pins that stand."""
+    def pin_here(self, why: str = "", on: bool = True) -> list[dict[str, Any]]:
+        """Pin the frame that is shown, or take one's own pin off it; returns the pins that stand."""
+        strip = self._strip()
+        return self._pinned(strip["probe"], strip["frames"][self.at]["step"], why, on)
+
+    def _pinned(self, probe: str, step: int, why: str, on: bool) -> list[dict[str, Any]]:
         if self._pin is None:
             raise ValueError("Pins are kept in a run folder: etabli.film(run) has one.")
-        strip = self._strip()
-        pins = self._pin(strip["probe"], strip["frames"][self.at]["step"], why)
+        pins = self._pin(probe, step, why, on)
         self.film = {**self.film, "pins": pins}
         return pins
 
@@ -73,8 +75,8 @@ class TrainingFilm(Widget):
     def on_pin(self, message: dict[str, Any]) -> None:
         """The pin in the page, of the frame that was looked at when it was pressed."""
         self.error = ""
-        self.show(int(message["step"]), int(message["probe"]))
-        self.pin_here(str(message.get("why", "")))
+        probe = self.film["strips"][int(message["probe"])]["probe"]
+        self._pinned(probe, int(message["step"]), str(message.get("why", "")), bool(message.get("on", True)))
 
     def html(self) -> str:
         """Every strip as static HTML, its frames thinned out."""

@@ -20,9 +20,8 @@ class VerdictCard(Widget):
     ``against`` and ``which`` (fixed, broken, both, neither). ``look`` is the code path of a click.
     """
 
-    _style = "verdict_card"
     _esm = script("verdict_card")
-    _css = style(_style)
+    _css = style("verdict_card")
 
     view = traitlets.Dict(help="What is shown: see etabli.evaluation.card.view").tag(sync=True)
     opened = traitlets.Dict(help="Of the number that is open: asked, its first rows, how many are found").tag(sync=True)

@@ -400,8 +400,42 @@ class Look(TypedDict):
     looked: bool
 
 
+class Watch(TypedDict):
+    """How far a voter's session is from a verdict, without saying whose."""
+
+    votes: int  # that this is told of
+    every: int  # it moves on every so many
+    left: int  # showings
+    evidence: float | None  # null before the first look
+    threshold: float
+    needed: dict[str, int | None] | None  # more votes: half, most; null where it can be told
+
+
+class Sitting(TypedDict):
+    """``etabli arena --json``. ``standing`` is there once the voter has looked who is who."""
+
+    version: int
+    comparison: str
+    author: str
+    file: str
+    done: int
+    total: int
+    watch: Watch
+    standing: "Standing | None"
+    said: list[str]
+
+
+class ArenaItem(TypedDict):
+    """An entry of a file of answers, and of ``arena/KEY.json``, where a run's answers to typed prompts are kept."""
+
+    id: NotRequired[str]
+    prompt: str
+    answers: dict[str, str]  # by arm
+    slice: NotRequired[str]
+
+
 class Standing(TypedDict):
-    """What votes say. ``etabli votes pool --json``, ``etabli arena --json``."""
+    """What votes say. ``etabli votes pool --json``."""
 
     version: int
     comparison: str
@@ -409,9 +443,9 @@ class Standing(TypedDict):
     raters: dict[str, int]  # voter -> votes
     votes: int
     scores: list[Score]
-    verdict: dict[str, Any]  # by slice: verdict, subject, rival, evidence, threshold, votes_needed, n, why
-    pairs: list[dict[str, Any]]  # of, minus, wins, losses, ties, both_bad, evidence, threshold, needed
-    strengths: list[dict[str, Any]]  # Bradley-Terry, three arms or more: arm, value, low, high, separated
+    verdict: dict[str, Any]  # by slice: verdict, subject, rival, evidence, threshold, items_needed, n, wins, losses
+    pairs: list[dict[str, Any]]  # of, minus, items, wins, losses, ties, both_bad, evidence, threshold, needed (items)
+    strengths: list[dict[str, Any]]  # Bradley-Terry, three arms or more: arm, votes, value, low, high, separated
     agreement: list[dict[str, Any]]  # two raters, items both judged, share alike, kappa with interval
     self_agreement: dict[str, Any]  # by voter: n, value, low, high
     sides: dict[str, Any]  # by voter: how often the left was chosen: n, value, low, high
@@ -456,6 +490,8 @@ class TokenDiffs(TypedDict):
     model: str
     adapter: str  # hash of the adapter's weights
     of: str  # whose answers: an arm, or truth
+    limit: int | None  # at most so many of each language
+    answers: str  # hash of that arm's answers in the evaluation
     rows: list[TokenDiffRow]
     said: list[str]
 
@@ -511,10 +547,13 @@ class Asked(TypedDict):
     """A line of ``chat.jsonl``: one prompt and what every side answered. ``etabli chat --json``."""
 
     version: int
+    id: str
     t: float
+    by: str
     prompt: str
-    system: str
+    system: str  # as it was sent
+    max_new_tokens: int
     temperature: float
     seed: int
     strength: float  # what the adapter's updates are multiplied by
-    answers: dict[str, dict[str, Any]]  # side -> text, tokens, tokens_per_s, first_s, stopped
+    answers: dict[str, dict[str, Any]]  # side -> text, tokens, tokens_per_s, first_s, stopped; sides that were asked

@@ -66,7 +66,9 @@ class _Reader:
         ids = torch.tensor([[*self._held, *chunk[:-1]]], device=self._model.device)
         with torch.inference_mode(), self._side():
             out = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=len(chunk))
-        self._cache, self._held = out.past_key_values, [chunk[-1]]
+        self._cache = getattr(out, "past_key_values", None)
+        # A recurrent model hands out no such cache: it reads all of the text again.
+        self._held = [*self._held, *chunk] if self._cache is None else [chunk[-1]]
         return out.logits[0].float().log_softmax(-1)
 
 

@@ -5,7 +5,6 @@ passed over, and the next one begins on a line of its own.
 """
 
 import getpass
-import json
 import os
 import threading
 import time
@@ -48,7 +47,7 @@ class Journal:
         Raises:
             NoSpace: the disk is full; BadInput: it can't be written for another reason. Then the file is as it was.
         """
-        line = json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        line = storage.to_json(entry).encode("utf-8", "backslashreplace") + b"\n"
         try:
             with self._lock:
                 self.path.parent.mkdir(parents=True, exist_ok=True)

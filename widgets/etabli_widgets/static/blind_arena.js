@@ -4,7 +4,7 @@ const BUTTONS = [["left", "← Left is better"], ["tie", "↓ Tie"], ["both bad"
 function render({ model, el }) {
   guardKeys(el);
   const count = make("b");
-  const look = make("button", { type: "button", textContent: "Who is who?", title: "Votes after this one are marked", className: "etabli-button" });
+  const look = make("button", { type: "button", textContent: "Who is who?", title: "Ends the blind vote: votes after this do not count", className: "etabli-button" });
   const bar = make("progress", { className: "etabli-progress", "aria-label": "Pairs voted on" });
   const asked = make("pre", { className: "etabli-asked", dir: "auto" });
   const left = make("pre", { dir: "auto" });
@@ -20,7 +20,7 @@ function render({ model, el }) {
   const watched = make("p", { className: "etabli-watched", "aria-live": "polite" });
   const said = make("div");
   const told = make("div", { className: "etabli-told-who" });
-  const booth = make("div", { className: "etabli-booth", tabIndex: 0, role: "application", "aria-label": "Vote with the arrow keys" }, [asked, sides, make("div", { className: "etabli-votes" }, buttons)]);
+  const booth = make("div", { className: "etabli-booth", tabIndex: 0, role: "application", "aria-label": "Vote with the arrow keys" }, [make("div", { "aria-live": "polite" }, [asked, sides]), make("div", { className: "etabli-votes" }, buttons)]);
   const hint = make("p", {}, [make("small", { textContent: "Click the answers or press Tab, then: ← left, → right, ↓ tie, x both bad, Page Up and Page Down to scroll. A vote can't be taken back." })]);
   el.append(make("header", {}, [count, look]), bar, booth, hint, errorLine(model), last, watched, said, told);
 
@@ -40,8 +40,8 @@ function render({ model, el }) {
     else if (!event.repeat) vote(KEYS[event.key]); // a key held down is one vote
     event.preventDefault();
   });
-  const reset = () => (pending = 0); // a vote that could not be kept may be given again
-  model.on("change:error", reset);
+  const reset = () => (pending = 0); // dealt with: one that could not be kept may be given again
+  model.on("change:heard", reset);
 
   const draw = () => {
     const pair = model.get("pair");
@@ -55,27 +55,29 @@ function render({ model, el }) {
       text.scrollTop = 0;
       text.classList.toggle("etabli-empty", pair.number !== undefined && !text.textContent);
     }
+    const stranded = !pair.number && booth.contains(document.activeElement);
     booth.hidden = hint.hidden = !pair.number;
+    if (stranded) look.focus(); // all are voted on: the keys have somewhere to go
     const { lengths, choice } = model.get("last");
     last.textContent = choice ? `Last vote: ${choice}. Left had ${lengths[0]} characters, right ${lengths[1]}.` : "";
     watched.textContent = model.get("watched");
     watched.hidden = Boolean(model.get("told").verdict); // then the verdict says it
-    said.replaceChildren(...model.get("said").map((text) => make("p", {}, [make("small", { textContent: text })])));
+    said.replaceChildren(...model.get("said").map((text) => make("p", {}, [make("small", { textContent: visible(text) })])));
   };
   const drawTold = () => {
     const held = model.get("told");
     told.hidden = !held.verdict;
     if (!held.verdict) return;
-    const row = (tag, cells) => make("tr", {}, cells.map((text) => make(tag, { textContent: text })));
+    const row = (tag, cells) => make("tr", {}, cells.map((text) => make(tag, { textContent: visible(text) })));
     const table = make("table", {}, [row("th", held.heads), ...held.rows.map((cells) => row("td", cells))]);
-    const notes = held.notes.map((text) => make("p", {}, [make("small", { textContent: text })]));
-    const verdict = make("p", { className: "etabli-verdict", textContent: held.verdict });
+    const notes = held.notes.map((text) => make("p", {}, [make("small", { textContent: visible(text) })]));
+    const verdict = make("p", { className: "etabli-verdict", textContent: visible(held.verdict) });
     verdict.dataset.kind = held.kind;
     told.replaceChildren(verdict, make("div", { className: "etabli-scroll" }, [table]), ...notes);
   };
   const undo = [follow(model, ["pair", "total", "done", "last", "watched", "said", "told"], draw), follow(model, ["told"], drawTold)];
   return () => {
-    model.off("change:error", reset);
+    model.off("change:heard", reset);
     undo.forEach((each) => each());
   };
 }

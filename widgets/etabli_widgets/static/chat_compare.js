@@ -9,7 +9,9 @@ function render({ model, el }) {
   const chips = make("div", { className: "etabli-chips" });
   const asked = make("p", { className: "etabli-asked" });
   const sides = make("div", { className: "etabli-sides" });
-  el.append(form, chips, errorLine(model), asked, sides);
+  const earlier = make("div");
+  const before = make("details", { className: "etabli-earlier" }, [make("summary"), earlier]);
+  el.append(form, chips, errorLine(model), asked, sides, before);
 
   const settings = () => Object.fromEntries([...knobs.querySelectorAll("input")].map((one) => [one.name, Number(one.value)]));
   const send = () => {
@@ -46,6 +48,20 @@ function render({ model, el }) {
     knobs.replaceChildren(...made);
     knobs.hidden = !made.length;
   };
+  const setKnobs = () => {
+    if (!knobs.children.length) return drawKnobs();
+    for (const knob of knobs.querySelectorAll("input")) if (knob !== document.activeElement) knob.value = model.get("settings")[knob.name]; // built once: the focus stays
+    const told = knobs.querySelector("input[name=strength] + output");
+    if (told) told.textContent = model.get("settings").strength;
+  };
+  const drawEarlier = () => {
+    const held = model.get("history");
+    before.hidden = !held.length;
+    before.firstChild.textContent = `Asked so far: ${held.length}`;
+    const side = ([name, text]) => make("section", { "aria-label": name }, [make("b", { textContent: name }), make("pre", { textContent: visible(text), dir: "auto" })]);
+    const item = (one) => make("div", {}, [make("p", { className: "etabli-asked", textContent: visible(one.prompt), dir: "auto" }), make("div", { className: "etabli-sides" }, Object.entries(one.answers).map(side))]);
+    earlier.replaceChildren(...held.slice(-50).reverse().map(item));
+  };
   const drawChips = () => {
     const made = model.get("suggestions").map((text) => {
       const chip = make("button", { type: "button", textContent: text, className: "etabli-chip" });
@@ -78,14 +94,15 @@ function render({ model, el }) {
       ...model.get("names").map((name) =>
         make("section", { className: name === writing ? "etabli-writing" : "", "aria-label": name }, [
           make("header", {}, [make("b", { textContent: name }), make("small", { textContent: figures(model.get("figures")[name]) })]),
-          make("pre", { textContent: texts[name] || (name === writing ? "…" : ""), dir: "auto" }),
+          make("pre", { textContent: visible(texts[name] ?? "") || (name === writing ? "…" : ""), dir: "auto" }),
         ]),
       ),
     );
   };
   const undo = [
     follow(model, ["suggestions"], drawChips),
-    follow(model, ["settings"], drawKnobs),
+    follow(model, ["settings"], setKnobs),
+    follow(model, ["history"], drawEarlier),
     follow(model, ["names", "texts", "figures", "writing", "prompt", "asked"], draw),
   ];
   return () => undo.forEach((each) => each());

@@ -10,7 +10,9 @@ function render({ model, el }) {
   const hint = make("p", {}, [make("small", { textContent: "In the list ↑ ↓ choose an answer, Enter goes to its tokens; there ← → walk, n and p jump to the next and previous large move." })]);
   const said = make("div");
   el.append(head, measures, list, errorLine(model), open, told, hint, said);
+  const name_ = `etabli-${Math.random().toString(36).slice(2)}`; // ids of the options, which the list names as active
   let wanted = 0; // the row that was asked for last
+  let timer = 0;
   let tokens = null; // the strip that is open
 
   const valuesOf = (moves) => {
@@ -38,6 +40,7 @@ function render({ model, el }) {
   const drawRow = () => {
     const row = model.get("row");
     if (!row.moves) return;
+    if (!list.contains(document.activeElement)) wanted = row.number; // opened from code
     const [values, full] = valuesOf(row.moves);
     const focused = tokens?.contains(document.activeElement);
     tokens = strip(row.moves.tokens, values, { full, label: "Tokens of the answer", tell, at: row.at });
@@ -48,17 +51,19 @@ function render({ model, el }) {
   };
   const mark = () => {
     [...list.children].forEach((line, at) => line.setAttribute("aria-selected", String(at === wanted)));
+    if (list.children[wanted]) list.setAttribute("aria-activedescendant", list.children[wanted].id);
     list.children[wanted]?.scrollIntoView?.({ block: "nearest" });
   };
   const choose = (number) => {
     wanted = Math.max(0, Math.min(model.get("lines").length - 1, number));
     mark();
-    model.send({ type: "open", number: wanted });
+    clearTimeout(timer); // a key that is held down asks once, for where it ends
+    timer = setTimeout(() => model.send({ type: "open", number: wanted }), 60);
   };
   const drawList = () => {
     const lines = model.get("lines").map((line, at) => {
       const sign = line.total >= 0 ? "+" : "−";
-      const node = make("div", { role: "option", className: "etabli-line" }, [
+      const node = make("div", { role: "option", className: "etabli-line", id: `${name_}-${at}` }, [
         make("span", { textContent: visible(line.prompt), dir: "auto" }),
         make("small", { textContent: `${line.tokens} tokens · largest ${line.move.toFixed(2)} · whole ${sign}${Math.abs(line.total).toFixed(2)} · KL ${line.kl.toFixed(2)}` }),
       ]);
@@ -67,7 +72,7 @@ function render({ model, el }) {
     });
     list.replaceChildren(...lines);
     const { of, model: name, said: notes } = model.get("about");
-    head.textContent = `Answers of ${of}: blue is likelier than under ${name} alone, orange less likely.`;
+    head.textContent = `Answers of ${of}, against ${name} alone.`;
     said.replaceChildren(...notes.map((text) => make("p", {}, [make("small", { textContent: text })])));
     mark();
   };
@@ -95,13 +100,20 @@ function render({ model, el }) {
     return button;
   });
   measures.append("Shade by", ...buttons);
+  const MEANS = { "log-probability": "blue: likelier, orange: less likely", KL: "blue: the two expect different things", rank: "blue: moved up, orange: moved down" };
+  const means = make("small");
+  measures.append(means);
   const drawMeasure = () => buttons.forEach((button) => {
+    means.textContent = MEANS[model.get("measure")];
     const on = button.textContent === model.get("measure");
     button.setAttribute("aria-checked", String(on));
     button.tabIndex = on ? 0 : -1;
   });
   const undo = [follow(model, ["lines", "about"], drawList), follow(model, ["row", "measure"], drawRow), follow(model, ["measure"], drawMeasure)];
-  return () => undo.forEach((each) => each());
+  return () => {
+    clearTimeout(timer);
+    undo.forEach((each) => each());
+  };
 }
 
 export default { render };

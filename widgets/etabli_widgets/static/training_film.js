@@ -16,6 +16,8 @@ function render({ model, el }) {
   const slider = make("input", { type: "range", min: 0, step: 1, "aria-label": "Step" });
   const where = make("output");
   const jump = make("button", { type: "button", className: "etabli-button" });
+  const largest = make("button", { type: "button", className: "etabli-button" });
+  const why = make("input", { type: "text", placeholder: "why (optional)", "aria-label": "Why it is pinned", className: "etabli-why" });
   const pin = make("button", { type: "button", textContent: "Pin (p)", className: "etabli-button" });
   const play = make("button", { type: "button", textContent: "Play", className: "etabli-button" });
   const frame = make("div");
@@ -24,7 +26,7 @@ function render({ model, el }) {
   const pins = make("ul", { className: "etabli-pins" });
   const said = make("div");
   const caption = make("p", {}, [make("small", { textContent: "KL of the answer's tokens from the base, mean a token. Blue tokens are likelier than under the base, orange less likely. On the slider ← → scrub, p pins." })]);
-  el.append(make("header", {}, [head, probes]), chart, make("div", { className: "etabli-scrub" }, [slider, where]), make("div", { className: "etabli-tools" }, [play, jump, pin]), errorLine(model), frame, told, first, pins, said, caption);
+  el.append(make("header", {}, [head, probes]), chart, make("div", { className: "etabli-scrub" }, [slider, where]), make("div", { className: "etabli-tools" }, [play, jump, largest, why, pin]), errorLine(model), frame, told, first, pins, said, caption);
 
   const strips = () => model.get("film").strips;
   const shown = () => strips()[Math.min(model.get("probe"), strips().length - 1)];
@@ -50,9 +52,15 @@ function render({ model, el }) {
   slider.oninput = () => go(Number(slider.value));
   probes.onchange = () => go(0, Number(probes.value));
   jump.onclick = () => go(placeOf(shown().changed));
-  pin.onclick = () => model.send({ type: "pin", probe: model.get("probe"), step: shown().frames[at()].step });
+  largest.onclick = () => go(placeOf(shown().jump));
+  pin.onclick = () => {
+    const step = shown().frames[at()].step;
+    model.send({ type: "pin", probe: model.get("probe"), step, why: why.value, on: !pinned().some((one) => one.step === step) });
+    why.value = "";
+  };
   el.addEventListener("keydown", (event) => {
-    if (event.key !== "p" || event.target.closest(".etabli-strip") || event.ctrlKey || event.metaKey) return;
+    if (event.key !== "p" || event.repeat || event.ctrlKey || event.metaKey) return;
+    if (event.target.closest(".etabli-strip, select") || event.target === why) return;
     event.preventDefault();
     pin.click();
   });
@@ -93,6 +101,8 @@ function render({ model, el }) {
     where.textContent = `step ${one.step}${one.mean_kl === null ? "" : ` · KL ${one.mean_kl.toFixed(2)}`}`;
     jump.textContent = strip_.changed === null ? "The answer never changed" : `First change: step ${strip_.changed}`;
     jump.disabled = strip_.changed === null;
+    largest.textContent = `Largest jump: step ${strip_.jump}`;
+    largest.hidden = strip_.jump === null;
     const on = pinned().some((held) => held.step === one.step);
     pin.textContent = on ? "Unpin (p)" : "Pin (p)";
     const changes = one.tokens?.map((_, place) => (one.logp[place] === null ? null : one.logp[place] - one.base_logp[place]));
@@ -104,11 +114,11 @@ function render({ model, el }) {
     first.hidden = at() === 0;
     first.replaceChildren(make("small", { textContent: `at step ${start.step}` }), make("pre", { textContent: visible(start.text), dir: "auto" }));
     pins.replaceChildren(...pinned().map((held) => {
-      const link = make("button", { type: "button", className: "etabli-chip", textContent: `◆ step ${held.step}${held.why ? `: ${held.why}` : ""} (${held.by})` });
+      const link = make("button", { type: "button", className: "etabli-chip", textContent: visible(`◆ step ${held.step}${held.why ? `: ${held.why}` : ""} (${held.by})`) });
       link.onclick = () => go(placeOf(held.step));
       return make("li", {}, [link]);
     }));
-    said.replaceChildren(...film.said.map((text) => make("p", {}, [make("small", { textContent: text })])));
+    said.replaceChildren(...film.said.map((text) => make("p", {}, [make("small", { textContent: visible(text) })])));
     drawChart();
   };
   const undo = follow(model, ["film", "probe", "at"], draw);

@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _code(given: list[str], debug: bool) -> int:
     import click
 
+    from etabli.cli.output import plain
     from etabli.cli.root import etabli
     from etabli.errors import EtabliError
     from etabli.scrub import hidden
@@ -35,7 +36,7 @@ def _code(given: list[str], debug: bool) -> int:
         elif isinstance(error, click.ClickException):
             error.show()
         elif isinstance(error, EtabliError):
-            print(f"etabli: {error}", file=sys.stderr)
+            print(plain(f"etabli: {error}"), file=sys.stderr)
         else:
             print(hidden(f"etabli: {type(error).__name__}: {error} (--debug shows where)"), file=sys.stderr)
         return 2

@@ -1,48 +1,39 @@
-"""``etabli chat``, ``arena``, ``votes``, ``token-diff`` and ``film``: judging by eye without a browser."""
+"""``etabli chat``, ``token-diff`` and ``film``: judging by eye without a browser."""
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
 
-from etabli.cli.output import reporting
+from etabli.cli.output import plain, reporting, say
 from etabli.errors import BadInput
-
-KEYS = {"1": "left", "l": "left", "\x1b[D": "left", "2": "right", "r": "right", "\x1b[C": "right",
-        "t": "tie", "0": "tie", "\x1b[B": "tie", "x": "both bad"}  # fmt: skip
-WORDS = {"left": "1", "right": "2", "tie": "t", "both bad": "x"}
-QUIT = ("q", "\x03", "\x04", "")
-ASKING = "[1 or ← left · 2 or → right · t tie · x both bad · q enough]"
 
 _author = click.option("--author", help="Who judges; by default ETABLI_AUTHOR or your user name.")
 _alongside = click.option("--alongside", is_flag=True, help="Load the model even while a run owns the device.")
-
-
-def _plain(text: str) -> str:
-    """Text that can't steer a terminal."""
-    from etabli_widgets._base import visible
-
-    return visible(text)
 
 
 # --- chat -----------------------------------------------------------------------------------------------------------
 
 
 def _answered(asked: dict) -> str:
+    if "asked" in asked:
+        return "\n\n".join(map(_earlier, asked["asked"])) or "Nothing was asked yet."
     return "\n\n".join(_side(name, one) for name, one in asked["answers"].items())
+
+
+def _earlier(asked: dict) -> str:
+    answers = [f"{side}: {one['text']}" for side, one in asked["answers"].items()]
+    return plain("\n".join([f"> {asked['prompt']}", *answers]))
 
 
 def _side(name: str, one: dict[str, Any]) -> str:
     speed = f"{one['tokens_per_s']} tokens/s" if one["tokens_per_s"] else f"{one['tokens']} tokens"
     first = "" if one["first_s"] is None else f", first after {one['first_s']:.2f} s"
-    return f"{name} ({speed}{first}):\n{_plain(one['text'])}"
+    return f"{name} ({speed}{first}):\n{plain(one['text'])}"
 
 
 @click.command()
 @click.argument("folder")
-@click.argument("prompt")
+@click.argument("prompt", required=False)
 @click.option("--side", "sides", multiple=True, help="base, prompted, tuned, step-000040 … By default base and tuned.")
 @click.option("--system", help="The system message; by default that of the run's data.")
 @click.option("--max-new-tokens", default=64, show_default=True, type=click.IntRange(1), help="Longest answer.")
@@ -52,108 +43,20 @@ def _side(name: str, one: dict[str, Any]) -> str:
 @_alongside
 @reporting(_answered)
 def chat(
-    folder: str, prompt: str, sides: tuple[str, ...], system: str | None, max_new_tokens: int, temperature: float,
-    seed: int, strength: float, alongside: bool,
+    folder: str, prompt: str | None, sides: tuple[str, ...], system: str | None, max_new_tokens: int,
+    temperature: float, seed: int, strength: float, alongside: bool,
 ) -> dict:  # fmt: skip
-    """Ask PROMPT of the base, the tuned model and others, side by side; kept in the run's chat.jsonl."""
+    """Ask PROMPT of the base, the tuned model and others; without one, list what was asked. Kept in chat.jsonl."""
+    from etabli.judging.chat import asked
     from etabli.judging.chat import chat as opened
 
+    if prompt is None:
+        return {"asked": asked(folder)}
     settings = {"temperature": temperature, "seed": seed, "strength": strength, "alongside": alongside}
     widget = opened(folder, system=system, max_new_tokens=max_new_tokens, sides=sides or ("base", "tuned"), **settings)
+    widget.observe(lambda change: change["new"] and say(f"{change['new']} is answering …"), "writing")
     widget.ask(prompt)
     return widget.kept
-
-
-# --- arena ----------------------------------------------------------------------------------------------------------
-
-
-def _standing(standing: dict | None) -> str:
-    from etabli.judging import words
-
-    return words.text(standing) if standing else "No vote yet."
-
-
-@click.command()
-@click.argument("place")
-@click.option("--arm", "arms", multiple=True, help="Two or more that have answered; the last is judged. Repeat it.")
-@click.option("--prompts", type=click.Path(), help="Ask these instead, one a line; the answers are kept in the run.")
-@click.option("--votes", "votes", type=click.Path(), help="The vote file; by default votes/AUTHOR.jsonl in the run.")
-@_author
-@_alongside
-@reporting(_standing)
-def arena(
-    place: str, arms: tuple[str, ...], prompts: str | None, votes: str | None, author: str | None, alongside: bool
-) -> dict | None:
-    """Vote blind on the saved answers of PLACE: a run, its results.json, or a file of answers.
-
-    Keys are read from the terminal, or one a line from a pipe. Ends with who is who; with --json this is printed.
-    """
-    from etabli.judging.arena import opened
-
-    asked = _lines(prompts) if prompts else None
-    session = opened(place, arms, asked, votes=votes, author=author, alongside=alongside)
-    _say(*session.said)
-    voted = _vote(session)
-    return session.look() if voted or session.mine() else None
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} can't be read: {error}.") from None
-
-
-def _say(*lines: str) -> None:
-    for line in lines:
-        print(line, file=sys.stderr)
-
-
-def _vote(session: Any) -> int:
-    """Show pairs and take keys until there are no more of either; returns how many were voted on."""
-    voted = 0
-    keys = _keys()
-    while (now := session.showing()) is not None:
-        left, right = (_plain(now.item.answers[arm]) for arm in (now.left, now.right))
-        _say("", f"--- {session.number + 1} of {session.total} · {session.watched()}", _plain(now.item.prompt))
-        _say("", "LEFT", left, "", "RIGHT", right, "", ASKING)
-        choice = next((KEYS.get(key, "") for key in keys if key in KEYS or key in QUIT), "")
-        if not choice:
-            break
-        made = session.vote(choice)
-        voted += 1
-        _say(f"{choice}. Left had {made['lengths'][0]} characters, right {made['lengths'][1]}.")
-    return voted
-
-
-def _keys() -> Iterator[str]:
-    """Keys of a terminal as they are pressed, or a choice a line."""
-    if not sys.stdin.isatty():
-        for line in sys.stdin:
-            word = line.strip().lower()
-            yield WORDS.get(word, word)
-        return
-    while True:
-        try:
-            yield click.getchar()
-        except (KeyboardInterrupt, EOFError):
-            yield "q"
-
-
-@click.group()
-def votes() -> None:
-    """Vote files of the blind arena."""
-
-
-@votes.command()
-@click.argument("files", nargs=-1, required=True)
-@reporting(_standing)
-def pool(files: tuple[str, ...]) -> dict:
-    """Add up the votes of several people, and say how far they agree."""
-    from etabli.judging.standing import standing
-    from etabli.judging.votes import pool as pooled
-
-    return standing(*pooled(files))
 
 
 # --- token differences ----------------------------------------------------------------------------------------------
@@ -162,7 +65,7 @@ def pool(files: tuple[str, ...]) -> dict:
 def _moved(diffs: dict) -> str:
     lines = [f"Answers of {diffs['of']}: tokens by how far they were moved from {diffs['model']} (nats)."]
     for row in diffs["rows"][:10]:
-        lines += ["", f"{_plain(row['prompt'])[:100]}  (whole answer {row['total']:+.2f}, KL {row['kl']:.2f} a token)"]
+        lines += ["", f"{plain(row['prompt'])[:100]}  (whole answer {row['total']:+.2f}, KL {row['kl']:.2f} a token)"]
         moves = row["moves"]
         changes = [after - before for after, before in zip(moves["logp"], moves["base_logp"])]
         most = sorted(range(len(changes)), key=lambda at: -abs(changes[at]))[:5]
@@ -173,7 +76,7 @@ def _moved(diffs: dict) -> str:
 
 def _token(moves: dict, changes: list[float], at: int) -> str:
     rank = f"choice {moves['base_rank'][at]} → {moves['rank'][at]}"
-    return f"  {changes[at]:+7.2f}  {_plain(moves['tokens'][at])!r} ({rank})"
+    return f"  {changes[at]:+7.2f}  {plain(moves['tokens'][at])!r} ({rank})"
 
 
 @click.command("token-diff")
@@ -195,7 +98,7 @@ def token_diff(folder: str, of: str | None, limit: int | None, again: bool, alon
 
 def _counted(done: int, total: int) -> None:
     if done == total or done % 10 == 0:
-        _say(f"{done} of {total} answers")
+        say(f"{done} of {total} answers")
 
 
 # --- film -----------------------------------------------------------------------------------------------------------
@@ -204,30 +107,35 @@ def _counted(done: int, total: int) -> None:
 def _filmed(film: dict) -> str:
     lines = [f"{film['run']}: {film['state']}"]
     for strip in film["strips"]:
-        lines += ["", _plain(strip["probe"])]
+        lines += ["", plain(strip["probe"])]
         pinned = {pin["step"]: pin["why"] for pin in film["pins"] if pin["probe"] == strip["probe"]}
         for frame in strip["frames"]:
             kl = "    —" if frame["mean_kl"] is None else f"{frame['mean_kl']:5.2f}"
-            mark = f"  <- pinned {pinned[frame['step']]}".rstrip() if frame["step"] in pinned else ""
-            lines.append(f"  step {frame['step']:>6}  KL {kl}  {_plain(frame['text'])[:90]!r}{mark}")
+            mark = plain(f"  <- pinned {pinned[frame['step']]}".rstrip()) if frame["step"] in pinned else ""
+            lines.append(f"  step {frame['step']:>6}  KL {kl}  {plain(frame['text'])[:90]!r}{mark}")
         lines += [f"  The answer first changed at step {strip['changed']}."] * (strip["changed"] is not None)
-    return "\n".join([*lines, *film["said"]])
+    return "\n".join([*lines, *map(plain, film["said"])])
 
 
 @click.command()
 @click.argument("folder")
-@click.option("--pin", type=int, help="Pin this step of a probe; pinned again, it is unpinned.")
+@click.option("--pin", type=int, help="Pin this step of a probe.")
+@click.option("--unpin", type=int, help="Take your pins off this step.")
 @click.option("--probe", default=0, show_default=True, type=click.IntRange(0), help="Whose frame is pinned, from 0.")
 @click.option("--why", default="", help="The reason, kept with the pin.")
 @_author
 @reporting(_filmed)
-def film(folder: str, pin: int | None, probe: int, why: str, author: str | None) -> dict:
+def film(folder: str, pin: int | None, unpin: int | None, probe: int, why: str, author: str | None) -> dict:
     """What a run answered to its probes, step by step, and how far that was from the base. No model is loaded."""
     from etabli.judging import film as filming
 
     shot = filming.shot(folder)
-    if pin is None:
+    step = unpin if pin is None else pin
+    if step is None:
         return shot
     if probe >= len(shot["strips"]):
         raise BadInput(f"There is no probe {probe}; there are {len(shot['strips'])}, counted from 0.")
-    return {**shot, "pins": filming.Pins(folder, author).set(shot["strips"][probe]["probe"], pin, why)}
+    return {
+        **shot,
+        "pins": filming.Pins(folder, author).set(shot["strips"][probe]["probe"], step, why, pin is not None),
+    }

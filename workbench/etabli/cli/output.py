@@ -59,3 +59,16 @@ def _quiet_stdout() -> Iterator[None]:
         if kept is not None:
             os.dup2(kept, 1)
             os.close(kept)
+
+
+def plain(text: str) -> str:
+    """Text that can't steer a terminal: answers, names and reasons come from others."""
+    from etabli_widgets._base import visible
+
+    return visible(text)
+
+
+def say(*lines: str) -> None:
+    """Lines for a person, to stderr."""
+    for line in lines:
+        print(plain(line), file=sys.stderr)

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from etabli import journal
-from etabli.contracts import CHOICES, Results, Standing, Vote
+from etabli.contracts import CHOICES, Results, Standing, Vote, Watch
 from etabli.errors import BadInput
-from etabli.judging import items, sequential, standing, votes, words
+from etabli.judging import items, sequential, standing, words
+from etabli.judging import votes as voting
 from etabli.judging.contest import REPEATS, Contest, Showing
 from etabli.models.loading import Loaded
 from etabli.training.run import Run
+
+EVERY = 10  # votes between two looks at the evidence
 
 
 def arena(
@@ -33,7 +36,7 @@ def arena(
         arms: whose answers, two or more; by default base and tuned. The last one is judged.
         prompts: ask the run's arms these instead, now; the answers are kept in the run folder. This loads the model.
         votes: the vote file; by default one for every author, in ``votes/`` in the run folder.
-        author: who votes; by default ``ETABLI_AUTHOR`` or the user.
+        author: who votes; by default ``ETABLI_AUTHOR`` or the user (``votes.voter``).
         repeats: share of pairs shown a second time, sides swapped.
         loaded, alongside: for ``prompts``: a model in memory already; load one also while a run owns the device.
 
@@ -53,11 +56,7 @@ def opened(
 ) -> "Session":  # fmt: skip
     """The same without the widget: a ``Session``."""
     held = items.gather(of, arms, prompts, loaded, alongside)
-    return Session(held, votes or _place(of, author), author, repeats)
-
-
-def _place(of: Any, author: str | None) -> Path:
-    return votes.place(of, journal.author(author))
+    return Session(held, votes or voting.place(of, voting.voter(author)), author, repeats)
 
 
 class Session:
@@ -66,27 +65,30 @@ class Session:
     def __init__(self, held: Contest, path: str | Path, author: str | None = None, repeats: float = REPEATS):
         if not 0 <= repeats <= 1:
             raise BadInput(f"repeats is a share between 0 and 1, not {repeats}.")
-        self.contest, self.author = held, journal.author(author)
-        self.file = journal.Journal(path, lambda line: votes.is_vote(line) or votes.is_look(line))
+        self.contest, self.author = held, voting.voter(author)
+        self.file = journal.Journal(path, lambda line: voting.is_vote(line) or voting.is_look(line))
         self._plan = held.plan(self.author, repeats)
-        self._shown = time.monotonic()
+        self._now: Showing | None = None  # what the voter sees
+        self._since = time.monotonic()
 
     def _entries(self) -> list[dict[str, Any]]:
         return [entry for entry in self.file.all() if entry["comparison"] == self.contest.hash]
 
     def mine(self) -> list[Vote]:
         """This voter's votes on this contest, oldest first."""
-        return [entry for entry in self._entries() if entry["by"] == self.author and votes.is_vote(entry)]
+        mine = [entry for entry in self._entries() if entry["by"] == self.author and voting.is_vote(entry)]
+        return voting.once(mine)[0]  # two kernels may have asked the same at the same time
 
     @property
     def looked(self) -> bool:
         """Has this voter looked who is who?"""
-        return any(entry["by"] == self.author and votes.is_look(entry) for entry in self._entries())
+        return any(entry["by"] == self.author and voting.is_look(entry) for entry in self._entries())
 
     @property
     def said(self) -> list[str]:
         """What a voter has to know of the file and the items."""
-        other, alike = len(self.file.all()) - len(self._entries()), self.contest.alike()
+        other = sum(voting.is_vote(entry) and entry["comparison"] != self.contest.hash for entry in self.file.all())
+        alike = self.contest.alike()
         return [
             *[f"{other} votes in {self.file.path} are on other answers and do not count here."] * bool(other),
             *[f"{self.file.passed_over} lines of {self.file.path} are no whole votes."] * bool(self.file.passed_over),
@@ -104,56 +106,76 @@ class Session:
         return len(self._plan)
 
     def _left(self) -> list[Showing]:
-        done = {votes.key(vote) for vote in self.mine()}
+        done = {voting.key(vote) for vote in self.mine()}
         return [showing for showing in self._plan if showing.key not in done]
 
     def showing(self) -> Showing | None:
-        """The next pair, or None: all are voted on. Not for the voter's eyes: it says which side is whose."""
-        return next(iter(self._left()), None)
+        """What is to be judged now, or None: all is. Not for the voter's eyes: it says which side is whose.
+
+        It stays the same until it was voted on, here or in another window.
+        """
+        left = self._left()
+        if self._now not in left:
+            self._now, self._since = (left[0] if left else None), time.monotonic()
+        return self._now
 
     def vote(self, choice: str) -> Vote:
-        """Choose between the two that are shown; on the disk when this returns.
+        """Choose between the two that were shown; on the disk when this returns.
 
         Args:
             choice: left, right, tie or both bad. It can't be taken back: what follows tells of it.
 
         Raises:
-            BadInput: something else, or nothing is left to vote on; NoSpace: the disk is full.
+            BadInput: something else; nothing is left; what was shown was voted on elsewhere meanwhile.
+            NoSpace: the disk is full.
         """
-        now = self.showing()
         if choice not in CHOICES:
             raise BadInput(f"A vote is one of {', '.join(CHOICES)}, not {choice!r}.")
+        seen = self._now
+        now = self.showing()
         if now is None:
             raise BadInput(f"All {self.total} pairs are voted on.")
-        made: Vote = {
-            **journal.stamp(), "comparison": self.contest.hash, "arms": list(self.contest.arms), "item": now.item.id,
-            "left": now.left, "right": now.right, "choice": choice, "by": self.author, "repeat": now.repeat,
-            "unblinded": self.looked, "seconds": round(time.monotonic() - self._shown, 2),
-            "lengths": [len(now.item.answers[arm]) for arm in (now.left, now.right)], "slice": now.item.slice,
-        }  # fmt: skip
+        if seen not in (None, now):
+            raise BadInput(
+                "This pair was voted on in another window meanwhile: nothing was kept. Here is the next one."
+            )
+        made = self._made(now, choice)
         self.file.add(made)
-        self._shown = time.monotonic()
+        self._now = None
         return made
 
-    def watch(self) -> dict[str, Any]:
+    def _made(self, now: Showing, choice: str) -> Vote:
+        return {
+            **journal.stamp(), "comparison": self.contest.hash, "arms": list(self.contest.arms), "item": now.item.id,
+            "left": now.left, "right": now.right, "choice": choice, "by": self.author, "repeat": now.repeat,
+            "unblinded": self.looked, "seconds": round(time.monotonic() - self._since, 2),
+            "lengths": [len(now.item.answers[arm]) for arm in (now.left, now.right)], "slice": now.item.slice,
+        }  # fmt: skip
+
+    def watch(self) -> Watch:
         """How far it is to a verdict, without saying whose: safe to look at after every vote.
 
-        Returns:
-            ``{votes, evidence, threshold, needed}``: of the pair of arms that is told best.
+        It moves on every ten votes: after each, its rise or fall would tell who won the last one. Of several pairs of
+        arms it is the one that is told best.
         """
         mine = self.mine()
-        if not mine:
-            return {"votes": 0, "evidence": 1.0, "threshold": sequential.THRESHOLD, "needed": None}
-        best = max(standing.pairs(mine), key=lambda pair: pair["evidence"] / pair["threshold"])
-        return {"votes": len(mine), **{name: best[name] for name in ("evidence", "threshold", "needed")}}
+        upto = mine[: len(mine) // EVERY * EVERY]
+        made: Watch = {"votes": len(upto), "every": EVERY, "left": len(self._left()), "evidence": None,
+                       "threshold": sequential.THRESHOLD, "needed": None}  # fmt: skip
+        if not upto:
+            return made
+        pairs = standing.pairs(upto, self.contest.arms)
+        best = max(pairs, key=lambda pair: pair["evidence"] / pair["threshold"])
+        needed = sequential.times(best["needed"], len(pairs))  # every pair of arms gets its share of what is shown
+        return {**made, "evidence": best["evidence"], "threshold": best["threshold"], "needed": needed}
 
     def look(self) -> Standing:
-        """Who is who, and what the votes say. Votes cast after this say so.
+        """Who is who, and what the votes say. Votes cast after this do not count: they are not blind.
 
         Raises:
             BadData: no vote yet.
         """
-        made = standing.standing(self.mine(), self.said)
+        made = standing.standing(self.mine(), self.said, self.contest.arms)
         if not self.looked:
             self.file.add({**journal.stamp(), "comparison": self.contest.hash, "by": self.author, "looked": True})
         return made

@@ -18,6 +18,7 @@ from etabli.training import checkpoints, events
 from etabli.training.run import Run
 
 STRONGEST = 1.5
+COLDEST, HOTTEST = 0.01, 100.0
 
 
 def chat(
@@ -95,8 +96,7 @@ class Talk:
         """A function from a prompt (and temperature, seed, strength) to the answer so far, again and again."""
 
         def answers(prompt: str, temperature: float = 0.0, seed: int = 0, strength: float = 1.0) -> Iterator[str]:
-            if not 0 <= strength <= STRONGEST or temperature < 0:
-                raise BadInput(f"strength is 0 to {STRONGEST}, temperature 0 or more: not {strength}, {temperature}.")
+            _check(temperature, seed, strength)
             talk, adapter = self._asked(name, prompt)  # before the first token is waited for: loading is not its time
             return self._answer(talk, adapter, strength, temperature, seed)
 
@@ -121,9 +121,25 @@ class Talk:
 
     def keep(self, asked: dict[str, Any]) -> Asked:
         """Write down what was asked and answered."""
-        entry = {**journal.stamp(), "by": journal.author(), "system": self.system or "", **asked}
+        system = " ".join(turn["content"] for turn in self._rows.tests[0]["messages"] if turn["role"] == "system")
+        about = {"by": journal.author(), "system": system, "max_new_tokens": self.most}
+        entry = {**journal.stamp(), **about, **asked}
         self.file.add(entry)
         return entry
+
+
+def _check(temperature: float, seed: int, strength: float) -> None:
+    if not 0 <= strength <= STRONGEST:
+        raise BadInput(f"strength is 0 to {STRONGEST}, not {strength}.")
+    if temperature and not COLDEST <= temperature <= HOTTEST:
+        raise BadInput(f"temperature is 0 (the likeliest token) or {COLDEST} to {HOTTEST}, not {temperature}.")
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise BadInput(f"seed is a whole number from 0 to 2^63 − 1, not {seed}.")
+
+
+def asked(run: Run | str | Path) -> list[Asked]:
+    """What was asked of a run by hand, oldest first, from its ``chat.jsonl``."""
+    return journal.Journal(Run.attach(run).folder / CHAT, _is_asked).all()
 
 
 def _is_asked(line: dict[str, Any]) -> bool:

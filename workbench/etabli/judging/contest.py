@@ -57,8 +57,8 @@ class Contest:
         pair, a round of items for each. Two answers that are the same are not shown.
         """
         luck = random.Random(f"{self.hash}/{voter}")
-        pairs = list(itertools.combinations(self.arms, 2))
-        items = luck.sample(self.items, len(self.items))
+        pairs = list(itertools.combinations(sorted(self.arms), 2))  # as in the hash: in whatever order they are named
+        items = luck.sample(sorted(self.items, key=lambda item: item.id), len(self.items))
         rounds = (
             (item, pairs[(at + turn) % len(pairs)]) for turn in range(len(pairs)) for at, item in enumerate(items)
         )
@@ -76,12 +76,11 @@ def alike(item: Item, one: str, other: str) -> bool:
 
 
 def _with_repeats(first: list[Showing], share: float, luck: random.Random) -> list[Showing]:
-    """Some come a second time, sides swapped, a while later."""
+    """Some come a second time, sides swapped, a while later; none of the last few, which could not."""
+    early = range(max(0, len(first) - APART))
     due: dict[int, list[Showing]] = {}
-    for at in sorted(luck.sample(range(len(first)), round(share * len(first)))):
+    for at in sorted(luck.sample(early, min(len(early), round(share * len(first))))):
         again = Showing(first[at].item, first[at].right, first[at].left, True)
         due.setdefault(at + APART + luck.randrange(APART), []).append(again)
     shown = [one for at, showing in enumerate(first) for one in (showing, *due.pop(at, []))]
-    late = [one for at in sorted(due) for one in due[at]]
-    held = {(one.item.id, frozenset(one[1:3])) for one in first[-APART:]}
-    return [*shown, *(one for one in late if (one.item.id, frozenset(one[1:3])) not in held)]
+    return [*shown, *(one for at in sorted(due) for one in due[at])]

@@ -55,12 +55,12 @@ def shot(run: Run | str | Path) -> Film:
     """
     run = Run.attach(run)
     seen = run.events()
-    if not events.of(seen, "sample"):
+    strips = _strips(seen)
+    if not strips:
         raise BadInput(
             f"Run {run.name} has 0 samples: its film is empty. A recipe's probes are asked every sample_every steps, "
             "from step 0 on."
         )
-    strips = _strips(seen)
     return {
         "version": VERSION, "run": run.name, "state": run.state, "steps": events.last(seen, "start").get("steps"),
         "strips": strips, "pins": Pins(run).standing(), "said": _said(strips),
@@ -72,25 +72,36 @@ def _strips(seen: Sequence[dict[str, Any]]) -> list[Strip]:
     asked: list[str] = []
     found: dict[str, dict[int, Frame]] = {}
     for event in seen:
-        if event.get("kind") == "start":
-            asked = event.get("probes") or []
-        if event.get("kind") == "sample":
-            number = event.get("probe", 0)
-            probe = asked[number] if isinstance(number, int) and 0 <= number < len(asked) else f"probe {number}"
-            found.setdefault(probe, {})[event.get("step", 0)] = _frame(event)
+        if event.get("kind") == "start" and isinstance(event.get("probes"), list):
+            asked = list(map(str, event["probes"]))
+        if _is_sample(event):
+            number = event["probe"]
+            probe = asked[number] if 0 <= number < len(asked) else f"probe {number}"
+            found.setdefault(probe, {})[event["step"]] = _frame(event)
     return [_strip(probe, [held[step] for step in sorted(held)]) for probe, held in found.items()]
+
+
+def _is_sample(event: dict[str, Any]) -> bool:
+    """A whole one: a line that was damaged has no place in a film."""
+    return event.get("kind") == "sample" and isinstance(event.get("step"), int) and isinstance(event.get("probe"), int)
 
 
 def _frame(event: dict[str, Any]) -> Frame:
     told = {name: event.get(name) for name in ("tokens", "logp", "base_logp", "kl")}
-    sizes = {len(values) for values in told.values() if isinstance(values, list)}
-    if None in told.values() or len(sizes) != 1:  # a run from before these were recorded, or a damaged line
+    if not _told(told):  # a run from before these were recorded, or a damaged line
         told = dict.fromkeys(told)
     kl = [value for value in told["kl"] or [] if value is not None]
     return {
-        "step": event.get("step", 0), "text": str(event.get("text", "")), **told,
+        "step": event["step"], "text": str(event.get("text", "")), **told,
         "mean_kl": sum(kl) / len(kl) if kl else None,
     }  # fmt: skip
+
+
+def _told(told: dict[str, Any]) -> bool:
+    lists = all(isinstance(values, list) for values in told.values()) and len({len(v) for v in told.values()}) == 1
+    texts = lists and all(isinstance(text, str) for text in told["tokens"])
+    numbers = (value for name in ("logp", "base_logp", "kl") for value in told[name] or ())
+    return texts and all(value is None or isinstance(value, int | float) for value in numbers)
 
 
 def _strip(probe: str, frames: list[Frame]) -> Strip:
@@ -127,30 +138,40 @@ class Pins:
     """Steps that somebody marked in a run's film, in its ``pins.jsonl``."""
 
     def __init__(self, run: Run | str | Path, author: str | None = None):
-        self.run, self.author = Run.attach(run), journal.author(author)
+        self.run, self.author = Run.attach(Run.attach(run).folder), journal.author(author)
         self.file = journal.Journal(self.run.folder / PINS, _is_pin)
 
     def standing(self) -> list[Pin]:
-        """Pins that were not taken away, oldest first."""
+        """Pins that were not taken away, oldest first; the newest of each person on each frame."""
         held = self.file.all()
         gone = {pin.get("undoes") for pin in held}
-        return [pin for pin in held if pin["id"] not in gone and "undoes" not in pin]
+        left = [pin for pin in held if pin["id"] not in gone and "undoes" not in pin]
+        return list({(pin["probe"], pin["step"], pin["by"]): pin for pin in left}.values())
 
-    def set(self, probe: str, step: int, why: str = "") -> list[Pin]:
-        """Pin a frame; a frame that is pinned already without anything new to say is unpinned. Returns what stands.
+    def set(self, probe: str, step: int, why: str = "", on: bool = True) -> list[Pin]:
+        """Pin a frame, or take one's own pins off it; returns what stands.
 
         Raises:
-            BadInput: there is no such frame.
+            BadInput: there is no such frame, or no pin of one's own on it.
         """
         steps = next((_steps(strip) for strip in shot(self.run)["strips"] if strip["probe"] == probe), [])
         if step not in steps:
             there = ", ".join(map(str, steps)) or "none: there is no such probe"
             raise BadInput(f"There is no frame of step {step} to pin; there are {there}.")
-        here = [pin for pin in self.standing() if (pin["probe"], pin["step"]) == (probe, step)]
-        entry = {**journal.stamp(), "probe": probe, "step": step, "by": self.author, "why": why}
-        self.file.add(entry | ({"undoes": here[-1]["id"]} if here and not why else {}))
+        entry = {"probe": probe, "step": step, "by": self.author, "why": why}
+        for more in [{}] if on else [{"undoes": pin["id"]} for pin in self._mine(probe, step)]:
+            self.file.add({**journal.stamp(), **entry, **more})
         return self.standing()
+
+    def _mine(self, probe: str, step: int) -> list[Pin]:
+        gone = {pin.get("undoes") for pin in self.file.all()}
+        mine = [pin for pin in self.file.all() if (pin["probe"], pin["step"], pin["by"]) == (probe, step, self.author)]
+        left = [pin for pin in mine if pin["id"] not in gone and "undoes" not in pin]
+        if not left:
+            raise BadInput(f"{self.author} has not pinned step {step}.")
+        return left
 
 
 def _is_pin(line: dict[str, Any]) -> bool:
-    return isinstance(line.get("step"), int) and all(isinstance(line.get(name), str) for name in ("probe", "by", "why"))
+    texts = all(isinstance(line.get(name), str) for name in ("probe", "by", "why"))
+    return texts and isinstance(line.get("step"), int) and isinstance(line.get("undoes", ""), str)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from etabli import storage
-from etabli.contracts import Results
+from etabli.contracts import ArenaItem, Results
 from etabli.errors import BadData, BadInput
 from etabli.evaluation import arms as answering
 from etabli.evaluation import log
@@ -68,16 +68,18 @@ def _entries(path: Path) -> list[Any]:
         held = json.loads(text)
     except ValueError:
         held = _lines(text, path)
+    except RecursionError:
+        raise BadData(f"{path} is nested too deeply to be a list of answers.") from None
     return held if isinstance(held, list) else [held]
 
 
 def _lines(text: str, path: Path) -> list[Any]:
     held = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # and not at U+2028, which JSON may hold
         if line.strip():
             try:
                 held.append(json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise BadData(f"{path}, line {number} is no JSON: {error}.") from None
     return held
 
@@ -87,7 +89,8 @@ def _item(entry: Any, at: int, path: str | Path) -> Item:
     texts = isinstance(answers, dict) and all(isinstance(one, str) for one in answers.values())
     if not texts or not isinstance(entry.get("prompt"), str) or len(answers) < 2:
         raise BadData(f'{path}: item {at} must be {{"prompt": text, "answers": {{arm: text, arm: text}}}}.')
-    return Item(str(entry.get("id", at)), entry["prompt"], answers, str(entry.get("slice") or ""))
+    name = entry.get("id")
+    return Item(str(at if name is None else name), entry["prompt"], answers, str(entry.get("slice") or ""))
 
 
 def _checked(arms: tuple[str, ...], items: list[Item]) -> Contest:
@@ -122,9 +125,11 @@ def asked(
     return read(place, wanted)
 
 
-def _answered(run: Run, prompts: Sequence[str], arms: list[str], loaded: Loaded, most: int) -> list[dict]:
+def _answered(run: Run, prompts: Sequence[str], arms: list[str], loaded: Loaded, most: int) -> list[ArenaItem]:
     rows = of_prompts(run, prompts)
     made = answering.gather(arms, rows, run, loaded, answering.Asking(most))
+    if missing := {*arms} - {arm.name for arm in made}:
+        raise BadInput(f"{', '.join(sorted(missing))} can't be asked: the run has no training rows that are questions.")
     for arm in made:
         answering.answer(arm, rows, loaded, most, lambda *_: None)
     return [
@@ -143,10 +148,16 @@ def gather(
         BadInput: nothing was evaluated there.
     """
     if isinstance(of, dict):
+        if prompts is not None:
+            raise BadInput("Results have answers to their own prompts: name the run to ask it others.")
         return of_results(of, arms)
     if prompts is not None:
         return asked(Run.attach(of), prompts, arms, loaded, alongside=alongside)
     if isinstance(of, Run) or Path(of).is_dir():
         return of_results(log.read(of), arms)
     held = _entries(Path(of))
-    return of_results(log.read(of), arms) if len(held) == 1 and "scores" in held[0] else read(of, arms)
+    return (
+        of_results(log.read(of), arms)
+        if len(held) == 1 and isinstance(held[0], dict) and "scores" in held[0]
+        else read(of, arms)
+    )

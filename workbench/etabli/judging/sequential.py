@@ -28,7 +28,7 @@ def _log(wins: Any, losses: Any) -> Any:
 
 
 @functools.lru_cache
-def _reached_at(threshold: float) -> Any:
+def boundary(threshold: float) -> Any:
     """For each number of votes, how many of them one side must have, int64 (MOST + 1,): more than all if none do."""
     import numpy as np
 
@@ -46,12 +46,15 @@ def needed(wins: int, losses: int, threshold: float = THRESHOLD, seed: int = 0) 
 
     Win rates are drawn from what the votes so far leave likely, and a session is played on with each.
 
+    Won and lost are the same to it: a number that told them apart would tell a voter whose the last vote was.
+
     Returns:
         ``{"half": ..., "most": ...}``: so many are enough in half, and in nine of ten of the sessions; None for more
         than can be looked ahead. Nothing at all if it can be told already.
     """
     import numpy as np
 
+    wins, losses = max(wins, losses), min(wins, losses)
     if evidence(wins, losses) >= threshold:
         return None
     ahead = MOST - wins - losses
@@ -61,10 +64,17 @@ def needed(wins: int, losses: int, threshold: float = THRESHOLD, seed: int = 0) 
     rates = luck.beta(PRIOR + wins, PRIOR + losses, PATHS)[:, None]
     won = wins + (luck.random((PATHS, ahead), dtype=np.float32) < rates).cumsum(1, dtype=np.int32)
     votes = np.arange(wins + losses + 1, MOST + 1)
-    told = np.maximum(won, votes - won) >= _reached_at(threshold)[wins + losses + 1 :]
+    told = np.maximum(won, votes - won) >= boundary(threshold)[wins + losses + 1 :]
     first = np.where(told.any(1), told.argmax(1) + 1, MOST + 1)
     return {name: _within(np.quantile(first, part, method="higher")) for name, part in (("half", 0.5), ("most", 0.9))}
 
 
 def _within(votes: float) -> int | None:
     return None if votes > MOST else int(votes)
+
+
+def times(needed: dict[str, int | None] | None, factor: float) -> dict[str, int | None] | None:
+    """As many times as many: where only some of what is judged has a winner, or is on this pair."""
+    if needed is None:
+        return None
+    return {name: None if count is None else max(1, round(count * factor)) for name, count in needed.items()}

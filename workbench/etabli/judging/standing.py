@@ -17,41 +17,50 @@ from etabli.judging import sequential, strengths
 from etabli.judging.votes import counted, key, winner
 
 PREFERRED = "preferred"
+FEW = 10  # pairs judged by both, below which kappa has no interval worth showing
 
 
-def standing(votes: Sequence[Vote], said: Sequence[str] = ()) -> Standing:
+def standing(votes: Sequence[Vote], said: Sequence[str] = (), arms: Sequence[str] = ()) -> Standing:
     """What votes on one comparison say.
 
     Args:
         votes: each once, oldest first (``votes.pool``); said: what a reader has to know besides.
+        arms: all arms, the judged one last; by default as the first vote names them.
 
     Raises:
         BadData: no votes.
     """
     if not votes:
         raise BadData("There are 0 votes: nothing can be said.")
-    arms, raters = votes[0]["arms"], list(dict.fromkeys(vote["by"] for vote in votes))
+    named, raters = list(arms) or votes[0]["arms"], list(dict.fromkeys(vote["by"] for vote in votes))
     first = counted(votes)
-    found = pairs(votes)
+    found = pairs(votes, named)
     parts = {ALL: first} | _slices(first, raters)
     return {
-        "version": VERSION, "comparison": votes[0]["comparison"], "arms": arms,
+        "version": VERSION, "comparison": votes[0]["comparison"], "arms": named,
         "raters": {rater: sum(vote["by"] == rater for vote in votes) for rater in raters}, "votes": len(votes),
-        "scores": [_score(part, held, arms) for part, held in parts.items() if held],
-        "verdict": {ALL: _verdict(found, arms)}, "pairs": found, "strengths": strengths.of(first, arms),
-        "agreement": [_agreement(first, *two) for two in itertools.combinations(raters, 2)],
-        "self_agreement": {rater: _self(votes, rater) for rater in raters},
-        "sides": {rater: _share(first, rater, "left") for rater in raters},
-        "longer": {rater: _share(first, rater, "longer") for rater in raters},
-        "said": [*said, *_notes(first, raters)],
+        "scores": [_score(part, held, named) for part, held in parts.items() if held],
+        "verdict": {ALL: _verdict(found, named)}, "pairs": found, "strengths": strengths.of(first, named),
+        **_voters(votes, first, raters, named), "said": [*said, *_notes(votes, first, raters)],
     }  # fmt: skip
 
 
+def _voters(votes: Sequence[Vote], first: list[Vote], raters: list[str], arms: list[str]) -> dict[str, Any]:
+    """What kind of voters these are, each and every two of them."""
+    return {
+        "agreement": [_agreement(first, *two, arms) for two in itertools.combinations(raters, 2)],
+        "self_agreement": {rater: _self(votes, rater) for rater in raters},
+        "sides": {rater: _share(first, rater, "left") for rater in raters},
+        "longer": {rater: _share(first, rater, "longer") for rater in raters},
+    }
+
+
 def _slices(votes: list[Vote], raters: list[str]) -> dict[str, list[Vote]]:
-    langs = sorted({vote.get("slice") or "" for vote in votes} - {""})
-    by_lang = {lang: [vote for vote in votes if vote.get("slice") == lang] for lang in langs} if len(langs) > 1 else {}
-    by_rater = {f"by {name}": [v for v in votes if v["by"] == name] for name in raters} if len(raters) > 1 else {}
-    return by_lang | by_rater
+    """By the items' slice and by voter, where there are several; named so that no slice is taken for another."""
+    names = sorted({vote["slice"] for vote in votes} - {""})
+    parts = {f"slice {name}": [vote for vote in votes if vote["slice"] == name] for name in names}
+    by_rater = {f"by {name}": [vote for vote in votes if vote["by"] == name] for name in raters}
+    return (parts if len(names) > 1 else {}) | (by_rater if len(raters) > 1 else {})
 
 
 def points(vote: Vote, arm: str) -> float:
@@ -80,36 +89,31 @@ def _gap(votes: list[Vote], minus: str, of: str) -> Any:
     return intervals.difference(of, minus, values, [vote["item"] for vote in mine]) if mine else None
 
 
-def pairs(votes: Sequence[Vote]) -> list[dict[str, Any]]:
-    """Every two arms, the later of the comparison first: items won and lost, and the evidence that they differ.
+def pairs(votes: Sequence[Vote], arms: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Every two arms, the later one first: items won, lost and tied, and the evidence that they differ.
 
     Any of several pairs may reach the threshold by luck: it is as many times as high as there are pairs.
     """
-    held, two = counted(votes), list(itertools.combinations(votes[0]["arms"], 2))
+    held, two = counted(votes), list(itertools.combinations(arms or votes[0]["arms"], 2))
     return [_pair(held, *one, sequential.THRESHOLD * len(two)) for one in two]
 
 
 def _pair(votes: list[Vote], minus: str, of: str, threshold: float) -> dict[str, Any]:
-    mine = [vote for vote in votes if {vote["left"], vote["right"]} == {of, minus}]
-    lean: dict[str, float] = defaultdict(float)
-    for vote in mine:
-        lean[vote["item"]] += points(vote, of) - 0.5
+    """An item is won where more of its votes are for than against; tied, or bad on both sides, where as many."""
+    items: dict[str, list[Vote]] = defaultdict(list)
+    for vote in votes:
+        if {vote["left"], vote["right"]} == {of, minus}:
+            items[vote["item"]].append(vote)
+    lean = {item: sum(points(vote, of) - 0.5 for vote in mine) for item, mine in items.items()}
     wins, losses = sum(value > 0 for value in lean.values()), sum(value < 0 for value in lean.values())
+    bad = sum(all(vote["choice"] == "both bad" for vote in mine) for mine in items.values())
+    needed = sequential.needed(wins, losses, threshold)
     return {
-        "of": of, "minus": minus, "items": len(lean), "wins": wins, "losses": losses,
-        "ties": sum(vote["choice"] == "tie" for vote in mine),
-        "both_bad": sum(vote["choice"] == "both bad" for vote in mine),
+        "of": of, "minus": minus, "items": len(items), "wins": wins, "losses": losses,
+        "ties": len(items) - wins - losses - bad, "both_bad": bad,
         "evidence": sequential.evidence(wins, losses), "threshold": threshold,
-        "needed": _with_ties(sequential.needed(wins, losses, threshold), wins + losses, len(lean)),
+        "needed": sequential.times(needed, (len(items) + 1) / (wins + losses + 1)),  # ties go on as they were
     }  # fmt: skip
-
-
-def _with_ties(needed: dict[str, int | None] | None, decided: int, items: int) -> dict[str, int | None] | None:
-    """As many votes as leave so many with a winner, if ties go on as they were."""
-    if needed is None:
-        return None
-    rate = (decided + 1) / (items + 1)
-    return {name: None if count is None else round(count / rate) for name, count in needed.items()}
 
 
 def _verdict(pairs: list[dict[str, Any]], arms: list[str]) -> dict[str, Any]:
@@ -122,8 +126,8 @@ def _verdict(pairs: list[dict[str, Any]], arms: list[str]) -> dict[str, Any]:
     pair = min(lost or open_ or mine, key=lambda pair: pair["wins"] - pair["losses"])
     return {
         "verdict": said, "subject": subject, "rival": pair["minus"], "evidence": pair["evidence"],
-        "threshold": pair["threshold"], "votes_needed": pair["needed"], "n": pair["items"],
-        "wins": pair["wins"], "losses": pair["losses"], "why": "" if pair["items"] else "no vote on this pair yet",
+        "threshold": pair["threshold"], "items_needed": pair["needed"], "n": pair["items"],
+        "wins": pair["wins"], "losses": pair["losses"],
     }  # fmt: skip
 
 
@@ -144,8 +148,9 @@ def _self(votes: Sequence[Vote], rater: str) -> Estimate | None:
     return _wilson([float(_said(one) == _said(other)) for one, other in twice])
 
 
-def _said(vote: Vote) -> str:
-    return winner(vote) or vote["choice"]
+def _said(vote: Vote) -> tuple[str | None, str]:
+    won = winner(vote)
+    return won, "" if won else vote["choice"]
 
 
 def _share(votes: list[Vote], rater: str, what: str) -> Estimate | None:
@@ -161,15 +166,29 @@ def _wilson(hits: list[float]) -> Estimate | None:
     return intervals.share(hits, list(map(str, range(len(hits))))) if hits else None
 
 
-def _agreement(votes: list[Vote], one: str, other: str) -> dict[str, Any]:
-    """Two raters on the items both judged: share alike, and Cohen's kappa (statsmodels) with its interval."""
-    held = {rater: {key(vote): _said(vote) for vote in votes if vote["by"] == rater} for rater in (one, other)}
-    both = [(held[one][shown], held[other][shown]) for shown in held[one] if shown in held[other]]
+def _agreement(votes: list[Vote], one: str, other: str, arms: list[str]) -> dict[str, Any]:
+    """Two raters on what both judged: share alike, and Cohen's kappa (statsmodels) with its interval.
+
+    What was said is the pair's earlier arm, its later one, tie or both bad: with three arms, names would tell which
+    pair was shown, and that both raters have in common whatever they think.
+    """
+    held = {rater: {key(vote): vote for vote in votes if vote["by"] == rater} for rater in (one, other)}
+    both = [
+        tuple(_placed(held[rater][shown], arms) for rater in (one, other))
+        for shown in held[one]
+        if shown in held[other]
+    ]
     return {"raters": [one, other], "n": len(both), "share": _wilson([float(a == b) for a, b in both]), **_kappa(both)}
 
 
-def _kappa(both: list[tuple[str, str]]) -> dict[str, float | None]:
-    """Nothing where there is nothing to tell it from: fewer than two pairs, or one answer alone."""
+def _placed(vote: Vote, arms: list[str]) -> str:
+    won = winner(vote)
+    earlier = min(vote["left"], vote["right"], key=arms.index)
+    return vote["choice"] if won is None else "earlier" if won == earlier else "later"
+
+
+def _kappa(both: list[tuple[str, ...]]) -> dict[str, float | None]:
+    """Nothing where there is nothing to tell it from; no interval below ten pairs, or where it would have no width."""
     import numpy as np
     from statsmodels.stats.inter_rater import cohens_kappa
 
@@ -180,16 +199,19 @@ def _kappa(both: list[tuple[str, str]]) -> dict[str, float | None]:
     for a, b in both:
         table[kinds.index(a), kinds.index(b)] += 1
     found = cohens_kappa(table)
-    return {"kappa": float(found.kappa), "low": float(found.kappa_low), "high": float(found.kappa_upp)}
+    sure = len(both) >= FEW and found.std_kappa > 1e-9
+    low, high = (float(found.kappa_low), float(found.kappa_upp)) if sure else (None, None)
+    return {"kappa": float(found.kappa), "low": low, "high": high}
 
 
-def _notes(votes: list[Vote], raters: list[str]) -> list[str]:
+def _notes(votes: Sequence[Vote], first: list[Vote], raters: list[str]) -> list[str]:
     seen = sum(vote["unblinded"] for vote in votes)
-    several = len(raters) > 1 and len(votes) > len({key(vote) for vote in votes})
+    several = len(first) > len({key(vote) for vote in first})
+    told = first and not any(winner(vote) for vote in first)
     return [
-        *["Every vote is a tie or both bad: nobody is preferred."] * (not any(winner(vote) for vote in votes)),
-        *[f"{seen} of {len(votes)} votes were cast after the voter had looked who is who."] * bool(seen),
-        *["Evidence counts items, by the majority of who judged them: voters share what the answers are like."]
+        *["Every vote is a tie or both bad: nobody is preferred."] * bool(told),
+        *[f"{seen} of {len(votes)} votes were cast after looking who is who: they don't count."] * bool(seen),
+        *["Evidence counts items, by whether more votes were for or against: voters share what answers are like."]
         * several,
         *["One voter: this is one person's taste."] * (len(raters) == 1),
     ]

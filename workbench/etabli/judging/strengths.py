@@ -8,7 +8,8 @@ from typing import Any
 
 from etabli.contracts import Vote
 
-DRAWS = 200
+DRAWS = 400
+FEW = 5  # items, below which drawing them again tells nothing
 HALF = 0.5  # votes that every pair is given beforehand, to each side: a clean sweep stays finite
 
 
@@ -16,29 +17,39 @@ def of(votes: Sequence[Vote], arms: list[str]) -> list[dict[str, Any]]:
     """Each arm's strength in log-odds, their mean 0, with a 95 % interval: percentiles over items drawn again.
 
     A tie is half a win for each (Bradley & Terry 1952; a binomial regression of statsmodels). Every pair gets half a
-    vote a side beforehand. ``separated`` is an arm that won or lost every vote: how far it is off can't be told.
+    vote a side beforehand. ``separated`` is an arm that won or lost every vote: how far it is off can't be told, and so
+    it has no interval; nor has any below five items.
 
     Returns:
         Nothing for two arms, whose strengths are their share of votes said again, or without votes.
     """
     if len(arms) < 3 or not votes:
         return []
-    import numpy as np
-
     by_item: dict[str, list[Vote]] = defaultdict(list)
     for vote in votes:
         by_item[vote["item"]].append(vote)
     groups = [_wins(held, arms) for held in by_item.values()]
-    middle = _fit(sum(groups))
+    total, middle, bounds = sum(groups), _fit(sum(groups)), _bounds(groups)
+    return [_one(arm, at, middle, bounds, total) for at, arm in enumerate(arms)]
+
+
+def _one(arm: str, at: int, middle: Any, bounds: Any, total: Any) -> dict[str, Any]:
+    won, lost = float(total[at].sum()), float(total[:, at].sum())
+    swept = bool(won + lost) and not (won and lost)
+    known = bounds is not None and won + lost > 0 and not swept
+    low, high = (float(bounds[0][at]), float(bounds[1][at])) if known else (None, None)
+    return {"arm": arm, "votes": won + lost, "value": float(middle[at]), "low": low, "high": high, "separated": swept}
+
+
+def _bounds(groups: list[Any]) -> Any:
+    """Percentiles over items drawn again: float64 (2, arms); None of too few items."""
+    import numpy as np
+
+    if len(groups) < FEW:
+        return None
     luck = np.random.default_rng(0)
     drawn = [_fit(sum(groups[at] for at in luck.integers(len(groups), size=len(groups)))) for _ in range(DRAWS)]
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    total = sum(groups)
-    return [
-        {"arm": arm, "value": float(middle[at]), "low": float(low[at]), "high": float(high[at]),
-         "separated": bool(total[at].sum() == 0 or total[:, at].sum() == 0)}
-        for at, arm in enumerate(arms)
-    ]  # fmt: skip
+    return np.quantile(drawn, [0.025, 0.975], axis=0)
 
 
 def _wins(votes: Sequence[Vote], arms: list[str]) -> Any:

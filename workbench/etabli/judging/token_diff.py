@@ -1,12 +1,15 @@
 """Which tokens did the training move? Each answer's log-probabilities under base and tuned model, side by side."""
 
+import contextlib
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from etabli import divergence, storage
-from etabli.contracts import TOKEN_DIFF, VERSION, Message, Results, TokenDiffRow, TokenDiffs
+from etabli.contracts import TOKEN_DIFF, VERSION, Answered, Message, Results, TokenDiffRow, TokenDiffs, TokenMoves
 from etabli.errors import BadInput, Damaged
 from etabli.evaluation import arms, log, sets
 from etabli.models.loading import Loaded, load
@@ -43,15 +46,33 @@ def found(of: Run | str | Path | TokenDiffs, **how: Any) -> TokenDiffs:
 
 
 def kept(of: Run | str | Path) -> TokenDiffs | None:
-    """What was measured before of a run, or of a ``token_diff.json``; None if nothing was."""
+    """What was measured before of a run, or of a ``token_diff.json``; None if nothing was. Says what changed since."""
     if not isinstance(of, Run) and Path(of).is_file():
         return read(of)
     run = Run.attach(of)
     if not (run.folder / TOKEN_DIFF).is_file():
         return None
     held = read(run.folder / TOKEN_DIFF)
-    stale = ["The adapter has changed since this was measured."] * (held["adapter"] != adapter_hash(run))
-    return {**held, "said": [*held["said"], *stale]}
+    return {**held, "said": [*held["said"], *_stale(held, run)]}
+
+
+def _stale(held: TokenDiffs, run: Run) -> list[str]:
+    now: dict[str, str] = {}
+    with contextlib.suppress(BadInput, Damaged):  # the adapter, or the evaluation, may be gone: the file is still true
+        now["adapter"] = adapter_hash(run)
+    with contextlib.suppress(BadInput, Damaged):
+        now["answers"] = _answers_hash(log.read(run), held["of"])
+    names = {"adapter": "The adapter has", "answers": "The evaluation's answers have"}
+    return [f"{names[key]} changed since this was measured: measure again." for key in now if now[key] != held[key]]
+
+
+def _answers_hash(results: Results, of: str) -> str:
+    said = [[row["id"], row["prompt"], _answer_of(row, of)] for row in results["rows"]]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
+
+def _answer_of(row: Answered, of: str) -> str:
+    return row["truth"] if of == TRUTH else row["answers"].get(of, "")
 
 
 def read(path: str | Path) -> TokenDiffs:
@@ -63,13 +84,21 @@ def read(path: str | Path) -> TokenDiffs:
     try:
         held = json.loads(Path(path).read_text(encoding="utf-8"))
         whole = isinstance(held, dict) and set(TokenDiffs.__annotations__) <= set(held) and held["version"] == VERSION
-        if not whole or not all(set(TokenDiffRow.__annotations__) <= set(row) for row in held["rows"]):
+        if not whole or not all(map(_whole, held["rows"])):
             raise ValueError("keys are missing, or it is of another version")
     except OSError:
         raise BadInput(f"There is no {path}: etabli.token_diff(run) makes one.") from None
     except (ValueError, TypeError) as error:
         raise Damaged(f"{path} is not as it was written ({error}): measure again.") from None
     return held
+
+
+def _whole(row: Any) -> bool:
+    if not isinstance(row, dict) or not set(TokenDiffRow.__annotations__) <= set(row):
+        return False
+    moves = row["moves"]
+    lists = isinstance(moves, dict) and [moves.get(name) for name in TokenMoves.__annotations__]
+    return bool(lists) and all(isinstance(one, list) for one in lists) and len({len(one) for one in lists}) == 1
 
 
 def measure(
@@ -100,32 +129,38 @@ def measure(
         raise BadInput(f"Nobody called {of!r} has answered; there are {', '.join([*held['arms'], TRUTH])}.")
     chosen = _chosen(held, of, limit)
     loaded = loaded or load(run.recipe.model, adapter=run.adapter, alongside=alongside)
-    rows, said = [], []
-    for number, (name, prompt, talk, answer, tools) in enumerate(chosen, 1):
-        rows.append(row_of(loaded, name, prompt, talk, answer, tools))
+    rows = []
+    for number, row in enumerate(chosen, 1):
+        asked = row["row"]
+        rows.append(
+            row_of(loaded, row["id"], row["prompt"], sets.question(asked), _answer_of(row, of), asked.get("tools"))
+        )
         if progress:
             progress(number, len(chosen))
-    most = arms.context(loaded)
-    long = [row["id"] for row in rows if len(row["moves"]["ids"]) > most]
-    said += [f"{len(long)} answers are longer than the {most} tokens that the model was made for."] * bool(long)
-    rows.sort(key=lambda row: (-row["move"], row["id"]))
+    said = [f"At most {limit} answers of each language were measured."] * (len(chosen) < len(held["rows"]))
     made: TokenDiffs = {
-        "version": VERSION, "model": loaded.name, "adapter": adapter_hash(run), "of": of, "rows": rows, "said": said,
+        "version": VERSION, "model": loaded.name, "adapter": adapter_hash(run), "of": of, "limit": limit,
+        "answers": _answers_hash(held, of), "rows": sorted(rows, key=lambda row: (-row["move"], row["id"])),
+        "said": [*said, *_too_long(rows, arms.context(loaded))],
     }  # fmt: skip
     if save:
         storage.write_json(run.folder / TOKEN_DIFF, made)
     return made
 
 
-def _chosen(held: Results, of: str, limit: int | None) -> list[tuple]:
-    """Id, what is shown as the prompt, the conversation, the answer, and tools, of rows with an answer."""
-    taken: dict[str, int] = {}
+def _too_long(rows: Sequence[TokenDiffRow], most: int) -> list[str]:
+    long = sum(len(row["moves"]["ids"]) > most for row in rows)
+    return [f"{long} answers are longer than the {most} tokens that the model was made for."] * bool(long)
+
+
+def _chosen(held: Results, of: str, limit: int | None) -> list[Answered]:
+    """Rows with an answer, at most so many of each language."""
+    taken: Counter[str] = Counter()
     made = []
     for row in held["rows"]:
-        answer = row["truth"] if of == TRUTH else row["answers"].get(of, "")
-        taken[row["lang"]] = taken.get(row["lang"], 0) + bool(answer)
-        if answer and (limit is None or taken[row["lang"]] <= limit):
-            made.append((row["id"], row["prompt"], sets.question(row["row"]), answer, row["row"].get("tools")))
+        taken[row["lang"]] += bool(_answer_of(row, of))
+        if _answer_of(row, of) and (limit is None or taken[row["lang"]] <= limit):
+            made.append(row)
     return made
 
 

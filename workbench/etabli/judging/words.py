@@ -8,11 +8,13 @@ from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE
 
 def watched(now: dict[str, Any]) -> str:
     """How far it is to a verdict, without saying whose."""
-    if not now["votes"]:
-        return "No vote yet."
+    if now["evidence"] is None:
+        return f"How far it is to a verdict is shown every {now['every']} votes: sooner it would tell who won the last."
     if now["needed"] is None:
-        return f"It can be told: evidence {_evidence(now)}. Voting on makes it surer."
-    return f"Evidence {_evidence(now)}. {_needed(now['needed'])}"
+        return f"After {now['votes']} votes it can be told: evidence {_evidence(now)}. Voting on makes it surer."
+    half = now["needed"]["half"]
+    short = f" Only {now['left']:,} are left: that takes more prompts." if half is None or half > now["left"] else ""
+    return f"After {now['votes']} votes: evidence {_evidence(now)}. {_needed(now['needed'], 'votes')}{short}"
 
 
 def _evidence(one: dict[str, Any]) -> str:
@@ -21,19 +23,19 @@ def _evidence(one: dict[str, Any]) -> str:
     return f"{shown} ({one['threshold']:g} needed)"
 
 
-def _needed(needed: dict[str, int | None]) -> str:
+def _needed(needed: dict[str, int | None], unit: str) -> str:
     half, most = needed["half"], needed["most"]
     if half is None:
         return "No end in sight: the two are as good as alike."
     bound = f"at most {most:,} in nine cases of ten" if most else "in one case of ten far more"
-    return f"About {half:,} more votes if it goes on like this, {bound}."
+    return f"About {half:,} more {unit} if it goes on like this, {bound}."
 
 
 def told(standing: Standing) -> dict[str, Any]:
     """What a standing says: ``verdict``, a table (``heads``, ``rows``) and ``notes``."""
     return {
         "verdict": verdict(standing["verdict"]["all"]), "kind": standing["verdict"]["all"]["verdict"],
-        "heads": ["", "won", "lost", "ties", "both bad", "share of votes", "evidence"],
+        "heads": ["items", "won", "lost", "tied", "both bad", "share of votes", "evidence"],
         "rows": [_pair(pair, standing) for pair in standing["pairs"] if pair["items"]],
         "notes": [*_strengths(standing), *_voters(standing), *_raters(standing), *standing["said"]],
     }  # fmt: skip
@@ -43,7 +45,7 @@ def verdict(one: dict[str, Any]) -> str:
     """The verdict in a sentence."""
     said = {BETTER: "is preferred to", WORSE: "is worse liked than", CANNOT_TELL: "can't be told from"}[one["verdict"]]
     won = f"{one['wins']} won, {one['losses']} lost of {one['n']} items; evidence {_evidence(one)}"
-    more = f" {_needed(one['votes_needed'])}" if one["verdict"] == CANNOT_TELL and one["votes_needed"] else ""
+    more = f" {_needed(one['items_needed'], 'items')}" if one["items_needed"] else ""
     return f"{one['subject']} {said} {one['rival']}: {won}.{more}"
 
 
@@ -62,15 +64,18 @@ def _percent(one: dict[str, Any] | Estimate) -> str:
 
 
 def _strengths(standing: Standing) -> list[str]:
-    held = sorted(standing["strengths"], key=lambda one: -one["value"])
+    held = sorted((one for one in standing["strengths"] if one["votes"]), key=lambda one: -one["value"])
     if not held:
         return []
     each = ", ".join(
-        f"{one['arm']} {_signed(one['value'])} [{_signed(one['low'])}, {_signed(one['high'])}]"
-        f"{' (won or lost every vote)' * one['separated']}"
+        f"{one['arm']} {_signed(one['value'])}{_bounds(one)}{' (won or lost every vote)' * one['separated']}"
         for one in held
     )
     return [f"Strength in log-odds (Bradley-Terry): {each}."]
+
+
+def _bounds(one: dict[str, Any]) -> str:
+    return "" if one["low"] is None else f" [{_signed(one['low'])}, {_signed(one['high'])}]"
 
 
 def _signed(number: float) -> str:
@@ -99,7 +104,7 @@ def _between(one: dict[str, Any]) -> str:
     names = " and ".join(one["raters"])
     if not one["n"]:
         return f"{names} have judged no pair in common."
-    kappa = "" if one["kappa"] is None else f", kappa {one['kappa']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
+    kappa = "" if one["kappa"] is None else f", kappa {_signed(one['kappa'])}{_bounds(one)}"
     return f"{names} agree on {_percent(one['share'])} of {one['n']} pairs{kappa}."
 
 

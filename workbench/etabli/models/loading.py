@@ -60,16 +60,20 @@ class Loaded:
         Raises:
             WrongAdapter: it was trained on another base; Damaged: altered since it was saved.
         """
-        with self._switch, self._scaled(1.0 if adapter is None else strength):
-            if adapter in (None, self.adapter):
-                with self.as_base(adapter is None):
+        with self._switch:
+            if adapter is None:
+                with self.as_base():
                     yield
                 return
-            self.model.set_adapter(self._named(adapter))
+            name = "default" if adapter == self.adapter else self._named(adapter)
+            if name != "default":
+                self.model.set_adapter(name)
             try:
-                yield
+                with self._scaled(strength):  # only now: what is loaded meanwhile would not be scaled, and then lost
+                    yield
             finally:
-                self.model.set_adapter("default")
+                if name != "default":
+                    self.model.set_adapter("default")
 
     def _scaled(self, strength: float) -> contextlib.AbstractContextManager:
         if strength == 1.0:

@@ -50,10 +50,14 @@ def current(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     kept: list[dict[str, Any]] = []
     for event in events:
         if event.get("kind") == "resume":
-            step = event.get("step", 0)
-            kept = [old for old in kept if old.get("step", 0) <= step and old.get("kind") != "end"]
+            kept = [old for old in kept if _step(old) <= _step(event) and old.get("kind") != "end"]
         kept.append(event)
     return kept
+
+
+def _step(event: dict[str, Any]) -> int:
+    step = event.get("step", 0)
+    return step if isinstance(step, int) else 0  # of a damaged line
 
 
 def of(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:

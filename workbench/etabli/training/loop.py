@@ -205,9 +205,13 @@ class Training:
 
     def _seen(self, probe: list[Message], ids: list[int]) -> dict[str, Any]:
         """What the training film shows of an answer: its tokens, under the adapter and without it."""
-        prompt = render(probe, self.loaded.tokenizer, prompt=True).ids
         sides = divergence.Sides(self.peft, self.peft.disable_adapter, contextlib.nullcontext)
-        moves = divergence.moves(sides, self.loaded.tokenizer, prompt, ids)
+        try:
+            prompt = render(probe, self.loaded.tokenizer, prompt=True).ids
+            moves = divergence.moves(sides, self.loaded.tokenizer, prompt, ids)
+        except Exception as error:  # a picture that can't be taken is no reason to end a run
+            self._warn(f"The film has text alone at step {self.step}: {type(error).__name__}: {error}")
+            return {}
         return {"tokens": moves["tokens"], **{name: moves[name] for name in ("logp", "base_logp", "kl")}}
 
 
