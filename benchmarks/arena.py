@@ -4,12 +4,14 @@
 
 Simulated voters go through real plans (``Contest.plan``) and look at the evidence after every vote. Between equals: a
 voter who tosses a coin, one who takes the left seven times in ten, one who calls three in ten a tie, one who likes
-longer answers. Beside it, for contrast, an exact binomial test looked at as often. Then voters with a true preference.
+longer answers; three arms; five raters of like taste. Beside it, for contrast, an exact binomial test looked at as
+often. Then voters with a true preference.
 """
 
 import argparse
 import random
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +68,7 @@ def session(voter, held: Contest, name: str, luck: random.Random) -> tuple[bool,
     for now in held.plan(name):
         choice = voter(now, luck)
         votes.append({"arms": list(ARMS), "item": now.item.id, "left": now.left, "right": now.right, "choice": choice,
-                      "repeat": now.repeat, "by": name})  # fmt: skip
+                      "repeat": now.repeat, "by": name, "unblinded": False})  # fmt: skip
         winner = {"left": now.left, "right": now.right}.get(choice)
         if now.repeat or winner is None:
             continue
@@ -111,10 +113,48 @@ def between_equals(sessions: int) -> dict:
     return {"votes_each": ITEMS, "false_wins": every, "by_voter": made, "tuned_on_the_left": sides}
 
 
+def three_arms(sessions: int) -> dict:
+    """Coins on three alike arms, 100 prompts: did any pair of arms reach its threshold at any vote?"""
+    luck, arms = random.Random("three"), ("a", "b", "c")
+    held = Contest(arms, tuple(Item(str(at), "p", {arm: f"{arm}{at}" for arm in arms}) for at in range(100)))
+    told = 0
+    for number in range(sessions):
+        tally: Counter = Counter()
+        reached = False
+        for now in held.plan(f"three {number}", 0):
+            pair = tuple(sorted((now.left, now.right)))
+            tally[pair, luck.random() < 0.5] += 1
+            reached = reached or sequential.evidence(tally[pair, True], tally[pair, False]) >= 3 * sequential.THRESHOLD
+        told += reached
+    return {"sessions": sessions, "prompts": 100, "false_wins": told / sessions}
+
+
+def pooled(sessions: int) -> dict:
+    """Five raters who agree on which answer is better, though not on whose: 60 prompts, looked at after each.
+
+    By items, as the arena counts; and as if each of the 300 votes were a coin of its own.
+    """
+    luck = np.random.default_rng(7)
+    by_items = by_votes = 0
+    for _ in range(sessions):
+        taste = luck.random(60) < 0.5  # which arm wrote the better answer to each prompt
+        agree = luck.random((60, 5)) < 0.8
+        for_one = np.where(taste[:, None], agree, ~agree)
+        won = (for_one.sum(1) > 2).cumsum()
+        by_items += _reached(won, np.arange(1, 61))
+        by_votes += _reached(for_one.sum(1).cumsum(), 5 * np.arange(1, 61))
+    return {"sessions": sessions, "prompts": 60, "raters": 5, "false_wins": by_items / sessions,
+            "false_wins_if_votes_were_coins": by_votes / sessions}  # fmt: skip
+
+
+def _reached(won, votes) -> bool:
+    return bool((np.maximum(won, votes - won) >= sequential.boundary(sequential.THRESHOLD)[votes]).any())
+
+
 def votes_needed(sessions: int) -> list[dict]:
     """Votes with a winner until the evidence tells, at true win rates."""
     luck = np.random.default_rng(0)
-    bound = sequential._reached_at(sequential.THRESHOLD)[1 : MOST + 1]
+    bound = sequential.boundary(sequential.THRESHOLD)[1 : MOST + 1]
     made = []
     for rate in RATES:
         won = (luck.random((sessions, MOST)) < rate).cumsum(1)
@@ -139,7 +179,8 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=10_000)
     given = parser.parse_args()
     began = time.monotonic()
-    made = {"between_equals": between_equals(given.sessions), "votes_needed": votes_needed(given.sessions)}
+    made = {"between_equals": between_equals(given.sessions), "three_arms": three_arms(given.sessions // 4),
+            "pooled": pooled(given.sessions), "votes_needed": votes_needed(given.sessions)}  # fmt: skip
     storage.write_json(given.out, made | {"sessions": given.sessions, "seconds": round(time.monotonic() - began)})
     print(storage.to_json(made, indent=1))
 

@@ -63,7 +63,7 @@ def test_watch_restart_stop(lab, data, tiny, put_notebook, open_notebook):
     wait(lambda: "Interrupt it" in page.locator(".etabli-hint").inner_text() or state.inner_text() != "first: running")
     if "running" in state.inner_text():
         notebook.interrupt()
-    page.get_by_text("first: stopped").wait_for(timeout=60_000)
+    page.locator(".etabli-state", has_text="first: stopped").wait_for(timeout=60_000)
     run = Run.attach(root / "runs/first")
     assert run.state == "stopped" and run.adapter.is_dir()
     assert not page.get_by_role("button", name="Stop run").is_visible()

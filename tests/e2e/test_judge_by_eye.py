@@ -102,7 +102,16 @@ def test_walk_through_token_differences_by_keys(lab, open_notebook):
         row("rtl", "An answer from the right", ["שלום", " עולם", " טוב", "", "", "👩‍👩‍👧", " סוף"]),
         row("long", "Ten thousand tokens", [f" word{at}" for at in range(10_000)]),
     ]
-    diffs = {"version": 1, "model": "base-model", "adapter": "x", "of": "tuned", "rows": rows, "said": []}
+    diffs = {
+        "version": 1,
+        "model": "base-model",
+        "adapter": "x",
+        "of": "tuned",
+        "limit": None,
+        "answers": "y",
+        "rows": rows,
+        "said": [],
+    }
     storage.write_json(lab[1] / "diffs.json", diffs)
     nbformat.write(notebook_of(["import etabli", DIFF]), lab[1] / "diffs.ipynb")
     notebook = open_notebook("diffs.ipynb")

@@ -55,10 +55,11 @@ function render({ model, el }) {
     if (told) told.textContent = model.get("settings").strength;
   };
   const drawEarlier = () => {
-    const held = model.get("history");
+    const all = model.get("history");
+    const held = all.at(-1)?.prompt === model.get("prompt") ? all.slice(0, -1) : all; // the newest stands above
     before.hidden = !held.length;
-    before.firstChild.textContent = `Asked so far: ${held.length}`;
-    const side = ([name, text]) => make("section", { "aria-label": name }, [make("b", { textContent: name }), make("pre", { textContent: visible(text), dir: "auto" })]);
+    before.firstChild.textContent = `Asked before: ${held.length}`;
+    const side = ([name, text]) => make("section", {}, [make("b", { textContent: name }), make("pre", { textContent: visible(text), dir: "auto" })]);
     const item = (one) => make("div", {}, [make("p", { className: "etabli-asked", textContent: visible(one.prompt), dir: "auto" }), make("div", { className: "etabli-sides" }, Object.entries(one.answers).map(side))]);
     earlier.replaceChildren(...held.slice(-50).reverse().map(item));
   };
@@ -102,7 +103,7 @@ function render({ model, el }) {
   const undo = [
     follow(model, ["suggestions"], drawChips),
     follow(model, ["settings"], setKnobs),
-    follow(model, ["history"], drawEarlier),
+    follow(model, ["history", "prompt"], drawEarlier),
     follow(model, ["names", "texts", "figures", "writing", "prompt", "asked"], draw),
   ];
   return () => undo.forEach((each) => each());
