@@ -224,3 +224,57 @@ def test_a_disk_that_fills_up_during_a_run(tiny, dataset, tmp_path, cache, small
 def _free(place):
     held = os.statvfs(place)
     return held.f_bavail * held.f_frsize
+
+
+def test_a_full_mirror_is_a_warning(tiny, dataset, tmp_path, cache, small_disk):
+    (small_disk / "filler").write_bytes(b"x" * max(0, _free(small_disk) - 50_000))
+    run = Run.start(recipe(tiny, dataset, mirror=str(small_disk)), tmp_path / "run").wait(quiet=True)
+    said = [event["what"] for event in events.of(run.events(), "warning")]
+    assert run.state == "completed" and any("mirror" in what for what in said), said
+
+
+def test_a_mirror_takes_along_what_a_mapping_file_names(tiny, tmp_path, cache):
+    import shutil
+
+    home = tmp_path / "home" / "rows"
+    home.mkdir(parents=True)
+    lines = [{"instruction": f"Say {at}", "input": "", "output": "ok"} for at in range(12)]
+    (home / "mine.json").write_text(json.dumps(lines))
+    entries = {"mine": {"file_name": "rows/mine.json"}, "other": {"file_name": "rows/none.json"}}
+    (home.parent / "dataset_info.json").write_text(json.dumps(entries))
+    data = f"{home.parent / 'dataset_info.json'}#mine"
+    slow = slowly(tmp_path, 4)
+    made = Recipe(model=tiny, data=data, max_steps=8, checkpoint_every=2, threads=1, eval_every=100, sample_every=100,
+                  mirror=str(tmp_path / "drive"), callbacks=slow)  # fmt: skip
+    run = Run.start(made, tmp_path / "run")
+    there = tmp_path / "drive" / "run"
+    until(lambda: checkpoints.found(there) and at_step(run, 5))
+    os.kill(pid(run), signal.SIGKILL)
+    until(lambda: run.state == "lost")
+    for gone in (run.folder, home.parent):
+        shutil.rmtree(gone)
+    assert Run.attach(there).resume().wait(quiet=True).state == "completed"
+
+
+@pytest.mark.slow
+def test_two_machines_by_a_rendezvous(tiny, dataset, tmp_path, cache):
+    """Two torchruns that meet at an address, as on two machines: the losses of one process that does both parts."""
+    import socket
+
+    keys = {"max_steps": 4, "accumulate": 2}
+    one = Run.start(recipe(tiny, dataset, **keys), tmp_path / "one").wait(quiet=True)
+    recipe(tiny, dataset, **keys).save(tmp_path / "two" / RECIPE)
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1",
+        "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1",
+        "-m", "etabli.training.worker", str(tmp_path / "two"),
+    ]  # fmt: skip
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [child.wait(180) for child in both] == [0, 0]
+    two = Run.attach(tmp_path / "two")
+    assert two.state == "completed" and events.last(two.events(), "start")["processes"] == 2
+    losses = [[event["loss"] for event in events.of(run.events(), "step")] for run in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)

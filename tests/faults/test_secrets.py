@@ -96,6 +96,60 @@ def test_no_secret_is_shown_by_an_error_or_a_command(everything, tmp_path, monke
     assert not list(tmp_path.iterdir())
 
 
+CELLS = """
+import etabli
+from etabli.errors import BadInput
+said = open("said.txt").read()
+---
+raise BadInput(said)
+---
+etabli.read(said)
+---
+run = etabli.Run.attach("failed")
+run.show()
+---
+run
+---
+run.notes()
+---
+run.wait()
+---
+etabli.film("failed")
+---
+etabli.Run.start(etabli.Recipe(data="rows.jsonl", model=said), "other")
+---
+etabli.chat("failed").ask(said)
+"""
+
+
+def test_no_secret_is_in_a_saved_notebook(everything, tmp_path, monkeypatch, counted):
+    """Tracebacks, the monitor's twin, notes, a film: what a notebook keeps of a run whose every word is a secret."""
+    import json
+
+    import nbformat
+    from nbclient import NotebookClient
+
+    from etabli.contracts import EVENTS, RECIPE
+    from etabli.training.events import EventLog
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "said.txt").write_text(everything)
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"prompt": "a", "completion": "b"}))
+    Recipe(data="rows.jsonl").save(tmp_path / "failed" / RECIPE)
+    log = EventLog(tmp_path / "failed")
+    log.write("start", steps=4, probes=[everything])
+    log.write("sample", step=0, probe=0, text=everything, ids=[1])
+    log.write("warning", what=everything)
+    log.write("end", state="failed", why=everything)
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.strip()) for source in CELLS.split("---")])
+    NotebookClient(made, timeout=120, allow_errors=True, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    for number, cell in enumerate(made.cells):
+        assert cell.outputs or number == 0, f"cell {number} said nothing"
+        assert not leaks(json.dumps(cell.outputs, ensure_ascii=False)), f"cell {number}: {cell.source}"
+    assert not leaks((tmp_path / "failed" / EVENTS).read_text())
+    counted["notebook_cells_without_a_secret"] += len(made.cells)
+
+
 KEY = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIEow\nAbCdEf123\n-----END RSA " + "PRIVATE KEY-----"
 
 

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 _SECRET = re.compile(
     r"(?<![\w-])(?:AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|AIza|xox[abeprs]-|[rs]k_live_|npm_|pypi-AgE|SG\.|eyJ)[\w.-]{10,}"
     r"|(?<![\w-])(?:hf_|sk-)(?:(?=[\w-]*\d)[\w-]{16,}|[A-Za-z0-9]{20,})"
-    r"|(?<!\d)\d{8,10}:AA[\w-]{20,}|://[^\s:/@\"']+:[^\s@\"']{3,}@"
+    r"|(?<!\d)\d{8,10}:AA[\w-]{20,}|:/{1,2}[^\s:/@\"']+:[^\s@\"']{3,}@"
     r"|hooks\.slack\.com/services/[\w/]{12,}"
     r"|(?i:accountkey|api[_-]?key|secret(?:_access)?(?:[_-]key)?|(?:access|auth)[_-]?token|password|passwd|pwd)"
     r"[\"']?\s*[=:]\s*[\"']?(?=[^\s\"',;]*\d)[^\s\"',;]{8,}"

@@ -34,7 +34,11 @@ def resolve(name: str = DEFAULT) -> Source:
     """
     if name in (DEFAULT, embedded.NAME):
         return _default(name)
-    if (folder := _local(name)) is not None:
+    try:
+        folder = _local(name)
+    except (OSError, ValueError) as error:  # a name that no folder can have
+        raise UnknownModel(f"There is no model {name[:200]!r}: {getattr(error, 'strerror', None) or error}.") from None
+    if folder is not None:
         return Source(name, folder, _folder_hash(folder))
     return _from_hub(name)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from etabli import storage
 from etabli.contracts import ADAPTER, CHECKPOINTS, EVENTS, RECIPE
 from etabli.data.dataset import HOME_COMMANDS, kept_at, located
+from etabli.data.reading.mappings import mapped
 from etabli.errors import EtabliError
 from etabli.training import checkpoints
 from etabli.training.recipe import Recipe
@@ -94,24 +95,30 @@ class Mirror:
         self._papers()
 
     def _data(self) -> None:
-        """The files that the recipe names, so that the mirror alone is enough; not what is too large.
-
-        A mapping file is copied, what it speaks of is not.
-        """
+        """The files that the recipe names, so that the mirror alone is enough; not what is too large."""
         recipe = self._recipe
         for name in filter(None, (recipe.data, recipe.eval_data, recipe.rules, recipe.callbacks)):
-            file, mark, _ = name.partition("#")
+            file, mark, entry = name.partition("#")
             source = located(file, self.run)
             if file == HOME_COMMANDS or not source.exists():
                 continue
-            size = sum(path.stat().st_size for path in [source, *source.rglob("*")] if path.is_file())
-            if size > MOST_DATA:
-                raise EtabliError(f"{source} ({size / 1e9:.1f} GB) is not copied along: keep it where it is found.")
             self._keep(source, self.place / kept_at(file))
-            if mark:
-                self._say(f"mirror: {file} is copied, the files that it names are not: keep them where they are found.")
+            self._mapped(source, f"{mark}{entry}", self.place / kept_at(file))
+
+    def _mapped(self, source: Path, entry: str, place: Path) -> None:
+        """The rows that a mapping file speaks of, where they lie beside it or below."""
+        found = mapped(f"{source}{entry}") if source.is_file() else None
+        rows = Path(found.target) if found else None
+        if rows is None or not rows.exists():
+            return
+        if not rows.resolve().is_relative_to(source.parent.resolve()):
+            raise EtabliError(f"{rows}, which {source.name} names, is not copied along: keep it where it is found.")
+        self._keep(rows, place.parent / rows.resolve().relative_to(source.parent.resolve()))
 
     def _keep(self, source: Path, place: Path) -> None:
+        size = sum(path.stat().st_size for path in [source, *source.rglob("*")] if path.is_file())
+        if size > MOST_DATA:
+            raise EtabliError(f"{source} ({size / 1e9:.1f} GB) is not copied along: keep it where it is found.")
         place.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, place, dirs_exist_ok=True)
