@@ -1,5 +1,6 @@
 """The blind arena: honest sides, votes that are not lost, a test that may be watched, voters that are told apart."""
 
+import itertools
 import json
 import math
 import random
@@ -33,6 +34,11 @@ def session(path, n=40, author="ann", arms=ARMS, **how):
     return Session(contest(n, arms), path / "votes.jsonl", author, **how)
 
 
+def cast(held, choice):
+    held.showing()
+    return held.vote(choice)
+
+
 def favour(held, arm, rate=1.0, luck=None, most=10**9):
     """Vote to the end: for an arm, or so often for it."""
     luck = luck or random.Random(0)
@@ -40,7 +46,7 @@ def favour(held, arm, rate=1.0, luck=None, most=10**9):
         if (now := held.showing()) is None:
             return
         wanted = arm if luck.random() < rate else (now.right if now.left == arm else now.left)
-        held.vote("left" if now.left == wanted else "right")
+        cast(held, "left" if now.left == wanted else "right")
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------
@@ -98,7 +104,7 @@ def test_the_hash_is_of_what_was_answered_not_of_the_order():
 def test_a_session_goes_on_where_it_was_left(tmp_path):
     held = session(tmp_path)
     for choice in ("left", "right", "tie", "both bad"):
-        held.vote(choice)
+        cast(held, choice)
     later = session(tmp_path)
     assert later.number == 4 and later.showing() == held.showing()
     assert [vote["choice"] for vote in later.mine()] == ["left", "right", "tie", "both bad"]
@@ -106,7 +112,7 @@ def test_a_session_goes_on_where_it_was_left(tmp_path):
     favour(later, "tuned")
     assert later.showing() is None
     with pytest.raises(BadInput, match=r"All 4[0-9] pairs are voted on"):
-        later.vote("left")
+        cast(later, "left")
 
 
 def test_what_a_voter_watches_tells_nothing_of_whose_the_votes_were(tmp_path):
@@ -150,7 +156,7 @@ def test_two_windows_of_one_voter(tmp_path):
 
 def test_the_same_vote_of_two_kernels_counts_once(tmp_path):
     held = session(tmp_path)
-    twin = {**held.vote("left"), "id": "another", "choice": "right"}
+    twin = {**cast(held, "left"), "id": "another", "choice": "right"}
     held.file.add(twin)
     assert len(held.mine()) == 1 and held.look()["pairs"][0]["items"] == 1
 
@@ -165,11 +171,11 @@ def test_the_judged_arm_is_the_one_named_last(tmp_path):
 
 def test_votes_after_looking_say_so(tmp_path):
     held = session(tmp_path)
-    held.vote("tie")
+    cast(held, "tie")
     made = held.look()
     assert set(made) == set(Standing.__annotations__) and "Every vote is a tie or both bad" in " ".join(made["said"])
     assert session(tmp_path).looked, "also in a new kernel"
-    session(tmp_path).vote("left")
+    cast(session(tmp_path), "left")
     assert [vote["unblinded"] for vote in held.mine()] == [False, True]
     assert "1 of 2 votes were cast after looking who is who: they don't count" in " ".join(held.look()["said"])
 
@@ -179,7 +185,7 @@ def test_a_killed_process_loses_no_vote(tmp_path):
         "import os, sys\nfrom etabli.judging.arena import Session\nfrom etabli.judging.contest import Contest, Item\n"
         "items = tuple(Item(str(n), str(n), {'a': f'a{n}', 'b': f'b{n}'}) for n in range(500))\n"
         f"held = Session(Contest(('a', 'b'), items), {str(tmp_path / 'v.jsonl')!r}, 'x', 0)\n"
-        "for n in range(500):\n    print(held.vote('left')['id'], flush=True)\n"
+        "for n in range(500):\n    held.showing()\n    print(held.vote('left')['id'], flush=True)\n"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     told = [child.stdout.readline().strip() for _ in range(30)]
@@ -194,7 +200,7 @@ def test_votes_on_other_answers_are_left_alone(tmp_path):
     favour(held, "tuned", most=3)
     other = session(tmp_path, n=12)
     assert other.number == 0 and "3 votes in" in other.said[0]
-    other.vote("left")
+    cast(other, "left")
     assert session(tmp_path).number == 3
 
 
@@ -203,21 +209,49 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     from etabli.errors import NoSpace
 
     held = session(tmp_path)
-    held.vote("left")
+    cast(held, "left")
 
     def full(path, line):
         raise NoSpace("The disk is full")
 
     monkeypatch.setattr(storage, "append", full)
     with pytest.raises(NoSpace):
-        held.vote("left")
+        cast(held, "left")
     monkeypatch.undo()
-    assert held.number == 1 and held.vote("right")["choice"] == "right"
+    assert held.number == 1 and cast(held, "right")["choice"] == "right"
+
+
+def test_what_was_not_shown_is_not_voted_on(tmp_path):
+    held = session(tmp_path)
+    with pytest.raises(BadInput, match="Nothing was shown yet"):
+        held.vote("left")
+    held.showing()
+    held.vote("left")
+    with pytest.raises(BadInput, match="Nothing was shown yet"):
+        held.vote("left")
+    assert len(held.mine()) == 1
+
+
+def test_the_watch_moves_on_votes_that_have_a_winner(tmp_path):
+    """Nine ties between two looks would leave one vote that made the difference."""
+    held = session(tmp_path, n=200)
+    luck, told = random.Random(0), []
+    while held.showing():
+        cast(held, luck.choice(["tie", "tie", "both bad", "left", "right"]))
+        told.append(held.watch()["evidence"])
+    decided = sum(votes.winner(vote) is not None and not vote["repeat"] for vote in held.mine())
+    assert len({value for value in told if value}) <= decided // 10 + 1
+    changes = [at for at, (one, other) in enumerate(itertools.pairwise(told)) if one != other]
+    between = [
+        sum(votes.winner(vote) is not None and not vote["repeat"] for vote in held.mine()[one + 1 : other + 1])
+        for one, other in itertools.pairwise(changes)
+    ]
+    assert all(count >= 10 for count in between)
 
 
 def test_bad_choices_and_shares_are_refused(tmp_path):
     with pytest.raises(BadInput, match="left, right, tie, both bad"):
-        session(tmp_path).vote("middle")
+        cast(session(tmp_path), "middle")
     with pytest.raises(BadInput, match="between 0 and 1"):
         session(tmp_path, repeats=2)
 
@@ -317,18 +351,23 @@ def test_a_clear_winner_a_loser_and_all_ties(tmp_path):
         assert made["self_agreement"][name]["value"] == 1.0 and made["scores"][0]["arms"][arm]["value"] == 1.0
     ties = session(tmp_path, author="c")
     while ties.showing():
-        ties.vote("tie")
+        cast(ties, "tie")
     made = ties.look()
     assert made["verdict"]["all"]["verdict"] == "cannot tell" and made["pairs"][0]["ties"] == 40
     gap = made["scores"][0]["differences"][0]
     assert gap["value"] == 0 and gap["low"] < 0 < gap["high"]
+    assert (
+        ("more items" not in words.text(made)
+        and "No end in sight" in ties.watched())
+        or "is shown every" in ties.watched()
+    )
     json.dumps(made, allow_nan=False)
 
 
 def test_a_voter_who_always_takes_the_left_is_told_so_and_finds_no_winner(tmp_path):
     held = session(tmp_path, n=80)
     while held.showing():
-        held.vote("left")
+        cast(held, "left")
     made = held.look()
     assert made["sides"]["ann"]["value"] == 1.0 and made["self_agreement"]["ann"]["value"] == 0.0
     assert made["verdict"]["all"]["verdict"] == "cannot tell"
@@ -339,7 +378,7 @@ def test_the_longer_answer(tmp_path):
     held = Session(made, tmp_path / "v.jsonl", "ann", 0)
     while now := held.showing():
         left, right = (len(now.item.answers[arm]) for arm in now[1:3])
-        held.vote("left" if left > right else "right")
+        cast(held, "left" if left > right else "right")
     assert held.look()["longer"]["ann"]["value"] == 1.0
 
 
@@ -350,7 +389,7 @@ def test_three_arms_are_put_on_one_scale(tmp_path):
     while now := held.showing():
         better = max(now[1:3], key=order.index)
         wanted = better if luck.random() < 0.8 else next(arm for arm in now[1:3] if arm != better)
-        held.vote("left" if now.left == wanted else "right")
+        cast(held, "left" if now.left == wanted else "right")
     made = held.look()
     found = {one["arm"]: one for one in made["strengths"]}
     assert found["bad"]["value"] < found["middling"]["value"] < found["good"]["value"]
@@ -382,7 +421,7 @@ def test_strengths_are_what_the_likelihood_says():
 def test_a_clean_sweep_is_named_separated(tmp_path):
     held = session(tmp_path, n=6, arms=("a", "b", "c"), repeats=0)
     while now := held.showing():
-        held.vote("left" if now.left == "a" or (now.left == "b" and now.right != "a") else "right")
+        cast(held, "left" if now.left == "a" or (now.left == "b" and now.right != "a") else "right")
     found = {one["arm"]: one for one in held.look()["strengths"]}
     assert found["a"]["separated"] and found["c"]["separated"] and found["a"]["high"] is None
 
@@ -409,7 +448,7 @@ def test_coins_on_three_arms_do_not_agree(tmp_path):
         for name in ("ann", "bob"):
             held = Session(contest(40, ("a", "b", "c")), tmp_path / f"{seed}{name}.jsonl", name, 0)
             while held.showing():
-                held.vote(luck.choice(["left", "right"]))
+                cast(held, luck.choice(["left", "right"]))
         both, _ = votes.pool([tmp_path / f"{seed}ann.jsonl", tmp_path / f"{seed}bob.jsonl"])
         found.append(standing(both)["agreement"][0]["kappa"])
     assert abs(np.mean(found)) < 0.1
@@ -428,7 +467,7 @@ def test_few_pairs_have_no_interval_of_kappa(tmp_path):
 
 def test_votes_that_were_not_blind_do_not_count(tmp_path):
     held = session(tmp_path, n=40, repeats=0)
-    held.vote("tie")
+    cast(held, "tie")
     held.look()
     favour(held, "tuned")
     made = held.look()
@@ -438,7 +477,7 @@ def test_votes_that_were_not_blind_do_not_count(tmp_path):
 
 def test_only_votes_that_were_not_blind(tmp_path):
     held = session(tmp_path, n=4, repeats=0)
-    held.vote("left")
+    cast(held, "left")
     first = held.file.path.read_bytes()
     held.file.path.write_bytes(first.replace(b'"unblinded": false', b'"unblinded": true'))
     made = standing(votes.pool([held.file.path])[0])
@@ -477,10 +516,10 @@ def test_a_class_that_shares_a_user_name(tmp_path, monkeypatch):
 def test_names_and_reasons_of_others_cannot_steer_a_terminal(tmp_path):
     odd = "\x1b]0;owned\x07"
     held = Session(Contest(("a" + odd, "b"), (Item("1", "p", {"a" + odd: "x", "b": "y"}),)), tmp_path / "v.jsonl", odd)
-    held.vote("left")
+    cast(held, "left")
     code, out, _ = command("votes", "pool", held.file.path)
     assert code == 0 and "\x1b" not in out and "\\u001b" in out
-    Session(contest(3), tmp_path / "v.jsonl", odd).vote("left")
+    cast(Session(contest(3), tmp_path / "v.jsonl", odd), "left")
     code, _, err = command("votes", "pool", held.file.path)
     assert code == 2 and "\x1b" not in err and "--comparison HASH" in err
 
@@ -492,7 +531,7 @@ def test_agreement_is_cohens_kappa(tmp_path):
     for name in ("ann", "bob"):
         held = Session(contest(60), tmp_path / f"{name}.jsonl", name, 0)
         while held.showing():
-            held.vote(luck.choice(CHOICES))
+            cast(held, luck.choice(CHOICES))
     both, _ = votes.pool([tmp_path / "ann.jsonl", tmp_path / "bob.jsonl"])
     made = standing(both)["agreement"][0]
     said = {
@@ -538,7 +577,7 @@ def test_half_a_line_and_lines_of_something_else_are_passed_over(tmp_path):
     assert session(tmp_path, n=10, repeats=0).number == 4
     found, said = votes.pool([file])
     assert len(found) == 4 and "3 lines of 7 no whole vote: passed over" in said[0]
-    session(tmp_path, n=10, repeats=0).vote("left")
+    cast(session(tmp_path, n=10, repeats=0), "left")
     assert len(votes.pool([file])[0]) == 5, "the torn line is ended first"
 
 
@@ -556,7 +595,7 @@ def test_any_bytes_in_a_vote_file_are_told_or_refused(tmp_path_factory, data):
 def test_a_vote_with_a_field_of_another_kind_is_no_vote(tmp_path_factory, odd):
     path = tmp_path_factory.mktemp("odd") / "v.jsonl"
     held = Session(contest(3), path, "ann", 0)
-    good = held.vote("left")
+    good = cast(held, "left")
     path.write_text(json.dumps({**good, **odd}) + "\n")
     try:
         found, _ = votes.pool([path])

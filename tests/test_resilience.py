@@ -70,7 +70,7 @@ def resume(at):
     ("written", "due", "again", "first", "words"),
     [
         ([step(1, 2.0), resume(1), step(2, 1.0)], 0, 0, None, "nothing to compare"),
-        ([step(1, 2.0), step(2, 1.5), resume(1)], 1, 0, None, "none has been done again yet"),
+        ([step(1, 2.0), step(2, 1.5), resume(1)], 1, 0, None, "none was done again"),
         (
             [step(1, 2.0), step(2, 1.5), step(3, 1.2), resume(1), step(2, 1.5)],
             2,
@@ -102,6 +102,12 @@ def test_any_story_is_told(story):
     assert len(made) == sum(kind == "resume" for kind, *_ in story)
     assert all(one["first_difference"] is None or one["first_difference"] > one["step"] for one in made)
     assert all(continuity.said(one) for one in made)
+
+
+@pytest.mark.parametrize("odd", [{"step": None}, {"step": "x"}, {"loss": "nan"}, {"loss": None}])
+def test_a_damaged_line_is_no_proof(odd):
+    written = [step(1, 2.0), {**step(2, 1.5), **odd}, resume(1), {**step(2, 1.5), **odd}, step(3, 1.0)]
+    assert len(continuity.proofs(written)) == 1
 
 
 def test_killed_and_resumed_shows_that_it_is_the_same_run(tiny, dataset, tmp_path, cache):

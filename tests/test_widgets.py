@@ -180,6 +180,12 @@ def test_settings_reach_every_side_and_what_was_asked_is_kept():
     wait(lambda: len(chat.history) == 3)
     assert given[:2] == [{**settings, "strength": 0.25}] * 2 and given[2] == {**settings, "strength": 0.25, "seed": 7}
     assert [one["prompt"] for one in kept] == ["x", "y"] and kept[0]["answers"]["base"]["text"] == "x"
+    with pytest.raises(ZeroDivisionError):
+        ChatCompare({"base": lambda prompt, **settings: 1 / 0}, (), dict(settings)).ask("x", seed=9)
+    refusing = ChatCompare({"base": lambda prompt, seed: iter([prompt]) if seed < 5 else 1 / 0}, (), {"seed": 1})
+    with pytest.raises(ZeroDivisionError):
+        refusing.ask("x", seed=9)
+    assert refusing.settings == {"seed": 1} and refusing.ask("x") == {"base": "x"}, "what was refused is not kept"
     with pytest.raises(ValueError, match="no setting loud; there are temperature, seed, strength"):
         chat.ask("x", loud=1)
 
@@ -314,6 +320,11 @@ def test_a_film_that_grows_keeps_who_looks_at_the_end_at_the_end():
     film.show(20)
     film.feed(longer)
     assert film.at == 3
+    film.feed({**FILM, "strips": [{**FILM["strips"][1]}]})
+    assert (film.probe, film.at) == (0, 0), "a shorter one"
+    film.show(0)
+    film.feed({**FILM, "strips": [{**FILM["strips"][1], "frames": [frame(0, "a"), frame(5, "b")]}]})
+    assert film.at == 1, "who looks at the only frame looks at the last"
 
 
 def wait(true, seconds=10):

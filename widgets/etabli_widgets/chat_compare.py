@@ -68,12 +68,14 @@ class ChatCompare(Widget):
         if not self._asking.acquire(blocking=False):
             raise RuntimeError("Still answering the last question; press Stop or wait.")
         try:
+            before = self.settings
             self._begin(prompt, settings)
             try:
                 for side in self._sides:
                     if not self._stopped.is_set():
                         self._answer(side, prompt)
-            finally:  # what was answered before a side failed is kept
+            finally:  # sides that were answered before another failed are kept, and settings that none accepted are not
+                self.settings = self.settings if self.figures else before
                 self._end(prompt)
             return dict(self.texts)
         finally:
@@ -93,8 +95,9 @@ class ChatCompare(Widget):
         if not answers:
             return
         texts = {side: one["text"] for side, one in answers.items()}
-        self.history = [*self.history, {"prompt": prompt, "answers": texts, "settings": self.asked}]
         entry = {"prompt": prompt, **self.asked, "answers": answers}
+        self.history = [*self.history, {"prompt": prompt, "answers": texts, "settings": self.asked}]
+        self.kept = {}
         self.kept = self._keep(entry) if self._keep else entry
 
     def _answer(self, side: str, prompt: str) -> None:

@@ -65,10 +65,10 @@ def seconds_left(steps: list[dict[str, Any]], total: int | None) -> float:
 
 
 class RunMonitor(Widget):
-    """Live loss, held-out loss, speed, memory, time left and sampled answers of a run, with a Stop button.
+    """Live loss, held-out loss, speed, memory, time left and sampled answers of a run; Stop, and Resume when over.
 
     ``RunMonitor(events=[...])`` shows a finished run with no process behind it; ``feed`` brings new events. ``stop``
-    is called when the button is pressed.
+    and ``resume`` are called when their buttons are pressed.
     """
 
     _esm = script("chart", "run_monitor")

@@ -24,20 +24,25 @@ class TrainingFilm(Widget):
     film = traitlets.Dict(help="The film: see etabli.contracts.Film").tag(sync=True)
     probe = traitlets.Int(0, help="The strip that is shown").tag(sync=True)
     at = traitlets.Int(0, help="The frame that is shown, counted from 0").tag(sync=True)
+    author = traitlets.Unicode("", help="Who pins here: everybody takes off their own").tag(sync=True)
 
-    def __init__(self, film: dict[str, Any], pin: Callable[[str, int, str, bool], list] | None = None, **traits: Any):
+    def __init__(
+        self, film: dict[str, Any], pin: Callable[[str, int, str, bool], list] | None = None, author: str = "",
+        **traits: Any,
+    ):  # fmt: skip
         self._pin = pin
-        super().__init__(film=film, **traits)
+        super().__init__(film=film, author=author, **traits)
 
     def feed(self, film: dict[str, Any]) -> None:
         """A longer film. Who looks at the last frame stays at the end, who looks at another stays there."""
         if film == self.film:
             return
-        before = self._strip()["frames"]
+        last = self.at >= len(self._strip()["frames"]) - 1
         with self.hold_sync():
-            last = self.at >= len(before) - 1 > 0
             self.film = film
-            self.at = len(self._strip()["frames"]) - 1 if last else self.at
+            self.probe = min(self.probe, len(film["strips"]) - 1)
+            end = len(self._strip()["frames"]) - 1
+            self.at = end if last else min(self.at, end)
 
     def _strip(self) -> dict[str, Any]:
         return self.film["strips"][self.probe]

@@ -404,7 +404,7 @@ class Watch(TypedDict):
     """How far a voter's session is from a verdict, without saying whose."""
 
     votes: int  # that this is told of
-    every: int  # it moves on every so many
+    every: int  # it moves on every so many votes that have a winner and count
     left: int  # showings
     evidence: float | None  # null before the first look
     threshold: float

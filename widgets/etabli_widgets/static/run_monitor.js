@@ -101,8 +101,6 @@ function render({ model, el }) {
   resume.onclick = () => {
     model.send({ type: "resume" });
     resume.disabled = true;
-    stop.disabled = false;
-    stop.textContent = "Stop run";
   };
 
   const draw = () => {
@@ -114,6 +112,10 @@ function render({ model, el }) {
       hint.hidden = true;
     }
     status.textContent = `${get("name")}: ${state}${get("why") && ENDED.includes(state) ? ` (${get("why")})` : ""}`;
+    if (ENDED.includes(el.dataset.state) && !ENDED.includes(state)) {
+      stop.disabled = false; // it goes on, resumed from wherever
+      stop.textContent = "Stop run";
+    }
     el.dataset.state = state;
     stop.hidden = !get("stoppable") || ENDED.includes(state);
     resume.hidden = !get("resumable") || !["lost", "failed", "stopped"].includes(state);

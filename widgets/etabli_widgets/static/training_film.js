@@ -55,7 +55,7 @@ function render({ model, el }) {
   largest.onclick = () => go(placeOf(shown().jump));
   pin.onclick = () => {
     const step = shown().frames[at()].step;
-    model.send({ type: "pin", probe: model.get("probe"), step, why: why.value, on: !pinned().some((one) => one.step === step) });
+    model.send({ type: "pin", probe: model.get("probe"), step, why: why.value, on: !mine(step) });
     why.value = "";
   };
   el.addEventListener("keydown", (event) => {
@@ -84,6 +84,7 @@ function render({ model, el }) {
     const here = frames[at()];
     chart.append(drawn("line", { class: "etabli-cursor", x1: x(here.step), x2: x(here.step), y1: 4, y2: TALL - 22 }));
   };
+  const mine = (step) => pinned().some((one) => one.step === step && one.by === model.get("author"));
   const pinned = () => model.get("film").pins.filter((one) => one.probe === shown().probe);
   const tell = (one) => (place) => {
     const share = (logp) => `${(100 * Math.exp(logp)).toPrecision(3)} %`;
@@ -103,7 +104,7 @@ function render({ model, el }) {
     jump.disabled = strip_.changed === null;
     largest.textContent = `Largest jump: step ${strip_.jump}`;
     largest.hidden = strip_.jump === null;
-    const on = pinned().some((held) => held.step === one.step);
+    const on = mine(one.step);
     pin.textContent = on ? "Unpin (p)" : "Pin (p)";
     const changes = one.tokens?.map((_, place) => (one.logp[place] === null ? null : one.logp[place] - one.base_logp[place]));
     const focused = frame.contains(document.activeElement);
@@ -121,7 +122,7 @@ function render({ model, el }) {
     said.replaceChildren(...film.said.map((text) => make("p", {}, [make("small", { textContent: visible(text) })])));
     drawChart();
   };
-  const undo = follow(model, ["film", "probe", "at"], draw);
+  const undo = follow(model, ["film", "probe", "at", "author"], draw);
   return () => {
     halt();
     undo();

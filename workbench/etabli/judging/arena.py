@@ -14,7 +14,7 @@ from etabli.judging.contest import REPEATS, Contest, Showing
 from etabli.models.loading import Loaded
 from etabli.training.run import Run
 
-EVERY = 10  # votes between two looks at the evidence
+EVERY = 10  # votes with a winner between two looks at the evidence
 
 
 def arena(
@@ -72,7 +72,9 @@ class Session:
         self._since = time.monotonic()
 
     def _entries(self) -> list[dict[str, Any]]:
-        return [entry for entry in self.file.all() if entry["comparison"] == self.contest.hash]
+        ours = [entry for entry in self.file.all() if entry["comparison"] == self.contest.hash]
+        arms = {*self.contest.arms}
+        return [entry for entry in ours if voting.is_look(entry) or {*entry["arms"]} == arms]
 
     def mine(self) -> list[Vote]:
         """This voter's votes on this contest, oldest first."""
@@ -131,11 +133,12 @@ class Session:
         """
         if choice not in CHOICES:
             raise BadInput(f"A vote is one of {', '.join(CHOICES)}, not {choice!r}.")
-        seen = self._now
-        now = self.showing()
+        seen, now = self._now, self.showing()
         if now is None:
             raise BadInput(f"All {self.total} pairs are voted on.")
-        if seen not in (None, now):
+        if seen is None:
+            raise BadInput("Nothing was shown yet: look at showing() before you vote.")
+        if seen != now:
             raise BadInput(
                 "This pair was voted on in another window meanwhile: nothing was kept. Here is the next one."
             )
@@ -155,11 +158,12 @@ class Session:
     def watch(self) -> Watch:
         """How far it is to a verdict, without saying whose: safe to look at after every vote.
 
-        It moves on every ten votes: after each, its rise or fall would tell who won the last one. Of several pairs of
-        arms it is the one that is told best.
+        It moves on every ten votes that have a winner and count: after each, its rise or fall would tell who won the
+        last one. Of several pairs of arms it is the one that is told best.
         """
         mine = self.mine()
-        upto = mine[: len(mine) // EVERY * EVERY]
+        telling = [at for at, vote in enumerate(mine, 1) if voting.winner(vote) and voting.counted([vote])]
+        upto = mine[: telling[len(telling) // EVERY * EVERY - 1]] if len(telling) >= EVERY else []
         made: Watch = {"votes": len(upto), "every": EVERY, "left": len(self._left()), "evidence": None,
                        "threshold": sequential.THRESHOLD, "needed": None}  # fmt: skip
         if not upto:

@@ -97,7 +97,9 @@ class Talk:
 
         def answers(prompt: str, temperature: float = 0.0, seed: int = 0, strength: float = 1.0) -> Iterator[str]:
             _check(temperature, seed, strength)
-            talk, adapter = self._asked(name, prompt)  # before the first token is waited for: loading is not its time
+            talk, adapter = self._asked(name, prompt)
+            with self.loaded.using(adapter):  # before the first token is waited for: loading is not its time
+                pass
             return self._answer(talk, adapter, strength, temperature, seed)
 
         return answers

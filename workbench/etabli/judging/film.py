@@ -2,16 +2,15 @@
 
 import itertools
 import textwrap
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from etabli import journal
-from etabli.contracts import ENDED, PINS, VERSION, Film, Frame, Pin, Strip
+from etabli.contracts import PINS, VERSION, Film, Frame, Pin, Strip
 from etabli.errors import BadInput
-from etabli.training import events
+from etabli.judging.votes import voter
+from etabli.training import events, following
 from etabli.training.run import Run
 
 EVERY_SECONDS = 1.0
@@ -30,21 +29,15 @@ def film(run: Run | str | Path, author: str | None = None):
 
     eyes = Run.attach(Run.attach(run).folder)  # eyes of its own: a thread reads them
     pins = Pins(eyes, author)
-    widget = TrainingFilm(shot(eyes), pin=pins.set)
-    if eyes.state not in ENDED:
-        threading.Thread(target=_until_end, args=(eyes, widget), daemon=True).start()
+    widget = TrainingFilm(shot(eyes), pins.set, pins.author)
+
+    def look() -> str:
+        widget.feed(shot(eyes))
+        return eyes.state
+
+    if eyes.state != "completed":
+        following.watch(look, widget, EVERY_SECONDS)
     return widget
-
-
-def _until_end(eyes: Run, widget: Any) -> None:
-    try:
-        state = ""
-        while state not in ENDED:
-            time.sleep(EVERY_SECONDS)
-            state = eyes.state
-            widget.feed(shot(eyes))
-    except Exception as error:  # a thread's exception is seen by nobody unless the widget shows it
-        widget.error = f"{type(error).__name__}: {error}"
 
 
 def shot(run: Run | str | Path) -> Film:
@@ -138,7 +131,7 @@ class Pins:
     """Steps that somebody marked in a run's film, in its ``pins.jsonl``."""
 
     def __init__(self, run: Run | str | Path, author: str | None = None):
-        self.run, self.author = Run.attach(Run.attach(run).folder), journal.author(author)
+        self.run, self.author = Run.attach(Run.attach(run).folder), voter(author)
         self.file = journal.Journal(self.run.folder / PINS, _is_pin)
 
     def standing(self) -> list[Pin]:

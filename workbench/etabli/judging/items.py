@@ -14,7 +14,7 @@ from etabli.evaluation import arms as answering
 from etabli.evaluation import log
 from etabli.evaluation.sets import of_prompts
 from etabli.judging.contest import Contest, Item
-from etabli.models.loading import Loaded, load
+from etabli.models.loading import Loaded, adapter_hash, load
 from etabli.training.run import Run
 
 
@@ -116,7 +116,7 @@ def asked(
     wanted = list(dict.fromkeys(arms)) or [answering.BASE, answering.TUNED]
     if not [prompt for prompt in prompts if prompt.strip()]:
         raise BadInput("There is nothing to ask: 0 prompts.")
-    adapter = storage.sha256(run.adapter / "adapter_model.safetensors")
+    adapter = adapter_hash(run.adapter)
     key = hashlib.sha256(json.dumps([list(prompts), wanted, most, adapter]).encode()).hexdigest()[:12]
     place = run.folder / "arena" / f"{key}.json"
     if not place.is_file():
@@ -155,6 +155,8 @@ def gather(
         return asked(Run.attach(of), prompts, arms, loaded, alongside=alongside)
     if isinstance(of, Run) or Path(of).is_dir():
         return of_results(log.read(of), arms)
+    if not Path(of).exists():
+        raise BadInput(f"There is no run, results.json or file of answers at {of}.")
     held = _entries(Path(of))
     return (
         of_results(log.read(of), arms)

@@ -5,7 +5,7 @@ those answers are like, so their votes are not as many coins. Each item's majori
 """
 
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +17,7 @@ from etabli.judging import sequential, strengths
 from etabli.judging.votes import counted, key, winner
 
 PREFERRED = "preferred"
+NEVER = {"half": None, "most": None}  # votes needed, where none has had a winner
 FEW = 10  # pairs judged by both, below which kappa has no interval worth showing
 
 
@@ -25,14 +26,14 @@ def standing(votes: Sequence[Vote], said: Sequence[str] = (), arms: Sequence[str
 
     Args:
         votes: each once, oldest first (``votes.pool``); said: what a reader has to know besides.
-        arms: all arms, the judged one last; by default as the first vote names them.
+        arms: all arms, the judged one last; by default as most votes name them.
 
     Raises:
         BadData: no votes.
     """
     if not votes:
         raise BadData("There are 0 votes: nothing can be said.")
-    named, raters = list(arms) or votes[0]["arms"], list(dict.fromkeys(vote["by"] for vote in votes))
+    named, raters = list(arms) or _usual(votes), list(dict.fromkeys(vote["by"] for vote in votes))
     first = counted(votes)
     found = pairs(votes, named)
     parts = {ALL: first} | _slices(first, raters)
@@ -43,6 +44,10 @@ def standing(votes: Sequence[Vote], said: Sequence[str] = (), arms: Sequence[str
         "verdict": {ALL: _verdict(found, named)}, "pairs": found, "strengths": strengths.of(first, named),
         **_voters(votes, first, raters, named), "said": [*said, *_notes(votes, first, raters)],
     }  # fmt: skip
+
+
+def _usual(votes: Sequence[Vote]) -> list[str]:
+    return list(Counter(tuple(vote["arms"]) for vote in votes).most_common(1)[0][0])
 
 
 def _voters(votes: Sequence[Vote], first: list[Vote], raters: list[str], arms: list[str]) -> dict[str, Any]:
@@ -107,12 +112,12 @@ def _pair(votes: list[Vote], minus: str, of: str, threshold: float) -> dict[str,
     lean = {item: sum(points(vote, of) - 0.5 for vote in mine) for item, mine in items.items()}
     wins, losses = sum(value > 0 for value in lean.values()), sum(value < 0 for value in lean.values())
     bad = sum(all(vote["choice"] == "both bad" for vote in mine) for mine in items.values())
-    needed = sequential.needed(wins, losses, threshold)
+    needed = sequential.needed(wins, losses, threshold)  # of votes with a winner; ties go on as they were
     return {
         "of": of, "minus": minus, "items": len(items), "wins": wins, "losses": losses,
         "ties": len(items) - wins - losses - bad, "both_bad": bad,
         "evidence": sequential.evidence(wins, losses), "threshold": threshold,
-        "needed": sequential.times(needed, (len(items) + 1) / (wins + losses + 1)),  # ties go on as they were
+        "needed": sequential.times(needed, (len(items) + 1) / (wins + losses + 1)) if wins + losses else NEVER,
     }  # fmt: skip
 
 

@@ -36,8 +36,9 @@ def of(votes: Sequence[Vote], arms: list[str]) -> list[dict[str, Any]]:
 def _one(arm: str, at: int, middle: Any, bounds: Any, total: Any) -> dict[str, Any]:
     won, lost = float(total[at].sum()), float(total[:, at].sum())
     swept = bool(won + lost) and not (won and lost)
-    known = bounds is not None and won + lost > 0 and not swept
-    low, high = (float(bounds[0][at]), float(bounds[1][at])) if known else (None, None)
+    low, high = (None, None) if bounds is None else (float(bounds[0][at]), float(bounds[1][at]))
+    if low is None or high - low < 1e-9 or swept or not won + lost:  # all draws alike: nothing to tell a width from
+        low = high = None
     return {"arm": arm, "votes": won + lost, "value": float(middle[at]), "low": low, "high": high, "separated": swept}
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from etabli import divergence, storage
 from etabli.contracts import TOKEN_DIFF, VERSION, Answered, Message, Results, TokenDiffRow, TokenDiffs, TokenMoves
-from etabli.errors import BadInput, Damaged
+from etabli.errors import BadInput, Damaged, EtabliError
 from etabli.evaluation import arms, log, sets
-from etabli.models.loading import Loaded, load
+from etabli.models.loading import Loaded, adapter_hash, load
 from etabli.tokens import render
 from etabli.training.run import Run
 
@@ -58,9 +58,9 @@ def kept(of: Run | str | Path) -> TokenDiffs | None:
 
 def _stale(held: TokenDiffs, run: Run) -> list[str]:
     now: dict[str, str] = {}
-    with contextlib.suppress(BadInput, Damaged):  # the adapter, or the evaluation, may be gone: the file is still true
-        now["adapter"] = adapter_hash(run)
-    with contextlib.suppress(BadInput, Damaged):
+    with contextlib.suppress(EtabliError):  # the adapter, or the evaluation, may be gone: the file is still true
+        now["adapter"] = adapter_hash(run.adapter)
+    with contextlib.suppress(EtabliError):
         now["answers"] = _answers_hash(log.read(run), held["of"])
     names = {"adapter": "The adapter has", "answers": "The evaluation's answers have"}
     return [f"{names[key]} changed since this was measured: measure again." for key in now if now[key] != held[key]]
@@ -139,7 +139,7 @@ def measure(
             progress(number, len(chosen))
     said = [f"At most {limit} answers of each language were measured."] * (len(chosen) < len(held["rows"]))
     made: TokenDiffs = {
-        "version": VERSION, "model": loaded.name, "adapter": adapter_hash(run), "of": of, "limit": limit,
+        "version": VERSION, "model": loaded.name, "adapter": adapter_hash(run.adapter), "of": of, "limit": limit,
         "answers": _answers_hash(held, of), "rows": sorted(rows, key=lambda row: (-row["move"], row["id"])),
         "said": [*said, *_too_long(rows, arms.context(loaded))],
     }  # fmt: skip
@@ -179,8 +179,3 @@ def row_of(
         "id": name, "prompt": prompt, "answer": answer, "move": abs(changes[at]), "at": at, "total": sum(changes),
         "kl": sum(moves["kl"]) / len(changes), "moves": moves,
     }  # fmt: skip
-
-
-def adapter_hash(run: Run) -> str:
-    """Which weights were measured."""
-    return storage.sha256(run.adapter / "adapter_model.safetensors")[:16]

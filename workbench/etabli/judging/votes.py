@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,8 @@ from etabli.contracts import CHOICES, VERSION, VOTES, Vote
 from etabli.errors import BadData, BadInput
 from etabli.training.run import Run
 
-_TEXTS = ("id", "comparison", "item", "left", "right", "choice", "by", "slice")
-
-
 EVERYBODY = {"root", "jovyan", "user", "ubuntu", "somebody", "codespace", "vscode"}  # names that tell nobody apart
+_TEXTS = ("id", "comparison", "item", "left", "right", "choice", "by", "slice")
 
 
 def voter(author: str | None = None) -> str:
@@ -25,9 +24,15 @@ def voter(author: str | None = None) -> str:
     if author or name not in EVERYBODY or os.environ.get("ETABLI_AUTHOR"):
         return name
     file = environment.cache_folder() / "voter"
-    if not file.is_file():
-        storage.write_text(file, secrets.token_hex(2))
-    return f"{name}-{file.read_text(encoding='utf-8').strip()}"
+    try:
+        if not file.is_file():
+            storage.write_text(file, secrets.token_hex(2))
+        return f"{name}-{file.read_text(encoding='utf-8').strip()}"
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{name} is a name that many have, and {file} can't keep an ending for it ({error}): say who you are with "
+            "--author, author=... or ETABLI_AUTHOR."
+        ) from None
 
 
 def place(of: Any, voter: str) -> Path:
@@ -112,24 +117,30 @@ def _parsed(line: bytes) -> dict[str, Any]:
 def _of_one(votes: list[Vote], comparison: str, files: Sequence[str | Path]) -> tuple[list[Vote], list[str]]:
     """The votes on one comparison, and how many were left out for being on another."""
     kinds = {vote["comparison"]: vote for vote in votes}
+    chosen = [name for name in kinds if name.startswith(comparison)]
     if not kinds:
         raise BadData(f"There are 0 votes in {', '.join(map(str, files))}.")
-    chosen = [name for name in kinds if name.startswith(comparison)]
-    if len({frozenset(vote["arms"]) for vote in votes if vote["comparison"] in chosen[:1]}) > 1:
-        raise BadData(f"Votes on {chosen[0]} name different arms: the files were changed by hand.")
-    if len(chosen) != 1:
-        counts = {name: sum(vote["comparison"] == name for vote in votes) for name in kinds}
-        listed = "; ".join(
-            f"{name} ({' against '.join(one['arms'])}, {counts[name]} votes, by {one['by']})"
-            for name, one in kinds.items()
-        )
+    if not chosen:
+        raise BadData(f"No comparison begins with {comparison!r}; there are {_listed(kinds, votes)}.")
+    if len(chosen) > 1:
+        listed = _listed({name: kinds[name] for name in chosen}, votes)
         raise BadData(
-            f"These are votes on {len(kinds)} comparisons, which can't be added up: {listed}. "
+            f"These are votes on {len(chosen)} comparisons, which can't be added up: {listed}. "
             "Choose one with --comparison HASH."
         )
     mine = [vote for vote in votes if vote["comparison"] == chosen[0]]
+    if len({frozenset(vote["arms"]) for vote in mine}) > 1:
+        raise BadData(f"Votes on {chosen[0]} name different arms: the files were changed by hand.")
     left = len(votes) - len(mine)
     return mine, [f"{left} votes on other answers were left out."] * bool(left)
+
+
+def _listed(kinds: dict[str, Vote], votes: list[Vote]) -> str:
+    counts = Counter(vote["comparison"] for vote in votes)
+    each = (
+        f"{name} ({' against '.join(one['arms'])}, {counts[name]} votes, by {one['by']})" for name, one in kinds.items()
+    )
+    return "; ".join(each)
 
 
 def once(votes: list[Vote]) -> tuple[list[Vote], list[str]]:

@@ -9,7 +9,8 @@ from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE
 def watched(now: dict[str, Any]) -> str:
     """How far it is to a verdict, without saying whose."""
     if now["evidence"] is None:
-        return f"How far it is to a verdict is shown every {now['every']} votes: sooner it would tell who won the last."
+        every = f"every {now['every']} votes that have a winner"
+        return f"How far it is to a verdict is shown {every}: sooner it would tell who won the last."
     if now["needed"] is None:
         return f"After {now['votes']} votes it can be told: evidence {_evidence(now)}. Voting on makes it surer."
     half = now["needed"]["half"]
@@ -45,7 +46,8 @@ def verdict(one: dict[str, Any]) -> str:
     """The verdict in a sentence."""
     said = {BETTER: "is preferred to", WORSE: "is worse liked than", CANNOT_TELL: "can't be told from"}[one["verdict"]]
     won = f"{one['wins']} won, {one['losses']} lost of {one['n']} items; evidence {_evidence(one)}"
-    more = f" {_needed(one['items_needed'], 'items')}" if one["items_needed"] else ""
+    decided = one["wins"] + one["losses"]
+    more = f" {_needed(one['items_needed'], 'items')}" if one["items_needed"] and decided else ""
     return f"{one['subject']} {said} {one['rival']}: {won}.{more}"
 
 
@@ -79,7 +81,7 @@ def _bounds(one: dict[str, Any]) -> str:
 
 
 def _signed(number: float) -> str:
-    return f"{number:+.2f}".replace("-", "−")
+    return f"{round(number, 2) + 0.0:+.2f}".replace("-", "−")
 
 
 def _voters(standing: Standing) -> list[str]:

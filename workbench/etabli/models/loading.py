@@ -231,6 +231,18 @@ def check_adapter(adapter: str | Path, source: Source) -> None:
         )
 
 
+def adapter_hash(adapter: Path) -> str:
+    """Which weights an adapter has: the beginning of their sha256.
+
+    Raises:
+        WrongAdapter: there are none.
+    """
+    try:
+        return storage.sha256(adapter / "adapter_model.safetensors")[:16]
+    except OSError:
+        raise WrongAdapter(f"{adapter} holds no adapter: it has no adapter_model.safetensors.") from None
+
+
 def _base(adapter: Path) -> tuple[str | None, str | None]:
     """Name and hash of an adapter's base: ours says both, PEFT's own configuration the name at most."""
     said: dict[str, Any] = {}

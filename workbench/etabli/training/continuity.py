@@ -22,15 +22,16 @@ def proofs(written: Sequence[dict[str, Any]]) -> list[Continuity]:
     made: list[Continuity] = []
     known: dict[int, dict[str, Any]] = {}  # what each step said last
     for event in written:
+        step = event.get("step", 0)
+        if not isinstance(step, int):  # a damaged line
+            continue
         if event.get("kind") == "resume":
-            step = event.get("step", 0)
             due = [at for at in known if at > step]
             made.append({"step": step, "due": len(due), "again": 0, "first_difference": None, "largest": 0.0})
         elif event.get("kind") == "step":
-            at = event.get("step", 0)
-            if made and at in known and at > made[-1]["step"]:
-                _compare(made[-1], at, known[at], event)
-            known[at] = event
+            if made and step in known and step > made[-1]["step"]:
+                _compare(made[-1], step, known[step], event)
+            known[step] = event
     return made
 
 
@@ -38,8 +39,9 @@ def _compare(proof: Continuity, step: int, before: dict[str, Any], after: dict[s
     proof["again"] += 1
     if any(before.get(name) != after.get(name) for name in COMPARED) and proof["first_difference"] is None:
         proof["first_difference"] = step
-    if None not in (before.get("loss"), after.get("loss")):
-        proof["largest"] = max(proof["largest"], abs(after["loss"] - before["loss"]))
+    losses = (before.get("loss"), after.get("loss"))
+    if all(isinstance(loss, int | float) for loss in losses):
+        proof["largest"] = max(proof["largest"], abs(losses[1] - losses[0]))
 
 
 def said(proof: Continuity) -> str:
@@ -48,13 +50,13 @@ def said(proof: Continuity) -> str:
     if not proof["due"]:
         return f"{head} No step after it had been done before: there is nothing to compare."
     if not proof["again"]:
-        return f"{head} {_steps(proof['due'])} after it had been done before; none has been done again yet."
+        return f"{head} {_steps(proof['due'])} after it had been done before; none was done again."
     if proof["first_difference"] is None:
         done = f"{again} of {proof['due']}" if proof["again"] < proof["due"] else again
         return f"{head} {done} after it done again: loss and gradient norm are the same to the last bit."
     return (
-        f"{head} NOT the same run: step {proof['first_difference']} came out differently when it was done again "
-        f"(losses differ by at most {proof['largest']:.2g} over {again})."
+        f"{head} NOT the same run: step {proof['first_difference']} came out differently when it was done again (loss, "
+        f"gradient norm, rate or tokens; losses differ by at most {proof['largest']:.2g} over {again})."
     )
 
 

@@ -1,41 +1,53 @@
-"""A monitor that follows a run folder. A thread reads at most four times a second; nothing is captured or polled by
-the cell, so it goes on while other cells run and after the cell that showed it is long done."""
+"""Watching a run folder. A thread reads at most four times a second; nothing is captured or polled by the cell, so it
+goes on while other cells run and after the cell that showed it is long done."""
 
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 from etabli.contracts import ENDED
 
 EVERY_SECONDS = 0.25
+AFTERWARDS, PATIENCE = 2.0, 600.0  # a run that has stopped may be resumed from elsewhere: looked for so often, so long
 
 
 def follow(run):
-    """A ``RunMonitor`` fed from a run's folder until the run ends; a run that has ended is offered for resume."""
+    """A ``RunMonitor`` fed from a run's folder; a run that has ended without being complete is offered for resume."""
     from etabli.training.run import Run
     from etabli_widgets import RunMonitor
 
     eyes = Run.attach(run.folder)  # eyes of its own: the cell may read the same run meanwhile
-    monitor = RunMonitor(name=run.name, stop=lambda: run.stop(wait=False), resume=lambda: _again(run, eyes, monitor))
-    if _look(eyes, monitor) not in ENDED:
-        _watch(eyes, monitor)
+    monitor = RunMonitor(name=run.name, stop=lambda: run.stop(wait=False), resume=lambda: _again(run, watch_it))
+
+    def watch_it() -> None:
+        watch(lambda: _look(eyes, monitor), monitor)
+
+    if _look(eyes, monitor) != "completed":
+        watch_it()
     return monitor
 
 
-def _again(run, eyes, monitor) -> None:
-    run.resume()
-    _watch(eyes, monitor)
+def _again(run, watch_it: Callable[[], None]) -> None:
+    if run.state in ENDED:  # else somebody has resumed it elsewhere, and it is there to be seen
+        run.resume()
+    watch_it()
 
 
-def _watch(eyes, monitor) -> None:
-    threading.Thread(target=_until_end, args=(eyes, monitor), daemon=True).start()
+def watch(look: Callable[[], str], widget: Any, every: float = EVERY_SECONDS) -> None:
+    """Call ``look``, which gives the run's state, in a thread until the run is complete, or has long been over."""
+    threading.Thread(target=_watching, args=(look, widget, every), daemon=True).start()
 
 
-def _until_end(eyes, monitor) -> None:
+def _watching(look: Callable[[], str], widget: Any, every: float) -> None:
+    seen_alive = time.monotonic()
     try:
-        while _look(eyes, monitor) not in ENDED:
-            time.sleep(EVERY_SECONDS)
+        while (state := look()) != "completed" and time.monotonic() - seen_alive < PATIENCE:
+            over = state in ENDED
+            seen_alive = seen_alive if over else time.monotonic()
+            time.sleep(max(every, AFTERWARDS) if over else every)
     except Exception as error:  # a thread's exception is seen by nobody unless the widget shows it
-        monitor.error = f"{type(error).__name__}: {error}"
+        widget.error = f"{type(error).__name__}: {error}"
 
 
 def _look(eyes, monitor) -> str:

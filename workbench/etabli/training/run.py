@@ -292,7 +292,7 @@ class Run:
         return self
 
     def show(self):
-        """A ``RunMonitor`` that follows this folder, with a Stop button."""
+        """A ``RunMonitor`` that follows this folder, with a Stop button, and Resume when the run is over."""
         from etabli.training.following import follow
 
         self._monitor = follow(self)

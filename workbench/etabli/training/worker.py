@@ -67,8 +67,9 @@ def _lead(run: Path, log: EventLog, caught: list[str], force: bool) -> int:
 def _named(error: BaseException) -> str:
     """What went wrong; where several processes train, the end of another one is known by its broken connection."""
     said = f"{type(error).__name__}: {error}"
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if several and any(word in said for word in ("Connection closed", "Connection reset", "remote process", "NCCL")):
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and isinstance(error, RuntimeError)  # gloo's and NCCL's
+    broken = ("Connection closed", "Connection reset", "Broken pipe", "Timed out", "remote process", "NCCL")
+    if several and any(word in said for word in broken):
         return f"Another process of this run is gone; see {LOG}. Resume goes on from the newest checkpoint. ({said})"
     return said
 
