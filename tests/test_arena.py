@@ -357,10 +357,8 @@ def test_a_clear_winner_a_loser_and_all_ties(tmp_path):
     gap = made["scores"][0]["differences"][0]
     assert gap["value"] == 0 and gap["low"] < 0 < gap["high"]
     assert (
-        ("more items" not in words.text(made)
-        and "No end in sight" in ties.watched())
-        or "is shown every" in ties.watched()
-    )
+        "more items" not in words.text(made) and "No end in sight" in ties.watched()
+    ) or "is shown every" in ties.watched()
     json.dumps(made, allow_nan=False)
 
 

@@ -284,3 +284,129 @@ def test_two_machines_by_a_rendezvous(tiny, dataset, tmp_path, cache):
     assert two.state == "completed" and events.last(two.events(), "start")["processes"] == 2
     losses = [[event["loss"] for event in events.of(run.events(), "step")] for run in (one, two)]
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+
+
+# --- what stands in a folder is not always what was written there --------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stopped(tiny, dataset, tmp_path_factory, embedded):
+    """A run that was stopped, with two checkpoints; tests work on copies."""
+    home = tmp_path_factory.mktemp("stopped")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("ETABLI_CACHE", str(home / "cache"))
+    patch.setenv("OMP_NUM_THREADS", "1")
+    (home / "cache" / "models").mkdir(parents=True)
+    run = Run.start(recipe(tiny, dataset, callbacks=slowly(home, 4), max_steps=50), home / "run")
+    until(lambda: at_step(run, 5))
+    run.stop()
+    patch.undo()
+    return run.folder
+
+
+@pytest.fixture
+def copied(stopped, tmp_path, cache):
+    import shutil
+
+    shutil.copytree(stopped, tmp_path / "run")
+    return Run.attach(tmp_path / "run")
+
+
+def newest(run):
+    return checkpoints.found(run.folder)[0]
+
+
+def test_a_manifest_that_names_nothing_or_another_step_is_damage(copied):
+    older = checkpoints.found(copied.folder)[1]
+    manifest = newest(copied) / "MANIFEST.json"
+    said = json.loads(manifest.read_text())
+    for odd in ({"files": {}}, {**said, "files": {}}, {**said, "step": 1}):
+        manifest.write_text(json.dumps(odd))
+        before = newest(copied)
+        assert checkpoints.newest_whole(copied.folder, lambda text: None) == older
+        (copied.folder / "checkpoints" / f"damaged-{before.name}").rename(before)
+
+
+def test_a_million_steps_are_more_than_999950(tmp_path):
+    for name in ("step-999950", "step-1000000", "step-000004.bak2", "step-"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    assert [folder.name for folder in checkpoints.found(tmp_path)] == ["step-1000000", "step-999950"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda held: held.pop("frozen"), "lost its section 'frozen'"),
+        (lambda held: held["frozen"].update(processes=2), "processes was 2, is 1"),
+    ],
+)
+def test_a_recipe_that_was_changed_is_refused(copied, change, said):
+    import yaml
+
+    held = yaml.safe_load((copied.folder / RECIPE).read_text())
+    change(held)
+    (copied.folder / RECIPE).write_text(yaml.safe_dump(held))
+    with pytest.raises(EtabliError, match=said):
+        copied.resume().wait(quiet=True)
+
+
+ODD = [
+    {"kind": "step", "step": None}, {"kind": "step", "step": [1]}, {"kind": "step", "loss": "x", "step": 3},
+    {"kind": "resume", "step": "x"}, {"kind": "end"}, {"kind": "end", "state": 3}, {"kind": 3},
+    {"t": "x", "kind": "step"}, {},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("process", [None, "[]", "null", '"abc"', "{"])
+def test_odd_lines_do_not_keep_a_run_from_being_looked_at(copied, process):
+    with (copied.folder / EVENTS).open("a") as file:
+        file.writelines(json.dumps({"t": 1.0, **odd}) + "\n" for odd in ODD)
+    if process is not None:
+        (copied.folder / "process.json").write_text(process)
+    run = Run.attach(copied.folder)
+    assert run.progress()["step"] >= 3 and run.show().step >= 3 and run.notes() is not None
+
+
+def test_a_mirror_is_no_copy_into_itself(copied, tmp_path):
+    from etabli.training import mirror
+
+    said = []
+    (tmp_path / "same").symlink_to(copied.folder.parent)
+    assert mirror.mirrored(copied.folder, Recipe(data="x", mirror=str(tmp_path / "same")), said.append) is None
+    assert "no second copy" in said[0]
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "rows.jsonl").write_text("{}")
+    held = mirror.mirrored(copied.folder, Recipe(data=str(data), mirror=str(data / "mirror")), said.append)
+    held.close()
+    assert "lies within it" in " ".join(said) and not list((data / "mirror").rglob("rows.jsonl"))
+
+
+def test_a_mirror_copies_a_log_that_was_torn_within_a_sign(copied, tmp_path):
+    from etabli.training import mirror
+
+    with (copied.folder / EVENTS).open("ab") as file:
+        file.write(b'{"kind": "warning", "what": "\xc3\n')
+    said = []
+    held = mirror.mirrored(copied.folder, Recipe(data="home-commands", mirror=str(tmp_path / "drive")), said.append)
+    held.offer(newest(copied))
+    held.close()
+    assert said == [] and (tmp_path / "drive" / "run" / EVENTS).read_bytes() == (copied.folder / EVENTS).read_bytes()
+
+
+def test_a_process_that_is_not_gone_yet_is_waited_for(copied):
+    from etabli import storage
+    from etabli.errors import RunLocked
+
+    with storage.locked(copied.folder / "lock", "a mirror that is still copying"), pytest.raises(RunLocked):
+        copied.resume()
+    assert copied.state == "stopped", "nothing was started"
+
+
+def test_looking_for_secrets_takes_time_in_proportion():
+    from etabli import scrub
+
+    for part in ("x:/y:", "password=a", "://a:bbb", "sk-a", "hf_a"):
+        began = time.monotonic()
+        scrub.hidden(part * 20_000)
+        assert time.monotonic() - began < 5, part

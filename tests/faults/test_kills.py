@@ -12,7 +12,7 @@ from etabli.training import checkpoints, events
 from etabli.training.recipe import Recipe
 from etabli.training.run import Run
 
-KILLS = int(os.environ.get("ETABLI_KILLS", "200" if os.environ.get("ETABLI_FAULTS") else "3"))
+KILLS = int(os.environ.get("ETABLI_KILLS", "200" if os.environ.get("ETABLI_FAULTS") else "5"))
 STEPS, LONGEST = 24, 12.0  # seconds that a process lives: most of them begin to train after six
 
 

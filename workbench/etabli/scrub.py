@@ -8,11 +8,11 @@ from typing import Any, TextIO
 # Beginnings of keys and tokens, and what may follow. Ordinary words (task-specific, hf_models) have no digits there.
 _SECRET = re.compile(
     r"(?<![\w-])(?:AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|AIza|xox[abeprs]-|[rs]k_live_|npm_|pypi-AgE|SG\.|eyJ)[\w.-]{10,}"
-    r"|(?<![\w-])(?:hf_|sk-)(?:(?=[\w-]*\d)[\w-]{16,}|[A-Za-z0-9]{20,})"
-    r"|(?<!\d)\d{8,10}:AA[\w-]{20,}|:/{1,2}[^\s:/@\"']+:[^\s@\"']{3,}@"
+    r"|(?<![\w-])(?:hf_|sk-)(?:(?=[\w-]{0,256}\d)[\w-]{16,}|[A-Za-z0-9]{20,})"
+    r"|(?<!\d)\d{8,10}:AA[\w-]{20,}|:/{1,2}[^\s:/@\"']{1,256}:[^\s@\"']{3,256}@"
     r"|hooks\.slack\.com/services/[\w/]{12,}"
     r"|(?i:accountkey|api[_-]?key|secret(?:_access)?(?:[_-]key)?|(?:access|auth)[_-]?token|password|passwd|pwd)"
-    r"[\"']?\s*[=:]\s*[\"']?(?=[^\s\"',;]*\d)[^\s\"',;]{8,}"
+    r"[\"']?\s*[=:]\s*[\"']?(?=[^\s\"',;]{0,256}\d)[^\s\"',;]{8,}"
     r"|(?i:authorization[\"']?\s*[=:]\s*[\"']?(?:bearer|basic)\s+)[\w+/=.-]{8,}"
 )
 _KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY.*?(?:-----END [A-Z ]*PRIVATE KEY[A-Z ]*-----|\Z)", re.DOTALL)

@@ -176,7 +176,10 @@ def verify(folder: str | Path, manifest: str = MANIFEST) -> dict[str, Any]:
         files = {name: (fact["size"], fact["sha256"]) for name, fact in said["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{folder} has no readable {manifest}: it is not whole. Delete it and make it again.") from error
-    bad = [name for name, fact in files.items() if not _intact(folder / name, fact)]
+    try:
+        bad = [name for name, fact in files.items() if not _intact(folder / name, fact)]
+    except OSError as error:
+        raise Damaged(f"{folder} can't be read whole: {error}.") from error
     if bad:
         raise Damaged(f"{folder}: {len(bad)} of {len(files)} files missing or altered: {', '.join(bad)}.")
     return said
@@ -190,6 +193,15 @@ def sha256(path: str | Path) -> str:
     """Hex sha256 of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_file(source: str | Path, place: str | Path) -> None:
+    """Copy a file, byte for byte; what stands in its place is the old one or the new one, whatever happens."""
+    place = Path(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _staged(place) as beside:
+        shutil.copyfile(source, beside)
+        _fsync(beside)
 
 
 def _fsync(path: Path) -> None:

@@ -45,14 +45,19 @@ def save(run: Path, step: int, model: Any, source: Source, optimizer: Any, state
 
 def found(run: Path) -> list[Path]:
     """Checkpoint folders of a run, newest first. Half-written ones have another name."""
-    return sorted((run / CHECKPOINTS).glob(f"{STEP}[0-9]*[0-9]"), reverse=True)
+    named = [folder for folder in (run / CHECKPOINTS).glob(f"{STEP}*") if folder.name[len(STEP) :].isdecimal()]
+    return sorted(named, key=_step, reverse=True)
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name[len(STEP) :])
 
 
 def newest_whole(run: Path, say: Any = print) -> Path | None:
     """The newest checkpoint that its manifest confirms; a bad one is set aside, with one line that says so."""
     for folder in found(run):
         try:
-            storage.verify(folder)
+            _require_all(folder, storage.verify(folder))
             return folder
         except Damaged as error:
             aside = folder.with_name(f"damaged-{folder.name}")
@@ -60,6 +65,15 @@ def newest_whole(run: Path, say: Any = print) -> Path | None:
             folder.replace(aside)
             say(f"Checkpoint set aside as {aside.name}: {error}")
     return None
+
+
+def _require_all(folder: Path, said: dict[str, Any]) -> None:
+    """A manifest that names everything, of this very step: an altered one may be in order with itself."""
+    missing = sorted({OPTIMIZER, RANDOM, STATE, "adapter_model.safetensors"} - set(said["files"]))
+    if missing or said.get("step") != _step(folder):
+        raise Damaged(
+            f"{folder}: its manifest is of step {said.get('step')} and lacks {', '.join(missing) or 'nothing'}."
+        )
 
 
 def restore(folder: Path, model: Any, optimizer: Any) -> dict[str, Any]:

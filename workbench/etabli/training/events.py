@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from etabli import scrub, storage
-from etabli.contracts import EVENT_FIELDS, EVENTS
+from etabli.contracts import EVENT_FIELDS, EVENTS, STATES
 
 
 class EventLog:
@@ -53,6 +53,13 @@ def current(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
             kept = [old for old in kept if _step(old) <= _step(event) and old.get("kind") != "end"]
         kept.append(event)
     return kept
+
+
+def is_event(line: dict[str, Any]) -> bool:
+    """Is a line of the file whole? One that was damaged has no place in a log."""
+    known = isinstance(line.get("kind"), str) and isinstance(line.get("t"), int | float)
+    ended = line.get("kind") != "end" or line.get("state") in STATES
+    return known and ended and isinstance(line.get("step", 0), int)
 
 
 def _step(event: dict[str, Any]) -> int:

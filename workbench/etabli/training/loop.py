@@ -96,18 +96,19 @@ class Training:
                 self.sample()
             if last or self.step % self.recipe.checkpoint_every == 0:
                 self.save()
-            if not last and (reason := self._agreed(stop_asked())):
+            if not last and (reason := self.agreed(stop_asked)):
                 self.save()
                 return reason
         return None
 
-    def _agreed(self, reason: str | None) -> str | None:
-        """All processes stop at the same step, or the others would wait for ever."""
+    def agreed(self, choose: Callable[[], Any]) -> Any:
+        """What the first process chooses, in all of them: to go on from the same step, and to stop at the same."""
+        chosen = choose() if self.main else None
         if self.accelerator.num_processes == 1:
-            return reason
+            return chosen
         from accelerate.utils import broadcast_object_list
 
-        return broadcast_object_list([reason])[0]
+        return broadcast_object_list([chosen])[0]
 
     def one_step(self) -> dict[str, Any]:
         """One optimiser step; returns its event."""

@@ -1,6 +1,7 @@
 """What a run trains on, holds out and asks as it goes, made from its recipe alone."""
 
 import hashlib
+import os
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,6 +130,7 @@ def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material) -
         "rules_hash": material.rules_hash,
         "recipe": {key: value for key, value in recipe.keys().items() if key not in FREE},
         "threads": recipe.threads or environment.threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "processor": environment.processor(),
         "versions": environment.versions(),
     }

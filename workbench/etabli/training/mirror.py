@@ -22,7 +22,10 @@ PATIENCE = 300.0  # seconds that a run which has ended waits for its mirror
 
 def mirrored(run: Path, recipe: Recipe, say: Callable[[str], None]) -> "Mirror | None":
     """The mirror that a recipe asks for; none for a run that goes on within its mirror."""
-    if not recipe.mirror or (Path(recipe.mirror) / run.name).absolute() == run.absolute():
+    if not recipe.mirror:
+        return None
+    if (Path(recipe.mirror) / run.name).resolve() == run.resolve():  # also by another name of the same folder
+        say(f"mirror: {recipe.mirror} is where this run is: it has no second copy.")
         return None
     return Mirror(run, recipe, say)
 
@@ -72,7 +75,7 @@ class Mirror:
     def _try(self, copy: Callable[[], None]) -> None:
         try:
             copy()
-        except (OSError, shutil.Error, EtabliError) as error:
+        except Exception as error:  # whatever it is, the next checkpoint is to be tried, and a person to be told
             kind = type(error).__name__
             if kind not in self._told:  # the same for every checkpoint would fill the log
                 self._say(f"mirror: {kind}: {error}")
@@ -87,7 +90,7 @@ class Mirror:
 
     def _papers(self) -> None:
         for name in (RECIPE, EVENTS):
-            storage.write_text(self.place / name, (self.run / name).read_text(encoding="utf-8"))
+            storage.copy_file(self.run / name, self.place / name)
 
     def _ending(self) -> None:
         if (self.run / ADAPTER).is_dir():
@@ -116,6 +119,8 @@ class Mirror:
         self._keep(rows, place.parent / rows.resolve().relative_to(source.parent.resolve()))
 
     def _keep(self, source: Path, place: Path) -> None:
+        if self.place.resolve().is_relative_to(source.resolve()):
+            raise EtabliError(f"{source} is not copied along: the mirror lies within it. Choose a mirror elsewhere.")
         size = sum(path.stat().st_size for path in [source, *source.rglob("*")] if path.is_file())
         if size > MOST_DATA:
             raise EtabliError(f"{source} ({size / 1e9:.1f} GB) is not copied along: keep it where it is found.")

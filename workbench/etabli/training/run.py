@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from etabli import environment, processes, storage
-from etabli.contracts import ADAPTER, ENDED, EVENTS, HEARTBEAT_SECONDS, LOG, PROCESS, RECIPE, STOP, Continuity
+from etabli.contracts import ADAPTER, ENDED, EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, PROCESS, RECIPE, STOP, Continuity
 from etabli.errors import BadInput, EtabliError
 from etabli.training import checkpoints, continuity, events
 from etabli.training.recipe import Recipe, read_run
@@ -104,13 +104,16 @@ class Run:
                 a warning in the log says what can no longer be promised.
 
         Raises:
-            BadInput: it still runs, or is complete; DeviceBusy: another run owns the device.
+            BadInput: it still runs, or is complete; DeviceBusy: another run owns the device; RunLocked: its process has
+            written its end and is not gone yet.
         """
         if self.state not in ENDED:
             raise BadInput(f"Run {self.name} is {self.state}: there is nothing to resume.")
         if self.state == "completed":
             raise BadInput(f"Run {self.name} is complete. Start a new run to train further.")
         processes.refuse_if_owned(f"Resuming {self.name} can't begin")
+        with storage.locked(self.folder / LOCK, f"Run {self.name}"):  # its process may still be busy with the mirror
+            pass
         return self._spawn(self.recipe, ["--force"] * force)
 
     def _spawn(self, recipe: Recipe, options: list[str] = ()) -> "Run":
@@ -166,7 +169,7 @@ class Run:
     def events(self) -> list[dict[str, Any]]:
         """Everything the child has written so far, superseded records left out."""
         fresh, self._offset = storage.read_lines(self.folder / EVENTS, self._offset)
-        self._events += fresh
+        self._events += filter(events.is_event, fresh)
         return events.current(self._events)
 
     def frame(self, kind: str = "step"):
@@ -192,9 +195,10 @@ class Run:
 
     def _process(self) -> dict[str, Any]:
         try:
-            return json.loads((self.folder / PROCESS).read_text(encoding="utf-8"))
+            said = json.loads((self.folder / PROCESS).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
+        return said if isinstance(said, dict) else {}
 
     def _alive(self, owner: dict[str, Any]) -> bool:
         if self._child is not None:
@@ -272,7 +276,9 @@ class Run:
     @property
     def why(self) -> str:
         """Why it ended, in the child's words."""
-        said = events.last(self.events(), "end").get("why")
+        seen, before = self.events(), self._process().get("events_before", 0)
+        ended = any(event.get("kind") == "end" for event in self._events[before:])  # an older end is another process's
+        said = events.last(seen, "end").get("why") if ended else None
         return said or self._last_printed() or "its process is gone without a word. .resume() goes on."
 
     def _last_printed(self) -> str:

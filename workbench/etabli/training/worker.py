@@ -122,7 +122,12 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
     loaded = loading.load(recipe.model, alongside=True, device=_device())
     _memory(log, "load")
     training = Training(run, recipe, loaded, made, log)
-    checkpoint = checkpoints.newest_whole(run, lambda said: log.write("warning", what=said))
+    checkpoint = training.agreed(lambda: checkpoints.newest_whole(run, lambda said: log.write("warning", what=said)))
+    if checkpoint and not promised and not force:
+        raise BadInput(
+            f"{run / RECIPE} has lost its section 'frozen', which says what this run began with: put it back from the "
+            "mirror or a copy, or go on with resume --force, which can promise nothing."
+        )
     _start(log, training, made, facts)
     if checkpoint:
         training.restore(checkpoint)
