@@ -394,6 +394,26 @@ def test_a_mirror_copies_a_log_that_was_torn_within_a_sign(copied, tmp_path):
     assert said == [] and (tmp_path / "drive" / "run" / EVENTS).read_bytes() == (copied.folder / EVENTS).read_bytes()
 
 
+def test_a_mirror_that_was_resumed_is_left_alone(copied, tmp_path):
+    from etabli.training import mirror
+
+    said = []
+    place = tmp_path / "drive" / "run"
+    place.mkdir(parents=True)
+    (place / "process.json").write_text("{}")
+    held = mirror.mirrored(copied.folder, Recipe(data="home-commands", mirror=str(tmp_path / "drive")), said.append)
+    held.offer(newest(copied))
+    held.close()
+    assert "is a run of its own now" in " ".join(said) and len(list(place.rglob("*"))) == 1
+
+
+def test_what_is_in_the_place_of_the_adapter_is_told_before_training(copied):
+    (copied.folder / "adapter").mkdir()
+    (copied.folder / "adapter" / "mine.txt").write_text("keep me")
+    with pytest.raises(EtabliError, match="was not written by a run"):
+        copied.resume().wait(quiet=True)
+
+
 def test_a_process_that_is_not_gone_yet_is_waited_for(copied):
     from etabli import storage
     from etabli.errors import RunLocked

@@ -163,9 +163,20 @@ def test_private_keys_are_covered_whole():
 
 
 @pytest.mark.parametrize(
+    "around",
+    ["gsk" + "_{}", "xai" + "-{}", "r8" + "_{}", "https://{}@example.org/x", "redis://:{}@example.org", "TOKEN={}",
+     "token: '{}'", "Bearer {}", "https:/someone:{}@example.org"],
+)  # fmt: skip
+def test_more_shapes(around):
+    secret = letters(24) + "7"
+    assert secret not in scrub.hidden(f"before {around.format(secret)} after")
+
+
+@pytest.mark.parametrize(
     "text",
     ["data/task-specific-rows.jsonl", "a risk-averse answer", "hf_models_cache", "pad_token: '<|endoftext|>'",
-     "eyJealous", "the password is asked for", "secret: none", "learning_rate was 0.0002", "desk-bound-words-2"],
+     "eyJealous", "the password is asked for", "secret: none", "learning_rate was 0.0002",
+     "eos_token: 2", "bearer of bad news", "trained_tokens: 123456789012345678", "desk-bound-words-2"],
 )  # fmt: skip
 def test_ordinary_words_stay(text):
     assert scrub.hidden(text) == text

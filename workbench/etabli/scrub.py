@@ -10,6 +10,8 @@ _SECRET = re.compile(
     r"(?<![\w-])(?:AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|AIza|xox[abeprs]-|[rs]k_live_|npm_|pypi-AgE|SG\.|eyJ)[\w.-]{10,}"
     r"|(?<![\w-])(?:hf_|sk-)(?:(?=[\w-]{0,256}\d)[\w-]{16,}|[A-Za-z0-9]{20,})"
     r"|(?<!\d)\d{8,10}:AA[\w-]{20,}|:/{1,2}[^\s:/@\"']{1,256}:[^\s@\"']{3,256}@"
+    r"|(?<![\w-])(?:gsk_|xai-|r8_)[\w-]{20,}|://[\w.~-]{20,256}@|://:[^\s@\"']{3,256}@"
+    r"|(?i:token)[\"']?\s*[=:]\s*[\"']?(?=[^\s\"',;]{0,256}\d)[^\s\"',;]{16,}|(?i:bearer)\s+(?=\S{0,256}\d)[\w+/=.-]{16,}"
     r"|hooks\.slack\.com/services/[\w/]{12,}"
     r"|(?i:accountkey|api[_-]?key|secret(?:_access)?(?:[_-]key)?|(?:access|auth)[_-]?token|password|passwd|pwd)"
     r"[\"']?\s*[=:]\s*[\"']?(?=[^\s\"',;]{0,256}\d)[^\s\"',;]{8,}"

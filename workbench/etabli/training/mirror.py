@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from etabli import storage
-from etabli.contracts import ADAPTER, CHECKPOINTS, EVENTS, RECIPE
+from etabli.contracts import ADAPTER, CHECKPOINTS, EVENTS, PROCESS, RECIPE
 from etabli.data.dataset import HOME_COMMANDS, kept_at, located
 from etabli.data.reading.mappings import mapped
 from etabli.errors import EtabliError
@@ -74,12 +74,18 @@ class Mirror:
 
     def _try(self, copy: Callable[[], None]) -> None:
         try:
+            self._require_mine()
             copy()
         except Exception as error:  # whatever it is, the next checkpoint is to be tried, and a person to be told
             kind = type(error).__name__
             if kind not in self._told:  # the same for every checkpoint would fill the log
                 self._say(f"mirror: {kind}: {error}")
             self._told.add(kind)
+
+    def _require_mine(self) -> None:
+        """A mirror that was resumed has a process of its own, which this one must not write over."""
+        if (self.place / PROCESS).exists():
+            raise EtabliError(f"{self.place} was resumed and is a run of its own now; nothing more is copied there.")
 
     def _copy(self, checkpoint: Path) -> None:
         """The checkpoint first, then what speaks of it; older ones go last."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from etabli import processes, scrub, storage
-from etabli.contracts import EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, PROCESS, RECIPE, STOP
+from etabli.contracts import ADAPTER, EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
 from etabli.errors import BadInput, EtabliError
 from etabli.training.events import EventLog, Silence
 from etabli.training.recipe import Recipe, read_run
@@ -105,6 +105,8 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
     from etabli.training import checkpoints, material
     from etabli.training.loop import Training
 
+    if (run / ADAPTER).exists() and not (run / ADAPTER / MANIFEST).is_file():  # now, not after all the training
+        raise BadInput(f"{run / ADAPTER} was not written by a run: move it away, the final adapter goes there.")
     torch.set_num_threads(recipe.threads or environment.threads())
     source = sources.resolve(recipe.model)
     tokenizer = loading.tokenizer(source)
