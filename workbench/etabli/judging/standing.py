@@ -1,7 +1,7 @@
 """What votes say: who is preferred, how sure, how many more votes would tell; and what kind of voters these are.
 
 A pure function of votes. What counts is the item: where several people judged the same pair of answers they share what
-those answers are like, so their votes are not as many coins. Each item's majority is one.
+those answers are like, so their votes are not as many coins. Each item is one, by whether more were for or against.
 """
 
 import itertools
