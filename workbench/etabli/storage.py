@@ -283,15 +283,15 @@ def _exclusively(path: Path):
 
 
 @contextmanager
-def locked(path: str | Path, owner: str) -> Iterator[None]:
-    """Hold an OS lock on a file; the system lets go of it when the process dies.
+def locked(path: str | Path, owner: str, patience: float = 0) -> Iterator[None]:
+    """Hold an OS lock on a file; the system lets go of it when the process dies. ``patience``: seconds to wait for it.
 
     Raises:
         RunLocked: another process holds it.
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path, timeout=0)
+    lock = FileLock(path, timeout=patience)
     try:
         lock.acquire()
     except Timeout as error:

@@ -25,6 +25,8 @@ from etabli.errors import BadInput, EtabliError
 from etabli.training import checkpoints, continuity, events
 from etabli.training.recipe import Recipe, read_run
 
+LETTING_GO = 5.0  # seconds
+
 
 class Run:
     """A view of a run folder: start, attach, wait, stop, resume. It owns nothing; the folder is the truth."""
@@ -112,7 +114,8 @@ class Run:
         if self.state == "completed":
             raise BadInput(f"Run {self.name} is complete. Start a new run to train further.")
         processes.refuse_if_owned(f"Resuming {self.name} can't begin")
-        with storage.locked(self.folder / LOCK, f"Run {self.name}"):  # its process may still be busy with the mirror
+        # A process that was killed lets go a moment after it is gone; one that has ended may be busy with the mirror.
+        with storage.locked(self.folder / LOCK, f"Run {self.name}", patience=LETTING_GO):
             pass
         return self._spawn(self.recipe, ["--force"] * force)
 
