@@ -22,11 +22,6 @@ ASKED = [
 LONGEST = 256
 
 
-def changes(moves: dict) -> list[float]:
-    """Each token's log-probability, tuned minus base."""
-    return [after - before for after, before in zip(moves["logp"], moves["base_logp"])]
-
-
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -43,9 +38,9 @@ def main() -> None:
     piece = divergence.CHUNK
     for talk, ids in zip(talks, answers):
         prompt = render(talk, loaded.tokenizer, prompt=True).ids
-        parts = changes(divergence.moves(sides, loaded.tokenizer, prompt, ids))
+        parts = divergence.changes(divergence.moves(sides, loaded.tokenizer, prompt, ids))
         divergence.CHUNK = len(ids) + 1
-        whole = changes(divergence.moves(sides, loaded.tokenizer, prompt, ids))
+        whole = divergence.changes(divergence.moves(sides, loaded.tokenizer, prompt, ids))
         divergence.CHUNK = piece
         apart = [abs(one - other) for one, other in zip(parts, whole)]
         within, beyond = within + apart[:piece], beyond + apart[piece:]

@@ -50,6 +50,11 @@ def moves(sides: Sides, tokenizer: Any, prompt: Sequence[int], answer: Sequence[
     return made
 
 
+def changes(moves: TokenMoves) -> list[float]:
+    """Each token's log-probability, tuned minus base, in nats."""
+    return [after - before for after, before in zip(moves["logp"], moves["base_logp"])]
+
+
 class _Reader:
     """Reads a text piece by piece: gives what a side expected at the place of each token of the piece."""
 

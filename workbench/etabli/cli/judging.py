@@ -63,11 +63,13 @@ def chat(
 
 
 def _moved(diffs: dict) -> str:
+    from etabli import divergence
+
     lines = [f"Answers of {diffs['of']}: tokens by how far they were moved from {diffs['model']} (nats)."]
     for row in diffs["rows"][:10]:
         lines += ["", f"{plain(row['prompt'])[:100]}  (whole answer {row['total']:+.2f}, KL {row['kl']:.2f} a token)"]
         moves = row["moves"]
-        changes = [after - before for after, before in zip(moves["logp"], moves["base_logp"])]
+        changes = divergence.changes(moves)
         most = sorted(range(len(changes)), key=lambda at: -abs(changes[at]))[:5]
         lines += [_token(moves, changes, at) for at in sorted(most)]
     more = len(diffs["rows"]) - 10

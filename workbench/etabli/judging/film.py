@@ -136,10 +136,12 @@ class Pins:
 
     def standing(self) -> list[Pin]:
         """Pins that were not taken away, oldest first; the newest of each person on each frame."""
+        return list({(pin["probe"], pin["step"], pin["by"]): pin for pin in self._left()}.values())
+
+    def _left(self) -> list[Pin]:
         held = self.file.all()
         gone = {pin.get("undoes") for pin in held}
-        left = [pin for pin in held if pin["id"] not in gone and "undoes" not in pin]
-        return list({(pin["probe"], pin["step"], pin["by"]): pin for pin in left}.values())
+        return [pin for pin in held if pin["id"] not in gone and "undoes" not in pin]
 
     def set(self, probe: str, step: int, why: str = "", on: bool = True) -> list[Pin]:
         """Pin a frame, or take one's own pins off it; returns what stands.
@@ -157,12 +159,10 @@ class Pins:
         return self.standing()
 
     def _mine(self, probe: str, step: int) -> list[Pin]:
-        gone = {pin.get("undoes") for pin in self.file.all()}
-        mine = [pin for pin in self.file.all() if (pin["probe"], pin["step"], pin["by"]) == (probe, step, self.author)]
-        left = [pin for pin in mine if pin["id"] not in gone and "undoes" not in pin]
-        if not left:
+        mine = [pin for pin in self._left() if (pin["probe"], pin["step"], pin["by"]) == (probe, step, self.author)]
+        if not mine:
             raise BadInput(f"{self.author} has not pinned step {step}.")
-        return left
+        return mine
 
 
 def _is_pin(line: dict[str, Any]) -> bool:

@@ -29,7 +29,8 @@ def of(votes: Sequence[Vote], arms: list[str]) -> list[dict[str, Any]]:
     for vote in votes:
         by_item[vote["item"]].append(vote)
     groups = [_wins(held, arms) for held in by_item.values()]
-    total, middle, bounds = sum(groups), _fit(sum(groups)), _bounds(groups)
+    total = sum(groups)
+    middle, bounds = _fit(total), _bounds(groups)
     return [_one(arm, at, middle, bounds, total) for at, arm in enumerate(arms)]
 
 

@@ -173,7 +173,7 @@ def row_of(
     last = len(seen) - seen.trained[::-1].index(True)
     sides = divergence.Sides(loaded.model, loaded.as_base, lambda: loaded.as_base(False))
     moves = divergence.moves(sides, loaded.tokenizer, seen.ids[:first], seen.ids[first:last])
-    changes = [after - before for after, before in zip(moves["logp"], moves["base_logp"])]
+    changes = divergence.changes(moves)
     at = max(range(len(changes)), key=lambda place: abs(changes[place]))
     return {
         "id": name, "prompt": prompt, "answer": answer, "move": abs(changes[at]), "at": at, "total": sum(changes),
