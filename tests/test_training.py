@@ -18,6 +18,7 @@ from etabli.training import checkpoints, events, material
 from etabli.training.batches import Encoded, Schedule, plan
 from etabli.training.recipe import Recipe
 from etabli.training.run import Run
+from trainings import cosine, gradients, in_float32, loss, training
 
 # --- recipe ---------------------------------------------------------------------------------------------------------
 
@@ -89,34 +90,6 @@ def test_held_out_templates_are_not_trained_on(commands):
 # --- gradients ------------------------------------------------------------------------------------------------------
 
 
-class Log(list):
-    def write(self, kind, **fields):
-        self.append({"kind": kind, **fields})
-
-
-def training(tiny, dataset, tmp_path, **keys):
-    from etabli.models import loading
-    from etabli.training.loop import Training
-
-    recipe = Recipe(model=tiny, data=str(dataset), max_steps=4, **keys)
-    loaded = loading.load(tiny)
-    return Training(tmp_path, recipe, loaded, material.gather(recipe, loaded.tokenizer), Log())
-
-
-def gradients(training, packs):
-    training.model.train()
-    training.optimizer.zero_grad()
-    training._backward(packs, sum(row.trained for pack in packs for row in pack))
-    return [parameter.grad.clone() for parameter in training.trainable if parameter.grad is not None]
-
-
-def cosine(one, other):
-    import torch
-
-    flat = [torch.cat([g.flatten() for g in gs]).double() for gs in (one, other)]
-    return float(torch.nn.functional.cosine_similarity(*flat, dim=0))
-
-
 @pytest.fixture
 def started(tiny, dataset, tmp_path, no_owner):
     """A tiny training whose adapters are not zero, so that every matrix has a gradient."""
@@ -131,45 +104,37 @@ def started(tiny, dataset, tmp_path, no_owner):
 
 def test_packed_rows_do_not_see_each_other(started):
     """A row's loss and gradient are the same packed and alone, in float32."""
-    import contextlib
-
-    started.accelerator.autocast = contextlib.nullcontext
-    started.model.float()
+    in_float32(started)
     pack = started.schedule.packs(1)[0]
     packed = gradients(started, [pack])
     alone = gradients(started, [[row] for row in pack])
     assert cosine(packed, alone) > 0.99999
-    assert float(started._loss(started.model, pack)) == pytest.approx(
-        sum(float(started._loss(started.model, [row])) for row in pack), rel=1e-4
-    )
+    assert loss(started, pack) == pytest.approx(sum(loss(started, [row]) for row in pack), rel=1e-4)
 
 
 def test_sampling_and_evaluating_leave_the_gradients_alone(started):
     """bitsandbytes repacks its weights in eval mode; on an AVX512-BF16 processor gradients then go silently wrong."""
     packs = started.schedule.packs(1)
     before = gradients(started, packs)
-    started.sample()
-    started.evaluate()
+    started.looks.sample(0)
+    started.looks.evaluate(0)
     after = gradients(started, packs)
     assert cosine(before, after) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_gradients_are_those_of_the_dequantised_weights(started):
     """Against plain linear layers that hold the dequantised weights, without bitsandbytes, in float32."""
-    import contextlib
     import copy
 
     import bitsandbytes as bnb
     import torch
 
-    started.accelerator.autocast = contextlib.nullcontext
+    in_float32(started)
     packs = started.schedule.packs(1)
-    for module in started.model.modules():
-        if isinstance(module, bnb.nn.Linear4bit):
-            module.compute_dtype = torch.float32
-    started.model.float()
     four_bit = gradients(started, packs)
     reference = copy.copy(started)
+    for module in started.model.modules():
+        module.__dict__.pop("forward", None)  # PEFT's own, not the engine's
     for module in list(started.model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, bnb.nn.Linear4bit):
@@ -191,8 +156,8 @@ def test_a_loss_that_is_not_finite_updates_nothing(started, bad):
     import torch
 
     before = [parameter.detach().clone() for parameter in started.trainable]
-    loss = started._loss
-    started._loss = lambda model, pack: loss(model, pack) * bad
+    forward = started.objective.forward
+    started.objective.forward = lambda *args, **keys: forward(*args, **keys) * bad
     with pytest.raises(NotFinite, match=r"Rows of this step: (en|fr)-"):
         started.one_step()
     assert all(torch.equal(a, b) for a, b in zip(before, started.trainable))

@@ -12,8 +12,9 @@ EtabliError
 ├── DeviceBusy          a run owns the device
 ├── RunLocked           another process owns the run folder
 ├── NoSpace             the disk is full, or would be
+├── NoRoom              a row does not fit into memory, however small the batch
 ├── MissingExtra        an optional package is not installed
-└── NotFinite           a loss or a gradient is NaN or infinite
+└── NotFinite           a loss, a gradient or a weight is NaN or infinite
 """
 
 from etabli.scrub import hidden
@@ -79,9 +80,13 @@ class NoSpace(EtabliError):
     """The disk is full, or would be."""
 
 
+class NoRoom(EtabliError):
+    """A row does not fit into memory, however small the batch."""
+
+
 class MissingExtra(EtabliError):
     """An optional package is not installed."""
 
 
 class NotFinite(EtabliError):
-    """A loss or a gradient is NaN or infinite."""
+    """A loss, a gradient or a weight is NaN or infinite."""

@@ -116,7 +116,7 @@ def _nats(recipe: Recipe, packs: Sequence[list[Encoded]], tokenizer: Any) -> tup
         loaded = loading.load(recipe.model)
     except DeviceBusy as error:
         return [None] * len(packs), f"No loss: {error}"
-    made = [tensors(pack, recipe.tokens_per_batch, tokenizer.pad_token_id, loaded.device) for pack in packs]
+    made = [tensors(pack, tokenizer.pad_token_id, loaded.device) for pack in packs]
     loaded.model.eval()
     return [likelihoods.per_token(loaded.model, one["input_ids"], one["position_ids"]) for one in made], ""
 
@@ -125,7 +125,7 @@ def _pack(
     pack: list[Encoded], nats: list[float | None] | None, by_id: dict[str, Row], tokenizer: Any, recipe: Recipe
 ) -> list[LensRow]:
     """The rows of a pack, read back from the tensors that training gets."""
-    made = tensors(pack, recipe.tokens_per_batch, tokenizer.pad_token_id, "cpu")
+    made = tensors(pack, tokenizer.pad_token_id, "cpu")
     ids = made["input_ids"][0].tolist()
     trained = {at + 1 for at in made["keep"].tolist()}  # what is kept predicts the next token
     rows, start = [], 0
@@ -195,6 +195,6 @@ def _alone(seen: Rendered, model: str, most: int) -> list[float | None]:
     loaded = loading.load(model)
     loaded.model.eval()
     row = Encoded("", seen.ids[:most], [MASKED] * min(most, len(seen)))
-    made = tensors([row], len(row.ids), loaded.tokenizer.pad_token_id, loaded.device)
+    made = tensors([row], loaded.tokenizer.pad_token_id, loaded.device)
     held = likelihoods.per_token(loaded.model, made["input_ids"], made["position_ids"])
-    return [*held, *[None] * (len(seen) - len(held))]
+    return [*held[: len(row.ids)], *[None] * (len(seen) - len(row.ids))]

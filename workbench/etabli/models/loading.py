@@ -143,15 +143,13 @@ def tokenizer(source: Source) -> Any:
 def _read(folder: Path, device: str, dtype: Any, **more: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=dtype,
-        device_map={"": device},
-        use_safetensors=True,
-        trust_remote_code=False,
-        attn_implementation="sdpa",
-        **more,
-    )
+    given = {"dtype": dtype, "device_map": {"": device}, "use_safetensors": True, "trust_remote_code": False, **more}
+    try:
+        return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa", **given)
+    except ValueError as error:  # Gemma 2 caps its attention, which SDPA can't
+        if "scaled_dot_product_attention" not in str(error):
+            raise
+        return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", **given)
 
 
 def _four_bit(source: Source, device: str, dtype: Any) -> Any:

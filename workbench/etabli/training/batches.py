@@ -124,16 +124,20 @@ class Schedule:
         return self._epoch[1]
 
 
-def tensors(pack: Pack, size: int | None, pad: int, device: str) -> dict[str, Any]:
+BLOCK = 64  # tokens: packs are filled up to a multiple, so that few shapes occur and tensor cores are kept busy
+
+
+def tensors(pack: Pack, pad: int, device: Any) -> dict[str, Any]:
     """One pack as model inputs.
 
     Positions begin at 0 in every row: that, with no attention mask and no cache, is what keeps transformers' SDPA
-    attention inside a row (with either of them rows leak into each other). Up to ``size`` the pack is filled with a
-    segment of its own, so that every pack has one shape and memory stays flat.
+    attention inside a row (with either of them rows leak into each other). What fills the last ``BLOCK`` is a row of
+    its own, of which nothing is trained.
 
     Returns:
         ``input_ids`` and ``position_ids`` int64 (1, tokens); ``keep`` int64 (trained,), the positions whose next
         token is trained; ``targets`` int64 (trained,).
+        ``lengths``, a list: tokens of each row, and of what was filled up.
     """
     import torch
 
@@ -142,11 +146,12 @@ def tensors(pack: Pack, size: int | None, pad: int, device: str) -> dict[str, An
         ids += row.ids
         positions += range(len(row.ids))
         labels += [MASKED, *row.labels[1:]]
-    blank = max(0, (size or -(-len(ids) // 64) * 64) - len(ids))
+    blank = -len(ids) % BLOCK
     ids += [pad] * blank
     positions += range(blank)
     labels += [MASKED] * blank
     after = torch.tensor(labels[1:], dtype=torch.int64)
     keep = (after != MASKED).nonzero()[:, 0]
     made = {"input_ids": torch.tensor([ids]), "position_ids": torch.tensor([positions])}
-    return {name: value.to(device) for name, value in (made | {"keep": keep, "targets": after[keep]}).items()}
+    there = {name: value.to(device) for name, value in (made | {"keep": keep, "targets": after[keep]}).items()}
+    return there | {"lengths": [len(row.ids) for row in pack] + [blank] * bool(blank)}

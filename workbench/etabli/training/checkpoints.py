@@ -8,7 +8,7 @@ from typing import Any
 
 from etabli import storage
 from etabli.contracts import CHECKPOINTS
-from etabli.errors import Damaged
+from etabli.errors import Damaged, NotFinite
 from etabli.models.loading import BASE_FACTS
 from etabli.models.sources import Source
 
@@ -20,7 +20,17 @@ STEP = "step-"
 
 
 def save_adapter(model: Any, source: Source, folder: Path) -> None:
-    """Write the adapter (safetensors) and which base it belongs to."""
+    """Write the adapter (safetensors) and which base it belongs to.
+
+    Raises:
+        NotFinite: a weight is NaN or infinite; nothing is written.
+    """
+    bad = [name for name, held in model.named_parameters() if held.requires_grad and not held.isfinite().all()]
+    if bad:
+        raise NotFinite(
+            f"{len(bad)} of the adapter's matrices are not finite ({bad[0]}, …). Nothing was saved; the last "
+            "checkpoint is good. Try a lower learning_rate."
+        )
     model.save_pretrained(folder, safe_serialization=True)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's is a form to fill in
     storage.write_json(folder / BASE_FACTS, {"name": source.name, "hash": source.hash})

@@ -18,8 +18,9 @@ from etabli.training.recipe import Recipe
 
 PROBES = 2
 # What may change between a stop and a resume: the weights do not depend on it.
-# Data and rules are told by their hashes, not by where they lie.
-FREE = ("mirror", "max_minutes", "checkpoint_every", "eval_every", "sample_every", "probes", "data", "rules")
+# Data, rules and callbacks are told by their hashes, not by where they lie.
+_TOLD = ("data", "rules", "callbacks")
+FREE = ("mirror", "max_minutes", "checkpoint_every", "eval_every", "sample_every", "probes", *_TOLD)
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.06, 32
 
 
@@ -33,6 +34,7 @@ class Material:
     untrainable: list[str] = field(default_factory=list)
     data_hash: str = ""
     rules_hash: str | None = None
+    callbacks_hash: str | None = None
     found: dict[str, int] = field(default_factory=dict)  # rows, by rule of the person's own
     trained: list[Row] = field(default_factory=list)  # the rows as they were before they were encoded
     failed: Failed = field(default_factory=dict)  # which assertions about their tokens do not hold, where
@@ -62,10 +64,14 @@ def gather(recipe: Recipe, tokenizer: Any, near: Path | None = None, enforce: bo
     if enforce:
         _enforce(failed, len(train), recipe)
     kept = encode(held_out, tokenizer, recipe)[0] if held_out else []
-    rules_hash = storage.sha256(rules_file) if rules_file else None
     return Material(
-        rows, kept, _probes(recipe, train, held_out), untrainable, data.hash, rules_hash, found, train, failed
-    )
+        rows, kept, _probes(recipe, train, held_out), untrainable, data.hash, _hash(rules_file),
+        _hash(located(recipe.callbacks, near) if recipe.callbacks else None), found, train, failed,
+    )  # fmt: skip
+
+
+def _hash(file: Path | None) -> str | None:
+    return storage.sha256(file) if file and file.is_file() else None
 
 
 def _enforce(failed: Failed, rows: int, recipe: Recipe) -> None:
@@ -128,6 +134,7 @@ def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material) -
         "template_hash": template_hash(tokenizer),
         "data_hash": material.data_hash,
         "rules_hash": material.rules_hash,
+        "callbacks_hash": material.callbacks_hash,
         "recipe": {key: value for key, value in recipe.keys().items() if key not in FREE},
         "threads": recipe.threads or environment.threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),

@@ -1,7 +1,8 @@
 """One frozen object that says everything about a run."""
 
+import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,14 +14,43 @@ FROZEN = "frozen"  # the section of a run's recipe.yaml that holds hashes, versi
 
 
 class Lora(BaseModel):
-    """Low-rank adapters (arXiv 2106.09685) on every linear layer but the head, as QLoRA advises."""
+    """Low-rank adapters (arXiv 2106.09685) on every linear layer but the head, as QLoRA advises.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Besides these, any field of PEFT's ``LoraConfig`` can be given, by its own name: ``use_rslora``, ``use_dora``,
+    ``init_lora_weights``, ``layers_to_transform``, ``rank_pattern`` …
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     rank: int = Field(16, ge=1, le=1024)
     alpha: float = Field(32, gt=0, allow_inf_nan=False)
     dropout: float = Field(0.0, ge=0, lt=1)
     target_modules: str | tuple[str, ...] = "all-linear"
+
+    @model_validator(mode="after")
+    def _known(self) -> "Lora":
+        """Names that PEFT does not know are slips."""
+        known = _peft_fields() if self.model_extra else set()
+        for name in [name for name in self.model_extra or {} if name not in known]:
+            near = difflib.get_close_matches(name, [*Lora.model_fields, *known], 1)
+            raise ValueError(f"{name} is no field of LoraConfig{f'; did you mean {near[0]}?' if near else ''}")
+        return self
+
+    def peft(self) -> dict[str, Any]:
+        """Keys for ``LoraConfig``."""
+        targets = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
+        named = {"r": self.rank, "lora_alpha": self.alpha, "lora_dropout": self.dropout, "target_modules": targets}
+        return named | (self.model_extra or {})
+
+
+def _peft_fields() -> set[str]:
+    """What LoraConfig takes, less what a recipe says in its own words or decides."""
+    import dataclasses
+
+    from peft import LoraConfig
+
+    taken = {"r", "lora_alpha", "lora_dropout", "target_modules", "task_type", "peft_type", "inference_mode"}
+    return {field.name for field in dataclasses.fields(LoraConfig) if field.init} - taken
 
 
 class Recipe(BaseModel):
@@ -30,7 +60,8 @@ class Recipe(BaseModel):
     are not trained. ``empty_rows`` says what happens to rows that train nothing once cut at ``max_length``.
     ``batch_size`` rows or ``tokens_per_batch`` tokens go through the model at once, without padding
     between rows; ``accumulate`` of them make one optimiser step. ``epochs`` or ``max_steps`` ends the run,
-    ``max_minutes`` sooner.
+    ``max_minutes`` sooner. ``checkpointing`` computes layers again instead of keeping them: none, all, or so many;
+    ``auto`` only if a row does not fit otherwise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,21 +75,21 @@ class Recipe(BaseModel):
     empty_rows: Literal["refuse", "leave_out"] = "refuse"
     lora: Lora = Lora()
     learning_rate: float = Field(2e-4, gt=0, le=1)
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    schedule: Literal["constant", "linear", "cosine", "inverse_sqrt", "range"] = "linear"
     warmup_steps: int = Field(5, ge=0)
     epochs: int | None = Field(None, ge=1)
     max_steps: int | None = Field(None, ge=1)
     tokens_per_batch: int | None = Field(None, ge=8)
     batch_size: int | None = Field(None, ge=1)
     accumulate: int = Field(1, ge=1)
-    optimizer: Literal["adamw", "adamw8bit", "paged_adamw8bit"] = "adamw"
+    optimizer: Literal["auto", "adamw", "adamw8bit", "paged_adamw8bit"] = "auto"
     checkpoint_every: int = Field(50, ge=1)
     eval_every: int = Field(25, ge=1)
     sample_every: int = Field(50, ge=1)
     probes: tuple[str, ...] = ()
     seed: int = Field(0, ge=0, lt=2**63)
     threads: int | None = Field(None, ge=1)
-    checkpointing: Literal["none", "all"] = "none"
+    checkpointing: Literal["auto", "none", "all"] | Annotated[int, Field(ge=1)] = "auto"
     callbacks: str | None = None
     mirror: str | None = None
     max_minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
@@ -70,7 +101,7 @@ class Recipe(BaseModel):
         """Fill in what depends on other keys."""
         if not isinstance(given, dict):
             return given
-        filled = dict(given)
+        filled = {key: None if value == "auto" and key in _AUTO else value for key, value in given.items()}
         # 2e-4 is QLoRA's advice from 7B up; the 135M default learns ten times as fast (docs/log.md).
         if filled.get("learning_rate") is None:
             filled["learning_rate"] = 2e-3 if filled.get("model", "default") == "default" else 2e-4
@@ -133,4 +164,6 @@ def read_run(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return keys, keys.pop(FROZEN, None) or {}
 
 
+# Keys whose "auto" is filled in when the recipe is made; optimizer's and checkpointing's wait for the device.
+_AUTO = ("learning_rate", "tokens_per_batch", "threads")
 _KNOWN = (*Recipe.model_fields, *(f"lora.{name}" for name in Lora.model_fields))

@@ -90,7 +90,7 @@ def _train(run: Path, log: EventLog | Silence, caught: list[str], force: bool, l
     training = _prepare(run, recipe, promised, log, force)
     if training.mirror:
         last.append(training.mirror.close)
-    reason = training.go(_asked_to_stop(run, recipe, began, caught), _callback(recipe, run))
+    reason = training.go(_asked_to_stop(run, recipe, began, caught))
     if reason is None:
         training.finish()
     return reason
@@ -102,7 +102,7 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
 
     from etabli import environment
     from etabli.models import loading, sources
-    from etabli.training import checkpoints, material
+    from etabli.training import checkpoints, material, room
     from etabli.training.loop import Training
 
     if (run / ADAPTER).exists() and not (run / ADAPTER / MANIFEST).is_file():  # now, not after all the training
@@ -121,8 +121,8 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
         log.write("warning", what=f"Forced to go on. The weights will not be those of an unbroken run: {said}.")
     if said or not promised:
         recipe.save(run / RECIPE, facts)
-    loaded = loading.load(recipe.model, alongside=True, device=_device())
-    _memory(log, "load")
+    with room.measured(log.write, "load"):
+        loaded = loading.load(recipe.model, alongside=True, device=_device())
     training = Training(run, recipe, loaded, made, log)
     checkpoint = training.agreed(lambda: checkpoints.newest_whole(run, lambda said: log.write("warning", what=said)))
     if checkpoint and not promised and not force:
@@ -131,6 +131,7 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
             "mirror or a copy, or go on with resume --force, which can promise nothing."
         )
     _start(log, training, made, facts)
+    training.rehearse()
     if checkpoint:
         training.restore(checkpoint)
     if checkpoint or promised:  # without a checkpoint it begins again, and what was written before is superseded
@@ -189,30 +190,6 @@ def _asked_to_stop(run: Path, recipe: Recipe, began: float, caught: list[str]) -
         return None
 
     return asked
-
-
-def _callback(recipe: Recipe, run: Path) -> Callable[[dict], None]:
-    """The recipe's own ``on_step(event)``, from the Python file that ``callbacks`` names."""
-    if not recipe.callbacks:
-        return lambda event: None
-    import runpy
-
-    from etabli.data.dataset import located
-
-    try:
-        return runpy.run_path(str(located(recipe.callbacks, run)))["on_step"]
-    except (OSError, KeyError) as error:
-        raise BadInput(
-            f"callbacks: {recipe.callbacks} must be a Python file with a function on_step(event)."
-        ) from error
-
-
-def _memory(log: EventLog, phase: str) -> None:
-    import psutil
-
-    from etabli import environment
-
-    log.write("memory", phase=phase, allocated=environment.memory_bytes(), resident=psutil.Process().memory_info().rss)
 
 
 @contextlib.contextmanager

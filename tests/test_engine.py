@@ -1,0 +1,412 @@
+"""The engine's short ways against the long ones: attention, loss, layers, families of models, and little room."""
+
+import contextlib
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import trainings
+from etabli.errors import BadInput, BadRecipe, NoRoom, NotFinite
+from etabli.training import adapters, attention, linear, loss, room
+from etabli.training.batches import Encoded, tensors
+from etabli.training.recipe import Lora, Recipe
+
+lengths = st.lists(st.integers(1, 90), min_size=1, max_size=7)
+
+
+class Module(torch.nn.Module):
+    is_causal = True
+    num_key_value_groups = 3
+
+
+def heads(total, count, seed):
+    made = torch.randn(1, count, total, 8, generator=torch.Generator().manual_seed(seed))
+    return made.requires_grad_()
+
+
+def row_by_row(query, key, value, sizes, window):
+    """Each row by itself, with a mask written out, in float64."""
+    made, start = [], 0
+    for size in sizes:
+        part = slice(start, start + size)
+        start += size
+        back = torch.arange(size)[:, None] - torch.arange(size)[None, :]
+        mask = (back >= 0) & (back < (window or size + 1))
+        q, k, v = (
+            one[:, :, part].double() for one in (query, key.repeat_interleave(3, 1), value.repeat_interleave(3, 1))
+        )
+        weights = (q @ k.mT / math.sqrt(8)).masked_fill(~mask, -torch.inf).softmax(-1)
+        made.append((weights @ v).transpose(1, 2))
+    return torch.cat(made, 1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(lengths, st.sampled_from([None, 5]), st.integers(0, 99), st.booleans())
+def test_attention_is_that_of_each_row_alone(sizes, window, seed, short):
+    before, attention.SHORT = attention.SHORT, 128 if short else 0
+    query, key, value = (heads(sum(sizes), count, seed + at) for at, count in enumerate((6, 2, 2)))
+    upstream = torch.randn(1, sum(sizes), 6, 8)
+    with attention.within(sizes):
+        found = attention._attention(Module(), query, key, value, None, sliding_window=window)[0]
+        got = torch.autograd.grad(found, (query, key, value), upstream)
+    attention.SHORT = before
+    wanted = row_by_row(query, key, value, sizes, window)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-5)
+    for one, other in zip(got, torch.autograd.grad(wanted, (query, key, value), upstream.double())):
+        torch.testing.assert_close(one, other.float(), rtol=1e-3, atol=1e-4)
+
+
+@settings(deadline=None)
+@given(lengths)
+def test_a_layout_holds_every_token_once(sizes):
+    made = attention.layout(sizes)
+    assert made.spread[made.gather].tolist() == list(range(sum(sizes)))
+    assert sum(rows * length for rows, length in made.batches) == len(made.spread)
+    assert len(made.spread) < sum(sizes) + attention.STEP * len(sizes)
+
+
+@pytest.mark.parametrize("scale, cap, bias", [(1.0, None, False), (0.25, None, True), (2.0, 3.0, False)])
+def test_the_loss_in_chunks_is_the_whole_one(scale, cap, bias, monkeypatch):
+    torch.manual_seed(0)
+    weight, hidden = torch.randn(301, 16), torch.randn(200, 16, requires_grad=True)
+    held, targets = torch.randn(301) if bias else None, torch.randint(301, (200,))
+    monkeypatch.setattr(loss, "LOGITS", 301 * 70)  # three chunks
+    found = loss.summed(hidden, loss.Head(weight, held, scale, cap), targets)
+    logits = (hidden @ weight.T + (held if bias else 0)) * scale
+    wanted = F.cross_entropy(torch.tanh(logits / cap) * cap if cap else logits, targets, reduction="sum")
+    torch.testing.assert_close(found, wanted)
+    got, due = (torch.autograd.grad(one * 0.3, hidden)[0] for one in (found, wanted))
+    torch.testing.assert_close(got, due, rtol=1e-4, atol=1e-5)
+
+
+def test_logits_never_exist_whole(monkeypatch):
+    """No operation makes a tensor of more than one chunk's logits."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    largest = 0
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal largest
+            made = func(*args, **(kwargs or {}))
+            for one in made if isinstance(made, tuple) else (made,):
+                largest = max(largest, one.numel() if torch.is_tensor(one) else 0)
+            return made
+
+    monkeypatch.setattr(loss, "LOGITS", 1000 * 64)
+    hidden = torch.randn(640, 8, requires_grad=True)
+    head, targets = loss.Head(torch.randn(1000, 8)), torch.randint(1000, (640,))
+    with Sizes():
+        loss.summed(hidden, head, targets).backward()
+    assert largest == 1000 * 64
+
+
+# --- a layer and its adapter ----------------------------------------------------------------------------------------
+
+
+def four_bit(**keys):
+    """A PEFT model of one 4-bit layer in float32, its adapter not zero."""
+    import bitsandbytes as bnb
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    plain = torch.nn.Linear(64, 96, bias=keys.pop("biased", False))
+    layer = bnb.nn.Linear4bit(64, 96, bias=plain.bias is not None, compute_dtype=torch.float32, quant_type="nf4")
+    layer.load_state_dict(plain.state_dict())
+    model = torch.nn.Sequential(layer.to("cpu"))
+    model.is_loaded_in_4bit = True  # what PEFT goes by
+    made = get_peft_model(model, LoraConfig(r=4, lora_alpha=6, target_modules=["0"], **keys))
+    for parameter in made.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return made.train()
+
+
+@pytest.mark.parametrize("keys", [{}, {"use_rslora": True}])
+def test_a_fused_layer_is_peft_s(keys):
+    model = four_bit(**keys)
+    x = torch.randn(2, 7, 64, requires_grad=True)
+    wanted = [x, *(one for one in model.parameters() if one.requires_grad)]
+    long = model(x)
+    due = torch.autograd.grad(long.square().sum(), wanted)
+    assert linear.fuse(model) == 1
+    short = model(x)
+    torch.testing.assert_close(short, long)
+    for one, other in zip(torch.autograd.grad(short.square().sum(), wanted), due):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    with model.disable_adapter():
+        assert not torch.allclose(model(x), long)
+
+
+@pytest.mark.parametrize("keys", [{"use_dora": True}, {"lora_dropout": 0.1}, {"biased": True}, {"lora_bias": True}])
+def test_what_is_not_plain_stays_peft_s(keys):
+    assert linear.fuse(four_bit(**keys)) == 0
+
+
+# --- families -------------------------------------------------------------------------------------------------------
+
+_SMALL = {
+    "vocab_size": 520, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 256, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+FAMILIES = {
+    "llama": {}, "mistral": {"sliding_window": 6}, "qwen2": {}, "qwen3": {"head_dim": 8}, "phi3": {}, "phi": {},
+    "gemma": {"head_dim": 8}, "gemma2": {"head_dim": 8, "sliding_window": 6}, "cohere": {}, "smollm3": {},
+    "gemma3_text": {"head_dim": 8, "sliding_window": 6}, "granite": {"logits_scaling": 4.0}, "gpt_neox": {},
+    "olmo2": {}, "starcoder2": {}, "stablelm": {}, "gpt2": {"n_positions": 256}, "mamba": {},
+}  # fmt: skip
+
+
+class Holder:
+    """What ``Objective`` wants of a loaded model."""
+
+    device, pad_token_id = "cpu", 0
+
+    def __init__(self):
+        self.tokenizer = self
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_every_family_keeps_its_rows_apart(kind):
+    """The loss of packed rows is the sum of what the model itself says of each alone; or it is refused."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from etabli.training.objective import Objective
+
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **_SMALL | FAMILIES[kind])).float().eval()
+    rows = [Encoded(str(size), *[[(at * 11 + size) % 500 for at in range(size)]] * 2) for size in (20, 3, 33)]
+    wanted = sum(
+        float(base(torch.tensor([row.ids]), labels=torch.tensor([row.ids])).loss) * row.trained for row in rows
+    )
+    peft = get_peft_model(base, LoraConfig(target_modules=["in_proj"] if kind == "mamba" else "all-linear"))
+    if kind == "mamba":
+        with pytest.raises(BadInput, match="batch_size: 1"):
+            Objective(peft, Holder(), contextlib.nullcontext)
+        return
+    made = Objective(peft, Holder(), contextlib.nullcontext).eval()
+    with made.of(rows) as found:
+        assert found.item() == pytest.approx(wanted, rel=1e-4), made.said
+    if kind not in ("gpt2", "gemma2"):  # Gemma 2 caps its attention, which SDPA can't
+        assert made.rowwise and made.head is not None, made.said
+
+
+# --- little room ----------------------------------------------------------------------------------------------------
+
+rows = st.lists(st.integers(1, 50), min_size=1, max_size=20).map(
+    lambda sizes: [Encoded(str(at), [7] * size, [7] * size) for at, size in enumerate(sizes)]
+)
+
+
+@given(rows, st.sampled_from([1, 2, 4, 8, 64]))
+def test_parts_hold_every_row_in_order(pack, pieces):
+    made = room.parts(pack, pieces)
+    assert [row for part in made for row in part] == pack
+    assert len(made) <= pieces and all(made)
+    if pieces >= len(pack) * 50:
+        assert len(made) == len(pack)
+
+
+@given(rows)
+def test_the_rehearsed_pack_is_the_longest(pack):
+    recipe = Recipe(data="x", max_length=50, tokens_per_batch=60)
+    made = room.longest(pack, recipe)
+    assert max(len(row.ids) for row in pack) == len(made[0].ids) and sum(len(row.ids) for row in made) <= 60
+    assert len(room.longest(pack, Recipe(data="x", batch_size=3))) == min(3, len(pack))
+
+
+class OutOfMemory:
+    """Raises out-of-memory at chosen calls of a function, as a device would; before and after work was done."""
+
+    def __init__(self, of, times, after=False):
+        self.of, self.left, self.after, self.calls = of, times, after, 0
+
+    def __call__(self, *args, **keys):
+        self.calls += 1
+        made = self.of(*args, **keys) if self.after else None
+        if self.left:
+            self.left -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return made if self.after else self.of(*args, **keys)
+
+
+@pytest.fixture
+def training(tiny, dataset, tmp_path, no_owner):
+    return trainings.training(tiny, dataset, tmp_path, accumulate=2, schedule="constant", warmup_steps=0)
+
+
+def kinds(training, kind):
+    return [event for event in training.log if event["kind"] == kind]
+
+
+def weights(training):
+    return torch.cat([parameter.detach().flatten() for parameter in training.trainable]).clone()
+
+
+@pytest.mark.parametrize("phase", ["forward", "backward", "backward, done"])
+def test_out_of_memory_in_a_step_halves_the_batch_and_nothing_else(training, phase, monkeypatch):
+    trainings.in_float32(training)
+    before, start = [parameter.detach().clone() for parameter in training.trainable], weights(training)
+    training.one_step()
+    whole, said = weights(training), kinds(training, "step")[-1]
+    for parameter, held in zip(training.trainable, before):
+        parameter.data.copy_(held)
+    training.optimizer.optimizer.state.clear()
+    training.step = 0
+    place, name = (training.objective, "forward") if phase == "forward" else (training.accelerator, "backward")
+    failing = OutOfMemory(getattr(place, name), 2, after="done" in phase)
+    monkeypatch.setattr(place, name, failing)
+    training.one_step()
+    again = kinds(training, "step")[-1]
+    assert (
+        training.pieces == 4 and [event["why"][:18] for event in kinds(training, "retry")] == ["CUDA out of memory"] * 2
+    )
+    assert again["loss"] == pytest.approx(said["loss"], rel=1e-3) and again["trained_tokens"] == said["trained_tokens"]
+    assert again["grad_norm"] == pytest.approx(said["grad_norm"], rel=1e-3)
+    assert trainings.cosine([weights(training) - start], [whole - start]) > 0.999
+
+
+def test_a_row_that_never_fits_is_named_and_checkpointing_was_tried(training, monkeypatch):
+    failing = OutOfMemory(training.objective.forward, 99)
+    monkeypatch.setattr(training.objective, "forward", failing)
+    with pytest.raises(NoRoom, match=r"Row (en|fr)-\w+ with its \d+ tokens does not fit(.|\n)*max_length"):
+        training.one_step()
+    assert training.thrifty and "computed again" in kinds(training, "retry")[-1]["what"]
+    assert all(parameter.grad is None for parameter in training.trainable)
+
+
+def test_out_of_memory_in_an_evaluation_or_in_answers_never_touches_training(training, monkeypatch):
+    from etabli import generation
+
+    training.looks.evaluate(0)
+    monkeypatch.setattr(training.objective, "forward", OutOfMemory(training.objective.forward, 1))
+    training.looks.evaluate(1)
+    first, second = kinds(training, "eval")
+    assert second["loss"] == pytest.approx(first["loss"], rel=1e-3) and not kinds(training, "retry")
+    monkeypatch.setattr(training.objective, "forward", OutOfMemory(training.objective.forward, 999))
+    training.looks.evaluate(2)
+    assert len(kinds(training, "eval")) == 2 and "No held-out loss at step 2" in kinds(training, "warning")[-1]["what"]
+    monkeypatch.setattr(generation, "answer", OutOfMemory(generation.answer, 1))
+    training.looks.sample(3)
+    assert len(kinds(training, "sample")) == 2
+    monkeypatch.setattr(generation, "answer", OutOfMemory(generation.answer, 9))
+    training.looks.sample(4)
+    assert len(kinds(training, "sample")) == 2 and "No answers" in kinds(training, "warning")[-1]["what"]
+    assert training.pieces == 1 and not training.thrifty
+
+
+def test_out_of_memory_in_the_optimiser_ends_before_the_first_step(training, monkeypatch):
+    """Its states are made in the rehearsal, so that they do not fail after an hour, half applied."""
+    monkeypatch.setattr(training.optimizer.optimizer, "step", OutOfMemory(training.optimizer.optimizer.step, 1))
+    before = weights(training)
+    with pytest.raises(torch.OutOfMemoryError):
+        training.rehearse()
+    assert torch.equal(weights(training), before) and not kinds(training, "step")
+
+
+def test_a_rehearsal_leaves_no_trace(training):
+    before, dice = weights(training), torch.get_rng_state()
+    training.rehearse()
+    assert torch.equal(weights(training), before) and torch.equal(torch.get_rng_state(), dice)
+    assert not training.optimizer.optimizer.state and all(one.grad is None for one in training.trainable)
+    assert [event["phase"] for event in kinds(training, "memory")] == ["forward", "backward", "optimizer", "evaluation"]
+    assert all(event["resident"] > 2**20 for event in kinds(training, "memory"))
+    rates = [group["lr"] for group in training.optimizer.param_groups]
+    assert rates == training.rates.get_last_lr()
+
+
+def test_no_weight_that_is_not_finite_is_saved(training, tmp_path):
+    from etabli.training import checkpoints
+
+    training.one_step()
+    training.save()
+    with torch.no_grad():
+        training.trainable[0].view(-1)[0] = float("nan")
+    training.step += 1
+    with pytest.raises(NotFinite, match="Nothing was saved"):
+        training.save()
+    assert [folder.name for folder in checkpoints.found(tmp_path)] == ["step-000001"]
+    with pytest.raises(NotFinite, match="Rows of this step"):
+        training.one_step()
+
+
+def test_a_scaler_that_finds_no_gradient_any_more_ends_the_run(training):
+    training.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+    training._require_finite(1.0, math.inf, ["a"])
+    training.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**-11)
+    training.accelerator.scaler.scale(torch.ones(1))
+    with pytest.raises(NotFinite):
+        training._require_finite(1.0, math.inf, ["a"])
+
+
+@pytest.mark.parametrize("checkpointing", ["all", 1])
+def test_checkpointing_changes_no_gradient(training, checkpointing):
+    trainings.in_float32(training)
+    packs = training.schedule.packs(1)
+    for parameter in training.trainable:
+        torch.nn.init.normal_(parameter, std=0.05)
+    before = trainings.gradients(training, packs)
+    adapters.checkpoint_layers(training.peft, None if checkpointing == "all" else checkpointing)
+    assert trainings.cosine(before, trainings.gradients(training, packs)) > 0.999999
+
+
+# --- recipes --------------------------------------------------------------------------------------------------------
+
+
+def test_any_field_of_lora_config_passes_through():
+    held = Lora(rank=8, use_rslora=True, init_lora_weights="pissa", target_modules=["q_proj"])
+    assert held.peft() == {
+        "r": 8, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": ["q_proj"], "use_rslora": True,
+        "init_lora_weights": "pissa",
+    }  # fmt: skip
+    assert Recipe(data="x", lora={"use_dora": True}) == Recipe(**Recipe(data="x", lora={"use_dora": True}).keys())
+
+
+@pytest.mark.parametrize("slip, meant", [("use_rslorra", "use_rslora"), ("ranc", "rank"), ("task_type", "")])
+def test_a_slip_in_lora_is_told(slip, meant):
+    with pytest.raises(BadRecipe, match=rf"lora.*{slip}.*{meant}"):
+        Recipe(data="x", lora={slip: 3})
+
+
+def test_auto_is_filled_in_or_waits_for_the_device(training):
+    auto = dict.fromkeys(("learning_rate", "tokens_per_batch", "threads", "optimizer", "checkpointing"), "auto")
+    assert Recipe(data="x", **auto) == Recipe(data="x")
+    assert type(training.optimizer.optimizer) is torch.optim.AdamW
+    with pytest.raises(BadRecipe, match="epochs"):
+        Recipe(data="x", epochs="auto")
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "inverse_sqrt"])
+def test_every_schedule_warms_up(schedule):
+    recipe = Recipe(data="x", schedule=schedule, warmup_steps=4, learning_rate=0.1)
+    rates = curve(recipe, 20)
+    assert rates[:5] == pytest.approx([0, 0.025, 0.05, 0.075, 0.1]) and max(rates) == pytest.approx(0.1)
+
+
+def test_a_range_rises_evenly_on_a_logarithmic_scale():
+    rates = curve(Recipe(data="x", schedule="range", learning_rate=0.1), 21)
+    assert rates[0] == pytest.approx(1e-5) and rates[-1] == pytest.approx(0.1)
+    assert all(later / earlier == pytest.approx(1e4 ** (1 / 20)) for earlier, later in itertools.pairwise(rates))
+
+
+def curve(recipe, steps):
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=recipe.learning_rate)
+    made = adapters.rates(optimizer, recipe, steps)
+    found = []
+    for _ in range(steps):
+        found.append(made.get_last_lr()[0])
+        optimizer.step()
+        made.step()
+    return found
+
+
+def test_a_pack_is_filled_up_by_less_than_a_block():
+    made = tensors([Encoded("a", [5] * 70, [5] * 70)], 0, "cpu")
+    assert made["input_ids"].shape == (1, 128) and made["lengths"] == [70, 58]
+    assert tensors([Encoded("a", [5] * 64, [5] * 64)], 0, "cpu")["lengths"] == [64]

@@ -1,0 +1,122 @@
+"""Room to train in: what a phase takes, and what to do when it does not fit.
+
+Out of memory, a step is done again in smaller parts: each pack split in two, then in four. Its loss is divided by the
+trained tokens of the whole step, so the effective batch, and the gradient but for rounding, stay what they were.
+"""
+
+import contextlib
+import gc
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from etabli.errors import NoRoom
+from etabli.training.batches import Encoded, Pack
+from etabli.training.recipe import Recipe
+
+Log = Callable[..., None]
+_SAID = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+
+
+def ran_out(error: BaseException) -> bool:
+    """Is this a lack of memory, on whichever device?"""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).casefold() for word in _SAID)
+
+
+def release() -> None:
+    """Give back what nothing holds any more."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def attempt(what: Callable[[], Any], smaller: Callable[[str], None]) -> Any:
+    """Do something; each time memory runs out, call ``smaller`` with why, and do it again.
+
+    ``smaller`` ends the attempts by raising. It is called when the failed attempt's tensors are gone.
+    """
+    while True:
+        try:
+            return what()
+        except Exception as error:
+            if not ran_out(error):
+                raise
+            why = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        release()  # outside the handler: the traceback holds the tensors
+        smaller(why)
+
+
+def parts(pack: Pack, pieces: int) -> list[Pack]:
+    """A pack in at most ``pieces`` parts of about as many tokens, in its order; a row is never cut."""
+    size = math.ceil(sum(len(row.ids) for row in pack) / pieces)
+    made: list[Pack] = []
+    room = 0
+    for row in pack:
+        if not made or (len(row.ids) > room and len(made) < pieces):
+            made.append([])
+            room = size
+        made[-1].append(row)
+        room -= len(row.ids)
+    return made
+
+
+def longest(rows: list[Encoded], recipe: Recipe) -> Pack:
+    """The pack that takes the most: the longest rows that may come together."""
+    ordered = sorted(rows, key=lambda row: (-len(row.ids), row.id))
+    if recipe.batch_size:
+        return ordered[: recipe.batch_size]
+    pack: Pack = []
+    room = recipe.tokens_per_batch
+    for row in ordered:
+        if len(row.ids) <= room:
+            pack.append(row)
+            room -= len(row.ids)
+    return pack
+
+
+def no_room(pack: Pack, why: str) -> NoRoom:
+    """Nothing is left to be made smaller."""
+    row = max(pack, key=lambda row: len(row.ids))
+    return NoRoom(
+        f"Row {row.id} with its {len(row.ids)} tokens does not fit into memory by itself ({why}). Lower max_length, "
+        "set checkpointing: all, or take a smaller model or rank; etabli memory MODEL says what each would take."
+    )
+
+
+@contextlib.contextmanager
+def measured(log: Log, phase: str) -> Iterator[None]:
+    """Write what a phase took at its peak, as a ``memory`` event."""
+    _reset()
+    yield
+    log("memory", phase=phase, **_peak())
+
+
+def _reset() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return
+    with contextlib.suppress(OSError):  # Linux forgets the peak of the resident set so far
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> dict[str, int]:
+    """Bytes: tensors and what the allocator holds on a GPU, else the resident set."""
+    import torch
+
+    if torch.cuda.is_available():
+        return {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
+    import psutil
+
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        status = Path("/proc/self/status").read_text()
+        return {"resident": int(status.split("VmHWM:")[1].split()[0]) * 1024}
+    return {"resident": psutil.Process().memory_info().rss}
