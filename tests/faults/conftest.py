@@ -12,9 +12,15 @@ RESULTS = os.environ.get("ETABLI_FAULTS")  # a file: run the long part too, and 
 
 
 @pytest.fixture(scope="session")
-def counted():
+def counted(request):
     began, tried = time.monotonic(), collections.Counter()
     yield tried
     if RESULTS:
-        found = {"tried": dict(tried), "seconds": round(time.monotonic() - began), "cores": os.cpu_count()}
+        failed = request.session.testsfailed  # of the tests that each try many: 0 if nothing was lost anywhere
+        found = {
+            "tried": dict(tried),
+            "tests_failed": failed,
+            "seconds": round(time.monotonic() - began),
+            "cores": os.cpu_count(),
+        }
         Path(RESULTS).write_text(json.dumps(found, indent=1) + "\n")
