@@ -289,7 +289,8 @@ def test_truncation_is_told_with_its_numbers(light):
 
 
 def test_the_cost_is_what_a_run_trains(light, tiny, write_jsonl):
-    from etabli.training.batches import encode, plan
+    from etabli.training.batches import plan
+    from etabli.training.encoding import encode
     from etabli.training.recipe import Recipe
 
     path = write_jsonl([{"prompt": f"Say {n}", "completion": "word " * n + "."} for n in range(1, 120)])

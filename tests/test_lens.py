@@ -12,7 +12,8 @@ from etabli.data.dataset import Dataset
 from etabli.errors import BadData, BadInput
 from etabli.tokens import POLICIES, render
 from etabli.training import material
-from etabli.training.batches import MASKED, encode
+from etabli.training.batches import MASKED
+from etabli.training.encoding import encode
 from etabli.training.recipe import Recipe
 from etabli_widgets import MaskLens
 

@@ -37,7 +37,8 @@ LAYERS = [
 def test_public_names():
     assert etabli.__all__ == [
         "Dataset", "EtabliError", "Recipe", "Run", "arena", "chat", "check", "compare", "curate", "evaluate", "film",
-        "home_commands", "lens", "load", "merge", "own_check", "own_filter", "read", "render", "token_diff", "verdict",
+        "home_commands", "lens", "load", "lr_range", "merge", "overlay", "own_check", "own_filter", "read", "render",
+        "token_diff", "verdict",
     ]  # fmt: skip
     assert all(callable(getattr(etabli, name)) for name in etabli.__all__)
     assert not (set(etabli.__all__) & {path.stem for path in Path(etabli.__file__).parent.iterdir()}), (

@@ -48,6 +48,18 @@ EVENT_FIELDS: dict[str, tuple[str, ...]] = {
 }
 
 
+class RateRange(TypedDict):
+    """A learning-rate range test. ``etabli lr-range --json``."""
+
+    version: int
+    run: str  # its folder
+    rates: list[float]  # of each step
+    losses: list[float]
+    smoothed: list[float]  # the losses' running mean
+    lowest_at: float  # the rate at which that is lowest
+    advice: float  # a tenth of it
+
+
 class Continuity(TypedDict):
     """What the steps that a resumed run did twice say. In ``etabli runs --json`` under ``continuity``."""
 

@@ -3,7 +3,7 @@
 import click
 
 from etabli import __version__
-from etabli.cli import arena, curation, data, evaluate, export, judging, machine, memory, runs, tour
+from etabli.cli import arena, curation, data, evaluate, experiments, export, judging, machine, memory, runs, tour
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,7 +15,7 @@ def etabli() -> None:
 for command in (
     tour.tour, tour.lab, machine.doctor, memory.memory, data.data, runs.train, runs.resume, runs.stop, runs.runs,
     evaluate.evaluate, evaluate.compare, arena.arena, arena.votes, judging.chat, judging.token_diff, judging.film,
-    export.export,
+    experiments.lr_range, experiments.overlay, export.export,
 ):  # fmt: skip
     etabli.add_command(command)
 for command in (curation.prepare, curation.decide, curation.rows, curation.ablate):

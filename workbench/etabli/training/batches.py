@@ -4,14 +4,9 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from etabli import assertions
-from etabli.contracts import Row
-from etabli.errors import BadData
-from etabli.tokens import render
 from etabli.training.recipe import Recipe
 
 MASKED = -100
-COMPARED = 2000
 
 
 @dataclass(frozen=True)
@@ -33,31 +28,6 @@ Pack = list[Encoded]
 
 
 Failed = dict[str, list[tuple[str, str]]]  # assertion -> (row id, why)
-
-
-def encode(rows: list[Row], tokenizer: Any, recipe: Recipe) -> tuple[list[Encoded], list[str], Failed]:
-    """Render and truncate rows, and hold them to ``etabli.assertions``.
-
-    Returns:
-        The rows that train anything; the ids of those that don't once cut at ``max_length``; and which assertions
-        failed, where. The ids are compared with the template's own on at most ``COMPARED`` rows, spread over all.
-    """
-    encoded: list[Encoded] = []
-    failed: Failed = {}
-    every = -(-len(rows) // COMPARED) or 1
-    for at, row in enumerate(rows):
-        try:
-            rendered = render(row["messages"], tokenizer, recipe.policy, tools=row.get("tools"))
-        except BadData as error:
-            failed.setdefault(assertions.TEMPLATE, []).append((row["id"], str(error)))
-            continue
-        most = recipe.max_length
-        encoded.append(Encoded(row["id"], rendered.ids[:most], rendered.labels[:most], row.get("lang") or "rows"))
-        for said in assertions.of_row(row, rendered, tokenizer, recipe.policy, most, own=at % every == 0):
-            if said.ok is False:
-                failed.setdefault(said.name, []).append((row["id"], said.why))
-    kept = [row for row in encoded if row.trained]
-    return kept, [row.id for row in encoded if not row.trained], failed
 
 
 def plan(rows: list[Encoded], recipe: Recipe, epoch: int) -> list[Pack]:

@@ -13,7 +13,8 @@ from etabli.data import own
 from etabli.data.dataset import Dataset, located, unique
 from etabli.errors import BadData
 from etabli.models.sources import Source
-from etabli.training.batches import Encoded, Failed, encode
+from etabli.training.batches import Encoded, Failed
+from etabli.training.encoding import encode
 from etabli.training.recipe import Recipe
 
 PROBES = 2

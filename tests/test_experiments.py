@@ -1,0 +1,169 @@
+"""Encoding that is kept, callbacks, curves of many runs, and the learning rate that a short run advises."""
+
+import json
+import math
+import time
+
+import pytest
+
+from etabli.data.dataset import Dataset
+from etabli.data.samples import home_commands
+from etabli.errors import BadInput
+from etabli.experiments import lr_range as ranges
+from etabli.experiments.overlay import overlay
+from etabli.training import encoding
+from etabli.training.callbacks import Callbacks
+from etabli.training.recipe import Recipe
+from etabli.training.run import Run
+
+# --- encoding -------------------------------------------------------------------------------------------------------
+
+
+def test_rows_encoded_in_parallel_or_read_back_are_the_same(commands, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("ETABLI_CACHE", str(tmp_path))
+    rows = [*commands.rows, {"id": "bad", "messages": [{"role": "nobody", "content": "?"}]}]
+    recipe = Recipe(data="x", max_length=60)  # some are cut to nothing
+    plain = encoding.encode(rows, tokenizer, recipe)
+    monkeypatch.setattr(encoding, "KEPT_FROM", 1)
+    monkeypatch.setattr(encoding, "PARALLEL_FROM", 1)
+    fresh = encoding.encode(rows, tokenizer, recipe)
+    monkeypatch.setattr(encoding, "_encoded", None)  # from now on nothing can be encoded
+    assert plain == fresh == encoding.encode(rows, tokenizer, recipe) and plain[0] and plain[1] and plain[2]
+
+
+@pytest.mark.parametrize("change", ["row", "policy", "length", "template"])
+def test_what_the_tokens_depend_on_is_in_the_key(commands, tokenizer, change):
+    rows, recipe = list(commands.rows), Recipe(data="x")
+    before = encoding._key(rows, tokenizer, recipe)
+    held = tokenizer.chat_template
+    if change == "row":
+        rows[3] = {**rows[3], "messages": [*rows[3]["messages"][:-1], {"role": "assistant", "content": "{}"}]}
+    elif change == "template":
+        tokenizer.chat_template = held + " "
+    else:
+        recipe = Recipe(data="x", **({"policy": "last"} if change == "policy" else {"max_length": 99}))
+    after = encoding._key(rows, tokenizer, recipe)
+    tokenizer.chat_template = held
+    assert before != after and before == encoding._key(commands.rows, tokenizer, Recipe(data="x"))
+
+
+def test_a_damaged_cache_is_made_again(commands, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("ETABLI_CACHE", str(tmp_path))
+    monkeypatch.setattr(encoding, "KEPT_FROM", 1)
+    recipe = Recipe(data="x")
+    first = encoding.encode(commands.rows, tokenizer, recipe)
+    place = next((tmp_path / "encoded").glob("*/tokens.npz"))
+    place.write_bytes(place.read_bytes()[:-9])
+    assert encoding.encode(commands.rows, tokenizer, recipe) == first
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tiny, tmp_path_factory):
+    """Two finished runs on the tiny model, one with callbacks that write down what they are given."""
+    place = tmp_path_factory.mktemp("runs")
+    Dataset(home_commands(n=60, test=4, seed=0)).save(place / "data")
+    (place / "watch.py").write_text(
+        "import json, pathlib\n"
+        f"SEEN = pathlib.Path({str(place / 'seen.jsonl')!r})\n"
+        "def note(name, event):\n"
+        "    with SEEN.open('a') as file:\n"
+        "        file.write(json.dumps([name, event]) + '\\n')\n"
+        "def on_step(event): note('step', event)\n"
+        "def on_eval(event): note('eval', event)\n"
+        "def on_checkpoint(event):\n"
+        "    note('checkpoint', event)\n"
+        "    return 'enough' if event['step'] == 4 else None\n"
+    )
+    keys = {"model": tiny, "data": str(place / "data"), "max_steps": 6, "eval_every": 2, "checkpoint_every": 4}
+    keys |= {"sample_every": 9, "threads": 1}
+    first = Run.start(Recipe(**keys, callbacks=str(place / "watch.py")), place / "first").wait(quiet=True)
+    second = Run.start(Recipe(**keys, seed=1, lora={"use_rslora": True}), place / "second").wait(quiet=True)
+    return first, second
+
+
+def test_callbacks_are_called_with_what_the_log_has_and_can_stop(runs):
+    first = runs[0]
+    told = [json.loads(line) for line in (first.folder.parent / "seen.jsonl").read_text().splitlines()]
+    assert first.state == "stopped" and first.why == "enough"
+    for kind in ("step", "eval"):
+        logged = [{k: v for k, v in e.items() if k not in ("kind", "t")} for e in first.events() if e["kind"] == kind]
+        assert [event for name, event in told if name == kind] == logged
+    assert [event["path"] for name, event in told if name == "checkpoint"] == [
+        str(first.folder / "checkpoints" / "step-000004")
+    ]
+    assert first.frozen["callbacks_hash"] and runs[1].frozen["callbacks_hash"] is None
+
+
+def test_a_run_does_not_go_on_with_other_callbacks(runs):
+    first, file = runs[0], runs[0].folder.parent / "watch.py"
+    before = file.read_text()
+    file.write_text(before + "# changed\n")
+    with pytest.raises(Exception, match="callbacks_hash"):
+        first.resume().wait(quiet=True)
+    file.write_text(before)
+
+
+def test_callbacks_that_are_none(tmp_path):
+    file = tmp_path / "mine.py"
+    for text, said in (("x = 1\n", "none of them"), ("def on_step(:\n", "invalid syntax|expected"), (None, "No such")):
+        if text is None:
+            file.unlink()
+        else:
+            file.write_text(text)
+        with pytest.raises(BadInput, match=said):
+            Callbacks(Recipe(data="x", callbacks=str(file)), tmp_path)
+
+
+def test_overlay_draws_what_the_events_say(runs):
+    figure = overlay(runs, "grad_norm")
+    assert [line.name for line in figure.data] == ["first", "second"]
+    assert list(figure.data[1].y) == runs[1].frame("step").grad_norm.tolist()
+    assert list(overlay(runs[1], "by.en", kind="eval").data[0].x) == [0, 2, 4, 6]
+    assert overlay(runs, over="lr").layout.xaxis.type == "log"
+    minutes = overlay(runs[1], over="minutes").data[0].x
+    assert 0 < minutes[0] < minutes[-1] < 5
+    with pytest.raises(BadInput, match="grad_norm, loss, lr"):
+        overlay(runs, "los")
+    with pytest.raises(BadInput, match="at least one"):
+        overlay([])
+
+
+def test_the_rehearsal_is_in_the_log(runs):
+    phases = [event["phase"] for event in runs[1].events() if event["kind"] == "memory"]
+    assert phases == ["load", "forward", "backward", "optimizer", "evaluation"]
+
+
+# --- the learning rate ----------------------------------------------------------------------------------------------
+
+
+def test_the_advice_is_a_tenth_of_where_the_loss_turns():
+    rates = [1e-5 * 1e4 ** (at / 59) for at in range(60)]
+    losses = [2 + (math.log10(rate) + 2.5) ** 2 for rate in rates]
+    told = ranges._judged("x", rates, losses)
+    assert 1 < told["lowest_at"] / 10**-2.5 < 2.5, "the running mean lags a little behind"
+    assert told["advice"] == pytest.approx(told["lowest_at"] / 10)
+    with pytest.raises(BadInput, match="never fell"):
+        ranges._judged("x", rates, [1 + at for at in range(60)])
+
+
+def test_a_running_mean_of_what_does_not_change_is_that():
+    assert ranges.smoothed([3.0] * 5) == pytest.approx([3.0] * 5)
+
+
+def test_a_range_test_is_a_run(runs, tiny, tmp_path):
+    recipe = Recipe(model=tiny, data=runs[0].recipe.data, epochs=1, threads=1)
+    told = ranges.lr_range(recipe, tmp_path / "range", steps=30, top=0.5)
+    assert told["rates"][0] == pytest.approx(5e-5) and told["rates"][-1] == pytest.approx(0.5)
+    assert 5e-6 < told["advice"] < 0.05 and len(told["losses"]) == 30
+    began = time.monotonic()
+    assert ranges.lr_range(recipe, tmp_path / "range", steps=30, top=0.5) == told and time.monotonic() - began < 2
+    with pytest.raises(BadInput, match="at least 10"):
+        ranges.lr_range(recipe, tmp_path / "other", steps=3)
+
+
+def test_rslora_reached_the_adapter(runs):
+    config = json.loads((runs[1].folder / "adapter" / "adapter_config.json").read_text())
+    assert config["use_rslora"] is True and config["r"] == 16
