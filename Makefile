@@ -1,4 +1,4 @@
-# make tour · make test · make lab · make lint · make bench · make faults     Each sets up .venv by itself.
+# make tour · make test · make lab · make lint · make bench · make seeds · make faults     Each sets up .venv by itself.
 #
 # Choose another Python, or what torch is asked for:  make test PYTHON=python3.12 TORCH='torch==2.13.0'
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/ready
 export OMP_WAIT_POLICY = passive
 
-.PHONY: tour test test-e2e faults lab lint bench setup clean
+.PHONY: tour test test-e2e faults lab lint bench seeds setup clean
 
 tour: $(READY)
 	$(BIN)/etabli tour $(ARGS)
@@ -31,7 +31,13 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The engine beside TRL and a plain Trainer: an hour, on a machine that does nothing else.
 bench: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check trl==1.16.0
+	$(BIN)/python benchmarks/engine.py --out benchmarks/results/engine.json $(ARGS)
+
+# Does tuning beat its best rival, over three seeds?
+seeds: $(READY)
 	$(BIN)/python benchmarks/three_seeds.py $(ARGS)
 
 setup: $(READY)

@@ -1,7 +1,7 @@
 """How fast is the engine, beside TRL and a plain Trainer on the same rows, and does it learn as much?
 
     pip install trl==1.16.0
-    python benchmarks/engine.py --alpaca llamafactory-0.9.5/data/alpaca_en_demo.json [--rounds 3] [--out FILE]
+    python benchmarks/engine.py [--alpaca alpaca_en_demo.json] [--rounds 3] [--out FILE]
 
 Each arm trains the same model (the embedded one, NF4), adapter (rank 16 on every linear layer), rows, one
 epoch, learning rate and about the same number of rows a step, in a process of its own; rounds are interleaved, and
@@ -10,7 +10,7 @@ taken from the end of the first step to the end of the last, by the clock and by
 resident set while training. Only a machine that does nothing else counts. Three shapes of data:
 
     short   home commands, about 61 tokens
-    alpaca  the Alpaca sample of the sdist of llamafactory 0.9.5 (pip download --no-deps --no-binary :all:)
+    alpaca  the Alpaca sample of the sdist of llamafactory 0.9.5, which pip downloads unless a file is given
     long    chats of five such turns each, about 600 tokens, of which the last answer is trained
 
 Arms: ``ours``; ``trl`` (SFTTrainer as its quick start has it, which checkpoints every layer); ``trl-packed`` and
@@ -25,6 +25,8 @@ import os
 import statistics
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
 from pathlib import Path
 
@@ -39,7 +41,7 @@ HELD_OUT, LENGTH, RATE = 24, 1024, 1e-3
 def main() -> None:
     """Run every arm on every shape, round after round; print and write what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--alpaca", type=Path, required=True)
+    parser.add_argument("--alpaca", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=SHAPES)
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
@@ -49,6 +51,7 @@ def main() -> None:
     if chosen.one:
         print(json.dumps(one(*chosen.one[:2], int(chosen.one[2]), chosen.alpaca)))
         return
+    chosen.alpaca = chosen.alpaca or fetched(Path(tempfile.mkdtemp()))
     runs = []
     for number in range(chosen.rounds):
         for shape in chosen.shapes:
@@ -59,6 +62,16 @@ def main() -> None:
     print(json.dumps({key: value for key, value in found.items() if key != "runs"}, indent=1))
     if chosen.out:
         chosen.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def fetched(folder: Path) -> Path:
+    """The Alpaca sample, from the registry that pip is told to use."""
+    wanted = ["--no-deps", "--no-binary", ":all:", "llamafactory==0.9.5", "--dest", str(folder)]
+    subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", *wanted], check=True)
+    with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
+        member = next(one for one in archive.getmembers() if one.name.endswith("data/alpaca_en_demo.json"))
+        archive.extract(member, folder, filter="data")
+    return folder / member.name
 
 
 def _process(arm: str, shape: str, seed: int, alpaca: Path) -> dict:
@@ -203,8 +216,6 @@ def matmul_peak() -> float:
 
 def ours(arm, shape, seed, train, loaded, clock, counts):
     """The engine, as the child runs it, without looking at the run in between."""
-    import tempfile
-
     import etabli
     from etabli.training import material
     from etabli.training.batches import tensors
@@ -234,8 +245,6 @@ def ours(arm, shape, seed, train, loaded, clock, counts):
 
 def theirs(arm, shape, seed, train, loaded, clock, counts):
     """A trainer of transformers or of TRL, given prompts and completions."""
-    import tempfile
-
     import datasets
     import torch
     from peft import LoraConfig, get_peft_model

@@ -1,6 +1,6 @@
 """A small real training in this process, to look inside: its gradients and its loss."""
 
-from etabli.training import material
+from etabli.training import loop, material
 from etabli.training.recipe import Recipe
 
 
@@ -11,18 +11,53 @@ class Log(list):
 
 def training(tiny, dataset, tmp_path, **keys):
     from etabli.models import loading
-    from etabli.training.loop import Training
 
     recipe = Recipe(model=tiny, data=str(dataset), max_steps=4, **keys)
     loaded = loading.load(tiny)
-    return Training(tmp_path, recipe, loaded, material.gather(recipe, loaded.tokenizer), Log())
+    return loop.Training(tmp_path, recipe, loaded, material.gather(recipe, loaded.tokenizer), Log())
 
 
 def gradients(training, packs):
+    """Of the mean loss of some packs, as the engine makes them, but not clipped."""
     training.model.train()
     training.optimizer.zero_grad()
+    clip, loop.CLIP = loop.CLIP, 1e9
     training.backward(packs, sum(row.trained for pack in packs for row in pack))
+    loop.CLIP = clip
     return [parameter.grad.clone() for parameter in training.trainable if parameter.grad is not None]
+
+
+def names(training):
+    return [name for name, one in training.peft.named_parameters() if one.requires_grad]
+
+
+def by_formula(training, packs):
+    """The same gradients from a plain float32 model whose weights are W + scale B A, each row by itself."""
+    import torch
+    import torch.nn.functional as F
+    from bitsandbytes.functional import dequantize_4bit
+    from transformers import AutoModelForCausalLM
+
+    base = training.peft.get_base_model()
+    plain = AutoModelForCausalLM.from_config(base.config).float().eval()
+    moved = {name: one.detach().float() for name, one in base.named_parameters() if "lora" not in name}
+    leaves = []
+    for name, module in base.named_modules():
+        if hasattr(module, "lora_A"):
+            held, scale = module.base_layer.weight, module.scaling["default"]
+            pair = module.lora_A["default"].weight, module.lora_B["default"].weight
+            down, up = (one.detach().clone().requires_grad_() for one in pair)
+            moved[f"{name}.weight"] = dequantize_4bit(held.data, held.quant_state).float() + scale * up @ down
+            moved.pop(f"{name}.base_layer.weight")
+            leaves += [down, up]
+    total = sum(row.trained for pack in packs for row in pack)
+    loss = 0.0
+    for row in (row for pack in packs for row in pack):
+        held = torch.func.functional_call(plain, moved, (torch.tensor([row.ids]),), {"use_cache": False})
+        targets = torch.tensor(row.labels[1:])
+        loss = loss + F.cross_entropy(held.logits[0, :-1], targets, ignore_index=-100, reduction="sum") / total
+    loss.backward()
+    return [leaf.grad for leaf in leaves]
 
 
 def cosine(one, other):
