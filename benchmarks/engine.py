@@ -34,7 +34,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 ARMS = ("ours", "trl", "trl-packed", "trl-grouped", "trainer")
 # rows to train, rows a step, tokens of a pack, policy: tokens of a pack hold about as many rows as a padded step has
-SHAPES = {"short": (96, 8, 512), "alpaca": (32, 8, 1024), "long": (8, 2, 1536)}
+SHAPES = {"short": (96, 8, 512), "alpaca": (48, 4, 512), "long": (16, 2, 1536)}
 HELD_OUT, LENGTH, RATE = 24, 1024, 1e-3
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     runs = []
     for number in range(chosen.rounds):
         for shape in chosen.shapes:
-            for arm in chosen.arms:
+            for arm in [*chosen.arms[number:], *chosen.arms[:number]]:  # none is always the first
                 runs.append({"round": number, **_process(arm, shape, number, chosen.alpaca)})
                 print(json.dumps(runs[-1]), flush=True)
     found = {"matmul_gflops": matmul_peak(), "threads": os.environ["OMP_NUM_THREADS"], **summary(runs), "runs": runs}
@@ -121,7 +121,7 @@ def rows_of(shape: str, alpaca: Path) -> tuple[list[dict], list[dict]]:
     turns = [(f"{one['instruction']}\n{one['input']}".strip(), one["output"]) for one in told if one["output"]]
     size = 1 if shape == "alpaca" else 5
     talks = [turns[at : at + size] for at in range(0, len(turns) - size, size)]
-    fits = range(1800, 3300) if size > 1 else range(3300)  # characters: none is cut, and chats are long
+    fits = range(1800, 3300) if size > 1 else range(1600)  # characters: none is cut, and chats are long
     talks = [talk for talk in talks if sum(len(text) for turn in talk for text in turn) in fits][: count + HELD_OUT]
     made = [
         {"id": f"{shape}-{at}", "messages": [
@@ -152,6 +152,9 @@ def one(arm: str, shape: str, seed: int, alpaca: Path) -> dict:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     train, held = rows_of(shape, alpaca)
     loaded = loading.load("default", alongside=True)
+    with contextlib.suppress(ImportError):  # so that memory is counted from the same in every arm
+        import datasets  # noqa: F401
+        import trl  # noqa: F401
     clock, counts = Clock(), {"padded": 0, "real": 0, "trained": 0, "rows": []}
     Path("/proc/self/clear_refs").write_text("5")
     model = (ours if arm == "ours" else theirs)(arm, shape, seed, train, loaded, clock, counts)
@@ -225,12 +228,13 @@ def ours(arm, shape, seed, train, loaded, clock, counts):
     folder = Path(tempfile.mkdtemp())
     etabli.Dataset(train).save(folder / "data")
     recipe = etabli.Recipe(
-        data=str(folder / "data"), policy="last", epochs=1, learning_rate=RATE, warmup_steps=0, max_length=LENGTH // 2
-        if shape == "short" else LENGTH, tokens_per_batch=SHAPES[shape][2], optimizer="adamw", seed=seed,
+        data=str(folder / "data"), policy="last", epochs=1, learning_rate=RATE, warmup_steps=0, optimizer="adamw",
+        max_length=min(LENGTH, SHAPES[shape][2]), tokens_per_batch=SHAPES[shape][2], seed=seed,
     )  # fmt: skip
     held = material.gather(recipe, loaded.tokenizer)
     held.rows, held.held_out, held.probes = [*held.rows, *held.held_out], [], []  # all are trained, as by the others
     training = Training(folder, recipe, loaded, held, EventLog(folder))
+    training.rehearse()
     for step in range(training.schedule.steps):
         packs = training.schedule.packs(step + 1)
         training.one_step()

@@ -1,6 +1,7 @@
 """Fixtures: a tiny real model with the embedded model's tokenizer, and the home commands, made once."""
 
 import os
+import subprocess
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the tests never need the Hub; the probe itself has a test of its own
@@ -133,3 +134,19 @@ def answered(runs, no_owner):
     from etabli.evaluation.bench import evaluate
 
     return evaluate(runs / "changed", limit=6, max_new_tokens=12, save=False)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 6 MB; skipped where one can't be mounted."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)]
+    try:
+        done = subprocess.run(command, capture_output=True)
+    except OSError as error:
+        pytest.skip(f"no mount: {error}")
+    if done.returncode:
+        pytest.skip(f"a small file system can't be mounted: {done.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)

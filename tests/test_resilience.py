@@ -195,22 +195,6 @@ def _rank(process):
         return None
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 6 MB; skipped where one can't be mounted."""
-    place = tmp_path / "small"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)]
-    try:
-        done = subprocess.run(command, capture_output=True)
-    except OSError as error:
-        pytest.skip(f"no mount: {error}")
-    if done.returncode:
-        pytest.skip(f"a small file system can't be mounted: {done.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
 def test_a_disk_that_fills_up_during_a_run(tiny, dataset, tmp_path, cache, small_disk):
     """Checkpoints fill it; the run says so, keeps its newest whole checkpoint, and goes on where there is room."""
     keep = small_disk / "run"

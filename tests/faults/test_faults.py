@@ -22,7 +22,7 @@ FIRST, OLD, NEW = "step-000001", "step-000002", "step-000003"
 @pytest.fixture(scope="session")
 def made(tiny, tmp_path_factory):
     """A training with two checkpoints' worth of state, and what each step's weights are."""
-    from test_training import training
+    from trainings import training
 
     home = tmp_path_factory.mktemp("faults")
     with pytest.MonkeyPatch.context() as patch:  # ended before the test: it would hold for all that come after
@@ -109,6 +109,26 @@ def test_a_full_disk_at_every_point_of_a_save(made, run, counted):
             if ended == points.DONE:
                 assert name == NEW
                 break
+
+
+def test_a_disk_with_room_for_so_many_pages(made, run, small_disk, counted):
+    """A real file system that is full after each page of a save in turn: wherever a write fails, and in whose code."""
+    page, seen = 4096, {OLD: 0, NEW: 0}
+    for pages in itertools.count(0):
+        copy = small_disk / "copy"
+        shutil.copytree(run, copy)
+        held = os.statvfs(small_disk)
+        (small_disk / "filler").write_bytes(bytes(max(0, held.f_bavail * held.f_frsize - pages * page)))
+        code = points.in_child(saving(made, copy))
+        (small_disk / "filler").unlink()
+        name = check(copy)
+        assert (code == points.DONE) == (name == NEW)
+        seen[name] += 1
+        shutil.rmtree(copy)
+        counted["disk_full_after_a_page"] += 1
+        if code == points.DONE:
+            break
+    assert seen[OLD] > 50 and seen[NEW] == 1
 
 
 @pytest.mark.parametrize("names_kept", [True, False])
