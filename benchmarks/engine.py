@@ -34,7 +34,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 ARMS = ("ours", "trl", "trl-packed", "trl-grouped", "trainer")
 # rows to train, rows a step, tokens of a pack, policy: tokens of a pack hold about as many rows as a padded step has
-SHAPES = {"short": (96, 8, 512), "alpaca": (48, 4, 512), "long": (16, 2, 1536)}
+SHAPES = {"short": (96, 8, 512), "alpaca": (48, 4, 768), "long": (16, 2, 1536)}
 HELD_OUT, LENGTH, RATE = 24, 1024, 1e-3
 
 
@@ -224,6 +224,7 @@ def ours(arm, shape, seed, train, loaded, clock, counts):
     from etabli.training.batches import tensors
     from etabli.training.events import EventLog
     from etabli.training.loop import Training
+    from etabli.training.rehearsal import rehearse
 
     folder = Path(tempfile.mkdtemp())
     etabli.Dataset(train).save(folder / "data")
@@ -234,7 +235,7 @@ def ours(arm, shape, seed, train, loaded, clock, counts):
     held = material.gather(recipe, loaded.tokenizer)
     held.rows, held.held_out, held.probes = [*held.rows, *held.held_out], [], []  # all are trained, as by the others
     training = Training(folder, recipe, loaded, held, EventLog(folder))
-    training.rehearse()
+    rehearse(training)
     for step in range(training.schedule.steps):
         packs = training.schedule.packs(step + 1)
         training.one_step()

@@ -31,19 +31,25 @@ def test_rows_encoded_in_parallel_or_read_back_are_the_same(commands, tokenizer,
     assert plain == fresh == encoding.encode(rows, tokenizer, recipe) and plain[0] and plain[1] and plain[2]
 
 
-@pytest.mark.parametrize("change", ["row", "policy", "length", "template"])
+@pytest.mark.parametrize("change", ["row", "tools", "policy", "length", "template", "end"])
 def test_what_the_tokens_depend_on_is_in_the_key(commands, tokenizer, change):
     rows, recipe = list(commands.rows), Recipe(data="x")
     before = encoding._key(rows, tokenizer, recipe)
     held = tokenizer.chat_template
     if change == "row":
         rows[3] = {**rows[3], "messages": [*rows[3]["messages"][:-1], {"role": "assistant", "content": "{}"}]}
+    elif change == "tools":
+        rows[3] = {**rows[3], "tools": [{"name": "f"}]}
     elif change == "template":
         tokenizer.chat_template = held + " "
+    elif change == "end":
+        tokenizer.eos_token, end = "<|endoftext|>", tokenizer.eos_token
     else:
         recipe = Recipe(data="x", **({"policy": "last"} if change == "policy" else {"max_length": 99}))
     after = encoding._key(rows, tokenizer, recipe)
     tokenizer.chat_template = held
+    if change == "end":
+        tokenizer.eos_token = end
     assert before != after and before == encoding._key(commands.rows, tokenizer, Recipe(data="x"))
 
 
@@ -108,13 +114,41 @@ def test_a_run_does_not_go_on_with_other_callbacks(runs):
 
 def test_callbacks_that_are_none(tmp_path):
     file = tmp_path / "mine.py"
-    for text, said in (("x = 1\n", "none of them"), ("def on_step(:\n", "invalid syntax|expected"), (None, "No such")):
+    slips = {"x = 1\n": "none of them", "def on_step(:\n": "SyntaxError", "1 / 0": "ZeroDivisionError", None: "No such"}
+    for text, said in slips.items():
         if text is None:
             file.unlink()
         else:
             file.write_text(text)
         with pytest.raises(BadInput, match=said):
             Callbacks(Recipe(data="x", callbacks=str(file)), tmp_path)
+
+
+def test_a_callback_that_raises_ends_the_run_saved_and_names_its_line(runs, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def on_step(event):\n    if event['step'] == 3:\n        event['none']\n")
+    recipe = Recipe(**{**runs[1].recipe.keys(), "callbacks": str(file), "checkpoint_every": 50})
+    run = Run.start(recipe, tmp_path / "run")
+    with pytest.raises(Exception, match=r"on_step of .*mine\.py raised KeyError: 'none' \(line 3 of mine\.py\)"):
+        run.wait(quiet=True)
+    assert [folder.name for folder in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-000003"]
+
+
+def test_all_events_are_a_frame_too(runs):
+    assert len(runs[1].frame(None)) == len(runs[1].events()) and len(runs[1].frame()) == 6
+
+
+def test_a_run_of_another_engine_is_not_the_same_run(runs):
+    import yaml
+
+    file = runs[0].folder / "recipe.yaml"
+    before = file.read_text()
+    held = yaml.safe_load(before)
+    held["frozen"].pop("engine")  # as the first engine left it
+    file.write_text(yaml.safe_dump(held))
+    with pytest.raises(Exception, match="engine was 1, is 2"):
+        runs[0].resume().wait(quiet=True)
+    file.write_text(before)
 
 
 def test_overlay_draws_what_the_events_say(runs):
@@ -144,7 +178,8 @@ def test_the_advice_is_a_tenth_of_where_the_loss_turns():
     losses = [2 + (math.log10(rate) + 2.5) ** 2 for rate in rates]
     told = ranges._judged("x", rates, losses)
     assert 1 < told["lowest_at"] / 10**-2.5 < 2.5, "the running mean lags a little behind"
-    assert told["advice"] == pytest.approx(told["lowest_at"] / 10)
+    assert told["advice"] == pytest.approx(told["lowest_at"] / 10) and told["turned"]
+    assert not ranges._judged("x", rates, [9 - at / 10 for at in range(60)])["turned"]
     with pytest.raises(BadInput, match="never fell"):
         ranges._judged("x", rates, [1 + at for at in range(60)])
 

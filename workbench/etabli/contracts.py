@@ -57,6 +57,7 @@ class RateRange(TypedDict):
     losses: list[float]
     smoothed: list[float]  # the losses' running mean
     lowest_at: float  # the rate at which that is lowest
+    turned: bool  # did it rise again? if not, the lowest may lie beyond the last rate
     advice: float  # a tenth of it
 
 

@@ -151,7 +151,7 @@ def _notebook_secret(name: str) -> str | None:
 
 
 def memory_bytes() -> int:
-    """Peak memory of this process: allocated on the GPU if there is one, else resident."""
+    """Peak memory of this process, or since its phases were last measured: allocated on the GPU, else resident."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()

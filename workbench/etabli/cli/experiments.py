@@ -12,6 +12,7 @@ def _advised(told: dict[str, Any]) -> str:
     return (
         f"{told['run']}: the loss is lowest at {told['lowest_at']:.2g}; a tenth of that, learning_rate: "
         f"{told['advice']:.1g}, is the advice (one seed, {len(told['losses'])} steps)."
+        + ("" if told["turned"] else " It had not turned yet: raise --top to be sure.")
     )
 
 

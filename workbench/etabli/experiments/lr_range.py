@@ -1,5 +1,7 @@
 """Which learning rate? One short run in which it rises from almost nothing until the loss breaks (arXiv 1506.01186)."""
 
+import re
+import time
 from pathlib import Path
 
 from etabli.contracts import ENDED, VERSION, RateRange
@@ -34,6 +36,7 @@ def lr_range(recipe: Recipe, folder: str | Path, steps: int = STEPS, top: float 
     keys = recipe.keys() | {
         "schedule": "range", "learning_rate": top, "epochs": None, "max_steps": steps, "warmup_steps": 0,
         "eval_every": steps, "sample_every": steps, "checkpoint_every": steps, "callbacks": None, "mirror": None,
+        "max_minutes": None,
     }  # fmt: skip
     run = Run.ensure(Recipe(**keys), folder)
     _wait(run)
@@ -43,11 +46,9 @@ def lr_range(recipe: Recipe, folder: str | Path, steps: int = STEPS, top: float 
 
 def _wait(run: Run) -> None:
     """To the end; that a loss becomes infinite at a high rate is an answer, not a failure."""
-    import time
-
     while run.state not in ENDED:
         time.sleep(0.5)
-    if run.state != "completed" and len(events.of(run.events(), "step")) < FEWEST:
+    if run.state != "completed" and not re.match(r"Step \d+: loss", run.why):
         raise BadInput(f"The range test ended too early ({run.state}): {run.why}")
 
 
@@ -58,7 +59,7 @@ def _judged(run: str, rates: list[float], losses: list[float]) -> RateRange:
         raise BadInput(f"The loss never fell in {run}: look at the data, or take more steps.")
     return {
         "version": VERSION, "run": run, "rates": rates, "losses": losses, "smoothed": smooth,
-        "lowest_at": rates[lowest], "advice": rates[lowest] / BELOW,
+        "lowest_at": rates[lowest], "turned": lowest < len(losses) - 1, "advice": rates[lowest] / BELOW,
     }  # fmt: skip
 
 

@@ -21,6 +21,9 @@ def attach(loaded: Loaded, recipe: Recipe) -> Any:
     config = LoraConfig(task_type="CAUSAL_LM", **recipe.lora.peft())
     loaded.model.config.name_or_path = loaded.name  # PEFT writes it into the adapter; the folder's path is private
     model = get_peft_model(loaded.model, config, autocast_adapter_dtype=True)
+    for parameter in model.parameters():  # PEFT leaves copies of whole modules (modules_to_save) and biases in 16 bits
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
     if recipe.checkpointing not in ("auto", "none"):
         checkpoint_layers(model, None if recipe.checkpointing == "all" else int(recipe.checkpointing))
     return model
@@ -31,7 +34,6 @@ def checkpoint_layers(model: Any, most: int | None = None) -> None:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model.enable_input_require_grads()
     layers = [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]
     for layer in layers[len(layers) if most is None else most :]:
         layer.gradient_checkpointing = False

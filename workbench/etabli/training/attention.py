@@ -3,7 +3,7 @@
 With a block-diagonal mask SDPA still computes every pair of tokens in a pack: of 17 rows that is 17 times the work that
 matters, 42 % of a step on a CPU. Here rows of about one length are laid side by side as a batch of their own, filled up
 to the longest (after the end, where causal attention never looks), and go through transformers' SDPA without any mask,
-which is also what lets a T4 choose its fast kernel.
+which is also what lets a T4 choose its memory-efficient kernel (not run on one).
 """
 
 import contextlib
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward as sdpa
@@ -71,15 +72,23 @@ def use(model: Any) -> str:
     return before
 
 
-def _mask(*args: Any, **kwargs: Any) -> Tensor | None:
-    return None if _now is not None else sdpa_mask(*args, **kwargs)
+def _mask(*args: Any, local_size: int | None = None, **kwargs: Any) -> Tensor | None:
+    """None where every row may look at all that came before in it; else the mask that the model asks for.
+
+    ``local_size``: how far a layer looks, or how long its chunks are; not all models tell their attention.
+    """
+    if _now is not None and (local_size is None or max(length for _, length in _now.batches) <= local_size):
+        return None
+    return sdpa_mask(*args, local_size=local_size, **kwargs)
 
 
 def _attention(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
 ) -> tuple[Tensor, None]:
     """Queries (1, heads, tokens, width), keys and values likewise; returns (1, tokens, heads, width)."""
-    if _now is None:
+    if any(kwargs.get(name) is not None for name in _UNKNOWN):
+        raise ValueError(f"attention with one of {', '.join(_UNKNOWN)} is the model's own")
+    if _now is None or attention_mask is not None:
         return sdpa(module, query, key, value, attention_mask, **kwargs)
     spread, gather, batches = _now
     sizes = [rows * length for rows, length in batches]
@@ -87,29 +96,33 @@ def _attention(
     made = []
     for (rows, length), *turned in zip(batches, *parts):
         shaped = [part.unflatten(0, (rows, length)).transpose(1, 2) for part in turned]
-        made.append(_alone(module, *shaped, **kwargs).flatten(0, 1))
+        alone = _alone(*shaped, kwargs.get("scaling") or query.shape[-1] ** -0.5, kwargs.get("dropout") or 0.0)
+        made.append(alone.transpose(1, 2).flatten(0, 1))
     return _Moved.apply(torch.cat(made), gather, spread)[None], None
 
 
-def _alone(module: Any, query: Tensor, key: Tensor, value: Tensor, **kwargs: Any) -> Tensor:
-    """Causal attention of (rows, heads, tokens, width), each row by itself; returns (rows, tokens, heads, width)."""
-    length, width = query.shape[2], kwargs.get("sliding_window")
-    if width is not None and length > width:
-        return sdpa(module, query, key, value, _window(length, width, query.device), **kwargs)[0]
-    if query.device.type != "cpu" or length > SHORT or kwargs.get("dropout"):
-        return sdpa(module, query, key, value, None, **kwargs)[0]
-    rows, heads, _, size = query.shape
-    # Query heads that share a key are laid beneath each other, so that no key is repeated.
-    stacked = query.reshape(rows, key.shape[1], -1, size)
-    made = _Short.apply(stacked, key, value, kwargs.get("scaling") or size**-0.5)
-    return made.reshape(rows, heads, length, -1).transpose(1, 2)
+_UNKNOWN = ("s_aux", "softcap", "position_bias")  # sinks, caps and biases, of which SDPA knows nothing
 
 
-def _window(length: int, width: int, device: Any) -> Tensor:
-    """Where a model looks back less far than a row is long."""
-    at = torch.arange(length, device=device)
-    back = at[:, None] - at[None, :]
-    return ((back >= 0) & (back < width))[None, None]
+def _alone(query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
+    """Causal attention of (rows, heads, tokens, width), each row by itself."""
+    length = query.shape[2]
+    if query.device.type == "cpu" and length <= SHORT and not dropout:
+        # Query heads that share a key are laid beneath each other, so that no key is repeated.
+        stacked = query.reshape(query.shape[0], key.shape[1], -1, query.shape[3])
+        return _Short.apply(stacked, key, value, scale).reshape(*query.shape[:3], -1)
+    groups = query.shape[1] // key.shape[1]
+    shared = groups > 1 and _shares_keys(query.device)
+    if groups > 1 and not shared:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    return F.scaled_dot_product_attention(
+        query, key, value, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=shared
+    )
+
+
+def _shares_keys(device: Any) -> bool:
+    """Can the fast kernel let heads share keys? Below sm_80 none can, and SDPA would write down all scores."""
+    return device.type == "cpu" or torch.cuda.get_device_capability(device)[0] >= 8
 
 
 class _Moved(torch.autograd.Function):

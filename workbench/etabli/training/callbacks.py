@@ -9,6 +9,7 @@ What is called is part of the recipe: the file's hash is frozen with the run.
 """
 
 import runpy
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,30 +22,47 @@ NAMES = {"on_step": "step", "on_eval": "eval", "on_checkpoint": "checkpoint"}
 
 
 class Callbacks:
-    """Calls the functions of one file; a log that hands events on to it is ``watched``."""
+    """Calls the functions of one file, in the process that writes (``wanted``)."""
 
-    def __init__(self, recipe: Recipe, run: Path):
-        self._of = _functions(recipe, run) if recipe.callbacks else {}
+    def __init__(self, recipe: Recipe, run: Path, wanted: bool = True):
+        self._file = located(recipe.callbacks, run) if recipe.callbacks else None
+        self._of = _functions(self._file) if self._file and wanted else {}
         self._run = run
         self.reason: str | None = None  # why the run is to stop, once a function has said so
+        self.error: BadInput | None = None  # what one of them raised: first the run is saved
 
     def __call__(self, kind: str, event: dict[str, Any]) -> None:
         """Hand an event to whoever wants it; a checkpoint's ``path`` is absolute here."""
-        if kind not in self._of:
+        if kind not in self._of or self.error:
             return
-        given = {**event, "path": str(self._run / event["path"])} if "path" in event else event
-        said = self._of[kind](given)
+        given = {**event, "path": str(self._run / event["path"])} if "path" in event else dict(event)
+        try:
+            said = self._of[kind](given)
+        except Exception as error:
+            self.error = BadInput(f"on_{kind} of {self._file} {_where(error)}. The run is saved up to here.")
+            return
         if isinstance(said, str) and said and self.reason is None:
             self.reason = said
 
+    def complain(self) -> None:
+        """Raise what a function raised, now that all is saved."""
+        if self.error:
+            raise self.error
 
-def _functions(recipe: Recipe, run: Path) -> dict[str, Callable[[dict], Any]]:
+
+def _where(error: Exception) -> str:
+    """What was raised, and in which line of the file that was called."""
+    lines = traceback.extract_tb(error.__traceback__)
+    return f"raised {type(error).__name__}: {error} (line {lines[-1].lineno} of {Path(lines[-1].filename).name})"
+
+
+def _functions(file: Path) -> dict[str, Callable[[dict], Any]]:
     wanted = f"a Python file with one or more of {', '.join(f'{name}(event)' for name in NAMES)}"
     try:
-        held = runpy.run_path(str(located(recipe.callbacks, run)))
-    except (OSError, SyntaxError) as error:
-        raise BadInput(f"callbacks: {recipe.callbacks} must be {wanted}: {error}.") from error
+        held = runpy.run_path(str(file))
+    except Exception as error:
+        raise BadInput(f"callbacks: {file} must be {wanted}: {type(error).__name__}: {error}.") from error
     found = {kind: held[name] for name, kind in NAMES.items() if callable(held.get(name))}
     if not found:
-        raise BadInput(f"callbacks: {recipe.callbacks} must be {wanted}; it has none of them.")
+        raise BadInput(f"callbacks: {file} must be {wanted}; it has none of them.")
     return found

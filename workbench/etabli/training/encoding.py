@@ -9,7 +9,9 @@ import hashlib
 import inspect
 import json
 import shutil
+import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ def encode(rows: Sequence[Row], tokenizer: Any, recipe: Recipe) -> Made:
         failed, where. The ids are compared with the template's own on at most ``COMPARED`` rows, spread over all.
     """
     if len(rows) < KEPT_FROM:
+        return _encoded(rows, tokenizer, recipe)
+    if "strftime_now" in str(tokenizer.chat_template):  # a template with the date in it is another one tomorrow
         return _encoded(rows, tokenizer, recipe)
     place = environment.cache_folder() / "encoded" / _key(rows, tokenizer, recipe)
     with contextlib.suppress(OSError, ValueError, KeyError, Damaged):
@@ -89,10 +93,12 @@ def _joined(parts: list[tuple[list[Encoded], Failed]]) -> Made:
 
 
 def _key(rows: Sequence[Row], tokenizer: Any, recipe: Recipe) -> str:
-    code = "".join(inspect.getsource(module) for module in (tokens, pieces, assertions))
+    code = "".join(inspect.getsource(module) for module in (tokens, pieces, assertions, sys.modules[__name__]))
     vocabulary = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else json.dumps(tokenizer.get_vocab())
-    said = [code, vocabulary, str(tokenizer.chat_template), recipe.policy, str(recipe.max_length)]
-    known = hashlib.sha256("\0".join([*said, str(environment.versions())]).encode())
+    special = [str(tokenizer.special_tokens_map), str(tokenizer.chat_template)]
+    versions = [str(environment.versions()), *map(version, ("tokenizers", "jinja2"))]
+    said = [code, vocabulary, *special, *versions, recipe.policy, str(recipe.max_length)]
+    known = hashlib.sha256("\0".join(said).encode())
     for row in rows:
         known.update(storage.to_json([row["id"], row["messages"], row.get("tools"), row.get("lang")]).encode())
     return known.hexdigest()[:32]

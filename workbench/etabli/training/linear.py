@@ -19,7 +19,7 @@ ADAPTER = "default"  # PEFT's name of the only adapter that is trained
 def fuse(model: Any) -> int:
     """Give every plain LoRA layer of a PEFT model on 4 bits the short way; returns how many have it.
 
-    DoRA, dropout, biases, adapters that are merged or off, and evaluation go through PEFT as before.
+    DoRA, dropout, trained biases, adapters that are merged or off, and evaluation go through PEFT as before.
     """
     layers = [part for part in model.modules() if type(part) is Linear4bit and _plain(part)]
     for layer in layers:
@@ -30,8 +30,8 @@ def fuse(model: Any) -> int:
 def _plain(layer: Linear4bit) -> bool:
     if list(layer.lora_A) != [ADAPTER] or layer.lora_variant:
         return False
-    drops = not isinstance(layer.lora_dropout[ADAPTER], torch.nn.Identity)
-    return not drops and layer.base_layer.bias is None and layer.lora_B[ADAPTER].bias is None
+    drops, bias = not isinstance(layer.lora_dropout[ADAPTER], torch.nn.Identity), layer.base_layer.bias
+    return not drops and layer.lora_B[ADAPTER].bias is None and not (bias is not None and bias.requires_grad)
 
 
 def _forward(layer: Linear4bit, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -41,7 +41,8 @@ def _forward(layer: Linear4bit, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     down, up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
     with torch.autocast(kind, enabled=False):
-        return _Adapted.apply(x.to(dtype), down, up, layer.base_layer.weight, layer.scaling[ADAPTER])
+        out = _Adapted.apply(x.to(dtype), down, up, layer.base_layer.weight, layer.scaling[ADAPTER])
+        return out if layer.base_layer.bias is None else out + layer.base_layer.bias.to(dtype)
 
 
 class _Adapted(torch.autograd.Function):

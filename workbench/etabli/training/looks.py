@@ -2,13 +2,14 @@
 
 import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from etabli import divergence, generation
 from etabli.contracts import Message
-from etabli.errors import NoRoom
+from etabli.errors import NoRoom, NotFinite
 from etabli.models.loading import Loaded
 from etabli.tokens import render
 from etabli.training import room
@@ -39,21 +40,31 @@ class Looks:
     def rehearse(self) -> None:
         """The longest batch that an evaluation can have."""
         if self._rows:
-            with room.measured(self._tell, "evaluation"):
-                self._loss(room.longest(self._rows, self._recipe), 0)
+            with self._harmless("The longest evaluation batch"), room.measured(self._tell, "evaluation"):
+                self._loss(room.longest(self._rows, self._recipe))
 
     def evaluate(self, step: int) -> None:
         """Mean loss over the held-out rows' trained tokens, together and by slice."""
         if not self._rows:
             return
-        sums = {name: sum(self._loss(pack, step) for pack in packs) for name, packs in self._packs.items()}
-        sizes = {name: sum(row.trained for pack in packs for row in pack) for name, packs in self._packs.items()}
-        if not any(map(math.isnan, sums.values())):
-            loss = sum(sums.values()) / sum(sizes.values())
-            self._tell("eval", step=step, loss=loss, by={name: sums[name] / sizes[name] for name in sums})
+        with self._harmless(f"No held-out loss at step {step}"):
+            sums = {name: sum(map(self._loss, packs)) for name, packs in self._packs.items()}
+            sizes = {name: sum(row.trained for pack in packs for row in pack) for name, packs in self._packs.items()}
+            by = {name: sums[name] / sizes[name] for name in sums}
+            if not all(map(math.isfinite, by.values())):
+                raise NotFinite(f"it is {by}")
+            self._tell("eval", step=step, loss=sum(sums.values()) / sum(sizes.values()), by=by)
 
-    def _loss(self, pack: Pack, step: int) -> float:
-        """Summed; in smaller parts if memory asks for it, and no number if not even so. Training is not touched."""
+    @contextlib.contextmanager
+    def _harmless(self, what: str) -> Iterator[None]:
+        """Whatever goes wrong in here is a warning: a run is not lost for a look at it."""
+        try:
+            yield
+        except Exception as error:
+            self._tell("warning", what=f"{what}: {type(error).__name__}: {error}")
+
+    def _loss(self, pack: Pack) -> float:
+        """Summed; in smaller parts if memory asks for it. Training is not touched."""
         pieces = 1
 
         def smaller(why: str) -> None:
@@ -62,11 +73,7 @@ class Looks:
                 raise room.no_room(pack, why)
             pieces *= 2
 
-        try:
-            return room.attempt(lambda: sum(map(self._summed, room.parts(pack, pieces))), smaller)
-        except NoRoom as error:
-            self._tell("warning", what=f"No held-out loss at step {step}: {error}")
-            return math.nan
+        return room.attempt(lambda: sum(map(self._summed, room.parts(pack, pieces))), smaller)
 
     @torch.no_grad()
     def _summed(self, pack: Pack) -> float:
@@ -86,13 +93,10 @@ class Looks:
                 raise NoRoom(why)
             at_once = 1
 
-        try:
+        with self._harmless(f"No answers to the probes at step {step}"):
             made = room.attempt(lambda: self._answers(at_once, step), smaller)
-        except NoRoom as error:
-            self._tell("warning", what=f"No answers to the probes at step {step}: {error}")
-            return
-        for number, one in enumerate(made):
-            self._tell("sample", step=step, probe=number, **one)
+            for number, one in enumerate(made):
+                self._tell("sample", step=step, probe=number, **one)
 
     def _answers(self, at_once: int, step: int) -> list[dict[str, Any]]:
         peft = self._objective.peft

@@ -11,7 +11,7 @@ import torch
 
 from etabli import environment, storage
 from etabli.contracts import ADAPTER
-from etabli.errors import NotFinite
+from etabli.errors import NoRoom, NotFinite
 from etabli.models.loading import Loaded
 from etabli.training import adapters, checkpoints, room
 from etabli.training.batches import Pack, Schedule
@@ -32,9 +32,9 @@ class Training:
 
     def __init__(self, run: Path, recipe: Recipe, loaded: Loaded, material: Material, log: EventLog):
         self.run, self.recipe, self.loaded, self.log = run, recipe, loaded, log
-        self.callbacks = Callbacks(recipe, run)
         self.schedule = Schedule(material.rows, recipe)
         self.accelerator = _accelerator(loaded)
+        self.callbacks = Callbacks(recipe, run, wanted=self.main)
         self.peft = adapters.attach(loaded, recipe)
         self.trainable = [parameter for parameter in self.peft.parameters() if parameter.requires_grad]
         optimizer = adapters.optimizer(self.peft, recipe)
@@ -48,6 +48,7 @@ class Training:
         self.mirror = mirrored(run, recipe, lambda what: self.tell("warning", what=what)) if self.main else None
         self.step = 0
         self.tokens = 0
+        self.trying: Pack = []  # what goes through the model now
         self.pieces = 1  # each pack goes through the model in so many parts
         self.thrifty = False  # had every layer to be checkpointed, to have room?
         if self.objective.said:
@@ -106,8 +107,9 @@ class Training:
             last = self.step == self.schedule.steps
             due = {name: last or self.step % getattr(self.recipe, f"{name}_every") == 0 for name in _DUE}
             self._look(due["eval"], due["sample"])
-            if due["checkpoint"]:
+            if due["checkpoint"] or self.callbacks.error:
                 self.save()
+            self.callbacks.complain()
             if not last and (reason := self.agreed(lambda: self.callbacks.reason or stop_asked())):
                 self.save()
                 return reason
@@ -137,11 +139,10 @@ class Training:
         packs = self.schedule.packs(self.step + 1)
         total = max(1, sum(row.trained for pack in packs for row in pack))
         self.model.train()
-        loss, norm = room.attempt(lambda: self.backward(packs, total), lambda why: self._smaller(packs, why))
-        self._require_finite(loss, norm, [row.id for pack in packs for row in pack])
+        loss, norm = self._update(room.attempt(lambda: self.backward(packs, total), self.smaller))
         rate = self.rates.get_last_lr()[0]
-        self.optimizer.step()
-        self.rates.step()
+        if self._optimised(norm):
+            self.rates.step()
         self.optimizer.zero_grad()
         self.step += 1
         tokens = sum(len(row.ids) for pack in packs for row in pack)
@@ -151,99 +152,84 @@ class Training:
             tokens_per_s=tokens / (time.monotonic() - began), memory_bytes=environment.memory_bytes(),
         )  # fmt: skip
 
-    def backward(self, packs: list[Pack], total: int) -> tuple[float, float]:
-        """Gradients of the mean loss over all trained tokens of a step; returns that loss, and their norm.
+    def backward(self, packs: list[Pack], total: int) -> list[tuple[Pack, torch.Tensor]]:
+        """Gradients of the mean loss over all trained tokens of a step; returns its parts, each with its share.
 
-        Dividing by the step's own total, not by each pack's, keeps accumulation right (transformers #35438). Loss and
-        norm are read together: the one time in a step that the device is waited for.
+        Dividing by the step's own total, not by each pack's, keeps accumulation right (transformers #35438).
         """
         world = self.accelerator.num_processes
         shares = packs[self.accelerator.process_index :: world]
         mine = [part for pack in shares for part in room.parts(pack, self.pieces)]
         idle = not mine  # the last step of an epoch may have fewer packs than there are processes
-        loss = torch.zeros((), device=self.loaded.device)
-        for number, pack in enumerate(mine or packs[:1], 1):
-            with self._last_syncs(idle or number == len(mine)), self.objective.of(pack, self.model) as part:
+        losses = []
+        for number, self.trying in enumerate(mine or packs[:1], 1):
+            with self.last_syncs(idle or number == len(mine)), self.objective.of(self.trying, self.model) as part:
                 part = part * (0.0 if idle else 1 / total)
                 self.accelerator.backward(part * world)
-                loss += part.detach()
-        if world > 1:
-            loss = self.accelerator.reduce(loss, "sum")
-        norm = self.accelerator.clip_grad_norm_(self.trainable, CLIP)
-        loss, norm = torch.stack([loss.float(), norm.to(loss.device).float()]).tolist()
-        return loss, norm
+                losses.append((self.trying, part.detach()))
+        return losses
 
-    def _last_syncs(self, is_last: bool):
+    def _update(self, losses: list[tuple[Pack, torch.Tensor]]) -> tuple[float, float]:
+        """The step's loss and gradient norm, both finite. They are read together: the engine waits for the device once.
+
+        With a gradient scaler an infinite norm is ordinary: it skips that step, here with a warning, up to a point.
+        """
+        loss = torch.stack([part.float() for _, part in losses]).sum()
+        if self.accelerator.num_processes > 1:
+            loss = self.accelerator.reduce(loss, "sum")
+        norm = self.accelerator.clip_grad_norm_(self.trainable, CLIP).to(loss.device).float()
+        loss, norm = torch.stack([loss, norm]).tolist()
+        scaler = self.accelerator.scaler
+        skips = scaler is not None and scaler.get_scale() > LEAST_SCALE
+        if math.isfinite(loss) and (math.isfinite(norm) or skips):
+            return loss, norm
+        self.optimizer.zero_grad()
+        culprits = [row.id for pack, part in losses if not part.isfinite() for row in pack]
+        rows = culprits or [row.id for pack, _ in losses for row in pack]
+        raise NotFinite(
+            f"Step {self.step + 1}: loss {loss}, gradient norm {norm}. Nothing was updated; the last checkpoint is "
+            f"good. Rows of this {'batch' if culprits else 'step'}: {', '.join(rows[:40])}{' …' * (len(rows) > 40)}. "
+            "Try a lower learning_rate."
+        )
+
+    def _optimised(self, norm: float) -> bool:
+        """Take the optimiser's step; False if the gradient scaler left it out."""
+        try:
+            self.optimizer.step()
+        except Exception as error:
+            if not room.ran_out(error):
+                raise
+            raise NoRoom(
+                f"Memory ran out in the optimiser's step {self.step + 1}, which may be half done: nothing of it was "
+                "saved. Resume goes on from the last checkpoint; a new run with optimizer: adamw8bit takes less."
+            ) from error
+        if skipped := self.optimizer.step_was_skipped:
+            what = f"Step {self.step + 1} was skipped: its gradient (norm {norm}) is beyond half precision."
+            self.tell("warning", what=what)
+        return not skipped
+
+    def last_syncs(self, is_last: bool) -> contextlib.AbstractContextManager:
+        """Around the passes of a part: gradients are averaged over devices after the last one alone."""
         return contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.model)
 
-    def _smaller(self, packs: list[Pack], why: str) -> None:
-        """Split packs further: a step ran out of memory. On several devices all would have to, at once."""
+    def smaller(self, why: str) -> None:
+        """Split packs further: a part of one did not fit. On several devices all would have to, at once."""
         self.optimizer.zero_grad()
-        fullest = max(packs, key=len)
-        alone = self.accelerator.num_processes == 1
-        if alone and self.pieces < len(fullest):
+        if self.accelerator.num_processes > 1:
+            raise NoRoom(f"Memory ran out on one of several devices ({why}): lower tokens_per_batch or batch_size.")
+        if len(self.trying) > 1:
             self.pieces *= 2
             self.tell("retry", what=f"each batch in {self.pieces} parts; the effective batch stays", why=why)
-        elif alone and self.recipe.checkpointing == "auto" and not self.thrifty:
+        elif self.recipe.checkpointing == "auto" and not self.thrifty:
             self._save_room()
+            self.pieces = 1  # there is room for more rows at once now
             self.tell("retry", what="layers are computed again in the backward pass, about a third slower", why=why)
         else:
-            raise room.no_room(fullest, why)
+            raise room.no_room(self.trying, why)
 
     def _save_room(self) -> None:
         self.thrifty = True
         adapters.checkpoint_layers(self.peft)
-
-    def _require_finite(self, loss: float, norm: float, rows: list[str]) -> None:
-        # With a gradient scaler an infinite norm is ordinary: it skips that step and shrinks its scale, up to a point.
-        scaler = self.accelerator.scaler
-        skips = scaler is not None and scaler.get_scale() > LEAST_SCALE
-        if not math.isfinite(loss) or (not math.isfinite(norm) and not skips):
-            self.optimizer.zero_grad()
-            raise NotFinite(
-                f"Step {self.step + 1}: loss {loss}, gradient norm {norm}. Nothing was updated; the last checkpoint is "
-                f"good. Rows of this step: {', '.join(rows[:8])}{' …' * (len(rows) > 8)}. Try a lower learning_rate."
-            )
-
-    # --- before the first step --------------------------------------------------------------------------------------
-
-    def rehearse(self) -> None:
-        """Go once through the longest batch, the optimiser and the longest evaluation batch, and leave no trace.
-
-        What does not fit is told now, not after an hour; what each phase takes is written as ``memory`` events.
-        """
-        pack = room.longest(self.schedule.rows, self.recipe)
-        with torch.random.fork_rng():
-            self.model.train()
-            room.attempt(lambda: self._there_and_back(pack), lambda why: self._smaller([pack], why))
-            with room.measured(self.tell, "optimizer"):
-                self._step_nowhere()
-            if self.main:
-                self.looks.rehearse()
-
-    def _there_and_back(self, pack: Pack) -> None:
-        part = max(room.parts(pack, self.pieces), key=lambda part: sum(len(row.ids) for row in part))
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._last_syncs(False))
-            with room.measured(self.tell, "forward"):
-                loss = stack.enter_context(self.objective.of(part, self.model))
-            with room.measured(self.tell, "backward"):
-                self.accelerator.backward(loss)
-
-    def _step_nowhere(self) -> None:
-        """An optimiser step at rate 0 on gradients of 0: its states are made, and thrown away."""
-        optimizer = self.optimizer.optimizer
-        rates = [group["lr"] for group in optimizer.param_groups]
-        for group in optimizer.param_groups:
-            group["lr"] = 0.0
-        for parameter in self.trainable:
-            if parameter.grad is not None:
-                parameter.grad.zero_()
-        optimizer.step()
-        optimizer.state.clear()
-        for group, rate in zip(optimizer.param_groups, rates):
-            group["lr"] = rate
-        self.optimizer.zero_grad()
 
 
 _DUE = ("eval", "sample", "checkpoint")

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 LOGITS = 2**25  # of one chunk: 134 MB in float32
+HALF_UP = 2.0**12  # for float16, where a sure token's slopes underflow; a gradient scaler's factor comes too late here
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Head:
     """How a model makes logits of its last hidden states."""
 
@@ -56,7 +57,10 @@ class _Summed(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, hidden: Tensor, head: Head, targets: Tensor) -> Tensor:
         total = torch.zeros((), device=hidden.device)
-        context.gradient = torch.empty_like(hidden) if hidden.requires_grad else None
+        wanted = hidden.requires_grad
+        context.gradient = torch.empty_like(hidden, dtype=torch.float32) if wanted else None
+        context.dtype = hidden.dtype
+        up = HALF_UP if hidden.dtype is torch.float16 else 1.0
         size = max(64, LOGITS // len(head.weight))
         for low in range(0, len(hidden), size):
             part = slice(low, low + size)
@@ -64,14 +68,13 @@ class _Summed(torch.autograd.Function):
             level = logits.logsumexp(-1, keepdim=True)
             total += (level - logits.gather(1, targets[part, None])).sum()
             if context.gradient is not None:
-                slope = _slope(logits, level, head, targets[part, None])
-                context.gradient[part] = slope.to(hidden.dtype) @ head.weight.to(hidden.dtype)
+                slope = _slope(logits, level, head, targets[part, None]).mul_(up).to(hidden.dtype)
+                context.gradient[part] = (slope @ head.weight.to(hidden.dtype)).float() / up
         return total
 
     @staticmethod
     def backward(context: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
-        held = context.gradient
-        return (held.float() * upstream).to(held.dtype), None, None
+        return (context.gradient * upstream).to(context.dtype), None, None
 
 
 def _slope(logits: Tensor, level: Tensor, head: Head, targets: Tensor) -> Tensor:

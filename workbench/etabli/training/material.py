@@ -18,6 +18,8 @@ from etabli.training.encoding import encode
 from etabli.training.recipe import Recipe
 
 PROBES = 2
+# Raised when the same recipe gives other roundings: 1 had whole logits and masks over packs.
+ENGINE = 2
 # What may change between a stop and a resume: the weights do not depend on it.
 # Data, rules and callbacks are told by their hashes, not by where they lie.
 _TOLD = ("data", "rules", "callbacks")
@@ -136,6 +138,7 @@ def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material) -
         "data_hash": material.data_hash,
         "rules_hash": material.rules_hash,
         "callbacks_hash": material.callbacks_hash,
+        "engine": ENGINE,
         "recipe": {key: value for key, value in recipe.keys().items() if key not in FREE},
         "threads": recipe.threads or environment.threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),

@@ -1,6 +1,7 @@
 """The loss of a pack: rows that do not see each other, logits for the trained tokens alone, and those in chunks."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from etabli.errors import BadInput
+from etabli.errors import BadInput, NotFinite
 from etabli.models.loading import Loaded
-from etabli.training import attention, linear, loss
+from etabli.training import attention, linear, loss, room
 from etabli.training.batches import Pack, tensors
 
-AGREED = 0.05  # relative; bfloat16 alone is off by about 0.01, a row that sees another by 0.5
+# Of a token's logits, relative. A first token that sees the row before it is off by about 1.
+AGREED = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 _SIZES = (9, 13)  # tokens of the two rows that are tried
 
 
@@ -65,39 +67,47 @@ class Objective(torch.nn.Module):
 
     def _choose(self, packed: bool) -> None:
         """The first of the ways that agrees with the model itself."""
-        head = loss.head_of(self.base)
-        before = attention.use(self.base)
-        ways = [(True, head), (True, None), (False, None)] if head is not None else [(True, None), (False, None)]
-        for self.rowwise, self.head in ways:
-            if not self.rowwise:
-                self.base.set_attn_implementation(before)
-            off = self._off()
-            if off < AGREED:
+        wanted = self._tried(lambda rows: torch.cat([self._own(row, None) for row in rows]))
+        if not wanted.isfinite().all():
+            raise NotFinite(f"The model itself gives numbers that are not finite in {self._loaded.dtype}.")
+        before, head = attention.use(self.base), loss.head_of(self.base)
+        for self.rowwise, self.head in dict.fromkeys([(True, head), (False, head), (True, None), (False, None)]):
+            self.base.set_attn_implementation(attention.NAME if self.rowwise else before)
+            off = self._off(wanted)
+            if off < AGREED[self._loaded.dtype]:
                 return
-            self.said = (
-                f"This model makes attention or logits in a way of its own (off by {off:.2g}): slower ways used."
-            )
+            self.said = f"This model has attention or logits of its own kind (off by {off:.2g}): a slower way is used."
         if packed:
             raise BadInput("In this model the rows of a batch see each other: set batch_size: 1, it can't be packed.")
 
+    def _off(self, wanted: Tensor) -> float:
+        """How far two rows in a pack come out from what the model makes of each alone: of the worst token, relative."""
+        positions = torch.cat([torch.arange(size, device=self._loaded.device) for size in _SIZES])[None]
+        try:
+            with self._within(list(_SIZES)):
+                got = self._tried(lambda rows: self._logits(torch.cat(rows, 1), positions))
+        except (TypeError, AttributeError, RuntimeError, ValueError) as error:
+            if room.ran_out(error):
+                raise
+            return math.inf  # it takes no positions, has no hidden states, …
+        return float(((got - wanted).norm(dim=-1) / wanted.norm(dim=-1)).max().nan_to_num(math.inf))
+
     @torch.no_grad()
-    def _off(self) -> float:
-        """How far two rows in a pack come out from what the model makes of each alone, relative."""
+    def _tried(self, make: Callable[[list[Tensor]], Tensor]) -> Tensor:
+        """Float32 logits of the two rows, without dropout."""
         training, device = self.peft.training, self._loaded.device
         rows = [torch.tensor([[(7 * at + 3) % 500 for at in range(size)]], device=device) for size in _SIZES]
-        positions = torch.cat([torch.arange(size, device=device) for size in _SIZES])[None]
         self.peft.eval()
         try:
-            wanted = torch.cat([self.base(input_ids=row, use_cache=False).logits[0] for row in rows]).float()
-            with self._within(list(_SIZES)):
-                got = self._logits(torch.cat(rows, 1), positions).float()
-        except (TypeError, AttributeError, RuntimeError, ValueError):  # it takes no positions, has no hidden states, …
-            return float("inf")
+            with self.autocast():
+                return make(rows).float()
         finally:
             self.peft.train(training)
-        return float((got - wanted).norm() / wanted.norm())
 
     def _logits(self, ids: Tensor, positions: Tensor) -> Tensor:
         if self.head is not None:
             return self.head.logits(self._hidden(ids, positions))
+        return self._own(ids, positions)
+
+    def _own(self, ids: Tensor, positions: Tensor | None) -> Tensor:
         return self.base(input_ids=ids, position_ids=positions, use_cache=False).logits[0]

@@ -29,11 +29,9 @@ class Lora(BaseModel):
 
     @model_validator(mode="after")
     def _known(self) -> "Lora":
-        """Names that PEFT does not know are slips."""
-        known = _peft_fields() if self.model_extra else set()
-        for name in [name for name in self.model_extra or {} if name not in known]:
-            near = difflib.get_close_matches(name, [*Lora.model_fields, *known], 1)
-            raise ValueError(f"{name} is no field of LoraConfig{f'; did you mean {near[0]}?' if near else ''}")
+        """Names and values that PEFT does not take are slips; all of them are told."""
+        if self.model_extra:
+            _check_peft(self)
         return self
 
     def peft(self) -> dict[str, Any]:
@@ -43,14 +41,36 @@ class Lora(BaseModel):
         return named | (self.model_extra or {})
 
 
-def _peft_fields() -> set[str]:
-    """What LoraConfig takes, less what a recipe says in its own words or decides."""
+# What a recipe says in its own words, and what it decides.
+_RENAMED = {"r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"}
+_DECIDED = {"task_type", "peft_type", "inference_mode", "auto_mapping", "base_model_name_or_path", "revision"}
+_STARTS = (True, False, "gaussian", "orthogonal")  # others rewrite the base's weights, which here are in 4 bits
+
+
+def _check_peft(lora: Lora) -> None:
     import dataclasses
 
     from peft import LoraConfig
 
-    taken = {"r", "lora_alpha", "lora_dropout", "target_modules", "task_type", "peft_type", "inference_mode"}
-    return {field.name for field in dataclasses.fields(LoraConfig) if field.init} - taken
+    known = {field.name for field in dataclasses.fields(LoraConfig) if field.init} - _DECIDED - set(_RENAMED)
+    slips = [_slip(name, [*Lora.model_fields, *known]) for name in lora.model_extra or {} if name not in known]
+    if slips:
+        raise ValueError("; ".join(slips))
+    if (lora.model_extra or {}).get("init_lora_weights", True) not in _STARTS:
+        raise ValueError(f"init_lora_weights must be one of {', '.join(map(str, _STARTS))}: others change the base")
+    try:
+        LoraConfig(task_type="CAUSAL_LM", **lora.peft())
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"PEFT refuses it: {error}") from None
+
+
+def _slip(name: str, known: list[str]) -> str:
+    if name in _RENAMED:
+        return f"{name} is called {_RENAMED[name]} here"
+    if name in _DECIDED:
+        return f"{name} is not for a recipe to say"
+    near = difflib.get_close_matches(name, known, 1)
+    return f"{name} is no field of LoraConfig{f'; did you mean {near[0]}?' if near else ''}"
 
 
 class Recipe(BaseModel):

@@ -8,6 +8,7 @@ import contextlib
 import gc
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,22 +69,23 @@ def parts(pack: Pack, pieces: int) -> list[Pack]:
 
 
 def longest(rows: list[Encoded], recipe: Recipe) -> Pack:
-    """The pack that takes the most: the longest rows that may come together."""
+    """The most that may come together: the longest rows, the last of them cut so that the pack is full."""
     ordered = sorted(rows, key=lambda row: (-len(row.ids), row.id))
     if recipe.batch_size:
         return ordered[: recipe.batch_size]
     pack: Pack = []
-    room = recipe.tokens_per_batch
+    left = recipe.tokens_per_batch
     for row in ordered:
-        if len(row.ids) <= room:
-            pack.append(row)
-            room -= len(row.ids)
+        if left < 2:
+            break
+        pack.append(replace(row, ids=row.ids[:left], labels=row.labels[:left]))
+        left -= len(pack[-1].ids)
     return pack
 
 
-def no_room(pack: Pack, why: str) -> NoRoom:
+def no_room(part: Pack, why: str) -> NoRoom:
     """Nothing is left to be made smaller."""
-    row = max(pack, key=lambda row: len(row.ids))
+    row = max(part, key=lambda row: len(row.ids))
     return NoRoom(
         f"Row {row.id} with its {len(row.ids)} tokens does not fit into memory by itself ({why}). Lower max_length, "
         "set checkpointing: all, or take a smaller model or rank; etabli memory MODEL says what each would take."

@@ -175,11 +175,11 @@ class Run:
         self._events += filter(events.is_event, fresh)
         return events.current(self._events)
 
-    def frame(self, kind: str = "step"):
-        """The events of one kind as a pandas frame."""
+    def frame(self, kind: str | None = "step"):
+        """The events of one kind, or of all, as a pandas frame."""
         import pandas as pd
 
-        return pd.DataFrame(events.of(self.events(), kind))
+        return pd.DataFrame(events.of(self.events(), kind) if kind else self.events())
 
     @property
     def state(self) -> str:

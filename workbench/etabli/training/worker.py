@@ -104,6 +104,7 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
     from etabli.models import loading, sources
     from etabli.training import checkpoints, material, room
     from etabli.training.loop import Training
+    from etabli.training.rehearsal import rehearse
 
     if (run / ADAPTER).exists() and not (run / ADAPTER / MANIFEST).is_file():  # now, not after all the training
         raise BadInput(f"{run / ADAPTER} was not written by a run: move it away, the final adapter goes there.")
@@ -112,7 +113,7 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
     tokenizer = loading.tokenizer(source)
     made = material.gather(recipe, tokenizer, run)
     facts = material.frozen(recipe, source, tokenizer, made)
-    said = changes(promised, facts)
+    said = changes({"engine": 1} | promised, facts) if promised else ""
     if said and not force:
         raise BadInput(
             f"This is no longer the same run: {said}. Put it back, start a new run, or go on with resume --force."
@@ -131,7 +132,7 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
             "mirror or a copy, or go on with resume --force, which can promise nothing."
         )
     _start(log, training, made, facts)
-    training.rehearse()
+    rehearse(training)
     if checkpoint:
         training.restore(checkpoint)
     if checkpoint or promised:  # without a checkpoint it begins again, and what was written before is superseded

@@ -1,0 +1,65 @@
+"""Before the first step: does the longest batch fit, with the optimiser's states there, and what does each phase take?
+
+What does not fit is told now, not after an hour. Weights, rates, the states' values and the dice are left as they were.
+"""
+
+import contextlib
+
+import torch
+
+from etabli.errors import NoRoom
+from etabli.training import room
+from etabli.training.batches import Pack
+from etabli.training.loop import Training
+
+
+def rehearse(training: Training) -> None:
+    """Go once through the longest batch, the optimiser and the longest evaluation batch; writes ``memory`` events.
+
+    Raises:
+        NoRoom: the longest row, or the optimiser's states, do not fit however small the batch.
+    """
+    pack = room.longest(training.schedule.rows, training.recipe)
+    with torch.random.fork_rng():
+        training.model.train()
+        room.attempt(lambda: _step_nowhere(training), lambda why: _no_states(training, why))
+        room.attempt(lambda: _there_and_back(training, pack), training.smaller)
+        with room.measured(training.tell, "optimizer"):
+            _step_nowhere(training)
+        if training.main:
+            training.looks.rehearse()
+
+
+def _there_and_back(training: Training, pack: Pack) -> None:
+    parts = room.parts(pack, training.pieces)
+    training.trying = max(parts, key=lambda part: sum(len(row.ids) for row in part))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(training.last_syncs(False))
+        with room.measured(training.tell, "forward"):
+            loss = stack.enter_context(training.objective.of(training.trying, training.model))
+        with room.measured(training.tell, "backward"):
+            training.accelerator.backward(loss)
+
+
+def _step_nowhere(training: Training) -> None:
+    """An optimiser step at rate 0 on gradients of 0: its states are made, and hold nothing but zeros."""
+    optimizer = training.optimizer.optimizer
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    for parameter in training.trainable:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for state in optimizer.state.values():
+        state["step"] = state["step"] * 0
+    for group, rate in zip(optimizer.param_groups, rates):
+        group["lr"] = rate
+    training.optimizer.zero_grad()
+
+
+def _no_states(training: Training, why: str) -> None:
+    size = sum(parameter.numel() for parameter in training.trainable)
+    raise NoRoom(
+        f"The optimiser's states for {size:,} weights do not fit into memory ({why}). Lower lora.rank, or set "
+        "optimizer: adamw8bit."
+    )
