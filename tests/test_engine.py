@@ -492,7 +492,7 @@ def test_half_precision_keeps_the_slopes_of_a_sure_token(monkeypatch):
 
     assert off() < 0.06  # float16 itself rounds a logit of 18 by 0.008
     monkeypatch.setattr(loss, "HALF_UP", 1.0)
-    assert off() > 0.3
+    assert off() > 0.2
 
 
 @pytest.mark.parametrize("checkpointing", ["all", 1])
