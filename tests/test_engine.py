@@ -531,6 +531,8 @@ def test_any_field_of_lora_config_passes_through():
         ({"r": 3}, "r is called rank here"),
         ({"task_type": "X"}, "not for a recipe"),
         ({"init_lora_weights": "pissa"}, "change the base"),
+        ({"init_lora_weights": "orthogonal"}, "4 bits"),
+        ({"layer_replication": [[0, 2], [0, 2]]}, "not for a recipe"),
         ({"layers_pattern": "h"}, "PEFT refuses"),
     ],
 )

@@ -61,6 +61,9 @@ def test_a_damaged_cache_is_made_again(commands, tokenizer, tmp_path, monkeypatc
     place = next((tmp_path / "encoded").glob("*/tokens.npz"))
     place.write_bytes(place.read_bytes()[:-9])
     assert encoding.encode(commands.rows, tokenizer, recipe) == first
+    (place.parent / "MANIFEST.json").unlink()  # as a cleaner that was interrupted leaves it
+    assert encoding.encode(commands.rows, tokenizer, recipe) == first
+    assert (place.parent / "MANIFEST.json").is_file()
 
 
 # --- runs -----------------------------------------------------------------------------------------------------------
@@ -115,6 +118,7 @@ def test_a_run_does_not_go_on_with_other_callbacks(runs):
 def test_callbacks_that_are_none(tmp_path):
     file = tmp_path / "mine.py"
     slips = {"x = 1\n": "none of them", "def on_step(:\n": "SyntaxError", "1 / 0": "ZeroDivisionError", None: "No such"}
+    slips |= {"import sys; sys.exit('bye')": "SystemExit: bye", "async def on_step(event): pass": "plain function"}
     for text, said in slips.items():
         if text is None:
             file.unlink()
@@ -132,6 +136,24 @@ def test_a_callback_that_raises_ends_the_run_saved_and_names_its_line(runs, tmp_
     with pytest.raises(Exception, match=r"on_step of .*mine\.py raised KeyError: 'none' \(line 3 of mine\.py\)"):
         run.wait(quiet=True)
     assert [folder.name for folder in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-000003"]
+
+
+def test_what_a_callback_does_to_torch_stays_its_own(runs, tmp_path):
+    """Dice and gradients: the weights are those of a run without it, with dropout too."""
+    from safetensors.torch import load_file
+
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torch\n"
+        "def on_step(event): torch.rand(3); torch.set_grad_enabled(False)\n"
+        "def on_checkpoint(event): torch.manual_seed(7)\n"
+    )
+    keys = {**runs[1].recipe.keys(), "lora": {"dropout": 0.2}, "checkpoint_every": 2}
+    made = []
+    for name, callbacks in (("plain", None), ("mine", str(file))):
+        made.append(Run.start(Recipe(**{**keys, "callbacks": callbacks}), tmp_path / name).wait(quiet=True))
+    one, other = (load_file(run.folder / "adapter" / "adapter_model.safetensors") for run in made)
+    assert all((one[name] == other[name]).all() for name in one)
 
 
 def test_all_events_are_a_frame_too(runs):

@@ -40,9 +40,13 @@ def lr_range(recipe: str, folder: str | None, steps: int, top: float) -> dict:
 def overlay(folders: tuple[str, ...], field: str, kind: str, over: str, out: str) -> dict:
     """Draw any number of the events of one or more run FOLDERS into one page."""
     from etabli import storage
+    from etabli.errors import BadInput
     from etabli.experiments.overlay import overlay as draw
 
     figure = draw(folders, field, kind, over)
-    storage.write_text(out, figure.to_html(include_plotlyjs=True))
+    try:
+        storage.write_text(out, figure.to_html(include_plotlyjs=True))
+    except OSError as error:
+        raise BadInput(f"{out} can't be written: {error}") from None
     drawn = {line.name: {"x": list(line.x), "y": list(line.y)} for line in figure.data}
     return {"page": out, "field": field, "kind": kind, "over": over, "runs": drawn}

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from etabli import environment, processes, storage
+from etabli.errors import BadInput
 from etabli.models.loading import Loaded, check_adapter, load
 from etabli.models.sources import resolve
 from etabli.training import checkpoints
@@ -32,16 +33,28 @@ def merge(run: Run | str | Path, out: str | Path) -> list[str]:
     away in part (peft #2321). The merged model therefore answers nearly, not exactly, as the adapter did on 4 bits.
 
     Raises:
-        WrongAdapter: the adapter is for another base; NoSpace: the disk is full.
+        WrongAdapter: the adapter is for another base; NoSpace: the disk is full; BadInput: it adapts embeddings that
+        are also the head, so that merging would change the head too.
     """
     run = Run.attach(run)
     processes.refuse_if_owned("Merging can't begin")
     loaded = load(run.recipe.model, four_bit=False, adapter=run.adapter, device="cpu")
+    _refuse_tied(loaded)
     merged = loaded.model.merge_and_unload()
     with storage.whole(out, {"base": loaded.name, "base_hash": loaded.source.hash, "run": run.name}) as folder:
         merged.save_pretrained(folder, safe_serialization=True)
         loaded.tokenizer.save_pretrained(folder)
     return _names(out)
+
+
+def _refuse_tied(loaded: Loaded) -> None:
+    base = loaded.model.get_base_model()
+    tied = getattr(base.config.get_text_config(), "tie_word_embeddings", False)
+    if tied and hasattr(base.get_input_embeddings(), "lora_embedding_A"):
+        raise BadInput(
+            "This adapter changes embeddings that are also the model's head: merged, it would be another model. Export "
+            "the adapter alone (--to adapter)."
+        )
 
 
 def load_merged(folder: str | Path) -> Loaded:

@@ -5,9 +5,11 @@
         if event["loss"] < 0.05:
             return "good enough"        # a text ends the run in order, as its reason
 
-What is called is part of the recipe: the file's hash is frozen with the run.
+What is called is part of the recipe: the file's hash is frozen with the run. It stands for itself: files beside
+it can't be imported, since nothing would notice if they changed. Dice that it throws are its own.
 """
 
+import inspect
 import runpy
 import traceback
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from etabli.data.dataset import located
 from etabli.errors import BadInput
 from etabli.training.recipe import Recipe
 
+LONGEST = 500  # characters of a reason
 NAMES = {"on_step": "step", "on_eval": "eval", "on_checkpoint": "checkpoint"}
 
 
@@ -38,11 +41,11 @@ class Callbacks:
         given = {**event, "path": str(self._run / event["path"])} if "path" in event else dict(event)
         try:
             said = self._of[kind](given)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.error = BadInput(f"on_{kind} of {self._file} {_where(error)}. The run is saved up to here.")
             return
         if isinstance(said, str) and said and self.reason is None:
-            self.reason = said
+            self.reason = said[:LONGEST].encode("utf-8", "replace").decode()
 
     def complain(self) -> None:
         """Raise what a function raised, now that all is saved."""
@@ -50,7 +53,7 @@ class Callbacks:
             raise self.error
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """What was raised, and in which line of the file that was called."""
     lines = traceback.extract_tb(error.__traceback__)
     return f"raised {type(error).__name__}: {error} (line {lines[-1].lineno} of {Path(lines[-1].filename).name})"
@@ -60,9 +63,12 @@ def _functions(file: Path) -> dict[str, Callable[[dict], Any]]:
     wanted = f"a Python file with one or more of {', '.join(f'{name}(event)' for name in NAMES)}"
     try:
         held = runpy.run_path(str(file))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(f"callbacks: {file} must be {wanted}: {type(error).__name__}: {error}.") from error
     found = {kind: held[name] for name, kind in NAMES.items() if callable(held.get(name))}
+    for name, function in ((name, held.get(name)) for name in NAMES):
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            raise BadInput(f"callbacks: {name} of {file} must be a plain function: nobody would await it or run it on.")
     if not found:
         raise BadInput(f"callbacks: {file} must be {wanted}; it has none of them.")
     return found

@@ -17,7 +17,7 @@ from typing import Any
 
 from etabli import assertions, environment, pieces, storage, tokens
 from etabli.contracts import Row
-from etabli.errors import BadData, Damaged, NoSpace
+from etabli.errors import BadData, Damaged, EtabliError
 from etabli.tokens import render
 from etabli.training.batches import MASKED, Encoded, Failed
 from etabli.training.recipe import Recipe
@@ -45,7 +45,8 @@ def encode(rows: Sequence[Row], tokenizer: Any, recipe: Recipe) -> Made:
     with contextlib.suppress(OSError, ValueError, KeyError, Damaged):
         return _read(place)
     made = _encoded(rows, tokenizer, recipe)
-    with contextlib.suppress(OSError, NoSpace):  # a cache: to fail to write it is no reason to fail
+    with contextlib.suppress(OSError, EtabliError):  # a cache: to fail to write it is no reason to fail
+        shutil.rmtree(place, ignore_errors=True)  # whatever half-deleted thing lies there
         _write(place, made)
     return made
 

@@ -24,6 +24,7 @@ from etabli.training.objective import Objective
 from etabli.training.recipe import Recipe
 
 CLIP = 1.0
+ENOUGH_PIECES = 8  # splitting further frees little: then layers are checkpointed first
 LEAST_SCALE = 2.0**-10  # a gradient scaler that has come down to this finds no finite gradient at all
 
 
@@ -63,7 +64,8 @@ class Training:
         """Write an event, and hand it to the recipe's own functions."""
         if self.main:
             self.log.write(kind, **fields)
-            self.callbacks(kind, fields)
+            with torch.random.fork_rng(), torch.set_grad_enabled(torch.is_grad_enabled()):  # what it does stays its own
+                self.callbacks(kind, fields)
 
     def restore(self, folder: Path) -> None:
         """Go on from a verified checkpoint."""
@@ -102,6 +104,7 @@ class Training:
     def go(self, stop_asked: Callable[[], str | None]) -> str | None:
         """Train until the end or until ``stop_asked`` or a callback gives a reason; returns that reason."""
         self._look(evaluate=True, sample=True)
+        self.callbacks.complain()
         while self.step < self.schedule.steps:
             self.one_step()
             last = self.step == self.schedule.steps
@@ -217,10 +220,11 @@ class Training:
         self.optimizer.zero_grad()
         if self.accelerator.num_processes > 1:
             raise NoRoom(f"Memory ran out on one of several devices ({why}): lower tokens_per_batch or batch_size.")
-        if len(self.trying) > 1:
+        saving = self.thrifty or self.recipe.checkpointing != "auto"  # else that comes before ever smaller parts
+        if len(self.trying) > 1 and (saving or self.pieces < ENOUGH_PIECES):
             self.pieces *= 2
             self.tell("retry", what=f"each batch in {self.pieces} parts; the effective batch stays", why=why)
-        elif self.recipe.checkpointing == "auto" and not self.thrifty:
+        elif not saving:
             self._save_room()
             self.pieces = 1  # there is room for more rows at once now
             self.tell("retry", what="layers are computed again in the backward pass, about a third slower", why=why)

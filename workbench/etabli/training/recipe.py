@@ -17,7 +17,7 @@ class Lora(BaseModel):
     """Low-rank adapters (arXiv 2106.09685) on every linear layer but the head, as QLoRA advises.
 
     Besides these, any field of PEFT's ``LoraConfig`` can be given, by its own name: ``use_rslora``, ``use_dora``,
-    ``init_lora_weights``, ``layers_to_transform``, ``rank_pattern`` …
+    ``modules_to_save``, ``rank_pattern``, ``layers_to_transform`` (with ``target_modules`` listed) …
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -44,7 +44,8 @@ class Lora(BaseModel):
 # What a recipe says in its own words, and what it decides.
 _RENAMED = {"r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"}
 _DECIDED = {"task_type", "peft_type", "inference_mode", "auto_mapping", "base_model_name_or_path", "revision"}
-_STARTS = (True, False, "gaussian", "orthogonal")  # others rewrite the base's weights, which here are in 4 bits
+_DECIDED |= {"target_parameters", "layer_replication"}  # of 16-bit weights, and of another base
+_STARTS = (True, False, "gaussian")  # others rewrite the base's weights, or need them in more than 4 bits
 
 
 def _check_peft(lora: Lora) -> None:
@@ -57,11 +58,12 @@ def _check_peft(lora: Lora) -> None:
     if slips:
         raise ValueError("; ".join(slips))
     if (lora.model_extra or {}).get("init_lora_weights", True) not in _STARTS:
-        raise ValueError(f"init_lora_weights must be one of {', '.join(map(str, _STARTS))}: others change the base")
+        names = ", ".join(map(str, _STARTS))
+        raise ValueError(f"init_lora_weights must be one of {names}: others change the base, or can't start on 4 bits")
     try:
         LoraConfig(task_type="CAUSAL_LM", **lora.peft())
     except (TypeError, ValueError) as error:
-        raise ValueError(f"PEFT refuses it: {error}") from None
+        raise ValueError(f"PEFT refuses it: {error}; target_modules is {lora.target_modules!r}") from None
 
 
 def _slip(name: str, known: list[str]) -> str:
@@ -181,7 +183,8 @@ def read_run(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         BadRecipe: no file, no YAML, or YAML that is not a mapping.
     """
     keys = read_yaml(path)
-    return keys, keys.pop(FROZEN, None) or {}
+    frozen = keys.pop(FROZEN, None)
+    return keys, frozen if isinstance(frozen, dict) else {}
 
 
 # Keys whose "auto" is filled in when the recipe is made; optimizer's and checkpointing's wait for the device.

@@ -5,6 +5,7 @@ trained tokens of the whole step, so the effective batch, and the gradient but f
 """
 
 import contextlib
+import ctypes
 import gc
 import math
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ def release() -> None:
     import torch
 
     gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc keeps what was freed, in pieces that fit nothing large
+        ctypes.CDLL(None).malloc_trim(0)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

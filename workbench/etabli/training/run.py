@@ -286,9 +286,10 @@ class Run:
 
     def _last_printed(self) -> str:
         try:
-            lines = (self.folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            told = (self.folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
         except OSError:
             return ""
+        lines = [line for line in told if "Warning:" not in line and "warnings.warn" not in line]
         return f"killed or out of memory? The last it printed: {lines[-1]}" if lines else ""
 
     def stop(self, wait: bool = True) -> "Run":

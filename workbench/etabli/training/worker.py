@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from etabli.training.recipe import Recipe, read_run
 def main(folder: str, force: bool = False) -> int:
     """Train in a run folder; returns the exit code. ``force``: go on although what was promised has changed."""
     scrub.standard_streams()
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # PEFT's, not the reader's
     run = Path(folder).absolute()
     caught: list[str] = []
     signal.signal(signal.SIGTERM, lambda *_: caught.append("SIGTERM"))  # at once: it may come while still loading
@@ -85,6 +87,8 @@ def _failed(log: EventLog, why: str, code: int) -> int:
 def _train(run: Path, log: EventLog | Silence, caught: list[str], force: bool, last: list[Callable]) -> str | None:
     """Train; returns why it stopped. ``last`` is to be done when the log has been ended."""
     keys, promised = read_run(run / RECIPE)
+    if not {"model_hash", "data_hash", "recipe"} <= set(promised):  # what is left of a section promises nothing
+        promised = {}
     recipe = Recipe(**keys)
     began = time.monotonic()
     training = _prepare(run, recipe, promised, log, force)
