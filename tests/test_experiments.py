@@ -224,3 +224,13 @@ def test_a_range_test_is_a_run(runs, tiny, tmp_path):
 def test_rslora_reached_the_adapter(runs):
     config = json.loads((runs[1].folder / "adapter" / "adapter_config.json").read_text())
     assert config["use_rslora"] is True and config["r"] == 16
+
+
+def test_embeddings_that_are_also_the_head_are_not_merged(runs, tmp_path):
+    from etabli.export import merge
+
+    keys = {**runs[1].recipe.keys(), "lora": {"target_modules": ["q_proj", "embed_tokens"]}, "max_steps": 2}
+    run = Run.start(Recipe(**keys), tmp_path / "run").wait(quiet=True)
+    with pytest.raises(BadInput, match="Export the adapter alone"):
+        merge.merge(run, tmp_path / "merged")
+    assert not (tmp_path / "merged").exists() and merge.adapter(run, tmp_path / "alone")
