@@ -179,6 +179,7 @@ def test_overlay_draws_what_the_events_say(runs):
     assert list(figure.data[1].y) == runs[1].frame("step").grad_norm.tolist()
     assert list(overlay(runs[1], "by.en", kind="eval").data[0].x) == [0, 2, 4, 6]
     assert overlay(runs, over="lr").layout.xaxis.type == "log"
+    assert [line.name for line in overlay([runs[0], runs[0], runs[1]]).data] == ["first", "second"]
     minutes = overlay(runs[1], over="minutes").data[0].x
     assert 0 < minutes[0] < minutes[-1] < 5
     with pytest.raises(BadInput, match="grad_norm, loss, lr"):
@@ -198,12 +199,15 @@ def test_the_rehearsal_is_in_the_log(runs):
 def test_the_advice_is_a_tenth_of_where_the_loss_turns():
     rates = [1e-5 * 1e4 ** (at / 59) for at in range(60)]
     losses = [2 + (math.log10(rate) + 2.5) ** 2 for rate in rates]
-    told = ranges._judged("x", rates, losses)
+    told = ranges._judged("x", rates, losses, 60)
     assert 1 < told["lowest_at"] / 10**-2.5 < 2.5, "the running mean lags a little behind"
     assert told["advice"] == pytest.approx(told["lowest_at"] / 10) and told["turned"]
-    assert not ranges._judged("x", rates, [9 - at / 10 for at in range(60)])["turned"]
+    assert not ranges._judged("x", rates, [9 - at / 10 for at in range(60)], 60)["turned"]
+    assert ranges._judged("x", rates[:30], [9 - at / 10 for at in range(30)], 60)["turned"], "it broke"
     with pytest.raises(BadInput, match="never fell"):
-        ranges._judged("x", rates, [1 + at for at in range(60)])
+        ranges._judged("x", rates, [1 + at for at in range(60)], 60)
+    with pytest.raises(BadInput, match="broke after 0"):
+        ranges._judged("x", [], [], 60)
 
 
 def test_a_running_mean_of_what_does_not_change_is_that():
@@ -226,11 +230,12 @@ def test_rslora_reached_the_adapter(runs):
     assert config["use_rslora"] is True and config["r"] == 16
 
 
-def test_embeddings_that_are_also_the_head_are_not_merged(runs, tmp_path):
+@pytest.mark.parametrize("end", ["embed_tokens", "lm_head"])
+def test_embeddings_that_are_also_the_head_are_not_merged(runs, tmp_path, end):
     from etabli.export import merge
 
-    keys = {**runs[1].recipe.keys(), "lora": {"target_modules": ["q_proj", "embed_tokens"]}, "max_steps": 2}
+    keys = {**runs[1].recipe.keys(), "lora": {"target_modules": ["q_proj", end]}, "max_steps": 2}
     run = Run.start(Recipe(**keys), tmp_path / "run").wait(quiet=True)
-    with pytest.raises(BadInput, match="Export the adapter alone"):
+    with pytest.raises(BadInput, match=r"one matrix(.|\n)*adapter alone"):
         merge.merge(run, tmp_path / "merged")
     assert not (tmp_path / "merged").exists() and merge.adapter(run, tmp_path / "alone")

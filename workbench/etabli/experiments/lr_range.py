@@ -41,7 +41,7 @@ def lr_range(recipe: Recipe, folder: str | Path, steps: int = STEPS, top: float 
     run = Run.ensure(Recipe(**keys), folder)
     _wait(run)
     seen = events.of(run.events(), "step")
-    return _judged(str(run.folder), [event["lr"] for event in seen], [event["loss"] for event in seen])
+    return _judged(str(run.folder), [event["lr"] for event in seen], [event["loss"] for event in seen], steps)
 
 
 def _wait(run: Run) -> None:
@@ -52,14 +52,17 @@ def _wait(run: Run) -> None:
         raise BadInput(f"The range test ended too early ({run.state}): {run.why}")
 
 
-def _judged(run: str, rates: list[float], losses: list[float]) -> RateRange:
+def _judged(run: str, rates: list[float], losses: list[float], steps: int) -> RateRange:
+    if len(losses) < FEWEST:
+        raise BadInput(f"The loss broke after {len(losses)} steps in {run}: lower --top.")
     smooth = smoothed(losses)
     lowest = min(range(len(smooth)), key=smooth.__getitem__)
-    if len(losses) < FEWEST or smooth[lowest] >= smooth[0]:
+    if smooth[lowest] >= smooth[0]:
         raise BadInput(f"The loss never fell in {run}: look at the data, or take more steps.")
     return {
         "version": VERSION, "run": run, "rates": rates, "losses": losses, "smoothed": smooth,
-        "lowest_at": rates[lowest], "turned": lowest < len(losses) - 1, "advice": rates[lowest] / BELOW,
+        "lowest_at": rates[lowest], "turned": lowest < len(losses) - 1 or len(losses) < steps,
+        "advice": rates[lowest] / BELOW,
     }  # fmt: skip
 
 

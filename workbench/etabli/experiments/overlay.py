@@ -27,7 +27,8 @@ def overlay(runs: Sequence[Run | str | Path], field: str = "loss", kind: str = "
     """
     import plotly.graph_objects as go
 
-    found = [Run.attach(run) for run in ([runs] if isinstance(runs, Run | str | Path) else runs)]
+    given = [Run.attach(run) for run in ([runs] if isinstance(runs, Run | str | Path) else runs)]
+    found = list({run.folder: run for run in given}.values())  # a run that is named twice is one
     if not found:
         raise BadInput("overlay needs at least one run.")
     figure = go.Figure()
@@ -66,6 +67,6 @@ def _known(runs: list[Run], kind: str) -> str:
 
 
 def _names(runs: list[Run]) -> list[str]:
-    """Folder names, with their parents' where two are alike."""
-    plain = [run.name for run in runs]
-    return plain if len(set(plain)) == len(plain) else [f"{run.folder.parent.name}/{run.name}" for run in runs]
+    """Folder names, with their parents' where two are alike, or their whole paths."""
+    ways = [[run.name for run in runs], [f"{run.folder.parent.name}/{run.name}" for run in runs]]
+    return next((names for names in ways if len(set(names)) == len(names)), [str(run.folder) for run in runs])

@@ -33,8 +33,8 @@ def merge(run: Run | str | Path, out: str | Path) -> list[str]:
     away in part (peft #2321). The merged model therefore answers nearly, not exactly, as the adapter did on 4 bits.
 
     Raises:
-        WrongAdapter: the adapter is for another base; NoSpace: the disk is full; BadInput: it adapts embeddings that
-        are also the head, so that merging would change the head too.
+        WrongAdapter: the adapter is for another base; NoSpace: the disk is full; BadInput: it adapts one of
+        embeddings and head, which are one matrix here, so that merging would change the other too.
     """
     run = Run.attach(run)
     processes.refuse_if_owned("Merging can't begin")
@@ -50,10 +50,11 @@ def merge(run: Run | str | Path, out: str | Path) -> list[str]:
 def _refuse_tied(loaded: Loaded) -> None:
     base = loaded.model.get_base_model()
     tied = getattr(base.config.get_text_config(), "tie_word_embeddings", False)
-    if tied and hasattr(base.get_input_embeddings(), "lora_embedding_A"):
+    ends = base.get_input_embeddings(), base.get_output_embeddings()
+    if tied and any(hasattr(end, "lora_A") for end in ends):
         raise BadInput(
-            "This adapter changes embeddings that are also the model's head: merged, it would be another model. Export "
-            "the adapter alone (--to adapter)."
+            "This adapter changes the embeddings or the head, which are one matrix: merged, it would be another model. "
+            "Export the adapter alone (--to adapter)."
         )
 
 

@@ -110,7 +110,7 @@ class Training:
             last = self.step == self.schedule.steps
             due = {name: last or self.step % getattr(self.recipe, f"{name}_every") == 0 for name in _DUE}
             self._look(due["eval"], due["sample"])
-            if due["checkpoint"] or self.callbacks.error:
+            if due["checkpoint"] or self.agreed(lambda: bool(self.callbacks.error)):  # all of them, or none: it waits
                 self.save()
             self.callbacks.complain()
             if not last and (reason := self.agreed(lambda: self.callbacks.reason or stop_asked())):
