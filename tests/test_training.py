@@ -345,8 +345,23 @@ def test_two_processes_learn_what_one_does(tiny, dataset, tmp_path, cache):
     losses = [[event["loss"] for event in events.of(run.events(), "step")] for run in (one, two)]
     assert [events.last(run.events(), "start")["processes"] for run in (one, two)] == [1, 2]
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+    norms = [[event["grad_norm"] for event in events.of(run.events(), "step")] for run in (one, two)]
+    assert norms[0] == pytest.approx(norms[1], rel=2e-2)
     with pytest.raises(BadInput, match="multiple of 2"):
         Run.start(recipe(tiny, dataset, devices=2, accumulate=3), tmp_path / "three")
+
+
+@pytest.mark.slow
+def test_a_callback_that_raises_ends_two_processes_at_once(tiny, dataset, tmp_path, cache):
+    """It is called in the first alone; both save, and neither waits for the other until a timeout."""
+    file = tmp_path / "mine.py"
+    file.write_text("def on_step(event):\n    if event['step'] == 3: raise ValueError('enough')\n")
+    keys = {"devices": 2, "accumulate": 2, "callbacks": str(file), "checkpoint_every": 50}
+    began, run = time.monotonic(), Run.start(recipe(tiny, dataset, **keys), tmp_path / "run")
+    with pytest.raises(EtabliError, match="raised ValueError: enough"):
+        run.wait(quiet=True)
+    assert [folder.name for folder in checkpoints.found(run.folder)] == ["step-000003"]
+    assert time.monotonic() - began < 120
 
 
 def test_a_failed_start_makes_room_for_the_mended_one(tiny, dataset, tmp_path, cache):
