@@ -1,19 +1,31 @@
-"""The forecast against published peaks, against itself, and against what can be counted by hand."""
+"""The forecast against published peaks, against tensors really alive, against itself and what one can count."""
 
 import json
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from etabli import contracts, memory
+from etabli.allocations import Allocations, total
 from etabli.cli import main
 from etabli.errors import BadInput, UnknownModel
-from etabli.memory import cards
+from etabli.memory import cards, residuals, traces
 from etabli.memory.configs import KNOWN, config
-from etabli.memory.forecast import _trace, _whole_models, forecast
+from etabli.memory.reckoning import reckoned
 from etabli.memory.setup import Setup
+from etabli.training.recipe import Recipe
+from etabli.training.run import Run
 
-PUBLISHED = json.loads((Path(__file__).parent / "published_memory.json").read_text())
-LLAMA = "meta-llama/Llama-3.1-8B"  # the sizes of Meta-Llama-3-8B
+ROOT = Path(__file__).parents[1]
+PUBLISHED = json.loads((ROOT / "tests" / "published_memory.json").read_text())
+LLAMA = "meta-llama/Llama-3.1-8B"
 TINY = {
     "model_type": "llama", "vocab_size": 1000, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 5,
     "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -24,7 +36,14 @@ TINY = {
 def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ETABLI_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+        with traces.kept():
+            yield
+
+
+@pytest.fixture(scope="module")
+def finished_run(tiny, dataset, tmp_path_factory):
+    recipe = Recipe(model=tiny, data=str(dataset), max_steps=2, eval_every=2, sample_every=2, checkpoint_every=2)
+    return Run.start(recipe, tmp_path_factory.mktemp("runs") / "measured").wait(quiet=True)
 
 
 @pytest.fixture
@@ -33,33 +52,165 @@ def tiny_config(tmp_path):
     return str(tmp_path / "config.json")
 
 
+def phases(facts, *setups):
+    """Each setup traced itself, in one process: bytes by phase."""
+    traces._traces(facts, [end for setup in setups for end in traces._ends(setup.settled(), False)])
+    forms = [traces.closed_forms(facts, [setup.settled()], both=False) for setup in setups]
+    return [reckoned(form, setup.settled()) for form, setup in zip(forms, setups)]
+
+
+# --- published ------------------------------------------------------------------------------------------------------
+
+
 def as_published(point):
-    return Setup(4096, point["batch"], 16, "q_proj,k_proj,v_proj,o_proj", checkpointing="all", loss="chunked")
+    return Setup(
+        4096, point["batch"], 16, "q_proj,k_proj,v_proj,o_proj", "all", "adamw", point["loss"], "trainer",
+        upcast=point["upcast"],
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def traced_once():
-    """One process traces what the tests ask for one by one; the cache keeps it."""
-    _whole_models(KNOWN[LLAMA], [*map(as_published, PUBLISHED["points"]), Setup(64)])
+def published():
+    """Every point with its forecast: relative errors of allocated, of allocated less the assumption, of the device."""
+    made = []
+    for name, shape in PUBLISHED["shapes"].items():
+        points = [point for point in PUBLISHED["points"] if point["model"] == name]
+        for point, told in zip(points, phases(shape, *map(as_published, points))):
+            peak, otherwise = told["peak"], point.get("assumption", {}).get("bytes", 0)
+            errors = {
+                "raw": peak["allocated"] / point["allocated"] - 1,
+                "assumed": (peak["allocated"] + otherwise) / point["allocated"] - 1,
+                "device": peak["device"] / (point["device"] * cards.MIB) - 1,
+            }
+            made.append(point | {"errors": errors})
+    return made
 
 
-@pytest.mark.parametrize("point", PUBLISHED["points"], ids=lambda point: f"batch {point['batch']}")
-def test_against_published_peaks(traced_once, point):
-    peak = forecast(LLAMA, as_published(point))["peak"]
-    assert peak["allocated"] == pytest.approx(point["allocated"], rel=0.03)
-    assert peak["device"] == pytest.approx(point["device"] * cards.MIB, rel=0.05)
+def worst_and_median(points, kind):
+    errors = [abs(point["errors"][kind]) for point in points]
+    return max(errors), statistics.median(errors)
+
+
+def test_tensors_against_published_peaks(published):
+    assert len(published) == 31
+    worst, median = worst_and_median(published, "raw")
+    assert worst < 0.10 and median < 0.03
+
+
+def test_where_a_published_peak_disagrees_an_assumption_explains_it(published):
+    off = [point for point in published if abs(point["errors"]["raw"]) > 0.03]
+    assert off and all("assumption" in point for point in off)
+    explained = [point for point in off if "not explained" not in point["assumption"]["by"]]
+    assert len(explained) == len(off) - 2  # the two with a float32 head under float16
+    assert worst_and_median(explained, "assumed")[0] < 0.015
+
+
+def test_what_nvidia_smi_shows_on_points_it_was_not_fitted_on(published):
+    unseen = [point for point in published if point["split"] == "test"]
+    assert len(unseen) == 22
+    worst, median = worst_and_median(unseen, "device")
+    assert worst < 0.15 and median < 0.05
+
+
+# --- alive ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        {"seq": 96, "batch": 3, "rank": 8, "checkpointing": "none"},
+        {"seq": 512, "batch": 1, "rank": 64, "checkpointing": "10"},
+        {"seq": 320, "batch": 2, "rank": 16, "checkpointing": "all"},
+    ],
+    ids=str,
+)
+def test_against_tensors_alive_on_a_cpu(point, monkeypatch):
+    """The whole grid: benchmarks/memory_grid.py."""
+    monkeypatch.delenv("ETABLI_CACHE")
+    command = [sys.executable, str(ROOT / "benchmarks" / "memory_grid.py"), "--one", json.dumps(point)]
+    said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    setup = Setup(**point, device="cpu", dtype=said["dtype"])
+    told = reckoned(traces.closed_forms(config("default"), [setup.settled()]), setup.settled())["phases"]
+    for phase, alive in said["alive"].items():
+        assert told[phase] == pytest.approx(alive, rel=0.03), phase
+
+
+def test_storages_are_counted_once_until_they_are_gone():
+    import torch
+
+    with Allocations() as counted:
+        one = torch.zeros(1024)
+        view, other = one.view(32, 32), one + 1
+        assert counted.now == 2 * 4096
+        del one, other
+        assert counted.now == 4096 and view.shape == (32, 32)  # a view holds the whole
+        del view
+        assert counted.now == 0
+    assert max(map(total, counted.take_moments())) == 2 * 4096
+
+
+# --- the formula ----------------------------------------------------------------------------------------------------
+
+FAMILIES = {
+    "llama": {}, "mistral": {}, "qwen2": {}, "qwen3": {"head_dim": 64}, "gemma": {"head_dim": 64},
+    "gemma2": {"head_dim": 64}, "gemma3_text": {"head_dim": 64}, "phi": {}, "phi3": {"pad_token_id": 0},
+    "smollm3": {"pad_token_id": 0},
+}  # fmt: skip
+SHAPE = {
+    "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 12,
+    "num_attention_heads": 9, "num_key_value_heads": 3,
+}  # fmt: skip
+ANCHOR = Setup(1024, 1, 16)
+ELSEWHERE = [
+    replace(ANCHOR, seq=256), replace(ANCHOR, seq=4096, batch=2), replace(ANCHOR, rank=128, checkpointing="all"),
+    replace(ANCHOR, seq=512, rank=4, optimizer="adamw"), replace(ANCHOR, seq=2048, checkpointing="5"),
+    replace(ANCHOR, trained=0.1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_formula_against_traces_of_the_setups_themselves(kind):
+    facts = SHAPE | FAMILIES[kind] | {"model_type": kind}
+    forms = traces.closed_forms(facts, [ANCHOR.settled()])
+    ends = [end for setup in ELSEWHERE for end in traces._ends(setup.settled(), False)]
+    traces._traces(facts, ends)
+    for setup in map(Setup.settled, ELSEWHERE):
+        itself = reckoned(traces.closed_forms(facts, [setup], both=False), setup)["phases"]
+        for phase, size in reckoned(forms, setup)["phases"].items():
+            assert size == pytest.approx(itself[phase], rel=0.03), (setup, phase)
+
+
+def test_the_formula_takes_milliseconds():
+    forms = traces.closed_forms(TINY, [ANCHOR.settled()])
+    began = time.perf_counter()
+    for seq in range(64, 64 * 21, 64):
+        reckoned(forms, replace(ANCHOR, seq=seq, checkpointing="2").settled())
+    assert (time.perf_counter() - began) / 20 < 0.05
+
+
+@given(seq=st.integers(1, 10**5), batch=st.integers(1, 64), rank=st.integers(1, 512), some=st.integers(0, 5))
+def test_more_of_anything_never_takes_less(seq, batch, rank, some):
+    forms = traces.closed_forms(TINY, [ANCHOR.settled()])
+    setup = Setup(seq, batch, rank, checkpointing=str(some)).settled()
+    sizes = reckoned(forms, setup)["phases"]
+    for more in ({"seq": seq + 64}, {"batch": batch + 1}, {"rank": rank + 1}):
+        grown = reckoned(forms, replace(setup, **more))["phases"]
+        assert all(grown[name] >= size for name, size in sizes.items()), more
+
+
+def test_a_formula_is_not_stretched_beyond_what_it_was_made_of():
+    form = traces.closed_forms(TINY, [ANCHOR.settled()])["chunked"]
+    with pytest.raises(BadInput, match="another engine and loss"):
+        form.phases(replace(ANCHOR, engine="trainer"))
 
 
 def test_layers_carry_on_in_a_line():
-    setup = Setup(256, 2, 8)
-    two, three, five = _trace(TINY, [(setup, 2), (setup, 3), (setup, 5)])
-    for group in ("phases", "parts"):
-        for name, size in five[group].items():
-            carried = two[group][name] + 3 * (three[group][name] - two[group][name])
-            assert size == pytest.approx(carried, rel=0.001), name
+    setup = Setup(256, 2, 8).settled()
+    few, many = (traces._trace(TINY | {"num_hidden_layers": layers}, [setup])[0]["traced"] for layers in (5, 9))
+    assert [*map(str, few)] == [*map(str, many)]  # the rest of the model is more of the same
 
 
-def test_weights_are_what_can_be_counted(traced_once):
+def test_weights_are_what_can_be_counted():
     facts = KNOWN[LLAMA]
     width, inner, layers, vocabulary = (
         facts[n] for n in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
@@ -67,46 +218,91 @@ def test_weights_are_what_can_be_counted(traced_once):
     keys = width // facts["num_attention_heads"] * facts["num_key_value_heads"]
     quantised = layers * (2 * width * width + 2 * width * keys + 3 * width * inner)
     adapters = layers * 16 * (2 * (width + width) + 2 * (width + keys) + 3 * (width + inner))
-    parts = forecast(LLAMA, Setup(64))["components"]
+    (told,) = phases(facts, Setup(64, optimizer="adamw"))
+    parts = told["parts"]["optimizer"]
     assert parts["quantised"] == pytest.approx(quantised * (0.5 + 1 / 64 + 4 / 16384), rel=0.001)
     assert parts["unquantised"] == pytest.approx(2 * 2 * vocabulary * width, rel=0.001)
     assert parts["adapters"] == parts["gradients"] == pytest.approx(4 * adapters, rel=0.001)
-    assert parts["states"] == pytest.approx(8 * adapters, rel=0.001)
+    assert told["parts"]["forward"]["states"] == pytest.approx(8 * adapters, rel=0.001)
+    assert told["phases"]["merge"] == pytest.approx(2 * quantised + parts["unquantised"] + 4 * adapters, rel=0.05)
 
 
 def test_what_should_save_memory_does():
     savings = [{"checkpointing": "all"}, {"checkpointing": "2"}, {"rank": 4}, {"trained": 0.1}]
-    asked = [Setup(512, 2, **keys) for keys in ({}, *savings, {"engine": "trainer"})]
-    plain, *less, more = (max(trace["phases"].values()) for trace in _whole_models(TINY, asked))
-    assert all(peak < plain for peak in less) and plain < more
+    asked = [Setup(512, 2, **keys) for keys in ({}, *savings, {"loss": "full"}, {"engine": "trainer"})]
+    plain, *less, full, stock = (told["peak"]["allocated"] for told in phases(TINY, *asked))
+    assert all(peak < plain for peak in less) and plain < full < stock
     assert less[0] < less[1]  # checkpointing on two of five layers saves less than on all
 
 
+def test_fused_experts_stay_in_sixteen_bits(tmp_path):
+    experts = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 128, "head_dim": 32}
+    (tmp_path / "config.json").write_text(json.dumps(TINY | experts | {"model_type": "qwen3_moe"}))
+    told = memory.forecast(str(tmp_path), seq=128)
+    assert told["components"]["experts"] == pytest.approx(5 * 8 * 3 * 128 * 128 * 2, rel=0.01)
+    assert any("16 bits" in note for note in told["notes"])
+
+
+def test_attention_of_its_own_kind_grows_with_the_square():
+    """Gemma 2 caps its scores, which no fused kernel of torch does: they exist whole."""
+    facts = SHAPE | FAMILIES["gemma2"] | {"model_type": "gemma2"}
+    short, long = phases(facts, Setup(512), Setup(2048))
+    parts = [told["parts"]["forward"]["activations"] for told in (short, long)]
+    assert parts[1] > 8 * parts[0]
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+
 def test_a_card_that_is_too_small_gets_advice(tiny_config, capsys):
-    told = forecast(tiny_config, Setup(4096, 8), "0.8")
+    told = memory.forecast(tiny_config, "0.62", seq=4096, batch=8)
     assert told["fits"] is False and told["advice"] and all(item["saves"] > 0 for item in told["advice"])
     assert told["largest"]["seq"] < 4096
-    assert forecast(tiny_config, Setup(max(64, told["largest"]["seq"]), 8))["peak"]["device"] <= cards.total("0.8")
+    fits = memory.forecast(tiny_config, "0.62", seq=told["largest"]["seq"], batch=8)
+    assert fits["fits"] and not memory.forecast(tiny_config, "0.62", seq=told["largest"]["seq"] + 64, batch=8)["fits"]
+    cheapest = memory.forecast(tiny_config, "0.62", setup=Setup(**told["cheapest"]["setup"]))
+    assert cheapest["fits"] and cheapest["peak"]["device"] == pytest.approx(told["cheapest"]["device"], rel=0.02)
     with pytest.raises(SystemExit) as left:
-        main(["memory", tiny_config, "--gpu", "0.8", "--seq", "4096", "--batch", "8", "--json"])
+        main(["memory", tiny_config, "--gpu", "0.62", "--seq", "4096", "--batch", "8", "--json"])
     said = json.loads(capsys.readouterr().out)
     assert left.value.code == 1 and said == json.loads(json.dumps(told))
     assert {"peak", "phases", "components", "fits", "advice"} <= said.keys()
 
 
+def test_nothing_fits_where_the_weights_do_not(tiny_config):
+    told = memory.forecast(tiny_config, "0.5", seq=64)
+    assert told["fits"] is False and told["cheapest"] is None and told["largest"] == {"seq": 0, "batch": 0}
+
+
+def test_layers_are_checkpointed_as_few_as_it_takes(tiny_config):
+    none, three = (memory.forecast(tiny_config, seq=4096, batch=8, checkpointing=some) for some in ("none", "3"))
+    between = (none["peak"]["device"] + three["peak"]["device"]) / 2 / 2**30
+    advised = memory.forecast(tiny_config, f"{between:.4f}", seq=4096, batch=8)["advice"]
+    (layers,) = (item for item in advised if item["change"].startswith("checkpointing"))
+    assert layers["fits"] and layers["change"].split()[-1] in ("2", "3") and 1 < layers["slower"] < 1.5
+
+
+def test_a_stock_loop_is_told_to_take_its_loss_in_chunks(tiny_config):
+    told = memory.forecast(tiny_config, "0.7", seq=4096, batch=8, engine="trainer")
+    assert told["setup"]["loss"] == "full"
+    assert any(item["change"] == "loss full → chunked" for item in told["advice"])
+
+
 def test_parts_make_the_whole(tiny_config):
-    told = forecast(tiny_config, Setup(512))
+    told = memory.forecast(tiny_config, seq=512)
     inside = sum(size for name, size in told["components"].items() if name not in ("context", "fragmentation"))
-    assert inside == told["peak"]["allocated"] == max(told["phases"].values())
-    assert sum(told["components"].values()) == pytest.approx(told["peak"]["device"], abs=2)
+    assert inside == told["peak"]["allocated"] == max(size for name, size in told["phases"].items() if name != "merge")
+    assert sum(told["components"].values()) == told["peak"]["device"]
+    for name, parts in told["parts"].items():
+        assert sum(parts.values()) == told["phases"][name]
 
 
 @pytest.mark.parametrize(
-    "keys", [{"engine": "x"}, {"seq": 0}, {"checkpointing": "some"}, {"trained": 0}, {"loss": "x"}]
+    "keys", [{"engine": "x"}, {"seq": 0}, {"checkpointing": "some"}, {"trained": 0}, {"loss": "x"}, {"sequence": 4}]
 )
 def test_setups_that_are_none(keys):
     with pytest.raises(BadInput):
-        Setup(**keys)
+        memory.forecast(**keys)
 
 
 def test_models_and_cards_that_are_none(tmp_path, monkeypatch):
@@ -116,5 +312,53 @@ def test_models_and_cards_that_are_none(tmp_path, monkeypatch):
         with pytest.raises(UnknownModel):
             config(name)
     with pytest.raises(BadInput, match="Unknown card"):
-        cards.total("voodoo2")
-    assert cards.total("RTX 3090") == 24576 * cards.MIB and cards.total("16") == 16 * 2**30
+        cards.card("voodoo2")
+    assert cards.card("RTX 3090").total == 24576 * cards.MIB and cards.card("16").total == 16 * 2**30
+    assert cards.card("t4").dtype == "float16" and cards.card("2xt4").capability < cards.NEW
+
+
+def test_an_architecture_that_cannot_be_built_is_told(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-model"}')
+    with pytest.raises(BadInput, match="no-such-model"):
+        memory.forecast(str(tmp_path))
+
+
+# --- measured -------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_beside_its_forecast(finished_run, capsys):
+    """Tensors alive in the child's rehearsal, phase by phase, and the residual of the resident set."""
+    told = memory.ledger_of(finished_run)
+    # Rows of unlike lengths are laid side by side with up to 31 places filled, which a setup of one length can't say:
+    # in a model as narrow as this one, attention is most of what there is. The grid has rows of one length.
+    for phase in ("forward", "backward", "optimizer", "evaluation"):
+        assert abs(told["residual"][phase]) < 0.10, phase
+    held = told["measured"]["forward"]
+    assert held["tokens"] and held["rows"] and held["resident"] > held["allocated"]
+    again = memory.ledger_of(finished_run)
+    assert again["recalibrated"]["runs"] == 1  # kept once
+    most = max(item["resident"] for name, item in told["measured"].items() if name != "load")
+    assert again["peak"]["device"] == pytest.approx(most, rel=0.001) and "times" in again["basis"]
+    with pytest.raises(SystemExit):
+        main(["memory", str(finished_run.folder)])
+    assert "measured" in capsys.readouterr().out
+
+
+def test_residuals_are_of_this_machine_and_the_newest(monkeypatch):
+    setup = Setup(device="cpu").settled()
+    here, t4 = cards.Card("here", 2**34, "cpu"), cards.card("t4")
+    before = len(residuals.of_machine(setup))
+    for number in range(residuals.MOST + 5):
+        residuals.keep(f"run{number}", setup, 100, 150)
+    assert len(residuals.of_machine(setup)) == residuals.MOST >= before
+    assert residuals.known(setup, here) == {"factor": 1.5, "runs": residuals.MOST}
+    assert residuals.known(setup, t4) == {"factor": 1.0, "runs": 0}
+
+
+def test_a_run_that_has_measured_nothing_is_told(tmp_path, finished_run):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / contracts.RECIPE).write_text((finished_run.folder / contracts.RECIPE).read_text())
+    (folder / contracts.EVENTS).write_text("")
+    with pytest.raises(BadInput, match="measured no step"):
+        memory.ledger_of(folder)

@@ -39,7 +39,7 @@ EVENT_FIELDS: dict[str, tuple[str, ...]] = {
     "sample": ("step", "probe", "text", "ids", "tokens", "logp", "base_logp", "kl"),
     "examples": ("step", "losses"),
     "checkpoint": ("step", "path"),
-    "memory": ("phase", "allocated", "reserved", "resident"),
+    "memory": ("phase", "allocated", "reserved", "resident", "rows", "tokens", "trained"),
     "heartbeat": (),
     "resume": ("step",),
     "retry": ("what", "why"),

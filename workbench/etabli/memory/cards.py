@@ -1,36 +1,56 @@
-"""Graphics cards and how much memory they have, as nvidia-smi counts it."""
+"""What memory there is: graphics cards, as nvidia-smi counts it, or the machine here."""
 
 import re
+from dataclasses import dataclass
 
 from etabli.errors import BadInput
 
 MIB = 2**20
-# MiB that nvidia-smi shows as total.
+# MiB that nvidia-smi shows as total, and the compute capability.
 CARDS = {
-    "t4": 15360, "l4": 23034, "3060": 12288, "4070": 12282, "3090": 24576, "4090": 24564, "a100": 40960,
-    "a100-80": 81920, "h100": 81559, "2xt4": 15360,
+    "t4": (15360, 7.5), "l4": (23034, 8.9), "3060": (12288, 8.6), "4070": (12282, 8.9), "3090": (24576, 8.6),
+    "4090": (24564, 8.9), "a100": (40960, 8.0), "a100-80": (81920, 8.0), "h100": (81559, 9.0), "2xt4": (15360, 7.5),
 }  # fmt: skip
+NEW = 8.0  # from this capability on, the fast attention kernels let heads share keys, and bfloat16 is computed in
 
 
-def total(name: str) -> int:
-    """Bytes of a card by its name, or of a number of GB; ``here`` is the one in this machine. Of two, one's.
+@dataclass(frozen=True)
+class Card:
+    """Where a run would go; of two cards, one."""
+
+    name: str
+    total: int  # bytes
+    device: str = "cuda"
+    capability: float = NEW
+    dtype: str = "bfloat16"
+
+
+def card(name: str) -> Card:
+    """A card by its name, one of so many GB, or ``here``: the one in this machine, else the machine's own memory.
 
     Raises:
-        BadInput: an unknown card, or none here.
+        BadInput: an unknown card.
     """
     key = name.casefold().replace("rtx", "").replace("gb", "").strip(" -_")
     if key in CARDS:
-        return CARDS[key] * MIB
+        size, capability = CARDS[key]
+        return Card(key, size * MIB, capability=capability, dtype="bfloat16" if capability >= NEW else "float16")
     if re.fullmatch(r"\d+(\.\d+)?", key) and float(key) > 0:
-        return round(float(key) * 2**30)
+        return Card(key, round(float(key) * 2**30))
     if key == "here":
-        return _here()
+        return here()
     raise BadInput(f"Unknown card {name!r}; known are {', '.join(CARDS)}, a number of GB, or here.")
 
 
-def _here() -> int:
+def here() -> Card:
+    """What a run on this machine would be on."""
+    import psutil
     import torch
 
+    from etabli import environment
+
+    dtype = str(environment.compute_dtype()).removeprefix("torch.")
     if not torch.cuda.is_available():
-        raise BadInput("There is no CUDA device here: name a card (--gpu t4) or a number of GB (--gpu 16).")
-    return torch.cuda.get_device_properties(0).total_memory
+        return Card("here", psutil.virtual_memory().total, "cpu", dtype=dtype)
+    major, minor = torch.cuda.get_device_capability()
+    return Card("here", torch.cuda.get_device_properties(0).total_memory, "cuda", major + minor / 10, dtype)

@@ -1,286 +1,153 @@
 """The bytes that a real training step holds, without its weights and without a GPU.
 
-transformers, PEFT and bitsandbytes run two steps on fake tensors, which have shapes and no contents, while every
-storage is counted from its making to its end, in blocks of 512 bytes as CUDA's allocator gives them. Attention stands
-in for the fused kernels: it keeps queries, keys, values, the output and one number a row, and no square. A few layers
-are traced; the rest follows, since every phase grows linearly with them.
+This project's engine (or transformers and PEFT as they come), with bitsandbytes, runs a step on fake tensors, which
+have shapes and no contents, while every storage is counted from its making to its end. A few layers are traced; the
+rest follows, since every phase grows linearly with them.
 
-    python -m etabli.memory.trace < request.json      # {"config": {...}, "asked": [[setup, layers], ...]} -> [...]
+    echo '{"config": {...}, "setups": [{...}, ...]}' | python -m etabli.memory.trace
 
-It runs in a process of its own, because it replaces parts of those libraries.
+It runs in a process of its own, because it replaces parts of those libraries (``fakes``).
 """
 
 import contextlib
 import json
 import sys
-import weakref
-from functools import cache
+from collections.abc import Callable
 from typing import Any
 
-BLOCK = 512
-ATTENTION = "etabli_fused"
+from etabli.allocations import Allocations, Parts, count_model
+
+# Layer types between which memory does not differ.
+_ALIKE = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
 
 
 def main() -> None:
-    """Trace what stdin asks for."""
-    asked = json.load(sys.stdin)
-    with contextlib.redirect_stdout(sys.stderr):
-        made = [traced(asked["config"], setup, layers) for setup, layers in asked["asked"]]
-    print(json.dumps(made))
+    """Answer one request a line, as long as any come: each setup traced on two numbers of layers."""
+    for line in sys.stdin:
+        with contextlib.redirect_stdout(sys.stderr):
+            said = _answered(json.loads(line))
+        print(json.dumps(said), flush=True)
 
 
-def traced(config: dict[str, Any], setup: dict[str, Any], layers: int) -> dict[str, Any]:
-    """Peak bytes of forward, backward and optimiser step, and what stays: weights, adapters, states."""
+def _answered(asked: dict[str, Any]) -> dict[str, Any]:
+    from etabli.memory import fakes
+
+    try:
+        shape = fakes.shape(asked["config"])
+        few = layers(shape)
+        made = [[traced(asked["config"], setup, count) for count in few] for setup in asked["setups"]]
+        return {"layers": [*few, shape.num_hidden_layers], "vocabulary": shape.vocab_size, "traced": made}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def layers(shape: Any) -> tuple[int, int]:
+    """How many layers are traced: so many that the rest of the model is more of the same."""
+    dense = getattr(shape, "first_k_dense_replace", None) or 0  # before the first mixture of experts
+    kinds = getattr(shape, "layer_types", None) or []
+    if set(kinds) <= _ALIKE:
+        return dense + 2, dense + 3
+    period = next(size for size in range(1, len(kinds) + 1) if kinds[size:] == kinds[:-size])
+    return period, 2 * period
+
+
+def traced(config: dict[str, Any], setup: dict[str, Any], layers: int) -> dict[str, list[Parts]]:
+    """What is alive in each phase, by part, in bytes, at every moment that may be its peak.
+
+    Args:
+        setup: the keys of a settled ``Setup``.
+    """
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
+    from etabli.memory import fakes
     from etabli.memory.setup import Setup
 
-    wanted, counted = Setup(**setup), _Storages()
-    _patch()
+    wanted = Setup(**setup)
+    fakes.settle(wanted)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
-        model = _model(config, wanted, layers)
-        parts = _parts(model, counted)
-        phases = _steps(model, wanted, counted, parts)
-    return {"phases": phases, "parts": parts}
+        model = fakes.model(config, wanted, layers)
+        counted = Allocations(model.config.get_text_config().vocab_size, wanted.rank, fakes.width(wanted))
+        count_model(model, counted)
+        return steps(model, wanted, counted, fakes.loss(model, wanted)) | {"merge": [_merge(model)]}
 
 
-class _Storages:
-    """Live storages: each counted once, whichever tensors look at it."""
-
-    def __init__(self) -> None:
-        self.now = self.peak = 0
-        self.sizes: dict[int, int] = {}
-
-    def add(self, tensor: Any) -> int:
-        """Count a tensor's storage if it is new; its size."""
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key in self.sizes:
-            return 0
-        size = -(-storage.nbytes() // BLOCK) * BLOCK
-        self.sizes[key] = size
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._gone, key)
-        return size
-
-    def _gone(self, key: int) -> None:
-        self.now -= self.sizes.pop(key, 0)
-
-    def take_peak(self) -> int:
-        """The peak since the last time."""
-        peak, self.peak = self.peak, self.now
-        return peak
-
-    def watching(self) -> Any:
-        """A mode that counts what every operation makes."""
-        import torch
-        from torch.utils._python_dispatch import TorchDispatchMode
-        from torch.utils._pytree import tree_iter
-
-        storages = self
-
-        class Watching(TorchDispatchMode):
-            def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-                out = function(*args, **(kwargs or {}))
-                for leaf in tree_iter(out):
-                    if isinstance(leaf, torch.Tensor):
-                        storages.add(leaf)
-                return out
-
-        return Watching()
-
-
-def _model(config: dict[str, Any], setup: Any, layers: int) -> Any:
-    """The model with that many layers, 4-bit linears, adapters; ready to train as the engine makes it."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    shape = AutoConfig.for_model(**config)
-    shape.num_hidden_layers = layers
-    if getattr(shape, "layer_types", None):
-        shape.layer_types = shape.layer_types[:layers]
-    shape._attn_implementation = ATTENTION
-    torch.set_default_dtype(torch.bfloat16)
-    base = AutoModelForCausalLM.from_config(shape)
-    torch.set_default_dtype(torch.float32)
-    base.requires_grad_(False)
-    _quantise(base)
-    if setup.engine == "trainer":
-        _upcast(base)
-    targets = setup.lora if setup.lora == "all-linear" else setup.lora.split(",")
-    targets = _linears(base) if targets == "all-linear" else targets
-    model = get_peft_model(
-        base, LoraConfig(r=setup.rank, lora_alpha=setup.rank, target_modules=targets, task_type="CAUSAL_LM")
-    )
-    if setup.checkpointing == "all":
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        model.enable_input_require_grads()
-    return model.train()
-
-
-def _linears(base: Any) -> list[str]:
-    import bitsandbytes as bnb
-
-    return sorted(
-        {name.rsplit(".", 1)[-1] for name, part in base.named_modules() if isinstance(part, bnb.nn.Linear4bit)}
-    )
-
-
-def _quantise(base: Any) -> None:
-    """Every linear layer but the head as NF4 with double quantisation."""
-    import torch
-
-    head = base.get_output_embeddings()
-    for part in list(base.modules()):
-        for name, child in list(part.named_children()):
-            if type(child) is torch.nn.Linear and child is not head:
-                setattr(part, name, _four_bit(child))
-
-
-def _four_bit(linear: Any) -> Any:
-    """A Linear4bit around fake bytes: ``Params4bit`` can't hold a fake tensor, a plain parameter can."""
-    import bitsandbytes as bnb
-    import torch
-
-    made = bnb.nn.Linear4bit.__new__(bnb.nn.Linear4bit)
-    torch.nn.Module.__init__(made)
-    data, state = bnb.functional.quantize_4bit(linear.weight.data, quant_type="nf4", compress_statistics=True)
-    weight = torch.nn.Parameter(data, requires_grad=False)
-    facts = {"compress_statistics": True, "quant_type": "nf4", "blocksize": 64, "bnb_quantized": True, "module": made}
-    for name, value in {**facts, "quant_state": state, "quant_storage": torch.uint8}.items():
-        setattr(weight, name, value)
-    made.in_features, made.out_features = linear.in_features, linear.out_features
-    made.weight, made.quant_state, made.bias = weight, state, linear.bias
-    made.compute_dtype, made.compute_type_is_set, made.quant_storage = torch.bfloat16, True, torch.uint8
-    made.support_avx512bf16_for_cpu = False
-    made.register_buffer("_absmax", state.absmax, persistent=False)  # where the parameters are counted
-    made.register_buffer("_absmax_of_absmax", state.state2.absmax, persistent=False)
-    return made
-
-
-def _upcast(base: Any) -> None:
-    """What ``prepare_model_for_kbit_training`` does: everything that is not quantised becomes float32."""
-    import torch
-
-    for part in base.modules():
-        for name, held in list(part._parameters.items()):
-            if held is not None and held.dtype == torch.bfloat16:
-                part._parameters[name] = torch.nn.Parameter(held.data.float(), requires_grad=False)
-    base.tie_weights()
-
-
-def _parts(model: Any, counted: _Storages) -> dict[str, int]:
-    """Bytes of what is there before the first step."""
-    import bitsandbytes as bnb
-
-    parts = {"quantised": 0, "adapters": 0, "unquantised": 0}
-    for held in (part for part in model.modules() if isinstance(part, bnb.nn.Linear4bit)):
-        tensors = [held.weight, held._absmax, held._absmax_of_absmax]
-        parts["quantised"] += sum(counted.add(tensor) for tensor in tensors)
-    for held in [*model.parameters(), *model.buffers()]:
-        parts["adapters" if held.requires_grad else "unquantised"] += counted.add(held)
-    return parts
-
-
-def _steps(model: Any, setup: Any, counted: _Storages, parts: dict[str, int]) -> dict[str, int]:
-    """Two steps; the second has the optimiser's states, so its peaks are those of the run."""
+def steps(
+    model: Any, setup: Any, counted: Any, loss: Callable[[], contextlib.AbstractContextManager]
+) -> dict[str, list[Parts]]:
+    """A step, with the optimiser's states there as in any step but the first; then an evaluation."""
     import torch
 
     trained = [held for held in model.parameters() if held.requires_grad]
-    optimizer = _optimizer(trained, setup.optimizer)
-    packed = setup.engine == "etabli"
-    shape = (1, setup.tokens) if packed else (setup.batch, setup.seq)
-    ids = torch.zeros(shape, dtype=torch.int64)
-    positions = torch.arange(shape[1])[None].expand(shape)
-    phases: dict[str, int] = {}
-    with counted.watching():
-        for _ in range(2):
-            counted.take_peak()
-            before = counted.now
-            loss = _loss(model, setup, ids, positions)
-            phases["forward"] = counted.take_peak()
-            loss.backward()
-            del loss
-            phases["backward"] = counted.take_peak()
-            parts["gradients"] = sum(held.grad.untyped_storage().nbytes() for held in trained if held.grad is not None)
-            optimizer.step()
-            phases["optimizer"] = counted.take_peak()
-            optimizer.zero_grad(set_to_none=True)
-            parts["states"] = counted.now - before or parts.get("states", 0)
-        with torch.no_grad():
-            model.eval()
-            _loss(model, setup, ids, positions)
-            phases["evaluation"] = counted.take_peak()
+    for held in trained:
+        held.register_post_accumulate_grad_hook(lambda held: counted.rename([held.grad], "gradients"))
+    optimizer = _optimizer(trained, setup)
+    loaded = {name: size for name, size in counted.parts.items() if name != "adapters"}
+    phases = {"load": [loaded | {"workspace": 2 * max(_sizes(model))}]}
+    with counted:
+        make_states(optimizer, trained, counted)
+        counted.take_moments()
+        with loss() as found:
+            phases["forward"] = counted.take_moments()
+            found.backward()
+        del found
+        phases["backward"] = counted.take_moments()
+        counted.purpose = "states"
+        optimizer.step()
+        phases["optimizer"] = counted.take_moments()
+        optimizer.zero_grad(set_to_none=True)
+        counted.purpose = None
+        cache = _cache(model.config.get_text_config()) * setup.tokens
+        phases["generation"] = [counted.parts | {"activations": cache, "workspace": 2 * max(_sizes(model))}]
+        model.eval()
+        with torch.no_grad(), loss():
+            phases["evaluation"] = counted.take_moments()
     return phases
 
 
-def _loss(model: Any, setup: Any, ids: Any, positions: Any) -> Any:
+def make_states(optimizer: Any, trained: list, counted: Any) -> None:
+    """An optimiser's states come with its first step, and are there in every phase after it."""
     import torch
-    import torch.nn.functional as F
 
-    with torch.autocast("cpu", torch.bfloat16):
-        if setup.loss == "chunked":  # the logits never exist whole: they are left out here and added by formula
-            out = model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=1)
-            return out.logits.float().mean()
-        if setup.engine == "trainer":
-            return model(input_ids=ids, labels=ids, position_ids=positions, use_cache=False).loss
-        keep = torch.arange(max(1, round(setup.tokens * setup.trained)))
-        logits = model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=keep).logits[0]
-    return F.cross_entropy(logits.float(), ids[0, : len(keep)], reduction="sum")
+    counted.purpose = "states"
+    for held in trained:
+        held.grad = torch.zeros_like(held)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    counted.purpose = None
 
 
-def _optimizer(trained: list, name: str) -> Any:
+def _optimizer(trained: list, setup: Any) -> Any:
     import bitsandbytes as bnb
     import torch
 
-    if name == "adamw":
-        return torch.optim.AdamW(trained, foreach=False)
-    return bnb.optim.AdamW8bit(trained)
+    if setup.optimizer == "adamw":
+        foreach = setup.device == "cuda"  # torch's own choice, where the tensors are real
+        return torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.0, foreach=foreach)
+    return bnb.optim.AdamW8bit(trained, lr=1e-4, weight_decay=0.0)
 
 
-@cache
-def _patch() -> None:
-    """What stands in the way of fake tensors, set aside; and an attention that keeps what the fused kernels keep."""
+def _sizes(model: Any) -> list[int]:
+    """Weights of each matrix in 4 bits."""
     import bitsandbytes as bnb
-    import bitsandbytes.nn.modules as modules
-    import torch
-    from peft.tuners import tuners_utils
-    from transformers import AttentionInterface
-    from transformers.masking_utils import AttentionMaskInterface
 
-    # Made by reading values, which fake tensors have none of: so before, and once.
-    maps = {signed: bnb.functional.create_dynamic_map(signed=signed) for signed in (True, False)}
-    bnb.functional.create_dynamic_map = lambda signed=True, *args, **kwargs: maps[signed]
-    bnb.functional.name2qmap.update({"dynamic": maps[True], "udynamic": maps[False]})
-    bnb.functional.get_4bit_type("nf4", device="cpu")
-    torch.__future__.set_overwrite_module_params_on_conversion(True)
-    tuners_utils.BaseTunerLayer._move_adapter_to_device_of_base_layer = lambda self, *args, **kwargs: None
-    modules.fix_4bit_weight_quant_state_from_module = lambda module: None
-    torch.nn.Module.to = lambda self, *args, **kwargs: self
-    AttentionInterface.register(ATTENTION, _attention)
-    AttentionMaskInterface.register(ATTENTION, lambda *args, **kwargs: None)
+    return [part.in_features * part.out_features for part in model.modules() if isinstance(part, bnb.nn.Linear4bit)]
 
 
-def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **_: Any) -> tuple[Any, None]:
-    """Queries (batch, heads, tokens, width); what flash and memory-efficient attention save for their backward."""
-    import torch
+def _cache(shape: Any) -> int:
+    """Bytes of the keys and values of one token."""
+    heads = getattr(shape, "num_key_value_heads", None) or shape.num_attention_heads
+    width = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
+    return 2 * 2 * shape.num_hidden_layers * heads * width
 
-    class Fused(torch.autograd.Function):
-        @staticmethod
-        def forward(context, query, key, value):
-            out = torch.empty_like(query)
-            sums = torch.empty(query.shape[:3], dtype=torch.float32)
-            context.save_for_backward(query, key, value, out, sums)
-            return out
 
-        @staticmethod
-        def backward(context, gradient):
-            return tuple(torch.empty_like(tensor) for tensor in context.saved_tensors[:3])
-
-    return Fused.apply(query, key, value).transpose(1, 2).contiguous(), None
+def _merge(model: Any) -> Parts:
+    """In the host's memory: the whole base in 16 bits, the adapters, and one matrix's update in float32."""
+    parts = {"unquantised": 2 * sum(_sizes(model)), "workspace": 2 * 4 * max(_sizes(model)), "adapters": 0}
+    for held in model.parameters():
+        if held.is_floating_point():
+            parts["adapters" if held.requires_grad else "unquantised"] += held.nbytes
+    return parts
 
 
 if __name__ == "__main__":

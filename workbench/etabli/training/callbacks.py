@@ -34,10 +34,12 @@ class Callbacks:
         self.reason: str | None = None  # why the run is to stop, once a function has said so
         self.error: BadInput | None = None  # what one of them raised: first the run is saved
 
+    def wants(self, kind: str) -> bool:
+        """Is there a function for these events, and has none raised yet?"""
+        return kind in self._of and self.error is None
+
     def __call__(self, kind: str, event: dict[str, Any]) -> None:
-        """Hand an event to whoever wants it; a checkpoint's ``path`` is absolute here."""
-        if kind not in self._of or self.error:
-            return
+        """Hand an event to the function that ``wants`` it; a checkpoint's ``path`` is absolute here."""
         given = {**event, "path": str(self._run / event["path"])} if "path" in event else dict(event)
         try:
             said = self._of[kind](given)

@@ -9,6 +9,7 @@ import types
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from bitsandbytes.functional import dequantize_4bit
 from peft.tuners.lora.bnb import Linear4bit
 from torch import Tensor
@@ -52,11 +53,11 @@ class _Adapted(torch.autograd.Function):
     def forward(context: Any, x: Tensor, down: Tensor, up: Tensor, weight: Any, scale: float) -> Tensor:
         flat = x.flatten(0, -2)
         narrow = flat @ down.to(x.dtype).T
-        out = flat @ _whole(weight, x.dtype).T
-        out.addmm_(narrow, up.to(x.dtype).T, alpha=scale)
+        out = F.linear(x, _whole(weight, x.dtype))  # no view of anything: Falcon adds to it in place
+        out.flatten(0, -2).addmm_(narrow, up.to(x.dtype).T, alpha=scale)
         context.save_for_backward(x, down, up, narrow)
         context.weight, context.scale = weight, scale
-        return out.unflatten(0, x.shape[:-1])
+        return out
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:

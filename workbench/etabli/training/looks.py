@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from etabli import divergence, generation
+from etabli.allocations import Allocations
 from etabli.contracts import Message
 from etabli.errors import NoRoom, NotFinite
 from etabli.models.loading import Loaded
@@ -37,11 +38,13 @@ class Looks:
         slices = sorted({row.slice for row in held_out})
         self._packs = {name: plan([row for row in held_out if row.slice == name], recipe, -1) for name in slices}
 
-    def rehearse(self) -> None:
+    def rehearse(self, counted: Allocations | None = None) -> None:
         """The longest batch that an evaluation can have."""
         if self._rows:
-            with self._harmless("The longest evaluation batch"), room.measured(self._tell, "evaluation"):
-                self._loss(room.longest(self._rows, self._recipe))
+            pack = room.longest(self._rows, self._recipe)
+            measured = room.measured(self._tell, "evaluation", counted, **room.about(pack))
+            with self._harmless("The longest evaluation batch"), measured:
+                self._loss(pack)
 
     def evaluate(self, step: int) -> None:
         """Mean loss over the held-out rows' trained tokens, together and by slice."""

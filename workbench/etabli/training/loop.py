@@ -64,6 +64,7 @@ class Training:
         """Write an event, and hand it to the recipe's own functions."""
         if self.main:
             self.log.write(kind, **fields)
+        if self.main and self.callbacks.wants(kind):
             with torch.random.fork_rng(), torch.set_grad_enabled(torch.is_grad_enabled()):  # what it does stays its own
                 self.callbacks(kind, fields)
 

@@ -57,24 +57,30 @@ class _Summed(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, hidden: Tensor, head: Head, targets: Tensor) -> Tensor:
         total = torch.zeros((), device=hidden.device)
-        wanted = hidden.requires_grad
-        context.gradient = torch.empty_like(hidden, dtype=torch.float32) if wanted else None
+        context.gradient = torch.empty_like(hidden, dtype=torch.float32) if hidden.requires_grad else None
         context.dtype = hidden.dtype
-        up = HALF_UP if hidden.dtype is torch.float16 else 1.0
         size = max(64, LOGITS // len(head.weight))
         for low in range(0, len(hidden), size):
             part = slice(low, low + size)
-            logits = head.logits(hidden[part])
-            level = logits.logsumexp(-1, keepdim=True)
-            total += (level - logits.gather(1, targets[part, None])).sum()
-            if context.gradient is not None:
-                slope = _slope(logits, level, head, targets[part, None]).mul_(up).to(hidden.dtype)
-                context.gradient[part] = (slope @ head.weight.to(hidden.dtype)).float() / up
+            gradient = None if context.gradient is None else context.gradient[part]
+            total += _chunk(hidden[part], head, targets[part, None], gradient)
         return total
 
     @staticmethod
     def backward(context: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
         return (context.gradient * upstream).to(context.dtype), None, None
+
+
+def _chunk(hidden: Tensor, head: Head, targets: Tensor, gradient: Tensor | None) -> Tensor:
+    """The loss of one chunk, whose gradient is written where it belongs. What it makes is gone before the next."""
+    logits = head.logits(hidden)
+    level = logits.logsumexp(-1, keepdim=True)
+    found = (level - logits.gather(1, targets)).sum()
+    if gradient is not None:
+        up = HALF_UP if hidden.dtype is torch.float16 else 1.0
+        slope = _slope(logits, level, head, targets).mul_(up).to(hidden.dtype)
+        gradient.copy_((slope @ head.weight.to(hidden.dtype)).float() / up)
+    return found
 
 
 def _slope(logits: Tensor, level: Tensor, head: Head, targets: Tensor) -> Tensor:

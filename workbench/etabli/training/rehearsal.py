@@ -7,6 +7,7 @@ import contextlib
 
 import torch
 
+from etabli.allocations import Allocations
 from etabli.errors import NoRoom
 from etabli.training import room
 from etabli.training.batches import Pack
@@ -20,24 +21,26 @@ def rehearse(training: Training) -> None:
         NoRoom: the longest row, or the optimiser's states, do not fit however small the batch.
     """
     pack = room.longest(training.schedule.rows, training.recipe)
-    with torch.random.fork_rng():
+    alone = training.accelerator.num_processes == 1
+    with torch.random.fork_rng(), room.counting(training.peft, alone) as counted:
         training.model.train()
         room.attempt(lambda: _step_nowhere(training), lambda why: _no_states(training, why))
-        room.attempt(lambda: _there_and_back(training, pack), training.smaller)
-        with room.measured(training.tell, "optimizer"):
+        room.attempt(lambda: _there_and_back(training, pack, counted), training.smaller)
+        with room.measured(training.tell, "optimizer", counted):
             _step_nowhere(training)
         if training.main:
-            training.looks.rehearse()
+            training.looks.rehearse(counted)
 
 
-def _there_and_back(training: Training, pack: Pack) -> None:
+def _there_and_back(training: Training, pack: Pack, counted: Allocations | None) -> None:
     parts = room.parts(pack, training.pieces)
     training.trying = max(parts, key=lambda part: sum(len(row.ids) for row in part))
     with contextlib.ExitStack() as stack:
         stack.enter_context(training.last_syncs(False))
-        with room.measured(training.tell, "forward"):
+        about = room.about(training.trying)
+        with room.measured(training.tell, "forward", counted, **about):
             loss = stack.enter_context(training.objective.of(training.trying, training.model))
-        with room.measured(training.tell, "backward"):
+        with room.measured(training.tell, "backward", counted, **about):
             training.accelerator.backward(loss)
 
 

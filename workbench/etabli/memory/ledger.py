@@ -1,0 +1,62 @@
+"""What a run will take: traced on a few layers, carried on to all, put on a card, and what would make it fit."""
+
+from dataclasses import replace
+from typing import Any
+
+from etabli.errors import BadInput
+from etabli.memory import advice, residuals, traces
+from etabli.memory.cards import card
+from etabli.memory.closed_form import ClosedForm
+from etabli.memory.configs import config
+from etabli.memory.reckoning import CONTEXT, LIBRARIES, SPILL, on, reckoned
+from etabli.memory.setup import Setup
+
+
+def forecast(model: str = "default", gpu: str | None = None, setup: Setup | None = None, **keys: Any) -> dict[str, Any]:
+    """Peak memory of a run before it starts. No weights are needed.
+
+    Args:
+        model: ``default``, a folder, a ``config.json``, or a Hub model.
+        gpu: a card, a number of GB, or ``here``: then it says whether that is enough, and what would help.
+        setup: sequence, batch, rank and the rest; or each as a key: ``seq=1024, rank=8``.
+
+    Returns:
+        Bytes: ``peak`` (``allocated``: tensors; ``device``: as nvidia-smi would show, on a CPU the resident set),
+        ``phases`` (``merge``: of the host), ``components`` at the peak; ``fits``, ``advice``, ``cheapest`` and
+        ``largest`` if a card is named.
+
+    Raises:
+        UnknownModel: no configuration; BadInput: an unknown card or key, or an architecture that can't be built.
+    """
+    setup = setup or made(**keys)
+    place = card(gpu) if gpu else None
+    setup = on(setup, place) if place else setup.settled()
+    chunked = [replace(setup, loss="chunked")] if place and setup.loss != "chunked" else []
+    forms = traces.closed_forms(config(model), [setup, *chunked], both=place is not None)
+    known = residuals.known(setup, place)
+    told = reckoned(forms, setup, known)
+    told |= {"model": model, "setup": setup.keys(), "basis": _basis(forms[setup.loss], setup, told)}
+    told |= {"fits": None, "advice": [], "cheapest": None}
+    return told | (advice.fitting(forms, setup, place, known) if place else {})
+
+
+def made(**keys: Any) -> Setup:
+    """A setup by its keys.
+
+    Raises:
+        BadInput: there is no such key.
+    """
+    if unknown := set(keys) - set(Setup.__dataclass_fields__):
+        raise BadInput(f"Unknown {', '.join(sorted(unknown))}; a setup has {', '.join(Setup.__dataclass_fields__)}.")
+    return Setup(**keys)
+
+
+def _basis(form: ClosedForm, setup: Setup, told: dict[str, Any]) -> str:
+    one, more = form.few
+    line = (
+        f"resident: allocated + {LIBRARIES / 1e9:.1f} GB of libraries" if setup.device == "cpu"
+        else f"the card's line: allocated x {SPILL} + {CONTEXT / 2**30:.1f} GiB"
+    )  # fmt: skip
+    if told["recalibrated"]:
+        line += f", times {told['recalibrated']['factor']:.3f} as measured in {told['recalibrated']['runs']} runs here"
+    return f"traced on {one} and {more} of {form.layers} layers with the libraries installed here; {line}"
