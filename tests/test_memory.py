@@ -328,14 +328,14 @@ def test_an_architecture_that_cannot_be_built_is_told(tmp_path):
 
 def test_a_run_beside_its_forecast(finished_run, capsys):
     """Tensors alive in the child's rehearsal, phase by phase, and the residual of the resident set."""
-    told = memory.ledger_of(finished_run)
+    told = memory.of_run(finished_run)
     # Rows of unlike lengths are laid side by side with up to 31 places filled, which a setup of one length can't say:
     # in a model as narrow as this one, attention is most of what there is. The grid has rows of one length.
     for phase in ("forward", "backward", "optimizer", "evaluation"):
         assert abs(told["residual"][phase]) < 0.10, phase
     held = told["measured"]["forward"]
     assert held["tokens"] and held["rows"] and held["resident"] > held["allocated"]
-    again = memory.ledger_of(finished_run)
+    again = memory.of_run(finished_run)
     assert again["recalibrated"]["runs"] == 1  # kept once
     most = max(item["resident"] for name, item in told["measured"].items() if name != "load")
     assert again["peak"]["device"] == pytest.approx(most, rel=0.001) and "times" in again["basis"]
@@ -361,4 +361,4 @@ def test_a_run_that_has_measured_nothing_is_told(tmp_path, finished_run):
     (folder / contracts.RECIPE).write_text((finished_run.folder / contracts.RECIPE).read_text())
     (folder / contracts.EVENTS).write_text("")
     with pytest.raises(BadInput, match="measured no step"):
-        memory.ledger_of(folder)
+        memory.of_run(folder)

@@ -63,8 +63,8 @@ def memory(model: str, gpu: str | None, **keys) -> dict:
     from pathlib import Path
 
     from etabli import contracts
-    from etabli.memory import forecast, ledger_of
+    from etabli.memory import forecast, of_run
 
     if (Path(model) / contracts.RECIPE).is_file():
-        return ledger_of(model, gpu)
+        return of_run(model, gpu)
     return forecast(model, gpu, **keys)

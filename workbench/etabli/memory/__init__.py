@@ -2,16 +2,19 @@
 
 >>> from etabli import memory
 >>> memory.forecast("meta-llama/Llama-3.1-8B", "t4", seq=2048)["fits"]    # doctest: +SKIP
+>>> memory.of_run("runs/first")["residual"]    # doctest: +SKIP
+>>> memory.ledger("meta-llama/Llama-3.1-8B", "t4")    # doctest: +SKIP
 
-``forecast`` says it before a run, ``measured`` beside what a run wrote down; ``closed_form`` is the formula by itself.
+``forecast`` says it before a run, ``of_run`` sets what a run measured beside it, ``ledger`` shows either with sliders.
 """
 
 import importlib
 
 _HOMES = {
     "Setup": "etabli.memory.setup",
-    "forecast": "etabli.memory.ledger",
-    "ledger_of": "etabli.memory.measured",
+    "forecast": "etabli.memory.forecasts",
+    "ledger": "etabli.memory.sliders",
+    "of_run": "etabli.memory.runs",
 }
 
 

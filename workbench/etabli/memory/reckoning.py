@@ -35,7 +35,7 @@ def on(setup: Setup, place: Card) -> Setup:
 
 
 def reckoned(forms: Forms, setup: Setup, known: dict[str, Any] | None = None) -> dict[str, Any]:
-    """``peak``, ``phases``, ``parts`` of each phase, ``components`` at the peak, ``recalibrated`` and ``notes``.
+    """``peak``, ``phases``, ``parts`` and ``device`` of each phase, ``components`` at the peak, ``notes`` …
 
     Args:
         known: ``factor``, what the device shows beside what is forecast, as measured in so many ``runs``.
@@ -47,6 +47,7 @@ def reckoned(forms: Forms, setup: Setup, known: dict[str, Any] | None = None) ->
         "peak": {"allocated": total(found[phase]), "device": device, "phase": phase},
         "phases": {name: total(parts) for name, parts in found.items()},
         "parts": {name: _named(parts) for name, parts in found.items()},
+        "device": {name: _on_device(parts, setup, forms, known) for name, parts in found.items() if name not in HOST},
         "components": _components(found[phase], setup, device),
         "recalibrated": known if known and known["runs"] else None,
         "notes": _notes(found["load"], setup),

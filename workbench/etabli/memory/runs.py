@@ -8,7 +8,7 @@ from typing import Any
 
 from etabli.contracts import PROCESS
 from etabli.errors import BadInput
-from etabli.memory import cards, ledger, reckoning, residuals, traces
+from etabli.memory import cards, forecasts, reckoning, residuals, traces
 from etabli.memory.closed_form import Forms
 from etabli.memory.configs import config
 from etabli.memory.setup import ROUND, Setup
@@ -16,7 +16,7 @@ from etabli.training import events
 from etabli.training.run import Run
 
 
-def ledger_of(run: Run | str | Path, gpu: str | None = None) -> dict[str, Any]:
+def of_run(run: Run | str | Path, gpu: str | None = None) -> dict[str, Any]:
     """A forecast for what a run rehearsed, its own measurements beside it, and the residual of each phase.
 
     A run of this machine is remembered: later forecasts for ``here`` are multiplied by what such runs took.
@@ -36,9 +36,9 @@ def ledger_of(run: Run | str | Path, gpu: str | None = None) -> dict[str, Any]:
     took = _took(seen, run)
     setup = _setup(run, events.last(seen, "start"), events.of(seen, "retry"), took["forward"])
     if gpu:
-        told = ledger.forecast(run.recipe.model, gpu, setup)
+        told = forecasts.forecast(run.recipe.model, gpu, setup)
     else:
-        told = ledger.forecast(run.recipe.model, "here" if _here(run, setup) else None, setup)
+        told = forecasts.forecast(run.recipe.model, "here" if _here(run, setup) else None, setup)
     forms = traces.closed_forms(config(run.recipe.model), [setup], both=True)
     told["phases"] |= {name: _of(forms, setup, took[name], name) for name in took if name in told["phases"]}
     left = {name: held["allocated"] / told["phases"][name] - 1 for name, held in took.items() if "allocated" in held}

@@ -1,0 +1,106 @@
+"""``MemoryLedger``: what each phase of a run takes, against what the card has."""
+
+from typing import Any
+
+import traitlets
+
+from etabli_widgets._base import Widget, escape, script, shown, style
+
+GIB = 2**30
+
+
+class MemoryLedger(Widget):
+    """Stacked bars by phase, the card's line, sliders for sequence, batch, rank and layers checkpointed.
+
+    ``source`` has ``model``, ``place``, ``stops``, ``setup``, ``now(setup)`` and ``at(**keys)``:
+    ``etabli.memory.sliders.Ledger``. ``look`` is the code path of the sliders. Where a run has measured a phase, what
+    it took stands in front and the forecast is its ghost.
+    """
+
+    _esm = script("memory_ledger")
+    _css = style("memory_ledger")
+
+    model_name = traitlets.Unicode(help="The model").tag(sync=True)
+    card = traitlets.Unicode(help="The card's name").tag(sync=True)
+    stops = traitlets.Dict(help="Where each slider can stand: {name: [values]}").tag(sync=True)
+    seen = traitlets.Dict(help="phases, peak, limit, fits, largest, advice, now").tag(sync=True)
+
+    def __init__(self, source: Any, **traits: Any):
+        self._source = source
+        about = {"model_name": source.model, "card": source.place.name, "stops": source.stops}
+        super().__init__(**about, seen=source.at(**source.now(source.setup)), **traits)
+
+    def look(self, **keys: int) -> dict[str, Any]:
+        """Look at another setup (``seq``, ``batch``, ``rank``, ``checkpointing``); returns what it takes."""
+        unknown = set(keys) - set(self.stops)
+        if unknown:
+            raise ValueError(f"There is no slider for {', '.join(sorted(unknown))}; there are {', '.join(self.stops)}.")
+        self.seen = self._source.at(**{**self.seen["now"], **keys})
+        return self.seen
+
+    @shown
+    def on_look(self, message: dict[str, Any]) -> None:
+        """A slider was moved."""
+        self.error = ""
+        self.look(**{name: int(value) for name, value in message["keys"].items()})
+
+    def html(self) -> str:
+        """The bars as static HTML."""
+        seen = self.seen
+        scale = _scale(seen)
+        bars = "".join(_bar(phase, scale, seen["limit"]) for phase in seen["phases"])
+        names = "".join(f'<span><i data-part="{at}"></i>{escape(name)}</span>' for at, name in enumerate(_names(seen)))
+        measured = any(phase["measured"] for phase in seen["phases"])
+        kept = ", ".join(f"{name} {value}" for name, value in seen["now"].items())
+        advice = "".join(f"<li>{escape(_advised(item))}</li>" for item in seen["advice"])
+        return (
+            f"<p><b>{escape(self.model_name)}</b> · {escape(kept)}</p>"
+            f'<p class="etabli-verdict" data-fits="{str(seen["fits"]).lower()}">{escape(self._said())}</p>'
+            f'<div class="etabli-bars" data-measured="{str(measured).lower()}">{bars}</div><p class="etabli-parts">{names}</p><ul>{advice}</ul>'
+        )
+
+    def _said(self) -> str:
+        seen, gib = self.seen, GIB
+        fits = "fits" if seen["fits"] else "does not fit"
+        line = f"{seen['peak']['device'] / gib:.1f} GiB in {seen['peak']['phase']}: {fits} {self.card}"
+        far = f"Longest row {seen['largest']['seq']}, most rows {seen['largest']['batch']}."
+        return f"{line} ({seen['limit'] / gib:.1f} GiB). {far}"
+
+    def __repr__(self) -> str:
+        return f"MemoryLedger({self.model_name!r}): {self._said()}"
+
+
+def _scale(seen: dict[str, Any]) -> float:
+    """Bytes of the whole width; a card that is far larger would leave nothing to see."""
+    most = max(phase["device"] for phase in seen["phases"])
+    return 1.04 * (most if seen["limit"] > 2.5 * most else max(most, seen["limit"]))
+
+
+def _names(seen: dict[str, Any]) -> list[str]:
+    return list(seen["phases"][0]["parts"])
+
+
+def _bar(phase: dict[str, Any], scale: float, limit: int) -> str:
+    took = phase["measured"]
+    parts = "".join(
+        f'<i data-part="{at}" style="width:{size / scale:.3%}" title="{escape(name)} {size / GIB:.2f} GiB"></i>'
+        for at, (name, size) in enumerate(phase["parts"].items())
+    )
+    front = f'<b class="etabli-measured" style="width:{took / scale:.3%}"></b>' if took else ""
+    ghost = ' class="etabli-ghost"' if took else ""
+    line = f'<u class="etabli-limit" style="left:{limit / scale:.3%}"></u>' if limit < scale else ""
+    return (
+        f'<div class="etabli-bar"><span>{escape(phase["name"])}</span><div{ghost}><em>{parts}</em>{front}{line}</div>'
+        f"<span>{_figure(phase)}</span></div>"
+    )
+
+
+def _figure(phase: dict[str, Any]) -> str:
+    took = phase["measured"]
+    beside = f" · measured {took / GIB:.2f} of {phase['tensors'] / GIB:.2f} tensors" if took else ""
+    return f"{phase['device'] / GIB:.2f} GiB{beside}"
+
+
+def _advised(item: dict[str, Any]) -> str:
+    enough = "enough" if item["fits"] else "not enough alone"
+    return f"{item['change']}: {item['saves'] / GIB:.1f} GiB less ({enough}); {item['cost']}"

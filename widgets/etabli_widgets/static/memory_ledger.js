@@ -1,0 +1,99 @@
+const GIB = 2 ** 30;
+const SAID = { seq: "tokens a row", batch: "rows at once", rank: "rank", checkpointing: "layers checkpointed" };
+
+function render({ model, el }) {
+  guardKeys(el);
+  const head = make("p");
+  const verdict = make("p", { className: "etabli-verdict", role: "status" });
+  const bars = make("div", { className: "etabli-bars" });
+  const names = make("p", { className: "etabli-parts" });
+  const advice = make("ul");
+  const sliders = new Map(Object.keys(model.get("stops")).map((name) => [name, slider(model, name)]));
+  const draw = () => {
+    const seen = model.get("seen");
+    head.replaceChildren(make("b", { textContent: model.get("model_name") }), ` on ${model.get("card")}`);
+    for (const [name, one] of sliders) one.stand(seen.now[name]);
+    const fits = seen.fits ? "fits" : "does not fit";
+    verdict.dataset.fits = String(seen.fits);
+    verdict.textContent =
+      `${gib(seen.peak.device, 1)} GiB in ${seen.peak.phase}: ${fits} ${model.get("card")} (${gib(seen.limit, 1)} GiB). ` +
+      `Longest row ${seen.largest.seq}, most rows ${seen.largest.batch}.`;
+    const scale = scaled(seen);
+    bars.dataset.measured = String(seen.phases.some((phase) => phase.measured));
+    bars.replaceChildren(...seen.phases.map((phase) => bar(phase, scale, seen.limit)));
+    names.replaceChildren(...legend(seen));
+    advice.replaceChildren(...seen.advice.map((item) => make("li", { textContent: advised(item) })));
+  };
+  const panel = make("div", { className: "etabli-sliders" }, [...sliders.values()].map((one) => one.label));
+  el.append(head, panel, verdict, bars, names, advice, errorLine(model));
+  return follow(model, ["seen", "stops", "card", "model_name"], draw);
+}
+
+/** A slider over the stops of one key; it asks Python at most once in 40 ms. */
+function slider(model, name) {
+  const stops = model.get("stops")[name];
+  const input = make("input", { type: "range", min: 0, max: stops.length - 1, step: 1, "aria-label": SAID[name] });
+  const number = make("output");
+  let resting;
+  const said = (value) => input.setAttribute("aria-valuetext", (number.textContent = String(value)));
+  input.oninput = () => {
+    said(stops[input.value]);
+    clearTimeout(resting);
+    resting = setTimeout(() => model.send({ type: "look", keys: { [name]: stops[input.value] } }), 40);
+  };
+  const stand = (value) => {
+    if (document.activeElement === input && resting) return; // it is being moved
+    input.value = stops.indexOf(value);
+    said(value);
+  };
+  return { label: make("label", {}, [SAID[name], input, number]), stand };
+}
+
+/** Bytes of the whole width; a card that is far larger would leave nothing to see. */
+function scaled(seen) {
+  const most = Math.max(...seen.phases.map((phase) => phase.device));
+  return 1.04 * (seen.limit > 2.5 * most ? most : Math.max(most, seen.limit));
+}
+
+/** One phase: its parts side by side, what was measured in front of them, and where the card ends. */
+function bar(phase, scale, limit) {
+  const share = (size) => `${((100 * size) / scale).toFixed(2)}%`;
+  const parts = Object.entries(phase.parts).map(([name, size], at) => {
+    const one = make("i", { title: `${name} ${gib(size)} GiB` });
+    one.dataset.part = at;
+    one.style.width = share(size);
+    return one;
+  });
+  const line = make("u", { className: "etabli-limit", hidden: limit >= scale });
+  line.style.left = share(limit);
+  const body = make("div", { className: phase.measured ? "etabli-ghost" : "" }, [make("em", {}, parts), line]);
+  let figure = `${gib(phase.device)} GiB`;
+  if (phase.measured) {
+    const front = make("b", { className: "etabli-measured", title: `measured ${gib(phase.measured)} GiB of tensors` });
+    front.style.width = share(phase.measured);
+    body.append(front);
+    figure += ` · measured ${gib(phase.measured)} of ${gib(phase.tensors)} tensors`;
+  }
+  return make("div", { className: "etabli-bar" }, [
+    make("span", { textContent: phase.name }), body, make("span", { textContent: figure }),
+  ]);
+}
+
+function legend(seen) {
+  return Object.keys(seen.phases[0].parts).map((name, at) => {
+    const colour = make("i");
+    colour.dataset.part = at;
+    return make("span", {}, [colour, name]);
+  });
+}
+
+function advised(item) {
+  const enough = item.fits ? "enough" : "not enough alone";
+  return `${item.change}: ${gib(item.saves, 1)} GiB less (${enough}); ${item.cost}`;
+}
+
+function gib(size, digits = 2) {
+  return (size / GIB).toFixed(digits);
+}
+
+export default { render };
