@@ -71,10 +71,62 @@ def test_the_doctor_examines_this_machine(here, capsys):
     assert {"name", "ok", "detail", "fix"} == set(checks["device"])
 
 
+@pytest.mark.parametrize(
+    "card, runs",
+    [((6, 0), False), ((7, 0), False), ((7, 5), True), ((8, 6), True), ((8, 9), True), ((9, 0), True), ((12, 1), True)],
+)
+def test_which_cards_a_torch_holds_code_for(card, runs):
+    """The architectures of torch's CUDA 13 wheel: a P100 is too old, and a 4090 (8.9) runs what was built for 8.6."""
+    from etabli.doctor.compute import runs_on
+
+    assert runs_on(card, ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]) is runs
+    assert runs_on((12, 1), ["sm_75", "compute_75"]) and not runs_on((8, 0), ["sm_90a"])
+
+
+def test_the_doctor_names_who_holds_the_memory(monkeypatch):
+    """A real process that holds 300 MB."""
+    from etabli.doctor import place
+
+    code = "held = bytearray(300_000_000); print('held', flush=True); input()"
+    hog = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        hog.stdout.readline()
+        assert hog.pid in [number for number, _, _ in place.holders(most=50)]
+        monkeypatch.setattr(place, "ENOUGH_MEMORY", 1e15)
+        ok, said, fix = place.memory()
+        assert not ok and "GB free" in said and fix.startswith("kill ")
+    finally:
+        hog.communicate("\n")
+
+
+def test_the_doctor_tells_threads_that_spin_and_numbers_that_overflow(monkeypatch):
+    from etabli.doctor import compute
+
+    monkeypatch.setattr(compute, "SLOW", 0.0)
+    assert compute.threads()[0] is False and "OMP_WAIT_POLICY" in compute.threads()[2]
+    monkeypatch.setattr(compute, "HALF", 1.0)
+    assert compute.overflow()[0] is not compute.environment.half_precision()
+    monkeypatch.setattr(compute.environment, "half_precision", lambda: True)
+    ok, said, fix = compute.overflow()
+    assert not ok and "does NOT hold" in said and fix
+
+
+@pytest.mark.parametrize(
+    "where, device, well", [("colab", "cuda", True), ("colab", "cpu", False), ("kaggle", "cpu", False)]
+)
+def test_hosted_services_say_what_to_switch_on(where, device, well, monkeypatch):
+    from etabli.doctor import place
+
+    monkeypatch.setattr(place.environment, "where", lambda: where)
+    monkeypatch.setattr(place.environment, "device", lambda: device)
+    ok, said, fix = place.service()
+    assert ok is well and where in said.casefold() and "GPU" in fix
+
+
 def test_the_doctor_finds_a_broken_4_bit_layer(here, capsys, monkeypatch):
     from etabli import doctor
 
-    monkeypatch.setattr(doctor, "_relative", lambda found, wanted: 0.9)
+    monkeypatch.setattr(doctor.compute, "_relative", lambda found, wanted: 0.9)
     code, out, _ = run(capsys, "doctor", "--json")
     broken = next(check for check in json.loads(out)["checks"] if check["name"] == "four_bit")
     assert code == 1 and not broken["ok"] and broken["fix"]

@@ -12,6 +12,8 @@ from etabli_widgets import (
     ChatCompare,
     DatasetTable,
     MaskLens,
+    MemoryLedger,
+    RoundTrip,
     RunMonitor,
     ThresholdPairs,
     TokenDiff,
@@ -495,6 +497,48 @@ def test_a_threshold_is_looked_at_and_then_taken():
     assert shown.error.startswith("ValueError")
 
 
+class Memory:
+    """What a ledger works on: a bar of one phase, twice as long for twice the tokens."""
+
+    model, place, setup = HOSTILE, SimpleNamespace(name="t4"), None
+
+    @property
+    def stops(self):
+        return {"seq": [64, 128], "batch": [1], "rank": [8], "checkpointing": [0, 1]}
+
+    def now(self, setup):
+        return {"seq": 64, "batch": 1, "rank": 8, "checkpointing": 0}
+
+    def at(self, **keys):
+        size, limit = keys["seq"] * 2**24, 3 * 2**29
+        bar = {"name": "forward", "parts": {"activations": size, "logits": 0}, "tensors": size, "device": size}
+        item = {"change": HOSTILE, "saves": size // 2, "fits": True, "cost": "rows are cut"}
+        return {
+            "phases": [bar | {"measured": size if keys["seq"] == 64 else None}], "host": 0, "limit": limit, "now": keys,
+            "peak": {"device": size, "phase": "forward"}, "fits": size <= limit, "recalibrated": None,
+            "largest": {"seq": 64, "batch": 1}, "advice": [] if size <= limit else [item],
+        }  # fmt: skip
+
+
+def test_a_ledger_answers_its_sliders_and_shows_what_was_measured():
+    shown = MemoryLedger(Memory())
+    assert shown.seen["fits"] and "measured 1.00 of 1.00" in shown.html() and "etabli-ghost" in shown.html()
+    shown.received({"type": "look", "keys": {"seq": 128}})
+    assert not shown.seen["fits"] and "does not fit t4" in repr(shown) and "rows are cut" in shown.html()
+    assert "etabli-ghost" not in shown.html()  # nobody measured that
+    shown.received({"type": "look", "keys": {"layers": 3}})
+    assert "no slider for layers" in shown.error
+    shown.received({"type": "look", "keys": {"seq": 64}})
+    assert shown.error == "" and shown.seen["fits"]
+
+
+def test_a_round_trip_answers_with_the_pages_own_time():
+    trip = RoundTrip()
+    assert "pip install" in trip.html() and not trip.ok
+    trip.received({"type": "ping", "time": 12.5})
+    assert trip.ok and trip.pong == 12.5 and "and back" in trip.html()
+
+
 POLICY = {"trained": 1, "share": 0.5, "loss": None}
 LENS_ROW = {
     "id": HOSTILE, "ids": [1, 2], "text": [HOSTILE, "x"], "role": ["user", "assistant"], "offset": [[0, 1], [1, 2]],
@@ -512,7 +556,7 @@ def test_twins_hold_the_state_and_no_markup_of_others(chat, card):
     chat.ask(HOSTILE)
     for widget in (
         RunMonitor(events=EVENTS, name=HOSTILE), chat, card, table(), ThresholdPairs(Pairs()), MaskLens(LENS),
-        BlindArena(Session()), TokenDiff(DIFFS), TrainingFilm(FILM),
+        BlindArena(Session()), TokenDiff(DIFFS), TrainingFilm(FILM), MemoryLedger(Memory()),
     ):  # fmt: skip
         bundle = widget._bundle()
         twin = bundle["text/html"].split("</style>", 1)[1]
@@ -533,7 +577,8 @@ def test_what_is_hidden_is_written_out_and_joiners_of_scripts_stay():
     "widget",
     [
         RunMonitor(events=EVENTS), ChatCompare({"a": iter}), VerdictCard(VIEW), table(), ThresholdPairs(Pairs()),
-        MaskLens(LENS), BlindArena(Session()), TokenDiff(DIFFS), TrainingFilm(FILM),
+        MaskLens(LENS), BlindArena(Session()), TokenDiff(DIFFS), TrainingFilm(FILM), MemoryLedger(Memory()),
+        RoundTrip(),
     ],
 )  # fmt: skip
 def test_modules_are_whole_and_need_no_network(widget):

@@ -5,6 +5,7 @@ from etabli_widgets.chat_compare import ChatCompare
 from etabli_widgets.dataset_table import DatasetTable
 from etabli_widgets.mask_lens import MaskLens
 from etabli_widgets.memory_ledger import MemoryLedger
+from etabli_widgets.round_trip import RoundTrip
 from etabli_widgets.run_monitor import RunMonitor
 from etabli_widgets.threshold_pairs import ThresholdPairs
 from etabli_widgets.token_diff import TokenDiff
@@ -12,6 +13,6 @@ from etabli_widgets.training_film import TrainingFilm
 from etabli_widgets.verdict_card import VerdictCard
 
 __all__ = [
-    "BlindArena", "ChatCompare", "DatasetTable", "MaskLens", "MemoryLedger", "RunMonitor", "ThresholdPairs",
-    "TokenDiff", "TrainingFilm", "VerdictCard",
+    "BlindArena", "ChatCompare", "DatasetTable", "MaskLens", "MemoryLedger", "RoundTrip", "RunMonitor",
+    "ThresholdPairs", "TokenDiff", "TrainingFilm", "VerdictCard",
 ]  # fmt: skip

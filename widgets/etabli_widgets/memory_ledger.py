@@ -53,10 +53,12 @@ class MemoryLedger(Widget):
         measured = any(phase["measured"] for phase in seen["phases"])
         kept = ", ".join(f"{name} {value}" for name, value in seen["now"].items())
         advice = "".join(f"<li>{escape(_advised(item))}</li>" for item in seen["advice"])
+        fits, took = str(seen["fits"]).lower(), str(measured).lower()
         return (
             f"<p><b>{escape(self.model_name)}</b> · {escape(kept)}</p>"
-            f'<p class="etabli-verdict" data-fits="{str(seen["fits"]).lower()}">{escape(self._said())}</p>'
-            f'<div class="etabli-bars" data-measured="{str(measured).lower()}">{bars}</div><p class="etabli-parts">{names}</p><ul>{advice}</ul>'
+            f'<p class="etabli-verdict" data-fits="{fits}">{escape(self._said())}</p>'
+            f'<div class="etabli-bars" data-measured="{took}">{bars}</div>'
+            f'<p class="etabli-parts">{names}</p><ul>{advice}</ul>'
         )
 
     def _said(self) -> str:

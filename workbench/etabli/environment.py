@@ -70,6 +70,11 @@ def compute_dtype():
     return torch.bfloat16 if _cpu_multiplies_bf16() else torch.float32
 
 
+def half_precision() -> bool:
+    """Is float16 what is computed in, with its narrow range?"""
+    return str(compute_dtype()) == "torch.float16"
+
+
 def _cpu_multiplies_bf16() -> bool:
     try:
         flags = Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split()

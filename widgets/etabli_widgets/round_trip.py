@@ -1,0 +1,39 @@
+"""``RoundTrip``: does a widget in this page reach the kernel, and the kernel the widget?"""
+
+from typing import Any
+
+import traitlets
+
+from etabli_widgets._base import Widget, escape, script, style
+
+MENDS = (
+    "pip install --upgrade anywidget ipywidgets, then reload the page; on Colab first: "
+    "from google.colab import output; output.enable_custom_widget_manager()"
+)
+
+
+class RoundTrip(Widget):
+    """The page sends the time; the kernel sends it back; the page says how long that took.
+
+    ``ok`` is True once a message has come. Where nothing is shown but the twin, the page ran no script.
+    """
+
+    _esm = script("round_trip")
+    _css = style()
+
+    ok = traitlets.Bool(False, help="Has a message come from a page?").tag(sync=True)
+    pong = traitlets.Float(0.0, help="The time that the page sent last, in ms").tag(sync=True)
+    mends = traitlets.Unicode(MENDS, help="What to do if no answer comes").tag(sync=True)
+
+    def on_ping(self, message: dict[str, Any]) -> None:
+        """The page has sent its time."""
+        self.ok, self.pong = True, float(message["time"])
+
+    def html(self) -> str:
+        """What stands in a page that shows no widgets."""
+        if self.ok:
+            return "<p>A message went from a page to the kernel and back.</p>"
+        return f"<p>No widget is shown here: this page ran no script. {escape(self.mends)}</p>"
+
+    def __repr__(self) -> str:
+        return f"RoundTrip: {'a page reached the kernel' if self.ok else 'no page has reached the kernel yet'}"
