@@ -3,6 +3,7 @@
 import ast
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 

@@ -35,7 +35,8 @@ class Ledger:
     """
 
     def __init__(self, model: str, place: Card, setup: Setup, measured: dict[str, Any] | None = None):
-        self.model, self.place, self.setup = model, place, on(setup, place)
+        self.model = Path(model).name if Path(model).exists() else model  # a path of this machine stays here
+        self.place, self.setup = place, on(setup, place)
         self.measured = measured or {}
         self._forms = traces.closed_forms(config(model), [self.setup])
         self._known = residuals.known(self.setup, place)
