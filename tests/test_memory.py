@@ -1,7 +1,7 @@
 """The forecast against published peaks, against tensors really alive, against itself and what one can count."""
 
 import json
-import statistics
+import runpy
 import subprocess
 import sys
 import time
@@ -24,7 +24,7 @@ from etabli.training.recipe import Recipe
 from etabli.training.run import Run
 
 ROOT = Path(__file__).parents[1]
-PUBLISHED = json.loads((ROOT / "tests" / "published_memory.json").read_text())
+BENCHMARK = runpy.run_path(str(ROOT / "benchmarks" / "published_memory.py"))
 LLAMA = "meta-llama/Llama-3.1-8B"
 TINY = {
     "model_type": "llama", "vocab_size": 1000, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 5,
@@ -62,43 +62,25 @@ def phases(facts, *setups):
 # --- published ------------------------------------------------------------------------------------------------------
 
 
-def as_published(point):
-    return Setup(
-        4096, point["batch"], 16, "q_proj,k_proj,v_proj,o_proj", "all", "adamw", point["loss"], "trainer",
-        upcast=point["upcast"],
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def published():
-    """Every point with its forecast: relative errors of allocated, of allocated less the assumption, of the device."""
-    made = []
-    for name, shape in PUBLISHED["shapes"].items():
-        points = [point for point in PUBLISHED["points"] if point["model"] == name]
-        for point, told in zip(points, phases(shape, *map(as_published, points))):
-            peak, otherwise = told["peak"], point.get("assumption", {}).get("bytes", 0)
-            errors = {
-                "raw": peak["allocated"] / point["allocated"] - 1,
-                "assumed": (peak["allocated"] + otherwise) / point["allocated"] - 1,
-                "device": peak["device"] / (point["device"] * cards.MIB) - 1,
-            }
-            made.append(point | {"errors": errors})
-    return made
+    """Every point with its relative errors: tensors, tensors with the assumption taken back, device."""
+    return BENCHMARK["compared"]()
 
 
 def worst_and_median(points, kind):
-    errors = [abs(point["errors"][kind]) for point in points]
-    return max(errors), statistics.median(errors)
+    said = BENCHMARK["spread"](points, kind)
+    return said["worst"], said["median"]
 
 
 def test_tensors_against_published_peaks(published):
     assert len(published) == 31
-    worst, median = worst_and_median(published, "raw")
+    worst, median = worst_and_median(published, "tensors")
     assert worst < 0.10 and median < 0.03
 
 
 def test_where_a_published_peak_disagrees_an_assumption_explains_it(published):
-    off = [point for point in published if abs(point["errors"]["raw"]) > 0.03]
+    off = [point for point in published if abs(point["errors"]["tensors"]) > 0.03]
     assert off and all("assumption" in point for point in off)
     explained = [point for point in off if "not explained" not in point["assumption"]["by"]]
     assert len(explained) == len(off) - 2  # the two with a float32 head under float16

@@ -1,0 +1,71 @@
+"""The forecast against published peaks of GPUs: of tensors, and of what nvidia-smi showed.
+
+    python benchmarks/published_memory.py [--out FILE]         # about a minute; no GPU
+
+The measurements, where they come from, and which were set aside: ``tests/published_memory.json``.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+PUBLISHED = Path(__file__).parents[1] / "tests" / "published_memory.json"
+
+
+def main() -> None:
+    """Print every point, and the median and the worst of each error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    out = parser.parse_args().out
+    points = compared()
+    for point in points:
+        off = "  ".join(f"{name} {error:+7.2%}" for name, error in point["errors"].items())
+        print(
+            f"{point['source']} {point['row']:<32} {point['model']:<12} {point['batch']:>3} {point['split']:<12} {off}"
+        )
+    unseen = [point for point in points if point["split"] == "test"]
+    said = {
+        "tensors": spread(points, "tensors"), "tensors, assumption taken back": spread(points, "assumed"),
+        "nvidia-smi, not fitted on": spread(unseen, "device"),
+    }  # fmt: skip
+    print(json.dumps(said, indent=1))
+    if out:
+        out.write_text(json.dumps(said | {"points": points}, indent=1) + "\n")
+
+
+def spread(points: list[dict], kind: str) -> dict:
+    """How many, the median and the worst of the errors without their signs."""
+    errors = [abs(point["errors"][kind]) for point in points]
+    return {"points": len(errors), "median": round(statistics.median(errors), 4), "worst": round(max(errors), 4)}
+
+
+def compared() -> list[dict]:
+    """Every point with its errors: of tensors, of tensors with the assumption taken back, of the device."""
+    from etabli.memory import traces
+
+    published = json.loads(PUBLISHED.read_text())
+    with traces.kept():
+        return [point | {"errors": errors(point, published["shapes"][point["model"]])} for point in published["points"]]
+
+
+def errors(point: dict, shape: dict) -> dict:
+    """Relative, forecast / published - 1."""
+    from etabli.memory import Setup, traces
+    from etabli.memory.reckoning import reckoned
+
+    setup = Setup(
+        4096, point["batch"], 16, "q_proj,k_proj,v_proj,o_proj", "all", "adamw", point["loss"], "trainer",
+        upcast=point["upcast"],
+    )  # fmt: skip
+    peak = reckoned(traces.closed_forms(shape, [setup], both=False), setup)["peak"]
+    otherwise = point.get("assumption", {}).get("bytes", 0)
+    return {
+        "tensors": peak["allocated"] / point["allocated"] - 1,
+        "assumed": (peak["allocated"] + otherwise) / point["allocated"] - 1,
+        "device": peak["device"] / (point["device"] * 2**20) - 1,
+    }
+
+
+if __name__ == "__main__":
+    main()
