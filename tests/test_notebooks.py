@@ -59,7 +59,7 @@ class TestNotebook:
         sources = code(path)
         for at, source in enumerate(sources):
             last = source.strip().split("\n")[-1]
-            if last in ("monitor", "chat", "table", "slider", "lens"):
+            if last in ("monitor", "chat", "table", "slider", "lens", "ledger", "trip"):
                 assert any(f"{last}." in later for later in sources[at + 1 :])
 
 
