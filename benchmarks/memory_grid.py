@@ -74,6 +74,7 @@ def alive(point: dict) -> dict:
     counted, found = Allocations(), {}
     loss = losses(peft, loaded, pack)
     count_model(peft, counted)
+    before = counted.now
 
     def ends(phase: str) -> None:
         found[phase] = max(map(total, counted.take_moments()))
@@ -93,7 +94,9 @@ def alive(point: dict) -> dict:
         with torch.no_grad(), loss():
             ends("evaluation")
     peft.train()
-    said = {"dtype": str(loaded.dtype).removeprefix("torch."), "alive": found, "by_torch": by_torch(loss)}
+    states = total(counted.parts) - before
+    said = {"dtype": str(loaded.dtype).removeprefix("torch."), "alive": found, "before": before + states}
+    said["by_torch"] = by_torch(loss)
     return said | {"resident": psutil.Process().memory_info().rss}
 
 

@@ -58,7 +58,7 @@ def errors(point: dict, shape: dict) -> dict:
         4096, point["batch"], 16, "q_proj,k_proj,v_proj,o_proj", "all", "adamw", point["loss"], "trainer",
         upcast=point["upcast"],
     )  # fmt: skip
-    peak = reckoned(traces.closed_forms(shape, [setup], both=False), setup)["peak"]
+    peak = reckoned(traces.closed_forms(shape, [setup]), setup)["peak"]
     otherwise = point.get("assumption", {}).get("bytes", 0)
     return {
         "tensors": peak["allocated"] / point["allocated"] - 1,

@@ -9,17 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etabli import contracts, memory
 from etabli.allocations import Allocations, total
 from etabli.cli import main
 from etabli.errors import BadInput, UnknownModel
-from etabli.memory import cards, residuals, traces
+from etabli.memory import cards, residuals, sliders, traces
 from etabli.memory.configs import KNOWN, config
 from etabli.memory.reckoning import reckoned
-from etabli.memory.setup import Setup
+from etabli.memory.setup import ROUND, Setup
 from etabli.training.recipe import Recipe
 from etabli.training.run import Run
 
@@ -53,10 +53,12 @@ def tiny_config(tmp_path):
 
 
 def phases(facts, *setups):
-    """Each setup traced itself, in one process: bytes by phase."""
-    traces._traces(facts, [end for setup in setups for end in traces._ends(setup.settled(), False)])
-    forms = [traces.closed_forms(facts, [setup.settled()], both=False) for setup in setups]
-    return [reckoned(form, setup.settled()) for form, setup in zip(forms, setups)]
+    """What is told of each setup."""
+    return [told(facts, setup.settled()) for setup in setups]
+
+
+def told(facts, setup):
+    return reckoned(traces.closed_forms(facts, [setup]), setup)
 
 
 # --- published ------------------------------------------------------------------------------------------------------
@@ -112,9 +114,12 @@ def test_against_tensors_alive_on_a_cpu(point, monkeypatch):
     command = [sys.executable, str(ROOT / "benchmarks" / "memory_grid.py"), "--one", json.dumps(point)]
     said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
     setup = Setup(**point, device="cpu", dtype=said["dtype"])
-    told = reckoned(traces.closed_forms(config("default"), [setup.settled()]), setup.settled())["phases"]
-    for phase, alive in said["alive"].items():
-        assert told[phase] == pytest.approx(alive, rel=0.03), phase
+    for phase, size in told(config("default"), setup.settled())["phases"].items():
+        if phase in said["alive"]:
+            assert size == pytest.approx(said["alive"][phase], rel=0.03), phase
+    # torch's own account, which counts in another way, and also what an operation holds inside itself.
+    made = max(said["alive"]["forward"], said["alive"]["backward"]) - said["before"]
+    assert said["by_torch"] == pytest.approx(made, rel=0.35)
 
 
 def test_storages_are_counted_once_until_they_are_gone():
@@ -142,37 +147,69 @@ SHAPE = {
     "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 12,
     "num_attention_heads": 9, "num_key_value_heads": 3,
 }  # fmt: skip
-ANCHOR = Setup(1024, 1, 16)
+# Lengths, ranks and layers; among them sizes of the model itself: hidden 576, heads 9, head size 64.
 ELSEWHERE = [
-    replace(ANCHOR, seq=256), replace(ANCHOR, seq=4096, batch=2), replace(ANCHOR, rank=128, checkpointing="all"),
-    replace(ANCHOR, seq=512, rank=4, optimizer="adamw"), replace(ANCHOR, seq=2048, checkpointing="5"),
-    replace(ANCHOR, trained=0.1),
+    Setup(256), Setup(4096, 2), Setup(1024, rank=128, checkpointing="all"), Setup(512, rank=4, optimizer="adamw"),
+    Setup(576, rank=9), Setup(192, 3, 64), Setup(100, 3), Setup(2048, trained=0.1),
 ]  # fmt: skip
+STOCK = [
+    Setup(512, engine="trainer"), Setup(2048, 3, engine="trainer", checkpointing="all"),
+    Setup(576, 2, 64, engine="trainer", loss="chunked"), Setup(1024, engine="trainer", upcast=False, loss="inplace"),
+]  # fmt: skip
+ON_CPU = [Setup(96, 4, device="cpu"), Setup(300, 2, device="cpu", checkpointing="all")]
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_the_formula_against_traces_of_the_setups_themselves(kind):
     facts = SHAPE | FAMILIES[kind] | {"model_type": kind}
-    forms = traces.closed_forms(facts, [ANCHOR.settled()])
-    ends = [end for setup in ELSEWHERE for end in traces._ends(setup.settled(), False)]
-    traces._traces(facts, ends)
-    for setup in map(Setup.settled, ELSEWHERE):
-        itself = reckoned(traces.closed_forms(facts, [setup], both=False), setup)["phases"]
-        for phase, size in reckoned(forms, setup)["phases"].items():
-            assert size == pytest.approx(itself[phase], rel=0.03), (setup, phase)
+    for setup in map(Setup.settled, ELSEWHERE + STOCK + ON_CPU if kind == "llama" else ELSEWHERE[:5] + STOCK[:1]):
+        traced = traces.itself(facts, setup)
+        for phase, size in told(facts, setup)["phases"].items():
+            assert size == pytest.approx(total(traced[phase]), rel=0.03), (setup, phase)
 
 
-def test_the_formula_takes_milliseconds():
-    forms = traces.closed_forms(TINY, [ANCHOR.settled()])
+def test_the_formula_where_a_length_is_a_size_of_the_model():
+    """Llama 3.1 8B is 4,096 wide: rows of as many tokens, and of four times as many."""
+    for setup in (Setup(4096).settled(), Setup(16384, rank=128, checkpointing="all").settled()):
+        traced = traces.itself(KNOWN[LLAMA], setup)
+        for phase, size in told(KNOWN[LLAMA], setup)["phases"].items():
+            assert size == pytest.approx(total(traced[phase]), rel=0.03), (setup, phase)
+
+
+def test_the_anchor_is_no_size_of_the_model():
+    anchor = traces.anchor({"hidden_size": 17 * 64, "heads": [13, {"more": 11}]}, Setup().settled())
+    assert anchor.tokens == 19 * 64 and anchor.rank == 17 and anchor.tokens % ROUND == 0
+
+
+def test_layers_that_are_checkpointed_in_part(tiny_config):
+    """Traced on all five layers of the model, three of them checkpointed."""
+    setup = Setup(1024, checkpointing="3", optimizer="adamw").settled()  # so narrow that 8-bit states are not in 8 bits
+    request = json.dumps({"config": TINY, "setups": [setup.keys()], "layers": [5, 6]}) + "\n"
+    traced = traces._asked(traces._kept[-1], request)["traced"][0][0]
+    for phase, size in told(TINY, setup)["phases"].items():
+        assert size == pytest.approx(max(map(total, traced[phase])), rel=0.03), phase
+
+
+def test_what_a_trace_and_its_engine_say_twice_is_the_same():
+    from etabli.memory import closed_form
+    from etabli.training import attention, batches, loss
+
+    assert (closed_form.CHUNK_LOGITS, closed_form.SHORT, ROUND) == (loss.LOGITS, attention.SHORT, batches.BLOCK)
+
+
+def test_a_slider_is_answered_in_milliseconds():
+    """Bars, advice and how far one can go, of a model with 32 layers."""
+    ledger = sliders.Ledger(LLAMA, cards.card("t4"), Setup(2048))
     began = time.perf_counter()
-    for seq in range(64, 64 * 21, 64):
-        reckoned(forms, replace(ANCHOR, seq=seq, checkpointing="2").settled())
-    assert (time.perf_counter() - began) / 20 < 0.05
+    for layers in (0, 5, 31):
+        ledger.at(seq=4096, checkpointing=layers)
+    assert (time.perf_counter() - began) / 3 < 0.05
 
 
+@settings(deadline=None)  # the first traces
 @given(seq=st.integers(1, 10**5), batch=st.integers(1, 64), rank=st.integers(1, 512), some=st.integers(0, 5))
 def test_more_of_anything_never_takes_less(seq, batch, rank, some):
-    forms = traces.closed_forms(TINY, [ANCHOR.settled()])
+    forms = traces.closed_forms(TINY, [Setup().settled()])
     setup = Setup(seq, batch, rank, checkpointing=str(some)).settled()
     sizes = reckoned(forms, setup)["phases"]
     for more in ({"seq": seq + 64}, {"batch": batch + 1}, {"rank": rank + 1}):
@@ -181,15 +218,32 @@ def test_more_of_anything_never_takes_less(seq, batch, rank, some):
 
 
 def test_a_formula_is_not_stretched_beyond_what_it_was_made_of():
-    form = traces.closed_forms(TINY, [ANCHOR.settled()])["chunked"]
+    form = traces.closed_forms(TINY, [Setup().settled()])["chunked"]
     with pytest.raises(BadInput, match="another engine and loss"):
-        form.phases(replace(ANCHOR, engine="trainer"))
+        form.phases(Setup(engine="trainer").settled())
 
 
-def test_layers_carry_on_in_a_line():
-    setup = Setup(256, 2, 8).settled()
-    few, many = (traces._trace(TINY | {"num_hidden_layers": layers}, [setup])[0]["traced"] for layers in (5, 9))
-    assert [*map(str, few)] == [*map(str, many)]  # the rest of the model is more of the same
+@pytest.mark.parametrize(
+    "setup",
+    [
+        Setup(256, 2, 8, optimizer="adamw"),
+        Setup(1024, checkpointing="all", optimizer="adamw"),
+        Setup(512, engine="trainer"),
+    ],
+)
+def test_layers_carry_on_in_a_line(setup):
+    """Against a trace of all of twelve layers."""
+    facts = TINY | {"num_hidden_layers": 12}
+    request = json.dumps({"config": facts, "setups": [setup.settled().keys()], "layers": [12, 13]}) + "\n"
+    traced = traces._asked(traces._kept[-1], request)["traced"][0][0]
+    for phase, size in told(facts, setup.settled())["phases"].items():
+        assert size == pytest.approx(max(map(total, traced[phase])), rel=0.03), phase
+
+
+def test_experts_in_every_second_layer_are_not_in_every_layer():
+    facts = TINY | {"model_type": "qwen2_moe", "num_hidden_layers": 8, "decoder_sparse_step": 2, "num_experts": 8}
+    sizes = {"moe_intermediate_size": 128, "shared_expert_intermediate_size": 128}
+    assert told(facts | sizes, Setup(128).settled())["parts"]["load"]["experts"] == 4 * 8 * 3 * 128 * 128 * 2
 
 
 def test_weights_are_what_can_be_counted():
@@ -200,19 +254,19 @@ def test_weights_are_what_can_be_counted():
     keys = width // facts["num_attention_heads"] * facts["num_key_value_heads"]
     quantised = layers * (2 * width * width + 2 * width * keys + 3 * width * inner)
     adapters = layers * 16 * (2 * (width + width) + 2 * (width + keys) + 3 * (width + inner))
-    (told,) = phases(facts, Setup(64, optimizer="adamw"))
-    parts = told["parts"]["optimizer"]
+    (said,) = phases(facts, Setup(64, optimizer="adamw"))
+    parts = said["parts"]["optimizer"]
     assert parts["quantised"] == pytest.approx(quantised * (0.5 + 1 / 64 + 4 / 16384), rel=0.001)
     assert parts["unquantised"] == pytest.approx(2 * 2 * vocabulary * width, rel=0.001)
     assert parts["adapters"] == parts["gradients"] == pytest.approx(4 * adapters, rel=0.001)
-    assert told["parts"]["forward"]["states"] == pytest.approx(8 * adapters, rel=0.001)
-    assert told["phases"]["merge"] == pytest.approx(2 * quantised + parts["unquantised"] + 4 * adapters, rel=0.05)
+    assert said["parts"]["forward"]["states"] == pytest.approx(8 * adapters, rel=0.001)
+    assert said["phases"]["merge"] == pytest.approx(2 * quantised + parts["unquantised"] + 4 * adapters, rel=0.05)
 
 
 def test_what_should_save_memory_does():
     savings = [{"checkpointing": "all"}, {"checkpointing": "2"}, {"rank": 4}, {"trained": 0.1}]
     asked = [Setup(512, 2, **keys) for keys in ({}, *savings, {"loss": "full"}, {"engine": "trainer"})]
-    plain, *less, full, stock = (told["peak"]["allocated"] for told in phases(TINY, *asked))
+    plain, *less, full, stock = (said["peak"]["allocated"] for said in phases(TINY, *asked))
     assert all(peak < plain for peak in less) and plain < full < stock
     assert less[0] < less[1]  # checkpointing on two of five layers saves less than on all
 
@@ -229,7 +283,7 @@ def test_attention_of_its_own_kind_grows_with_the_square():
     """Gemma 2 caps its scores, which no fused kernel of torch does: they exist whole."""
     facts = SHAPE | FAMILIES["gemma2"] | {"model_type": "gemma2"}
     short, long = phases(facts, Setup(512), Setup(2048))
-    parts = [told["parts"]["forward"]["activations"] for told in (short, long)]
+    parts = [said["parts"]["forward"]["activations"] for said in (short, long)]
     assert parts[1] > 8 * parts[0]
 
 
@@ -280,7 +334,20 @@ def test_parts_make_the_whole(tiny_config):
 
 
 @pytest.mark.parametrize(
-    "keys", [{"engine": "x"}, {"seq": 0}, {"checkpointing": "some"}, {"trained": 0}, {"loss": "x"}, {"sequence": 4}]
+    "keys",
+    [
+        {"engine": "x"},
+        {"seq": 0},
+        {"checkpointing": "some"},
+        {"checkpointing": "²"},
+        {"trained": 0},
+        {"loss": "x"},
+        {"sequence": 4},
+        {"seq": 10.5},
+        {"engine": "trainer", "checkpointing": "5"},
+        {"lora": "q_proj,nosuch"},
+        {"seq": 2, "setup": Setup()},
+    ],
 )
 def test_setups_that_are_none(keys):
     with pytest.raises(BadInput):
@@ -293,9 +360,14 @@ def test_models_and_cards_that_are_none(tmp_path, monkeypatch):
     for name in (str(tmp_path), "owner/unheard-of"):
         with pytest.raises(UnknownModel):
             config(name)
-    with pytest.raises(BadInput, match="Unknown card"):
-        cards.card("voodoo2")
-    assert cards.card("RTX 3090").total == 24576 * cards.MIB and cards.card("16").total == 16 * 2**30
+    for name in ("voodoo2", "-5", "9" * 400, "nan", "0"):
+        with pytest.raises(BadInput, match="Unknown card"):
+            cards.card(name)
+    assert cards.card("A100 80GB") == cards.card("a100-80")
+    assert (
+        cards.card("RTX 3090").total == pytest.approx(24576 * cards.MIB, rel=0.03)
+        and cards.card("16").total == 16 * 2**30
+    )
     assert cards.card("t4").dtype == "float16" and cards.card("2xt4").capability < cards.NEW
 
 
@@ -317,24 +389,29 @@ def test_a_run_beside_its_forecast(finished_run, capsys):
         assert abs(told["residual"][phase]) < 0.10, phase
     held = told["measured"]["forward"]
     assert held["tokens"] and held["rows"] and held["resident"] > held["allocated"]
-    again = memory.of_run(finished_run)
+    assert told["recalibrated"] is None and memory.of_run(finished_run)["recalibrated"] is None  # not by itself
+    again = memory.forecast(finished_run.recipe.model, "here", setup=Setup(**told["setup"]))
     assert again["recalibrated"]["runs"] == 1  # kept once
     most = max(item["resident"] for name, item in told["measured"].items() if name != "load")
     assert again["peak"]["device"] == pytest.approx(most, rel=0.001) and "times" in again["basis"]
+    assert memory.forecast("default", "here")["recalibrated"] is None  # another model
     with pytest.raises(SystemExit):
         main(["memory", str(finished_run.folder)])
     assert "measured" in capsys.readouterr().out
 
 
 def test_residuals_are_of_this_machine_and_the_newest(monkeypatch):
-    setup = Setup(device="cpu").settled()
+    machine = residuals.machine(TINY, Setup(device="cpu").settled())
     here, t4 = cards.Card("here", 2**34, "cpu"), cards.card("t4")
-    before = len(residuals.of_machine(setup))
     for number in range(residuals.MOST + 5):
-        residuals.keep(f"run{number}", setup, 100, 150)
-    assert len(residuals.of_machine(setup)) == residuals.MOST >= before
-    assert residuals.known(setup, here) == {"factor": 1.5, "runs": residuals.MOST}
-    assert residuals.known(setup, t4) == {"factor": 1.0, "runs": 0}
+        residuals.keep(f"run{number}", machine, 100, 150)
+    assert len(residuals.of_machine(machine)) == residuals.MOST
+    assert residuals.known(machine, here) == {"factor": 1.5, "runs": residuals.MOST}
+    assert residuals.known(machine, here, but="run24")["runs"] == residuals.MOST - 1
+    assert residuals.known(machine, t4) == {"factor": 1.0, "runs": 0}
+    assert residuals.known(residuals.machine(SHAPE, Setup(device="cpu").settled()), here)["runs"] == 0
+    residuals._place().write_text('[{"foreign": 1}, 2, {"run": "a", "machine": "b", "forecast": 0, "measured": null}]')
+    assert residuals.known(machine, here)["runs"] == 0
 
 
 def test_a_run_that_has_measured_nothing_is_told(tmp_path, finished_run):

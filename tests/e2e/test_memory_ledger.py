@@ -42,7 +42,7 @@ def test_sliders_move_bars_and_a_run_stands_before_its_ghost(lab, tiny, dataset,
 
     page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 3; }")
     ran = cells.nth(3)
-    ran.get_by_text("measured").first.wait_for(timeout=120_000)
+    ran.locator(".etabli-ghost").first.wait_for(timeout=120_000)
     ran.scroll_into_view_if_needed()
     assert ran.locator(".etabli-ghost").count() >= 3
     notebook.shot("ledger-measured-light", ran)

@@ -25,8 +25,8 @@ class Allocations(TorchDispatchMode):
     What an operation holds only inside itself is not seen.
 
     Args:
-        vocabulary: tensors of that width are logits. rank: matrices with that side are of the adapters. tokens: what
-            has it twice are masks and scores of every token against every other.
+        vocabulary, rank, tokens: with these sizes, tensors are told apart by what they grow with (``_part``); without
+            them all that is made are activations.
     """
 
     def __init__(self, vocabulary: int = 0, rank: int = 0, tokens: int = 0):
@@ -40,6 +40,8 @@ class Allocations(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = function(*args, **(kwargs or {}))
+        if "gemm_4bit" in function.__name__:  # it holds the whole matrix inside itself
+            self._remember(args[0].element_size() * args[0].shape[-1] * made.shape[-1])
         grown = [self.add(leaf, self._part(function, leaf)) for leaf in tree_iter(made) if isinstance(leaf, Tensor)]
         if any(grown):
             self._remember()
@@ -55,7 +57,7 @@ class Allocations(TorchDispatchMode):
         self._sizes[key] = size, part
         self.now += size
         self.parts[part] += size
-        weakref.finalize(storage, self._gone, key)
+        weakref.finalize(storage, self._gone, key).atexit = False
         return size
 
     def rename(self, tensors: Iterable[Tensor], part: str) -> None:
@@ -75,21 +77,25 @@ class Allocations(TorchDispatchMode):
         return held
 
     def _part(self, function: Any, tensor: Tensor) -> str:
+        """What a new tensor is for, by its shape: ``tokens`` and ``rank`` are chosen to be no size of the model."""
         if self.purpose:
             return self.purpose
-        shape = tensor.shape
+        shape, size = tensor.shape, tensor.numel()
         if self.vocabulary and shape and shape[-1] == self.vocabulary:
             return "logits"
-        if self.tokens and shape[-2:] == (self.tokens, self.tokens):
-            return "squares"
         if "dequantize" in function.__name__:
             return "workspace"
-        if self.rank in shape and len(shape) < 4:
-            return "copies" if tensor.numel() % (self.rank * self.tokens or 1) else "narrow"
-        return "activations"
+        if not self.tokens:
+            return "activations"
+        if shape[-2:] == (self.tokens, self.tokens):
+            return "squares"
+        if size % self.tokens:  # does not grow with tokens: a weight's copy, or nearly nothing
+            return "copies" if self.rank in shape else "workspace"
+        return "narrow" if self.rank in shape else "activations"
 
-    def _remember(self) -> None:
+    def _remember(self, inside: int = 0) -> None:
         now = {name: size for name, size in self.parts.items() if size}
+        now["workspace"] = now.get("workspace", 0) + inside
         if any(_covers(held, now) for held in self._moments):
             return
         self._moments = [held for held in self._moments if not _covers(now, held)] + [now]
@@ -106,7 +112,8 @@ def count_model(model: Any, counted: Allocations) -> None:
 
     for held in (part for part in model.modules() if isinstance(part, bnb.nn.Linear4bit)):
         state = held.weight.quant_state
-        for tensor in (held.weight, state.absmax, state.offset, state.code, state.state2.absmax, state.state2.code):
+        nested = [state.offset, state.state2.absmax, state.state2.code] if state.state2 else []
+        for tensor in (held.weight, state.absmax, state.code, *nested):
             counted.add(tensor, "quantised")
     for tensor in [*model.parameters(), *model.buffers()]:
         fused = "experts" if tensor.ndim > 2 else "unquantised"  # what bitsandbytes leaves as it is

@@ -39,7 +39,7 @@ EVENT_FIELDS: dict[str, tuple[str, ...]] = {
     "sample": ("step", "probe", "text", "ids", "tokens", "logp", "base_logp", "kl"),
     "examples": ("step", "losses"),
     "checkpoint": ("step", "path"),
-    "memory": ("phase", "allocated", "reserved", "resident", "rows", "tokens", "trained"),
+    "memory": ("phase", "allocated", "reserved", "resident", "rows", "tokens", "trained", "checkpointing"),
     "heartbeat": (),
     "resume": ("step",),
     "retry": ("what", "why"),

@@ -39,11 +39,15 @@ function slider(model, name) {
   input.oninput = () => {
     said(stops[input.value]);
     clearTimeout(resting);
-    resting = setTimeout(() => model.send({ type: "look", keys: { [name]: stops[input.value] } }), 40);
+    resting = setTimeout(() => {
+      resting = undefined;
+      model.send({ type: "look", keys: { [name]: stops[input.value] } });
+    }, 40);
   };
   const stand = (value) => {
-    if (document.activeElement === input && resting) return; // it is being moved
-    input.value = stops.indexOf(value);
+    if (resting) return; // it is being moved
+    const at = stops.findIndex((stop) => stop >= value); // Python may stand between two stops
+    input.value = at < 0 ? stops.length - 1 : at;
     said(value);
   };
   return { label: make("label", {}, [SAID[name], input, number]), stand };

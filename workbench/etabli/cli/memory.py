@@ -49,7 +49,7 @@ def _fitting(told: dict) -> list[str]:
 @click.option("--rank", default=16, show_default=True, type=click.IntRange(1), help="Of the adapters.")
 @click.option("--checkpointing", default="none", show_default=True, help="none, all, or a number of layers.")
 @click.option("--optimizer", default="auto", show_default=True, help="auto, adamw, adamw8bit or paged_adamw8bit.")
-@click.option("--loss", default="auto", show_default=True, help="auto, full (logits exist whole) or chunked.")
+@click.option("--loss", default="auto", show_default=True, help="auto, full (logits exist whole), inplace or chunked.")
 @click.option("--lora", default="all-linear", show_default=True, help="all-linear, or q_proj,v_proj,...")
 @click.option("--engine", default="etabli", show_default=True, help="etabli, or trainer: stock transformers + PEFT.")
 @click.option("--trained", default=1.0, show_default=True, help="Share of tokens that are trained.")

@@ -14,19 +14,41 @@ def memory() -> Found:
     import torch  # noqa: F401 (so that a GPU, if there is one, is what is measured)
 
     free, held = environment.free_bytes(), holders()
-    said = (
-        ", ".join(f"{name} ({number}) {size / 1e9:.1f} GB" for number, name, size in held) or "nobody that can be seen"
-    )
-    fix = "restart the kernels of other notebooks"
-    if held:
-        number, name, size = held[0]
-        fix = f"kill {number}  # {name}, which holds {size / 1e9:.1f} GB; or restart that notebook's kernel"
-    return free > ENOUGH_MEMORY, f"{free / 1e9:.1f} GB free; most is held by {said}", fix
+    said = ", ".join(f"{name} ({number}) {size / 1e9:.1f} GB" for number, name, size in held) or "nobody to be seen"
+    return free > ENOUGH_MEMORY, f"{free / 1e9:.1f} GB free; most is held by {said}", _freed(held)
+
+
+def _freed(held: list[tuple[int, str, int]]) -> str:
+    """A run is asked to stop; of anything else only its owner knows whether it may end."""
+    owner = processes.device_owner()
+    if owner and owner["pid"] in [number for number, _, _ in held]:
+        return f"etabli stop {owner.get('run')}"
+    if not held:
+        return "restart the kernels of other notebooks"
+    number, name, size = held[0]
+    return f"kill {number}  # if it may end: {name}, which holds {size / 1e9:.1f} GB; a notebook's kernel is restarted"
 
 
 def holders(most: int = 3) -> list[tuple[int, str, int]]:
-    """(process, name, bytes) of those that hold most of the device's memory, this one left out."""
-    return sorted(_on_gpu() if environment.device() == "cuda" else _in_ram(), key=lambda one: -one[2])[:most]
+    """(process, name, bytes) of this user's processes that hold most of the device's memory.
+
+    This one and what started it are left out, and so are numbers of another machine, as a container shows them.
+    """
+    import psutil
+
+    me = psutil.Process()
+    mine = {me.pid, *(parent.pid for parent in me.parents())}
+    found = _on_gpu() if environment.device() == "cuda" else _in_ram()
+    return sorted((one for one in found if one[0] not in mine and _known(one[0])), key=lambda one: -one[2])[:most]
+
+
+def _known(number: int) -> bool:
+    import psutil
+
+    try:
+        return psutil.Process(number).username() == psutil.Process().username()
+    except psutil.Error:
+        return False
 
 
 def _on_gpu() -> list[tuple[int, str, int]]:
@@ -43,16 +65,19 @@ def _in_ram() -> list[tuple[int, str, int]]:
     import psutil
 
     found = psutil.process_iter(["pid", "name", "memory_info"])
-    others = [one.info for one in found if one.info["memory_info"] and one.pid != psutil.Process().pid]
+    others = [one.info for one in found if one.info["memory_info"]]
     return [(one["pid"], one["name"], one["memory_info"].rss) for one in others if one["memory_info"].rss > 2e8]
 
 
 def disk() -> Found:
     """Room for models."""
     place = environment.cache_folder()
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return False, f"models can't be kept: {error}", "export ETABLI_CACHE=/a/folder/with/room"
     free = shutil.disk_usage(place).free
-    return free > ENOUGH_DISK, f"{free / 1e9:.1f} GB free for models", f"free 2 GB near {place}, or set ETABLI_CACHE"
+    return free > ENOUGH_DISK, f"{free / 1e9:.1f} GB free for models", "export ETABLI_CACHE=/a/folder/with/room"
 
 
 def model() -> Found:

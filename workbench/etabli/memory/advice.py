@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from etabli.memory.cards import Card
 from etabli.memory.closed_form import Forms
-from etabli.memory.reckoning import on_device
+from etabli.memory.reckoning import peak_on_device
 from etabli.memory.setup import ROUND, Setup
 
 AGAIN = 0.5  # a layer run again costs half of its forward and backward pass: 6 operations a weight instead of 4
@@ -30,7 +30,7 @@ def fitting(forms: Forms, setup: Setup, place: Card, known: dict[str, Any]) -> d
     """``gpu``, ``fits``, ``advice`` (each change alone), ``cheapest`` (changes until it fits), ``largest``."""
 
     def device(wanted: Setup) -> int:
-        return on_device(forms, wanted, known)
+        return peak_on_device(forms, wanted, known)
 
     now = device(setup)
     changes = [] if now <= place.total else list(_changes(setup, forms, device, place))

@@ -54,7 +54,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise UnknownModel(f"{path} can't be read as a configuration: {error}") from None
     if not isinstance(held, dict) or not isinstance(held.get("model_type"), str):
         raise UnknownModel(f"{path} is no configuration of a model: it has no model_type.")
-    return held.get("text_config") or held
+    inner = held.get("text_config")
+    if inner is not None and not (isinstance(inner, dict) and isinstance(inner.get("model_type"), str)):
+        raise UnknownModel(f"{path} has a text_config that says no model_type.")
+    return inner or held
 
 
 def _from_hub(name: str) -> Path:

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
 from etabli.errors import BadInput
-from etabli.memory.setup import ROUND, Setup
+from etabli.memory.setup import ALL_LINEAR, ROUND, Setup
 from etabli.training import attention
 from etabli.training import loss as loss_module
 
@@ -30,11 +30,20 @@ def model(config: dict[str, Any], setup: Setup, layers: int) -> Any:
     _quantise(base, dtype(setup))
     if setup.engine == "trainer" and setup.upcast:
         _upcast(base)
-    targets = setup.lora if setup.lora == "all-linear" else setup.lora.split(",")
+    targets = setup.lora if setup.lora == ALL_LINEAR else _named(base, setup.lora)
     lora = LoraConfig(r=setup.rank, lora_alpha=setup.rank, target_modules=targets, task_type="CAUSAL_LM")
     peft = get_peft_model(base, lora, autocast_adapter_dtype=True)
     _checkpoint(peft, setup, layers)
     return peft.train()
+
+
+def _named(base: Any, names: str) -> list[str]:
+    """The layers that adapters are put on; each has to be there, since PEFT leaves out what it does not find."""
+    wanted = [name.strip() for name in names.split(",")]
+    there = {name.rsplit(".", 1)[-1] for name, part in base.named_modules() if isinstance(part, bnb.nn.Linear4bit)}
+    if missing := [name for name in wanted if name.rsplit(".", 1)[-1] not in there]:
+        raise BadInput(f"it has no {', '.join(missing)}; adapters can be on {', '.join(sorted(there))}")
+    return wanted
 
 
 def shape(config: dict[str, Any]) -> Any:
@@ -48,6 +57,8 @@ def _base(shape: Any, setup: Setup, layers: int) -> Any:
     from transformers import AutoModelForCausalLM
 
     shape.num_hidden_layers = layers
+    if getattr(shape, "mlp_only_layers", None):
+        shape.mlp_only_layers = []  # experts everywhere: too much, where leaving them out would be far too little
     for name in ("layer_types", "no_rope_layers", "mlp_layer_types"):
         if getattr(shape, name, None):
             setattr(shape, name, getattr(shape, name)[:layers])

@@ -8,7 +8,7 @@ from etabli.memory import advice, residuals, traces
 from etabli.memory.cards import card
 from etabli.memory.closed_form import ClosedForm
 from etabli.memory.configs import config
-from etabli.memory.reckoning import CONTEXT, LIBRARIES, SPILL, on, reckoned
+from etabli.memory.reckoning import CONTEXT, LIBRARIES, LOGITS_SPILL, SPILL, on, reckoned
 from etabli.memory.setup import Setup
 
 
@@ -28,26 +28,35 @@ def forecast(model: str = "default", gpu: str | None = None, setup: Setup | None
     Raises:
         UnknownModel: no configuration; BadInput: an unknown card or key, or an architecture that can't be built.
     """
-    setup = setup or made(**keys)
-    place = card(gpu) if gpu else None
+    setup = made(setup, **keys)
+    place = card(gpu) if gpu is not None else None
     setup = on(setup, place) if place else setup.settled()
     chunked = [replace(setup, loss="chunked")] if place and setup.loss != "chunked" else []
-    forms = traces.closed_forms(config(model), [setup, *chunked], both=place is not None)
-    known = residuals.known(setup, place)
+    facts = config(model)
+    forms = traces.closed_forms(facts, [setup, *chunked])
+    known = residuals.known(residuals.machine(facts, setup), place)
     told = reckoned(forms, setup, known)
     told |= {"model": model, "setup": setup.keys(), "basis": _basis(forms[setup.loss], setup, told)}
     told |= {"fits": None, "advice": [], "cheapest": None}
     return told | (advice.fitting(forms, setup, place, known) if place else {})
 
 
-def made(**keys: Any) -> Setup:
-    """A setup by its keys.
+def made(setup: Setup | None = None, **keys: Any) -> Setup:
+    """A setup by its keys; ``checkpointing`` may be a number, ``lora`` a list.
 
     Raises:
-        BadInput: there is no such key.
+        BadInput: there is no such key, or a setup and keys are given.
     """
+    if setup and keys:
+        raise BadInput("Give a setup or its keys, not both.")
+    if setup:
+        return setup
     if unknown := set(keys) - set(Setup.__dataclass_fields__):
         raise BadInput(f"Unknown {', '.join(sorted(unknown))}; a setup has {', '.join(Setup.__dataclass_fields__)}.")
+    if "checkpointing" in keys:
+        keys["checkpointing"] = str(keys["checkpointing"])
+    if isinstance(keys.get("lora"), list | tuple):
+        keys["lora"] = ",".join(keys["lora"])
     return Setup(**keys)
 
 
@@ -57,6 +66,8 @@ def _basis(form: ClosedForm, setup: Setup, told: dict[str, Any]) -> str:
         f"resident: allocated + {LIBRARIES / 1e9:.1f} GB of libraries" if setup.device == "cpu"
         else f"the card's line: allocated x {SPILL} + {CONTEXT / 2**30:.1f} GiB"
     )  # fmt: skip
+    if setup.device == "cuda" and setup.loss != "chunked":
+        line += f" + {LOGITS_SPILL} x float32 logits"
     if told["recalibrated"]:
         line += f", times {told['recalibrated']['factor']:.3f} as measured in {told['recalibrated']['runs']} runs here"
     return f"traced on {one} and {more} of {form.layers} layers with the libraries installed here; {line}"

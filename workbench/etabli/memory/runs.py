@@ -15,6 +15,8 @@ from etabli.memory.setup import ROUND, Setup
 from etabli.training import events
 from etabli.training.run import Run
 
+PHASES = ("load", "forward", "backward", "optimizer", "evaluation")
+
 
 def of_run(run: Run | str | Path, gpu: str | None = None) -> dict[str, Any]:
     """A forecast for what a run rehearsed, its own measurements beside it, and the residual of each phase.
@@ -34,38 +36,46 @@ def of_run(run: Run | str | Path, gpu: str | None = None) -> dict[str, Any]:
     run = Run.attach(run)
     seen = run.events()
     took = _took(seen, run)
-    setup = _setup(run, events.last(seen, "start"), events.of(seen, "retry"), took["forward"])
-    if gpu:
-        told = forecasts.forecast(run.recipe.model, gpu, setup)
-    else:
-        told = forecasts.forecast(run.recipe.model, "here" if _here(run, setup) else None, setup)
-    forms = traces.closed_forms(config(run.recipe.model), [setup], both=True)
-    told["phases"] |= {name: _of(forms, setup, took[name], name) for name in took if name in told["phases"]}
-    left = {name: held["allocated"] / told["phases"][name] - 1 for name, held in took.items() if "allocated" in held}
-    if _here(run, setup):
-        residuals.keep(run.folder.resolve().as_posix(), setup, _alone(forms, setup), _device(took, setup))
+    setup = _setup(run, events.last(seen, "start"), took["forward"])
+    own = _here(run, setup)
+    told = forecasts.forecast(run.recipe.model, gpu or ("here" if own else None), setup)
+    forms, machine = _forms(run, setup)
+    name = run.folder.resolve().as_posix()
+    alone = reckoning.reckoned(forms, setup, residuals.known(machine, cards.here() if own else None, name))
+    if not gpu:
+        told |= {key: alone[key] for key in ("peak", "phases", "parts", "device", "components", "recalibrated")}
+    left = {
+        phase: held["allocated"] / _phase(forms, setup, held, phase) - 1
+        for phase, held in took.items()
+        if "allocated" in held
+    }
+    if own and "optimizer" in took:  # a rehearsal that went through
+        residuals.keep(name, machine, reckoning.peak_on_device(forms, setup), _device(took, setup))
     return told | {"run": str(run.folder), "measured": took, "residual": left}
+
+
+def _forms(run: Run, setup: Setup) -> tuple[Forms, str]:
+    facts = config(run.recipe.model)
+    return traces.closed_forms(facts, [setup]), residuals.machine(facts, setup)
 
 
 def _took(seen: list[dict[str, Any]], run: Run) -> dict[str, dict[str, int]]:
     """The last measurement of each phase."""
-    took = {event["phase"]: event for event in events.of(seen, "memory")}
-    if not took.get("forward", {}).get("tokens"):
+    took = {event.get("phase"): event for event in events.of(seen, "memory") if event.get("phase") in PHASES}
+    if not all(isinstance(took.get("forward", {}).get(name), int) for name in ("rows", "tokens", "trained")):
         raise BadInput(f"{run.folder} has measured no step yet: the rehearsal comes before step 1 (etabli runs).")
-    names = ("allocated", "reserved", "resident", "rows", "tokens", "trained")
+    names = ("allocated", "reserved", "resident", "rows", "tokens", "trained", "checkpointing")
     return {phase: {name: event[name] for name in names if name in event} for phase, event in took.items()}
 
 
-def _setup(run: Run, start: dict[str, Any], retries: list[dict[str, Any]], about: dict[str, int]) -> Setup:
+def _setup(run: Run, start: dict[str, Any], about: dict[str, Any]) -> Setup:
     """What was rehearsed, as a setup."""
     recipe = run.recipe
-    thrifty = any("computed again" in str(event.get("what", "")) for event in retries)
-    wanted = "all" if thrifty else {"auto": "none"}.get(str(recipe.checkpointing), str(recipe.checkpointing))
     targets = recipe.lora.target_modules
     cuda = start.get("device", "cpu").startswith("cuda")
     setup = Setup(
         rank=recipe.lora.rank, lora=targets if isinstance(targets, str) else ",".join(targets),
-        checkpointing=wanted, optimizer=recipe.optimizer, device="cuda" if cuda else "cpu",
+        checkpointing=about.get("checkpointing", "none"), optimizer=recipe.optimizer, device="cuda" if cuda else "cpu",
         dtype=start.get("dtype", "bfloat16"), shares_keys=not cuda or cards.here().capability >= cards.NEW,
     )  # fmt: skip
     return _through(setup, about).settled()
@@ -78,23 +88,18 @@ def _through(setup: Setup, about: dict[str, int]) -> Setup:
     return replace(setup, seq=tokens // rows, batch=rows, trained=max(about["trained"], 1) / tokens)
 
 
-def _of(forms: Forms, setup: Setup, about: dict[str, int], phase: str) -> int:
-    """A phase's forecast for what went through the model in that phase."""
+def _phase(forms: Forms, setup: Setup, about: dict[str, int], phase: str) -> int:
+    """A phase's forecast for what went through the model in that phase: an evaluation's longest batch is another."""
     wanted = _through(setup, about) if about.get("tokens") else setup
     return reckoning.reckoned(forms, wanted)["phases"][phase]
-
-
-def _alone(forms: Forms, setup: Setup) -> int:
-    """What is forecast for the device by the trace alone."""
-    return reckoning.reckoned(forms, setup)["peak"]["device"]
 
 
 def _device(took: dict[str, dict[str, int]], setup: Setup) -> int:
     """The most that the device showed in a phase that is forecast."""
     steps = [held for name, held in took.items() if name != "load"]
     if setup.device == "cpu":
-        return max(held["resident"] for held in steps)
-    return max(held["reserved"] for held in steps) + reckoning.CONTEXT
+        return max(held.get("resident", 0) for held in steps)
+    return max(held.get("reserved", 0) for held in steps) + reckoning.CONTEXT
 
 
 def _here(run: Run, setup: Setup) -> bool:

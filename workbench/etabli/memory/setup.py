@@ -51,10 +51,13 @@ class Setup:
             if getattr(self, name) not in known:
                 raise BadInput(f"Unknown {name} {getattr(self, name)!r}; there are {', '.join(known)}.")
         for name in ("seq", "batch", "rank"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name} is {getattr(self, name)}; it has to be 1 or more.")
-        if self.checkpointing not in ("none", "all") and not self.checkpointing.isdigit():
-            raise BadInput(f"checkpointing is {self.checkpointing!r}; it is none, all, or a number of layers.")
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise BadInput(f"{name} is {getattr(self, name)!r}; it has to be a whole number from 1 on.")
+        some = self.checkpointing.isdecimal() and self.checkpointing.isascii() and self.engine == "etabli"
+        if self.checkpointing not in ("none", "all") and not some:
+            raise BadInput(
+                f"checkpointing is {self.checkpointing!r}; it is none, all, or (engine etabli) a number of layers."
+            )
         if not 0 < self.trained <= 1:
             raise BadInput(f"trained is {self.trained}; it is a share between 0 and 1.")
 

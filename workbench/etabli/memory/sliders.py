@@ -38,8 +38,9 @@ class Ledger:
         self.model = Path(model).name if Path(model).exists() else model  # a path of this machine stays here
         self.place, self.setup = place, on(setup, place)
         self.measured = measured or {}
-        self._forms = traces.closed_forms(config(model), [self.setup])
-        self._known = residuals.known(self.setup, place)
+        facts = config(model)
+        self._forms = traces.closed_forms(facts, [self.setup])
+        self._known = residuals.known(residuals.machine(facts, self.setup), place)
 
     @property
     def stops(self) -> dict[str, list[int]]:
@@ -99,5 +100,13 @@ def ledger(model: str = "default", gpu: str = "here", **keys: Any) -> Any:
     place = card(gpu)
     if (Path(model) / contracts.RECIPE).is_file():
         told = of_run(model)
-        return MemoryLedger(Ledger(told["model"], place, Setup(**told["setup"]), told["measured"]))
+        setup = Setup(**told["setup"])
+        comparable = gpu == "here" and place.device == setup.device
+        return MemoryLedger(Ledger(told["model"], place, setup, _alike(told["measured"]) if comparable else None))
     return MemoryLedger(Ledger(model, place, made(**keys)))
+
+
+def _alike(took: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Phases in which as much went through the model as in training: the bars are of that."""
+    tokens = took["forward"]["tokens"]
+    return {name: held for name, held in took.items() if held.get("tokens", tokens) == tokens}

@@ -34,7 +34,7 @@ def _answered(asked: dict[str, Any]) -> dict[str, Any]:
 
     try:
         shape = fakes.shape(asked["config"])
-        few = layers(shape)
+        few = asked.get("layers") or layers(shape)
         made = [[traced(asked["config"], setup, count) for count in few] for setup in asked["setups"]]
         return {"layers": [*few, shape.num_hidden_layers], "vocabulary": shape.vocab_size, "traced": made}
     except Exception as error:
@@ -45,6 +45,9 @@ def layers(shape: Any) -> tuple[int, int]:
     """How many layers are traced: so many that the rest of the model is more of the same."""
     dense = getattr(shape, "first_k_dense_replace", None) or 0  # before the first mixture of experts
     kinds = getattr(shape, "layer_types", None) or []
+    sparse = getattr(shape, "decoder_sparse_step", None) or 1  # every so many layers has experts
+    if sparse > 1:
+        return sparse, 2 * sparse
     if set(kinds) <= _ALIKE:
         return dense + 2, dense + 3
     period = next(size for size in range(1, len(kinds) + 1) if kinds[size:] == kinds[:-size])

@@ -1,6 +1,7 @@
 """Traces of a model, made in a process of their own and kept in the cache."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -11,45 +12,76 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, storage
+from etabli import allocations, environment, storage
+from etabli.allocations import Parts
 from etabli.errors import BadInput
-from etabli.memory.closed_form import ClosedForm, Forms
-from etabli.memory.setup import Setup
+from etabli.memory.closed_form import SHORT, ClosedForm, Forms
+from etabli.memory.setup import ROUND, Setup
+
+LENGTHS = [ROUND * prime for prime in (17, 19, 23, 29, 31, 37, 41, 43)]
+RANKS = (13, 11, 17, 19, 23, 29, 31, 37)
 
 
-def closed_forms(facts: dict[str, Any], setups: list[Setup], both: bool = True) -> Forms:
-    """The memory of a model as a formula, exact at each of these settled setups, which differ in their loss.
+def closed_forms(facts: dict[str, Any], setups: list[Setup]) -> Forms:
+    """The memory of a model as a formula, for each of these settled setups, which differ in their loss.
 
     Args:
-        facts: a ``config.json``. both: also for other numbers of layers checkpointed than the setups'.
+        facts: a ``config.json``.
 
     Raises:
         BadInput: an architecture that can't be built or traced.
     """
-    wanted = {setup: _ends(setup, both) for setup in setups}
-    said = iter(_traces(facts, [end for ends in wanted.values() for end in ends]))
-    return {setup.loss: _form(setup, ends, [next(said) for _ in ends]) for setup, ends in wanted.items()}
+    anchors = [anchor(facts, setup) for setup in setups]
+    said = iter(_traces(facts, [replace(one, checkpointing=end) for one in anchors for end in ("none", "all")]))
+    return {one.loss: _form(one, [next(said), next(said)]) for one in anchors}
 
 
-def _ends(setup: Setup, both: bool) -> list[Setup]:
-    """What has to be traced: with checkpointing on no layer, on all of them, or both."""
-    one = not both and setup.checkpointing in ("none", "all")
-    return [setup] if one else [replace(setup, checkpointing=end) for end in ("none", "all")]
+def anchor(facts: dict[str, Any], setup: Setup) -> Setup:
+    """The setup that is traced for all of its kind: its length and rank are no size, or part of one, of the model.
+
+    By those two numbers the trace tells what grows with what.
+    """
+    sizes = set(_sizes(facts))
+    sizes |= {one * other for one in sizes for other in sizes if one * other < 10**6}
+    tokens = next((size for size in LENGTHS if all(one % size for one in sizes)), LENGTHS[0])
+    rank = next((rank for rank in RANKS if rank not in sizes), RANKS[0])
+    # On a CPU rows up to SHORT tokens are attended to in another way.
+    short = setup.device == "cpu" and setup.seq <= SHORT
+    rows = tokens // ROUND if short else 1
+    return replace(setup, seq=tokens // rows, batch=rows, rank=rank, trained=1.0)
 
 
-def _form(setup: Setup, ends: list[Setup], said: list[dict[str, Any]]) -> ClosedForm:
+def _sizes(facts: Any) -> Iterator[int]:
+    """Every whole number in a configuration."""
+    if isinstance(facts, dict | list):
+        for held in facts.values() if isinstance(facts, dict) else facts:
+            yield from _sizes(held)
+    elif isinstance(facts, int) and facts > 1:
+        yield facts
+
+
+def itself(facts: dict[str, Any], setup: Setup) -> dict[str, Parts]:
+    """A settled setup traced as it is, on none or all of its layers checkpointed: what a formula is held against."""
+    (said,) = _traces(facts, [setup])
+    return _form(setup, [said, said]).phases(setup)
+
+
+def _form(setup: Setup, said: list[dict[str, Any]]) -> ClosedForm:
     *few, layers = said[0]["layers"]
-    traced = {end.checkpointing: tuple(one["traced"]) for end, one in zip(ends, said)}
+    traced = dict(zip(("none", "all"), (tuple(one["traced"]) for one in said)))
     return ClosedForm(setup, said[0]["vocabulary"], layers, tuple(few), traced)
 
 
 def _traces(facts: dict[str, Any], setups: list[Setup]) -> list[dict[str, Any]]:
     """``{"layers", "vocabulary", "traced"}`` for each setup."""
     places = {setup: _place(facts, setup) for setup in setups}
-    missing = [setup for setup in setups if _read(places[setup]) is None]
+    known = {setup: _read(place) for setup, place in places.items()}
+    missing = [setup for setup, held in known.items() if held is None]
     for setup, made in zip(missing, _trace(facts, missing)) if missing else ():
-        storage.write_json(places[setup], made)
-    return [_read(places[setup]) for setup in setups]
+        known[setup] = made
+        with contextlib.suppress(OSError, storage.NoSpace):  # a cache
+            storage.write_json(places[setup], made)
+    return [known[setup] for setup in setups]
 
 
 def _trace(facts: dict[str, Any], setups: list[Setup]) -> list[dict[str, Any]]:
@@ -78,19 +110,21 @@ def kept() -> Iterator[subprocess.Popen]:
     _kept.append(process)
     try:
         yield process
+        process.stdin.close()
+        process.wait()
     finally:
         _kept.remove(process)
-        process.communicate()
+        process.kill()  # if it was interrupted; one that has ended is left alone
+        process.wait()
 
 
 def _asked(process: subprocess.Popen, request: str) -> dict[str, Any]:
     try:
         process.stdin.write(request)
         process.stdin.flush()
-        line = process.stdout.readline()
-    except OSError:
-        line = ""
-    return json.loads(line) if line else {"error": f"its process ended ({process.wait()}); is there enough memory?"}
+        return json.loads(process.stdout.readline())
+    except (OSError, ValueError):
+        return {"error": f"its process ended ({process.poll()}); is there enough memory?"}
 
 
 def _place(facts: dict[str, Any], setup: Setup) -> Path:
@@ -98,18 +132,19 @@ def _place(facts: dict[str, Any], setup: Setup) -> Path:
     return environment.cache_folder() / "memory" / f"{hashlib.sha256(known.encode()).hexdigest()[:24]}.json"
 
 
+@functools.cache
 def _code() -> str:
-    """What is traced is this project's own code too."""
+    """What is traced, and how it is counted, is this project's own code too."""
     import etabli.training
 
     homes = [Path(__file__).parent, Path(etabli.training.__file__).parent]
-    return hashlib.sha256(
-        b"".join(file.read_bytes() for home in homes for file in sorted(home.glob("*.py")))
-    ).hexdigest()
+    files = [Path(allocations.__file__), *(file for home in homes for file in sorted(home.glob("*.py")))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _read(place: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        held = json.loads(place.read_text(encoding="utf-8"))
+        return held if len(held["layers"]) == 3 and len(held["traced"]) == 2 and held["vocabulary"] else None
+    except (OSError, ValueError, TypeError, KeyError):
         return None

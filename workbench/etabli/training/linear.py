@@ -54,7 +54,7 @@ class _Adapted(torch.autograd.Function):
         flat = x.flatten(0, -2)
         narrow = flat @ down.to(x.dtype).T
         out = F.linear(x, _whole(weight, x.dtype))  # no view of anything: Falcon adds to it in place
-        out.flatten(0, -2).addmm_(narrow, up.to(x.dtype).T, alpha=scale)
+        out.view(-1, out.shape[-1]).addmm_(narrow, up.to(x.dtype).T, alpha=scale)
         context.save_for_backward(x, down, up, narrow)
         context.weight, context.scale = weight, scale
         return out

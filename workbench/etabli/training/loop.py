@@ -60,6 +60,12 @@ class Training:
         """Does this process write?"""
         return self.accelerator.is_main_process
 
+    @property
+    def checkpointing(self) -> str:
+        """On how many layers: none, all, or a number."""
+        asked = str(self.recipe.checkpointing)
+        return "all" if self.thrifty else "none" if asked == "auto" else asked
+
     def tell(self, kind: str, **fields: Any) -> None:
         """Write an event, and hand it to the recipe's own functions."""
         if self.main:

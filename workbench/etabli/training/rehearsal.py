@@ -37,7 +37,7 @@ def _there_and_back(training: Training, pack: Pack, counted: Allocations | None)
     training.trying = max(parts, key=lambda part: sum(len(row.ids) for row in part))
     with contextlib.ExitStack() as stack:
         stack.enter_context(training.last_syncs(False))
-        about = room.about(training.trying)
+        about = room.about(training.trying) | {"checkpointing": training.checkpointing}
         with room.measured(training.tell, "forward", counted, **about):
             loss = stack.enter_context(training.objective.of(training.trying, training.model))
         with room.measured(training.tell, "backward", counted, **about):

@@ -114,7 +114,7 @@ def counting(model: Any, alone: bool = True) -> Iterator[Allocations | None]:
 
 
 @contextlib.contextmanager
-def measured(log: Log, phase: str, counted: Allocations | None = None, **about: int) -> Iterator[None]:
+def measured(log: Log, phase: str, counted: Allocations | None = None, **about: Any) -> Iterator[None]:
     """Write what a phase took at its peak, as a ``memory`` event, with what went through the model."""
     _reset()
     if counted:
