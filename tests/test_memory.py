@@ -200,10 +200,10 @@ def test_what_a_trace_and_its_engine_say_twice_is_the_same():
 def test_a_slider_is_answered_in_milliseconds():
     """Bars, advice and how far one can go, of a model with 32 layers."""
     ledger = sliders.Ledger(LLAMA, cards.card("t4"), Setup(2048))
-    began = time.perf_counter()
+    began = time.process_time()  # what else the machine does is no matter
     for layers in (0, 5, 31):
         ledger.at(seq=4096, checkpointing=layers)
-    assert (time.perf_counter() - began) / 3 < 0.05
+    assert (time.process_time() - began) / 3 < 0.05
 
 
 @settings(deadline=None)  # the first traces
