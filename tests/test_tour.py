@@ -84,7 +84,7 @@ class TestTour:
 
 
 def test_a_cell_that_fails_is_named(tmp_path, no_owner):
-    with pytest.raises(EtabliError, match=r"00_machine: .*UnknownModel.*no config.json"):
+    with pytest.raises(EtabliError, match=r"00_machine: .*UnknownModel.*no folder or config.json"):
         tour(tmp_path / "t", model="./nowhere")
     assert (tmp_path / "t" / "00_machine.html").is_file()
 
