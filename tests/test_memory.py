@@ -324,6 +324,11 @@ def test_a_stock_loop_is_told_to_take_its_loss_in_chunks(tiny_config):
     assert any(item["change"] == "loss full → chunked" for item in told["advice"])
 
 
+def test_a_ledger_of_a_stock_loop_advises_too(tiny_config):
+    seen = sliders.Ledger(tiny_config, cards.card("0.7"), Setup(4096, 8, engine="trainer")).at()
+    assert not seen["fits"] and seen["advice"]  # among what is tried is a loss in chunks, which is another formula
+
+
 def test_parts_make_the_whole(tiny_config):
     told = memory.forecast(tiny_config, seq=512)
     inside = sum(size for name, size in told["components"].items() if name not in ("context", "fragmentation"))

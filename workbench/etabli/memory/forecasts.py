@@ -5,8 +5,8 @@ from typing import Any
 
 from etabli.errors import BadInput
 from etabli.memory import advice, residuals, traces
-from etabli.memory.cards import card
-from etabli.memory.closed_form import ClosedForm
+from etabli.memory.cards import Card, card
+from etabli.memory.closed_form import ClosedForm, Forms
 from etabli.memory.configs import config
 from etabli.memory.reckoning import CONTEXT, LIBRARIES, LOGITS_SPILL, SPILL, on, reckoned
 from etabli.memory.setup import Setup
@@ -31,14 +31,19 @@ def forecast(model: str = "default", gpu: str | None = None, setup: Setup | None
     setup = made(setup, **keys)
     place = card(gpu) if gpu is not None else None
     setup = on(setup, place) if place else setup.settled()
-    chunked = [replace(setup, loss="chunked")] if place and setup.loss != "chunked" else []
-    facts = config(model)
-    forms = traces.closed_forms(facts, [setup, *chunked])
-    known = residuals.known(residuals.machine(facts, setup), place)
+    forms, known = prepared(model, setup, place)
     told = reckoned(forms, setup, known)
     told |= {"model": model, "setup": setup.keys(), "basis": _basis(forms[setup.loss], setup, told)}
     told |= {"fits": None, "advice": [], "cheapest": None}
     return told | (advice.fitting(forms, setup, place, known) if place else {})
+
+
+def prepared(model: str, setup: Setup, place: Card | None) -> tuple[Forms, dict[str, Any]]:
+    """The formulae for a settled setup and for what would be advised there, and what runs on this machine add."""
+    chunked = [replace(setup, loss="chunked")] if place and setup.loss != "chunked" else []
+    facts = config(model)
+    forms = traces.closed_forms(facts, [setup, *chunked])
+    return forms, residuals.known(residuals.machine(facts, setup), place)
 
 
 def made(setup: Setup | None = None, **keys: Any) -> Setup:

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from etabli import contracts
-from etabli.memory import advice, residuals, traces
+from etabli.memory import advice
 from etabli.memory.cards import Card, card
-from etabli.memory.configs import config
-from etabli.memory.forecasts import made
+from etabli.memory.forecasts import made, prepared
 from etabli.memory.reckoning import on, reckoned
 from etabli.memory.runs import of_run
 from etabli.memory.setup import Setup
@@ -38,9 +37,7 @@ class Ledger:
         self.model = Path(model).name if Path(model).exists() else model  # a path of this machine stays here
         self.place, self.setup = place, on(setup, place)
         self.measured = measured or {}
-        facts = config(model)
-        self._forms = traces.closed_forms(facts, [self.setup])
-        self._known = residuals.known(residuals.machine(facts, self.setup), place)
+        self._forms, self._known = prepared(model, self.setup, place)
 
     @property
     def stops(self) -> dict[str, list[int]]:
