@@ -35,6 +35,24 @@ def test_streaming_says_the_same(plain, tokenizer):
     assert last.strip() == made.texts[0]
 
 
+def test_streaming_a_recurrent_model_equals_reading_all_of_the_text_at_every_token(tokenizer):
+    """transformers 5.24 hands out a cache for these too; a wrong use of it gives other logits without an error."""
+    import torch
+    from transformers import MambaConfig, MambaForCausalLM
+
+    torch.manual_seed(0)
+    model = MambaForCausalLM(MambaConfig(vocab_size=49152, hidden_size=32, num_hidden_layers=2, state_size=4)).eval()
+    model.generation_config.eos_token_id = None
+    ids = render(TALKS[0], tokenizer, prompt=True).ids
+    expected = []
+    for _ in range(8):
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([[*ids, *expected]]), use_cache=False).logits
+        expected.append(int(logits[0, -1].argmax()))
+    *_, last = generation.stream(model, tokenizer, TALKS[0], 8)
+    assert last == tokenizer.decode(expected, skip_special_tokens=True)
+
+
 @pytest.mark.parametrize(
     "prompts, shared", [([[1, 2, 3], [1, 2, 4]], 2), ([[1], [1]], 0), ([[1, 2], [1, 2, 3]], 1), ([[1, 2]], 0)]
 )

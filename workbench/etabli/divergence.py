@@ -7,6 +7,7 @@ from typing import Any
 
 from etabli import generation
 from etabli.contracts import TokenMoves
+from etabli.models import kv_cache
 
 CHUNK = 128  # positions whose logits exist at once, on either side: a vocabulary of 150,000 takes 77 MB a side
 TOP = 3
@@ -70,9 +71,11 @@ class _Reader:
 
         ids = torch.tensor([[*self._held, *chunk[:-1]]], device=self._model.device)
         with torch.inference_mode(), self._side():
-            out = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=len(chunk))
-        self._cache = getattr(out, "past_key_values", None)
-        # A recurrent model hands out no such cache: it reads all of the text again.
+            out = self._model(
+                input_ids=ids, **kv_cache.argument(self._cache), use_cache=True, logits_to_keep=len(chunk)
+            )
+        self._cache = kv_cache.of_attention(out)
+        # A recurrent model has no cache that several tokens can be added to: it reads all of the text again.
         self._held = [*self._held, *chunk] if self._cache is None else [chunk[-1]]
         return out.logits[0].float().log_softmax(-1)
 

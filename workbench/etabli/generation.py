@@ -7,6 +7,7 @@ from typing import Any
 
 from etabli import prefixes
 from etabli.contracts import Message
+from etabli.models import kv_cache
 from etabli.tokens import render
 
 Progress = Callable[[int, int], None]
@@ -73,7 +74,7 @@ def answer(
         say = _counting(stops, len(found), len(prompts), progress)
         part = [prompts[index] for index in chosen]
         inputs = prefixes.left_padded(part, start.length, tokenizer.pad_token_id, model.device)
-        inputs["past_key_values"] = start.copies(len(part))
+        inputs |= kv_cache.argument(start.copies(len(part)))
         found.update(zip(chosen, _generate(model, inputs, max_new_tokens, stops, tokenizer.pad_token_id, say)))
         if progress:
             progress(len(found), len(prompts))
@@ -157,17 +158,19 @@ def stream(
     import torch
 
     stops = set(stop_ids(model, tokenizer))
-    ids = torch.tensor([render(messages, tokenizer, prompt=True).ids], device=model.device)
+    unread = render(messages, tokenizer, prompt=True).ids
     luck = torch.Generator("cpu").manual_seed(seed)
     cache, made = None, []
     for _ in range(max_new_tokens):
         with torch.inference_mode():
-            out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            ids = torch.tensor([unread], device=model.device)
+            out = model(input_ids=ids, **kv_cache.argument(cache), use_cache=True, logits_to_keep=1)
         token = _next(out.logits[0, -1], temperature, luck)
         if token in stops:
             return
         made.append(token)
-        cache, ids = out.past_key_values, torch.tensor([[token]], device=model.device)
+        cache = kv_cache.of(out)
+        unread = [*unread, token] if cache is None else [token]
         yield tokenizer.decode(made, skip_special_tokens=True)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from etabli import prefixes
 from etabli.contracts import Message
+from etabli.models import kv_cache
 from etabli.tokens import Rendered, render
 
 BATCH_TOKENS = 16_384
@@ -102,7 +103,7 @@ def _scored(model: Any, part: list[Rendered], start: prefixes.Beginning, pad: in
             input_ids=ids[:, start.length :],
             attention_mask=mask,
             position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, start.length :],
-            past_key_values=start.copies(len(part)),
+            **kv_cache.argument(start.copies(len(part))),
             use_cache=start.cache is not None,
             logits_to_keep=keep,
         ).logits[:, :-1]

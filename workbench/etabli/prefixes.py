@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from etabli.models import kv_cache
+
 
 @dataclass
 class Beginning:
@@ -38,7 +40,7 @@ def beginning(model: Any, prompts: list[list[int]], most: int | None = None) -> 
         return Beginning()
     ids = torch.tensor([prompts[0][:length]], device=model.device)
     with torch.inference_mode():
-        cache = getattr(model(input_ids=ids, use_cache=True, logits_to_keep=1), "past_key_values", None)
+        cache = kv_cache.of(model(input_ids=ids, use_cache=True, logits_to_keep=1))
     plain = all(type(layer).__name__ == "DynamicLayer" for layer in getattr(cache, "layers", [None]))
     return Beginning(length, cache) if plain else Beginning()
 
