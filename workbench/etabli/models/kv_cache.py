@@ -8,7 +8,7 @@ ATTENTION_LAYERS = ("DynamicLayer", "DynamicSlidingWindowLayer")  # any number o
 def argument(cache: Any) -> dict[str, Any]:
     """``cache`` as the keyword argument of a forward pass.
 
-    transformers 5.24 calls it ``cache`` and takes ``past_key_values`` with a warning until 5.40; before, only that name.
+    transformers 5.24 calls it ``cache`` and takes ``past_key_values`` with a warning; before, only the latter.
     """
     return {_name(): cache}
 
