@@ -1,7 +1,12 @@
 // node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clock, path, smooth, ticks } from "../../widgets/etabli_widgets/static/chart.js";
+import {
+  clock,
+  path,
+  smooth,
+  ticks,
+} from "../../widgets/etabli_widgets/static/chart.js";
 
 test("ticks begin at 0, are round, and cover the top", () => {
   for (let i = 0; i < 500; i++) {
@@ -10,7 +15,11 @@ test("ticks begin at 0, are round, and cover the top", () => {
     const step = found[1];
     assert.equal(found[0], 0);
     assert.ok(found.length >= 2 && found.length <= 9, `${top}: ${found}`);
-    assert.ok(found.at(-1) <= top * (1 + 1e-6) && found.at(-1) + step > top * (1 - 1e-6), `${top}: ${found}`);
+    assert.ok(
+      found.at(-1) <= top * (1 + 1e-6) &&
+        found.at(-1) + step > top * (1 - 1e-6),
+      `${top}: ${found}`,
+    );
     assert.match(step.toExponential(), /^[125]e/);
   }
   assert.deepEqual(ticks(0), [0]);
@@ -19,12 +28,39 @@ test("ticks begin at 0, are round, and cover the top", () => {
 
 test("a missing value breaks the line", () => {
   const same = (v) => v;
-  assert.equal(path([[0, 1], [1, 2], [2, null], [3, 4]], same, same), "M0.0,1.0L1.0,2.0M3.0,4.0");
+  assert.equal(
+    path(
+      [
+        [0, 1],
+        [1, 2],
+        [2, null],
+        [3, 4],
+      ],
+      same,
+      same,
+    ),
+    "M0.0,1.0L1.0,2.0M3.0,4.0",
+  );
   assert.equal(path([], same, same), "");
 });
 
 test("smoothing is the running mean of the known values", () => {
-  assert.deepEqual(smooth([[1, 2], [2, null], [3, 4], [4, 6]], 2), [[1, 2], [3, 3], [4, 5]]);
+  assert.deepEqual(
+    smooth(
+      [
+        [1, 2],
+        [2, null],
+        [3, 4],
+        [4, 6],
+      ],
+      2,
+    ),
+    [
+      [1, 2],
+      [3, 3],
+      [4, 5],
+    ],
+  );
 });
 
 test("clock", () => {

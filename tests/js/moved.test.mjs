@@ -1,7 +1,12 @@
 // node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ledTo, nextLargest, seen, shadeOf } from "../../widgets/etabli_widgets/static/moved.js";
+import {
+  ledTo,
+  nextLargest,
+  seen,
+  shadeOf,
+} from "../../widgets/etabli_widgets/static/moved.js";
 
 test("a shade lies between -1 and 1, and what is not known has none", () => {
   for (let i = 0; i < 500; i++) {
@@ -9,7 +14,8 @@ test("a shade lies between -1 and 1, and what is not known has none", () => {
     const shade = shadeOf(value);
     assert.ok(Math.abs(shade) <= 1 && Math.sign(shade) === Math.sign(value));
   }
-  for (const odd of [null, undefined, NaN, Infinity]) assert.equal(shadeOf(odd), 0);
+  for (const odd of [null, undefined, NaN, Infinity])
+    assert.equal(shadeOf(odd), 0);
 });
 
 test("a part of a sign and a line end can be seen", () => {

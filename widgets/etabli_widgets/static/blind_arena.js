@@ -1,15 +1,35 @@
-const KEYS = { ArrowLeft: "left", 1: "left", ArrowRight: "right", 2: "right", ArrowDown: "tie", t: "tie", 0: "tie", x: "both bad" };
-const BUTTONS = [["left", "← Left is better"], ["tie", "↓ Tie"], ["both bad", "x Both bad"], ["right", "Right is better →"]];
+const KEYS = {
+  ArrowLeft: "left",
+  1: "left",
+  ArrowRight: "right",
+  2: "right",
+  ArrowDown: "tie",
+  t: "tie",
+  0: "tie",
+  x: "both bad",
+};
+const BUTTONS = [
+  ["left", "← Left is better"],
+  ["tie", "↓ Tie"],
+  ["both bad", "x Both bad"],
+  ["right", "Right is better →"],
+];
 
 function render({ model, el }) {
   guardKeys(el);
   const count = make("b");
-  const look = make("button", { type: "button", textContent: "Who is who?", title: "Ends the blind vote: votes after this do not count", className: "etabli-button" });
+  const look = make("button", {
+    type: "button",
+    textContent: "Who is who?",
+    title: "Ends the blind vote: votes after this do not count",
+    className: "etabli-button",
+  });
   const bar = make("progress", { className: "etabli-progress", "aria-label": "Pairs voted on" });
   const asked = make("pre", { className: "etabli-asked", dir: "auto" });
   const left = make("pre", { dir: "auto" });
   const right = make("pre", { dir: "auto" });
-  const side = (name, text) => make("section", { "aria-label": `${name} answer` }, [make("header", {}, [make("b", { textContent: name })]), text]);
+  const side = (name, text) =>
+    make("section", { "aria-label": `${name} answer` }, [make("header", {}, [make("b", { textContent: name })]), text]);
   const sides = make("div", { className: "etabli-sides" }, [side("Left", left), side("Right", right)]);
   const buttons = BUTTONS.map(([choice, text]) => {
     const button = make("button", { type: "button", textContent: text, className: "etabli-button" });
@@ -20,8 +40,17 @@ function render({ model, el }) {
   const watched = make("p", { className: "etabli-watched", "aria-live": "polite" });
   const said = make("div");
   const told = make("div", { className: "etabli-told-who" });
-  const booth = make("div", { className: "etabli-booth", tabIndex: 0, role: "application", "aria-label": "Vote with the arrow keys" }, [make("div", { "aria-live": "polite" }, [asked, sides]), make("div", { className: "etabli-votes" }, buttons)]);
-  const hint = make("p", {}, [make("small", { textContent: "Click the answers or press Tab, then: ← left, → right, ↓ tie, x both bad, Page Up and Page Down to scroll. A vote can't be taken back." })]);
+  const booth = make(
+    "div",
+    { className: "etabli-booth", tabIndex: 0, role: "application", "aria-label": "Vote with the arrow keys" },
+    [make("div", { "aria-live": "polite" }, [asked, sides]), make("div", { className: "etabli-votes" }, buttons)],
+  );
+  const hint = make("p", {}, [
+    make("small", {
+      textContent:
+        "Click the answers or press Tab, then: ← left, → right, ↓ tie, x both bad, Page Up and Page Down to scroll. A vote can't be taken back.",
+    }),
+  ]);
   el.append(make("header", {}, [count, look]), bar, booth, hint, errorLine(model), last, watched, said, told);
 
   let pending = 0; // the pair that was voted on last: a second press before the next one is there is none
@@ -35,7 +64,8 @@ function render({ model, el }) {
   booth.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const pages = { PageDown: 1, PageUp: -1 };
-    if (event.key in pages) for (const text of [left, right]) text.scrollBy(0, pages[event.key] * 0.8 * text.clientHeight);
+    if (event.key in pages)
+      for (const text of [left, right]) text.scrollBy(0, pages[event.key] * 0.8 * text.clientHeight);
     else if (!(event.key in KEYS)) return;
     else if (!event.repeat) vote(KEYS[event.key]); // a key held down is one vote
     event.preventDefault();
@@ -45,7 +75,9 @@ function render({ model, el }) {
 
   const draw = () => {
     const pair = model.get("pair");
-    count.textContent = pair.number ? `Pair ${pair.number} of ${model.get("total")}` : `All ${model.get("total")} pairs are voted on`;
+    count.textContent = pair.number
+      ? `Pair ${pair.number} of ${model.get("total")}`
+      : `All ${model.get("total")} pairs are voted on`;
     bar.max = model.get("total") || 1;
     bar.value = model.get("done");
     asked.textContent = visible(pair.prompt ?? "");
@@ -62,20 +94,30 @@ function render({ model, el }) {
     last.textContent = choice ? `Last vote: ${choice}. Left had ${lengths[0]} characters, right ${lengths[1]}.` : "";
     watched.textContent = model.get("watched");
     watched.hidden = Boolean(model.get("told").verdict); // then the verdict says it
-    said.replaceChildren(...model.get("said").map((text) => make("p", {}, [make("small", { textContent: visible(text) })])));
+    said.replaceChildren(
+      ...model.get("said").map((text) => make("p", {}, [make("small", { textContent: visible(text) })])),
+    );
   };
   const drawTold = () => {
     const held = model.get("told");
     told.hidden = !held.verdict;
     if (!held.verdict) return;
-    const row = (tag, cells) => make("tr", {}, cells.map((text) => make(tag, { textContent: visible(text) })));
+    const row = (tag, cells) =>
+      make(
+        "tr",
+        {},
+        cells.map((text) => make(tag, { textContent: visible(text) })),
+      );
     const table = make("table", {}, [row("th", held.heads), ...held.rows.map((cells) => row("td", cells))]);
     const notes = held.notes.map((text) => make("p", {}, [make("small", { textContent: visible(text) })]));
     const verdict = make("p", { className: "etabli-verdict", textContent: visible(held.verdict) });
     verdict.dataset.kind = held.kind;
     told.replaceChildren(verdict, make("div", { className: "etabli-scroll" }, [table]), ...notes);
   };
-  const undo = [follow(model, ["pair", "total", "done", "last", "watched", "said", "told"], draw), follow(model, ["told"], drawTold)];
+  const undo = [
+    follow(model, ["pair", "total", "done", "last", "watched", "said", "told"], draw),
+    follow(model, ["told"], drawTold),
+  ];
   return () => {
     model.off("change:heard", reset);
     undo.forEach((each) => each());

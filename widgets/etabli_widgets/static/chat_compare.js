@@ -13,7 +13,8 @@ function render({ model, el }) {
   const before = make("details", { className: "etabli-earlier" }, [make("summary"), earlier]);
   el.append(form, chips, errorLine(model), asked, sides, before);
 
-  const settings = () => Object.fromEntries([...knobs.querySelectorAll("input")].map((one) => [one.name, Number(one.value)]));
+  const settings = () =>
+    Object.fromEntries([...knobs.querySelectorAll("input")].map((one) => [one.name, Number(one.value)]));
   const send = () => {
     const prompt = input.value.trim();
     if (prompt && !model.get("writing")) model.send({ type: "ask", prompt, settings: settings() });
@@ -37,20 +38,23 @@ function render({ model, el }) {
   };
   const drawKnobs = () => {
     const held = model.get("settings");
-    const made = Object.keys(KNOBS).filter((name) => name in held).map((name) => {
-      const [title, props] = KNOBS[name];
-      const knob = make("input", { name, ...props });
-      knob.value = held[name];
-      const told = make("output", { textContent: name === "strength" ? String(held[name]) : "" });
-      knob.oninput = () => (told.textContent = name === "strength" ? knob.value : "");
-      return make("label", {}, [title, knob, told]);
-    });
+    const made = Object.keys(KNOBS)
+      .filter((name) => name in held)
+      .map((name) => {
+        const [title, props] = KNOBS[name];
+        const knob = make("input", { name, ...props });
+        knob.value = held[name];
+        const told = make("output", { textContent: name === "strength" ? String(held[name]) : "" });
+        knob.oninput = () => (told.textContent = name === "strength" ? knob.value : "");
+        return make("label", {}, [title, knob, told]);
+      });
     knobs.replaceChildren(...made);
     knobs.hidden = !made.length;
   };
   const setKnobs = () => {
     if (!knobs.children.length) return drawKnobs();
-    for (const knob of knobs.querySelectorAll("input")) if (knob !== document.activeElement) knob.value = model.get("settings")[knob.name]; // built once: the focus stays
+    for (const knob of knobs.querySelectorAll("input"))
+      if (knob !== document.activeElement) knob.value = model.get("settings")[knob.name]; // built once: the focus stays
     const told = knobs.querySelector("input[name=strength] + output");
     if (told) told.textContent = model.get("settings").strength;
   };
@@ -59,8 +63,13 @@ function render({ model, el }) {
     const held = all.at(-1)?.prompt === model.get("prompt") ? all.slice(0, -1) : all; // the newest stands above
     before.hidden = !held.length;
     before.firstChild.textContent = `Asked before: ${held.length}`;
-    const side = ([name, text]) => make("section", {}, [make("b", { textContent: name }), make("pre", { textContent: visible(text), dir: "auto" })]);
-    const item = (one) => make("div", {}, [make("p", { className: "etabli-asked", textContent: visible(one.prompt), dir: "auto" }), make("div", { className: "etabli-sides" }, Object.entries(one.answers).map(side))]);
+    const side = ([name, text]) =>
+      make("section", {}, [make("b", { textContent: name }), make("pre", { textContent: visible(text), dir: "auto" })]);
+    const item = (one) =>
+      make("div", {}, [
+        make("p", { className: "etabli-asked", textContent: visible(one.prompt), dir: "auto" }),
+        make("div", { className: "etabli-sides" }, Object.entries(one.answers).map(side)),
+      ]);
     earlier.replaceChildren(...held.slice(-50).reverse().map(item));
   };
   const drawChips = () => {
@@ -88,16 +97,24 @@ function render({ model, el }) {
     status.textContent = writing ? `${writing} is answering…` : "";
     ask.disabled = Boolean(writing);
     stop.hidden = !writing;
-    const odd = [held.strength !== undefined && held.strength !== 1 && `strength ${held.strength}`, held.temperature && `temperature ${held.temperature}, seed ${held.seed}`].filter(Boolean);
+    const odd = [
+      held.strength !== undefined && held.strength !== 1 && `strength ${held.strength}`,
+      held.temperature && `temperature ${held.temperature}, seed ${held.seed}`,
+    ].filter(Boolean);
     asked.replaceChildren(model.get("prompt"), make("small", { textContent: odd.length ? ` ${odd.join(", ")}` : "" }));
     asked.hidden = !model.get("prompt");
     sides.replaceChildren(
-      ...model.get("names").map((name) =>
-        make("section", { className: name === writing ? "etabli-writing" : "", "aria-label": name }, [
-          make("header", {}, [make("b", { textContent: name }), make("small", { textContent: figures(model.get("figures")[name]) })]),
-          make("pre", { textContent: visible(texts[name] ?? "") || (name === writing ? "…" : ""), dir: "auto" }),
-        ]),
-      ),
+      ...model
+        .get("names")
+        .map((name) =>
+          make("section", { className: name === writing ? "etabli-writing" : "", "aria-label": name }, [
+            make("header", {}, [
+              make("b", { textContent: name }),
+              make("small", { textContent: figures(model.get("figures")[name]) }),
+            ]),
+            make("pre", { textContent: visible(texts[name] ?? "") || (name === writing ? "…" : ""), dir: "auto" }),
+          ]),
+        ),
     );
   };
   const undo = [

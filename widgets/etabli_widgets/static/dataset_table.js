@@ -18,15 +18,29 @@ function render({ model, el }) {
   const finding = make("select", { "aria-label": "Finding" });
   const status = make("select", { "aria-label": "Status" });
   const source = make("select", { "aria-label": "Source" });
-  const sort = make("select", { "aria-label": "Sort by" }, SORTS.map((name) => new Option(`by ${name}`, name)));
-  const order = make("button", { type: "button", className: "etabli-button", textContent: "↑", "aria-label": "Ascending" });
+  const sort = make(
+    "select",
+    { "aria-label": "Sort by" },
+    SORTS.map((name) => new Option(`by ${name}`, name)),
+  );
+  const order = make("button", {
+    type: "button",
+    className: "etabli-button",
+    textContent: "↑",
+    "aria-label": "Ascending",
+  });
   const counted = make("small", { role: "status", className: "etabli-counted" });
   const bar = make("div", { className: "etabli-tools" }, [search, finding, status, source, sort, order, counted]);
   let descending = false;
   const choose = () =>
     model.send({
-      type: "choose", search: search.value, finding: finding.value, status: status.value, source: source.value,
-      sort: sort.value, descending,
+      type: "choose",
+      search: search.value,
+      finding: finding.value,
+      status: status.value,
+      source: source.value,
+      sort: sort.value,
+      descending,
     });
   let typing;
   search.oninput = () => {
@@ -123,7 +137,11 @@ function render({ model, el }) {
   };
 
   // --- below: the row that is open --------------------------------------------------------------------------------------
-  const why = make("input", { placeholder: "Reason of the next decisions  ( r )", "aria-label": "Reason", className: "etabli-why" });
+  const why = make("input", {
+    placeholder: "Reason of the next decisions  ( r )",
+    "aria-label": "Reason",
+    className: "etabli-why",
+  });
   const button = (label, act) => {
     const made = make("button", { type: "button", className: "etabli-button", textContent: label });
     made.onclick = () => {
@@ -172,8 +190,18 @@ function render({ model, el }) {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) save();
       if (event.key === "Escape") done();
     };
-    const keep = make("button", { type: "button", className: "etabli-button", textContent: "Save (Ctrl+Enter)", onclick: save });
-    const leave = make("button", { type: "button", className: "etabli-button", textContent: "Cancel (Esc)", onclick: done });
+    const keep = make("button", {
+      type: "button",
+      className: "etabli-button",
+      textContent: "Save (Ctrl+Enter)",
+      onclick: save,
+    });
+    const leave = make("button", {
+      type: "button",
+      className: "etabli-button",
+      textContent: "Cancel (Esc)",
+      onclick: done,
+    });
     detail.querySelector(".etabli-edit")?.remove();
     detail.prepend(make("div", { className: "etabli-edit" }, [text, keep, leave]));
     text.focus();
@@ -183,11 +211,19 @@ function render({ model, el }) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const page = Math.max(1, Math.floor(view.clientHeight / ROW) - 1);
     const moves = {
-      ArrowDown: chosen + 1, ArrowUp: chosen - 1, PageDown: chosen + page, PageUp: chosen - page, Home: 0, End: Infinity,
+      ArrowDown: chosen + 1,
+      ArrowUp: chosen - 1,
+      PageDown: chosen + page,
+      PageUp: chosen - page,
+      Home: 0,
+      End: Infinity,
     };
     const acts = {
-      f: edit, u: takeBack, a: () => model.send({ type: "apply" }),
-      r: () => why.focus(), "/": () => search.focus(),
+      f: edit,
+      u: takeBack,
+      a: () => model.send({ type: "apply" }),
+      r: () => why.focus(),
+      "/": () => search.focus(),
     };
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (key in moves) select(moves[key]);
@@ -220,9 +256,12 @@ function render({ model, el }) {
   const drawFacets = () => {
     const facets = model.get("facets");
     const now = model.get("asked");
-    for (const [select, name] of [[finding, "finding"], [status, "status"], [source, "source"]]) {
+    for (const [name, select] of Object.entries({ finding, status, source })) {
       const names = Object.entries(facets[name] ?? {});
-      select.replaceChildren(new Option(`any ${name}`, ""), ...names.map(([key, count]) => new Option(`${key} (${count})`, key)));
+      select.replaceChildren(
+        new Option(`any ${name}`, ""),
+        ...names.map(([key, count]) => new Option(`${key} (${count})`, key)),
+      );
       const chosen = now[name] ?? "";
       if (chosen && !(chosen in (facets[name] ?? {}))) select.append(new Option(`${chosen} (0)`, chosen));
       select.value = chosen;
@@ -237,7 +276,9 @@ function render({ model, el }) {
   };
   const drawSaved = () => {
     const count = model.get("decided");
-    saved.textContent = count ? `${count} decision${count > 1 ? "s" : ""} of ${model.get("author")} on the disk` : `Deciding as ${model.get("author")}`;
+    saved.textContent = count
+      ? `${count} decision${count > 1 ? "s" : ""} of ${model.get("author")} on the disk`
+      : `Deciding as ${model.get("author")}`;
   };
   const received = (message) => {
     if (message.type === "lines" && message.version === model.get("version")) take(message.start, message.lines);
@@ -255,11 +296,17 @@ function render({ model, el }) {
   };
   model.on("msg:custom", received);
   const undo = [
-    follow(model, ["version"], drawAll), follow(model, ["facets", "version"], drawFacets),
-    follow(model, ["detail"], drawDetail), follow(model, ["decided", "author"], drawSaved),
+    follow(model, ["version"], drawAll),
+    follow(model, ["facets", "version"], drawFacets),
+    follow(model, ["detail"], drawDetail),
+    follow(model, ["decided", "author"], drawSaved),
     () => model.off("msg:custom", received),
   ];
-  const heads = make("div", { className: "etabli-line etabli-heads", "aria-hidden": "true" }, HEADS.map((name) => make("span", { textContent: name })));
+  const heads = make(
+    "div",
+    { className: "etabli-line etabli-heads", "aria-hidden": "true" },
+    HEADS.map((name) => make("span", { textContent: name })),
+  );
   el.append(bar, heads, view, errorLine(model), actions, saved, detail);
   const resized = new ResizeObserver(soon);
   resized.observe(view);
@@ -282,12 +329,22 @@ function about(row) {
   const turn = (one) =>
     make("section", {}, [make("small", { textContent: one.role }), make("pre", { textContent: visible(one.content) })]);
   const said = row.decision
-    ? [make("p", {}, [make("b", { textContent: row.status }), ` by ${row.decision.by}${row.decision.why ? `: ${row.decision.why}` : ""}`])]
+    ? [
+        make("p", {}, [
+          make("b", { textContent: row.status }),
+          ` by ${row.decision.by}${row.decision.why ? `: ${row.decision.why}` : ""}`,
+        ]),
+      ]
     : [];
   const reasons = row.reasons.map((reason) =>
-    make("li", { className: reason.rejects ? "etabli-rejects" : "" }, [make("b", { textContent: reason.filter }), ` ${reason.why}`]),
+    make("li", { className: reason.rejects ? "etabli-rejects" : "" }, [
+      make("b", { textContent: reason.filter }),
+      ` ${reason.why}`,
+    ]),
   );
-  const facts = Object.entries({ id: row.id, ...row.about }).map(([name, value]) => `${name} ${value}`).join(" · ");
+  const facts = Object.entries({ id: row.id, ...row.about })
+    .map(([name, value]) => `${name} ${value}`)
+    .join(" · ");
   const like = row.like
     ? [
         make("h4", { textContent: `${row.like.test ? "Test row" : "Row"} ${row.like.id}, and what differs here` }),
@@ -295,7 +352,10 @@ function about(row) {
       ]
     : [];
   return [
-    ...said, make("ul", { className: "etabli-reasons" }, reasons), ...row.messages.map(turn), ...like,
+    ...said,
+    make("ul", { className: "etabli-reasons" }, reasons),
+    ...row.messages.map(turn),
+    ...like,
     make("p", {}, [make("small", { textContent: facts })]),
   ];
 }

@@ -4,7 +4,12 @@ function render({ model, el }) {
   guardKeys(el);
   const wrong = make("div", { role: "status" });
   const policies = make("div", { className: "etabli-policies", role: "radiogroup", "aria-label": "Policy" });
-  const shade = make("button", { type: "button", className: "etabli-button", textContent: "Shade by loss", "aria-pressed": "false" });
+  const shade = make("button", {
+    type: "button",
+    className: "etabli-button",
+    textContent: "Shade by loss",
+    "aria-pressed": "false",
+  });
   const legend = make("p", { className: "etabli-roles" });
   const rows = make("div");
   const told = make("p", { className: "etabli-told", "aria-live": "polite" });
@@ -36,7 +41,8 @@ function render({ model, el }) {
   const toggle = (row, from, to = from, on = !row.trained.spans[from]) => {
     if (policy() !== "spans") return;
     const flags = row.trained.spans.slice();
-    for (let place = Math.min(from, to); place <= Math.max(from, to); place++) if (inContent(row, place)) flags[place] = on;
+    for (let place = Math.min(from, to); place <= Math.max(from, to); place++)
+      if (inContent(row, place)) flags[place] = on;
     row.trained.spans = flags; // at once: the next key may come before the kernel has answered
     paint();
     sent += 1;
@@ -48,10 +54,15 @@ function render({ model, el }) {
       token.dataset.role = row.role[place];
       token.dataset.place = place;
       const nats = row.nats?.[place];
-      if (nats !== null && nats !== undefined) token.style.setProperty("--etabli-loss", Math.min(1, nats / 8).toFixed(2));
+      if (nats !== null && nats !== undefined)
+        token.style.setProperty("--etabli-loss", Math.min(1, nats / 8).toFixed(2));
       return token;
     });
-    const holder = make("pre", { className: "etabli-tokens", tabIndex: 0, role: "application", "aria-label": `Tokens of row ${row.id}` }, tokens);
+    const holder = make(
+      "pre",
+      { className: "etabli-tokens", tabIndex: 0, role: "application", "aria-label": `Tokens of row ${row.id}` },
+      tokens,
+    );
     const placeOf = (event) => Number(event.target.dataset?.place ?? NaN);
     // Pointing tells; it does not move the keys' place, or the page moving under the mouse would.
     holder.onmouseover = (event) => Number.isNaN(placeOf(event)) || tell(row, placeOf(event));
@@ -69,8 +80,7 @@ function render({ model, el }) {
         const to = Math.max(0, Math.min(row.ids.length - 1, moves[event.key]));
         if (event.shiftKey && policy() === "spans") toggle(row, place, to, true);
         look(row, holder, to);
-      }
-      else if (event.key === " ") toggle(row, place);
+      } else if (event.key === " ") toggle(row, place);
       else return;
       event.preventDefault();
     };
@@ -92,16 +102,29 @@ function render({ model, el }) {
       ...Object.entries(view().policies).map(([name, one]) => {
         const on = name === policy();
         const said = `${one.trained} token${one.trained === 1 ? "" : "s"} · ${(100 * one.share).toFixed(0)} %${one.loss === null ? "" : ` · loss ${one.loss.toFixed(3)}`}`;
-        const button = make("button", { type: "button", role: "radio", className: "etabli-policy", "aria-checked": String(on), tabIndex: on ? 0 : -1 }, [
-          make("b", { textContent: name === view().policy ? `${name} (the recipe's)` : name }), make("small", { textContent: said }),
-        ]);
+        const button = make(
+          "button",
+          {
+            type: "button",
+            role: "radio",
+            className: "etabli-policy",
+            "aria-checked": String(on),
+            tabIndex: on ? 0 : -1,
+          },
+          [
+            make("b", { textContent: name === view().policy ? `${name} (the recipe's)` : name }),
+            make("small", { textContent: said }),
+          ],
+        );
         button.onclick = () => pick(name);
         if (on && focused) queueMicrotask(() => button.focus());
         return button;
       }),
     );
     hint.textContent =
-      policy() === "spans" ? "Click tokens, or move with the arrow keys and press Space, to train them; Shift with an arrow or a click takes what lies between." : "";
+      policy() === "spans"
+        ? "Click tokens, or move with the arrow keys and press Space, to train them; Shift with an arrow or a click takes what lies between."
+        : "";
     hint.hidden = !hint.textContent;
   };
   policies.onkeydown = (event) => {
@@ -118,7 +141,9 @@ function render({ model, el }) {
         ? held.map(([name, count]) =>
             make("p", { className: "etabli-wrong" }, [
               make("b", { textContent: `${name} fails in ${count} of ${view().of} rows; no run can start.` }),
-              ...view().failed[name].slice(0, 3).map(([id, why]) => make("small", { textContent: `row ${id}: ${why}` })),
+              ...view()
+                .failed[name].slice(0, 3)
+                .map(([id, why]) => make("small", { textContent: `row ${id}: ${why}` })),
             ]),
           )
         : [make("p", { className: "etabli-right", textContent: `All assertions hold for ${view().of} rows.` })]),
@@ -129,7 +154,11 @@ function render({ model, el }) {
       tokens.forEach((token, place) => {
         token.dataset.trained = String(row.trained[policy()][place]);
       });
-    for (const [id, line] of heads) headOf(line, view().rows.find((row) => row.id === id));
+    for (const [id, line] of heads)
+      headOf(
+        line,
+        view().rows.find((row) => row.id === id),
+      );
   };
   const heads = new Map();
   const headOf = (line, row) => {
@@ -137,7 +166,14 @@ function render({ model, el }) {
     const trained = row.trained[policy()].filter(Boolean).length;
     line.replaceChildren(
       make("span", { textContent: `${row.id} · ${trained} of ${row.ids.length} tokens trained` }),
-      ...(row.cut ? [make("span", { className: "etabli-hint", textContent: ` · cut: ${row.cut} tokens are beyond ${view().max_length}` })] : []),
+      ...(row.cut
+        ? [
+            make("span", {
+              className: "etabli-hint",
+              textContent: ` · cut: ${row.cut} tokens are beyond ${view().max_length}`,
+            }),
+          ]
+        : []),
       ...bad.map((one) => make("span", { className: "etabli-error", textContent: ` · ${one.name}: ${one.why}` })),
     );
   };
@@ -151,7 +187,9 @@ function render({ model, el }) {
       paint();
       return;
     }
-    const unfolded = new Set([...rows.querySelectorAll("details[open]")].map((one) => one.dataset.row));
+    const unfolded = new Set(
+      [...rows.querySelectorAll(/** @type {"details"} */ ("details[open]"))].map((one) => one.dataset.row),
+    );
     const first = !rows.children.length;
     drawn = [];
     heads.clear();
@@ -190,10 +228,22 @@ function render({ model, el }) {
     );
     shade.hidden = !held.some((row) => row.nats);
   };
-  el.append(head, wrong, errorLine(model), policies, make("div", { className: "etabli-tools etabli-apart" }, [legend, shade]), hint, told, rows);
+  el.append(
+    head,
+    wrong,
+    errorLine(model),
+    policies,
+    make("div", { className: "etabli-tools etabli-apart" }, [legend, shade]),
+    hint,
+    told,
+    rows,
+  );
   const undo = [
-    follow(model, ["view"], drawHead), follow(model, ["view"], drawWrong), follow(model, ["view", "policy"], drawPolicies),
-    follow(model, ["view"], drawRows), follow(model, ["policy"], () => {
+    follow(model, ["view"], drawHead),
+    follow(model, ["view"], drawWrong),
+    follow(model, ["view", "policy"], drawPolicies),
+    follow(model, ["view"], drawRows),
+    follow(model, ["policy"], () => {
       paint();
       if (at) tell(...at);
     }),

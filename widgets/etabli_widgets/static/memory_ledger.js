@@ -24,7 +24,11 @@ function render({ model, el }) {
     names.replaceChildren(...legend(seen));
     advice.replaceChildren(...seen.advice.map((item) => make("li", { textContent: advised(item) })));
   };
-  const panel = make("div", { className: "etabli-sliders" }, [...sliders.values()].map((one) => one.label));
+  const panel = make(
+    "div",
+    { className: "etabli-sliders" },
+    [...sliders.values()].map((one) => one.label),
+  );
   el.append(head, panel, verdict, bars, names, advice, errorLine(model));
   return follow(model, ["seen", "stops", "card", "model_name"], draw);
 }
@@ -64,7 +68,7 @@ function bar(phase, scale, limit) {
   const share = (size) => `${((100 * size) / scale).toFixed(2)}%`;
   const parts = Object.entries(phase.parts).map(([name, size], at) => {
     const one = make("i", { title: `${name} ${gib(size)} GiB` });
-    one.dataset.part = at;
+    one.dataset.part = String(at);
     one.style.width = share(size);
     return one;
   });
@@ -79,14 +83,16 @@ function bar(phase, scale, limit) {
     figure += ` · measured ${gib(phase.measured)} of ${gib(phase.tensors)} tensors`;
   }
   return make("div", { className: "etabli-bar" }, [
-    make("span", { textContent: phase.name }), body, make("span", { textContent: figure }),
+    make("span", { textContent: phase.name }),
+    body,
+    make("span", { textContent: figure }),
   ]);
 }
 
 function legend(seen) {
   return Object.keys(seen.phases[0].parts).map((name, at) => {
     const colour = make("i");
-    colour.dataset.part = at;
+    colour.dataset.part = String(at);
     return make("span", {}, [colour, name]);
   });
 }

@@ -19,7 +19,8 @@ export function ledTo(key, place, size, rightToLeft = false) {
 
 /** The largest step away, in the given direction, from here on: what `n` and `p` jump to. */
 export function nextLargest(values, place, direction, least) {
-  for (let at = place + direction; at >= 0 && at < values.length; at += direction) if (Math.abs(values[at] ?? 0) >= least) return at;
+  for (let at = place + direction; at >= 0 && at < values.length; at += direction)
+    if (Math.abs(values[at] ?? 0) >= least) return at;
   return null;
 }
 
@@ -29,13 +30,17 @@ function strip(tokens, values, { full = 5, label = "Tokens", tell, at = 0 }) {
   const made = tokens.map((text, place) => {
     const shade = shadeOf(values[place], full);
     const token = make("span", { className: "etabli-moved", textContent: visible(seen(text)) });
-    token.dataset.place = place;
+    token.dataset.place = String(place);
     if (text === "") token.classList.add("etabli-part");
     token.style.setProperty("--etabli-move", Math.abs(shade).toFixed(2));
     if (shade < 0) token.dataset.less = "yes";
     return token;
   });
-  const holder = make("pre", { className: "etabli-strip", tabIndex: 0, role: "application", "aria-label": label, dir: "auto" }, made);
+  const holder = make(
+    "pre",
+    { className: "etabli-strip", tabIndex: 0, role: "application", "aria-label": label, dir: "auto" },
+    made,
+  );
   let here = Math.min(at, tokens.length - 1);
   const go = (place) => {
     if (place === null || !made.length) return;
@@ -45,9 +50,10 @@ function strip(tokens, values, { full = 5, label = "Tokens", tell, at = 0 }) {
     made[here].scrollIntoView?.({ block: "nearest" });
     tell(here);
   };
-  holder.onmouseover = (event) => event.target.dataset?.place && tell(Number(event.target.dataset.place));
+  const placeOf = (event) => /** @type {HTMLElement} */ (event.target).dataset?.place;
+  holder.onmouseover = (event) => placeOf(event) && tell(Number(placeOf(event)));
   holder.onmouseleave = () => tell(here);
-  holder.onclick = (event) => event.target.dataset?.place && go(Number(event.target.dataset.place));
+  holder.onclick = (event) => placeOf(event) && go(Number(placeOf(event)));
   const walk = (event) => {
     const least = Math.max(1, ...values.map((value) => Math.abs(value ?? 0) / 4));
     const jump = { n: 1, p: -1 }[event.key];

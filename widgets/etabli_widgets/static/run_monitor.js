@@ -72,17 +72,38 @@ function render({ model, el }) {
   const notes = make("div", { className: "etabli-notes" });
   const bar = make("progress", { className: "etabli-bar", "aria-label": "Training progress" });
   const hint = make("p", { className: "etabli-hint", hidden: true });
-  const chart = svg("svg", { class: "etabli-chart", viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": "Loss by step" });
+  const chart = svg("svg", {
+    class: "etabli-chart",
+    viewBox: `0 0 ${WIDE} ${HIGH}`,
+    role: "img",
+    "aria-label": "Loss by step",
+  });
   const figures = ["step", "loss", "held-out loss", "tokens/s", "memory", "time left"].map(figure);
   const samples = make("ul", { className: "etabli-samples" });
-  const answers = make("details", { open: true }, [make("summary", { textContent: "Answers while it trains" }), samples]);
+  const answers = make("details", { open: true }, [
+    make("summary", { textContent: "Answers while it trains" }),
+    samples,
+  ]);
   const key = make("p", { className: "etabli-legend" }, [
-    make("i", { className: "etabli-loss" }), "loss, mean of 8 steps ",
-    make("i", { className: "etabli-held-out" }), "loss on held-out rows",
+    make("i", { className: "etabli-loss" }),
+    "loss, mean of 8 steps ",
+    make("i", { className: "etabli-held-out" }),
+    "loss on held-out rows",
   ]);
   el.append(
-    make("header", {}, [status, make("span", {}, [resume, stop])]), bar, hint, errorLine(model), notes,
-    make("div", { className: "etabli-figures" }, figures.map((item) => item.node)), chart, key, answers,
+    make("header", {}, [status, make("span", {}, [resume, stop])]),
+    bar,
+    hint,
+    errorLine(model),
+    notes,
+    make(
+      "div",
+      { className: "etabli-figures" },
+      figures.map((item) => item.node),
+    ),
+    chart,
+    key,
+    answers,
   );
 
   let timer = 0;
@@ -106,7 +127,8 @@ function render({ model, el }) {
   const draw = () => {
     const get = (trait) => model.get(trait);
     const state = get("state");
-    const last = (points) => (points.length && points[points.length - 1][1] !== null ? points[points.length - 1][1].toFixed(3) : "–");
+    const last = (points) =>
+      points.length && points[points.length - 1][1] !== null ? points[points.length - 1][1].toFixed(3) : "–";
     if (state !== "running") {
       clearTimeout(timer);
       hint.hidden = true;
@@ -128,15 +150,35 @@ function render({ model, el }) {
     bar.value = get("step");
     const left = ENDED.includes(state) || !get("seconds_left") ? "–" : clock(get("seconds_left"));
     const texts = [
-      `${get("step")} / ${get("total") || "?"}`, last(get("losses")), last(get("held_out")),
-      get("speed") ? get("speed").toFixed(0) : "–", get("memory") ? `${(get("memory") / 1e9).toFixed(2)} GB` : "–", left,
+      `${get("step")} / ${get("total") || "?"}`,
+      last(get("losses")),
+      last(get("held_out")),
+      get("speed") ? get("speed").toFixed(0) : "–",
+      get("memory") ? `${(get("memory") / 1e9).toFixed(2)} GB` : "–",
+      left,
     ];
     figures.forEach((item, i) => (item.value.textContent = texts[i]));
     drawChart(chart, get("losses"), get("held_out"), get("total"));
     drawSamples(samples, get("samples"));
     answers.hidden = !get("samples").length;
   };
-  const traits = ["name", "state", "why", "step", "total", "losses", "held_out", "speed", "memory", "seconds_left", "samples", "stoppable", "resumable", "notes", "error"];
+  const traits = [
+    "name",
+    "state",
+    "why",
+    "step",
+    "total",
+    "losses",
+    "held_out",
+    "speed",
+    "memory",
+    "seconds_left",
+    "samples",
+    "stoppable",
+    "resumable",
+    "notes",
+    "error",
+  ];
   const unfollow = follow(model, traits, draw);
   return () => {
     clearTimeout(timer);

@@ -1,7 +1,9 @@
 // Shared by all widgets; joined in front of each one's own module.
 
 /** Make an element. Text is always set as text, so that an answer full of markup stays an answer.
- * @param {string} tag @param {Record<string, any>} [props] @param {(Node|string)[]} [children] */
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag @param {Record<string, any>} [props] @param {(Node|string)[]} [children]
+ * @returns {HTMLElementTagNameMap[Tag]} */
 function make(tag, props = {}, children = []) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
@@ -29,7 +31,8 @@ function follow(model, traits, draw) {
 
 // What a page would hide or obey: controls, zero widths, direction marks. Blanks and line ends stay, and so do joiners
 // between two signs that are not Latin: emoji and many scripts are written with them.
-const UNSEEN = /(?!(?<=[\u0300-\u1fff\u2100-\ufefe])[\u200c\u200d](?=[\u0300-\u1fff\u2100-\ufefe]))[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const UNSEEN =
+  /(?!(?<=[\u0300-\u1fff\u2100-\ufefe])[\u200c\u200d](?=[\u0300-\u1fff\u2100-\ufefe]))[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
 /** Text in which nothing is hidden. @param {string} text */
 function visible(text) {

@@ -37,7 +37,9 @@ function drawBorder(border) {
   if (!border.length) return [make("p", { textContent: "No pair is so much alike." })];
   const pair = (one) =>
     make("section", {}, [
-      make("small", { textContent: `${one.likeness.toFixed(3)} · ${one.above ? "one is put away" : "both stay"} · ${one.ids.join(" and ")}` }),
+      make("small", {
+        textContent: `${one.likeness.toFixed(3)} · ${one.above ? "one is put away" : "both stay"} · ${one.ids.join(" and ")}`,
+      }),
       marked(one.difference),
     ]);
   const above = border.filter((one) => one.above).map(pair);

@@ -4,10 +4,20 @@ function render({ model, el }) {
   guardKeys(el);
   const head = make("p", { className: "etabli-head" });
   const measures = make("div", { className: "etabli-tools", role: "radiogroup", "aria-label": "Shade by" });
-  const list = make("div", { className: "etabli-rows-list", role: "listbox", tabIndex: 0, "aria-label": "Answers, the most moved first" });
+  const list = make("div", {
+    className: "etabli-rows-list",
+    role: "listbox",
+    tabIndex: 0,
+    "aria-label": "Answers, the most moved first",
+  });
   const open = make("div");
   const told = make("div", { className: "etabli-told", "aria-live": "polite" });
-  const hint = make("p", {}, [make("small", { textContent: "In the list ↑ ↓ choose an answer, Enter goes to its tokens; there ← → walk, n and p jump to the next and previous large move." })]);
+  const hint = make("p", {}, [
+    make("small", {
+      textContent:
+        "In the list ↑ ↓ choose an answer, Enter goes to its tokens; there ← → walk, n and p jump to the next and previous large move.",
+    }),
+  ]);
   const said = make("div");
   el.append(head, measures, list, errorLine(model), open, told, hint, said);
   const name_ = `etabli-${Math.random().toString(36).slice(2)}`; // ids of the options, which the list names as active
@@ -18,7 +28,8 @@ function render({ model, el }) {
   const valuesOf = (moves) => {
     const changes = moves.logp.map((after, at) => after - moves.base_logp[at]);
     if (model.get("measure") === "KL") return [moves.kl, 3];
-    if (model.get("measure") === "rank") return [moves.rank.map((rank, at) => Math.log10(moves.base_rank[at] / rank)), 3];
+    if (model.get("measure") === "rank")
+      return [moves.rank.map((rank, at) => Math.log10(moves.base_rank[at] / rank)), 3];
     return [changes, 5];
   };
   const percent = (logp) => {
@@ -31,8 +42,14 @@ function render({ model, el }) {
     const change = moves.logp[place] - moves.base_logp[place];
     const line = (name, value) => make("div", {}, [make("b", { textContent: name }), ` ${value}`]);
     told.replaceChildren(
-      line(`token ${place}: ${JSON.stringify(visible(moves.tokens[place]))}`, moves.tokens[place] === "" ? "a part of the sign that follows" : ""),
-      line("base", `${percent(moves.base_logp[place])}, choice ${moves.base_rank[place]}; first: ${choices(moves.base_top[place])}`),
+      line(
+        `token ${place}: ${JSON.stringify(visible(moves.tokens[place]))}`,
+        moves.tokens[place] === "" ? "a part of the sign that follows" : "",
+      ),
+      line(
+        "base",
+        `${percent(moves.base_logp[place])}, choice ${moves.base_rank[place]}; first: ${choices(moves.base_top[place])}`,
+      ),
       line("tuned", `${percent(moves.logp[place])}, choice ${moves.rank[place]}; first: ${choices(moves.top[place])}`),
       line("moved", `${change >= 0 ? "+" : "−"}${Math.abs(change).toFixed(2)} nats, KL ${moves.kl[place].toFixed(3)}`),
     );
@@ -44,7 +61,10 @@ function render({ model, el }) {
     const [values, full] = valuesOf(row.moves);
     const focused = tokens?.contains(document.activeElement);
     tokens = strip(row.moves.tokens, values, { full, label: "Tokens of the answer", tell, at: row.at });
-    open.replaceChildren(make("p", { className: "etabli-asked", textContent: visible(row.prompt), dir: "auto" }), tokens);
+    open.replaceChildren(
+      make("p", { className: "etabli-asked", textContent: visible(row.prompt), dir: "auto" }),
+      tokens,
+    );
     tell(row.at);
     if (focused) tokens.focus();
     mark();
@@ -65,7 +85,9 @@ function render({ model, el }) {
       const sign = line.total >= 0 ? "+" : "−";
       const node = make("div", { role: "option", className: "etabli-line", id: `${name_}-${at}` }, [
         make("span", { textContent: visible(line.prompt), dir: "auto" }),
-        make("small", { textContent: `${line.tokens} tokens · largest ${line.move.toFixed(2)} · whole ${sign}${Math.abs(line.total).toFixed(2)} · KL ${line.kl.toFixed(2)}` }),
+        make("small", {
+          textContent: `${line.tokens} tokens · largest ${line.move.toFixed(2)} · whole ${sign}${Math.abs(line.total).toFixed(2)} · KL ${line.kl.toFixed(2)}`,
+        }),
       ]);
       node.onclick = () => choose(at);
       return node;
@@ -100,16 +122,25 @@ function render({ model, el }) {
     return button;
   });
   measures.append("Shade by", ...buttons);
-  const MEANS = { "log-probability": "blue: likelier, orange: less likely", KL: "blue: the two expect different things", rank: "blue: moved up, orange: moved down" };
+  const MEANS = {
+    "log-probability": "blue: likelier, orange: less likely",
+    KL: "blue: the two expect different things",
+    rank: "blue: moved up, orange: moved down",
+  };
   const means = make("small");
   measures.append(means);
-  const drawMeasure = () => buttons.forEach((button) => {
-    means.textContent = MEANS[model.get("measure")];
-    const on = button.textContent === model.get("measure");
-    button.setAttribute("aria-checked", String(on));
-    button.tabIndex = on ? 0 : -1;
-  });
-  const undo = [follow(model, ["lines", "about"], drawList), follow(model, ["row", "measure"], drawRow), follow(model, ["measure"], drawMeasure)];
+  const drawMeasure = () =>
+    buttons.forEach((button) => {
+      means.textContent = MEANS[model.get("measure")];
+      const on = button.textContent === model.get("measure");
+      button.setAttribute("aria-checked", String(on));
+      button.tabIndex = on ? 0 : -1;
+    });
+  const undo = [
+    follow(model, ["lines", "about"], drawList),
+    follow(model, ["row", "measure"], drawRow),
+    follow(model, ["measure"], drawMeasure),
+  ];
   return () => {
     clearTimeout(timer);
     undo.forEach((each) => each());

@@ -12,12 +12,22 @@ function render({ model, el }) {
   guardKeys(el);
   const head = make("b");
   const probes = make("select", { "aria-label": "Probe" });
-  const chart = drawn("svg", { class: "etabli-film-chart", viewBox: `0 0 ${FULL} ${TALL}`, role: "img", "aria-label": "KL from the base by step" });
+  const chart = drawn("svg", {
+    class: "etabli-film-chart",
+    viewBox: `0 0 ${FULL} ${TALL}`,
+    role: "img",
+    "aria-label": "KL from the base by step",
+  });
   const slider = make("input", { type: "range", min: 0, step: 1, "aria-label": "Step" });
   const where = make("output");
   const jump = make("button", { type: "button", className: "etabli-button" });
   const largest = make("button", { type: "button", className: "etabli-button" });
-  const why = make("input", { type: "text", placeholder: "why (optional)", "aria-label": "Why it is pinned", className: "etabli-why" });
+  const why = make("input", {
+    type: "text",
+    placeholder: "why (optional)",
+    "aria-label": "Why it is pinned",
+    className: "etabli-why",
+  });
   const pin = make("button", { type: "button", textContent: "Pin (p)", className: "etabli-button" });
   const play = make("button", { type: "button", textContent: "Play", className: "etabli-button" });
   const frame = make("div");
@@ -25,8 +35,25 @@ function render({ model, el }) {
   const told = make("div", { className: "etabli-told", "aria-live": "polite" });
   const pins = make("ul", { className: "etabli-pins" });
   const said = make("div");
-  const caption = make("p", {}, [make("small", { textContent: "KL of the answer's tokens from the base, mean a token. Blue tokens are likelier than under the base, orange less likely. On the slider ← → scrub, p pins." })]);
-  el.append(make("header", {}, [head, probes]), chart, make("div", { className: "etabli-scrub" }, [slider, where]), make("div", { className: "etabli-tools" }, [play, jump, largest, why, pin]), errorLine(model), frame, told, first, pins, said, caption);
+  const caption = make("p", {}, [
+    make("small", {
+      textContent:
+        "KL of the answer's tokens from the base, mean a token. Blue tokens are likelier than under the base, orange less likely. On the slider ← → scrub, p pins.",
+    }),
+  ]);
+  el.append(
+    make("header", {}, [head, probes]),
+    chart,
+    make("div", { className: "etabli-scrub" }, [slider, where]),
+    make("div", { className: "etabli-tools" }, [play, jump, largest, why, pin]),
+    errorLine(model),
+    frame,
+    told,
+    first,
+    pins,
+    said,
+    caption,
+  );
 
   const strips = () => model.get("film").strips;
   const shown = () => strips()[Math.min(model.get("probe"), strips().length - 1)];
@@ -75,11 +102,22 @@ function render({ model, el }) {
     chart.replaceChildren();
     for (const tick of ticks(top, 3)) {
       chart.append(drawn("line", { class: "etabli-grid", x1: EDGE, x2: FULL - 12, y1: y(tick), y2: y(tick) }));
-      chart.append(drawn("text", { x: EDGE - 6, y: y(tick) + 4, "text-anchor": "end" }, tick));
+      chart.append(drawn("text", { x: EDGE - 6, y: y(tick) + 4, "text-anchor": "end" }, String(tick)));
     }
-    for (const tick of ticks(right, 6)) chart.append(drawn("text", { x: x(tick), y: TALL - 6, "text-anchor": "middle" }, tick));
-    chart.append(drawn("path", { class: "etabli-loss", d: path(frames.map((one) => [one.step, one.mean_kl]), x, y) }));
-    for (const one of frames) if (one.mean_kl !== null) chart.append(drawn("circle", { cx: x(one.step), cy: y(one.mean_kl), r: 3 }));
+    for (const tick of ticks(right, 6))
+      chart.append(drawn("text", { x: x(tick), y: TALL - 6, "text-anchor": "middle" }, String(tick)));
+    chart.append(
+      drawn("path", {
+        class: "etabli-loss",
+        d: path(
+          frames.map((one) => [one.step, one.mean_kl]),
+          x,
+          y,
+        ),
+      }),
+    );
+    for (const one of frames)
+      if (one.mean_kl !== null) chart.append(drawn("circle", { cx: x(one.step), cy: y(one.mean_kl), r: 3 }));
     for (const one of pinned()) chart.append(drawn("text", { x: x(one.step), y: 14, "text-anchor": "middle" }, "◆"));
     const here = frames[at()];
     chart.append(drawn("line", { class: "etabli-cursor", x1: x(here.step), x2: x(here.step), y1: 4, y2: TALL - 22 }));
@@ -88,16 +126,27 @@ function render({ model, el }) {
   const pinned = () => model.get("film").pins.filter((one) => one.probe === shown().probe);
   const tell = (one) => (place) => {
     const share = (logp) => `${(100 * Math.exp(logp)).toPrecision(3)} %`;
-    told.textContent = one.logp[place] === null ? "" : `${JSON.stringify(visible(one.tokens[place]))}: base ${share(one.base_logp[place])}, now ${share(one.logp[place])}, KL ${one.kl[place]?.toFixed(3)} nats`;
+    told.textContent =
+      one.logp[place] === null
+        ? ""
+        : `${JSON.stringify(visible(one.tokens[place]))}: base ${share(one.base_logp[place])}, now ${share(one.logp[place])}, KL ${one.kl[place]?.toFixed(3)} nats`;
   };
   const draw = () => {
     const film = model.get("film");
     const strip_ = shown();
     const one = strip_.frames[at()];
     head.textContent = `${film.run}: ${film.state}`;
-    probes.replaceChildren(...film.strips.map((held, number) => make("option", { value: number, textContent: visible(held.probe).slice(0, 90), selected: number === model.get("probe") })));
-    slider.max = strip_.frames.length - 1;
-    slider.value = at();
+    probes.replaceChildren(
+      ...film.strips.map((held, number) =>
+        make("option", {
+          value: number,
+          textContent: visible(held.probe).slice(0, 90),
+          selected: number === model.get("probe"),
+        }),
+      ),
+    );
+    slider.max = String(strip_.frames.length - 1);
+    slider.value = String(at());
     slider.disabled = play.disabled = strip_.frames.length < 2;
     where.textContent = `step ${one.step}${one.mean_kl === null ? "" : ` · KL ${one.mean_kl.toFixed(2)}`}`;
     jump.textContent = strip_.changed === null ? "The answer never changed" : `First change: step ${strip_.changed}`;
@@ -106,19 +155,38 @@ function render({ model, el }) {
     largest.hidden = strip_.jump === null;
     const on = mine(one.step);
     pin.textContent = on ? "Unpin (p)" : "Pin (p)";
-    const changes = one.tokens?.map((_, place) => (one.logp[place] === null ? null : one.logp[place] - one.base_logp[place]));
+    const changes = one.tokens?.map((_, place) =>
+      one.logp[place] === null ? null : one.logp[place] - one.base_logp[place],
+    );
     const focused = frame.contains(document.activeElement);
-    frame.replaceChildren(one.tokens?.length ? strip(one.tokens, changes, { label: `Answer at step ${one.step}`, tell: tell(one) }) : make("pre", { className: "etabli-plain", textContent: visible(one.text) || "(an empty answer)", dir: "auto" }));
-    if (focused) frame.firstChild.focus();
+    frame.replaceChildren(
+      one.tokens?.length
+        ? strip(one.tokens, changes, { label: `Answer at step ${one.step}`, tell: tell(one) })
+        : make("pre", {
+            className: "etabli-plain",
+            textContent: visible(one.text) || "(an empty answer)",
+            dir: "auto",
+          }),
+    );
+    if (focused) /** @type {HTMLElement} */ (frame.firstChild).focus();
     told.textContent = "";
     const start = strip_.frames[0];
     first.hidden = at() === 0;
-    first.replaceChildren(make("small", { textContent: `at step ${start.step}` }), make("pre", { textContent: visible(start.text), dir: "auto" }));
-    pins.replaceChildren(...pinned().map((held) => {
-      const link = make("button", { type: "button", className: "etabli-chip", textContent: visible(`◆ step ${held.step}${held.why ? `: ${held.why}` : ""} (${held.by})`) });
-      link.onclick = () => go(placeOf(held.step));
-      return make("li", {}, [link]);
-    }));
+    first.replaceChildren(
+      make("small", { textContent: `at step ${start.step}` }),
+      make("pre", { textContent: visible(start.text), dir: "auto" }),
+    );
+    pins.replaceChildren(
+      ...pinned().map((held) => {
+        const link = make("button", {
+          type: "button",
+          className: "etabli-chip",
+          textContent: visible(`◆ step ${held.step}${held.why ? `: ${held.why}` : ""} (${held.by})`),
+        });
+        link.onclick = () => go(placeOf(held.step));
+        return make("li", {}, [link]);
+      }),
+    );
     said.replaceChildren(...film.said.map((text) => make("p", {}, [make("small", { textContent: visible(text) })])));
     drawChart();
   };

@@ -17,14 +17,27 @@ function render({ model, el }) {
   const scroll = (table) => make("div", { className: "etabli-scroll" }, [table]);
   const more = make("details", {}, [othersTitle, scroll(others)]);
   el.append(
-    warnings, lines, errorLine(model), make("h4", { textContent: "Each on the same rows" }), scroll(scores),
-    gapsTitle, scroll(gaps), more, rows, made,
+    warnings,
+    lines,
+    errorLine(model),
+    make("h4", { textContent: "Each on the same rows" }),
+    scroll(scores),
+    gapsTitle,
+    scroll(gaps),
+    more,
+    rows,
+    made,
   );
 
   /** A number that opens its rows. */
   const number = (text, asked) => {
     const label = `${title(asked, model.get("view").subject)}: ${text}`;
-    const button = make("button", { type: "button", textContent: text, className: "etabli-number", "aria-label": label });
+    const button = make("button", {
+      type: "button",
+      textContent: text,
+      className: "etabli-number",
+      "aria-label": label,
+    });
     button.onclick = () => {
       pressed = button;
       model.send({ type: "open", ...asked });
@@ -37,7 +50,11 @@ function render({ model, el }) {
     pressed?.focus();
   };
   const cells = (tag, contents) =>
-    make("tr", {}, contents.map((content) => make(tag, tag === "th" ? { scope: "col" } : {}, [content])));
+    make(
+      "tr",
+      {},
+      contents.map((content) => make(tag, tag === "th" ? { scope: "col" } : {}, [content])),
+    );
 
   const drawScore = (line, heads, first) => {
     const [score, slice] = line;
@@ -63,23 +80,34 @@ function render({ model, el }) {
   const drawGap = (gap) =>
     cells("td", [
       make("span", {}, [gap.score, make("small", { textContent: ` ${gap.slice}, n = ${gap.n}` })]),
-      gap.against, bar(gap), gap.text, ...flips(gap), gap.chance,
+      gap.against,
+      bar(gap),
+      gap.text,
+      ...flips(gap),
+      gap.chance,
     ]);
 
   const draw = () => {
     const view = model.get("view");
-    warnings.replaceChildren(...view.warnings.map((text) => make("p", { className: "etabli-hint", textContent: text })));
+    warnings.replaceChildren(
+      ...view.warnings.map((text) => make("p", { className: "etabli-hint", textContent: text })),
+    );
     lines.replaceChildren(
       ...view.lines.map((line) => make("li", { className: `etabli-${kind(line)}`, textContent: line.text })),
     );
-    scores.replaceChildren(cells("th", view.heads), ...view.scores.map((line) => drawScore(line, view.heads, view.first)));
+    scores.replaceChildren(
+      cells("th", view.heads),
+      ...view.scores.map((line) => drawScore(line, view.heads, view.first)),
+    );
     gapsTitle.textContent = view.gaps.length ? `${view.subject} minus each other` : "";
     const [first, rest] = parted(view.gaps);
     gaps.replaceChildren(...(first.length ? [cells("th", GAP_HEADS)] : []), ...first.map(drawGap));
     others.replaceChildren(cells("th", GAP_HEADS), ...rest.map(drawGap));
     othersTitle.textContent = `By ${[...new Set(rest.map((gap) => gap.score))].join(" and by ")}`;
     more.hidden = !rest.length;
-    facts.replaceChildren(...view.facts.map(([name, value]) => cells("td", [name, make("code", { textContent: value })])));
+    facts.replaceChildren(
+      ...view.facts.map(([name, value]) => cells("td", [name, make("code", { textContent: value })])),
+    );
   };
   const drawRows = () => {
     const { asked, rows: shown, found } = model.get("opened");
@@ -114,7 +142,9 @@ function drawRow(row) {
       said.append(
         make("details", {}, [
           make("summary", { textContent: "prompt and raw output" }),
-          make("pre", { textContent: one.rendered }), make("hr"), make("pre", { textContent: one.raw }),
+          make("pre", { textContent: one.rendered }),
+          make("hr"),
+          make("pre", { textContent: one.raw }),
         ]),
       );
     }
@@ -122,7 +152,8 @@ function drawRow(row) {
   });
   return make("details", { className: "etabli-row" }, [
     make("summary", { textContent: row.prompt }),
-    entry("truth", row.truth), ...answers,
+    entry("truth", row.truth),
+    ...answers,
   ]);
 }
 

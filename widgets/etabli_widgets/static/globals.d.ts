@@ -1,0 +1,10 @@
+// The scripts that are joined in front of a widget's own are visible to it: for `tsc` they are globals.
+declare const ticks: typeof import("./chart.js").ticks;
+declare const path: typeof import("./chart.js").path;
+declare const smooth: typeof import("./chart.js").smooth;
+declare const clock: typeof import("./chart.js").clock;
+declare const shadeOf: typeof import("./moved.js").shadeOf;
+declare const seen: typeof import("./moved.js").seen;
+declare const ledTo: typeof import("./moved.js").ledTo;
+declare const nextLargest: typeof import("./moved.js").nextLargest;
+declare function strip(tokens: string[], values: (number | null)[], options: Record<string, any>): HTMLPreElement;
