@@ -91,7 +91,7 @@ def test_every_dependency_has_its_reason():
     said = (ROOT / "docs" / "architecture.md").read_text()
     extras = [name for group in PROJECT["optional-dependencies"].values() for name in group]
     for requirement in [*PROJECT["dependencies"], *extras]:
-        name = re.match(r"[a-z0-9-]+", requirement)[0]
+        name = re.match(r"[a-z0-9_-]+", requirement)[0]
         assert name == "etabli" or f"`{name}`" in said, f"docs/architecture.md gives no reason for {name}"
 
 
