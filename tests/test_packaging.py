@@ -16,7 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # A module may import from those before it, never from those after.
 LAYERS = [
-    {"contracts", "errors", "scrub"},
+    {"contracts", "errors", "scrub", "secret_shapes", "secret_values", "streams", "terminal"},
     {"allocations", "environment", "storage", "processes", "modules"},
     {"yamls", "journal"},
     {"pieces"},

@@ -7,7 +7,7 @@ import string
 
 import pytest
 
-from etabli import scrub
+from etabli import scrub, streams
 from etabli.data.dataset import Dataset
 from etabli.errors import EtabliError
 from etabli.training.recipe import Recipe
@@ -156,7 +156,7 @@ KEY = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIEow\nAbCdEf123\n-----END RSA " +
 def test_private_keys_are_covered_whole():
     assert "AbCdEf123" not in scrub.hidden(f"a {KEY} b") and scrub.hidden(f"a {KEY} b").endswith(" b")
     stream = io.StringIO()
-    scrubbed = scrub.Scrubbed(stream)
+    scrubbed = streams.Guarded(stream)
     scrubbed.writelines([f"before\n{KEY}\n", "after " + PLANTED["hub"] + "\n"])
     assert "AbCdEf123" not in stream.getvalue() and not leaks(stream.getvalue())
     assert stream.getvalue().startswith("before\n") and "after " in stream.getvalue()

@@ -8,7 +8,8 @@ the ``error`` trait instead, which every widget displays.
 import functools
 import html
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,18 @@ def style(*names: str) -> str:
     return "\n".join((STATIC / f"{part}.css").read_text(encoding="utf-8") for part in ("theme", *names))
 
 
+def covered(value: Any, data: Collection[str] = ()) -> Any:
+    """A text, or a state of texts, without secrets; under keys of ``data`` all stays.
+
+    What is secret, ``etabli`` knows. This package does not import it: where nobody else has, all stays as it is.
+    """
+    scrub = sys.modules.get("etabli.scrub")
+    return scrub.deep(value, data) if scrub else value
+
+
 def escape(text: Any) -> str:
-    """Text as HTML text: answers and file names are never markup."""
-    return html.escape(str(text))
+    """Text as HTML text: answers and file names are never markup, and secrets in them are covered."""
+    return html.escape(covered(str(text)))
 
 
 _FOREIGN = "[\u0300-\u1fff\u2100-\ufefe\U00010000-\U0010ffff]"
@@ -63,9 +73,19 @@ class Widget(anywidget.AnyWidget):
 
     error = traitlets.Unicode("", help="What went wrong last, shown in the widget").tag(sync=True)
 
+    _data: tuple[str, ...] = ()  # traits that a person edits: covered, a secret's cover would be saved in its place
+
     def __init__(self, **traits: Any):
         super().__init__(**traits)
         self.on_msg(lambda _, content, buffers: self.received(content))
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The state as the page gets it, without secrets."""
+        return covered(super().get_state(*args, **kwargs), ("_esm", "_css", *self._data))
+
+    def send(self, content: Any, buffers: Any = None) -> None:
+        """Send a message to the page, without secrets."""
+        super().send(covered(content), buffers)
 
     def html(self) -> str:
         """The widget's state as static HTML."""
@@ -83,7 +103,7 @@ class Widget(anywidget.AnyWidget):
         data = bundle[0] if isinstance(bundle, tuple) else bundle or {}
         wrong = f'<p class="etabli-error">{escape(self.error)}</p>' if self.error else ""
         twin = f'<style>{self._css}</style><div class="etabli">{self.html()}{wrong}</div>'
-        return {**data, "text/plain": repr(self), "text/html": twin}
+        return {**data, "text/plain": covered(repr(self)), "text/html": twin}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         return self._bundle(), {}

@@ -23,6 +23,7 @@ class DatasetTable(Widget):
 
     _esm = script("dataset_table", "difference")
     _css = style("dataset_table")
+    _data = ("detail",)
 
     total = traitlets.Int(help="Rows there are").tag(sync=True)
     found = traitlets.Int(help="Rows shown").tag(sync=True)

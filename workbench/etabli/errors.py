@@ -26,6 +26,9 @@ class EtabliError(Exception):
     def __str__(self) -> str:
         return hidden(super().__str__())
 
+    def __repr__(self) -> str:
+        return hidden(super().__repr__())
+
 
 class BadInput(EtabliError):
     """What was given can't be used."""

@@ -16,6 +16,7 @@ from typing import Any
 from etabli import storage
 from etabli.contracts import VERSION
 from etabli.errors import BadInput
+from etabli.scrub import deep
 
 
 class Journal:
@@ -42,12 +43,12 @@ class Journal:
             return list(self._all.values())
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Write an entry down.
+        """Write an entry down, without secrets; but ``messages``, the new text of a row, is data and stays as it is.
 
         Raises:
             NoSpace: the disk is full; BadInput: it can't be written for another reason. Then the file is as it was.
         """
-        line = storage.to_json(entry).encode("utf-8", "backslashreplace") + b"\n"
+        line = storage.to_json(deep(entry, data=("messages",))).encode("utf-8", "backslashreplace") + b"\n"
         try:
             with self._lock:
                 self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from etabli import storage
 from etabli.errors import BadInput, EtabliError, MissingExtra
 
 TOUR = ("00_machine", "01_data", "02_finetune", "03_evaluate", "04_export")
@@ -133,7 +134,7 @@ def to_html(notebook: Any, path: Path) -> None:
                 data["text/html"] = plotly.io.to_html(data.pop(PLOTLY), include_plotlyjs=True, full_html=False)
             if "text/html" in data:
                 data.pop("application/vnd.jupyter.widget-view+json", None)
-    path.write_text(HTMLExporter().from_notebook_node(still)[0], encoding="utf-8")
+    storage.write_text(path, HTMLExporter().from_notebook_node(still)[0])
 
 
 @contextlib.contextmanager

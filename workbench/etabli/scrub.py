@@ -1,74 +1,58 @@
-"""Secrets are covered in what is written and shown: keys, tokens and passwords, told by their shape."""
+"""Secrets are covered in what is written and shown: known values of this machine, and shapes of keys and passwords.
 
-import re
-import sys
-from collections.abc import Iterable
-from typing import Any, TextIO
+Everything that établi writes as JSON, appends to a journal, prints, raises or sends to a page goes through here, at a
+few places: ``storage``, ``training.events``, ``journal``, ``streams``, ``errors``, and the widgets' base. Rows of a
+person's own data in ``rows.parquet``, and the new text of a row in a decision, are data and stay as they are.
+"""
 
-# Beginnings of keys and tokens, and what may follow. Ordinary words (task-specific, hf_models) have no digits there.
-_SECRET = re.compile(
-    r"(?<![\w-])(?:AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|AIza|xox[abeprs]-|[rs]k_live_|npm_|pypi-AgE|SG\.|eyJ)[\w.-]{10,}"
-    r"|(?<![\w-])(?:hf_|sk-)(?:(?=[\w-]{0,256}\d)[\w-]{16,}|[A-Za-z0-9]{20,})"
-    r"|(?<!\d)\d{8,10}:AA[\w-]{20,}|:/{1,2}[^\s:/@\"']{1,256}:[^\s@\"']{3,256}@"
-    r"|(?<![\w-])(?:gsk_|xai-|r8_)[\w-]{20,}|://[\w.~-]{20,256}@|://:[^\s@\"']{3,256}@"
-    r"|(?i:token)[\"']?\s*[=:]\s*[\"']?(?=[^\s\"',;]{0,256}\d)[^\s\"',;]{16,}|(?i:bearer)\s+(?=\S{0,256}\d)[\w+/=.-]{16,}"
-    r"|hooks\.slack\.com/services/[\w/]{12,}"
-    r"|(?i:accountkey|api[_-]?key|secret(?:_access)?(?:[_-]key)?|(?:access|auth)[_-]?token|password|passwd|pwd)"
-    r"[\"']?\s*[=:]\s*[\"']?(?=[^\s\"',;]{0,256}\d)[^\s\"',;]{8,}"
-    r"|(?i:authorization[\"']?\s*[=:]\s*[\"']?(?:bearer|basic)\s+)[\w+/=.-]{8,}"
-)
-_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY.*?(?:-----END [A-Z ]*PRIVATE KEY[A-Z ]*-----|\Z)", re.DOTALL)
-_BEGIN, _END = re.compile("-----BEGIN [A-Z ]*PRIVATE KEY"), re.compile("-----END [A-Z ]*PRIVATE KEY")
+from collections.abc import Collection
+from typing import Any
+
+from etabli import secret_shapes, secret_values
+
+COVER = "•"
+_SHORTEST_NAMED = 6  # characters of a value that its key may make a secret
 
 
 def hidden(text: str) -> str:
-    """Text without its secrets: a report must not be a second leak. The first four characters stay."""
-    covered = _KEY.sub("----•••", text) if "PRIVATE KEY" in text else text
-    return _SECRET.sub(lambda found: found[0][:4] + "•" * (len(found[0]) - 4), covered)
+    """Text of the same length without its secrets: a report must not be a second leak."""
+    return _covered(text, [*secret_values.spans(text), *secret_shapes.spans(text)])
 
 
-def deep(value: Any) -> Any:
-    """The same for every text within dicts and lists."""
+def hidden_values(text: str) -> str:
+    """Text without the secret values of this machine. Shapes stay: for whole pages, which hold scripts and styles."""
+    return _covered(text, secret_values.spans(text))
+
+
+def _covered(text: str, spans: list[tuple[int, int]]) -> str:
+    if not spans:
+        return text
+    parts, done = [], 0
+    for start, end in sorted(spans):
+        if end > done:
+            start = max(start, done)
+            parts += [text[done:start], COVER * (end - start)]
+            done = end
+    return "".join([*parts, text[done:]])
+
+
+def deep(value: Any, data: Collection[str] = ()) -> Any:
+    """The same for every text within dicts and lists, keys too. Under a key of ``data`` all stays as it is."""
     if isinstance(value, str):
         return hidden(value)
     if isinstance(value, dict):
-        return {key: deep(item) for key, item in value.items()}
-    return [deep(item) for item in value] if isinstance(value, list | tuple) else value
+        return {_key(key): item if key in data else _named(key, item, data) for key, item in value.items()}
+    return [deep(item, data) for item in value] if isinstance(value, list | tuple) else value
 
 
-class Scrubbed:
-    """A stream that covers secrets in whole lines; what is not yet a line waits for its end."""
-
-    def __init__(self, stream: TextIO):
-        self._stream, self._waiting, self._in_key = stream, "", False
-
-    def write(self, text: str) -> int:
-        """Pass on what has become whole lines."""
-        *lines, self._waiting = (self._waiting + text).split("\n")
-        for line in lines:
-            self._stream.write(self._covered(line) + "\n")
-        return len(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        """As ``write``."""
-        self.write("".join(lines))
-
-    def flush(self) -> None:
-        """Pass on what waits, too."""
-        self._stream.write(self._covered(self._waiting))
-        self._waiting = ""
-        self._stream.flush()
-
-    def _covered(self, line: str) -> str:
-        """A line without its secrets; a private key runs over many."""
-        within = self._in_key
-        self._in_key = bool(_BEGIN.search(line) or within) and not _END.search(line)
-        return "•••" if within else hidden(line)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+def _key(key: Any) -> Any:
+    return hidden(key) if isinstance(key, str) else key
 
 
-def standard_streams() -> None:
-    """Cover secrets in whatever this process prints, tracebacks too."""
-    sys.stdout, sys.stderr = Scrubbed(sys.stdout), Scrubbed(sys.stderr)
+def _named(key: Any, item: Any, data: Collection[str]) -> Any:
+    """A value of a dict: ``{"password": "..."}`` is a secret by its key."""
+    covered = deep(item, data)
+    if isinstance(key, str) and isinstance(item, str) and len(item) >= _SHORTEST_NAMED and covered == item:
+        before = f'"{key}": "'
+        return hidden(f'{before}{item}"')[len(before) : -1]
+    return covered

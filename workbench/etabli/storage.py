@@ -18,6 +18,7 @@ from typing import Any
 
 from etabli.contracts import DATASET, MANIFEST
 from etabli.errors import BadInput, Damaged, NoSpace, RunLocked
+from etabli.scrub import deep, hidden_values
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -48,8 +49,14 @@ def _existing(path: Path) -> Path:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a file that is either the old one or the new one, whatever happens in between."""
-    path = Path(path)
+    """Write a file that is either the old one or the new one, whatever happens in between.
+
+    Secret values of this machine are covered in it. Shapes of secrets are not: scripts and styles may look like them.
+    """
+    _write(Path(path), hidden_values(text))
+
+
+def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -63,8 +70,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """``write_text`` for JSON; numbers that are not finite become null."""
-    write_text(path, to_json(value, indent=1) + "\n")
+    """``write_text`` for JSON; numbers that are not finite become null, and secrets of any kind are covered."""
+    _write(Path(path), to_json(deep(value), indent=1) + "\n")
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -148,7 +155,7 @@ def _seal(folder: Path, extra: dict[str, Any], manifest: str) -> None:
     for path in files:
         _fsync(path)
     facts = {path.relative_to(folder).as_posix(): _fact(path) for path in files}
-    write_json(folder / manifest, {**extra, "files": facts})
+    _write(folder / manifest, to_json({**deep(extra), "files": facts}, indent=1) + "\n")  # file names are looked up
 
 
 def _fact(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from etabli import notebooks, processes, storage
+from etabli import notebooks, processes, storage, terminal
 from etabli.contracts import Results
 from etabli.errors import EtabliError
 
@@ -106,7 +106,7 @@ class ProgressLine:
         """The notebook is done."""
         self._ended.set()
         self._thread.join()
-        print(f"{self.title} · done in {time.monotonic() - self._began:.0f} s", file=sys.stderr, flush=True)
+        terminal.say(f"{self.title} · done in {time.monotonic() - self._began:.0f} s")
 
     def _follow(self) -> None:
         from etabli.contracts import ENDED
@@ -120,8 +120,7 @@ class ProgressLine:
                 run = Run.attach(self.run)
                 parts += [describe(run.progress())] if run.state not in ENDED else [self._answers()]
             text = " · ".join(part for part in parts if part)
-            end = "\r" if sys.stderr.isatty() else "\n"
-            print(f"{text:<100}" if end == "\r" else text, end=end, file=sys.stderr, flush=True)
+            (terminal.rewrite if sys.stderr.isatty() else terminal.say)(text)
 
     def _answers(self) -> str:
         """How far the evaluation is; the notebook's kernel writes it down."""

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etabli import storage
 from etabli.errors import BadRecipe
+from etabli.scrub import deep
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -28,6 +30,20 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys):
         raise BadRecipe(["it holds no mapping of keys to values"], str(path))
     return keys
+
+
+def write_yaml(path: str | Path, keys: dict[str, Any], also: dict[str, Any] | None = None) -> None:
+    """Write a recipe file; ``also``: sections that are no keys of the person's.
+
+    Raises:
+        BadRecipe: a key holds a secret. Covered, it could not be run again; as it is, whoever gets the file has it.
+    """
+    import yaml
+
+    if secret := [key for key, value in keys.items() if deep({key: value}) != {key: value}]:
+        advice = "holds a password, key or token, which the file would give away. Put it into an environment variable"
+        raise BadRecipe([f"{key}: {advice}" for key in secret], str(path))
+    storage.write_text(path, yaml.safe_dump(keys | (also or {}), sort_keys=False, allow_unicode=True))
 
 
 def mistakes(error: "ValidationError", known: Sequence[str], unsaid: Sequence[str] = ("str",)) -> list[str]:

@@ -16,12 +16,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _code(given: list[str], debug: bool) -> int:
+    """Run a command; all that is printed meanwhile passes ``streams``, which covers secrets and obeys nobody."""
+    from etabli.streams import guarded_streams
+
+    with guarded_streams():
+        return _run(given, debug)
+
+
+def _run(given: list[str], debug: bool) -> int:
     import click
 
-    from etabli.cli.output import plain
     from etabli.cli.root import etabli
     from etabli.errors import EtabliError
-    from etabli.scrub import hidden
 
     try:
         return etabli.main(given, prog_name="etabli", standalone_mode=False) or 0
@@ -32,11 +38,11 @@ def _code(given: list[str], debug: bool) -> int:
         return 130
     except Exception as error:
         if debug:
-            print(hidden(traceback.format_exc()), file=sys.stderr)
+            traceback.print_exc()
         elif isinstance(error, click.ClickException):
             error.show()
         elif isinstance(error, EtabliError):
-            print(plain(f"etabli: {error}"), file=sys.stderr)
+            print(f"etabli: {error}", file=sys.stderr)
         else:
-            print(hidden(f"etabli: {type(error).__name__}: {error} (--debug shows where)"), file=sys.stderr)
+            print(f"etabli: {type(error).__name__}: {error} (--debug shows where)", file=sys.stderr)
         return 2

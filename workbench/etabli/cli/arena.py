@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from etabli.cli.output import plain, reporting, say
+from etabli.cli.output import reporting
 from etabli.contracts import VERSION
 from etabli.errors import BadInput
+from etabli.terminal import say
 
 KEYS = {"1": "left", "\x1b[D": "left", "2": "right", "\x1b[C": "right", "t": "tie", "\x1b[B": "tie", "x": "both bad"}
 WORDS = {"left": "1", "right": "2", "tie": "t", "both bad": "x"}
@@ -22,8 +23,8 @@ def _sitting(sitting: dict) -> str:
 
     head = f"{sitting['done']} of {sitting['total']} pairs voted on, in {sitting['file']}."
     if sitting["standing"]:
-        return plain(f"{words.text(sitting['standing'])}\n{head}")
-    return plain(f"{head}\n{words.watched(sitting['watch'])}\nWho is who: --look. Votes cast after that do not count.")
+        return f"{words.text(sitting['standing'])}\n{head}"
+    return f"{head}\n{words.watched(sitting['watch'])}\nWho is who: --look. Votes cast after that do not count."
 
 
 @click.command()
@@ -99,7 +100,7 @@ def _keys() -> Iterator[str]:
 def _pooled(standing: dict) -> str:
     from etabli.judging import words
 
-    return plain(words.text(standing))
+    return words.text(standing)
 
 
 @click.group()

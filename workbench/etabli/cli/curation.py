@@ -1,10 +1,9 @@
 """``etabli data prepare``, ``decide`` and ``rows``: curation without a browser."""
 
-import sys
-
 import click
 
 from etabli.cli.output import reporting
+from etabli.terminal import say
 
 _author = click.option("--author", help="Who decides; by default ETABLI_AUTHOR or your user name.")
 
@@ -13,11 +12,7 @@ def _desk(recipe: str, author: str | None = None, workers: int | None = None):
     from etabli import environment
     from etabli.curation.curation import curate
 
-    return curate(recipe, author=author, workers=workers or environment.cores(), say=_say)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    return curate(recipe, author=author, workers=workers or environment.cores(), say=say)
 
 
 def _prepared(result: dict) -> str:
@@ -123,4 +118,4 @@ def ablate(
     keys |= {"max_steps": steps} if steps else {}
     desk = _desk(recipe, workers=workers)
     asking = {"scores": list(scores) or None, "limit": limit, "max_new_tokens": max_new_tokens}
-    return experiment.ablate(desk, out, keys, arms or experiment.ARMS, say=_say, **asking)
+    return experiment.ablate(desk, out, keys, arms or experiment.ARMS, say=say, **asking)

@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
-from etabli.cli.output import plain, reporting, say
+from etabli.cli.output import reporting
 from etabli.errors import BadInput
+from etabli.terminal import say
 
 _author = click.option("--author", help="Who judges; by default ETABLI_AUTHOR or your user name.")
 _alongside = click.option("--alongside", is_flag=True, help="Load the model even while a run owns the device.")
@@ -22,13 +23,13 @@ def _answered(asked: dict) -> str:
 
 def _earlier(asked: dict) -> str:
     answers = [f"{side}: {one['text']}" for side, one in asked["answers"].items()]
-    return plain("\n".join([f"> {asked['prompt']}", *answers]))
+    return "\n".join([f"> {asked['prompt']}", *answers])
 
 
 def _side(name: str, one: dict[str, Any]) -> str:
     speed = f"{one['tokens_per_s']} tokens/s" if one["tokens_per_s"] else f"{one['tokens']} tokens"
     first = "" if one["first_s"] is None else f", first after {one['first_s']:.2f} s"
-    return f"{name} ({speed}{first}):\n{plain(one['text'])}"
+    return f"{name} ({speed}{first}):\n{one['text']}"
 
 
 @click.command()
@@ -67,7 +68,7 @@ def _moved(diffs: dict) -> str:
 
     lines = [f"Answers of {diffs['of']}: tokens by how far they were moved from {diffs['model']} (nats)."]
     for row in diffs["rows"][:10]:
-        lines += ["", f"{plain(row['prompt'])[:100]}  (whole answer {row['total']:+.2f}, KL {row['kl']:.2f} a token)"]
+        lines += ["", f"{row['prompt'][:100]}  (whole answer {row['total']:+.2f}, KL {row['kl']:.2f} a token)"]
         moves = row["moves"]
         changes = divergence.changes(moves)
         most = sorted(range(len(changes)), key=lambda at: -abs(changes[at]))[:5]
@@ -78,7 +79,7 @@ def _moved(diffs: dict) -> str:
 
 def _token(moves: dict, changes: list[float], at: int) -> str:
     rank = f"choice {moves['base_rank'][at]} → {moves['rank'][at]}"
-    return f"  {changes[at]:+7.2f}  {plain(moves['tokens'][at])!r} ({rank})"
+    return f"  {changes[at]:+7.2f}  {moves['tokens'][at]!r} ({rank})"
 
 
 @click.command("token-diff")
@@ -109,14 +110,14 @@ def _counted(done: int, total: int) -> None:
 def _filmed(film: dict) -> str:
     lines = [f"{film['run']}: {film['state']}"]
     for strip in film["strips"]:
-        lines += ["", plain(strip["probe"])]
+        lines += ["", strip["probe"]]
         pinned = {pin["step"]: pin["why"] for pin in film["pins"] if pin["probe"] == strip["probe"]}
         for frame in strip["frames"]:
             kl = "    —" if frame["mean_kl"] is None else f"{frame['mean_kl']:5.2f}"
-            mark = plain(f"  <- pinned {pinned[frame['step']]}".rstrip()) if frame["step"] in pinned else ""
-            lines.append(f"  step {frame['step']:>6}  KL {kl}  {plain(frame['text'])[:90]!r}{mark}")
+            mark = f"  <- pinned {pinned[frame['step']]}".rstrip() if frame["step"] in pinned else ""
+            lines.append(f"  step {frame['step']:>6}  KL {kl}  {frame['text'][:90]!r}{mark}")
         lines += [f"  The answer first changed at step {strip['changed']}."] * (strip["changed"] is not None)
-    return "\n".join([*lines, *map(plain, film["said"])])
+    return "\n".join([*lines, *film["said"]])
 
 
 @click.command()

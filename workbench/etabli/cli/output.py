@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from etabli import storage
+from etabli.scrub import deep
 
 
 def _whole(result: Any) -> Iterable[str]:
-    return [storage.to_json(result, indent=1)]
+    return [storage.to_json(deep(result), indent=1)]
 
 
 def reporting(
@@ -59,16 +60,3 @@ def _quiet_stdout() -> Iterator[None]:
         if kept is not None:
             os.dup2(kept, 1)
             os.close(kept)
-
-
-def plain(text: str) -> str:
-    """Text that can't steer a terminal: answers, names and reasons come from others."""
-    from etabli_widgets._base import visible
-
-    return visible(text)
-
-
-def say(*lines: str) -> None:
-    """Lines for a person, to stderr."""
-    for line in lines:
-        print(plain(line), file=sys.stderr)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from etabli.cli.output import reporting
+from etabli.terminal import say
 
 
 def _human(results: dict) -> str:
@@ -27,7 +28,7 @@ def tour(out: str, model: str | None, data: str | None, steps: int | None, max_m
     from etabli.tour import tour as run_tour
 
     results = run_tour(out, model, data, steps, max_minutes)
-    print(f"Report: {Path(out) / 'report.html'}", file=sys.stderr)
+    say(f"Report: {Path(out) / 'report.html'}")
     return results
 
 

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from etabli import storage
@@ -13,7 +12,7 @@ from etabli.curation import embedding
 from etabli.curation.filters import KINDS, AnyFilter
 from etabli.data.dataset import located
 from etabli.errors import BadInput, BadRecipe
-from etabli.yamls import mistakes, read_yaml
+from etabli.yamls import mistakes, read_yaml, write_yaml
 
 DEFAULT = ({"filter": "exact"}, {"filter": "near"}, {"filter": "quality"}, {"filter": "contamination"})
 
@@ -67,8 +66,12 @@ class CurationRecipe(BaseModel):
             raise BadRecipe(error.problems, str(path)) from None
 
     def save(self, path: str | Path) -> None:
-        """Write it as YAML."""
-        storage.write_text(path, yaml.safe_dump(self.keys(), sort_keys=False, allow_unicode=True))
+        """Write it as YAML.
+
+        Raises:
+            BadRecipe: it holds a secret.
+        """
+        write_yaml(path, self.keys())
 
     def keys(self) -> dict[str, Any]:
         """Plain values, as they are written to YAML."""

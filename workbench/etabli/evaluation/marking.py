@@ -12,6 +12,7 @@ from etabli.evaluation.scores.answers import normalised
 from etabli.evaluation.scores.score import LOSS, OWN, unit_of
 from etabli.evaluation.scores.wanted import CHOICES
 from etabli.evaluation.sets import TestSet, asked, truth
+from etabli.scrub import hidden
 
 
 def rows(asked_set: TestSet, arms: list[Arm], scores: list[Score]) -> list[Answered]:
@@ -72,7 +73,7 @@ def mark(made: Answered, score: Score, values: dict[str, Callable[[], Any]]) -> 
             found[arm] = _number(value())
         except (Exception, SystemExit) as error:
             found[arm] = None
-            said = f"{type(error).__name__}: {error}"[:300]
+            said = hidden(f"{type(error).__name__}: {error}")[:300]
             made["errors"].setdefault(score.name, {})[arm] = said
     made["values"][score.name] = found
 

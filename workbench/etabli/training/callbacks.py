@@ -18,6 +18,7 @@ from typing import Any
 
 from etabli.data.dataset import located
 from etabli.errors import BadInput
+from etabli.scrub import hidden
 from etabli.training.recipe import Recipe
 
 LONGEST = 500  # characters of a reason
@@ -47,7 +48,7 @@ class Callbacks:
             self.error = BadInput(f"on_{kind} of {self._file} {_where(error)}. The run is saved up to here.")
             return
         if isinstance(said, str) and said and self.reason is None:
-            self.reason = said[:LONGEST].encode("utf-8", "replace").decode()
+            self.reason = hidden(said)[:LONGEST].encode("utf-8", "replace").decode()
 
     def complain(self) -> None:
         """Raise what a function raised, now that all is saved."""

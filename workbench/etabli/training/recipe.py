@@ -4,11 +4,10 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from etabli.errors import BadRecipe
-from etabli.yamls import mistakes, read_yaml
+from etabli.yamls import mistakes, read_yaml, write_yaml
 
 FROZEN = "frozen"  # the section of a run's recipe.yaml that holds hashes, versions and threads
 
@@ -169,11 +168,12 @@ class Recipe(BaseModel):
         return self.model_dump(mode="json")
 
     def save(self, path: str | Path, frozen: dict[str, Any] | None = None) -> None:
-        """Write the recipe; ``frozen`` is what a run promises beside it."""
-        from etabli import storage
+        """Write the recipe; ``frozen`` is what a run promises beside it.
 
-        text = yaml.safe_dump(self.keys() | ({FROZEN: frozen} if frozen else {}), sort_keys=False, allow_unicode=True)
-        storage.write_text(path, text)
+        Raises:
+            BadRecipe: it holds a secret, which would be shared with the run.
+        """
+        write_yaml(path, self.keys(), {FROZEN: frozen} if frozen else {})
 
 
 def read_run(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

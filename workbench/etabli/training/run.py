@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, processes, storage
+from etabli import environment, processes, storage, terminal
 from etabli.contracts import ADAPTER, ENDED, EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, PROCESS, RECIPE, STOP, Continuity
 from etabli.errors import BadInput, EtabliError
 from etabli.training import checkpoints, continuity, events
@@ -261,7 +261,7 @@ class Run:
                 time.sleep(0.5)
         except KeyboardInterrupt:
             line.close()
-            print(f"Stopped waiting; run {self.name!r} goes on. .stop() ends it, .wait() waits again.", file=sys.stderr)
+            terminal.say(f"Stopped waiting; run {self.name!r} goes on. .stop() ends it, .wait() waits again.")
             return self
         line.show(describe(self.progress()), urgent=True)
         line.close()

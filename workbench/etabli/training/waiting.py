@@ -4,6 +4,8 @@ import sys
 import time
 from typing import Any
 
+from etabli.terminal import plain, rewrite, say
+
 EVERY_SECONDS = 15.0  # where the line can't be rewritten
 
 
@@ -24,6 +26,7 @@ class Line:
 
     def show(self, text: str, urgent: bool = False) -> None:
         """Show a text if it is new and it is time to, or urgent."""
+        text = plain(text)
         due = urgent or time.monotonic() - self._shown > (0.5 if self._notebook or self._terminal else EVERY_SECONDS)
         if self.quiet or text == self._last or not due:
             return
@@ -31,9 +34,9 @@ class Line:
         if self._notebook:
             self._update(text)
         elif self._terminal:
-            print(f"\r{text:<90}", end="", file=sys.stderr, flush=True)
+            rewrite(text, 90)
         else:
-            print(text, file=sys.stderr, flush=True)
+            say(text)
 
     def _update(self, text: str) -> None:
         from IPython.display import display

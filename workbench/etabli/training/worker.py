@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from etabli import processes, scrub, storage
+from etabli import processes, storage, streams
 from etabli.contracts import ADAPTER, EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
 from etabli.errors import BadInput, EtabliError
 from etabli.training.events import EventLog, Silence
@@ -27,7 +27,7 @@ from etabli.training.recipe import Recipe, read_run
 
 def main(folder: str, force: bool = False) -> int:
     """Train in a run folder; returns the exit code. ``force``: go on although what was promised has changed."""
-    scrub.standard_streams()
+    streams.guard_standard_streams()
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # PEFT's, not the reader's
     run = Path(folder).absolute()
     caught: list[str] = []

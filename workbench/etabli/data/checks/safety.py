@@ -7,6 +7,7 @@ from functools import cache
 from importlib import util
 from pathlib import Path
 
+from etabli import secret_shapes
 from etabli.data.notes import Note, excerpt, masked
 
 # Regions in which a number without +country is looked up, by language: a telephone number means nothing without one.
@@ -29,47 +30,6 @@ _NIR = re.compile(r"(?<!\d)[1278][ .]?\d{2}[ .]?\d{2}[ .]?(?:\d{2}|2[AB])[ .]?\d
 _IP = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d|-\d)")
 _FICTION = re.compile(r"55501\d\d\Z")  # the block that North America keeps for films
 
-SECRETS: dict[str, re.Pattern] = {
-    name: re.compile(pattern)
-    for name, pattern in {
-        "an AWS access key": r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-        "a GitHub token": r"\bgh[pousr]_[A-Za-z0-9]{36,}\b|\bgithub_pat_[A-Za-z0-9_]{50,}\b",
-        "a GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}\b",
-        "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}\b",
-        "an Anthropic key": r"\bsk-ant-[A-Za-z0-9_-]{20,}",
-        "an OpenAI key": r"\bsk-(?!ant-)(?=[\w-]{0,60}\d)(?=[\w-]{0,60}[A-Z])(?:proj-|svcacct-)?[A-Za-z0-9_-]{20,}",
-        "a Google API key": r"\bAIza[A-Za-z0-9_-]{35}",
-        "a Slack token": r"\bxox[abeprs]-[A-Za-z0-9-]{10,}",
-        "a Stripe key": r"\b[rs]k_live_[A-Za-z0-9]{16,}",
-        "an npm token": r"\bnpm_[A-Za-z0-9]{36}\b",
-        "a PyPI token": r"\bpypi-AgE[A-Za-z0-9_-]{50,}",
-        "a SendGrid key": r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{30,}",
-        "a Telegram bot token": r"\b\d{8,10}:AA[A-Za-z0-9_-]{33}\b",
-        "a JSON web token": r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
-        "a private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----",
-        "a password in an address": (
-            r"\b[a-z][a-z0-9+.-]{1,15}://[^\s:/@'\"<>]{1,64}:"
-            r"(?!\{|\$|<|\*|(?:my)?(?:password|secret|pass|pwd)@)[^\s:/@'\"<>]{3,64}@[\w.-]+"
-        ),
-        "a Slack webhook": r"hooks\.slack\.com/services/[A-Za-z0-9/]{20,}",
-        "an Azure key": r"\bAccountKey=[A-Za-z0-9+/]{40,}={0,2}",
-        "an authorisation header": r"(?i)\bAuthorization: ?(?:Bearer|Basic) (?=[\w+/=.-]*\d)[\w+/=.-]{16,}",
-        "a key in a variable": (
-            r"\b[A-Za-z_]*(?:API_?KEY|api_?key|TOKEN|_token|SECRET|secret_(?:access_)?key)\s*[=:]\s*['\"]?"
-            r"(?=[\w+/-]*\d)(?=[\w+/-]*[A-Za-z])[\w+/-]{20,}"
-        ),
-        "a password": (
-            r"(?i)\b(?:password|passwd|pwd|mot de passe|mdp) ?[:=] ?['\"]?"
-            r"(?=\S{0,40}\d)(?=\S{0,40}[A-Za-z])[^\s'\"<>{}]{8,40}"
-        ),
-    }.items()
-}
-# Every secret has one of these in it: most texts hold none, and one search says so.
-_ANY_SECRET = re.compile(
-    r"(?i)AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|hf_|sk-|AIza|xox|k_live_|npm_|pypi-|SG\.|:AA|eyJ|PRIVATE KEY|://"
-    r"|hooks\.slack|AccountKey|Authorization|api_?key|token|secret|passw|pwd|mot de passe|mdp"
-)
-
 
 def check(text: str, where: str, lang: str | None) -> Iterator[Note]:
     """Personal data and secrets in one text. Excerpts are masked: a report must not be a second leak."""
@@ -83,12 +43,9 @@ def check(text: str, where: str, lang: str | None) -> Iterator[Note]:
         yield from _numbers(text, where, lang)
     if "." in text and (address := next(filter(_public, _IP.finditer(text)), None)):
         yield Note("pii-ip", where, excerpt(address[0]))
-    if _ANY_SECRET.search(text):
-        for name, pattern in SECRETS.items():
-            if found := pattern.search(text):
-                yield Note(
-                    "secret", where, masked(found[0]), f"This has the form of {name}. Whoever has the data has it."
-                )
+    for shape, match in secret_shapes.findings(text):
+        why = f"This has the form of {shape.name}. Whoever has the data has it."
+        yield Note("secret", where, masked(match[0]), why)
 
 
 def _numbers(text: str, where: str, lang: str | None) -> Iterator[Note]:
