@@ -64,4 +64,3 @@ def _message(message: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in message.items() if value is not None and key not in _OURS}
     thoughts = next((kept[key] for key in _REASONING if key in kept), None)
     return kept if thoughts is None else {"thinking": thoughts, **kept, "reasoning_content": thoughts}
-

@@ -1,8 +1,8 @@
 """The script of the confined process: a stranger's chat template, pattern or JSON Schema runs here and nowhere else.
 
-It reads one JSON request a line and answers with one JSON line: ``{"values": [...]}`` or ``{"error": text}``, and beside
-it ``took``, the seconds of processor time. It imports neither etabli nor torch, writes no file, may take ``MEMORY`` bytes, and is ended by the system when a request has taken
-its share of processor time, whatever it is doing.
+It reads one JSON request a line and answers with one JSON line: ``{"values": [...]}`` or ``{"error": text}``, and
+``took``, the seconds of processor time. It imports neither etabli nor torch, writes no file and may take ``MEMORY``
+bytes. The system ends it when a request has taken its share of processor time, whatever it is doing.
 """
 
 import json
@@ -134,7 +134,7 @@ def _generation() -> type:
     from jinja2.ext import Extension
 
     class Generation(Extension):
-        tags = {"generation"}
+        tags = frozenset({"generation"})
 
         def parse(self, parser: Any) -> nodes.Node:
             line = next(parser.stream).lineno

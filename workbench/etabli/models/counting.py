@@ -3,12 +3,11 @@
 ``tokenizers`` reads ``tokenizer.json``; the chat template is run as for every tokenizer, by ``chat_templates``.
 """
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from etabli import chat_templates, environment
+from etabli import chat_templates, environment, parsing
 from etabli.errors import UnknownModel
 from etabli.models import embedded
 
@@ -92,7 +91,7 @@ def template(folder: Path) -> str | None:
     """The chat template that a folder holds."""
     written = folder / "chat_template.jinja"
     if written.is_file():
-        return written.read_text(encoding="utf-8")
+        return parsing.read_text(written)
     return _template(_json(folder / "tokenizer_config.json"))
 
 
@@ -111,7 +110,7 @@ def _from_hub(name: str) -> Path:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return parsing.read_json(path, parsing.LARGEST_CONFIG, lenient=True) if path.is_file() else {}
 
 
 def _token(value: Any) -> str:
