@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from etabli import chat_templates
 from etabli.contracts import Row
 from etabli.tokens import PLAIN, Rendered
 
@@ -122,11 +123,11 @@ def _something(seen: Rendered, most: int) -> Assertion:
 
 
 def _same_ids(row: Row, seen: Rendered, tokenizer: Any) -> Assertion:
-    messages = [{key: turn[key] for key in turn if key not in ("train", "spans")} for turn in row["messages"]]
+    messages = row["messages"]
     if messages[0]["role"] == PLAIN:
         return Assertion(TEMPLATE, None, "Plain text has no template.")
-    more = {"tools": row["tools"]} if row.get("tools") else {}
-    ids = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False, enable_thinking=False, **more)
+    text = chat_templates.render(tokenizer, [(messages, False)], row.get("tools"))[0]
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     if list(ids) == seen.ids:
         return Assertion(TEMPLATE, True, "The ids are the template's own.")
     if any(name in turn["content"] for name in tokenizer.get_added_vocab() if name.strip() for turn in messages):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from etabli import chat_templates
 from etabli.contracts import Message
 from etabli.errors import BadData, BadInput
 
@@ -83,9 +84,10 @@ def all_pieces(
         raise BadInput("This tokenizer has no chat template: take the instruct version of the model.")
     _check_tools(messages, tools, control)
     copies = [_marked(index, message) for index, message in enumerate(messages)]
-    shell = _apply(copies, tokenizer, prompt, tools)
-    own = _apply(messages, tokenizer, prompt, tools)
-    calls = {index: _call_span(copies, index, shell, tokenizer, tools) for index in _calling(messages)}
+    calling = [index for index, message in enumerate(messages) if message.get("tool_calls")]
+    beside = [variant for index in calling for variant in _around_calls(copies, index)]
+    shell, own, *around = chat_templates.render(tokenizer, [(copies, prompt), (messages, prompt), *beside], tools)
+    calls = {index: _call_span(shell, *around[3 * at : 3 * at + 3]) for at, index in enumerate(calling)}
     for contents in ([m["content"] for m in messages], [m["content"].strip() for m in messages]):
         pieces = _assemble(shell, messages, contents, trained_parts(messages, policy), calls)
         if "".join(piece.text for piece in pieces) == own:
@@ -108,35 +110,19 @@ def _marked(index: int, message: Message) -> Message:
     return {**message, "content": "" if empty else f"\ue000{index}\ue001"}
 
 
-def _calling(messages: list[Message]) -> list[int]:
-    return [index for index, message in enumerate(messages) if message.get("tool_calls")]
+def _around_calls(copies: list[Message], index: int) -> list[tuple[list[Message], bool]]:
+    """What to render to see what a turn's calls add: up to before it, through it, and through it without its calls."""
+    without = [*copies[:index], {**copies[index], "tool_calls": None}]
+    return [(copies[:index], True), (copies[: index + 1], False), (without, False)]
 
 
-def _call_span(copies: list[Message], index: int, shell: str, tokenizer: Any, tools: list | None) -> tuple[int, int]:
+def _call_span(shell: str, before: str, through: str, without: str) -> tuple[int, int]:
     """From where to where a turn with tool calls is written by the template."""
-    before = _apply(copies[:index], tokenizer, True, tools)
-    through = _apply(copies[: index + 1], tokenizer, False, tools)
-    without = _apply([*copies[:index], {**copies[index], "tool_calls": None}], tokenizer, False, tools)
     if through == without:
         raise BadData("The model's chat template leaves tool calls out: choose a model whose template knows them.")
     if not (shell.startswith(through) and through.startswith(before)):
         raise BadData("The chat template writes tool calls in a way that can't be followed.")
     return len(before), len(through)
-
-
-def _apply(messages: list[dict], tokenizer: Any, prompt: bool, tools: list[dict] | None = None) -> str:
-    from jinja2 import TemplateError
-
-    bare = [{key: value for key, value in message.items() if key not in ("train", "spans")} for message in messages]
-    more = {"tools": tools} if tools else {}
-    try:
-        # A template that can think must not: training rows hold answers, not thoughts, and a prompt has to be what a
-        # trained answer followed. Templates that know no such switch ignore it.
-        return tokenizer.apply_chat_template(
-            bare, tokenize=False, add_generation_prompt=prompt, enable_thinking=False, **more
-        )
-    except (TemplateError, TypeError) as error:
-        raise BadData(f"The model's chat template refuses this conversation: {error}") from error
 
 
 def _assemble(

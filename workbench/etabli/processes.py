@@ -4,7 +4,6 @@ A process is told by its pid *and* its start time: pids are used again. One run 
 it says so in a small file, which a dead owner does not keep.
 """
 
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, storage
+from etabli import environment, parsing, storage
 from etabli.errors import DeviceBusy
 
 
@@ -43,7 +42,7 @@ def _owner_file() -> Path:
 def device_owner() -> dict[str, Any] | None:
     """The run that owns this machine's device, or None: ``{pid, started, host, run}``."""
     try:
-        owner = json.loads(_owner_file().read_text(encoding="utf-8"))
+        owner = parsing.read_json(_owner_file(), parsing.LARGEST_CONFIG)
     except (OSError, ValueError):
         return None
     return owner if isinstance(owner, dict) and alive(owner) else None

@@ -16,10 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from etabli import parsing
 from etabli.contracts import DATASET, MANIFEST
 from etabli.errors import BadInput, Damaged, NoSpace, RunLocked
 from etabli.scrub import deep, hidden_values
 
+# Of files that grow a line at a time; a run of a million steps writes a quarter of it.
+LONGEST_LINE, MOST_LINES, LARGEST_JOURNAL = 64 * 2**20, 4_000_000, 2**30
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -179,7 +182,7 @@ def verify(folder: str | Path, manifest: str = MANIFEST) -> dict[str, Any]:
     """
     folder = Path(folder)
     try:
-        said = json.loads((folder / manifest).read_text(encoding="utf-8"))
+        said = parsing.read_json(folder / manifest, parsing.LARGEST_CONFIG)
         files = {name: (fact["size"], fact["sha256"]) for name, fact in said["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{folder} has no readable {manifest}: it is not whole. Delete it and make it again.") from error
@@ -226,22 +229,29 @@ def read_lines(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]],
         The objects and the offset after the last whole line. A torn last line is left for the next call; a line that
         is not JSON (a write torn by a crash, then appended to) is passed over.
     """
+    items: list[dict[str, Any]] = []
     try:
         with Path(path).open("rb") as file:
             file.seek(offset)
-            data = file.read()
+            for line in iter(lambda: file.readline(LONGEST_LINE), b""):
+                if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
+                    break  # torn, or still being written
+                offset += len(line)
+                items += _parsed(line)
+                if len(items) > MOST_LINES or offset > LARGEST_JOURNAL:
+                    raise Damaged(f"{path} is larger than any that établi writes ({offset:,} bytes read): look at it.")
     except FileNotFoundError:
         return [], offset
-    end = data.rfind(b"\n") + 1
-    return [item for line in data[:end].splitlines() if (item := _parsed(line)) is not None], offset + end
+    return items, offset
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> list[dict[str, Any]]:
+    """The object of a line, or nothing: a line that was torn, too deep or too long is no entry."""
     try:
-        item = json.loads(line)
-    except ValueError:
-        return None
-    return item if isinstance(item, dict) else None
+        item = parsing.parse_json(line, most=LONGEST_LINE - 1)
+    except parsing.Unparsed:
+        return []
+    return [item] if isinstance(item, dict) else []
 
 
 def append(path: str | Path, line: bytes) -> None:

@@ -1,13 +1,12 @@
 """The tour: the five notebooks, in order, without a browser. They are the product; this only runs them."""
 
-import json
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from etabli import notebooks, processes, storage, terminal
+from etabli import notebooks, parsing, processes, storage, terminal
 from etabli.contracts import Results
 from etabli.errors import EtabliError
 
@@ -45,7 +44,7 @@ def tour(
     except KeyboardInterrupt:
         _stop_training(out)
         raise
-    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    results = parsing.read_json(out / "results.json")
     _report(out, results, time.monotonic() - began)
     return results
 
@@ -125,7 +124,7 @@ class ProgressLine:
     def _answers(self) -> str:
         """How far the evaluation is; the notebook's kernel writes it down."""
         try:
-            now = json.loads((self.run / "evaluating.json").read_text(encoding="utf-8"))
+            now = parsing.read_json(self.run / "evaluating.json", parsing.LARGEST_CONFIG)
             return f"{now['arm']}: {now['done']}/{now['total']} answers"
         except (OSError, ValueError, KeyError):
             return ""

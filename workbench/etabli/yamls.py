@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etabli import storage
+from etabli import parsing, storage
 from etabli.errors import BadRecipe
 from etabli.scrub import deep
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+MOST_MISTAKES = 100  # are listed; a recipe has fewer keys
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -19,14 +21,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     Raises:
         BadRecipe: no file, no YAML, or YAML that is not a mapping.
     """
-    import yaml
-
     try:
-        keys = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        keys = parsing.read_yaml(path)
     except FileNotFoundError:
         raise BadRecipe(["there is no such file"], str(path)) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadRecipe([f"it can't be read as YAML: {' '.join(str(error).split())}"], str(path)) from None
+    except (OSError, parsing.Unparsed) as error:
+        why = str(getattr(error, "strerror", None) or error).removeprefix(str(path)).strip(": ")
+        raise BadRecipe([why if why.startswith(("it ", "the ")) else f"it {why}"], str(path)) from None
     if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys):
         raise BadRecipe(["it holds no mapping of keys to values"], str(path))
     return keys
@@ -51,15 +52,18 @@ def mistakes(error: "ValidationError", known: Sequence[str], unsaid: Sequence[st
 
     ``unsaid`` are names of types that pydantic puts between keys and that mean nothing to a reader.
     """
-    return [_mistake(item, known, unsaid) for item in error.errors()]
+    errors = error.errors(include_url=False)
+    more = len(errors) - MOST_MISTAKES
+    listed = [_mistake(item, known, unsaid) for item in errors[:MOST_MISTAKES]]
+    return [*listed, f"and {more} more"] if more > 0 else listed
 
 
 def _mistake(item: dict[str, Any], known: Sequence[str], unsaid: Sequence[str]) -> str:
-    key = ".".join(str(part) for part in item["loc"] if part not in unsaid)
+    key = ".".join(str(part)[: parsing.SHOWN] for part in item["loc"] if part not in unsaid)
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.split(".")[-1], known, n=1)
         return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
     if item["type"] == "missing":
         return f"{key}: missing, and it has no default"
     said = item["msg"].removeprefix("Value error, ")
-    return f"{key}: {said}, not {item['input']!r}" if key else said
+    return f"{key}: {said}, not {parsing.brief(item['input'])}" if key else said

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etabli import storage
+from etabli import parsing, storage
 from etabli.contracts import DATASET as FACTS
 from etabli.contracts import DECISIONS, REJECTED, ROWS, VERSION, Message, Row
 from etabli.errors import BadData, Damaged
@@ -188,13 +188,18 @@ def _flat(message: Message) -> dict[str, Any]:
 def _row(item: dict[str, Any]) -> Row:
     item["messages"] = [_message(message) for message in item["messages"]]
     held = {name: item.pop(name, None) for name in _AS_JSON}
-    return item | {name: json.loads(value) for name, value in held.items() if value}
+    return item | {name: _unpacked(value, name) for name, value in held.items() if value}
+
+
+def _unpacked(text: str, name: str) -> Any:
+    """A field that is kept as JSON."""
+    return parsing.parse_json(text, f"The field {name}", lenient=True)
 
 
 def _message(flat: dict[str, Any]) -> Message:
     """What was not there is not there again."""
     kept = {name: value for name, value in flat.items() if value is not None or name in ("role", "content")}
-    return kept | ({"tool_calls": json.loads(kept["tool_calls"])} if "tool_calls" in kept else {})
+    return kept | ({"tool_calls": _unpacked(kept["tool_calls"], "tool_calls")} if "tool_calls" in kept else {})
 
 
 def unique(rows: list[Row]) -> list[Row]:

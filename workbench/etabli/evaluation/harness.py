@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, storage
+from etabli import environment, parsing, storage
 from etabli.contracts import VERSION, Answered, Metric, Results
 from etabli.errors import BadInput
 from etabli.evaluation.arms import BASE, TUNED
@@ -56,13 +56,14 @@ def evaluate_task(
 def _samples(loaded: Loaded, path: Path, limit: int | None, batch: int) -> tuple[list[dict], dict[str, bool]]:
     """One arm's samples, and which metrics are better when higher."""
     import lm_eval
-    import yaml
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
     try:
-        told = yaml.load(path.read_text(encoding="utf-8"), _lenient())
+        told = parsing.read_yaml(path, unknown_tags=True)
         _require_local(told)
+        for other in path.parent.rglob("*.yaml"):  # lm-eval reads them all
+            parsing.read_yaml(other, unknown_tags=True)
         with contextlib.chdir(path.parent), _offline():
             tasks = TaskManager(include_path=str(path.parent), include_defaults=False)
             model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch)
@@ -100,16 +101,6 @@ def _offline() -> Iterator[None]:
     finally:
         for (module, name), value in zip(places, before):
             setattr(module, name, value)
-
-
-def _lenient() -> Any:
-    import yaml
-
-    class Lenient(yaml.SafeLoader):
-        """YAML with lm-eval's ``!function``, whose name is all that is wanted of it."""
-
-    Lenient.add_multi_constructor("!", lambda loader, suffix, node: None)
-    return Lenient
 
 
 def _results(

@@ -1,13 +1,12 @@
 """The saved log of an evaluation: read it, score it again, see that the same comes out."""
 
 import copy
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli import storage
+from etabli import parsing, storage
 from etabli.contracts import RESULTS, VERSION, Answered, Metric, Results
 from etabli.errors import BadInput, Damaged, EtabliError
 from etabli.evaluation import marking
@@ -26,11 +25,9 @@ def read(place: Run | str | Path) -> Results:
     path = place.folder if isinstance(place, Run) else Path(place)
     path = path / RESULTS if path.is_dir() else path
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = parsing.read_json(path)
     except OSError:
         raise BadInput(f"There are no results in {path}: run etabli.evaluate, or etabli evaluate, first.") from None
-    except ValueError:
-        raise Damaged(f"{path} is no JSON: evaluate again.") from None
     missing = sorted(set(Results.__annotations__) - set(held)) if isinstance(held, dict) else ["everything"]
     if missing or held["version"] != VERSION:
         why = f"lacks {', '.join(missing)}" if missing else f"is of version {held['version']}, not {VERSION}"

@@ -1,8 +1,8 @@
 """What a tuned model has to beat: lookup in the training rows, and the base prompted at its best."""
 
-import json
 from collections.abc import Iterator
 
+from etabli import parsing
 from etabli.contracts import Message, Row
 from etabli.evaluation.sets import question, truth
 
@@ -99,7 +99,7 @@ def _intents(train: list[Row]) -> str:
     found = set()
     for row in train:
         try:
-            found.add(str(json.loads(truth(row))["intent"]))
+            found.add(str(parsing.parse_json(truth(row))["intent"]))
         except (ValueError, TypeError, KeyError):
             return ""
     return f"Answer with JSON alone. The intents are: {', '.join(sorted(found))}." if found else ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli import storage
+from etabli import parsing, storage
 from etabli.contracts import ArenaItem, Results
 from etabli.errors import BadData, BadInput
 from etabli.evaluation import arms as answering
@@ -61,15 +61,13 @@ def read(path: str | Path, arms: Sequence[str] = ()) -> Contest:
 
 def _entries(path: Path) -> list[Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = parsing.read_text(path, parsing.LARGEST_JSON).removeprefix("\ufeff")
+    except (OSError, parsing.Unparsed) as error:
         raise BadData(f"{path} can't be read as text: {error}.") from None
     try:
-        held = json.loads(text)
-    except ValueError:
+        held = parsing.parse_json(text)
+    except parsing.Unparsed:
         held = _lines(text, path)
-    except RecursionError:
-        raise BadData(f"{path} is nested too deeply to be a list of answers.") from None
     return held if isinstance(held, list) else [held]
 
 
@@ -78,9 +76,9 @@ def _lines(text: str, path: Path) -> list[Any]:
     for number, line in enumerate(text.split("\n"), 1):  # and not at U+2028, which JSON may hold
         if line.strip():
             try:
-                held.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
-                raise BadData(f"{path}, line {number} is no JSON: {error}.") from None
+                held.append(parsing.parse_json(line, f"{path}, line {number}"))
+            except parsing.Unparsed as error:
+                raise BadData(str(error)) from None
     return held
 
 

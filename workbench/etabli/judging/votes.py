@@ -1,6 +1,5 @@
 """Votes: a journal for every voter, and what is read from it."""
 
-import json
 import os
 import re
 import secrets
@@ -9,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, journal, storage
+from etabli import environment, journal, parsing, storage
 from etabli.contracts import CHOICES, VERSION, VOTES, Vote
 from etabli.errors import BadData, BadInput
 from etabli.training.run import Run
@@ -108,8 +107,8 @@ def _read(path: Path) -> tuple[list[Vote], list[str]]:
 
 def _parsed(line: bytes) -> dict[str, Any]:
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
+        entry = parsing.parse_json(line)
+    except parsing.Unparsed:
         return {}
     return entry if isinstance(entry, dict) else {}
 

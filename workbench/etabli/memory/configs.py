@@ -1,10 +1,9 @@
 """A model's configuration, and nothing else of it: no weights are read or fetched."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from etabli import environment
+from etabli import environment, parsing
 from etabli.errors import GatedModel, UnknownModel
 from etabli.models import embedded
 
@@ -49,7 +48,7 @@ def config(name: str) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = parsing.read_json(path, parsing.LARGEST_CONFIG, lenient=True)
     except (OSError, ValueError) as error:
         raise UnknownModel(f"{path} can't be read as a configuration: {error}") from None
     if not isinstance(held, dict) or not isinstance(held.get("model_type"), str):

@@ -6,7 +6,7 @@ import statistics
 import time
 from typing import Any
 
-from etabli import environment, storage
+from etabli import environment, parsing, storage
 from etabli.memory.cards import Card
 from etabli.memory.setup import Setup
 
@@ -54,7 +54,7 @@ def _place():
 def _read() -> list[dict[str, Any]]:
     """What is kept; what is not ours is left out."""
     try:
-        held = json.loads(_place().read_text(encoding="utf-8"))
+        held = parsing.read_json(_place(), parsing.LARGEST_CONFIG)
     except (OSError, ValueError):
         return []
     return [item for item in held if _ours(item)] if isinstance(held, list) else []

@@ -1,11 +1,11 @@
 """What a run took, beside what is forecast for it: phase by phase, and what is left over is kept for this machine."""
 
-import json
 import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from etabli import parsing
 from etabli.contracts import PROCESS
 from etabli.errors import BadInput
 from etabli.memory import cards, forecasts, reckoning, residuals, traces
@@ -105,7 +105,7 @@ def _device(took: dict[str, dict[str, int]], setup: Setup) -> int:
 def _here(run: Run, setup: Setup) -> bool:
     """Did it run on this machine, on what is here now?"""
     try:
-        host = json.loads((run.folder / PROCESS).read_text(encoding="utf-8")).get("host")
+        host = parsing.read_json(run.folder / PROCESS, parsing.LARGEST_CONFIG).get("host")
     except (OSError, ValueError, AttributeError):
         return False
     return host == socket.gethostname() and cards.here().device == setup.device

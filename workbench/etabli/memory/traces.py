@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from etabli import allocations, environment, storage
+from etabli import allocations, environment, parsing, storage
 from etabli.allocations import Parts
 from etabli.errors import BadInput
 from etabli.memory.closed_form import SHORT, ClosedForm, Forms
@@ -144,7 +144,7 @@ def _code() -> str:
 
 def _read(place: Path) -> dict[str, Any] | None:
     try:
-        held = json.loads(place.read_text(encoding="utf-8"))
+        held = parsing.read_json(place)
         return held if len(held["layers"]) == 3 and len(held["traced"]) == 2 and held["vocabulary"] else None
     except (OSError, ValueError, TypeError, KeyError):
         return None

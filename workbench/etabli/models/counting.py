@@ -1,21 +1,19 @@
 """A model's tokenizer without the model: tokens are counted with 60 MB where AutoTokenizer takes 400.
 
-``tokenizers`` reads ``tokenizer.json``; the chat template is run as transformers runs it (the same Jinja environment).
+``tokenizers`` reads ``tokenizer.json``; the chat template is run as for every tokenizer, by ``chat_templates``.
 """
 
-import json
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from etabli import environment
+from etabli import chat_templates, environment, parsing
 from etabli.errors import UnknownModel
 from etabli.models import embedded
 
 FILE = "tokenizer.json"
 WANTED = [FILE, "tokenizer_config.json", "chat_template.jinja"]
-_SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
+_SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
 class CountingTokenizer:
@@ -28,18 +26,18 @@ class CountingTokenizer:
         self.inner.no_padding()
         self.inner.no_truncation()
         config = _json(folder / "tokenizer_config.json")
-        self.special = {name: _token(config.get(name)) for name in _SPECIAL if config.get(name)}
+        self.special_tokens_map = {name: _token(config.get(name)) for name in _SPECIAL if config.get(name)}
         self.chat_template = template(folder)
 
     @property
     def bos_token(self) -> str | None:
         """The begin-of-text token."""
-        return self.special.get("bos_token")
+        return self.special_tokens_map.get("bos_token")
 
     @property
     def eos_token(self) -> str | None:
         """The end-of-text token."""
-        return self.special.get("eos_token")
+        return self.special_tokens_map.get("eos_token")
 
     @property
     def bos_token_id(self) -> int | None:
@@ -60,29 +58,11 @@ class CountingTokenizer:
         """As transformers has it."""
         return self.added
 
-    @cached_property
-    def _compiled(self) -> Any:
-        import jinja2
-        from jinja2.ext import loopcontrols
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-        def refuse(message: str) -> None:
-            raise jinja2.TemplateError(message)
-
-        def to_json(value: Any, ensure_ascii: bool = False, indent=None, separators=None, sort_keys=False) -> str:
-            return json.dumps(
-                value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-            )
-
-        run = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-        run.filters["tojson"] = to_json
-        run.globals["raise_exception"] = refuse
-        run.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-        return run.from_string(self.chat_template)
-
-    def apply_chat_template(self, messages: list[dict], tokenize: bool = False, **more: Any) -> str:
+    def apply_chat_template(
+        self, messages: list[dict], tokenize: bool = False, add_generation_prompt: bool = False, tools: Any = None
+    ) -> str:
         """The template's own text of a conversation."""
-        return self._compiled.render(messages=messages, **{"tools": None, **self.special, **more})
+        return chat_templates.render(self, [(messages, add_generation_prompt)], tools)[0]
 
     def __call__(self, text: str, add_special_tokens: bool = True, **_: Any) -> dict[str, list]:
         """Ids and offsets in characters."""
@@ -111,7 +91,7 @@ def template(folder: Path) -> str | None:
     """The chat template that a folder holds."""
     written = folder / "chat_template.jinja"
     if written.is_file():
-        return written.read_text(encoding="utf-8")
+        return parsing.read_text(written)
     return _template(_json(folder / "tokenizer_config.json"))
 
 
@@ -130,7 +110,7 @@ def _from_hub(name: str) -> Path:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return parsing.read_json(path, parsing.LARGEST_CONFIG, lenient=True) if path.is_file() else {}
 
 
 def _token(value: Any) -> str:

@@ -1,12 +1,10 @@
 """What is open about a model, as far as its own files tell."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from etabli import parsing
 from etabli.models.sources import DEFAULT, resolve
 
 NOT_STATED = "not stated"
@@ -22,7 +20,7 @@ def facts(name: str = DEFAULT) -> dict[str, Any]:
         UnknownModel, GatedModel, Damaged: see ``sources.resolve``.
     """
     source = resolve(name)
-    config = json.loads((source.folder / "config.json").read_text(encoding="utf-8"))
+    config = parsing.read_json(source.folder / "config.json", parsing.LARGEST_CONFIG, lenient=True)
     card = _card(source.folder)
     return {
         "name": source.name,
@@ -41,10 +39,10 @@ def facts(name: str = DEFAULT) -> dict[str, Any]:
 
 def _card(folder: Path) -> dict[str, Any]:
     try:
-        text = (folder / "README.md").read_text(encoding="utf-8")
+        text = parsing.read_text(folder / "README.md")
         found = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-        read = yaml.safe_load(found[1]) if found else {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        read = parsing.parse_yaml(found[1]) if found else {}
+    except (OSError, parsing.Unparsed):
         return {}
     return read if isinstance(read, dict) else {}
 
@@ -73,6 +71,8 @@ def _has_template(folder: Path) -> bool:
     if (folder / "chat_template.jinja").is_file():
         return True
     try:
-        return "chat_template" in json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        return "chat_template" in parsing.read_json(
+            folder / "tokenizer_config.json", parsing.LARGEST_CONFIG, lenient=True
+        )
     except (OSError, ValueError):
         return False

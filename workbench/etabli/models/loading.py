@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, processes, storage
+from etabli import environment, parsing, processes, storage
 from etabli.errors import Damaged, MissingExtra, WrongAdapter
 from etabli.models import embedded
 from etabli.models.quiet import quiet
@@ -246,5 +245,5 @@ def _base(adapter: Path) -> tuple[str | None, str | None]:
     said: dict[str, Any] = {}
     for file in ("adapter_config.json", BASE_FACTS):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            said |= json.loads((adapter / file).read_text(encoding="utf-8"))
+            said |= parsing.read_json(adapter / file, parsing.LARGEST_CONFIG, lenient=True)
     return said.get("name") or said.get("base_model_name_or_path"), said.get("hash")

@@ -1,11 +1,10 @@
 """A model's name to a local folder: Hub id, folder, or ``default``."""
 
 import contextlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from etabli import environment, storage
+from etabli import environment, parsing, storage
 from etabli.errors import Damaged, GatedModel, UnknownModel
 from etabli.models import embedded
 
@@ -50,7 +49,7 @@ def _default(name: str) -> Source:
             with contextlib.suppress(UnknownModel, Damaged):  # then the wheel
                 return _from_hub(embedded.HUB_ID)
     folder = embedded.make()
-    files = json.loads((folder / storage.MANIFEST).read_text(encoding="utf-8"))["files"]
+    files = parsing.read_json(folder / storage.MANIFEST, parsing.LARGEST_CONFIG)["files"]
     return Source(embedded.NAME, folder, files["model.safetensors"]["sha256"])
 
 
@@ -69,7 +68,7 @@ def _require_whole(folder: Path, name: str) -> None:
     """Every shard that the index names, or the single file, must be there."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        shards = set(parsing.read_json(index, parsing.LARGEST_CONFIG, lenient=True)["weight_map"].values())
         missing = sorted(shard for shard in shards if not (folder / shard).is_file())
         if missing:
             raise Damaged(f"{name}: {len(missing)} of {len(shards)} weight files are missing, {missing[0]} first.")

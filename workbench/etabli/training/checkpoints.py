@@ -1,12 +1,11 @@
 """Checkpoints that are whole or absent: adapter, optimiser, schedule and random state, all safetensors and JSON."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from etabli import storage
+from etabli import parsing, storage
 from etabli.contracts import CHECKPOINTS
 from etabli.errors import Damaged, NotFinite
 from etabli.models.loading import BASE_FACTS
@@ -91,7 +90,7 @@ def restore(folder: Path, model: Any, optimizer: Any) -> dict[str, Any]:
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    state = parsing.read_json(folder / STATE)
     set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
     optimizer.load_state_dict(_unflat(optimizer.state_dict(), load_file(folder / OPTIMIZER), state["optimizer"]))
     _set_random_state(load_file(folder / RANDOM))

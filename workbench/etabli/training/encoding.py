@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from etabli import assertions, environment, pieces, storage, tokens
+from etabli import assertions, environment, parsing, pieces, storage, tokens
 from etabli.contracts import Row
 from etabli.errors import BadData, Damaged, EtabliError
 from etabli.tokens import render
@@ -126,7 +126,7 @@ def _read(place: Path) -> Made:
     import numpy as np
 
     storage.verify(place)
-    named = json.loads((place / "rows.json").read_text(encoding="utf-8"))
+    named = parsing.read_json(place / "rows.json")
     with np.load(place / "tokens.npz") as held:
         ids, trained, ends = held["ids"].tolist(), held["trained"].tolist(), held["lengths"].cumsum().tolist()
     labels = [token if flag else MASKED for token, flag in zip(ids, trained)]

@@ -10,7 +10,6 @@ runs/NAME/
   adapter/        the final adapter
 """
 
-import json
 import os
 import socket
 import subprocess
@@ -19,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, processes, storage, terminal
+from etabli import environment, parsing, processes, storage, terminal
 from etabli.contracts import ADAPTER, ENDED, EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, PROCESS, RECIPE, STOP, Continuity
 from etabli.errors import BadInput, EtabliError
 from etabli.training import checkpoints, continuity, events
@@ -198,7 +197,7 @@ class Run:
 
     def _process(self) -> dict[str, Any]:
         try:
-            said = json.loads((self.folder / PROCESS).read_text(encoding="utf-8"))
+            said = parsing.read_json(self.folder / PROCESS, parsing.LARGEST_CONFIG)
         except (OSError, ValueError):
             return {}
         return said if isinstance(said, dict) else {}

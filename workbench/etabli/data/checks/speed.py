@@ -3,9 +3,7 @@
 import statistics
 from pathlib import Path
 
-import yaml
-
-from etabli import storage
+from etabli import parsing, storage
 from etabli.contracts import EVENTS, RECIPE
 from etabli.models import embedded
 
@@ -24,8 +22,8 @@ def measured(model: str, runs: Path = Path("runs")) -> tuple[float, str] | None:
 
 def _model(recipe: Path) -> str | None:
     try:
-        return (yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}).get("model", "default")
-    except (OSError, ValueError, yaml.YAMLError, AttributeError):
+        return (parsing.read_yaml(recipe) or {}).get("model", "default")
+    except (OSError, ValueError, AttributeError):
         return None
 
 

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from etabli.data.notes import Note, escaped, excerpt
 from etabli.data.reading.opening import decoded, lines
+from etabli.parsing import DEEPEST, depth
 
 
 class Record(NamedTuple):
@@ -29,7 +30,6 @@ class Broken(Enum):
 
 
 BROKEN = Broken.BROKEN
-DEEPEST = 100  # levels; a conversation has five
 BLANK = re.compile(r"[ \t\r\n]*")
 
 
@@ -61,27 +61,9 @@ class Parser:
         """
         self.notes = []
         value, end = self.decoder.raw_decode(text, at)
-        if text.count("[", at, end) + text.count("{", at, end) > DEEPEST and _depth(value) > DEEPEST:
+        if text.count("[", at, end) + text.count("{", at, end) > DEEPEST and depth(value) > DEEPEST:
             raise RecursionError
         return value, end
-
-
-def _depth(value: Any) -> int:
-    """How deep lists and objects lie in one another."""
-    depth, level = 0, [value]
-    while level:
-        depth += 1
-        level = (
-            [
-                inner
-                for held in level
-                for inner in (held.values() if isinstance(held, dict) else held)
-                if isinstance(inner, dict | list)
-            ]
-            if any(isinstance(held, dict | list) for held in level)
-            else []
-        )
-    return depth
 
 
 def parsed(record: Record) -> Record:

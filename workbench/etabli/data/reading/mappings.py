@@ -4,12 +4,12 @@ LLaMA-Factory's ``dataset_info.json`` and the ``datasets`` section of an axolotl
 after a number sign: ``dataset_info.json#identity``.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from etabli import parsing
 from etabli.data.notes import escaped
 from etabli.data.reading.formats import FORMATS
 from etabli.data.reading.layout import Layout
@@ -69,8 +69,8 @@ def _entries(path: Path) -> dict[str, dict[str, Any]] | None:
     if not path.is_file() or path.stat().st_size > LARGEST:
         return None
     try:
-        held = json.loads(path.read_bytes()) if path.suffix == ".json" else _yaml(path)
-    except (ValueError, RecursionError):
+        held = parsing.read_json(path, LARGEST, lenient=True) if path.suffix == ".json" else _yaml(path)
+    except parsing.Unparsed:
         return None
     if path.suffix == ".json":
         return held if isinstance(held, dict) and held and all(map(_is_entry, held.values())) else None
@@ -83,12 +83,10 @@ def _entries(path: Path) -> dict[str, dict[str, Any]] | None:
 
 
 def _yaml(path: Path) -> Any:
-    import yaml
-
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise Unreadable("unreadable", f"{path} can't be read as YAML: {' '.join(str(error).split())}") from None
+        return parsing.read_yaml(path, LARGEST)
+    except parsing.Unparsed as error:
+        raise Unreadable("unreadable", str(error)) from None
 
 
 def _is_entry(item: Any) -> bool:

@@ -1,10 +1,10 @@
 """Turns of a conversation, as OpenAI, ShareGPT, TRL and LLaMA-Factory write them, to messages."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from etabli import parsing
 from etabli.contracts import Message
 from etabli.data.notes import Note, escaped, excerpt
 
@@ -52,8 +52,8 @@ def listed(value: Any) -> Any:
     """A list, also where a table holds it as JSON text."""
     if isinstance(value, str) and value.lstrip()[:1] in "[{":
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
+            return parsing.parse_json(value, lenient=True)
+        except parsing.Unparsed:
             return value
     return value.tolist() if hasattr(value, "tolist") else value
 

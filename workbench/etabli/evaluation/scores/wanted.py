@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from etabli import likelihoods, modules, prefixes, storage, tokens
+from etabli import confined, likelihoods, modules, parsing, prefixes, storage, tokens
 from etabli.contracts import Row
 from etabli.errors import BadInput
 from etabli.evaluation.scores import answers, libraries, structured
 from etabli.evaluation.scores.score import LOSS, MEAN, OWN, SHARE, Score, digest, digest_own
 
+LONGEST_PATTERN = 10_000  # characters
 CHOICES = "choices"  # the column that holds what a multiple-choice row offers
 INSTRUCTIONS = "instruction_id_list"
 _OF_MODELS = [likelihoods, prefixes, tokens]  # what a likelihood depends on
@@ -128,31 +129,44 @@ def _text(function: Callable, *code: Any) -> Score:
 
 
 def _regex(name: str, pattern: str) -> Score:
+    if len(pattern) > LONGEST_PATTERN:
+        raise BadInput(f"A pattern of {len(pattern):,} characters is too long; {LONGEST_PATTERN:,} is the most.")
     try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise BadInput(f"{pattern!r} is no regular expression: {error}.") from None
-    return Score(name, lambda answer, truth, row: compiled.search(answer) is not None, digest(name), needs_truth=False)
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise BadInput(f"{parsing.brief(pattern)} is no regular expression: {error}.") from None
+    return Score(name, partial(_searched, pattern), digest(name), needs_truth=False)
+
+
+def _searched(pattern: str, answer: str, truth: str, row: Row) -> bool:
+    """Searched in the confined process: a pattern may take hours on a text that its author chose."""
+    return confined.ask("search", pattern, jobs=[answer])[0]
 
 
 def _schema(name: str, file: str) -> Score:
     import jsonschema
 
     try:
-        schema = json.loads(Path(file).read_text(encoding="utf-8-sig"))
+        schema = parsing.read_json(file, parsing.LARGEST_CONFIG)
         checker = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         checker.check_schema(schema)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise BadInput(f"The schema {file} can't be read: {error}.") from None
     except (ValueError, TypeError, AttributeError, jsonschema.SchemaError) as error:
         raise BadInput(f"{file} is no JSON Schema: {getattr(error, 'message', None) or error}.") from None
     elsewhere = [ref for ref in structured.references(schema) if not ref.startswith("#")]
     if elsewhere:
         raise BadInput(f"{file} refers to {elsewhere[0]}, which is not followed: put all of it into one file.")
-    follows = partial(structured.follows, checker(schema))
+    written = json.dumps(schema)
     version = libraries.require("jsonschema", "")
     code = digest(storage.sha256(file), version, code=[structured])
-    return Score(name, lambda answer, truth, row: follows(answer), code, needs_truth=False)
+    return Score(name, lambda answer, truth, row: _follows(written, answer), code, needs_truth=False)
+
+
+def _follows(schema: str, answer: str) -> bool:
+    """Asked of the confined process: a schema may hold patterns, and references that double each other."""
+    value = structured.read(answer)
+    return value is not structured.UNREADABLE and confined.ask("follow", schema, jobs=[value])[0]
 
 
 def _library(function: Callable, package: str, extra: str, unit: str = MEAN, row: bool = False) -> Score:
