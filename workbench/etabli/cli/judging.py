@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from etabli.cli.output import plain, reporting, say
+from etabli.cli.outside import allow_outside
 from etabli.errors import BadInput
 
 _author = click.option("--author", help="Who judges; by default ETABLI_AUTHOR or your user name.")
@@ -41,6 +42,7 @@ def _side(name: str, one: dict[str, Any]) -> str:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same dice for every side.")
 @click.option("--strength", default=1.0, show_default=True, type=click.FloatRange(0, 1.5), help="Of the adapter.")
 @_alongside
+@allow_outside
 @reporting(_answered)
 def chat(
     folder: str, prompt: str | None, sides: tuple[str, ...], system: str | None, max_new_tokens: int,
@@ -87,6 +89,7 @@ def _token(moves: dict, changes: list[float], at: int) -> str:
 @click.option("--limit", type=click.IntRange(1), help="At most so many answers a language; by default 50.")
 @click.option("--again", is_flag=True, help="Measure anew even if it was done before.")
 @_alongside
+@allow_outside
 @reporting(_moved)
 def token_diff(folder: str, of: str | None, limit: int | None, again: bool, alongside: bool) -> dict:
     """How the training moved each token of a run's answers. What was measured before is read; no model is loaded."""

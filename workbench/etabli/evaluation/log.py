@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli import storage
+from etabli import folders, storage
 from etabli.contracts import RESULTS, VERSION, Answered, Metric, Results
 from etabli.errors import BadInput, Damaged, EtabliError
 from etabli.evaluation import marking
@@ -24,9 +24,9 @@ def read(place: Run | str | Path) -> Results:
         BadInput: nothing was evaluated there; Damaged: not the results of an evaluation, or of another version.
     """
     path = place.folder if isinstance(place, Run) else Path(place)
-    path = path / RESULTS if path.is_dir() else path
+    path = folders.inside(path, RESULTS) if path.is_dir() else path
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = json.loads(folders.read_text(path))
     except OSError:
         raise BadInput(f"There are no results in {path}: run etabli.evaluate, or etabli evaluate, first.") from None
     except ValueError:

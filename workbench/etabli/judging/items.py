@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli import storage
+from etabli import folders, storage
 from etabli.contracts import ArenaItem, Results
 from etabli.errors import BadData, BadInput
 from etabli.evaluation import arms as answering
@@ -61,7 +61,7 @@ def read(path: str | Path, arms: Sequence[str] = ()) -> Contest:
 
 def _entries(path: Path) -> list[Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = folders.read_text(path, "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BadData(f"{path} can't be read as text: {error}.") from None
     try:

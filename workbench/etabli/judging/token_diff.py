@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli import divergence, storage
+from etabli import divergence, folders, storage
 from etabli.contracts import TOKEN_DIFF, VERSION, Answered, Message, Results, TokenDiffRow, TokenDiffs, TokenMoves
 from etabli.errors import BadInput, Damaged, EtabliError
 from etabli.evaluation import arms, log, sets
@@ -82,7 +82,7 @@ def read(path: str | Path) -> TokenDiffs:
         BadInput: there is no such file; Damaged: it is none, or of another version.
     """
     try:
-        held = json.loads(Path(path).read_text(encoding="utf-8"))
+        held = json.loads(folders.read_text(path))
         whole = isinstance(held, dict) and set(TokenDiffs.__annotations__) <= set(held) and held["version"] == VERSION
         if not whole or not all(map(_whole, held["rows"])):
             raise ValueError("keys are missing, or it is of another version")

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from etabli import likelihoods, modules, prefixes, storage, tokens
+from etabli import folders, likelihoods, modules, prefixes, storage, tokens
 from etabli.contracts import Row
 from etabli.errors import BadInput
 from etabli.evaluation.scores import answers, libraries, structured
@@ -139,7 +139,7 @@ def _schema(name: str, file: str) -> Score:
     import jsonschema
 
     try:
-        schema = json.loads(Path(file).read_text(encoding="utf-8-sig"))
+        schema = json.loads(folders.read_text(file, "utf-8-sig"))
         checker = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         checker.check_schema(schema)
     except (OSError, UnicodeDecodeError) as error:
