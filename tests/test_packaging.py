@@ -17,7 +17,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # A module may import from those before it, never from those after.
 LAYERS = [
     {"contracts", "errors", "scrub", "secret_shapes", "secret_values", "streams", "terminal"},
-    {"allocations", "environment", "storage", "processes", "modules", "parsing", "confined", "confined_worker"},
+    {
+        "allocations", "environment", "folders", "storage", "processes", "modules", "parsing", "confined",
+        "confined_worker",
+    },
     {"yamls", "journal", "chat_templates"},
     {"pieces"},
     {"models", "tokens", "data"},

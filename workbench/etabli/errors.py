@@ -7,6 +7,7 @@ EtabliError
 │   ├── BadRecipe       a recipe with mistakes: all of them, not the first
 │   ├── BadData         a data file or folder that can't be read as rows
 │   │   └── Unreadable  not even the first row; ``code`` says why, as in ``etabli data check``
+│   ├── OutsideFolder   a name, a link or a pipe that leads out of the folder it lies in
 │   └── WrongAdapter    an adapter made for another base
 ├── Damaged             a file is missing, half-written or altered: the checksum says so
 ├── DeviceBusy          a run owns the device
@@ -61,6 +62,10 @@ class Unreadable(BadData):
     def __init__(self, code: str, message: str, line: int | None = None):
         self.code, self.line = code, line
         super().__init__(message)
+
+
+class OutsideFolder(BadInput):
+    """A name or a link that leads out of the folder it lies in, or no ordinary file."""
 
 
 class WrongAdapter(BadInput):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from etabli import storage
+from etabli import folders, storage
 from etabli.contracts import VERSION
 from etabli.errors import BadInput
 from etabli.scrub import deep
@@ -29,10 +29,15 @@ class Journal:
         self.passed_over = 0  # lines that are no entry
 
     def all(self) -> list[dict[str, Any]]:
-        """Every entry, oldest first; what others added since is read too. One that stands twice counts once."""
+        """Every entry, oldest first; what others added since is read too. One that stands twice counts once.
+
+        Raises:
+            BadInput: it can't be read; OutsideFolder: it is a link to another folder, or no ordinary file.
+        """
         with self._lock:
             try:
-                lines, self._read = storage.read_lines(self.path, self._read)
+                path = folders.inside(self.path.parent, self.path.name)
+                lines, self._read = storage.read_lines(path, self._read)
             except OSError as error:
                 raise BadInput(f"{self.path} can't be read: {(error.strerror or str(error)).lower()}.") from error
             for line in lines:
@@ -46,12 +51,12 @@ class Journal:
         """Write an entry down, without secrets; but ``messages``, the new text of a row, is data and stays as it is.
 
         Raises:
-            NoSpace: the disk is full; BadInput: it can't be written for another reason. Then the file is as it was.
+            NoSpace: the disk is full; BadInput: it can't be written for another reason. Then the file is as it was, and
+            nothing new stays behind.
         """
         line = storage.to_json(deep(entry, data=("messages",))).encode("utf-8", "backslashreplace") + b"\n"
         try:
-            with self._lock:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._lock, storage.new_folder(self.path.parent):
                 storage.append(self.path, line)
         except OSError as error:
             said = (error.strerror or str(error)).lower()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from etabli.errors import Damaged
+from etabli.folders import open_file
 
 DEEPEST = 100  # levels of lists and mappings; a conversation has five
 LARGEST_JSON = 256 * 2**20  # bytes; the results of a hundred thousand rows have less
@@ -93,7 +94,7 @@ def read_text(path: str | Path, most: int = LARGEST_CONFIG) -> str:
 
 def _bytes(path: Path, most: int) -> bytes:
     """A file's bytes, and never more than may be parsed: a file may be longer than it says."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise Unparsed(_too_long(str(path), most))

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from etabli import parsing
+from etabli import folders, parsing
 from etabli.contracts import DATASET, MANIFEST
-from etabli.errors import BadInput, Damaged, NoSpace, RunLocked
+from etabli.errors import BadInput, Damaged, NoSpace, OutsideFolder, RunLocked
 from etabli.scrub import deep, hidden_values
 
 # Of files that grow a line at a time; a run of a million steps writes a quarter of it.
@@ -116,11 +116,25 @@ def whole(
         _seal(beside, extra or {}, manifest)
         with contextlib.ExitStack() as held:  # until the folder has taken its place nobody adds to what comes along
             for name in living:
-                if (folder / name).is_file():
+                if folders.inside(folder, name).is_file():
                     held.enter_context(_exclusively(folder / name))
-                    shutil.copy2(folder / name, beside / name)
+                    folders.copy_file(folder, name, beside / name)
                     _fsync(beside / name)
             _replace(beside, folder)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder if there is none; on an error it is taken away again, if it is empty and was made here."""
+    made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # somebody put something there meanwhile
+            for place in made:
+                place.rmdir()
+        raise
 
 
 @contextmanager
@@ -141,13 +155,14 @@ def copy_whole(source: str | Path, place: str | Path, manifest: str = MANIFEST) 
     """Copy a folder that has a manifest; the copy is whole and verified, or not there. One that is there stays.
 
     Raises:
-        Damaged: the copy is not what the manifest says; NoSpace: the disk is full.
+        Damaged: the copy is not what the manifest says; NoSpace: the disk is full; OutsideFolder: what lies there
+        leads out of it.
     """
     place = Path(place)
     if (place / manifest).is_file():
         return
     with _staged(place) as beside:
-        shutil.copytree(source, beside)
+        folders.copy_files(source, beside)
         verify(beside, manifest)
         for path in [path for path in beside.rglob("*") if path.is_file()] + [beside]:
             _fsync(path)
@@ -178,16 +193,18 @@ def verify(folder: str | Path, manifest: str = MANIFEST) -> dict[str, Any]:
     """Check a folder against its manifest and return what the manifest says.
 
     Raises:
-        Damaged: names every file that is missing or altered.
+        Damaged: names every file that is missing or altered, or a name or link that leads out of the folder.
     """
     folder = Path(folder)
     try:
-        said = parsing.read_json(folder / manifest, parsing.LARGEST_CONFIG)
+        said = parsing.read_json(folders.inside(folder, manifest), parsing.LARGEST_CONFIG)
         files = {name: (fact["size"], fact["sha256"]) for name, fact in said["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, OutsideFolder, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{folder} has no readable {manifest}: it is not whole. Delete it and make it again.") from error
     try:
-        bad = [name for name, fact in files.items() if not _intact(folder / name, fact)]
+        bad = [name for name, fact in files.items() if not _intact(folders.inside(folder, name), fact)]
+    except OutsideFolder as error:
+        raise Damaged(f"{folder}: its {manifest} names what is not its own. {error}") from error
     except OSError as error:
         raise Damaged(f"{folder} can't be read whole: {error}.") from error
     if bad:
@@ -201,7 +218,7 @@ def _intact(path: Path, fact: tuple[int, str]) -> bool:
 
 def sha256(path: str | Path) -> str:
     """Hex sha256 of a file."""
-    with Path(path).open("rb") as file:
+    with folders.open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -210,7 +227,7 @@ def copy_file(source: str | Path, place: str | Path) -> None:
     place = Path(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     with _staged(place) as beside:
-        shutil.copyfile(source, beside)
+        folders.copy_file(Path(source).resolve().parent, Path(source).resolve().name, beside)
         _fsync(beside)
 
 
@@ -228,18 +245,23 @@ def read_lines(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]],
     Returns:
         The objects and the offset after the last whole line. A torn last line is left for the next call; a line that
         is not JSON (a write torn by a crash, then appended to) is passed over.
+
+    Raises:
+        Damaged: more than ``LARGEST_JOURNAL`` bytes; OutsideFolder: a pipe or a device.
     """
     items: list[dict[str, Any]] = []
     try:
-        with Path(path).open("rb") as file:
+        with folders.open_file(path) as file:
+            if (size := os.fstat(file.fileno()).st_size) > LARGEST_JOURNAL:
+                raise Damaged(f"{path} has {size:,} bytes, more than any that établi writes: look at it.")
             file.seek(offset)
             for line in iter(lambda: file.readline(LONGEST_LINE), b""):
                 if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
                     break  # torn, or still being written
                 offset += len(line)
                 items += _parsed(line)
-                if len(items) > MOST_LINES or offset > LARGEST_JOURNAL:
-                    raise Damaged(f"{path} is larger than any that établi writes ({offset:,} bytes read): look at it.")
+                if len(items) > MOST_LINES:
+                    raise Damaged(f"{path} has more than {MOST_LINES:,} lines, more than any that établi writes.")
     except FileNotFoundError:
         return [], offset
     return items, offset
@@ -257,26 +279,38 @@ def _parsed(line: bytes) -> list[dict[str, Any]]:
 def append(path: str | Path, line: bytes) -> None:
     """Add a whole line to a file and have it on the disk, or leave the file as it was.
 
-    Half a line that a crash left is ended first. Who else appends waits, and so does who replaces the folder.
+    Half a line that a crash left is ended first. Who else appends waits, and so does who replaces the folder. On an
+    error no new file stays behind, neither this one nor its lock.
 
     Raises:
-        NoSpace: the disk is full; OSError: any other reason.
+        NoSpace: the disk is full; OutsideFolder: a link to another folder's file; OSError: any other reason.
     """
-    path = Path(path)
-    with disk_errors(path), _exclusively(path):
-        new = not path.exists()
-        with path.open("ab", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            left = line if ends_line(path) else b"\n" + line
-            try:
-                while left:  # a write to a disk that is nearly full may be short
-                    left = left[file.write(left) :]
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(size)
-                raise
-        if new:
+    path = folders.inside(Path(path).parent, Path(path).name)
+    lock = _exclusively(path)
+    new = [file for file in (path, Path(lock.lock_file)) if not file.exists()]
+    with disk_errors(path), lock:
+        try:
+            _append(path, line)
+        except OSError:
+            for file in new:  # who waits for a lock that is removed takes a new one
+                with contextlib.suppress(OSError):
+                    file.unlink()
+            raise
+        if path in new:
             _fsync(path.parent)
+
+
+def _append(path: Path, line: bytes) -> None:
+    with path.open("ab", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        left = line if ends_line(path) else b"\n" + line
+        try:
+            while left:  # a write to a disk that is nearly full may be short
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def ends_line(path: Path) -> bool:

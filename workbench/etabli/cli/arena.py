@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from etabli.cli.output import reporting
+from etabli.cli.output import reporting, say
+from etabli.cli.outside import allow_outside
 from etabli.contracts import VERSION
 from etabli.errors import BadInput
 from etabli.terminal import say
@@ -35,6 +36,7 @@ def _sitting(sitting: dict) -> str:
 @click.option("--author", help="Who votes; by default ETABLI_AUTHOR or your user name.")
 @click.option("--look", is_flag=True, help="Do not vote: who is who, and what your votes say.")
 @click.option("--alongside", is_flag=True, help="Load the model even while a run owns the device.")
+@allow_outside
 @reporting(_sitting)
 def arena(
     place: str, arms: tuple[str, ...], prompts: str | None, file: str | None, author: str | None, look: bool,

@@ -3,6 +3,7 @@
 import click
 
 from etabli.cli.output import reporting
+from etabli.cli.outside import allow_outside
 from etabli.terminal import say
 
 _author = click.option("--author", help="Who decides; by default ETABLI_AUTHOR or your user name.")
@@ -31,6 +32,7 @@ def _prepared(result: dict) -> str:
 @click.argument("recipe")
 @click.option("--out", required=True, type=click.Path(), help="The folder of the curated Dataset.")
 @click.option("--workers", type=click.IntRange(1), help="Processes for the checks; by default one a core.")
+@allow_outside
 @reporting(_prepared)
 def prepare(recipe: str, out: str, workers: int | None) -> dict:
     """Apply RECIPE (YAML: data, filters, protect) and what people decided. Rejected rows stay readable, with why."""
@@ -44,6 +46,7 @@ def prepare(recipe: str, out: str, workers: int | None) -> dict:
 @click.option("--why", default="", help="The reason, kept with the decision.")
 @click.option("--answer", help="Of a fix: what the last answer is from now on.")
 @_author
+@allow_outside
 @reporting(lambda made: f"{made['do']} {made['row']}, by {made['by']}")
 def decide(recipe: str, row: str, do: str, why: str, answer: str | None, author: str | None) -> dict:
     """Keep, fix or drop ROW (its id), or undo the last decision about it. RECIPE may be the data set itself."""
@@ -65,6 +68,7 @@ def _listed(result: dict) -> str:
 @click.option("--search", default="", help="Only rows that hold this text.")
 @click.option("--sort", default="row", show_default=True, help="row, length, likeness, finding or source.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="At most so many rows.")
+@allow_outside
 @reporting(_listed)
 def rows(recipe: str, finding: str | None, status: str | None, search: str, sort: str, limit: int) -> dict:
     """List rows with what was found and decided: what the table in a notebook shows."""
@@ -103,6 +107,7 @@ def _unit(result: dict, name: str) -> str:
 @click.option("--limit", type=click.IntRange(1), help="At most this many test rows a language.")
 @click.option("--max-new-tokens", type=click.IntRange(1), help="Longest answer; by default told by the truths.")
 @click.option("--workers", type=click.IntRange(1), help="Processes for the checks; by default one a core.")
+@allow_outside
 @reporting(_ablated)
 def ablate(
     recipe: str, out: str, train: str | None, steps: int | None, arms: tuple[str, ...], scores: tuple[str, ...],

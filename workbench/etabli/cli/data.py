@@ -3,6 +3,7 @@
 import click
 
 from etabli.cli.output import reporting
+from etabli.cli.outside import allow_outside
 
 
 @click.group()
@@ -32,6 +33,7 @@ def _columns(given: tuple[str, ...]) -> dict[str, str]:
 @click.option("--code", help="Only this kind of finding, with all its rows.")
 @click.option("--csv", "out", type=click.Path(), help="Write all findings to this CSV file too.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; by default one a core.")
+@allow_outside
 @reporting(
     lambda shown: shown[0].text(shown[1]), lambda shown: shown[0].code, lambda shown: shown[0].json_pieces(shown[1])
 )
@@ -75,6 +77,7 @@ def _failed(result: dict) -> int:
 @click.option("--policy", default="answers", show_default=True, help="What is trained: answers, last, all or spans.")
 @click.option("--max-length", default=512, show_default=True, type=click.IntRange(8), help="Tokens a row may have.")
 @click.option("--loss", is_flag=True, help="Load the model, and give every token's loss.")
+@allow_outside
 @reporting(_human, _failed)
 def tokens(file: str, row: int, model: str, policy: str, max_length: int, loss: bool) -> dict:
     """Show one row's tokens: id, role, trained or masked, and what must be true of them. Ends 1 if something is not."""

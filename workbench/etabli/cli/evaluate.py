@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from etabli.cli.output import reporting
+from etabli.cli.outside import allow_outside
 from etabli.contracts import ARMS
 from etabli.errors import BadInput
 
@@ -57,6 +58,7 @@ def _code(results: dict) -> int:
 @click.option("--task", help="Instead: a task of lm-eval, its YAML file with local data. Needs etabli[harness].")
 @click.option("--from-log", is_flag=True, help="No model: make scores, those of --score too, anew from results.json.")
 @click.option("--html", "page", help="Write the verdict card to this file.")
+@allow_outside
 @reporting(_human, _code)
 def evaluate(
     folder: str, from_log: bool, task: str | None, page: str | None, arms: tuple, shots: int,
@@ -108,6 +110,7 @@ def _compared(comparison: dict) -> str:
 @click.argument("b")
 @_options
 @click.option("--html", "page", help="Write the verdict card to this file.")
+@allow_outside
 @reporting(_compared)
 def compare(a: str, b: str, page: str | None, **options: Any) -> dict:
     """Compare run B with run A on the same rows; begins with what differs in their recipes."""

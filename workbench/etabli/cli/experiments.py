@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from etabli.cli.output import reporting
+from etabli.cli.outside import allow_outside
 
 
 def _advised(told: dict[str, Any]) -> str:
@@ -21,6 +22,7 @@ def _advised(told: dict[str, Any]) -> str:
 @click.option("--out", "folder", help="Run folder; by default runs/NAME-lr-range, after the recipe's file name.")
 @click.option("--steps", default=60, show_default=True, type=click.IntRange(10), help="Of the short run.")
 @click.option("--top", default=0.1, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="Last rate.")
+@allow_outside
 @reporting(_advised)
 def lr_range(recipe: str, folder: str | None, steps: int, top: float) -> dict:
     """Find a learning rate for RECIPE (YAML): one short run in which the rate rises until the loss breaks."""

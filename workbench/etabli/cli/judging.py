@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from etabli.cli.output import reporting
+from etabli.cli.output import reporting, say
+from etabli.cli.outside import allow_outside
 from etabli.errors import BadInput
 from etabli.terminal import say
 
@@ -42,6 +43,7 @@ def _side(name: str, one: dict[str, Any]) -> str:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same dice for every side.")
 @click.option("--strength", default=1.0, show_default=True, type=click.FloatRange(0, 1.5), help="Of the adapter.")
 @_alongside
+@allow_outside
 @reporting(_answered)
 def chat(
     folder: str, prompt: str | None, sides: tuple[str, ...], system: str | None, max_new_tokens: int,
@@ -88,6 +90,7 @@ def _token(moves: dict, changes: list[float], at: int) -> str:
 @click.option("--limit", type=click.IntRange(1), help="At most so many answers a language; by default 50.")
 @click.option("--again", is_flag=True, help="Measure anew even if it was done before.")
 @_alongside
+@allow_outside
 @reporting(_moved)
 def token_diff(folder: str, of: str | None, limit: int | None, again: bool, alongside: bool) -> dict:
     """How the training moved each token of a run's answers. What was measured before is read; no model is loaded."""

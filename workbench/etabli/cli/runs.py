@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from etabli.cli.output import reporting
+from etabli.cli.output import reporting, say
+from etabli.cli.outside import allow_outside
 from etabli.contracts import ENDED
 
 
@@ -30,6 +31,7 @@ def _watched(run: Any, detach: bool) -> dict:
 @click.argument("recipe")
 @click.option("--run", "folder", help="Run folder; by default runs/NAME, after the recipe's file name.")
 @click.option("--detach", is_flag=True, help="Start and come back at once.")
+@allow_outside
 @reporting(_human, _failed)
 def train(recipe: str, folder: str | None, detach: bool) -> dict:
     """Start the run that RECIPE (YAML) describes. Ctrl-C ends the watching, not the run."""
@@ -43,6 +45,7 @@ def train(recipe: str, folder: str | None, detach: bool) -> dict:
 @click.argument("folder")
 @click.option("--detach", is_flag=True, help="Start and come back at once.")
 @click.option("--force", is_flag=True, help="Also with changed data, model, processor or threads; the log says which.")
+@allow_outside
 @reporting(_human, _failed)
 def resume(folder: str, detach: bool, force: bool) -> dict:
     """Go on with a run, or with its mirror, from the newest whole checkpoint."""
@@ -67,9 +70,21 @@ def stop(folder: str) -> dict:
 def runs(folder: str) -> dict:
     """List the runs in a folder, with their states."""
     from etabli.errors import BadInput
-    from etabli.training.run import RECIPE, Run
+    from etabli.training.run import RECIPE
 
     if folder != "runs" and not Path(folder).is_dir():
         raise BadInput(f"There is no folder {folder}.")
     found = sorted(Path(folder).glob(f"*/{RECIPE}"))
-    return {"runs": [Run.attach(path.parent).progress() for path in found]}
+    return {"runs": [progress for path in found if (progress := _progress(path.parent))]}
+
+
+def _progress(folder: Path) -> dict | None:
+    """Where a run is; None, and a line that says why, for a folder that is refused."""
+    from etabli.errors import EtabliError
+    from etabli.training.run import Run
+
+    try:
+        return Run.attach(folder).progress()
+    except EtabliError as error:
+        say(f"{folder.name} is left out: {error}")
+        return None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from etabli import folders
 from etabli.contracts import DECISIONS, VERSION, Decision, Message, Prepared, Row
 from etabli.curation.decisions import Decisions
 from etabli.curation.embedding import DEFAULT
@@ -16,6 +17,7 @@ from etabli.data.dataset import Dataset, located, unique
 from etabli.errors import BadData, BadInput
 
 
+@folders.takes_allow_outside
 def curate(source: Any, recipe: Any = None, author: str | None = None, workers: int = 1, say: Say | None = None):
     """Begin, or go on, to choose which rows are trained.
 
@@ -28,6 +30,7 @@ def curate(source: Any, recipe: Any = None, author: str | None = None, workers: 
         recipe: filters (a list of mappings) for a data set that is named.
         author: who decides; by default ``ETABLI_AUTHOR`` or the user's name.
         workers: processes for the checks; say: told what takes long.
+        allow_outside: a mapping file's data, and the recipe's ``decisions``, may lie outside of their file's folder.
 
     Raises:
         BadRecipe: every mistake of the recipe; BadData: nothing to read, or no row to train on.
@@ -252,5 +255,6 @@ def _wanted(row: Row) -> bool:
 def _place(recipe: CurationRecipe, found: Path, near: Path | None) -> Path:
     """Where decisions are written: where the recipe says (seen from it), in a Dataset's folder, or beside the file."""
     if recipe.decisions:
-        return (near.parent if near else Path()) / recipe.decisions
+        folder = near.parent if near else Path()
+        return folder / recipe.decisions if folders.is_outside_allowed() else folders.inside(folder, recipe.decisions)
     return found / DECISIONS if found.is_dir() else found.with_name(f"{found.name}.{DECISIONS}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etabli import parsing, storage
+from etabli import folders, parsing, storage
 from etabli.contracts import DATASET as FACTS
 from etabli.contracts import DECISIONS, REJECTED, ROWS, VERSION, Message, Row
 from etabli.errors import BadData, Damaged
@@ -95,6 +95,7 @@ class Dataset:
         return {"version": VERSION, "hash": self.hash, "rows": len(self.rows), "counts": counts, "recipe": self.recipe}
 
     @classmethod
+    @folders.takes_allow_outside
     def open(cls, name: str | Path, near: Path | None = None) -> "Dataset":
         """``home-commands``, a Dataset folder, or a file that ``formats.read`` can read.
 
@@ -102,7 +103,8 @@ class Dataset:
         opened from anywhere, and moved together with its data.
 
         Raises:
-            BadData: nothing there, nothing in it, or not as it was written.
+            BadData: nothing there, nothing in it, or not as it was written; OutsideFolder: a mapping file names a
+            file that is not beside it (then say ``allow_outside=True``), or a link leads out of a Dataset's folder.
         """
         if str(name) == HOME_COMMANDS:
             from etabli.data.samples import home_commands

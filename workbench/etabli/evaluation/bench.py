@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, storage
+from etabli import environment, folders, storage
 from etabli.contracts import ARMS, RESULTS, VERDICT, VERSION, Results
-from etabli.errors import BadData, BadInput
+from etabli.errors import BadData, BadInput, NoSpace
 from etabli.evaluation import marking, sets
 from etabli.evaluation.arms import TUNED, Arm, Asking, Say, answer, choose, gather, longest_answer, weigh
 from etabli.evaluation.notices import notices
@@ -26,6 +26,7 @@ from etabli.training.waiting import Line
 PROGRESS = "evaluating.json"
 
 
+@folders.takes_allow_outside
 def evaluate(
     run: Run | str | Path,
     data: str | Path | None = None,
@@ -61,6 +62,7 @@ def evaluate(
         shots: worked examples for the prompted base; instructions: what it is told above them, instead of the list of
             intents that it gets where answers are JSON with an ``intent``.
         save: write ``results.json`` and ``verdict.json`` into the run folder.
+        allow_outside: the run's recipe, or a mapping file, may name data anywhere (``data.run_rows``).
 
     Returns:
         What ``results.json`` holds.
@@ -131,9 +133,8 @@ def _saying(run: Run | None, progress: Say | None) -> Iterator[Say]:
     def say(what: str, done: int, total: int) -> None:
         if run is not None and time.monotonic() - last[0] > 1:
             last[0] = time.monotonic()
-            with contextlib.suppress(OSError):
-                text = storage.to_json({"arm": what, "done": done, "total": total})
-                (run.folder / PROGRESS).write_text(text, encoding="utf-8")
+            with contextlib.suppress(OSError, NoSpace):
+                storage.write_json(run.folder / PROGRESS, {"arm": what, "done": done, "total": total})
         if progress:
             progress(what, done, total)
         else:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from etabli import folders
 from etabli.contracts import ARMS, Answered, Comparison, Metric, Results
 from etabli.data.dataset import located
 from etabli.errors import BadData, BadInput
@@ -21,6 +22,7 @@ from etabli.training.run import Run
 _BY_ARM = ("rendered", "answers", "raw", "correct")
 
 
+@folders.takes_allow_outside
 def compare(
     a: Run | str | Path,
     b: Run | str | Path,

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, parsing, storage
+from etabli import environment, folders, parsing, storage
 from etabli.contracts import VERSION, Answered, Metric, Results
-from etabli.errors import BadInput
+from etabli.errors import BadInput, OutsideFolder
 from etabli.evaluation.arms import BASE, TUNED
 from etabli.evaluation.notices import clustering
 from etabli.evaluation.scores.libraries import require
@@ -22,6 +22,7 @@ from etabli.training.run import Run
 ARMS = (BASE, TUNED)
 
 
+@folders.takes_allow_outside
 def evaluate_task(
     run: Run | str | Path, task: str | Path, limit: int | None = None, loaded: Loaded | None = None, batch: int = 8
 ) -> Results:
@@ -61,7 +62,7 @@ def _samples(loaded: Loaded, path: Path, limit: int | None, batch: int) -> tuple
 
     try:
         told = parsing.read_yaml(path, unknown_tags=True)
-        _require_local(told)
+        _require_local(told, path.parent)
         for other in path.parent.rglob("*.yaml"):  # lm-eval reads them all
             parsing.read_yaml(other, unknown_tags=True)
         with contextlib.chdir(path.parent), _offline():
@@ -79,11 +80,28 @@ def _samples(loaded: Loaded, path: Path, limit: int | None, batch: int) -> tuple
         raise BadInput(f"lm-eval can't run {path.name}: {type(error).__name__}: {said[:300]}") from error
 
 
-def _require_local(told: dict[str, Any]) -> None:
+def _require_local(told: dict[str, Any], folder: Path) -> None:
+    """Data are local files, and beside the task or below."""
     if told.get("dataset_path") not in ("json", "csv", "parquet", "text"):
         raise BadInput(
             f"dataset_path is {told.get('dataset_path')!r}: only local json, csv, parquet and text are read."
         )
+
+    files = _texts([told.get("include"), (told.get("dataset_kwargs") or {}).get("data_files")])
+    outside = [file for file in files if not folders.is_within(folder / file, folder)]
+    if outside and not folders.is_outside_allowed():
+        raise OutsideFolder(
+            f"The task names {outside[0][: folders.NAME_SHOWN]!r}, which is not beside it or below: it was not read. "
+            "If you mean that file: --allow-outside (allow_outside=True)."
+        )
+
+
+def _texts(value: Any) -> list[str]:
+    """Every text within lists and mappings."""
+    if isinstance(value, str):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for part in parts for text in _texts(part)]
 
 
 @contextlib.contextmanager

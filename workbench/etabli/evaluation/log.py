@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli import parsing, storage
+from etabli import folders, parsing, storage
 from etabli.contracts import RESULTS, VERSION, Answered, Metric, Results
 from etabli.errors import BadInput, Damaged, EtabliError
 from etabli.evaluation import marking
@@ -23,7 +23,7 @@ def read(place: Run | str | Path) -> Results:
         BadInput: nothing was evaluated there; Damaged: not the results of an evaluation, or of another version.
     """
     path = place.folder if isinstance(place, Run) else Path(place)
-    path = path / RESULTS if path.is_dir() else path
+    path = folders.inside(path, RESULTS) if path.is_dir() else path
     try:
         held = parsing.read_json(path)
     except OSError:

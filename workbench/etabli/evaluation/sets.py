@@ -13,6 +13,7 @@ from etabli.data import overlap, own
 from etabli.data.columns import values_of
 from etabli.data.dataset import Dataset, located
 from etabli.data.questions import answered, asked, has_answer, question, truth
+from etabli.data.run_rows import open_rows_of_run
 from etabli.errors import BadData
 from etabli.evaluation import grouping
 from etabli.training.run import Run
@@ -57,9 +58,10 @@ def gather(
         cluster: the column whose values stand or fall together; by default told by ``grouping.clusters``.
 
     Raises:
-        BadData: no test rows, an unknown column, or a slice without rows.
+        BadData: no test rows, an unknown column, or a slice without rows; OutsideFolder: the run's recipe names data
+        that are not its own.
     """
-    own_data = Dataset.open(run.recipe.data, run.folder)
+    own_data = open_rows_of_run(run.recipe.data, run.folder, run.frozen.get("data_hash"))
     given = _opened(data, run) if data else own_data
     candidates, said = _conversations(_tests(given, own_data))
     tests = _limited(_only(candidates, only), limit)
@@ -83,7 +85,7 @@ def of_prompts(run: Run, prompts: Sequence[str], system: str | None = None) -> T
     Args:
         system: their system message; by default the one that the run's rows begin with, ``""`` for none.
     """
-    data = Dataset.open(run.recipe.data, run.folder)
+    data = open_rows_of_run(run.recipe.data, run.folder, run.frozen.get("data_hash"))
     opening = _system(data.rows) if system is None else [{"role": "system", "content": system}] * bool(system)
     rows: list[Row] = [
         {"id": str(at), "messages": [*opening, {"role": "user", "content": prompt}]}

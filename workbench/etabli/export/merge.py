@@ -1,10 +1,10 @@
 """Save the adapter, or the base with the adapter merged in."""
 
-import shutil
 from pathlib import Path
 
-from etabli import environment, processes, storage
+from etabli import environment, folders, processes, storage
 from etabli.errors import BadInput
+from etabli.models.adapter_files import pickles
 from etabli.models.loading import Loaded, check_adapter, load
 from etabli.models.sources import resolve
 from etabli.training import checkpoints
@@ -15,14 +15,23 @@ NOT_THE_ADAPTERS = {storage.MANIFEST, checkpoints.OPTIMIZER, checkpoints.RANDOM,
 
 
 def adapter(run: Run | str | Path, out: str | Path) -> list[str]:
-    """Copy the run's adapter, whole, to a folder; returns the file names."""
+    """Copy the run's adapter, whole, to a folder; returns the file names.
+
+    Raises:
+        WrongAdapter, Damaged, OutsideFolder: as ``check_adapter``; BadInput: pickles lie beside the weights.
+    """
     run = Run.attach(run)
     source = run.adapter
     check_adapter(source, resolve(run.recipe.model))
+    files = [path for path in folders.files_of(source) if path.parent == source and path.name not in NOT_THE_ADAPTERS]
+    if pickled := pickles(files):
+        raise BadInput(
+            f"{pickled[0]} is a pickle, which can run code on the machine of whoever opens it: nothing was exported. "
+            "Remove it, then export again."
+        )
     with storage.whole(out) as folder:
-        for path in source.iterdir():
-            if path.is_file() and path.name not in NOT_THE_ADAPTERS:
-                shutil.copy2(path, folder / path.name)
+        for path in files:
+            folders.copy_file(source, path.name, folder / path.name)
     return _names(out)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, journal, parsing, storage
+from etabli import environment, folders, journal, parsing, storage
 from etabli.contracts import CHOICES, VERSION, VOTES, Vote
 from etabli.errors import BadData, BadInput
 from etabli.training.run import Run
@@ -39,6 +39,7 @@ def place(of: Any, voter: str) -> Path:
     folder = of.folder if isinstance(of, Run) else Path(of) if isinstance(of, str | Path) else Path()
     folder = folder if folder.is_dir() else folder.parent
     name = re.sub(r"[^\w.-]+", "-", voter).strip(".-") or "somebody"
+    folders.inside(folder, f"{VOTES}/{name}.jsonl")  # no link on the way leads to where nobody votes
     return folder / VOTES / f"{name}.jsonl"
 
 
@@ -95,7 +96,8 @@ def pool(files: Sequence[str | Path], comparison: str = "") -> tuple[list[Vote],
 def _read(path: Path) -> tuple[list[Vote], list[str]]:
     """The votes of a finished file; its last line counts also without an end."""
     try:
-        lines = [line for line in path.read_bytes().split(b"\n") if line.strip()]
+        with folders.open_file(path) as file:
+            lines = [line for line in file.read().split(b"\n") if line.strip()]
     except OSError:
         raise BadInput(f"There is no vote file {path}.") from None
     entries = list(map(_parsed, lines))

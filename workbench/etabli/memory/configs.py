@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, parsing
+from etabli import environment, folders, parsing
 from etabli.errors import GatedModel, UnknownModel
 from etabli.models import embedded
 
@@ -38,7 +38,7 @@ def config(name: str) -> dict[str, Any]:
     if name in ("default", embedded.NAME):
         return KNOWN[embedded.HUB_ID]
     path = Path(name).expanduser()
-    path = path / "config.json" if path.is_dir() else path
+    path = folders.inside(path, "config.json") if path.is_dir() else path
     if path.is_file():
         return _read(path)
     if name in KNOWN or f"{name.removesuffix('-Instruct')}" in KNOWN:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from etabli import chat_templates, environment, parsing
+from etabli import chat_templates, environment, folders, parsing
 from etabli.errors import UnknownModel
 from etabli.models import embedded
 
@@ -84,7 +84,10 @@ def located(name: str) -> Path:
     if name in ("default", embedded.NAME):
         return embedded.make()
     folder = Path(name).expanduser()
-    return folder if (folder / FILE).is_file() else _from_hub(name)
+    if (folder / FILE).is_file():
+        folders.files_of(folder, linked=(".safetensors",))
+        return folder
+    return _from_hub(name)
 
 
 def template(folder: Path) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from etabli import environment, parsing, processes, storage
 from etabli.errors import Damaged, MissingExtra, WrongAdapter
-from etabli.models import embedded
+from etabli.models import adapter_files, embedded
 from etabli.models.quiet import quiet
 from etabli.models.sources import DEFAULT, Source, resolve
 
@@ -212,11 +212,13 @@ def check_adapter(adapter: str | Path, source: Source) -> None:
     """Is this an adapter, whole, and for this base?
 
     Raises:
-        WrongAdapter: no adapter, or one for another base; Damaged: altered since it was saved.
+        WrongAdapter: no adapter, pickles alone, or one for another base; Damaged: altered since it was saved, or not
+        finite; OutsideFolder: a link in it leads outside.
     """
     adapter = Path(adapter)
     if not (adapter / "adapter_config.json").is_file():
         raise WrongAdapter(f"{adapter} holds no adapter: it has no adapter_config.json.")
+    adapter_files.check_files(adapter)
     if (adapter / storage.MANIFEST).is_file():
         storage.verify(adapter)
     name, digest = _base(adapter)
@@ -235,9 +237,10 @@ def adapter_hash(adapter: Path) -> str:
         WrongAdapter: there are none.
     """
     try:
-        return storage.sha256(adapter / "adapter_model.safetensors")[:16]
+        return storage.sha256(adapter / adapter_files.WEIGHTS)[:16]
     except OSError:
-        raise WrongAdapter(f"{adapter} holds no adapter: it has no adapter_model.safetensors.") from None
+        adapter_files.check_files(adapter)  # says why there are none
+        raise
 
 
 def _base(adapter: Path) -> tuple[str | None, str | None]:

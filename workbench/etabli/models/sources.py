@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from etabli import environment, parsing, storage
+from etabli import environment, folders, parsing, storage
 from etabli.errors import Damaged, GatedModel, UnknownModel
 from etabli.models import embedded
 
@@ -57,6 +57,7 @@ def _local(name: str) -> Path | None:
     places = [Path(name).expanduser(), *(folder / name.split("/")[-1] for folder in embedded.input_folders())]
     for place in places:
         if (place / "config.json").is_file():
+            folders.files_of(place, linked=(".safetensors",))  # weights are linked by many; they show nothing as text
             _require_whole(place, name)
             return place
     if Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).is_dir():
@@ -69,11 +70,17 @@ def _require_whole(folder: Path, name: str) -> None:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         shards = set(parsing.read_json(index, parsing.LARGEST_CONFIG, lenient=True)["weight_map"].values())
-        missing = sorted(shard for shard in shards if not (folder / shard).is_file())
+        missing = sorted(shard for shard in shards if not _shard(folder, shard).is_file())
         if missing:
             raise Damaged(f"{name}: {len(missing)} of {len(shards)} weight files are missing, {missing[0]} first.")
     elif not (folder / "model.safetensors").is_file():
         raise UnknownModel(f"{name} has no safetensors weights in {folder}; other formats are not read.")
+
+
+def _shard(folder: Path, name: str) -> Path:
+    """A weight file that an index names: in the folder, though it may be a link."""
+    folders.require_plain_name(str(name))
+    return folder / name
 
 
 def _folder_hash(folder: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from etabli import parsing, storage
 from etabli.contracts import CHECKPOINTS
 from etabli.errors import Damaged, NotFinite
+from etabli.models.adapter_files import WEIGHTS, require_finite
 from etabli.models.loading import BASE_FACTS
 from etabli.models.sources import Source
 
@@ -67,6 +68,7 @@ def newest_whole(run: Path, say: Any = print) -> Path | None:
     for folder in found(run):
         try:
             _require_all(folder, storage.verify(folder))
+            require_finite(folder / WEIGHTS)
             return folder
         except Damaged as error:
             aside = folder.with_name(f"damaged-{folder.name}")
@@ -78,7 +80,7 @@ def newest_whole(run: Path, say: Any = print) -> Path | None:
 
 def _require_all(folder: Path, said: dict[str, Any]) -> None:
     """A manifest that names everything, of this very step: an altered one may be in order with itself."""
-    missing = sorted({OPTIMIZER, RANDOM, STATE, "adapter_model.safetensors"} - set(said["files"]))
+    missing = sorted({OPTIMIZER, RANDOM, STATE, WEIGHTS} - set(said["files"]))
     if missing or said.get("step") != _step(folder):
         raise Damaged(
             f"{folder}: its manifest is of step {said.get('step')} and lacks {', '.join(missing) or 'nothing'}."
@@ -91,7 +93,7 @@ def restore(folder: Path, model: Any, optimizer: Any) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     state = parsing.read_json(folder / STATE)
-    set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"))
+    set_peft_model_state_dict(model, load_file(folder / WEIGHTS))
     optimizer.load_state_dict(_unflat(optimizer.state_dict(), load_file(folder / OPTIMIZER), state["optimizer"]))
     _set_random_state(load_file(folder / RANDOM))
     return state

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,13 @@ class Material:
     found: dict[str, int] = field(default_factory=dict)  # rows, by rule of the person's own
     trained: list[Row] = field(default_factory=list)  # the rows as they were before they were encoded
     failed: Failed = field(default_factory=dict)  # which assertions about their tokens do not hold, where
+    eval_data_hash: str | None = None  # of the rows that the recipe's eval_data names
 
 
-def gather(recipe: Recipe, tokenizer: Any, near: Path | None = None, enforce: bool = True) -> Material:
+def gather(
+    recipe: Recipe, tokenizer: Any, near: Path | None = None, enforce: bool = True,
+    open_rows: Callable[[str, Path | None], Dataset] = Dataset.open,
+) -> Material:  # fmt: skip
     """Read, filter, split and encode the recipe's data; ``enforce``: refuse rows whose tokens are not as they must be.
 
     Rows marked ``test`` are never looked at; rows that the recipe's ``rules`` do not keep are left out of training and
@@ -53,14 +58,15 @@ def gather(recipe: Recipe, tokenizer: Any, near: Path | None = None, enforce: bo
     Raises:
         BadData: nothing to train on, or rows that fail an assertion, each with its count, first rows and what to do.
     """
-    data = Dataset.open(recipe.data, near)
+    data = open_rows(recipe.data, near)
     rules_file = located(recipe.rules, near) if recipe.rules else None
     mine = unique([row for row in data.rows if row.get("split") != "test"])
     usable, found = own.keep(mine, own.rules(rules_file))
     if recipe.eval_data:
-        train, held_out = usable, Dataset.open(recipe.eval_data, near).rows
+        tests = open_rows(recipe.eval_data, near)
+        train, held_out, tests_hash = usable, tests.rows, tests.hash
     else:
-        train, held_out = hold_out(usable, recipe.seed)
+        (train, held_out), tests_hash = hold_out(usable, recipe.seed), None
     if not train:
         raise BadData(f"{recipe.data} has {len(data.rows)} rows and none to train on{_left_out(found)}.")
     rows, untrainable, failed = encode(train, tokenizer, recipe)
@@ -70,6 +76,7 @@ def gather(recipe: Recipe, tokenizer: Any, near: Path | None = None, enforce: bo
     return Material(
         rows, kept, _probes(recipe, train, held_out), untrainable, data.hash, _hash(rules_file),
         _hash(located(recipe.callbacks, near) if recipe.callbacks else None), found, train, failed,
+        tests_hash,
     )  # fmt: skip
 
 
@@ -136,6 +143,7 @@ def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material) -
         "model_hash": source.hash,
         "template_hash": template_hash(tokenizer),
         "data_hash": material.data_hash,
+        "eval_data_hash": material.eval_data_hash,
         "rules_hash": material.rules_hash,
         "callbacks_hash": material.callbacks_hash,
         "engine": ENGINE,

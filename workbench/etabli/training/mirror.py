@@ -7,14 +7,15 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from etabli import storage
+from etabli import folders, storage
 from etabli.contracts import ADAPTER, CHECKPOINTS, EVENTS, PROCESS, RECIPE
 from etabli.data.dataset import HOME_COMMANDS, kept_at, located
 from etabli.data.reading.mappings import mapped
 from etabli.errors import EtabliError
 from etabli.training import checkpoints
-from etabli.training.recipe import Recipe
+from etabli.training.recipe import Recipe, read_run
 
 MOST_DATA = 1e9  # bytes of data that are copied along
 PATIENCE = 300.0  # seconds that a run which has ended waits for its mirror
@@ -28,6 +29,29 @@ def mirrored(run: Path, recipe: Recipe, say: Callable[[str], None]) -> "Mirror |
         say(f"mirror: {recipe.mirror} is where this run is: it has no second copy.")
         return None
     return Mirror(run, recipe, say)
+
+
+def without_new_mirror(run: Path, recipe: Recipe, promised: dict[str, Any], say: Callable[[str], None]) -> Recipe:
+    """The recipe of a run that goes on, without a mirror that does not hold this very run yet.
+
+    A run folder may be a stranger's, and so may be the place that its recipe wants to have written.
+    """
+    if not recipe.mirror or folders.is_outside_allowed() or _holds_run(Path(recipe.mirror) / run.name, run, promised):
+        return recipe
+    say(
+        f"mirror: {recipe.mirror} holds no copy of this run, so nothing is written there. If it is yours: resume with "
+        "--allow-outside."
+    )
+    return recipe.model_copy(update={"mirror": None})
+
+
+def _holds_run(place: Path, run: Path, promised: dict[str, Any]) -> bool:
+    if place.resolve() == run.resolve():
+        return True
+    try:
+        return bool(promised) and read_run(folders.inside(place, RECIPE))[1] == promised
+    except EtabliError:
+        return False
 
 
 class Mirror:
@@ -83,7 +107,8 @@ class Mirror:
             self._told.add(kind)
 
     def _require_mine(self) -> None:
-        """A mirror that was resumed has a process of its own, which this one must not write over."""
+        """A mirror that was resumed has a process of its own, which this one must not write over. No link leads out."""
+        folders.files_of(self.place)
         if (self.place / PROCESS).exists():
             raise EtabliError(f"{self.place} was resumed and is a run of its own now; nothing more is copied there.")
 
@@ -116,7 +141,8 @@ class Mirror:
 
     def _mapped(self, source: Path, entry: str, place: Path) -> None:
         """The rows that a mapping file speaks of, where they lie beside it or below."""
-        found = mapped(f"{source}{entry}") if source.is_file() else None
+        with folders.outside_allowed():  # whether it is copied is said below
+            found = mapped(f"{source}{entry}") if source.is_file() else None
         rows = Path(found.target) if found else None
         if rows is None or not rows.exists():
             return
@@ -127,11 +153,9 @@ class Mirror:
     def _keep(self, source: Path, place: Path) -> None:
         if self.place.resolve().is_relative_to(source.resolve()):
             raise EtabliError(f"{source} is not copied along: the mirror lies within it. Choose a mirror elsewhere.")
-        size = sum(path.stat().st_size for path in [source, *source.rglob("*")] if path.is_file())
+        files = folders.files_of(source) if source.is_dir() else [source]
+        size = sum(path.stat().st_size for path in files)
         if size > MOST_DATA:
             raise EtabliError(f"{source} ({size / 1e9:.1f} GB) is not copied along: keep it where it is found.")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, place, dirs_exist_ok=True)
-        else:
-            shutil.copy2(source, place)
+        for path in files:
+            storage.copy_file(path, place / path.relative_to(source) if source.is_dir() else place)

@@ -18,13 +18,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, parsing, processes, storage, terminal
+from etabli import environment, folders, parsing, processes, storage, terminal
 from etabli.contracts import ADAPTER, ENDED, EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, PROCESS, RECIPE, STOP, Continuity
 from etabli.errors import BadInput, EtabliError
 from etabli.training import checkpoints, continuity, events
 from etabli.training.recipe import Recipe, read_run
 
 LETTING_GO = 5.0  # seconds
+# Options of the child: the person handed over this recipe, so it may name any data; and what --allow-outside means.
+OWN_RECIPE, ALLOW_OUTSIDE = "--own-recipe", "--allow-outside"
 
 
 class Run:
@@ -38,14 +40,19 @@ class Run:
         self._monitor: Any = None
 
     @classmethod
+    @folders.takes_allow_outside
     def start(cls, recipe: Recipe, folder: str | Path) -> "Run":
         """Freeze the recipe into a new folder and start the child.
 
+        Args:
+            allow_outside: data that a mapping file names may lie outside of its folder.
+
         Raises:
             BadInput: the folder has a run already, or the recipe names what is not there; DeviceBusy: another run
-            owns the device.
+            owns the device; OutsideFolder: a link in the folder leads out of it.
         """
         run = cls(folder)
+        folders.files_of(run.folder)
         if (run.folder / RECIPE).exists() and not run._set_aside():
             raise BadInput(
                 f"{folder} already holds a run ({run.state}). Use Run.attach({str(folder)!r}) to look at it, "
@@ -56,7 +63,7 @@ class Run:
         with storage.disk_errors(run.folder):
             run.folder.mkdir(parents=True, exist_ok=True)
         recipe.save(run.folder / RECIPE)
-        return run._spawn(recipe)
+        return run._spawn(recipe, [OWN_RECIPE])
 
     def _set_aside(self) -> bool:
         """Rename a run that failed before its first step, so that a mended recipe can take its place."""
@@ -72,13 +79,14 @@ class Run:
         """Look at a run that is there, alive or not; a Run is given back as it is.
 
         Raises:
-            BadInput: no run in that folder.
+            BadInput: no run in that folder; OutsideFolder: a link in it leads outside, or a pipe or a device is there.
         """
         if isinstance(folder, Run):
             return folder
         run = cls(folder)
-        if not (run.folder / RECIPE).is_file():
+        if not os.path.lexists(run.folder / RECIPE):
             raise BadInput(f"{folder} holds no run: it has no {RECIPE}.")
+        folders.files_of(run.folder)
         return run
 
     @classmethod
@@ -97,12 +105,15 @@ class Run:
             raise BadInput(f"{folder} holds a run of another recipe ({'; '.join(changed)}). Choose another folder.")
         return run
 
+    @folders.takes_allow_outside
     def resume(self, force: bool = False) -> "Run":
         """Go on from the newest whole checkpoint.
 
         Args:
             force: also with other data, another model, template, processor or number of threads than it began with;
                 a warning in the log says what can no longer be promised.
+            allow_outside: also on data from outside of the run's project that are not what it began with, and with a
+                mirror that holds no copy of this run.
 
         Raises:
             BadInput: it still runs, or is complete; DeviceBusy: another run owns the device; RunLocked: its process has
@@ -118,10 +129,11 @@ class Run:
             pass
         return self._spawn(self.recipe, ["--force"] * force)
 
-    def _spawn(self, recipe: Recipe, options: list[str] = ()) -> "Run":
+    def _spawn(self, recipe: Recipe, options: list[str]) -> "Run":
         """Start the child in a session of its own: interrupting a cell or ending the kernel does not reach it."""
         (self.folder / STOP).unlink(missing_ok=True)
         threads = str(recipe.threads or environment.threads())
+        options = [*options, *[ALLOW_OUTSIDE] * folders.is_outside_allowed()]
         child = subprocess.Popen(
             [*_launcher(recipe.devices), "-m", "etabli.training.worker", str(self.folder), *options],
             start_new_session=True,

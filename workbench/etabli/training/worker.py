@@ -1,6 +1,6 @@
 """The child that trains. A person can run the very same:
 
-    python -m etabli.training.worker runs/NAME [--force]
+    python -m etabli.training.worker runs/NAME [--force] [--own-recipe] [--allow-outside]
 
 It reads ``recipe.yaml`` from the folder, goes on from the newest whole checkpoint if there is one, and writes events.
 SIGTERM, or a file called ``stop`` in the folder, makes it finish the step, save, and write ``end``.
@@ -18,15 +18,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from etabli import processes, storage, streams
+from etabli import folders, processes, storage, streams
 from etabli.contracts import ADAPTER, EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
+from etabli.data.dataset import Dataset
+from etabli.data.run_rows import open_rows_of_run
 from etabli.errors import BadInput, EtabliError
 from etabli.training.events import EventLog, Silence
+from etabli.training.mirror import without_new_mirror
 from etabli.training.recipe import Recipe, read_run
 
 
-def main(folder: str, force: bool = False) -> int:
-    """Train in a run folder; returns the exit code. ``force``: go on although what was promised has changed."""
+def main(folder: str, force: bool = False, own_recipe: bool = False) -> int:
+    """Train in a run folder; returns the exit code.
+
+    Args:
+        force: go on although what was promised has changed.
+        own_recipe: the person handed over this recipe: its data and its mirror may lie anywhere. Otherwise see
+            ``data.run_rows``.
+    """
     streams.guard_standard_streams()
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # PEFT's, not the reader's
     run = Path(folder).absolute()
@@ -34,13 +43,14 @@ def main(folder: str, force: bool = False) -> int:
     signal.signal(signal.SIGTERM, lambda *_: caught.append("SIGTERM"))  # at once: it may come while still loading
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that was closed is no reason to end
+    folders.files_of(run)  # before anything is written: a log that is a link would be written where it leads
     if int(os.environ.get("RANK", "0")):  # the other processes of several devices: no lock, no events
-        _train(run, Silence(), caught, force, [])
+        _train(run, Silence(), caught, force, [], own_recipe)
         return 0
     with storage.locked(run / LOCK, f"Run {run.name}"):
         log = EventLog(run)
         storage.write_json(run / PROCESS, identity(run))
-        return _lead(run, log, caught, force)
+        return _lead(run, log, caught, force, own_recipe)
 
 
 def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
@@ -48,12 +58,12 @@ def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
     return {**processes.identity(pid), "events_before": len(storage.read_lines(run / EVENTS)[0])}
 
 
-def _lead(run: Path, log: EventLog, caught: list[str], force: bool) -> int:
+def _lead(run: Path, log: EventLog, caught: list[str], force: bool, own_recipe: bool) -> int:
     """Train, and whatever happens end the log with why."""
     last: list[Callable] = []
     try:
         with _heartbeat(log), processes.owning_device(run):
-            reason = _train(run, log, caught, force, last)
+            reason = _train(run, log, caught, force, last, own_recipe)
         log.write("end", state="stopped" if reason else "completed", why=reason or "all steps done")
         return 0
     except EtabliError as error:
@@ -84,14 +94,18 @@ def _failed(log: EventLog, why: str, code: int) -> int:
     return code
 
 
-def _train(run: Path, log: EventLog | Silence, caught: list[str], force: bool, last: list[Callable]) -> str | None:
+def _train(
+    run: Path, log: EventLog | Silence, caught: list[str], force: bool, last: list[Callable], own_recipe: bool
+) -> str | None:
     """Train; returns why it stopped. ``last`` is to be done when the log has been ended."""
     keys, promised = read_run(run / RECIPE)
     if not {"model_hash", "data_hash", "recipe"} <= set(promised):  # what is left of a section promises nothing
         promised = {}
     recipe = Recipe(**keys)
     began = time.monotonic()
-    training = _prepare(run, recipe, promised, log, force)
+    if not own_recipe:
+        recipe = without_new_mirror(run, recipe, promised, lambda what: log.write("warning", what=what))
+    training = _prepare(run, recipe, promised, log, force, force or own_recipe)
     if training.mirror:
         last.append(training.mirror.close)
     reason = training.go(_asked_to_stop(run, recipe, began, caught))
@@ -100,7 +114,7 @@ def _train(run: Path, log: EventLog | Silence, caught: list[str], force: bool, l
     return reason
 
 
-def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog, force: bool) -> Any:
+def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog, force: bool, any_data: bool) -> Any:
     """Load everything, begin or go on, and say what is about to happen."""
     import torch
 
@@ -115,7 +129,7 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
     torch.set_num_threads(recipe.threads or environment.threads())
     source = sources.resolve(recipe.model)
     tokenizer = loading.tokenizer(source)
-    made = material.gather(recipe, tokenizer, run)
+    made = material.gather(recipe, tokenizer, run, open_rows=Dataset.open if any_data else _of_run(recipe, promised))
     facts = material.frozen(recipe, source, tokenizer, made)
     said = changes({"engine": 1} | promised, facts) if promised else ""
     if said and not force:
@@ -142,6 +156,12 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
     if checkpoint or promised:  # without a checkpoint it begins again, and what was written before is superseded
         log.write("resume", step=training.step)
     return training
+
+
+def _of_run(recipe: Recipe, promised: dict[str, Any]) -> Callable[[str, Path], Dataset]:
+    """Open what a run's own recipe names, where it is allowed to lie; by the hashes that the run froze."""
+    hashes = {recipe.eval_data: promised.get("eval_data_hash"), recipe.data: promised.get("data_hash")}
+    return lambda name, run: open_rows_of_run(name, run, hashes[name])
 
 
 def _start(log: EventLog, training: Any, made: Any, facts: dict[str, Any]) -> None:
@@ -216,4 +236,5 @@ def _heartbeat(log: EventLog) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], "--force" in sys.argv[2:]))
+    with folders.outside_allowed("--allow-outside" in sys.argv[2:]):
+        sys.exit(main(sys.argv[1], "--force" in sys.argv[2:], "--own-recipe" in sys.argv[2:]))

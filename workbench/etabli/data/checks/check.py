@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from etabli import storage
+from etabli import folders, storage
 from etabli.data import own
 from etabli.data.checks import cost, row, speed
 from etabli.data.checks.report import Report
@@ -27,6 +27,7 @@ from etabli.tokens import POLICIES
 CHUNK_ROWS, CHUNK_BYTES = 256, 2**20
 
 
+@folders.takes_allow_outside
 def check(
     source: Any,
     /,
@@ -42,7 +43,7 @@ def check(
     """Find all that is wrong with rows: form, meaning, cost, safety, licence, and what your own rules say.
 
     Args:
-        source, format, columns, about: as in ``etabli.read``.
+        source, format, columns, about, allow_outside: as in ``etabli.read``.
         model: whose tokenizer counts; by default the embedded one's, if it is on this machine already.
         rules: a file of ``@etabli.own_check`` and ``@etabli.own_filter`` functions, or such functions.
         max_length: tokens of a row that training would see; policy: which of them it would train.

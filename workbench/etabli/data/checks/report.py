@@ -1,5 +1,6 @@
 """What a check found: counted, grouped, exported; the same as JSON, as text and as a page in a notebook."""
 
+import contextlib
 import csv
 import json
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from etabli.data.checks.row import UNTOLD
 from etabli.data.checks.rules import PACKS
 from etabli.data.checks.store import Store
 from etabli.data.notes import Note, escaped
-from etabli.errors import BadInput, Unreadable
+from etabli.errors import BadInput, NoSpace, Unreadable
 
 # A cell that begins so is run as a formula by Excel and LibreOffice (OWASP, CSV injection).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -141,14 +142,28 @@ class Report:
         yield "],\n" + storage.to_json(tail)[1:]
 
     def to_csv(self, path: str | Path) -> int:
-        """Write every finding as CSV; cells that a spreadsheet would run as formulas begin with an apostrophe."""
+        """Write every finding as CSV; cells that a spreadsheet would run as formulas begin with an apostrophe.
+
+        Raises:
+            NoSpace: the disk is full; BadInput: it can't be written for another reason. No new file stays behind.
+        """
+        is_new = not Path(path).exists()
         try:
-            with Path(path).open("w", newline="", encoding="utf-8") as out:
-                writer = csv.writer(out, quoting=csv.QUOTE_ALL)  # else a semicolon begins a cell in some countries
-                writer.writerow(Finding._fields)
-                return sum(writer.writerow(map(harmless, finding)) > 0 for finding in self.store.findings())
-        except OSError as error:
+            with storage.disk_errors(Path(path)):
+                return self._write_csv(path)
+        except (OSError, NoSpace) as error:
+            if is_new:
+                with contextlib.suppress(OSError):
+                    Path(path).unlink()
+            if isinstance(error, NoSpace):
+                raise
             raise BadInput(f"{path} can't be written: {(error.strerror or str(error)).lower()}.") from None
+
+    def _write_csv(self, path: str | Path) -> int:
+        with Path(path).open("w", newline="", encoding="utf-8") as out:
+            writer = csv.writer(out, quoting=csv.QUOTE_ALL)  # else a semicolon begins a cell in some countries
+            writer.writerow(Finding._fields)
+            return sum(writer.writerow(map(harmless, finding)) > 0 for finding in self.store.findings())
 
     def text(self, code: str | None = None) -> str:
         """For a terminal: codes worst first, or every row of one code."""

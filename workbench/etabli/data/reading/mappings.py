@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from etabli import parsing
+from etabli import folders, parsing
 from etabli.data.notes import escaped
 from etabli.data.reading.formats import FORMATS
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.opening import is_there
 from etabli.data.reading.turns import SHAREGPT, Tags
-from etabli.errors import Unreadable
+from etabli.errors import OutsideFolder, Unreadable
 
 LARGEST = 4 * 2**20
 _ALPACA = {"prompt": "instruction", "query": "input", "response": "output", "system": "system", "history": "history"}
@@ -44,7 +44,8 @@ def mapped(name: str | Path) -> Mapped | None:
     """The entry that a name stands for; None if it names no mapping file.
 
     Raises:
-        Unreadable: the mapping file has no such entry, or several and none was named.
+        Unreadable: the mapping file has no such entry, or several and none was named; OutsideFolder: the entry names a
+        file that is not beside the mapping file or below, and nobody allowed that.
     """
     text, _, entry = str(name).partition("#") if not is_there(name) else (str(name), "", "")
     path = Path(text)
@@ -98,7 +99,7 @@ def _is_entry(item: Any) -> bool:
 def _factory(path: Path, name: str, entry: Mapping[str, Any]) -> Mapped:
     """An entry of LLaMA-Factory's dataset_info.json."""
     if "file_name" in entry:
-        target = str(path.parent / str(entry["file_name"]))
+        target = str(_beside(path, name, [path.parent / str(entry["file_name"])]))
     elif "hf_hub_url" in entry:
         target = str(entry["hf_hub_url"])
     else:
@@ -119,6 +120,17 @@ def _factory(path: Path, name: str, entry: Mapping[str, Any]) -> Mapped:
         return Mapped(target, Layout("text", said, {"text": columns["prompt"]}))
     known = {_ALPACA[ours]: theirs for ours, theirs in columns.items() if ours in _ALPACA}
     return Mapped(target, Layout("alpaca", said, known) if columns else None)
+
+
+def _beside(path: Path, name: str, places: list[Path]) -> Path:
+    """The first place where an entry's file is: beside the mapping file or below, others only if that is allowed."""
+    place = next(filter(is_there, places), places[0])
+    if folders.is_outside_allowed() or folders.is_within(place, path.parent):
+        return place
+    raise OutsideFolder(
+        f"{path}: the file of {escaped(name)[: folders.NAME_SHOWN]} is not beside it or below, where its data "
+        "belong. It was not read. If you mean that file: --allow-outside (allow_outside=True)."
+    )
 
 
 def _mapping(path: Path, name: str, entry: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -153,8 +165,9 @@ def _axolotl(path: Path, entry: Mapping[str, Any]) -> Mapped:
         raise Unreadable(
             "unknown-format", f"{path}: the type {escaped(kind)!r} is not known; known are {', '.join(_AXOLOTL)}."
         )
-    near = path.parent / str(entry["path"])
-    target = str(near) if near.exists() else str(entry["path"])
+    places = [path.parent / str(entry["path"]), Path(str(entry["path"]))]  # axolotl's are seen from where one stands
+    is_file = any(map(is_there, places)) or Path(str(entry["path"])).is_absolute()
+    target = str(_beside(path, str(entry["path"]), places) if is_file else entry["path"])
     name, said = _AXOLOTL[kind], f"{path.name} says so"
     if name == "chat":
         keys = _mapping(path, str(entry["path"]), entry, "message_property_mappings")

@@ -7,12 +7,14 @@ import codecs
 import gzip
 import io
 import json
+import stat
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from etabli import folders
 from etabli.data.notes import Note, escaped
 from etabli.data.reading.unpacking import DAMAGED, PEEK, Limited, Recoded
 from etabli.errors import Unreadable
@@ -113,6 +115,7 @@ def _member(path: Path, stream: BinaryIO) -> Opened:
             raise Unreadable(
                 "unreadable", f"{path} is a zip archive of {len(names)} files ({some}…), not of one{sheet}."
             )
+        _require_plain_member(path, archive.getinfo(names[0]))
         packed = max(1, archive.getinfo(names[0]).compress_size)
         inside = _text(path, names[0], Limited(archive.open(names[0]), path, packed))
     except DAMAGED as error:
@@ -120,6 +123,17 @@ def _member(path: Path, stream: BinaryIO) -> Opened:
     if path.suffix != ".zip":
         inside.notes.append(Note("compressed", why=f"It is a zip archive; {escaped(names[0])} was read."))
     return inside
+
+
+def _require_plain_member(path: Path, member: zipfile.ZipInfo) -> None:
+    """An ordinary file with a name within the archive: nothing is unpacked to disk, and nothing else is honest."""
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    try:
+        folders.require_plain_name(member.filename)
+    except folders.OutsideFolder as error:
+        raise Unreadable("unreadable", f"{path} holds a file of an odd name. {escaped(str(error))}") from None
+    if kind not in (0, stat.S_IFREG):
+        raise Unreadable("unreadable", f"{path} holds {escaped(member.filename)}, a link or a device, not a file.")
 
 
 def _text(path: Path, name: str, stream: BinaryIO | io.RawIOBase) -> Opened:

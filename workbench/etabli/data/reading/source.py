@@ -9,6 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from etabli import folders
 from etabli.contracts import Row
 from etabli.data import licences
 from etabli.data.catalogue import CODES
@@ -44,6 +45,7 @@ class Source:
     path: Path | None = None
 
 
+@folders.takes_allow_outside
 def read(
     source: Any,
     /,
@@ -61,6 +63,7 @@ def read(
             answers of preference and feedback data.
         columns: the format's name -> the file's, for example ``{"prompt": "question", "completion": "reply"}``.
         about: ``licence``, ``source``, ``terms``, ``generator``, ``lang`` of all rows that do not say it themselves.
+        allow_outside: a mapping file may name files that are not beside it.
 
     Raises:
         BadData: nothing there, an unknown format, or rows with errors: all of them are counted and the first ten
