@@ -17,8 +17,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # A module may import from those before it, never from those after.
 LAYERS = [
     {"contracts", "errors", "scrub"},
-    {"allocations", "environment", "storage", "processes", "modules"},
-    {"yamls", "journal"},
+    {"allocations", "environment", "storage", "processes", "trust"},
+    {"yamls", "journal", "provenance"},
     {"pieces"},
     {"models", "tokens", "data"},
     {"curation", "assertions"},

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from etabli.cli.output import plain, reporting, say
+from etabli.cli.trusting import trust_code as trusting
 from etabli.errors import BadInput
 
 _author = click.option("--author", help="Who judges; by default ETABLI_AUTHOR or your user name.")
@@ -41,10 +42,11 @@ def _side(name: str, one: dict[str, Any]) -> str:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same dice for every side.")
 @click.option("--strength", default=1.0, show_default=True, type=click.FloatRange(0, 1.5), help="Of the adapter.")
 @_alongside
+@trusting
 @reporting(_answered)
 def chat(
     folder: str, prompt: str | None, sides: tuple[str, ...], system: str | None, max_new_tokens: int,
-    temperature: float, seed: int, strength: float, alongside: bool,
+    temperature: float, seed: int, strength: float, alongside: bool, trust_code: bool,
 ) -> dict:  # fmt: skip
     """Ask PROMPT of the base, the tuned model and others; without one, list what was asked. Kept in chat.jsonl."""
     from etabli.judging.chat import asked
@@ -53,6 +55,7 @@ def chat(
     if prompt is None:
         return {"asked": asked(folder)}
     settings = {"temperature": temperature, "seed": seed, "strength": strength, "alongside": alongside}
+    settings["trust_code"] = trust_code
     widget = opened(folder, system=system, max_new_tokens=max_new_tokens, sides=sides or ("base", "tuned"), **settings)
     widget.observe(lambda change: change["new"] and say(f"{change['new']} is answering …"), "writing")
     widget.ask(prompt)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, storage
+from etabli import environment, storage, trust
 from etabli.contracts import VERSION, Answered, Metric, Results
 from etabli.errors import BadInput
+from etabli.evaluation import task_code
 from etabli.evaluation.arms import BASE, TUNED
 from etabli.evaluation.notices import clustering
 from etabli.evaluation.scores.libraries import require
@@ -23,7 +24,12 @@ ARMS = (BASE, TUNED)
 
 
 def evaluate_task(
-    run: Run | str | Path, task: str | Path, limit: int | None = None, loaded: Loaded | None = None, batch: int = 8
+    run: Run | str | Path,
+    task: str | Path,
+    limit: int | None = None,
+    loaded: Loaded | None = None,
+    batch: int = 8,
+    trust_code: bool = False,
 ) -> Results:
     """A task of lm-eval, base against tuned.
 
@@ -32,18 +38,23 @@ def evaluate_task(
             ``data_files``, relative to the YAML). Nothing is asked of the network.
         limit: at most this many samples.
         loaded: base and adapter, if they are in memory already; batch: rows at once.
+        trust_code: say yes to the Python files that the task names by ``!function``; it is kept. The task itself is
+            named by you: its templates, which lm-eval does not confine, are run.
 
     Returns:
         Results as ``bench.evaluate`` gives them, with lm-eval's own metrics for each sample. Prompts go through the
         model's chat template. There is no lookup and no prompted base: a task brings its own prompts.
 
     Raises:
-        MissingExtra: lm-eval is not installed; BadInput: no task, or it can't be run.
+        MissingExtra: lm-eval is not installed; BadInput: no task, or it can't be run; UntrustedCode: it names Python
+        files that this user has not said yes to.
     """
     version = require("lm-eval", "harness")
     path = Path(task).absolute()
     if not path.is_file():
         raise BadInput(f"There is no task {task}: name the YAML file of an lm-eval task.")
+    with _task_errors(path):
+        trust.require(task_code.code_of_task(path), trust_code)
     run = Run.attach(run)
     loaded = loaded or load(run.recipe.model, adapter=run.adapter)
     samples, better = {}, {}
@@ -56,12 +67,11 @@ def evaluate_task(
 def _samples(loaded: Loaded, path: Path, limit: int | None, batch: int) -> tuple[list[dict], dict[str, bool]]:
     """One arm's samples, and which metrics are better when higher."""
     import lm_eval
-    import yaml
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    try:
-        told = yaml.load(path.read_text(encoding="utf-8"), _lenient())
+    with _task_errors(path):
+        told, _ = task_code.read_task(path)
         _require_local(told)
         with contextlib.chdir(path.parent), _offline():
             tasks = TaskManager(include_path=str(path.parent), include_defaults=False)
@@ -71,6 +81,13 @@ def _samples(loaded: Loaded, path: Path, limit: int | None, batch: int) -> tuple
                 apply_chat_template=True, confirm_run_unsafe_code=False,
             )  # fmt: skip
         return made["samples"][told["task"]], made["higher_is_better"][told["task"]]
+
+
+@contextlib.contextmanager
+def _task_errors(path: Path) -> Iterator[None]:
+    """Say of whatever a task raises that it is the task's."""
+    try:
+        yield
     except BadInput:
         raise
     except Exception as error:  # whatever lm-eval or a task's own code raises
@@ -100,16 +117,6 @@ def _offline() -> Iterator[None]:
     finally:
         for (module, name), value in zip(places, before):
             setattr(module, name, value)
-
-
-def _lenient() -> Any:
-    import yaml
-
-    class Lenient(yaml.SafeLoader):
-        """YAML with lm-eval's ``!function``, whose name is all that is wanted of it."""
-
-    Lenient.add_multi_constructor("!", lambda loader, suffix, node: None)
-    return Lenient
 
 
 def _results(

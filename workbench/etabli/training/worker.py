@@ -1,6 +1,9 @@
 """The child that trains. A person can run the very same:
 
-    python -m etabli.training.worker runs/NAME [--force]
+    python -m etabli.training.worker runs/NAME [--force] [--trust-code]
+
+``--trust-code`` says yes to the Python files that the recipe names; without it they are run if this user said yes to
+them before. Whoever starts it from Python passes that on as ``--code=SHA256``.
 
 It reads ``recipe.yaml`` from the folder, goes on from the newest whole checkpoint if there is one, and writes events.
 SIGTERM, or a file called ``stop`` in the folder, makes it finish the step, save, and write ``end``.
@@ -8,6 +11,7 @@ SIGTERM, or a file called ``stop`` in the folder, makes it finish the step, save
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -18,15 +22,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from etabli import processes, scrub, storage
+from etabli import processes, scrub, storage, trust
 from etabli.contracts import ADAPTER, EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
 from etabli.errors import BadInput, EtabliError
+from etabli.training import own_code
 from etabli.training.events import EventLog, Silence
 from etabli.training.recipe import Recipe, read_run
 
 
-def main(folder: str, force: bool = False) -> int:
-    """Train in a run folder; returns the exit code. ``force``: go on although what was promised has changed."""
+def main(folder: str, force: bool = False, trust_code: bool = False) -> int:
+    """Train in a run folder; returns the exit code.
+
+    Args:
+        force: go on although what was promised has changed; trust_code: say yes to the files that the recipe names.
+    """
     scrub.standard_streams()
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # PEFT's, not the reader's
     run = Path(folder).absolute()
@@ -35,12 +44,12 @@ def main(folder: str, force: bool = False) -> int:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that was closed is no reason to end
     if int(os.environ.get("RANK", "0")):  # the other processes of several devices: no lock, no events
-        _train(run, Silence(), caught, force, [])
+        _train(run, Silence(), caught, force, [], trust_code)
         return 0
     with storage.locked(run / LOCK, f"Run {run.name}"):
         log = EventLog(run)
         storage.write_json(run / PROCESS, identity(run))
-        return _lead(run, log, caught, force)
+        return _lead(run, log, caught, force, trust_code)
 
 
 def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
@@ -48,12 +57,12 @@ def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
     return {**processes.identity(pid), "events_before": len(storage.read_lines(run / EVENTS)[0])}
 
 
-def _lead(run: Path, log: EventLog, caught: list[str], force: bool) -> int:
+def _lead(run: Path, log: EventLog, caught: list[str], force: bool, trust_code: bool) -> int:
     """Train, and whatever happens end the log with why."""
     last: list[Callable] = []
     try:
         with _heartbeat(log), processes.owning_device(run):
-            reason = _train(run, log, caught, force, last)
+            reason = _train(run, log, caught, force, last, trust_code)
         log.write("end", state="stopped" if reason else "completed", why=reason or "all steps done")
         return 0
     except EtabliError as error:
@@ -84,12 +93,16 @@ def _failed(log: EventLog, why: str, code: int) -> int:
     return code
 
 
-def _train(run: Path, log: EventLog | Silence, caught: list[str], force: bool, last: list[Callable]) -> str | None:
+def _train(
+    run: Path, log: EventLog | Silence, caught: list[str], force: bool, last: list[Callable], trust_code: bool = False
+) -> str | None:
     """Train; returns why it stopped. ``last`` is to be done when the log has been ended."""
     keys, promised = read_run(run / RECIPE)
     if not {"model_hash", "data_hash", "recipe"} <= set(promised):  # what is left of a section promises nothing
         promised = {}
     recipe = Recipe(**keys)
+    again = f"etabli resume {shlex.quote(str(run))} --trust-code"
+    trust.require(own_code.code_of(recipe, run), trust_code, again)
     began = time.monotonic()
     training = _prepare(run, recipe, promised, log, force)
     if training.mirror:
@@ -216,4 +229,5 @@ def _heartbeat(log: EventLog) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], "--force" in sys.argv[2:]))
+    trust.allow_here(word.removeprefix("--code=") for word in sys.argv[2:] if word.startswith("--code="))
+    sys.exit(main(sys.argv[1], "--force" in sys.argv[2:], "--trust-code" in sys.argv[2:]))
