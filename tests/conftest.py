@@ -16,6 +16,14 @@ from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory):
+    """What a test says yes to is none of the person's who runs it: platformdirs keeps a user's state there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def commands():
     return Dataset(home_commands(n=60, test=12, seed=0), {"sample": "home-commands", "n": 60})

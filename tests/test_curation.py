@@ -204,7 +204,7 @@ def test_files_are_found_from_the_recipe(tmp_path, monkeypatch):
     (tmp_path / "p" / "mine.py").write_text("import etabli\n@etabli.own_filter\ndef calm(row):\n    return True\n")
     keys = {"data": "mine", "filters": [{"filter": "own", "rules": "mine.py"}], "decisions": "who.jsonl"}
     CurationRecipe(**keys).save(tmp_path / "p" / "r.yaml")
-    curate(tmp_path / "p" / "r.yaml").decide("drop", "a")
+    curate(tmp_path / "p" / "r.yaml", trust_code=True).decide("drop", "a")
     monkeypatch.chdir(tmp_path)
     assert [one["do"] for one in curate("p/r.yaml").standing.values()] == ["drop"]
     (tmp_path / "p" / "mine.py").unlink()

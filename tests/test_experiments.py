@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from etabli import trust
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
 from etabli.errors import BadInput
@@ -117,13 +118,14 @@ def test_a_run_does_not_go_on_with_other_callbacks(runs):
 
 def test_callbacks_that_are_none(tmp_path):
     file = tmp_path / "mine.py"
-    slips = {"x = 1\n": "none of them", "def on_step(:\n": "SyntaxError", "1 / 0": "ZeroDivisionError", None: "No such"}
+    slips = {"x = 1\n": "none of them", "def on_step(:\n": "SyntaxError", "1 / 0": "ZeroDivisionError", None: "no file"}
     slips |= {"import sys; sys.exit('bye')": "SystemExit: bye", "async def on_step(event): pass": "plain function"}
     for text, said in slips.items():
         if text is None:
             file.unlink()
         else:
             file.write_text(text)
+            trust.remember([trust.read_code(file, "callbacks")])
         with pytest.raises(BadInput, match=said):
             Callbacks(Recipe(data="x", callbacks=str(file)), tmp_path)
 

@@ -8,6 +8,7 @@ EtabliError
 │   ├── BadData         a data file or folder that can't be read as rows
 │   │   └── Unreadable  not even the first row; ``code`` says why, as in ``etabli data check``
 │   ├── OutsideFolder   a name, a link or a pipe that leads out of the folder it lies in
+│   ├── UntrustedCode   a Python file that a recipe names, and that this user has not said yes to
 │   └── WrongAdapter    an adapter made for another base
 ├── Damaged             a file is missing, half-written or altered: the checksum says so
 ├── DeviceBusy          a run owns the device
@@ -17,6 +18,8 @@ EtabliError
 ├── MissingExtra        an optional package is not installed
 └── NotFinite           a loss, a gradient or a weight is NaN or infinite
 """
+
+from collections.abc import Sequence
 
 from etabli.scrub import hidden
 
@@ -66,6 +69,26 @@ class Unreadable(BadData):
 
 class OutsideFolder(BadInput):
     """A name or a link that leads out of the folder it lies in, or no ordinary file."""
+
+
+class UntrustedCode(BadInput):
+    """Python files that a recipe names, and that this user has not said yes to; ``files`` are (path, sha256, purpose).
+
+    ``next_command`` is what the message says to do; the command line puts its own command there.
+    """
+
+    def __init__(self, files: Sequence[tuple[str, str, str]], next_command: str | None = None):
+        super().__init__(files, next_command)
+        self.files = files
+        self.next_command = next_command or "the same call and trust_code=True (at the command line: --trust-code)"
+
+    def __str__(self) -> str:
+        named = "; ".join(f"{path} (sha256 {sha256[:12]}), a file of {purpose}" for path, sha256, purpose in self.files)
+        return hidden(
+            f"Code that a recipe names was not run: {named}. Code can do all that you can: read your files, send them "
+            "away, delete them. If you wrote it, or have read it and trust it, say yes with "
+            f"{self.next_command}. The yes is kept for these very bytes, for you alone."
+        )
 
 
 class WrongAdapter(BadInput):

@@ -12,24 +12,26 @@ from etabli.contracts import VERSION, Lens, LensRow, Message, Row
 from etabli.errors import BadData, BadInput, DeviceBusy
 from etabli.models import loading, sources
 from etabli.tokens import POLICIES, Rendered, render
-from etabli.training import material
+from etabli.training import material, own_code
 from etabli.training.batches import MASKED, Encoded, Schedule, tensors
 from etabli.training.recipe import Recipe
 
 
-def lens(recipe: Recipe | str | Path, step: int = 1, loss: bool = True):
+def lens(recipe: Recipe | str | Path, step: int = 1, loss: bool = True, trust_code: bool = False):
     """See the batch of a step as the loss sees it: a widget.
 
     Args:
         recipe: a recipe, its YAML file, or data (the rest by default).
         step: which step, from 1. loss: of every token under the base model, which is loaded for it.
+        trust_code: say yes to the rules that a recipe file names, which are run to choose the rows; it is kept.
 
     Raises:
-        BadInput: a step the run does not have; BadRecipe, BadData: as for a run.
+        BadInput: a step the run does not have; BadRecipe, BadData: as for a run; UntrustedCode: the recipe was read
+        from a file, and its rules are none that this user has said yes to.
     """
     from etabli_widgets import MaskLens
 
-    batch = Batch(recipe, step, loss)
+    batch = Batch(recipe, step, loss, trust_code)
     return MaskLens(batch.facts, batch)
 
 
@@ -39,8 +41,8 @@ Spans = Mapping[int, Sequence[Sequence[int]]]  # message -> [first character, on
 class Batch:
     """The batch of a step; ``facts`` is what ``lens`` shows, as plain values. Spans can be chosen in its rows."""
 
-    def __init__(self, recipe: Recipe | str | Path, step: int = 1, loss: bool = True):
-        self.facts, self._rows, self._tokenizer, self._recipe = _look(recipe, step, loss)
+    def __init__(self, recipe: Recipe | str | Path, step: int = 1, loss: bool = True, trust_code: bool = False):
+        self.facts, self._rows, self._tokenizer, self._recipe = _look(recipe, step, loss, trust_code)
 
     def choose(self, row: str, spans: Spans) -> Lens:
         """Train these stretches of a row's messages, and no others, under the policy ``spans``; returns the facts."""
@@ -81,8 +83,11 @@ def _joined(spans: Sequence[Sequence[int]]) -> list[list[int]]:
     return made
 
 
-def _look(recipe: Recipe | str | Path, step: int, loss: bool) -> tuple[Lens, dict[str, Row], Any, Recipe]:
+def _look(
+    recipe: Recipe | str | Path, step: int, loss: bool, trust_code: bool
+) -> tuple[Lens, dict[str, Row], Any, Recipe]:
     chosen, near = _recipe(recipe)
+    own_code.agree_to_look(chosen, near, trust_code, f"etabli.lens({str(chosen.file)!r}, trust_code=True)")
     tokenizer = loading.tokenizer(sources.resolve(chosen.model))
     made = material.gather(chosen, tokenizer, near, enforce=False)
     schedule = Schedule(made.rows, chosen) if made.rows else None  # no row may be as it must be: then that is shown

@@ -178,21 +178,21 @@ _LENIENT = json.JSONDecoder()
 # --- YAML ------------------------------------------------------------------------------------------------------------
 
 
-def read_yaml(path: str | Path, most: int = LARGEST_YAML, unknown_tags: bool = False) -> Any:
+def read_yaml(path: str | Path, most: int = LARGEST_YAML, tagged: list[str] | None = None) -> Any:
     """The value of a YAML file; see ``parse_yaml``.
 
     Raises:
         OSError: it can't be opened; Unparsed: it is not YAML, or is too large or too deep.
     """
-    return parse_yaml(_bytes(Path(path), most), str(path), most, unknown_tags)
+    return parse_yaml(_bytes(Path(path), most), str(path), most, tagged)
 
 
-def parse_yaml(text: str | bytes, source: str = "It", most: int = LARGEST_YAML, unknown_tags: bool = False) -> Any:
+def parse_yaml(text: str | bytes, source: str = "It", most: int = LARGEST_YAML, tagged: list[str] | None = None) -> Any:
     """The value of a YAML text, after its size was counted with every alias written out.
 
     Args:
         text: one document; source: what it is called in errors; most: bytes it may have.
-        unknown_tags: a value of an unknown tag is None, instead of an error.
+        tagged: where given, a value of an unknown tag is None, instead of an error, and its text is added here.
 
     Raises:
         Unparsed: it is not YAML, or is too large or too deep; its text names the cause.
@@ -202,7 +202,7 @@ def parse_yaml(text: str | bytes, source: str = "It", most: int = LARGEST_YAML, 
     try:
         content = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         _require_small(content, source)
-        return _loader(unknown_tags)(content).get_single_data()
+        return _loader(tagged)(content).get_single_data()
     except Unparsed:
         raise
     except RecursionError:
@@ -211,16 +211,16 @@ def parse_yaml(text: str | bytes, source: str = "It", most: int = LARGEST_YAML, 
         raise Unparsed(f"{source} can't be read as YAML: {_one_line(error)}") from None
 
 
-def _loader(unknown_tags: bool) -> Any:
+def _loader(tagged: list[str] | None) -> Any:
     import yaml
 
-    if not unknown_tags:
+    if tagged is None:
         return yaml.SafeLoader
 
     class Lenient(yaml.SafeLoader):
-        """YAML with tags of another program, whose names are all that is wanted of them."""
+        """YAML with tags of another program: read, and not obeyed."""
 
-    Lenient.add_multi_constructor("!", lambda loader, suffix, node: None)
+    Lenient.add_multi_constructor("!", lambda loader, suffix, node: tagged.append(str(node.value)))
     return Lenient
 
 

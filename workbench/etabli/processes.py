@@ -89,3 +89,8 @@ def _resident(pid: int) -> int:
         return psutil.Process(pid).memory_info().rss
     except psutil.Error:
         return 0
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """The environment of a Python that is started here: what lies in the working folder is no module of it."""
+    return {**os.environ, "PYTHONSAFEPATH": "1", **more}

@@ -4,6 +4,8 @@ Each takes ``--json`` (one object on stdout, nothing else there). Ends 0 when al
 what it looked at, 2 when it could not do its work, 130 on Ctrl-C; no traceback without ``--debug``.
 """
 
+import os
+import shlex
 import sys
 import traceback
 
@@ -12,6 +14,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    os.environ["PYTHONSAFEPATH"] = "1"  # processes started from here import nothing from the working folder
     sys.exit(_code([word for word in given if word != "--debug"], debug))
 
 
@@ -27,7 +30,7 @@ def _run(given: list[str], debug: bool) -> int:
     import click
 
     from etabli.cli.root import etabli
-    from etabli.errors import EtabliError
+    from etabli.errors import EtabliError, UntrustedCode
 
     try:
         return etabli.main(given, prog_name="etabli", standalone_mode=False) or 0
@@ -37,6 +40,8 @@ def _run(given: list[str], debug: bool) -> int:
         print("Interrupted.", file=sys.stderr)
         return 130
     except Exception as error:
+        if isinstance(error, UntrustedCode):
+            error.next_command = shlex.join(["etabli", *given, "--trust-code"])
         if debug:
             traceback.print_exc()
         elif isinstance(error, click.ClickException):

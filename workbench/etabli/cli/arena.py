@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from etabli.cli.output import reporting, say
+from etabli.cli.output import reporting
 from etabli.cli.outside import allow_outside
+from etabli.cli.trusting import trust_code as trusting
 from etabli.contracts import VERSION
 from etabli.errors import BadInput
 from etabli.terminal import say
@@ -37,10 +38,11 @@ def _sitting(sitting: dict) -> str:
 @click.option("--look", is_flag=True, help="Do not vote: who is who, and what your votes say.")
 @click.option("--alongside", is_flag=True, help="Load the model even while a run owns the device.")
 @allow_outside
+@trusting
 @reporting(_sitting)
 def arena(
     place: str, arms: tuple[str, ...], prompts: str | None, file: str | None, author: str | None, look: bool,
-    alongside: bool,
+    alongside: bool, trust_code: bool,
 ) -> dict:  # fmt: skip
     """Vote blind on the saved answers of PLACE: a run, its results.json, or a file of answers.
 
@@ -49,7 +51,7 @@ def arena(
     from etabli.judging.arena import opened
 
     asked = _lines(prompts) if prompts else None
-    session = opened(place, arms, asked, votes=file, author=author, alongside=alongside)
+    session = opened(place, arms, asked, votes=file, author=author, alongside=alongside, trust_code=trust_code)
     say(*session.said)
     if not look:
         _vote(session)

@@ -1,19 +1,23 @@
 """``etabli data prepare``, ``decide`` and ``rows``: curation without a browser."""
 
+from pathlib import Path
+
 import click
 
 from etabli.cli.output import reporting
 from etabli.cli.outside import allow_outside
+from etabli.cli.trusting import trust_code as trusting
 from etabli.terminal import say
 
 _author = click.option("--author", help="Who decides; by default ETABLI_AUTHOR or your user name.")
 
 
-def _desk(recipe: str, author: str | None = None, workers: int | None = None):
+def _desk(recipe: str, author: str | None = None, workers: int | None = None, trust_code: bool = False):
     from etabli import environment
     from etabli.curation.curation import curate
 
-    return curate(recipe, author=author, workers=workers or environment.cores(), say=say)
+    workers = workers or environment.cores()
+    return curate(recipe, author=author, workers=workers, say=say, trust_code=trust_code)
 
 
 def _prepared(result: dict) -> str:
@@ -33,10 +37,11 @@ def _prepared(result: dict) -> str:
 @click.option("--out", required=True, type=click.Path(), help="The folder of the curated Dataset.")
 @click.option("--workers", type=click.IntRange(1), help="Processes for the checks; by default one a core.")
 @allow_outside
+@trusting
 @reporting(_prepared)
-def prepare(recipe: str, out: str, workers: int | None) -> dict:
+def prepare(recipe: str, out: str, workers: int | None, trust_code: bool) -> dict:
     """Apply RECIPE (YAML: data, filters, protect) and what people decided. Rejected rows stay readable, with why."""
-    return _desk(recipe, workers=workers).save(out)
+    return _desk(recipe, workers=workers, trust_code=trust_code).save(out)
 
 
 @click.command()
@@ -47,10 +52,11 @@ def prepare(recipe: str, out: str, workers: int | None) -> dict:
 @click.option("--answer", help="Of a fix: what the last answer is from now on.")
 @_author
 @allow_outside
+@trusting
 @reporting(lambda made: f"{made['do']} {made['row']}, by {made['by']}")
-def decide(recipe: str, row: str, do: str, why: str, answer: str | None, author: str | None) -> dict:
+def decide(recipe: str, row: str, do: str, why: str, answer: str | None, author: str | None, trust_code: bool) -> dict:
     """Keep, fix or drop ROW (its id), or undo the last decision about it. RECIPE may be the data set itself."""
-    desk = _desk(recipe, author)
+    desk = _desk(recipe, author, trust_code=trust_code)
     return desk.decide(do, row, why, desk.rewritten(row, answer) if do == "fix" else None)
 
 
@@ -69,12 +75,15 @@ def _listed(result: dict) -> str:
 @click.option("--sort", default="row", show_default=True, help="row, length, likeness, finding or source.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="At most so many rows.")
 @allow_outside
+@trusting
 @reporting(_listed)
-def rows(recipe: str, finding: str | None, status: str | None, search: str, sort: str, limit: int) -> dict:
+def rows(
+    recipe: str, finding: str | None, status: str | None, search: str, sort: str, limit: int, trust_code: bool
+) -> dict:
     """List rows with what was found and decided: what the table in a notebook shows."""
     from etabli.curation.table import Table
 
-    table = Table(_desk(recipe))
+    table = Table(_desk(recipe, trust_code=trust_code))
     found = table.select(search=search, finding=finding or "", status=status or "", sort=sort)
     lines = table.lines(0, limit)
     return {"found": found, "shown": len(lines), "rows": lines, "facets": table.facets()}
@@ -108,19 +117,24 @@ def _unit(result: dict, name: str) -> str:
 @click.option("--max-new-tokens", type=click.IntRange(1), help="Longest answer; by default told by the truths.")
 @click.option("--workers", type=click.IntRange(1), help="Processes for the checks; by default one a core.")
 @allow_outside
+@trusting
 @reporting(_ablated)
 def ablate(
     recipe: str, out: str, train: str | None, steps: int | None, arms: tuple[str, ...], scores: tuple[str, ...],
-    limit: int | None, max_new_tokens: int | None, workers: int | None,
+    limit: int | None, max_new_tokens: int | None, workers: int | None, trust_code: bool,
 ) -> dict:  # fmt: skip
     """What did the filters of RECIPE buy? Trains on filtered, unfiltered, random and longest rows, and compares."""
     from etabli.experiments import ablate as experiment
-    from etabli.training.recipe import read_run
+    from etabli.training import own_code
+    from etabli.training.recipe import Recipe, read_run
 
     keys = read_run(train)[0] if train else {}
     own = ("data", "eval_data", *(["epochs", "max_steps"] if steps else []))
     keys = {name: value for name, value in keys.items() if name not in own and value is not None}
     keys |= {"max_steps": steps} if steps else {}
-    desk = _desk(recipe, workers=workers)
+    if train:  # the keys alone go on from here, and not whose file they stand in
+        named = Recipe(**keys, data=recipe).read_from(train)
+        own_code.agree_to_train(named, Path(train), trust_code, "")
+    desk = _desk(recipe, workers=workers, trust_code=trust_code)
     asking = {"scores": list(scores) or None, "limit": limit, "max_new_tokens": max_new_tokens}
-    return experiment.ablate(desk, out, keys, arms or experiment.ARMS, say=say, **asking)
+    return experiment.ablate(desk, out, keys, arms or experiment.ARMS, say=say, trust_code=trust_code, **asking)

@@ -8,6 +8,7 @@ import click
 
 from etabli.cli.output import reporting
 from etabli.cli.outside import allow_outside
+from etabli.cli.trusting import trust_code as trusting
 from etabli.contracts import ARMS
 from etabli.errors import BadInput
 
@@ -20,6 +21,7 @@ OPTIONS = [
     click.option("--only", help="COLUMN=VALUE: these test rows alone."),
     click.option("--cluster", help="The column whose values stand or fall together."),
     click.option("--max-new-tokens", type=click.IntRange(1), help="Longest answer; by default told by the truths."),
+    trusting,
 ]  # fmt: skip
 
 
@@ -71,8 +73,8 @@ def evaluate(
         _refuse_others("--from-log", ("scores", "from_log", "page"))
         results = _from_log(folder, options["scores"])
     elif task:
-        _refuse_others("--task", ("task", "limit", "page"))
-        results = harness.evaluate_task(folder, task, options["limit"])
+        _refuse_others("--task", ("task", "limit", "page", "trust_code"))
+        results = harness.evaluate_task(folder, task, options["limit"], trust_code=options["trust_code"])
     else:
         asking = {"arms": arms or ARMS, "shots": shots, "instructions": instructions}
         results = bench.evaluate(folder, **_given(**options), **asking)
@@ -90,11 +92,15 @@ def _refuse_others(what: str, allowed: tuple[str, ...]) -> None:
             raise BadInput(f"{option.opts[0]} has no effect with {what}: leave it out.")
 
 
-def _from_log(folder: str, scores: tuple[str, ...]) -> dict:
-    from etabli.evaluation import log
+def _from_log(folder: str, names: tuple[str, ...]) -> dict:
+    """Saved results scored again, and by more scores; of files, those that were named on this command line alone."""
+    from etabli.evaluation import log, scores
 
-    results, told = log.again(log.read(folder))
-    return {**(log.with_scores(results, list(scores)) if scores else results), "again": told}
+    saved, named = log.read(folder), scores.wanted(names)
+    known = {metric["name"] for metric in saved["metrics"] if log.names_file(metric["spec"])}
+    results, told = log.again(saved, [score for score in named if score.name in known])
+    more = [score for score in named if score.name not in known]
+    return {**(log.with_scores(results, more) if more else results), "again": told}
 
 
 def _compared(comparison: dict) -> str:

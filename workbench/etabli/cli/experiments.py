@@ -7,6 +7,7 @@ import click
 
 from etabli.cli.output import reporting
 from etabli.cli.outside import allow_outside
+from etabli.cli.trusting import trust_code as trusting
 
 
 def _advised(told: dict[str, Any]) -> str:
@@ -23,13 +24,15 @@ def _advised(told: dict[str, Any]) -> str:
 @click.option("--steps", default=60, show_default=True, type=click.IntRange(10), help="Of the short run.")
 @click.option("--top", default=0.1, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="Last rate.")
 @allow_outside
+@trusting
 @reporting(_advised)
-def lr_range(recipe: str, folder: str | None, steps: int, top: float) -> dict:
+def lr_range(recipe: str, folder: str | None, steps: int, top: float, trust_code: bool) -> dict:
     """Find a learning rate for RECIPE (YAML): one short run in which the rate rises until the loss breaks."""
     from etabli.experiments.lr_range import lr_range as find
     from etabli.training.recipe import Recipe
 
-    return find(Recipe.load(recipe), folder or Path("runs") / f"{Path(recipe).stem}-lr-range", steps, top)
+    place = folder or Path("runs") / f"{Path(recipe).stem}-lr-range"
+    return find(Recipe.load(recipe), place, steps, top, trust_code)
 
 
 @click.command()

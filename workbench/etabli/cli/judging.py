@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
-from etabli.cli.output import reporting, say
+from etabli.cli.output import reporting
 from etabli.cli.outside import allow_outside
+from etabli.cli.trusting import trust_code as trusting
 from etabli.errors import BadInput
 from etabli.terminal import say
 
@@ -44,10 +45,11 @@ def _side(name: str, one: dict[str, Any]) -> str:
 @click.option("--strength", default=1.0, show_default=True, type=click.FloatRange(0, 1.5), help="Of the adapter.")
 @_alongside
 @allow_outside
+@trusting
 @reporting(_answered)
 def chat(
     folder: str, prompt: str | None, sides: tuple[str, ...], system: str | None, max_new_tokens: int,
-    temperature: float, seed: int, strength: float, alongside: bool,
+    temperature: float, seed: int, strength: float, alongside: bool, trust_code: bool,
 ) -> dict:  # fmt: skip
     """Ask PROMPT of the base, the tuned model and others; without one, list what was asked. Kept in chat.jsonl."""
     from etabli.judging.chat import asked
@@ -56,6 +58,7 @@ def chat(
     if prompt is None:
         return {"asked": asked(folder)}
     settings = {"temperature": temperature, "seed": seed, "strength": strength, "alongside": alongside}
+    settings["trust_code"] = trust_code
     widget = opened(folder, system=system, max_new_tokens=max_new_tokens, sides=sides or ("base", "tuned"), **settings)
     widget.observe(lambda change: change["new"] and say(f"{change['new']} is answering …"), "writing")
     widget.ask(prompt)

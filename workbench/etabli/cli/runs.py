@@ -5,9 +5,11 @@ from typing import Any
 
 import click
 
-from etabli.cli.output import reporting, say
+from etabli.cli.output import reporting
 from etabli.cli.outside import allow_outside
+from etabli.cli.trusting import trust_code as trusting
 from etabli.contracts import ENDED
+from etabli.terminal import say
 
 
 def _human(result: dict) -> str:
@@ -32,13 +34,15 @@ def _watched(run: Any, detach: bool) -> dict:
 @click.option("--run", "folder", help="Run folder; by default runs/NAME, after the recipe's file name.")
 @click.option("--detach", is_flag=True, help="Start and come back at once.")
 @allow_outside
+@trusting
 @reporting(_human, _failed)
-def train(recipe: str, folder: str | None, detach: bool) -> dict:
+def train(recipe: str, folder: str | None, detach: bool, trust_code: bool) -> dict:
     """Start the run that RECIPE (YAML) describes. Ctrl-C ends the watching, not the run."""
     from etabli.training.recipe import Recipe
     from etabli.training.run import Run
 
-    return _watched(Run.start(Recipe.load(recipe), folder or Path("runs") / Path(recipe).stem), detach)
+    place = folder or Path("runs") / Path(recipe).stem
+    return _watched(Run.start(Recipe.load(recipe), place, trust_code), detach)
 
 
 @click.command()
@@ -46,12 +50,13 @@ def train(recipe: str, folder: str | None, detach: bool) -> dict:
 @click.option("--detach", is_flag=True, help="Start and come back at once.")
 @click.option("--force", is_flag=True, help="Also with changed data, model, processor or threads; the log says which.")
 @allow_outside
+@trusting
 @reporting(_human, _failed)
-def resume(folder: str, detach: bool, force: bool) -> dict:
+def resume(folder: str, detach: bool, force: bool, trust_code: bool) -> dict:
     """Go on with a run, or with its mirror, from the newest whole checkpoint."""
     from etabli.training.run import Run
 
-    return _watched(Run.attach(folder).resume(force), detach)
+    return _watched(Run.attach(folder).resume(force, trust_code), detach)
 
 
 @click.command()

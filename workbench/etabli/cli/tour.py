@@ -1,5 +1,6 @@
 """``etabli tour`` and ``etabli lab``."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,4 +45,6 @@ def lab(folder: str) -> int:
     if importlib.util.find_spec("jupyterlab") is None:
         raise MissingExtra("JupyterLab is not installed: pip install 'etabli[lab]'")
     notebooks.copy(folder)
-    return subprocess.call([sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", "--ServerApp.ip=127.0.0.1"])
+    # Safe path for the server alone: a notebook may import what lies beside it, as everywhere in Jupyter.
+    command = [sys.executable, "-P", "-m", "jupyterlab", f"--notebook-dir={folder}", "--ServerApp.ip=127.0.0.1"]
+    return subprocess.call(command, env={name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"})

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli import folders
+from etabli import folders, trust
 from etabli.contracts import DECISIONS, VERSION, Decision, Message, Prepared, Row
 from etabli.curation.decisions import Decisions
 from etabli.curation.embedding import DEFAULT
@@ -18,7 +18,14 @@ from etabli.errors import BadData, BadInput
 
 
 @folders.takes_allow_outside
-def curate(source: Any, recipe: Any = None, author: str | None = None, workers: int = 1, say: Say | None = None):
+def curate(
+    source: Any,
+    recipe: Any = None,
+    author: str | None = None,
+    workers: int = 1,
+    say: Say | None = None,
+    trust_code: bool = False,
+):
     """Begin, or go on, to choose which rows are trained.
 
     >>> desk = etabli.curate("datasets/mine")          # doctest: +SKIP
@@ -30,15 +37,17 @@ def curate(source: Any, recipe: Any = None, author: str | None = None, workers: 
         recipe: filters (a list of mappings) for a data set that is named.
         author: who decides; by default ``ETABLI_AUTHOR`` or the user's name.
         workers: processes for the checks; say: told what takes long.
+        trust_code: say yes to the Python files that a recipe's YAML file names (``rules``, ``encoder``); it is kept.
         allow_outside: a mapping file's data, and the recipe's ``decisions``, may lie outside of their file's folder.
 
     Raises:
-        BadRecipe: every mistake of the recipe; BadData: nothing to read, or no row to train on.
+        BadRecipe: every mistake of the recipe; BadData: nothing to read, or no row to train on; UntrustedCode: the
+        YAML file names Python files that this user has not said yes to.
     """
     if isinstance(source, CurationRecipe):
-        return Curation(source, author, workers, say)
+        return Curation(source, author, workers, say, trust_code=trust_code)
     if Path(source).suffix in (".yaml", ".yml"):
-        return Curation(CurationRecipe.load(source), author, workers, say, Path(source))
+        return Curation(CurationRecipe.load(source), author, workers, say, Path(source), trust_code)
     given = {"filters": recipe} if isinstance(recipe, list | tuple) else dict(recipe or {})
     return Curation(CurationRecipe(data=str(source), **given), author, workers, say)
 
@@ -53,8 +62,10 @@ class Curation:
         workers: int = 1,
         say: Say | None = None,
         near: Path | None = None,
+        trust_code: bool = False,
     ):
         self.recipe, self._workers, self._say = recipe.found(near), workers, say
+        self.recipe.agree(trust_code)
         self.data = Dataset.open(recipe.data, near)
         rows = unique([*self.data.rows, *filter(_by_filters, self.data.rejected)])
         self._gone = [row for row in self.data.rejected if not _by_filters(row)]
@@ -105,6 +116,8 @@ class Curation:
     def set(self, filter: str, **keys: Any) -> "Curation":
         """Change a filter's keys: ``desk.set("near", threshold=0.85)``. What was computed is kept."""
         self.recipe, self._sifted = self.recipe.with_filter(filter, **keys), None
+        if "rules" in keys:  # named in this very call
+            trust.remember([trust.read_code(keys["rules"], "rules")])
         return self
 
     # --- what people decide ---------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etabli import modules
+from etabli import trust
 from etabli.errors import BadInput
 
 DEFAULT = "wordllama"
@@ -19,13 +19,14 @@ def vectors(texts: Sequence[str], encoder: str = DEFAULT) -> np.ndarray:
 
     Args:
         encoder: ``wordllama`` (English first: it knows words, and hardly that two languages say the same), or
-            ``mine.py:function``, a function of a list of texts that returns an array (texts, dimensions).
+            ``mine.py:function``, a function of a list of texts that returns an array (texts, dimensions), in a file
+            that this user said yes to.
 
     Returns:
         float32 (texts, dimensions), each row of length 1; zeros where a text has no word.
 
     Raises:
-        BadInput: no such encoder, or what it returns is no such array.
+        BadInput: no such encoder, or what it returns is no such array; UntrustedCode: nobody said yes to its file.
     """
     made = np.asarray(_encoder(encoder)([text[:LONGEST] for text in texts]), dtype=np.float32)
     if made.ndim != 2 or len(made) != len(texts) or not np.isfinite(made).all():
@@ -42,7 +43,7 @@ def _encoder(name: str) -> Encoder:
     path, mark, function = name.rpartition(":")
     if not mark:
         raise BadInput(f"Unknown encoder {name!r}: it is {DEFAULT}, or mine.py:function.")
-    found = getattr(modules.from_file(path, "encoders"), function, None)
+    found = getattr(trust.trusted_code(path, "encoders").run(), function, None)
     if not callable(found):
         raise BadInput(f"{path} has no function {function}.")
     return found

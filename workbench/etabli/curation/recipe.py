@@ -7,11 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from etabli import storage
+from etabli import trust
 from etabli.curation import embedding
 from etabli.curation.filters import KINDS, AnyFilter
 from etabli.data.dataset import located
 from etabli.errors import BadInput, BadRecipe
+from etabli.provenance import FromFile
+from etabli.trust import Code
 from etabli.yamls import mistakes, read_yaml, write_yaml
 
 DEFAULT = ({"filter": "exact"}, {"filter": "near"}, {"filter": "quality"}, {"filter": "contamination"})
@@ -30,7 +32,7 @@ class Protect(BaseModel):
     least: int = Field(10, ge=0)
 
 
-class CurationRecipe(BaseModel):
+class CurationRecipe(FromFile):
     """Everything that decides which rows of ``data`` are trained, but for what people decide.
 
     ``eval_data`` is what must not be given away: its rows marked ``test``, or all; by default the rows of ``data``
@@ -61,7 +63,7 @@ class CurationRecipe(BaseModel):
             BadRecipe: every mistake at once, each with its key.
         """
         try:
-            return cls(**read_yaml(path))
+            return cls(**read_yaml(path)).read_from(path)
         except BadRecipe as error:
             raise BadRecipe(error.problems, str(path)) from None
 
@@ -81,10 +83,29 @@ class CurationRecipe(BaseModel):
     def hash(self) -> str:
         """Changes when a key does that decides which rows stay, or a file of rules or encoders it names."""
         said = {name: value for name, value in self.keys().items() if name not in ("data", "eval_data", "decisions")}
-        files = [step.rules for step in self.filters if step.filter == "own"]
-        files += [self.encoder.rpartition(":")[0]] if ":" in self.encoder else []
-        held = [storage.sha256(path) for path in files]
+        held = [code.sha256 for code in self.code()]
         return hashlib.sha256(json.dumps([said, held], sort_keys=True).encode()).hexdigest()
+
+    def code(self) -> list[Code]:
+        """The Python files that it names; nothing is run.
+
+        Raises:
+            BadInput: a file that is not there.
+        """
+        rules = [trust.read_code(step.rules, "rules") for step in self.filters if step.filter == "own"]
+        path, mark, _ = self.encoder.rpartition(":")
+        return [*rules, trust.read_code(path, "encoders")] if mark else rules
+
+    def agree(self, trust_code: bool = False) -> None:
+        """Ask for the yes to these files: who made the recipe in this program says it by naming them.
+
+        Raises:
+            UntrustedCode: that yes is missing; BadInput: a file that is not there.
+        """
+        if self.file is None:
+            trust.remember(self.code())
+        else:
+            trust.require(self.code(), trust_code, f"etabli.curate({str(self.file)!r}, trust_code=True)")
 
     def found(self, near: Path | None) -> "CurationRecipe":
         """The same with files that lie beside the recipe (``near``) named from here.

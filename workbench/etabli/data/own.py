@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from etabli import modules
+from etabli import trust
 from etabli.contracts import SEVERITIES, Finding, Row
 from etabli.data.catalogue import CODES
 from etabli.data.notes import escaped, excerpt
 from etabli.errors import BadInput
 from etabli.scrub import hidden
+from etabli.trust import Code
 
 _MARK = "_etabli_rule"
 RAISED = "rule-raised"
@@ -87,15 +88,15 @@ def _decorate(function: Callable | None, severity: str, why: str, fix: str, keep
 
 
 def rules(source: str | Path | Callable | Iterable[Callable] | None) -> list[Rule]:
-    """The rules of a file, or of decorated functions.
+    """The rules of a file that this user said yes to, or of decorated functions.
 
     Raises:
-        BadInput: no such file, a file that can't be run, or nothing in it that is decorated.
+        UntrustedCode: nobody said yes to the file; BadInput: no such file, or as ``rules_of``.
     """
     if source is None:
         return []
     if isinstance(source, str | Path):
-        return _from_file(Path(source))
+        return rules_of(trust.trusted_code(source, "rules"))
     functions = [source] if callable(source) else list(source)
     bare = [getattr(function, "__name__", repr(function)) for function in functions if not hasattr(function, _MARK)]
     if bare:
@@ -103,8 +104,13 @@ def rules(source: str | Path | Callable | Iterable[Callable] | None) -> list[Rul
     return [getattr(function, _MARK) for function in functions]
 
 
-def _from_file(path: Path) -> list[Rule]:
-    module = modules.from_file(path, "rules")
+def rules_of(code: Code) -> list[Rule]:
+    """Run a file of rules, and return what is decorated in it.
+
+    Raises:
+        BadInput: a file that can't be run, nothing in it that is decorated, or two rules of one name.
+    """
+    module, path = code.run(), code.path
     found = [getattr(item, _MARK) for item in vars(module).values() if hasattr(item, _MARK)]
     names = [rule.name for rule in found]
     twice = next((name for name in names if names.count(name) > 1), None)

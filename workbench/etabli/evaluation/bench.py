@@ -20,6 +20,7 @@ from etabli.evaluation.sets import TestSet
 from etabli.evaluation.summary import summarise
 from etabli.models.loading import Loaded, load
 from etabli.training.material import template_hash
+from etabli.training.own_code import agree_to_read
 from etabli.training.run import Run
 from etabli.training.waiting import Line
 
@@ -43,6 +44,7 @@ def evaluate(
     shots: int = SHOTS,
     instructions: str | None = None,
     save: bool = True,
+    trust_code: bool = False,
 ) -> Results:
     """Compare a run's adapter with its base and its rivals on the test rows, on one copy of the weights.
 
@@ -62,6 +64,8 @@ def evaluate(
         shots: worked examples for the prompted base; instructions: what it is told above them, instead of the list of
             intents that it gets where answers are JSON with an ``intent``.
         save: write ``results.json`` and ``verdict.json`` into the run folder.
+        trust_code: say yes to the rules that the run's recipe names: they are run to know which rows it trained on.
+            The yes is kept; rules of runs that you trained here have it already.
         allow_outside: the run's recipe, or a mapping file, may name data anywhere (``data.run_rows``).
 
     Returns:
@@ -69,9 +73,11 @@ def evaluate(
 
     Raises:
         BadData: no test rows, an unknown column, an empty slice, rows without the answer that a score needs; BadInput:
-        an unknown score or arm; WrongAdapter: also if ``loaded`` is not the run's base; DeviceBusy: a run owns it.
+        an unknown score or arm; WrongAdapter: also if ``loaded`` is not the run's base; DeviceBusy: a run owns it;
+        UntrustedCode: the recipe names rules that need your yes.
     """
     run = Run.attach(run)
+    agree_to_read(run.recipe, run.folder, trust_code, f"etabli.evaluate({str(run.folder)!r}, trust_code=True)")
     asked = sets.gather(run, data, limit, by, only, cluster)
     chosen = wanted(scores) if scores else default(asked.tests, [sets.truth(row) for row in asked.tests])
     _require_truths(asked, chosen)

@@ -16,6 +16,7 @@ from etabli.evaluation.scores.score import LOSS, MEAN, NUMBER, SHARE
 from etabli.evaluation.summary import summarise
 from etabli.models.loading import load
 from etabli.models.sources import resolve
+from etabli.training.own_code import agree_to_read
 from etabli.training.run import Run
 
 # What a row holds by arm, and is put side by side.
@@ -35,13 +36,14 @@ def compare(
     by: Sequence[str] = ("lang",),
     only: str | None = None,
     cluster: str | None = None,
+    trust_code: bool = False,
 ) -> Comparison:
     """Run ``b`` against run ``a``, row by row; on one copy of the weights where they have the same base.
 
     Args:
         a, b: runs or their folders.
         data: an evaluation set; by default the test rows of ``a``'s data.
-        limit, max_new_tokens, progress, scores, by, only, cluster: as for ``bench.evaluate``.
+        limit, max_new_tokens, progress, scores, by, only, cluster, trust_code: as for ``bench.evaluate``.
 
     Returns:
         ``results.json``'s fields with the runs' names as arms and ``b`` as subject, and ``recipes``: {key: [a's, b's]}.
@@ -53,6 +55,8 @@ def compare(
     a, b = Run.attach(a), Run.attach(b)
     if a.folder.resolve() == b.folder.resolve():
         raise BadInput(f"{a.name} is compared with itself: name two runs.")
+    for run in (a, b):  # both, before a model is loaded
+        agree_to_read(run.recipe, run.folder, trust_code, "etabli.compare(..., trust_code=True)")
     given: dict[str, Any] = {"data": data or _own_data(a), "limit": limit, "progress": progress, "scores": scores,
                              "by": by, "only": only, "cluster": cluster, "arms": [TUNED], "save": False}  # fmt: skip
     loaded = load(a.recipe.model, adapter=a.adapter)

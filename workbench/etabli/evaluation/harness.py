@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, folders, parsing, storage
+from etabli import environment, folders, storage, trust
 from etabli.contracts import VERSION, Answered, Metric, Results
 from etabli.errors import BadInput, OutsideFolder
+from etabli.evaluation import task_code
 from etabli.evaluation.arms import BASE, TUNED
 from etabli.evaluation.notices import clustering
 from etabli.evaluation.scores.libraries import require
@@ -24,7 +25,12 @@ ARMS = (BASE, TUNED)
 
 @folders.takes_allow_outside
 def evaluate_task(
-    run: Run | str | Path, task: str | Path, limit: int | None = None, loaded: Loaded | None = None, batch: int = 8
+    run: Run | str | Path,
+    task: str | Path,
+    limit: int | None = None,
+    loaded: Loaded | None = None,
+    batch: int = 8,
+    trust_code: bool = False,
 ) -> Results:
     """A task of lm-eval, base against tuned.
 
@@ -33,18 +39,23 @@ def evaluate_task(
             ``data_files``, relative to the YAML). Nothing is asked of the network.
         limit: at most this many samples.
         loaded: base and adapter, if they are in memory already; batch: rows at once.
+        trust_code: say yes to the Python files that the task names by ``!function``; it is kept. The task itself is
+            named by you: its templates, which lm-eval does not confine, are run.
 
     Returns:
         Results as ``bench.evaluate`` gives them, with lm-eval's own metrics for each sample. Prompts go through the
         model's chat template. There is no lookup and no prompted base: a task brings its own prompts.
 
     Raises:
-        MissingExtra: lm-eval is not installed; BadInput: no task, or it can't be run.
+        MissingExtra: lm-eval is not installed; BadInput: no task, or it can't be run; UntrustedCode: it names Python
+        files that this user has not said yes to.
     """
     version = require("lm-eval", "harness")
     path = Path(task).absolute()
     if not path.is_file():
         raise BadInput(f"There is no task {task}: name the YAML file of an lm-eval task.")
+    with _task_errors(path):
+        trust.require(task_code.code_of_task(path), trust_code)
     run = Run.attach(run)
     loaded = loaded or load(run.recipe.model, adapter=run.adapter)
     samples, better = {}, {}
@@ -60,11 +71,11 @@ def _samples(loaded: Loaded, path: Path, limit: int | None, batch: int) -> tuple
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    try:
-        told = parsing.read_yaml(path, unknown_tags=True)
+    with _task_errors(path):
+        told, _ = task_code.read_task(path)
         _require_local(told, path.parent)
         for other in path.parent.rglob("*.yaml"):  # lm-eval reads them all
-            parsing.read_yaml(other, unknown_tags=True)
+            task_code.read_task(other)
         with contextlib.chdir(path.parent), _offline():
             tasks = TaskManager(include_path=str(path.parent), include_defaults=False)
             model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch)
@@ -73,6 +84,13 @@ def _samples(loaded: Loaded, path: Path, limit: int | None, batch: int) -> tuple
                 apply_chat_template=True, confirm_run_unsafe_code=False,
             )  # fmt: skip
         return made["samples"][told["task"]], made["higher_is_better"][told["task"]]
+
+
+@contextlib.contextmanager
+def _task_errors(path: Path) -> Iterator[None]:
+    """Say of whatever a task raises that it is the task's."""
+    try:
+        yield
     except BadInput:
         raise
     except Exception as error:  # whatever lm-eval or a task's own code raises

@@ -11,7 +11,7 @@ from etabli.contracts import RESULTS, VERSION, Answered, Metric, Results
 from etabli.errors import BadInput, Damaged, EtabliError
 from etabli.evaluation import marking
 from etabli.evaluation.notices import failed
-from etabli.evaluation.scores import Score, wanted
+from etabli.evaluation.scores import Score, built_in, wanted
 from etabli.evaluation.summary import summarise
 from etabli.training.run import Run
 
@@ -48,16 +48,24 @@ def _unbounded(one: dict[str, Any]) -> None:
         one[key] = bound if one[key] is None else one[key]
 
 
-def again(results: Results) -> tuple[Results, dict[str, Any]]:
+def again(results: Results, named: Sequence[str | Callable | Score] = ()) -> tuple[Results, dict[str, Any]]:
     """Score the saved answers again, and make scores and verdict anew.
+
+    The results may be a stranger's: no file that they name is opened or run, whatever hash stands beside it.
+
+    Args:
+        named: files and functions of scores that the person names now: a score of the results that has the name of one
+            of them is made by it.
 
     Returns:
         The results made anew, and ``{same: bool, rescored: [...], kept: {score: why it could not be made again}}``.
-        What is read from a model's probabilities, and scores whose code or library has changed, keep their values.
+        What is read from a model's probabilities, scores whose code or library has changed, and scores of a file that
+        is not among ``named`` keep their values.
     """
     rows, kept = copy.deepcopy(results["rows"]), {}
+    given = {score.name: score for score in wanted(named)}
     for metric in results["metrics"]:
-        score, why = _again(metric)
+        score, why = _again(metric, given.get(metric["name"]))
         if score is None:
             kept[metric["name"]] = why
             continue
@@ -91,18 +99,27 @@ def with_scores(results: Results, names: str | Callable | Sequence[str | Callabl
     return summarise({**results, "rows": rows, "metrics": [*results["metrics"], *new], "warnings": warnings})
 
 
-def _again(metric: Metric) -> tuple[Score | None, str]:
-    """A score as it was, or why it can't be had."""
+NOT_NAMED = "not scored again: its file was not named now (read it, then name it: --score FILE)"
+
+
+def _again(metric: Metric, named: Score | None) -> tuple[Score | None, str]:
+    """A score as it was, or why it can't be had: one that the person named, or one that needs no file."""
     try:
-        found = [score for score in wanted([metric["spec"]]) if score.name == metric["name"]]
+        score = named or built_in(metric["spec"])
     except EtabliError:
-        found = []
-    if not found:
         return None, "it can't be had from here"
-    if found[0].from_model:
+    if score is None or score.name != metric["name"]:
+        return None, NOT_NAMED if names_file(metric["spec"]) else "it can't be had from here"
+    if score.from_model:
         return None, "it is read from the model's probabilities"
-    changed = found[0].hash != metric["hash"]
-    return (None, "its code, its options or its library have changed since") if changed else (found[0], "")
+    changed = score.hash != metric["hash"]
+    return (None, "its code, its options or its library have changed since") if changed else (score, "")
+
+
+def names_file(spec: Any) -> bool:
+    """Does a recorded score name a file of functions, or a schema?"""
+    kind = str(spec).partition(":")[0]
+    return kind.endswith(".py") or kind == "json_schema"
 
 
 def _mark(row: Answered, score: Score) -> None:

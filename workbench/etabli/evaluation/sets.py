@@ -79,11 +79,12 @@ def gather(
     return TestSet(tests, train, given.hash, clusters, slices, overlap.overlaps(tests, train), about, said)
 
 
-def of_prompts(run: Run, prompts: Sequence[str], system: str | None = None) -> TestSet:
+def of_prompts(run: Run, prompts: Sequence[str], system: str | None = None, with_training: bool = True) -> TestSet:
     """Typed prompts as test rows without answers, with the run's training rows.
 
     Args:
         system: their system message; by default the one that the run's rows begin with, ``""`` for none.
+        with_training: also gather the training rows, which runs the recipe's rules; only rivals need them.
     """
     data = open_rows_of_run(run.recipe.data, run.folder, run.frozen.get("data_hash"))
     opening = _system(data.rows) if system is None else [{"role": "system", "content": system}] * bool(system)
@@ -91,7 +92,7 @@ def of_prompts(run: Run, prompts: Sequence[str], system: str | None = None) -> T
         {"id": str(at), "messages": [*opening, {"role": "user", "content": prompt}]}
         for at, prompt in enumerate(prompts)
     ]
-    return TestSet(rows, _training(run, data), data.hash)
+    return TestSet(rows, _training(run, data) if with_training else [], data.hash)
 
 
 def _system(rows: Sequence[Row]) -> list[Message]:
@@ -127,7 +128,7 @@ def _training(run: Run, data: Dataset) -> list[Row]:
     """Conversations that the run trained on: rows that its filters left out are no rival's either."""
     rows = [row for row in data.rows if row.get("split") != "test" and row["messages"][0]["role"] != "text"]
     file = located(run.recipe.rules, run.folder) if run.recipe.rules else None
-    return [row for row in own.keep(rows, own.rules(file))[0] if answered(row)]
+    return [row for row in own.keep(rows, own.rules(file))[0] if answered(row)]  # of a file trusted by this user
 
 
 def _tests(given: Dataset, own_data: Dataset) -> list[Row]:

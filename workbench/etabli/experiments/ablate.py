@@ -41,6 +41,7 @@ def ablate(
     limit: int | None = None,
     max_new_tokens: int | None = None,
     say: Say = lambda text: None,
+    trust_code: bool = False,
 ) -> Ablated:
     """Train on each choice of rows for the same steps, and compare on the same test rows.
 
@@ -51,6 +52,7 @@ def ablate(
         arms: which of ``ARMS``, and ``without-NAME``: all filters but that; ``filtered`` is always there.
         scores, limit (test rows a language), max_new_tokens: as for ``evaluate``.
         say: told how far it is.
+        trust_code: as for ``Run.start`` and ``Run.resume``, of every arm.
 
     Raises:
         BadData: no test rows, or filters that reject nothing or all; BadInput: an unknown arm, or keys that make the
@@ -60,7 +62,7 @@ def ablate(
     names = _names(arms, desk)
     chosen = {name: choose(desk, name) for name in names}
     out = Path(out)
-    runs = {name: _trained(name, rows, desk, keys, out, say) for name, rows in chosen.items()}
+    runs = {name: _trained(name, rows, desk, keys, out, say, trust_code) for name, rows in chosen.items()}
     asking = {"limit": limit, "scores": scores, "max_new_tokens": max_new_tokens}
     held = _evaluated(runs, desk, out, asking, say)
     people = [PEOPLE.format(len(desk.standing))] * bool(desk.standing)
@@ -116,7 +118,9 @@ def choose(desk: Curation, name: str) -> list[Row]:
     return sorted(desk.source, key=lambda row: -len(answer(row)))[: len(kept)]
 
 
-def _trained(name: str, rows: list[Row], desk: Curation, keys: dict[str, Any], out: Path, say: Say) -> Run:
+def _trained(
+    name: str, rows: list[Row], desk: Curation, keys: dict[str, Any], out: Path, say: Say, trust_code: bool
+) -> Run:
     """The arm's run: begun, gone on with, or looked at if it is complete."""
     data, folder = Dataset(rows, {"ablation": name, **desk.made()}), out.absolute() / name
     recipe = Recipe(**keys, data=str(folder / "data"))
@@ -126,9 +130,9 @@ def _trained(name: str, rows: list[Row], desk: Curation, keys: dict[str, Any], o
     if not known:
         data.save(folder / "data")
     say(f"{name}: {len(rows)} rows, {recipe.max_steps} steps")
-    run = Run.ensure(recipe, folder / "run")
+    run = Run.ensure(recipe, folder / "run", trust_code)
     if run.state in ENDED and run.state != "completed":
-        run.resume()
+        run.resume(trust_code=trust_code)
     run.wait()
     if run.state != "completed":
         raise EtabliError(f"Training on {name} rows {run.state}: {run.why} Its log is in {run.folder}.")

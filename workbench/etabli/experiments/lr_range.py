@@ -16,20 +16,22 @@ BELOW = 10  # the advice is so many times below where the loss is lowest
 FEWEST = 10  # losses that a curve has to have
 
 
-def lr_range(recipe: Recipe, folder: str | Path, steps: int = STEPS, top: float = TOP) -> RateRange:
+def lr_range(
+    recipe: Recipe, folder: str | Path, steps: int = STEPS, top: float = TOP, trust_code: bool = False
+) -> RateRange:
     """Train for a few steps with a rate that rises evenly on a logarithmic scale, and read off where the loss turns.
 
     Args:
         recipe: what is to be trained; its rate, schedule, epochs, evaluations and samples are set aside.
         folder: of the run that is made; one that is there, of the same recipe, is read and not trained again.
-        steps: how many. top: the last rate; the first is 10,000 times smaller.
+        steps: how many. top: the last rate; the first is 10,000 times smaller. trust_code: as for ``Run.start``.
 
     Returns:
         ``contracts.RateRange``. The advice is a tenth of the rate at which the smoothed loss is lowest: a rule of
         thumb, for one seed, on this data; ``overlay(run, over="lr")`` draws the curve.
 
     Raises:
-        BadInput: too few steps, or a loss that never fell.
+        BadInput: too few steps, or a loss that never fell; UntrustedCode: as ``Run.start``.
     """
     if steps < FEWEST:
         raise BadInput(f"A range test of {steps} steps says nothing: take at least {FEWEST}.")
@@ -38,7 +40,7 @@ def lr_range(recipe: Recipe, folder: str | Path, steps: int = STEPS, top: float 
         "eval_every": steps, "sample_every": steps, "checkpoint_every": steps, "callbacks": None, "mirror": None,
         "max_minutes": None,
     }  # fmt: skip
-    run = Run.ensure(Recipe(**keys), folder)
+    run = Run.ensure(Recipe(**keys).read_from(recipe.file), folder, trust_code)
     _wait(run)
     seen = events.of(run.events(), "step")
     return _judged(str(run.folder), [event["lr"] for event in seen], [event["loss"] for event in seen], steps)

@@ -27,6 +27,7 @@ def arena(
     repeats: float = REPEATS,
     loaded: Loaded | None = None,
     alongside: bool = False,
+    trust_code: bool = False,
 ):
     """Vote blind on answers, in a ``BlindArena``: from saved answers, with no model in memory.
 
@@ -39,6 +40,7 @@ def arena(
         author: who votes; by default ``ETABLI_AUTHOR`` or the user (``votes.voter``).
         repeats: share of pairs shown a second time, sides swapped.
         loaded, alongside: for ``prompts``: a model in memory already; load one also while a run owns the device.
+        trust_code: for ``prompts`` to ``prompted`` or ``lookup``: say yes to the rules that the run's recipe names.
 
     Raises:
         BadInput: nothing was evaluated there, an unknown arm; BadData: a file that is not as above; DeviceBusy.
@@ -46,16 +48,16 @@ def arena(
     from etabli_widgets import BlindArena
 
     return BlindArena(opened(of, arms, prompts, votes=votes, author=author, repeats=repeats, loaded=loaded,
-                             alongside=alongside))  # fmt: skip
+                             alongside=alongside, trust_code=trust_code))  # fmt: skip
 
 
 def opened(
     of: Run | str | Path | Results, arms: Sequence[str] = (), prompts: Sequence[str] | None = None, *,
     votes: str | Path | None = None, author: str | None = None, repeats: float = REPEATS,
-    loaded: Loaded | None = None, alongside: bool = False,
+    loaded: Loaded | None = None, alongside: bool = False, trust_code: bool = False,
 ) -> "Session":  # fmt: skip
     """The same without the widget: a ``Session``."""
-    held = items.gather(of, arms, prompts, loaded, alongside)
+    held = items.gather(of, arms, prompts, loaded, alongside, trust_code)
     return Session(held, votes or voting.place(of, voting.voter(author)), author, repeats)
 
 

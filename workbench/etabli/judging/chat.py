@@ -15,6 +15,7 @@ from etabli.evaluation.arms import BASE, PROMPTED, TUNED, Asking
 from etabli.evaluation.sets import TestSet, of_prompts
 from etabli.models.loading import Loaded, load
 from etabli.training import checkpoints, events
+from etabli.training.own_code import agree_to_read
 from etabli.training.run import Run
 
 STRONGEST = 1.5
@@ -32,6 +33,7 @@ def chat(
     seed: int = 0,
     strength: float = 1.0,
     alongside: bool = False,
+    trust_code: bool = False,
 ):
     """A ``ChatCompare``: one prompt, every side's answer as it comes.
 
@@ -47,15 +49,19 @@ def chat(
         temperature: 0 takes the likeliest token; above it all sides draw by the same random numbers of ``seed``.
         strength: what the adapters' updates are multiplied by, 0 to 1.5; a slider in the widget.
         alongside: load the model even while a run owns the device.
+        trust_code: say yes to the rules that the run's recipe names, which side ``prompted`` runs; it is kept.
 
     Raises:
-        BadInput: a side that is not there. When asked, DeviceBusy: a run owns the device.
+        BadInput: a side that is not there; UntrustedCode: ``prompted`` needs rules that you have not said yes to. When
+        asked, DeviceBusy: a run owns the device.
     """
     from etabli_widgets import ChatCompare
 
     run = Run.attach(run)
     talk = Talk(run, loaded, system, max_new_tokens, alongside)
     talk.check(sides)
+    if PROMPTED in sides:
+        agree_to_read(run.recipe, run.folder, trust_code, f"etabli.chat({str(run.folder)!r}, ..., trust_code=True)")
     past = talk.file.all()
     probes = events.last(run.events(), "start").get("probes", [])
     settings = {"temperature": float(temperature), "seed": seed, "strength": float(strength)}
@@ -111,11 +117,17 @@ class Talk:
 
     @functools.cached_property
     def _rows(self) -> TestSet:
+        """An empty question after the system message; no code that the recipe names is run."""
+        return of_prompts(self.run, [""], self.system, with_training=False)
+
+    @functools.cached_property
+    def _rows_with_training(self) -> TestSet:
         return of_prompts(self.run, [""], self.system)
 
     def _asked(self, name: str, prompt: str) -> tuple[list[Message], Path | None]:
         messages = [*self._rows.tests[0]["messages"][:-1], {"role": "user", "content": prompt}]
-        rows = dataclasses.replace(self._rows, tests=[{"id": "0", "messages": messages}])
+        rows = self._rows_with_training if name == PROMPTED else self._rows
+        rows = dataclasses.replace(rows, tests=[{"id": "0", "messages": messages}])
         found = arms.gather([name], rows, self.run, self.loaded, Asking(self.most))
         if not found:
             raise BadInput(f"{name} can't be asked: the run has no training rows that are answered questions.")

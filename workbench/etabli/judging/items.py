@@ -15,6 +15,7 @@ from etabli.evaluation import log
 from etabli.evaluation.sets import of_prompts
 from etabli.judging.contest import Contest, Item
 from etabli.models.loading import Loaded, adapter_hash, load
+from etabli.training.own_code import agree_to_read
 from etabli.training.run import Run
 
 
@@ -100,16 +101,20 @@ def _checked(arms: tuple[str, ...], items: list[Item]) -> Contest:
     return Contest(arms, tuple(items))
 
 
+_RIVALS = {answering.PROMPTED, answering.LOOKUP}  # who needs the training rows
+
+
 def asked(
     run: Run, prompts: Sequence[str], arms: Sequence[str], loaded: Loaded | None = None, most: int = 64,
-    alongside: bool = False,
+    alongside: bool = False, trust_code: bool = False,
 ) -> Contest:  # fmt: skip
     """Ask the arms of a run these prompts now, and keep what they answered in the run folder.
 
     Asked the same again, the answers are read from there and no model is loaded.
 
     Raises:
-        DeviceBusy: a run owns the device; BadInput: an unknown arm, no prompts.
+        DeviceBusy: a run owns the device; BadInput: an unknown arm, no prompts; UntrustedCode: ``prompted`` and
+        ``lookup`` need rules that this user has not said yes to.
     """
     wanted = list(dict.fromkeys(arms)) or [answering.BASE, answering.TUNED]
     if not [prompt for prompt in prompts if prompt.strip()]:
@@ -118,13 +123,15 @@ def asked(
     key = hashlib.sha256(json.dumps([list(prompts), wanted, most, adapter]).encode()).hexdigest()[:12]
     place = run.folder / "arena" / f"{key}.json"
     if not place.is_file():
+        if _RIVALS & {*wanted}:
+            agree_to_read(run.recipe, run.folder, trust_code, "etabli.arena(..., trust_code=True)")
         loaded = loaded or load(run.recipe.model, adapter=run.adapter, alongside=alongside)
         storage.write_json(place, _answered(run, prompts, wanted, loaded, most))
     return read(place, wanted)
 
 
 def _answered(run: Run, prompts: Sequence[str], arms: list[str], loaded: Loaded, most: int) -> list[ArenaItem]:
-    rows = of_prompts(run, prompts)
+    rows = of_prompts(run, prompts, with_training=bool(_RIVALS & {*arms}))
     made = answering.gather(arms, rows, run, loaded, answering.Asking(most))
     if missing := {*arms} - {arm.name for arm in made}:
         raise BadInput(f"{', '.join(sorted(missing))} can't be asked: the run has no training rows that are questions.")
@@ -138,7 +145,7 @@ def _answered(run: Run, prompts: Sequence[str], arms: list[str], loaded: Loaded,
 
 def gather(
     of: Run | str | Path | Results, arms: Sequence[str] = (), prompts: Sequence[str] | None = None,
-    loaded: Loaded | None = None, alongside: bool = False,
+    loaded: Loaded | None = None, alongside: bool = False, trust_code: bool = False,
 ) -> Contest:  # fmt: skip
     """Items of a run's evaluation, of ``results.json``, of a file of answers, or of prompts asked now.
 
@@ -150,7 +157,7 @@ def gather(
             raise BadInput("Results have answers to their own prompts: name the run to ask it others.")
         return of_results(of, arms)
     if prompts is not None:
-        return asked(Run.attach(of), prompts, arms, loaded, alongside=alongside)
+        return asked(Run.attach(of), prompts, arms, loaded, alongside=alongside, trust_code=trust_code)
     if isinstance(of, Run) or Path(of).is_dir():
         return of_results(log.read(of), arms)
     if not Path(of).exists():

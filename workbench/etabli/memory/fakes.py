@@ -65,7 +65,9 @@ def _base(shape: Any, setup: Setup, layers: int) -> Any:
     ways = [*([STOCK] if setup.engine == "trainer" else []), "sdpa", "eager"]
     for way in ways:  # caps, sinks and biases SDPA can't; Falcon knows no attention but its own
         try:
-            return AutoModelForCausalLM.from_config(shape, dtype=dtype(setup), attn_implementation=way)
+            return AutoModelForCausalLM.from_config(
+                shape, dtype=dtype(setup), attn_implementation=way, trust_remote_code=False
+            )
         except (ValueError, KeyError):
             if way == "eager":
                 raise

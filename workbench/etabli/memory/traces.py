@@ -4,7 +4,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from etabli import allocations, environment, parsing, storage
+from etabli import allocations, environment, parsing, processes, storage
 from etabli.allocations import Parts
 from etabli.errors import BadInput
 from etabli.memory.closed_form import SHORT, ClosedForm, Forms
@@ -105,7 +104,7 @@ def kept() -> Iterator[subprocess.Popen]:
     process = subprocess.Popen(
         [sys.executable, "-m", "etabli.memory.trace"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},  # nothing is computed
+        env=processes.child_environment(CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1"),  # nothing is computed
     )  # fmt: skip
     _kept.append(process)
     try:

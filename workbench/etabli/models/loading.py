@@ -142,13 +142,17 @@ def tokenizer(source: Source) -> Any:
 def _read(folder: Path, device: str, dtype: Any, **more: Any) -> Any:
     from transformers import AutoModelForCausalLM
 
-    given = {"dtype": dtype, "device_map": {"": device}, "use_safetensors": True, "trust_remote_code": False, **more}
+    given = {"dtype": dtype, "device_map": {"": device}, "use_safetensors": True, **more}
     try:
-        return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa", **given)
+        return AutoModelForCausalLM.from_pretrained(
+            folder, attn_implementation="sdpa", trust_remote_code=False, **given
+        )
     except ValueError as error:  # Gemma 2 caps its attention, which SDPA can't
         if "scaled_dot_product_attention" not in str(error):
             raise
-        return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", **given)
+        return AutoModelForCausalLM.from_pretrained(
+            folder, attn_implementation="eager", trust_remote_code=False, **given
+        )
 
 
 def _four_bit(source: Source, device: str, dtype: Any) -> Any:
@@ -221,6 +225,7 @@ def check_adapter(adapter: str | Path, source: Source) -> None:
     adapter_files.check_files(adapter)
     if (adapter / storage.MANIFEST).is_file():
         storage.verify(adapter)
+    _refuse_imports(adapter)
     name, digest = _base(adapter)
     if (digest or source.hash) != source.hash or (not digest and name not in (None, source.name, str(source.folder))):
         known = f" ({digest[:12]}…)" if digest else ""
@@ -228,6 +233,17 @@ def check_adapter(adapter: str | Path, source: Source) -> None:
             f"{adapter} was trained on {name}{known}, not on {source.name} ({source.hash[:12]}…). "
             f"Load it with models.load({name!r}, adapter=...)."
         )
+
+
+def _refuse_imports(adapter: Path) -> None:
+    """PEFT imports the module that an adapter's ``megatron_core`` names: such an adapter is not loaded."""
+    with contextlib.suppress(OSError, ValueError):
+        said = parsing.read_json(adapter / "adapter_config.json", parsing.LARGEST_CONFIG, lenient=True)
+        if isinstance(said, dict) and said.get("megatron_config"):
+            raise WrongAdapter(
+                f"{adapter} asks PEFT to import {said.get('megatron_core')!r} (megatron_config), which is never done: "
+                "remove megatron_config from its adapter_config.json, or take another adapter."
+            )
 
 
 def adapter_hash(adapter: Path) -> str:

@@ -5,17 +5,18 @@
         if event["loss"] < 0.05:
             return "good enough"        # a text ends the run in order, as its reason
 
-What is called is part of the recipe: the file's hash is frozen with the run. It stands for itself: files beside
-it can't be imported, since nothing would notice if they changed. Dice that it throws are its own.
+The file is run only if this user said yes to it (``etabli.trust``). What is called is part of the recipe: the file's
+hash is frozen with the run. It stands for itself: files beside it can't be imported, since nothing would notice if they
+changed. Dice that it throws are its own.
 """
 
 import inspect
-import runpy
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from etabli import trust
 from etabli.data.dataset import located
 from etabli.errors import BadInput
 from etabli.scrub import hidden
@@ -64,10 +65,11 @@ def _where(error: BaseException) -> str:
 
 def _functions(file: Path) -> dict[str, Callable[[dict], Any]]:
     wanted = f"a Python file with one or more of {', '.join(f'{name}(event)' for name in NAMES)}"
+    code = trust.trusted_code(file, "callbacks")
     try:
-        held = runpy.run_path(str(file))
-    except (Exception, SystemExit) as error:
-        raise BadInput(f"callbacks: {file} must be {wanted}: {type(error).__name__}: {error}.") from error
+        held = vars(code.run())
+    except BadInput as error:
+        raise BadInput(f"callbacks: {file} must be {wanted}: {error}.") from error
     found = {kind: held[name] for name, kind in NAMES.items() if callable(held.get(name))}
     for name, function in ((name, held.get(name)) for name in NAMES):
         if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):

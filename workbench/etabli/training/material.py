@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etabli import assertions, environment, storage
+from etabli import assertions, environment, storage, trust
 from etabli.contracts import Message, Row
 from etabli.data import own
 from etabli.data.dataset import Dataset, located, unique
@@ -56,12 +56,13 @@ def gather(
     it, else about one row in sixteen, whole templates where rows have one.
 
     Raises:
-        BadData: nothing to train on, or rows that fail an assertion, each with its count, first rows and what to do.
+        BadData: nothing to train on, or rows that fail an assertion, each with its count, first rows and what to do;
+        UntrustedCode: this user said no yes to the recipe's rules.
     """
     data = open_rows(recipe.data, near)
-    rules_file = located(recipe.rules, near) if recipe.rules else None
+    rules = trust.trusted_code(located(recipe.rules, near), "rules") if recipe.rules else None
     mine = unique([row for row in data.rows if row.get("split") != "test"])
-    usable, found = own.keep(mine, own.rules(rules_file))
+    usable, found = own.keep(mine, own.rules_of(rules) if rules else [])
     if recipe.eval_data:
         tests = open_rows(recipe.eval_data, near)
         train, held_out, tests_hash = usable, tests.rows, tests.hash
@@ -74,7 +75,7 @@ def gather(
         _enforce(failed, len(train), recipe)
     kept = encode(held_out, tokenizer, recipe)[0] if held_out else []
     return Material(
-        rows, kept, _probes(recipe, train, held_out), untrainable, data.hash, _hash(rules_file),
+        rows, kept, _probes(recipe, train, held_out), untrainable, data.hash, rules.sha256 if rules else None,
         _hash(located(recipe.callbacks, near) if recipe.callbacks else None), found, train, failed,
         tests_hash,
     )  # fmt: skip

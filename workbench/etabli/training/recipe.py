@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from etabli.errors import BadRecipe
+from etabli.provenance import FromFile
 from etabli.yamls import mistakes, read_yaml, write_yaml
 
 FROZEN = "frozen"  # the section of a run's recipe.yaml that holds hashes, versions and threads
@@ -44,6 +45,7 @@ class Lora(BaseModel):
 _RENAMED = {"r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"}
 _DECIDED = {"task_type", "peft_type", "inference_mode", "auto_mapping", "base_model_name_or_path", "revision"}
 _DECIDED |= {"target_parameters", "layer_replication"}  # of 16-bit weights, and of another base
+_DECIDED |= {"megatron_config", "megatron_core"}  # PEFT imports the module of that name
 _STARTS = (True, False, "gaussian")  # others rewrite the base's weights, or need them in more than 4 bits
 
 
@@ -74,7 +76,7 @@ def _slip(name: str, known: list[str]) -> str:
     return f"{name} is no field of LoraConfig{f'; did you mean {near[0]}?' if near else ''}"
 
 
-class Recipe(BaseModel):
+class Recipe(FromFile):
     """What to train on what, and how. Every key has a default but ``data``.
 
     ``rules`` is a Python file of your own filters and checks (``etabli.data.own``): rows that a filter does not keep
@@ -159,7 +161,7 @@ class Recipe(BaseModel):
             BadRecipe: lists every mistake at once, each with its key.
         """
         try:
-            return cls(**read_run(path)[0])
+            return cls(**read_run(path)[0]).read_from(path)
         except BadRecipe as error:
             raise BadRecipe(error.problems, str(path)) from None
 

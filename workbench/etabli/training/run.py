@@ -15,13 +15,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, folders, parsing, processes, storage, terminal
+from etabli import environment, folders, parsing, processes, storage, terminal, trust
 from etabli.contracts import ADAPTER, ENDED, EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, PROCESS, RECIPE, STOP, Continuity
 from etabli.errors import BadInput, EtabliError
-from etabli.training import checkpoints, continuity, events
+from etabli.training import checkpoints, continuity, events, own_code
 from etabli.training.recipe import Recipe, read_run
 
 LETTING_GO = 5.0  # seconds
@@ -41,18 +42,21 @@ class Run:
 
     @classmethod
     @folders.takes_allow_outside
-    def start(cls, recipe: Recipe, folder: str | Path) -> "Run":
+    def start(cls, recipe: Recipe, folder: str | Path, trust_code: bool = False) -> "Run":
         """Freeze the recipe into a new folder and start the child.
 
         Args:
+            trust_code: say yes to the Python files that the recipe names. Who hands over a recipe of theirs need not;
+                it is asked for where recipe or files lie in a run's folder, which may be anybody's.
             allow_outside: data that a mapping file names may lie outside of its folder.
 
         Raises:
             BadInput: the folder has a run already, or the recipe names what is not there; DeviceBusy: another run
-            owns the device; OutsideFolder: a link in the folder leads out of it.
+            owns the device; UntrustedCode: that yes is missing; OutsideFolder: a link in the folder leads out of it.
         """
         run = cls(folder)
         folders.files_of(run.folder)
+        hashes = own_code.agree_to_train(recipe, run.folder, trust_code, "Run.start(..., trust_code=True)")
         if (run.folder / RECIPE).exists() and not run._set_aside():
             raise BadInput(
                 f"{folder} already holds a run ({run.state}). Use Run.attach({str(folder)!r}) to look at it, "
@@ -63,7 +67,7 @@ class Run:
         with storage.disk_errors(run.folder):
             run.folder.mkdir(parents=True, exist_ok=True)
         recipe.save(run.folder / RECIPE)
-        return run._spawn(recipe, [OWN_RECIPE])
+        return run._spawn(recipe, hashes, [OWN_RECIPE])
 
     def _set_aside(self) -> bool:
         """Rename a run that failed before its first step, so that a mended recipe can take its place."""
@@ -90,14 +94,14 @@ class Run:
         return run
 
     @classmethod
-    def ensure(cls, recipe: Recipe, folder: str | Path) -> "Run":
+    def ensure(cls, recipe: Recipe, folder: str | Path, trust_code: bool = False) -> "Run":
         """Start a run, or attach to it if the folder holds it already: what a notebook cell that is run twice needs.
 
         Raises:
             BadInput: the folder holds a run of another recipe; otherwise as ``start``.
         """
         if not (Path(folder) / RECIPE).exists():
-            return cls.start(recipe, folder)
+            return cls.start(recipe, folder, trust_code)
         run = cls.attach(folder)
         was, now = run.recipe.keys(), recipe.keys()
         changed = [f"{key} {was[key]!r} -> {now[key]!r}" for key in now if was[key] != now[key]]
@@ -106,41 +110,50 @@ class Run:
         return run
 
     @folders.takes_allow_outside
-    def resume(self, force: bool = False) -> "Run":
+    def resume(self, force: bool = False, trust_code: bool = False) -> "Run":
         """Go on from the newest whole checkpoint.
 
         Args:
             force: also with other data, another model, template, processor or number of threads than it began with;
                 a warning in the log says what can no longer be promised.
+            trust_code: say yes to the Python files that the run's recipe names; those that you trained with here have
+                it already.
             allow_outside: also on data from outside of the run's project that are not what it began with, and with a
                 mirror that holds no copy of this run.
 
         Raises:
             BadInput: it still runs, or is complete; DeviceBusy: another run owns the device; RunLocked: its process has
-            written its end and is not gone yet.
+            written its end and is not gone yet; UntrustedCode: the recipe names code that needs your yes.
         """
         if self.state not in ENDED:
             raise BadInput(f"Run {self.name} is {self.state}: there is nothing to resume.")
         if self.state == "completed":
             raise BadInput(f"Run {self.name} is complete. Start a new run to train further.")
+        recipe = self.recipe
+        codes = own_code.code_of(recipe, self.folder)
+        trust.require(codes, trust_code, f"Run.attach({str(self.folder)!r}).resume(trust_code=True)")
         processes.refuse_if_owned(f"Resuming {self.name} can't begin")
         # A process that was killed lets go a moment after it is gone; one that has ended may be busy with the mirror.
         with storage.locked(self.folder / LOCK, f"Run {self.name}", patience=LETTING_GO):
             pass
-        return self._spawn(self.recipe, ["--force"] * force)
+        return self._spawn(recipe, [code.sha256 for code in codes], ["--force"] * force)
 
-    def _spawn(self, recipe: Recipe, options: list[str]) -> "Run":
-        """Start the child in a session of its own: interrupting a cell or ending the kernel does not reach it."""
+    def _spawn(self, recipe: Recipe, hashes: Sequence[str] = (), options: Sequence[str] = ()) -> "Run":
+        """Start the child in a session of its own: interrupting a cell or ending the kernel does not reach it.
+
+        ``hashes``: the sha256 of the files that it may run; it compares them with the bytes it runs.
+        """
         (self.folder / STOP).unlink(missing_ok=True)
         threads = str(recipe.threads or environment.threads())
         options = [*options, *[ALLOW_OUTSIDE] * folders.is_outside_allowed()]
+        arguments = [str(self.folder), *options, *(f"--code={sha256}" for sha256 in hashes)]
         child = subprocess.Popen(
-            [*_launcher(recipe.devices), "-m", "etabli.training.worker", str(self.folder), *options],
+            [*_launcher(recipe.devices), "-m", "etabli.training.worker", *arguments],
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=(self.folder / LOG).open("ab"),
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"},
+            env=processes.child_environment(OMP_NUM_THREADS=threads, PYTHONUNBUFFERED="1"),
         )
         # The child writes the same of itself; until it has, whoever looks should see that something is coming.
         before = {"events_before": len(storage.read_lines(self.folder / EVENTS)[0])}
@@ -159,7 +172,7 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The recipe it was started with."""
-        return Recipe(**read_run(self.folder / RECIPE)[0])
+        return Recipe(**read_run(self.folder / RECIPE)[0]).read_from(self.folder / RECIPE)
 
     @property
     def frozen(self) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """The child that trains. A person can run the very same:
 
-    python -m etabli.training.worker runs/NAME [--force] [--own-recipe] [--allow-outside]
+    python -m etabli.training.worker runs/NAME [--force] [--own-recipe] [--allow-outside] [--trust-code]
+
+``--trust-code`` says yes to the Python files that the recipe names; without it they are run if this user said yes to
+them before. Whoever starts it from Python passes that on as ``--code=SHA256``.
 
 It reads ``recipe.yaml`` from the folder, goes on from the newest whole checkpoint if there is one, and writes events.
 SIGTERM, or a file called ``stop`` in the folder, makes it finish the step, save, and write ``end``.
@@ -8,6 +11,7 @@ SIGTERM, or a file called ``stop`` in the folder, makes it finish the step, save
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -15,28 +19,41 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from etabli import folders, processes, storage, streams
+from etabli import folders, processes, storage, streams, trust
 from etabli.contracts import ADAPTER, EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
 from etabli.data.dataset import Dataset
 from etabli.data.run_rows import open_rows_of_run
 from etabli.errors import BadInput, EtabliError
+from etabli.training import own_code
 from etabli.training.events import EventLog, Silence
 from etabli.training.mirror import without_new_mirror
 from etabli.training.recipe import Recipe, read_run
 
 
-def main(folder: str, force: bool = False, own_recipe: bool = False) -> int:
+@dataclass(frozen=True)
+class Agreed:
+    """What the person who started this process agreed to; see ``main``."""
+
+    force: bool
+    own_recipe: bool
+    trust_code: bool
+
+
+def main(folder: str, force: bool = False, own_recipe: bool = False, trust_code: bool = False) -> int:
     """Train in a run folder; returns the exit code.
 
     Args:
         force: go on although what was promised has changed.
         own_recipe: the person handed over this recipe: its data and its mirror may lie anywhere. Otherwise see
             ``data.run_rows``.
+        trust_code: say yes to the files that the recipe names.
     """
     streams.guard_standard_streams()
+    agreed = Agreed(force, own_recipe, trust_code)
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # PEFT's, not the reader's
     run = Path(folder).absolute()
     caught: list[str] = []
@@ -45,12 +62,12 @@ def main(folder: str, force: bool = False, own_recipe: bool = False) -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that was closed is no reason to end
     folders.files_of(run)  # before anything is written: a log that is a link would be written where it leads
     if int(os.environ.get("RANK", "0")):  # the other processes of several devices: no lock, no events
-        _train(run, Silence(), caught, force, [], own_recipe)
+        _train(run, Silence(), caught, [], agreed)
         return 0
     with storage.locked(run / LOCK, f"Run {run.name}"):
         log = EventLog(run)
         storage.write_json(run / PROCESS, identity(run))
-        return _lead(run, log, caught, force, own_recipe)
+        return _lead(run, log, caught, agreed)
 
 
 def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
@@ -58,12 +75,12 @@ def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
     return {**processes.identity(pid), "events_before": len(storage.read_lines(run / EVENTS)[0])}
 
 
-def _lead(run: Path, log: EventLog, caught: list[str], force: bool, own_recipe: bool) -> int:
+def _lead(run: Path, log: EventLog, caught: list[str], agreed: Agreed) -> int:
     """Train, and whatever happens end the log with why."""
     last: list[Callable] = []
     try:
         with _heartbeat(log), processes.owning_device(run):
-            reason = _train(run, log, caught, force, last, own_recipe)
+            reason = _train(run, log, caught, last, agreed)
         log.write("end", state="stopped" if reason else "completed", why=reason or "all steps done")
         return 0
     except EtabliError as error:
@@ -94,18 +111,18 @@ def _failed(log: EventLog, why: str, code: int) -> int:
     return code
 
 
-def _train(
-    run: Path, log: EventLog | Silence, caught: list[str], force: bool, last: list[Callable], own_recipe: bool
-) -> str | None:
+def _train(run: Path, log: EventLog | Silence, caught: list[str], last: list[Callable], agreed: Agreed) -> str | None:
     """Train; returns why it stopped. ``last`` is to be done when the log has been ended."""
     keys, promised = read_run(run / RECIPE)
     if not {"model_hash", "data_hash", "recipe"} <= set(promised):  # what is left of a section promises nothing
         promised = {}
     recipe = Recipe(**keys)
+    again = f"etabli resume {shlex.quote(str(run))} --trust-code"
+    trust.require(own_code.code_of(recipe, run), agreed.trust_code, again)
     began = time.monotonic()
-    if not own_recipe:
+    if not agreed.own_recipe:
         recipe = without_new_mirror(run, recipe, promised, lambda what: log.write("warning", what=what))
-    training = _prepare(run, recipe, promised, log, force, force or own_recipe)
+    training = _prepare(run, recipe, promised, log, agreed.force, agreed.force or agreed.own_recipe)
     if training.mirror:
         last.append(training.mirror.close)
     reason = training.go(_asked_to_stop(run, recipe, began, caught))
@@ -236,5 +253,6 @@ def _heartbeat(log: EventLog) -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    trust.allow_here(word.removeprefix("--code=") for word in sys.argv[2:] if word.startswith("--code="))
     with folders.outside_allowed("--allow-outside" in sys.argv[2:]):
-        sys.exit(main(sys.argv[1], "--force" in sys.argv[2:], "--own-recipe" in sys.argv[2:]))
+        sys.exit(main(sys.argv[1], *(f"--{name}" in sys.argv[2:] for name in ("force", "own-recipe", "trust-code"))))

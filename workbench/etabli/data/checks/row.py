@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from etabli import trust
 from etabli.contracts import Finding, Row
 from etabli.data import own
 from etabli.data.catalogue import CODES
@@ -26,6 +27,7 @@ from etabli.data.reading.formats import FORMATS
 from etabli.data.reading.jsonfiles import BROKEN, Record, parsed
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.source import conversation
+from etabli.errors import BadInput
 from etabli.scrub import hidden
 
 UNTOLD = "not told"  # too short, or its question and answer seem to be in two languages
@@ -68,7 +70,11 @@ class Seen:
 
 @lru_cache(maxsize=4)
 def _rules(path: str, digest: str) -> tuple[Rule, ...]:
-    return tuple(own.rules(path))
+    """The rules of a file that the person named, whose sha256 was taken when the check began."""
+    code = trust.read_code(path, "rules")
+    if code.sha256 != digest:
+        raise BadInput(f"{path} was changed while the check went on: check again.")
+    return tuple(own.rules_of(code))
 
 
 @cache

@@ -50,7 +50,8 @@ def records(name: str) -> Iterator[Record]:
 
 def _streamed(name: str, datasets: Any) -> Iterator[Record]:
     try:
-        yield from tables.in_memory(datasets.load_dataset(name, split="train", streaming=True))[1]
+        scripts = {} if int(datasets.__version__.partition(".")[0]) >= 4 else {"trust_remote_code": False}
+        yield from tables.in_memory(datasets.load_dataset(name, split="train", streaming=True, **scripts))[1]
     except Exception as error:  # whatever it is, also midway: the person needs the name and the reason
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise Unreadable("unreadable", f"The Hub data set {name} can't be read: {said}") from error

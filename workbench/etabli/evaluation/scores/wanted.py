@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from etabli import confined, likelihoods, modules, parsing, prefixes, storage, tokens
+from etabli import confined, likelihoods, parsing, prefixes, storage, tokens, trust
 from etabli.contracts import Row
 from etabli.errors import BadInput
 from etabli.evaluation.scores import answers, libraries, structured
@@ -28,6 +28,8 @@ NAMES = (
 def wanted(names: str | Callable | Score | Iterable[str | Callable | Score]) -> list[Score]:
     """Scores from names (``NAMES``), files of functions, and functions of your own.
 
+    Files are run: give this only what the person named, never what a file says; for that there is ``built_in``.
+
     A function of your own takes (answer, truth), or (answer, truth, row), and gives True or False, or a number. Set
     ``function.better = "lower"`` if less is better. The first score decides the verdict.
 
@@ -41,6 +43,20 @@ def wanted(names: str | Callable | Score | Iterable[str | Callable | Score]) -> 
     if twice:
         raise BadInput(f"Two scores are called {twice}: their results could not be told apart.")
     return found
+
+
+def built_in(spec: Any) -> Score | None:
+    """The score that a recorded ``spec`` stands for, if it comes with this package and needs no file; else None.
+
+    Raises:
+        BadInput: a pattern that can't be read; MissingExtra: its library is not installed.
+    """
+    if not isinstance(spec, str):
+        return None
+    kind, _, option = spec.partition(":")
+    if spec not in _PLAIN and not (kind == "regex" and option):
+        return None
+    return _scores(spec)[0]
 
 
 def default(rows: list[Row], truths: list[str]) -> list[Score]:
@@ -101,8 +117,9 @@ def _takes(function: Callable) -> int | None:
 
 
 def _from_file(path: Path, only: str) -> list[Score]:
-    module = modules.from_file(path, "scores")
-    found = {name: item for name, item in vars(module).items() if modules.made_here(item, module, name)}
+    code = trust.read_code(path, "scores")
+    module = code.run()
+    found = {name: item for name, item in vars(module).items() if trust.is_own_function(item, module, name)}
     if only:
         if only not in found:
             raise BadInput(f"{path} has no function {only}; it has {', '.join(found) or 'none'}.")
@@ -111,7 +128,7 @@ def _from_file(path: Path, only: str) -> list[Score]:
         found = {name: item for name, item in found.items() if _takes(item)}  # helpers stand beside scores
     if not found:
         raise BadInput(f"{path} has no function of (answer, truth) whose name does not begin with an underscore.")
-    return [_own(item, storage.sha256(path), f"{path}:{name}") for name, item in found.items()]
+    return [_own(item, code.sha256, f"{path}:{name}") for name, item in found.items()]
 
 
 def _with_copy(function: Callable) -> Callable[[str, str, Row], Any]:
