@@ -404,7 +404,7 @@ def test_a_look_at_a_batch_runs_no_rules_of_a_file(mine, tmp_path, marker):
 
 def test_a_worker_started_by_hand_asks_too(mine, tmp_path, marker, capsys, monkeypatch):
     mine.save(tmp_path / "run" / RECIPE)
-    monkeypatch.setattr(worker.scrub, "standard_streams", lambda: None)
+    monkeypatch.setattr(worker.streams, "guard_standard_streams", lambda: None)
     assert worker.main(str(tmp_path / "run")) == 2 and not marker.exists()
     assert "etabli resume" in capsys.readouterr().err
     assert worker.main(str(tmp_path / "run"), trust_code=True) == 0 and marker.exists()
