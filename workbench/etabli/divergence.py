@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from etabli import generation
+from etabli import generation, prefixes
 from etabli.contracts import TokenMoves
 
 CHUNK = 128  # positions whose logits exist at once, on either side: a vocabulary of 150,000 takes 77 MB a side
@@ -70,9 +70,10 @@ class _Reader:
 
         ids = torch.tensor([[*self._held, *chunk[:-1]]], device=self._model.device)
         with torch.inference_mode(), self._side():
-            out = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=len(chunk))
-        self._cache = getattr(out, "past_key_values", None)
-        # A recurrent model hands out no such cache: it reads all of the text again.
+            known = {"input_ids": ids, prefixes.cache_name(): self._cache}
+            out = self._model(**known, use_cache=True, logits_to_keep=len(chunk))
+        # A recurrent model goes on from its state by one token alone: it reads all of the text again.
+        self._cache = None if prefixes.recurrent(self._model) else getattr(out, prefixes.cache_name(), None)
         self._held = [*self._held, *chunk] if self._cache is None else [chunk[-1]]
         return out.logits[0].float().log_softmax(-1)
 

@@ -73,7 +73,7 @@ def answer(
         say = _counting(stops, len(found), len(prompts), progress)
         part = [prompts[index] for index in chosen]
         inputs = prefixes.left_padded(part, start.length, tokenizer.pad_token_id, model.device)
-        inputs["past_key_values"] = start.copies(len(part))
+        inputs[prefixes.cache_name()] = start.copies(len(part))
         found.update(zip(chosen, _generate(model, inputs, max_new_tokens, stops, tokenizer.pad_token_id, say)))
         if progress:
             progress(len(found), len(prompts))
@@ -162,12 +162,12 @@ def stream(
     cache, made = None, []
     for _ in range(max_new_tokens):
         with torch.inference_mode():
-            out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            out = model(input_ids=ids, **{prefixes.cache_name(): cache}, use_cache=True, logits_to_keep=1)
         token = _next(out.logits[0, -1], temperature, luck)
         if token in stops:
             return
         made.append(token)
-        cache, ids = out.past_key_values, torch.tensor([[token]], device=model.device)
+        cache, ids = getattr(out, prefixes.cache_name()), torch.tensor([[token]], device=model.device)
         yield tokenizer.decode(made, skip_special_tokens=True)
 
 

@@ -102,8 +102,8 @@ def _scored(model: Any, part: list[Rendered], start: prefixes.Beginning, pad: in
             input_ids=ids[:, start.length :],
             attention_mask=mask,
             position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, start.length :],
-            past_key_values=start.copies(len(part)),
             use_cache=start.cache is not None,
+            **{prefixes.cache_name(): start.copies(len(part))},
             logits_to_keep=keep,
         ).logits[:, :-1]
         nats = [

@@ -1,6 +1,7 @@
 """Batches of prompts that begin alike: the shared beginning goes through the model once, the rest is padded left."""
 
 import copy
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,7 @@ def beginning(model: Any, prompts: list[list[int]], most: int | None = None) -> 
         return Beginning()
     ids = torch.tensor([prompts[0][:length]], device=model.device)
     with torch.inference_mode():
-        cache = getattr(model(input_ids=ids, use_cache=True, logits_to_keep=1), "past_key_values", None)
+        cache = getattr(model(input_ids=ids, use_cache=True, logits_to_keep=1), cache_name(), None)
     plain = all(type(layer).__name__ == "DynamicLayer" for layer in getattr(cache, "layers", [None]))
     return Beginning(length, cache) if plain else Beginning()
 
@@ -51,6 +52,14 @@ def _full_attention(model: Any) -> bool:
 def _uses_window(config: Any) -> bool:
     kinds = getattr(config, "layer_types", None)
     return any("full" not in kind for kind in kinds) if kinds else getattr(config, "use_sliding_window", True)
+
+
+@functools.cache
+def cache_name() -> str:
+    """The name of a model's cache in transformers: ``cache`` from 5.24 on, ``past_key_values`` before."""
+    from transformers.modeling_outputs import CausalLMOutputWithPast
+
+    return "cache" if "cache" in CausalLMOutputWithPast.__dataclass_fields__ else "past_key_values"
 
 
 def recurrent(model: Any) -> bool:
