@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from etabli import contracts, memory
@@ -22,6 +22,7 @@ from etabli.memory.reckoning import reckoned
 from etabli.memory.setup import ROUND, Setup
 from etabli.training.recipe import Recipe
 from etabli.training.run import Run
+from own_cache import cache_in
 
 ROOT = Path(__file__).parents[1]
 BENCHMARK = runpy.run_path(str(ROOT / "benchmarks" / "published_memory.py"))
@@ -33,9 +34,9 @@ TINY = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
+def kept_traces(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ETABLI_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("ETABLI_CACHE", str(cache_in(tmp_path_factory.mktemp("cache") / "own")))
         with traces.kept():
             yield
 
@@ -75,12 +76,14 @@ def worst_and_median(points, kind):
     return said["worst"], said["median"]
 
 
+@pytest.mark.slow
 def test_tensors_against_published_peaks(published):
     assert len(published) == 31
     worst, median = worst_and_median(published, "tensors")
     assert worst < 0.10 and median < 0.03
 
 
+@pytest.mark.slow
 def test_where_a_published_peak_disagrees_an_assumption_explains_it(published):
     off = [point for point in published if abs(point["errors"]["tensors"]) > 0.03]
     assert off and all("assumption" in point for point in off)
@@ -89,6 +92,7 @@ def test_where_a_published_peak_disagrees_an_assumption_explains_it(published):
     assert worst_and_median(explained, "assumed")[0] < 0.015
 
 
+@pytest.mark.slow
 def test_what_nvidia_smi_shows_on_points_it_was_not_fitted_on(published):
     unseen = [point for point in published if point["split"] == "test"]
     assert len(unseen) == 22
@@ -99,18 +103,20 @@ def test_what_nvidia_smi_shows_on_points_it_was_not_fitted_on(published):
 # --- alive ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.trains
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "point",
     [
-        {"seq": 96, "batch": 3, "rank": 8, "checkpointing": "none"},
-        {"seq": 512, "batch": 1, "rank": 64, "checkpointing": "10"},
-        {"seq": 320, "batch": 2, "rank": 16, "checkpointing": "all"},
+        {"seq": 96, "batch": 3, "rank": 8, "checkpointing": "10"},
+        pytest.param({"seq": 96, "batch": 3, "rank": 8, "checkpointing": "none"}, marks=pytest.mark.nightly),
+        pytest.param({"seq": 512, "batch": 1, "rank": 64, "checkpointing": "10"}, marks=pytest.mark.nightly),
+        pytest.param({"seq": 320, "batch": 2, "rank": 16, "checkpointing": "all"}, marks=pytest.mark.nightly),
     ],
     ids=str,
 )
-def test_against_tensors_alive_on_a_cpu(point, monkeypatch):
+def test_against_tensors_alive_on_a_cpu(point, embedded):
     """The whole grid: benchmarks/memory_grid.py."""
-    monkeypatch.delenv("ETABLI_CACHE")
     command = [sys.executable, str(ROOT / "benchmarks" / "memory_grid.py"), "--one", json.dumps(point)]
     said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
     setup = Setup(**point, device="cpu", dtype=said["dtype"])
@@ -159,15 +165,28 @@ STOCK = [
 ON_CPU = [Setup(96, 4, device="cpu"), Setup(300, 2, device="cpu", checkpointing="all")]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_the_formula_against_traces_of_a_setup_itself(kind):
+    """A length, a rank and checkpointing that the formula was not made of; the stock loop where attention is plain."""
+    against_traces(kind, [Setup(1024, rank=128, checkpointing="all")] + STOCK[:1] * (kind == "llama"))
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_the_formula_against_traces_of_the_setups_themselves(kind):
+    against_traces(kind, ELSEWHERE + STOCK + ON_CPU if kind == "llama" else ELSEWHERE[:5] + STOCK[:1])
+
+
+def against_traces(kind, setups):
     facts = SHAPE | FAMILIES[kind] | {"model_type": kind}
-    for setup in map(Setup.settled, ELSEWHERE + STOCK + ON_CPU if kind == "llama" else ELSEWHERE[:5] + STOCK[:1]):
+    for setup in map(Setup.settled, setups):
         traced = traces.itself(facts, setup)
         for phase, size in told(facts, setup)["phases"].items():
             assert size == pytest.approx(total(traced[phase]), rel=0.03), (setup, phase)
 
 
+@pytest.mark.slow
 def test_the_formula_where_a_length_is_a_size_of_the_model():
     """Llama 3.1 8B is 4,096 wide: rows of as many tokens, and of four times as many."""
     for setup in (Setup(4096).settled(), Setup(16384, rank=128, checkpointing="all").settled()):
@@ -206,7 +225,6 @@ def test_a_slider_is_answered_in_milliseconds():
     assert (time.process_time() - began) / 3 < 0.05
 
 
-@settings(deadline=None)  # the first traces
 @given(seq=st.integers(1, 10**5), batch=st.integers(1, 64), rank=st.integers(1, 512), some=st.integers(0, 5))
 def test_more_of_anything_never_takes_less(seq, batch, rank, some):
     forms = traces.closed_forms(TINY, [Setup().settled()])
@@ -385,6 +403,7 @@ def test_an_architecture_that_cannot_be_built_is_told(tmp_path):
 # --- measured -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.trains
 def test_a_run_beside_its_forecast(finished_run, capsys):
     """Tensors alive in the child's rehearsal, phase by phase, and the residual of the resident set."""
     told = memory.of_run(finished_run)
@@ -419,6 +438,7 @@ def test_residuals_are_of_this_machine_and_the_newest(monkeypatch):
     assert residuals.known(machine, here)["runs"] == 0
 
 
+@pytest.mark.trains
 def test_a_run_that_has_measured_nothing_is_told(tmp_path, finished_run):
     folder = tmp_path / "old"
     folder.mkdir()

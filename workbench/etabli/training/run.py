@@ -123,14 +123,15 @@ class Run:
         """Start the child in a session of its own: interrupting a cell or ending the kernel does not reach it."""
         (self.folder / STOP).unlink(missing_ok=True)
         threads = str(recipe.threads or environment.threads())
-        child = subprocess.Popen(
-            [*_launcher(recipe.devices), "-m", "etabli.training.worker", str(self.folder), *options],
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=(self.folder / LOG).open("ab"),
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"},
-        )
+        with (self.folder / LOG).open("ab") as log:
+            child = subprocess.Popen(
+                [*_launcher(recipe.devices), "-m", "etabli.training.worker", str(self.folder), *options],
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"},
+            )
         # The child writes the same of itself; until it has, whoever looks should see that something is coming.
         before = {"events_before": len(storage.read_lines(self.folder / EVENTS)[0])}
         storage.write_json(self.folder / PROCESS, processes.identity(child.pid) | before)
