@@ -29,7 +29,6 @@ from own_cache import MODELS, cache_in
 # of the tests, changes no result.
 OWN_CACHE = Path(tempfile.mkdtemp(prefix="etabli-tests-"))
 
-TRAINING_FIXTURES = {"cache", "training_here", "training_in_process"}
 EXAMPLES = {"quick": 25, "test": 60, "nightly": 1000}
 
 
@@ -46,9 +45,12 @@ def pytest_unconfigure():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Mark what trains by the fixtures it asks for. Several processes begin with the files that take longest."""
+    """Mark what has a model learn or answer: all of it is the fixture ``tiny``, also within other fixtures.
+
+    Where several processes share the files, those that take longest come first.
+    """
     for item in items:
-        if TRAINING_FIXTURES & set(item.fixturenames):
+        if "tiny" in item.fixturenames:
             item.add_marker(pytest.mark.trains)
     if hasattr(config, "workerinput"):
         count = dict.fromkeys((item.path for item in items), 0)

@@ -24,6 +24,7 @@ from etabli.training.recipe import Recipe
 from etabli.training.run import Run
 from own_cache import cache_in
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 BENCHMARK = runpy.run_path(str(ROOT / "benchmarks" / "published_memory.py"))
 LLAMA = "meta-llama/Llama-3.1-8B"
@@ -76,14 +77,12 @@ def worst_and_median(points, kind):
     return said["worst"], said["median"]
 
 
-@pytest.mark.slow
 def test_tensors_against_published_peaks(published):
     assert len(published) == 31
     worst, median = worst_and_median(published, "tensors")
     assert worst < 0.10 and median < 0.03
 
 
-@pytest.mark.slow
 def test_where_a_published_peak_disagrees_an_assumption_explains_it(published):
     off = [point for point in published if abs(point["errors"]["tensors"]) > 0.03]
     assert off and all("assumption" in point for point in off)
@@ -92,7 +91,6 @@ def test_where_a_published_peak_disagrees_an_assumption_explains_it(published):
     assert worst_and_median(explained, "assumed")[0] < 0.015
 
 
-@pytest.mark.slow
 def test_what_nvidia_smi_shows_on_points_it_was_not_fitted_on(published):
     unseen = [point for point in published if point["split"] == "test"]
     assert len(unseen) == 22
@@ -103,8 +101,6 @@ def test_what_nvidia_smi_shows_on_points_it_was_not_fitted_on(published):
 # --- alive ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.trains
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "point",
     [
@@ -165,7 +161,6 @@ STOCK = [
 ON_CPU = [Setup(96, 4, device="cpu"), Setup(300, 2, device="cpu", checkpointing="all")]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_the_formula_against_traces_of_a_setup_itself(kind):
     """A length, a rank and checkpointing that the formula was not made of; the stock loop where attention is plain."""
@@ -186,7 +181,6 @@ def against_traces(kind, setups):
             assert size == pytest.approx(total(traced[phase]), rel=0.03), (setup, phase)
 
 
-@pytest.mark.slow
 def test_the_formula_where_a_length_is_a_size_of_the_model():
     """Llama 3.1 8B is 4,096 wide: rows of as many tokens, and of four times as many."""
     for setup in (Setup(4096).settled(), Setup(16384, rank=128, checkpointing="all").settled()):
@@ -403,7 +397,6 @@ def test_an_architecture_that_cannot_be_built_is_told(tmp_path):
 # --- measured -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.trains
 def test_a_run_beside_its_forecast(finished_run, capsys):
     """Tensors alive in the child's rehearsal, phase by phase, and the residual of the resident set."""
     told = memory.of_run(finished_run)
@@ -438,7 +431,6 @@ def test_residuals_are_of_this_machine_and_the_newest(monkeypatch):
     assert residuals.known(machine, here)["runs"] == 0
 
 
-@pytest.mark.trains
 def test_a_run_that_has_measured_nothing_is_told(tmp_path, finished_run):
     folder = tmp_path / "old"
     folder.mkdir()

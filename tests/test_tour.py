@@ -22,7 +22,6 @@ def made(tiny, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.trains
 class TestTour:
     def test_it_leaves_what_it_promises(self, made):
         out, _ = made
