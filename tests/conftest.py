@@ -40,6 +40,27 @@ def pytest_configure(config):
     settings.load_profile(os.environ.get("ETABLI_EXAMPLES", "test"))
 
 
+def pytest_sessionstart(session):
+    """Of several processes one converts the embedded model, before any test asks for it; the others wait."""
+    from etabli.models import embedded
+
+    if hasattr(session.config, "workerinput") and not embedded.ready():
+        converted()
+
+
+def converted():
+    """Return the embedded model, converted and quantised once a machine."""
+    from filelock import FileLock
+
+    from etabli.models import embedded, loading, sources
+
+    with FileLock(MODELS / "tests.lock"):
+        source = sources.resolve("default")
+        if source.name == embedded.NAME and not list(MODELS.glob(f"{embedded.NAME}-nf4-*")):
+            loading.load("default", alongside=True)
+    return source
+
+
 def pytest_unconfigure():
     shutil.rmtree(OWN_CACHE, ignore_errors=True)
 
@@ -73,16 +94,7 @@ def dataset(commands, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def embedded():
-    """The embedded model, converted and quantised once a machine: two processes must not do so at the same time."""
-    from filelock import FileLock
-
-    from etabli.models import embedded, loading, sources
-
-    with FileLock(MODELS / "tests.lock"):
-        source = sources.resolve("default")
-        if source.name == embedded.NAME and not list(MODELS.glob(f"{embedded.NAME}-nf4-*")):
-            loading.load("default", alongside=True)
-    return source
+    return converted()
 
 
 @pytest.fixture(scope="session")
