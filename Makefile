@@ -1,24 +1,36 @@
-# make tour · make test · make lab · make lint · make bench · make seeds · make faults     Each sets up .venv by itself.
+# make tour · make quick · make test · make test-e2e · make lab · make lint        Each sets up .venv by itself.
+# make faults · make nightly · make bench · make seeds                             What takes longer.
 #
 # Choose another Python, or what torch is asked for:  make test PYTHON=python3.12 TORCH='torch==2.13.0'
 PYTHON ?= python3
 TORCH ?= torch
 VENV ?= .venv
+# Processes that run tests at the same time; each needs a core and 2 GB. None: make test WORKERS=0
+WORKERS ?= 2
 BIN = $(VENV)/bin
 READY = $(VENV)/ready
 export OMP_WAIT_POLICY = passive
 
-.PHONY: tour test test-e2e faults lab lint bench seeds setup clean
+.PHONY: tour quick test test-e2e nightly faults lab lint bench seeds setup clean
 
 tour: $(READY)
 	$(BIN)/etabli tour $(ARGS)
 
+# What trains nothing: two minutes.
+quick: $(READY)
+	ETABLI_EXAMPLES=quick $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not trains and not slow and not nightly and not e2e" $(ARGS)
+
+# All but the browser's journeys and what runs nightly.
 test: $(READY)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not nightly and not e2e" $(ARGS)
 
 # The browser tests alone; Chromium and its driver-less Playwright are needed (CHROMIUM=path, else the one on PATH).
 test-e2e: $(READY)
 	$(BIN)/pytest tests/e2e $(ARGS)
+
+# Everything, with more examples: a second torch, several processes and machines, whole grids.
+nightly: $(READY)
+	ETABLI_EXAMPLES=nightly ETABLI_KILLS=$(or $(KILLS),20) $(BIN)/pytest $(ARGS)
 
 # Faults at every point of a save, damage, races, secrets, and 200 kills at random (half an hour; KILLS=20 for fewer).
 faults: $(READY)

@@ -1,19 +1,83 @@
-"""Fixtures: a tiny real model with the embedded model's tokenizer, and the home commands, made once."""
+"""Fixtures: a tiny real model with the embedded model's tokenizer, and the home commands, made once.
+
+Which test runs when is a marker: ``trains`` (set here), ``slow``, ``nightly``, and ``e2e`` (set in tests/e2e).
+"""
 
 import os
 import subprocess
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models; each process of the tests has a core
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the tests never need the Hub; the probe itself has a test of its own
 
+import contextlib
+import json
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from etabli import storage
-from etabli.contracts import RECIPE
+from etabli.contracts import PROCESS, RECIPE
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
+from own_cache import MODELS, cache_in
+
+# The file that names the owner of the device is this process's own, so that a run of the person, or of another process
+# of the tests, changes no result.
+OWN_CACHE = Path(tempfile.mkdtemp(prefix="etabli-tests-"))
+
+EXAMPLES = {"quick": 25, "test": 60, "nightly": 1000}
+
+
+def pytest_configure(config):
+    MODELS.mkdir(parents=True, exist_ok=True)
+    os.environ["ETABLI_CACHE"] = str(cache_in(OWN_CACHE))
+    for name, examples in EXAMPLES.items():
+        settings.register_profile(name, max_examples=examples, deadline=None)
+    settings.load_profile(os.environ.get("ETABLI_EXAMPLES", "test"))
+
+
+def pytest_sessionstart(session):
+    """Of several processes one converts the embedded model, before any test asks for it; the others wait."""
+    from etabli.models import embedded
+
+    if hasattr(session.config, "workerinput") and not embedded.ready():
+        converted()
+
+
+def converted():
+    """Return the embedded model, converted and quantised once a machine."""
+    from filelock import FileLock
+
+    from etabli.models import embedded, loading, sources
+
+    with FileLock(MODELS / "tests.lock"):
+        source = sources.resolve("default")
+        if source.name == embedded.NAME and not list(MODELS.glob(f"{embedded.NAME}-nf4-*")):
+            loading.load("default", alongside=True)
+    return source
+
+
+def pytest_unconfigure():
+    shutil.rmtree(OWN_CACHE, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Mark what has a model learn or answer: all of it is the fixture ``tiny``, also within other fixtures.
+
+    Where several processes share the files, those that take longest come first.
+    """
+    for item in items:
+        if "tiny" in item.fixturenames:
+            item.add_marker(pytest.mark.trains)
+    if hasattr(config, "workerinput"):
+        count = dict.fromkeys((item.path for item in items), 0)
+        for item in items:
+            count[item.path] += any(item.iter_markers("trains")) + 10 * any(item.iter_markers("slow"))
+        items.sort(key=lambda item: -count[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,9 +102,7 @@ def dataset(commands, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def embedded():
-    from etabli.models import sources
-
-    return sources.resolve("default")
+    return converted()
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +142,47 @@ def plain(tiny):
     for parameter in model.parameters():  # random weights repeat one token for ever unless they are larger
         parameter.data *= 3
     return model
+
+
+@pytest.fixture
+def cache(embedded, tmp_path, monkeypatch):
+    """A cache of this test's own, for the children that it starts. What still runs after a test is stopped."""
+    monkeypatch.setenv("ETABLI_CACHE", str(cache_in(tmp_path / "cache")))
+    yield tmp_path / "cache"
+    stop_children(tmp_path)
+
+
+def stop_children(place):
+    """Stop the runs below a folder that another process trains: a run outlives a test that failed, as runs do."""
+    from etabli.training.run import Run
+
+    for file in place.rglob(PROCESS):
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            if json.loads(file.read_text()).get("pid") != os.getpid():
+                Run.attach(file.parent).stop()
+
+
+@pytest.fixture
+def training_here(cache):
+    """Runs train in this process: for all but what kills, signals or stops a child."""
+    from in_process import in_process
+
+    with in_process():
+        yield
+
+
+@pytest.fixture(scope="session")
+def training_in_process():
+    """The same for fixtures that tests share: ``with training_in_process(folder):``, and a cache in that folder."""
+    from in_process import in_process
+
+    @contextlib.contextmanager
+    def within(folder):
+        with pytest.MonkeyPatch.context() as patch, in_process():
+            patch.setenv("ETABLI_CACHE", str(cache_in(folder / "cache")))
+            yield
+
+    return within
 
 
 @pytest.fixture

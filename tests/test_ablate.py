@@ -28,10 +28,9 @@ def desk(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def made(desk, tiny, tmp_path_factory):
+def made(desk, tiny, tmp_path_factory, training_in_process):
     out = tmp_path_factory.mktemp("arms")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ETABLI_CACHE", str(out / "cache"))
+    with training_in_process(tmp_path_factory.mktemp("arms-cache")):
         recipe = {"max_steps": 2, "model": tiny, "tokens_per_batch": 512}
         done = ablate(desk, out, recipe, scores=["loss"], max_new_tokens=2)
     return done, out, recipe

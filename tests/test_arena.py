@@ -10,7 +10,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from etabli import journal
@@ -76,7 +76,6 @@ def test_answers_that_are_the_same_are_not_shown():
 
 
 @given(st.integers(0, 40), st.text(max_size=5), st.floats(0, 1), st.integers(2, 4))
-@settings(max_examples=60, deadline=None)
 def test_any_plan_is_whole(n, voter, repeats, arms):
     plan = contest(n, [f"arm{at}" for at in range(arms)]).plan(voter, repeats)
     assert len({one.key for one in plan}) == len(plan)
@@ -580,7 +579,6 @@ def test_half_a_line_and_lines_of_something_else_are_passed_over(tmp_path):
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=80, deadline=None)
 def test_any_bytes_in_a_vote_file_are_told_or_refused(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("odd") / "v.jsonl"
     path.write_bytes(data)
@@ -589,7 +587,6 @@ def test_any_bytes_in_a_vote_file_are_told_or_refused(tmp_path_factory, data):
 
 
 @given(st.dictionaries(st.sampled_from(sorted(Vote.__annotations__)), st.none() | st.integers() | st.text(max_size=3)))
-@settings(max_examples=80, deadline=None)
 def test_a_vote_with_a_field_of_another_kind_is_no_vote(tmp_path_factory, odd):
     path = tmp_path_factory.mktemp("odd") / "v.jsonl"
     held = Session(contest(3), path, "ann", 0)

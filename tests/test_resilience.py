@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from etabli.contracts import EVENTS, RECIPE, Continuity
@@ -16,17 +16,7 @@ from etabli.errors import EtabliError
 from etabli.training import checkpoints, continuity, events
 from etabli.training.recipe import Recipe
 from etabli.training.run import Run
-
-
-@pytest.fixture
-def cache(tmp_path, embedded, monkeypatch):
-    place = tmp_path / "cache"
-    (place / "models").mkdir(parents=True)
-    monkeypatch.setenv("ETABLI_CACHE", str(place))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield place
-    for folder in tmp_path.glob(f"*/{EVENTS}"):
-        Run.attach(folder.parent).stop()
+from in_process import dies_after, in_process
 
 
 def recipe(tiny, dataset, **keys):
@@ -95,7 +85,6 @@ def test_steps_done_twice_tell(written, due, again, first, words):
         st.tuples(st.sampled_from(["step", "resume"]), st.integers(0, 6), st.sampled_from([1.0, 2.0])), max_size=25
     )
 )
-@settings(max_examples=150, deadline=None)
 def test_any_story_is_told(story):
     written = [step(at, loss) if kind == "step" else resume(at) for kind, at, loss in story]
     made = continuity.proofs(written)
@@ -111,9 +100,7 @@ def test_a_damaged_line_is_no_proof(odd):
 
 
 def test_killed_and_resumed_shows_that_it_is_the_same_run(tiny, dataset, tmp_path, cache):
-    run = Run.start(recipe(tiny, dataset, checkpoint_every=3, callbacks=slowly(tmp_path, 4)), tmp_path / "run")
-    until(lambda: at_step(run, 5))
-    os.kill(pid(run), signal.SIGKILL)
+    run = Run.start(recipe(tiny, dataset, checkpoint_every=3, callbacks=dies_after(5, tmp_path)), tmp_path / "run")
     until(lambda: run.state == "lost")
     monitor = run.show()
     assert monitor.state == "lost" and monitor.resumable
@@ -124,14 +111,12 @@ def test_killed_and_resumed_shows_that_it_is_the_same_run(tiny, dataset, tmp_pat
     assert "the same to the last bit" in " ".join(monitor.notes) and "the same to the last bit" in monitor.html()
 
 
-def test_a_run_that_ended_is_offered_for_resume_and_an_error_is_shown(tiny, dataset, tmp_path, cache, monkeypatch):
+def test_a_run_that_ended_is_offered_for_resume_and_an_error_is_shown(copied, monkeypatch):
     from etabli import processes
     from etabli.errors import DeviceBusy
 
-    run = Run.start(recipe(tiny, dataset, max_steps=100_000), tmp_path / "run")
-    until(lambda: at_step(run, 1))
-    run.stop()
-    monitor = run.show()
+    monitor = copied.show()
+    assert monitor.resumable
 
     def busy(what):
         raise DeviceBusy("another run owns it")
@@ -161,7 +146,7 @@ def test_a_hang_up_and_the_end_of_who_started_it_do_not_reach_it(tiny, dataset, 
     assert run.state == "completed" and not events.of(run.events(), "resume")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_killed_rank_ends_the_run_and_it_resumes(tiny, dataset, tmp_path, cache):
     import psutil
 
@@ -206,7 +191,8 @@ def test_a_disk_that_fills_up_during_a_run(tiny, dataset, tmp_path, cache, small
     whole = checkpoints.newest_whole(keep)
     assert whole is not None and not list((keep / "checkpoints").glob("damaged-*"))
     (small_disk / "filler").unlink()
-    again = Run.attach(keep).resume().wait(quiet=True)
+    with in_process():
+        again = Run.attach(keep).resume()
     assert again.state == "completed" and all(one["first_difference"] is None for one in again.continuity())
     assert (keep / RECIPE).is_file()
 
@@ -216,7 +202,7 @@ def _free(place):
     return held.f_bavail * held.f_frsize
 
 
-def test_a_full_mirror_is_a_warning(tiny, dataset, tmp_path, cache, small_disk):
+def test_a_full_mirror_is_a_warning(tiny, dataset, tmp_path, training_here, small_disk):
     (small_disk / "filler").write_bytes(b"x" * max(0, _free(small_disk) - 50_000))
     run = Run.start(recipe(tiny, dataset, mirror=str(small_disk)), tmp_path / "run").wait(quiet=True)
     said = [event["what"] for event in events.of(run.events(), "warning")]
@@ -233,26 +219,25 @@ def test_a_mirror_takes_along_what_a_mapping_file_names(tiny, tmp_path, cache):
     entries = {"mine": {"file_name": "rows/mine.json"}, "other": {"file_name": "rows/none.json"}}
     (home.parent / "dataset_info.json").write_text(json.dumps(entries))
     data = f"{home.parent / 'dataset_info.json'}#mine"
-    slow = slowly(tmp_path, 4)
-    made = Recipe(model=tiny, data=data, max_steps=8, checkpoint_every=2, threads=1, eval_every=100, sample_every=100,
-                  mirror=str(tmp_path / "drive"), callbacks=slow)  # fmt: skip
-    run = Run.start(made, tmp_path / "run")
     there = tmp_path / "drive" / "run"
-    until(lambda: checkpoints.found(there) and at_step(run, 5))
-    os.kill(pid(run), signal.SIGKILL)
+    callbacks = dies_after(5, tmp_path, once_there_is=there / "checkpoints" / "step-000002" / "MANIFEST.json")
+    keys = {"mirror": str(tmp_path / "drive"), "callbacks": callbacks}
+    run = Run.start(recipe(tiny, data, **keys), tmp_path / "run")
     until(lambda: run.state == "lost")
     for gone in (run.folder, home.parent):
         shutil.rmtree(gone)
-    assert Run.attach(there).resume().wait(quiet=True).state == "completed"
+    with in_process():
+        assert Run.attach(there).resume().state == "completed"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_machines_by_a_rendezvous(tiny, dataset, tmp_path, cache):
     """Two torchruns that meet at an address, as on two machines: the losses of one process that does both parts."""
     import socket
 
     keys = {"max_steps": 4, "accumulate": 2}
-    one = Run.start(recipe(tiny, dataset, **keys), tmp_path / "one").wait(quiet=True)
+    with in_process():
+        one = Run.start(recipe(tiny, dataset, **keys), tmp_path / "one")
     recipe(tiny, dataset, **keys).save(tmp_path / "two" / RECIPE)
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -274,22 +259,18 @@ def test_two_machines_by_a_rendezvous(tiny, dataset, tmp_path, cache):
 
 
 @pytest.fixture(scope="module")
-def stopped(tiny, dataset, tmp_path_factory, embedded):
+def stopped(tiny, dataset, tmp_path_factory, training_in_process):
     """A run that was stopped, with two checkpoints; tests work on copies."""
     home = tmp_path_factory.mktemp("stopped")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("ETABLI_CACHE", str(home / "cache"))
-    patch.setenv("OMP_NUM_THREADS", "1")
-    (home / "cache" / "models").mkdir(parents=True)
-    run = Run.start(recipe(tiny, dataset, callbacks=slowly(home, 4), max_steps=50), home / "run")
-    until(lambda: at_step(run, 5))
-    run.stop()
-    patch.undo()
+    (home / "stops.py").write_text("def on_step(event):\n    return 'enough' if event['step'] == 5 else None\n")
+    with training_in_process(home):
+        run = Run.start(recipe(tiny, dataset, callbacks=str(home / "stops.py"), max_steps=50), home / "run")
+    assert run.state == "stopped"
     return run.folder
 
 
 @pytest.fixture
-def copied(stopped, tmp_path, cache):
+def copied(stopped, tmp_path, training_here):
     import shutil
 
     shutil.copytree(stopped, tmp_path / "run")

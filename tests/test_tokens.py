@@ -1,7 +1,7 @@
 """Rendering equals the template's own on clean conversations, and forges no control token on any other."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from etabli.errors import BadData, BadInput
@@ -33,7 +33,6 @@ def with_template(tokenizer, template):
 
 
 @pytest.mark.parametrize("template", [None, CHATML, TRIMS], ids=["own", "chatml", "trimming"])
-@settings(max_examples=60, deadline=None)
 @given(st.lists(text, min_size=1, max_size=4))
 def test_clean_conversations_get_the_templates_own_ids(tokenizer, template, contents):
     tokenizer = with_template(tokenizer, template) if template else tokenizer
@@ -46,7 +45,6 @@ def test_clean_conversations_get_the_templates_own_ids(tokenizer, template, cont
         assert render(talk, tokenizer, prompt=prompt).ids == own
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_typed_control_tokens_stay_text(tokenizer, data):
     """Whole, doubled, and in fragments that reassemble over what lies between."""

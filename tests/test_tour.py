@@ -10,25 +10,15 @@ from etabli.evaluation import table
 from etabli.evaluation.summary import summarise
 from etabli.tour import tour
 from etabli.training.run import Run
+from own_cache import cache_in
 
 
 @pytest.fixture(scope="module")
 def made(tiny, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ETABLI_CACHE", str(_cache(tmp_path_factory)))
-        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("ETABLI_CACHE", str(cache_in(tmp_path_factory.mktemp("tour-cache") / "cache")))
         out = tmp_path_factory.mktemp("tour") / "tour"
         yield out, tour(out, model=tiny, steps=2, ROWS=40, TEST=6)
-
-
-def _cache(tmp_path_factory):
-    from etabli.models import embedded
-
-    place = tmp_path_factory.mktemp("tour-cache")
-    (place / "models").mkdir()
-    for folder in embedded.folder().parent.glob(f"{embedded.NAME}*"):
-        (place / "models" / folder.name).symlink_to(folder)
-    return place
 
 
 @pytest.mark.slow

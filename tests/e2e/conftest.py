@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from etabli.training.run import Run
+from own_cache import cache_in
 
 SHOTS = Path(os.environ.get("ETABLI_SHOTS", "")) if os.environ.get("ETABLI_SHOTS") else None
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -35,11 +36,7 @@ def free_port():
 @pytest.fixture(scope="session")
 def cache(embedded, tmp_path_factory):
     """A cache with the embedded model in it and an owner file of its own."""
-    place = tmp_path_factory.mktemp("cache")
-    (place / "models").mkdir()
-    for folder in embedded.folder.parent.glob(f"{embedded.folder.name}*"):
-        (place / "models" / folder.name).symlink_to(folder)
-    return place
+    return cache_in(tmp_path_factory.mktemp("lab-cache") / "cache")
 
 
 @pytest.fixture(scope="session")

@@ -11,28 +11,24 @@ import pytest
 from etabli.training import checkpoints, events
 from etabli.training.recipe import Recipe
 from etabli.training.run import Run
+from in_process import in_process
 
-KILLS = int(os.environ.get("ETABLI_KILLS", "200" if os.environ.get("ETABLI_FAULTS") else "5"))
+KILLS = int(os.environ.get("ETABLI_KILLS", "200" if os.environ.get("ETABLI_FAULTS") else "2"))
 STEPS, LONGEST = 24, 12.0  # seconds that a process lives: most of them begin to train after six
 
 
 @pytest.fixture
-def recipe(tiny, tmp_path, monkeypatch):
+def recipe(tiny, tmp_path, cache):
     from etabli.data.dataset import Dataset
     from etabli.data.samples import home_commands
 
-    (tmp_path / "cache").mkdir()
-    monkeypatch.setenv("ETABLI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     Dataset(home_commands(n=40, test=4, seed=0)).save(tmp_path / "data")
     slow = tmp_path / "slow.py"
     slow.write_text("import time\ndef on_step(event):\n    time.sleep(0.15)\n")
-    yield Recipe(
+    return Recipe(
         model=tiny, data=str(tmp_path / "data"), max_steps=STEPS, checkpoint_every=1, eval_every=5, sample_every=10,
         threads=1, lora={"dropout": 0.1}, callbacks=str(slow),
     )  # fmt: skip
-    for folder in tmp_path.glob("run-*"):
-        Run.attach(folder).stop()
 
 
 def weights(run):
@@ -54,10 +50,12 @@ def kill(run, after):
     return True
 
 
+@pytest.mark.slow
 def test_killed_at_random(recipe, tmp_path, counted):
     import torch
 
-    wanted = weights(Run.start(recipe, tmp_path / "run-whole").wait(quiet=True))
+    with in_process():
+        wanted = weights(Run.start(recipe, tmp_path / "run-whole"))
     rng, kills, runs, run = random.Random(0), 0, 0, None
     while kills < KILLS or run.state != "completed":
         if run is None or run.state == "completed":

@@ -52,11 +52,7 @@ def leaks(text):
     return [name for name, secret in PLANTED.items() if secret in text]
 
 
-def test_no_secret_is_left_in_a_run_folder(tiny, tmp_path, embedded, everything, monkeypatch, counted):
-    cache = tmp_path / "cache"
-    (cache / "models").mkdir(parents=True)
-    monkeypatch.setenv("ETABLI_CACHE", str(cache))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_no_secret_is_left_in_a_run_folder(tiny, tmp_path, cache, everything, monkeypatch, counted):
     monkeypatch.setenv("HF_TOKEN", PLANTED["hub"])
     own = tmp_path / "own.py"
     own.write_text(

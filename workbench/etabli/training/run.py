@@ -147,14 +147,15 @@ class Run:
         threads = str(recipe.threads or environment.threads())
         options = [*options, *[ALLOW_OUTSIDE] * folders.is_outside_allowed()]
         arguments = [str(self.folder), *options, *(f"--code={sha256}" for sha256 in hashes)]
-        child = subprocess.Popen(
-            [*_launcher(recipe.devices), "-m", "etabli.training.worker", *arguments],
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=(self.folder / LOG).open("ab"),
-            stderr=subprocess.STDOUT,
-            env=processes.child_environment(OMP_NUM_THREADS=threads, PYTHONUNBUFFERED="1"),
-        )
+        with (self.folder / LOG).open("ab") as log:
+            child = subprocess.Popen(
+                [*_launcher(recipe.devices), "-m", "etabli.training.worker", *arguments],
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=processes.child_environment(OMP_NUM_THREADS=threads, PYTHONUNBUFFERED="1"),
+            )
         # The child writes the same of itself; until it has, whoever looks should see that something is coming.
         before = {"events_before": len(storage.read_lines(self.folder / EVENTS)[0])}
         storage.write_json(self.folder / PROCESS, processes.identity(child.pid) | before)
