@@ -45,7 +45,7 @@ class DatasetTable(Widget):
         return self._source.lines(0, self.found)
 
     def choose(self, **asked: Any) -> int:
-        """Narrow and sort: ``choose(finding="near", sort="value")``; nothing given shows all. Returns how many."""
+        """Narrow and sort: ``choose(finding="near", sort="likeness")``; nothing given shows all. Returns how many."""
         found = self._source.select(**asked)
         with self.hold_sync():
             self.asked, self.found, self.first = asked, found, self._source.lines(0, FIRST)

@@ -12,6 +12,7 @@ from etabli.contracts import Message, Row
 from etabli.data import own
 from etabli.data.dataset import Dataset, located, unique
 from etabli.errors import BadData
+from etabli.models import loading, sources
 from etabli.models.sources import Source
 from etabli.training.batches import Encoded, Failed
 from etabli.training.encoding import encode
@@ -54,23 +55,50 @@ def gather(recipe: Recipe, tokenizer: Any, near: Path | None = None, enforce: bo
         BadData: nothing to train on, or rows that fail an assertion, each with its count, first rows and what to do.
     """
     data = Dataset.open(recipe.data, near)
-    rules_file = located(recipe.rules, near) if recipe.rules else None
-    mine = unique([row for row in data.rows if row.get("split") != "test"])
-    usable, found = own.keep(mine, own.rules(rules_file))
+    split = split_rows(recipe, data, near)
+    if not split.train:
+        raise BadData(f"{recipe.data} has {len(data.rows)} rows and none to train on{_left_out(split.found)}.")
+    rows, untrainable, failed = encode(split.train, tokenizer, recipe)
+    if enforce:
+        _enforce(failed, len(split.train), recipe)
+    kept = encode(split.held_out, tokenizer, recipe)[0] if split.held_out else []
+    return Material(
+        rows, kept, _probes(recipe, split.train, split.held_out), untrainable, data.hash,
+        _hash(located(recipe.rules, near) if recipe.rules else None),
+        _hash(located(recipe.callbacks, near) if recipe.callbacks else None), split.found, split.train, failed,
+    )  # fmt: skip
+
+
+@dataclass
+class Split:
+    """The rows of a recipe's data, before they are encoded: what trains and what is held out for the loss."""
+
+    train: list[Row]
+    held_out: list[Row]
+    found: dict[str, int]  # rows, by rule of the person's own
+
+
+def split_rows(recipe: Recipe, data: Dataset, near: Path | None = None) -> Split:
+    """Filter the recipe's data and split off what is held out; see ``gather``."""
+    rules = own.rules(located(recipe.rules, near) if recipe.rules else None)
+    usable, found = own.keep(unique([row for row in data.rows if row.get("split") != "test"]), rules)
     if recipe.eval_data:
         train, held_out = usable, Dataset.open(recipe.eval_data, near).rows
     else:
         train, held_out = hold_out(usable, recipe.seed)
-    if not train:
-        raise BadData(f"{recipe.data} has {len(data.rows)} rows and none to train on{_left_out(found)}.")
-    rows, untrainable, failed = encode(train, tokenizer, recipe)
-    if enforce:
-        _enforce(failed, len(train), recipe)
-    kept = encode(held_out, tokenizer, recipe)[0] if held_out else []
-    return Material(
-        rows, kept, _probes(recipe, train, held_out), untrainable, data.hash, _hash(rules_file),
-        _hash(located(recipe.callbacks, near) if recipe.callbacks else None), found, train, failed,
-    )  # fmt: skip
+    return Split(train, held_out, found)
+
+
+def trained_rows(recipe: Recipe, data: Dataset, near: Path | None = None) -> list[Row]:
+    """Return the rows that a run of this recipe trains on, and no others: all that its rivals may know.
+
+    Under ``empty_rows: leave_out`` the rows are encoded, because only their tokens tell which of them train nothing.
+    """
+    train = split_rows(recipe, data, near).train
+    if recipe.empty_rows == "refuse" or not train:
+        return train
+    untrainable = set(encode(train, loading.tokenizer(sources.resolve(recipe.model)), recipe)[1])
+    return [row for row in train if row["id"] not in untrainable]
 
 
 def _hash(file: Path | None) -> str | None:

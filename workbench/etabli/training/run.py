@@ -132,7 +132,7 @@ class Run:
             env={**os.environ, "OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"},
         )
         # The child writes the same of itself; until it has, whoever looks should see that something is coming.
-        before = {"events_before": len(storage.read_lines(self.folder / EVENTS)[0])}
+        before = {"events_before": events.count(self.folder)}
         storage.write_json(self.folder / PROCESS, processes.identity(child.pid) | before)
         processes.own_device(self.folder, child.pid)  # from now on, not from when it has loaded its libraries
         self._child = child
@@ -171,8 +171,8 @@ class Run:
 
     def events(self) -> list[dict[str, Any]]:
         """Everything the child has written so far, superseded records left out."""
-        fresh, self._offset = storage.read_lines(self.folder / EVENTS, self._offset)
-        self._events += filter(events.is_event, fresh)
+        fresh, self._offset = events.read(self.folder / EVENTS, self._offset)
+        self._events += fresh
         return events.current(self._events)
 
     def frame(self, kind: str | None = "step"):

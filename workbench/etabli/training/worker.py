@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from etabli import processes, scrub, storage
-from etabli.contracts import ADAPTER, EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
+from etabli.contracts import ADAPTER, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
 from etabli.errors import BadInput, EtabliError
+from etabli.training import events
 from etabli.training.events import EventLog, Silence
 from etabli.training.recipe import Recipe, read_run
 
@@ -45,7 +46,7 @@ def main(folder: str, force: bool = False) -> int:
 
 def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
     """What ``process.json`` holds: the process, and how many events there were before it."""
-    return {**processes.identity(pid), "events_before": len(storage.read_lines(run / EVENTS)[0])}
+    return {**processes.identity(pid), "events_before": events.count(run)}
 
 
 def _lead(run: Path, log: EventLog, caught: list[str], force: bool) -> int:
