@@ -1,9 +1,6 @@
 """Faults that were found by reading, each with its kind: a test that fails without the mend."""
 
-import ast
-import inspect
 import json
-import re
 import subprocess
 from pathlib import Path
 
@@ -11,11 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import etabli
-from etabli import processes, storage
+from etabli import storage
 from etabli.contracts import EVENTS, PROCESS, RECIPE
-from etabli.curation.curation import curate
-from etabli.curation.table import Table
 from etabli.data.checks import speed
 from etabli.data.dataset import Dataset
 from etabli.evaluation import rivals, sets
@@ -23,7 +17,6 @@ from etabli.training import events, material, worker
 from etabli.training.batches import Schedule
 from etabli.training.recipe import Recipe
 from etabli.training.run import Run
-from etabli_widgets import DatasetTable
 
 ROOT = Path(__file__).parents[1]
 
