@@ -1,6 +1,8 @@
 """Faults that were found by reading, each with its kind: a test that fails without the mend."""
 
 import json
+import math
+import re
 import subprocess
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import etabli_widgets
 from etabli import storage
 from etabli.contracts import EVENTS, PROCESS, RECIPE
 from etabli.data.checks import speed
@@ -17,6 +20,7 @@ from etabli.training import events, material, worker
 from etabli.training.batches import Schedule
 from etabli.training.recipe import Recipe
 from etabli.training.run import Run
+from etabli_widgets._base import Widget, message
 
 ROOT = Path(__file__).parents[1]
 
@@ -113,3 +117,103 @@ def test_the_state_is_that_of_the_log_without_its_odd_lines(tmp_path_factory, be
 def test_an_odd_speed_in_a_log_is_passed_over(tmp_path):
     write_run(tmp_path / "a", [json.dumps({"kind": "step", "tokens_per_s": value}) for value in ("x", [3], None, 7.0)])
     assert speed.measured("default", tmp_path)[0] == 7.0
+
+
+# --- a page calls what is declared, and nothing else ----------------------------------------------------------------
+
+WIDGETS = [value for value in vars(etabli_widgets).values() if isinstance(value, type) and issubclass(value, Widget)]
+SCRIPTS = Path(etabli_widgets.__file__).parent / "static"
+
+
+class Bell(Widget):
+    """Any widget: one method that a page may call, and one that it may not."""
+
+    @message(times=int, loudness=float | None, why=str | None)
+    def on_ring(self, fields):
+        """Ring."""
+        self.rung = fields
+
+    def on_burn(self, fields):
+        """Not for a page."""
+        self.rung = "burnt"
+
+
+@pytest.fixture
+def bell():
+    made = Bell()
+    made.rung = None
+    return made
+
+
+def declared(widget):
+    names = (name for name in dir(widget) if name.startswith("on_"))
+    return {name[3:]: getattr(widget, name).fields for name in names if hasattr(getattr(widget, name), "fields")}
+
+
+@pytest.mark.parametrize(
+    "name", ["burn", "msg", "trait_change", "displayed", "widget_constructed", "", "x" * 999, 3, None]
+)
+def test_what_is_not_declared_is_passed_over_and_logged_once(bell, caplog, name):
+    handlers = len(bell._msg_callbacks.callbacks)
+    for _ in range(3):
+        bell.received({"type": name, "times": 1})
+    assert bell.rung is None and bell.error == "" and len(bell._msg_callbacks.callbacks) == handlers
+    [record] = caplog.records
+    assert "was passed over" in record.getMessage() and len(record.getMessage()) < 200
+
+
+def test_ever_new_names_do_not_fill_the_log(bell, caplog):
+    for number in range(500):
+        bell.received({"type": f"name{number}"})
+    assert 0 < len(caplog.records) <= 20
+
+
+@pytest.mark.parametrize("content", [None, [], "ring", 7, {}, {"type": ["ring"]}, {"type": {}}])
+def test_what_is_no_message_does_no_harm(bell, content):
+    bell.received(content)
+    assert bell.rung is None and bell.error == ""
+
+
+WRONG = {
+    "times": [None, "1", 1.5, True, [1]],
+    "loudness": ["loud", math.nan, math.inf, True, 10**400],
+    "why": [1, ["x"]],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG.items() for value in values])
+def test_a_wrong_field_is_named_and_nothing_is_called(bell, field, value):
+    bell.received({"type": "ring", "times": 1, field: value})
+    assert bell.rung is None and f"{field} is " in bell.error and len(bell.error) < 200
+
+
+def test_a_method_gets_the_fields_that_are_declared_and_no_others(bell):
+    bell.received({"type": "ring", "times": 2, "loudness": 3, "why": None, "password": "x"})
+    assert bell.rung == {"times": 2, "loudness": 3} and bell.error == ""
+
+
+def test_a_message_of_the_page_comes_by_this_way(bell):
+    """ipywidgets' own door, through which a page's message comes."""
+    bell._handle_custom_msg({"type": "ring", "times": 4}, [])
+    assert bell.rung == {"times": 4}
+
+
+@pytest.mark.parametrize("widget", WIDGETS, ids=lambda widget: widget.__name__)
+def test_what_a_page_sends_is_what_its_widget_declares(widget):
+    """Both ways: by the names that the script sends and those that the class declares, and each field of them."""
+    script = re.sub(r"(?<!^)([A-Z])", r"_\1", widget.__name__).lower()
+    text = (SCRIPTS / f"{script}.js").read_text()
+    sent = re.findall(r"model\.send\(\{\s*type: \"(\w+)\"(.*?)\}\)", text, re.DOTALL)
+    assert {name for name, _ in sent} == set(declared(widget))
+    for name, rest in sent:
+        fields = set(
+            re.findall(r"(?:^|,)\s*(\w+)(?=:|\s*(?:,|$))", re.sub(r"\{[^{}]*\}|\.\.\.\w+|\([^()]*\)", "", rest))
+        )
+        assert fields <= set(declared(widget)[name]), f"{name} sends {fields}"
+
+
+@pytest.mark.parametrize("widget", WIDGETS, ids=lambda widget: widget.__name__)
+def test_every_method_for_the_page_is_declared(widget):
+    """A method ``on_...`` of ours that is not declared would never be called."""
+    own = [name for base in widget.__mro__ if base.__module__.startswith("etabli_widgets.") for name in vars(base)]
+    assert {name[3:] for name in own if name.startswith("on_")} == set(declared(widget))
