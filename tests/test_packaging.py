@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # A module may import from those before it, never from those after.
 LAYERS = [
     {"contracts", "errors", "scrub"},
-    {"allocations", "environment", "storage", "processes", "modules"},
+    {"allocations", "cpu_dtype", "environment", "storage", "processes", "modules"},
     {"yamls", "journal"},
     {"pieces"},
     {"models", "tokens", "data"},

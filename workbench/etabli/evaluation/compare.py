@@ -53,7 +53,7 @@ def compare(
         raise BadInput(f"{a.name} is compared with itself: name two runs.")
     given: dict[str, Any] = {"data": data or _own_data(a), "limit": limit, "progress": progress, "scores": scores,
                              "by": by, "only": only, "cluster": cluster, "arms": [TUNED], "save": False}  # fmt: skip
-    loaded = load(a.recipe.model, adapter=a.adapter)
+    loaded = load(a.recipe.model, adapter=a.adapter, dtype=a.dtype)
     one = bench.evaluate(a, max_new_tokens=max_new_tokens, loaded=loaded, **given)
     same_base = resolve(b.recipe.model).hash == loaded.source.hash
     longest = one["made_with"]["max_new_tokens"]

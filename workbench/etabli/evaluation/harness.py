@@ -45,7 +45,7 @@ def evaluate_task(
     if not path.is_file():
         raise BadInput(f"There is no task {task}: name the YAML file of an lm-eval task.")
     run = Run.attach(run)
-    loaded = loaded or load(run.recipe.model, adapter=run.adapter)
+    loaded = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype)
     samples, better = {}, {}
     for arm in ARMS:
         with loaded.as_base(arm == BASE):

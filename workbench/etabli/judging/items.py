@@ -120,7 +120,7 @@ def asked(
     key = hashlib.sha256(json.dumps([list(prompts), wanted, most, adapter]).encode()).hexdigest()[:12]
     place = run.folder / "arena" / f"{key}.json"
     if not place.is_file():
-        loaded = loaded or load(run.recipe.model, adapter=run.adapter, alongside=alongside)
+        loaded = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=alongside)
         storage.write_json(place, _answered(run, prompts, wanted, loaded, most))
     return read(place, wanted)
 

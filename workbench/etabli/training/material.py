@@ -157,7 +157,7 @@ def template_hash(tokenizer: Any) -> str:
     return hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()
 
 
-def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material) -> dict[str, Any]:
+def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material, dtype: str) -> dict[str, Any]:
     """What must be the same for a resumed run to be the same run."""
     return {
         "model": source.name,
@@ -169,6 +169,7 @@ def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material) -
         "engine": ENGINE,
         "recipe": {key: value for key, value in recipe.keys().items() if key not in FREE},
         "threads": recipe.threads or environment.threads(),
+        "dtype": dtype,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "processor": environment.processor(),
         "versions": environment.versions(),

@@ -156,6 +156,12 @@ class Run:
         return read_run(self.folder / RECIPE)[1]
 
     @property
+    def dtype(self) -> str:
+        """What the run computes in; ``auto`` before it has begun, and where this device can't compute in it."""
+        name = self.frozen.get("dtype", self.recipe.dtype)
+        return "auto" if environment.dtype_refusal(name) else name
+
+    @property
     def adapter(self) -> Path:
         """The final adapter, or the newest whole checkpoint's of a run that has not ended.
 
@@ -329,6 +335,8 @@ def _check(recipe: Recipe) -> None:
         path = getattr(recipe, key)
         if path and path != HOME_COMMANDS and not Path(path.partition("#")[0]).exists() and not on_the_hub(path):
             raise BadInput(f"{key}: there is no file or folder {path}.")
+    if why := environment.dtype_refusal(recipe.dtype):
+        raise BadInput(why)
     sources.resolve(recipe.model)
 
 

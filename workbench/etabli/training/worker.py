@@ -117,7 +117,8 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
     source = sources.resolve(recipe.model)
     tokenizer = loading.tokenizer(source)
     made = material.gather(recipe, tokenizer, run)
-    facts = material.frozen(recipe, source, tokenizer, made)
+    dtype = _dtype(recipe, source, promised)
+    facts = material.frozen(recipe, source, tokenizer, made, dtype)
     said = changes({"engine": 1} | promised, facts) if promised else ""
     if said and not force:
         raise BadInput(
@@ -128,7 +129,7 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
     if said or not promised:
         recipe.save(run / RECIPE, facts)
     with room.measured(log.write, "load"):
-        loaded = loading.load(recipe.model, alongside=True, device=_device())
+        loaded = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype)
     training = Training(run, recipe, loaded, made, log)
     checkpoint = training.agreed(lambda: checkpoints.newest_whole(run, lambda said: log.write("warning", what=said)))
     if checkpoint and not promised and not force:
@@ -143,6 +144,24 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
     if checkpoint or promised:  # without a checkpoint it begins again, and what was written before is superseded
         log.write("resume", step=training.step)
     return training
+
+
+def _dtype(recipe: Recipe, source: Any, promised: dict[str, Any]) -> str:
+    """What the run computes in: what its recipe names, what it began with if this device can, else what is fastest.
+
+    A run of an older version froze none; it went by the processor's flags.
+    """
+    from etabli import cpu_dtype, environment
+    from etabli.models import loading
+
+    wanted = recipe.dtype
+    if wanted == "auto" and promised:
+        older = "auto" if environment.device() == "cuda" else cpu_dtype.by_flags(cpu_dtype.cpu_flags())
+        began = promised.get("dtype", older)
+        wanted = "auto" if environment.dtype_refusal(began) else began
+    threads = recipe.threads or environment.threads()
+    chosen = environment.compute_dtype(wanted, loading.hidden_size(source.folder), threads)
+    return str(chosen).removeprefix("torch.")
 
 
 def _start(log: EventLog, training: Any, made: Any, facts: dict[str, Any]) -> None:
