@@ -271,7 +271,19 @@ def remember(cache, times):
 # --- numerics -------------------------------------------------------------------------------------------------------
 
 
-def test_in_float32_every_gradient_is_that_of_the_formula(tiny, dataset, tmp_path, no_owner, on_a_cpu):
+@pytest.fixture
+def fresh_accelerate():
+    """accelerate keeps one precision a process; the trainings of other tests have theirs."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_in_float32_every_gradient_is_that_of_the_formula(
+    tiny, dataset, tmp_path, no_owner, on_a_cpu, fresh_accelerate
+):
     """As a float32 run loads and computes by itself; the reference has no PEFT, bitsandbytes or packing."""
     import torch
 
