@@ -19,6 +19,7 @@ LAYERS = [
     {"contracts", "errors", "scrub", "secret_shapes", "secret_values", "streams", "terminal"},
     {
         "allocations",
+        "cpu_dtype",
         "environment",
         "folders",
         "storage",

@@ -1,6 +1,7 @@
 """Widgets from Python alone: what they show, their twins, their errors; and that no answer becomes markup."""
 
 import ast
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -598,8 +599,5 @@ def test_widgets_import_neither_torch_nor_etabli():
                 else [getattr(node, "module", "")] * isinstance(node, ast.ImportFrom)
             )
             for name in names:
-                allowed = {"anywidget", "traitlets", "etabli_widgets", "IPython", "collections", "typing"}
-                assert name.split(".")[0] in allowed | {"functools", "html", "pathlib", "re", "threading", "time"}, (
-                    path,
-                    name,
-                )
+                allowed = {"anywidget", "traitlets", "etabli_widgets", "IPython", *sys.stdlib_module_names}
+                assert name.split(".")[0] in allowed, (path, name)

@@ -1,22 +1,27 @@
 """What all widgets share: joined scripts and styles, an HTML twin, and errors that are shown.
 
 anywidget loads a module from a blob URL, where relative imports can't resolve, so the shared script and theme are
-joined to each widget's own. ipywidgets swallows what an ``observe`` or message callback raises; ``shown`` puts it into
-the ``error`` trait instead, which every widget displays.
+joined to each widget's own. What a page may call is declared by ``message``. ipywidgets swallows what an ``observe`` or
+message callback raises; ``shown`` puts it into the ``error`` trait instead, which every widget displays.
 """
 
 import functools
 import html
+import logging
+import math
 import re
+import reprlib
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import anywidget
 import traitlets
 
 STATIC = Path(__file__).parent / "static"
+MOST_UNKNOWN = 20  # unknown names that are logged: a page that sends ever new ones fills no log
+log = logging.getLogger("etabli_widgets")
 
 
 def script(*names: str) -> str:
@@ -68,6 +73,39 @@ def shown(method: Callable) -> Callable:
     return guarded
 
 
+def message(**fields: Any) -> Callable[[Callable], Callable]:
+    """Declare that the page's message NAME calls the method ``on_NAME``. A page can call no other method.
+
+    Args:
+        fields: the type of each field of the message: ``float`` is any finite number, ``str | None`` may be left out.
+            The method gets a dict of the fields that are there, and nothing else that the page has sent.
+    """
+
+    def declare(method: Callable) -> Callable:
+        method.fields = fields
+        return method
+
+    return declare
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    kinds = get_args(kind) or (kind,)
+    if isinstance(value, bool):  # which Python takes for a whole number
+        return bool in kinds
+    if isinstance(value, int) and float in kinds:  # JSON writes 1.0 as 1
+        return abs(value) < 2**53
+    return isinstance(value, kinds) and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def _wrong_field(content: dict[str, Any], fields: dict[str, Any]) -> str:
+    """What is wrong with the first field that does not fit, in words; nothing if all do."""
+    for name, kind in fields.items():
+        if not _fits(content.get(name), kind):
+            wanted = " or ".join(getattr(one, "__name__", str(one)) for one in get_args(kind) or (kind,))
+            return f"{name} is {reprlib.repr(content.get(name))}; it has to be {wanted}"
+    return ""
+
+
 class Widget(anywidget.AnyWidget):
     """Base of all widgets."""
 
@@ -77,6 +115,7 @@ class Widget(anywidget.AnyWidget):
 
     def __init__(self, **traits: Any):
         super().__init__(**traits)
+        self._unknown: set[str] = set()
         self.on_msg(lambda _, content, buffers: self.received(content))
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -91,12 +130,27 @@ class Widget(anywidget.AnyWidget):
         """The widget's state as static HTML."""
         return escape(repr(self))
 
-    @shown
-    def received(self, message: dict[str, Any]) -> None:
-        """A message from the page: ``{"type": "stop", ...}`` calls ``on_stop(message)``."""
-        handler = getattr(self, f"on_{message.get('type')}", None)
-        if handler is not None:
-            handler(message)
+    def received(self, content: Any) -> None:
+        """Answer a message from the page: ``{"type": "stop", ...}`` calls ``on_stop``, if ``message`` declares it.
+
+        Other messages are passed over and logged once. If a field is wrong, nothing is called and ``error`` says which
+        field; what the method raises is put into ``error`` too.
+        """
+        name = content.get("type") if isinstance(content, dict) else None
+        handler = getattr(type(self), f"on_{name}", None) if isinstance(name, str) else None
+        fields = getattr(handler, "fields", None)
+        if fields is None:
+            self._pass_over(name)
+        elif wrong := _wrong_field(content, fields):
+            self.error = visible(f"ValueError: the page's message {name!r} was passed over: {wrong}.")
+        else:
+            shown(handler)(self, {field: content[field] for field in fields if content.get(field) is not None})
+
+    def _pass_over(self, name: Any) -> None:
+        label = visible(reprlib.repr(name))
+        if label not in self._unknown and len(self._unknown) < MOST_UNKNOWN:
+            self._unknown.add(label)
+            log.warning("%s: the page's message %s is not known and was passed over.", type(self).__name__, label)
 
     def _bundle(self) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_()

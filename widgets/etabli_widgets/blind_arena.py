@@ -4,7 +4,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, shown, style
+from etabli_widgets._base import Widget, escape, message, script, style
 
 
 class BlindArena(Widget):
@@ -59,16 +59,16 @@ class BlindArena(Widget):
         self.told = self._session.told()
         return self.told
 
-    @shown
-    def on_vote(self, message: dict[str, Any]) -> None:
+    @message(number=int, choice=str)
+    def on_vote(self, fields: dict[str, Any]) -> None:
         """A key in the page. One that was meant for the pair before (pressed twice) is none."""
         with self.hold_sync():
             self.error, self.heard = "", self.heard + 1
-            if message.get("number") == self.pair.get("number"):
-                self.vote(message.get("choice", ""))
+            if fields["number"] == self.pair.get("number"):
+                self.vote(fields["choice"])
 
-    @shown
-    def on_look(self, message: dict[str, Any]) -> None:
+    @message()
+    def on_look(self, fields: dict[str, Any]) -> None:
         """The key for who is who."""
         self.look()
 

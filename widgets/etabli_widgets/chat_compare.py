@@ -7,7 +7,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, shown, style
+from etabli_widgets._base import Widget, escape, message, script, shown, style
 
 Answerer = Callable[..., Iterator[str]]
 EVERY_SECONDS = 0.1  # at most ten updates a second
@@ -134,17 +134,19 @@ class ChatCompare(Widget):
             "stopped": self._stopped.is_set(),
         }
 
-    def on_ask(self, message: dict[str, Any]) -> None:
+    @message(prompt=str, settings=dict | None)
+    def on_ask(self, fields: dict[str, Any]) -> None:
         """The Ask button. A thread, so that Stop can be heard meanwhile."""
-        held = message.get("settings") or {}
+        held = fields.get("settings", {})
         settings = {name: held[name] for name in SETTINGS if name in held and name in self.settings}
-        threading.Thread(target=self._ask_shown, args=(message.get("prompt", ""), settings), daemon=True).start()
+        threading.Thread(target=self._ask_shown, args=(fields["prompt"], settings), daemon=True).start()
 
     @shown
     def _ask_shown(self, prompt: str, settings: dict[str, Any]) -> None:
         self.ask(prompt, **settings)
 
-    def on_stop(self, message: dict[str, Any] | None = None) -> None:
+    @message()
+    def on_stop(self, fields: dict[str, Any] | None = None) -> None:
         """The Stop button: end the answer where it is."""
         self._stopped.set()
 

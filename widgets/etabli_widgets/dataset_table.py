@@ -4,7 +4,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, shown, style
+from etabli_widgets._base import Widget, escape, message, script, style
 
 FIRST = 60  # lines that are there before the page asks for any
 PART = 100  # lines the page asks for at once
@@ -46,7 +46,7 @@ class DatasetTable(Widget):
         return self._source.lines(0, self.found)
 
     def choose(self, **asked: Any) -> int:
-        """Narrow and sort: ``choose(finding="near", sort="value")``; nothing given shows all. Returns how many."""
+        """Narrow and sort: ``choose(finding="near", sort="likeness")``; nothing given shows all. Returns how many."""
         found = self._source.select(**asked)
         with self.hold_sync():
             self.asked, self.found, self.first = asked, found, self._source.lines(0, FIRST)
@@ -85,41 +85,41 @@ class DatasetTable(Widget):
             self.version += 1
         return found
 
-    @shown
-    def on_lines(self, message: dict[str, Any]) -> None:
+    @message(start=int)
+    def on_lines(self, fields: dict[str, Any]) -> None:
         """The page has scrolled to lines it does not have."""
-        start = max(0, int(message["start"]))
+        start = max(0, fields["start"])
         lines = self._source.lines(start, start + PART)
         self.send({"type": "lines", "start": start, "version": self.version, "lines": lines})
 
-    @shown
-    def on_choose(self, message: dict[str, Any]) -> None:
+    @message(**dict.fromkeys(("search", "finding", "status", "source", "sort"), str | None), descending=bool | None)
+    def on_choose(self, fields: dict[str, Any]) -> None:
         """Another search, facet or order."""
         self.error = ""
-        self.choose(**{key: value for key, value in message.items() if key != "type"})
+        self.choose(**fields)
 
-    @shown
-    def on_open(self, message: dict[str, Any]) -> None:
+    @message(id=str)
+    def on_open(self, fields: dict[str, Any]) -> None:
         """A row was chosen."""
-        self.open_row(message["id"])
+        self.open_row(fields["id"])
 
-    @shown
-    def on_decide(self, message: dict[str, Any]) -> None:
+    @message(do=str, id=str, why=str | None, text=str | None)
+    def on_decide(self, fields: dict[str, Any]) -> None:
         """A key was pressed on a row."""
         try:
-            self.decide(message["do"], message["id"], message.get("why", ""), message.get("text"))
+            self.decide(fields["do"], fields["id"], fields.get("why", ""), fields.get("text"))
         except Exception:
-            self.send({"type": "refused", "id": message["id"]})
+            self.send({"type": "refused", "id": fields["id"]})
             raise
 
-    @shown
-    def on_undo(self, message: dict[str, Any]) -> None:
+    @message()
+    def on_undo(self, fields: dict[str, Any]) -> None:
         """The newest decision is taken back."""
         if self.undo() is None:
             self.send({"type": "nothing"})
 
-    @shown
-    def on_apply(self, message: dict[str, Any]) -> None:
+    @message()
+    def on_apply(self, fields: dict[str, Any]) -> None:
         """The filters are applied again."""
         self.apply()
 

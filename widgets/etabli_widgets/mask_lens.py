@@ -4,7 +4,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, shown, style, visible
+from etabli_widgets._base import Widget, escape, message, script, style, visible
 
 TWIN_ROWS = 4
 
@@ -49,14 +49,14 @@ class MaskLens(Widget):
             raise ValueError("Spans can be chosen where the rows are: etabli.lens(...) has them.")
         return self._batch
 
-    @shown
-    def on_spans(self, message: dict[str, Any]) -> None:
+    @message(row=str, spans=dict, number=int | None)
+    def on_spans(self, fields: dict[str, Any]) -> None:
         """Tokens were chosen in the page."""
         self.error = ""
         try:
             with self.hold_sync():
-                self.answered = int(message.get("number", 0))
-                self.spans(message["row"], {int(number): held for number, held in message["spans"].items()})
+                self.answered = fields.get("number", 0)
+                self.spans(fields["row"], {int(number): held for number, held in fields["spans"].items()})
         finally:
             self.send_state("view")  # also where nothing has changed: the page shows what it hoped for
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, shown, style
+from etabli_widgets._base import Widget, escape, message, script, style
 
 GIB = 2**30
 
@@ -38,11 +38,11 @@ class MemoryLedger(Widget):
         self.seen = self._source.at(**{**self.seen["now"], **keys})
         return self.seen
 
-    @shown
-    def on_look(self, message: dict[str, Any]) -> None:
+    @message(keys=dict)
+    def on_look(self, fields: dict[str, Any]) -> None:
         """A slider was moved."""
         self.error = ""
-        self.look(**{name: int(value) for name, value in message["keys"].items()})
+        self.look(**{name: int(value) for name, value in fields["keys"].items()})
 
     def html(self) -> str:
         """The bars as static HTML."""

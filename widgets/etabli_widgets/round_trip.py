@@ -4,7 +4,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, style
+from etabli_widgets._base import Widget, escape, message, script, style
 
 MENDS = (
     "pip install --upgrade anywidget ipywidgets, then reload the page; on Colab first: "
@@ -25,9 +25,10 @@ class RoundTrip(Widget):
     pong = traitlets.Float(0.0, help="The time that the page sent last, in ms").tag(sync=True)
     mends = traitlets.Unicode(MENDS, help="What to do if no answer comes").tag(sync=True)
 
-    def on_ping(self, message: dict[str, Any]) -> None:
+    @message(time=float)
+    def on_ping(self, fields: dict[str, Any]) -> None:
         """The page has sent its time."""
-        self.ok, self.pong = True, float(message["time"])
+        self.ok, self.pong = True, fields["time"]
 
     def html(self) -> str:
         """What stands in a page that shows no widgets."""

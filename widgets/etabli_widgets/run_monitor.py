@@ -5,7 +5,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, shown, style
+from etabli_widgets._base import Widget, escape, message, script, style
 
 MOST_POINTS = 400
 WIDTH, HEIGHT, EDGE = 560, 180, 34
@@ -112,14 +112,15 @@ class RunMonitor(Widget):
             for trait, value in seen.items():
                 setattr(self, trait, value)
 
-    def on_stop(self, message: dict[str, Any] | None = None) -> None:
+    @message()
+    def on_stop(self, fields: dict[str, Any] | None = None) -> None:
         """The Stop button, or ``monitor.on_stop()`` from code."""
         if self._stop is not None:
             self.state = "stopping"
             self._stop()
 
-    @shown
-    def on_resume(self, message: dict[str, Any] | None = None) -> None:
+    @message()
+    def on_resume(self, fields: dict[str, Any] | None = None) -> None:
         """The Resume button, or ``monitor.on_resume()`` from code: go on from the newest whole checkpoint."""
         if self._resume is not None:
             self.error = ""

@@ -4,7 +4,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, shown, style, visible
+from etabli_widgets._base import Widget, escape, message, script, style, visible
 
 
 class ThresholdPairs(Widget):
@@ -41,16 +41,16 @@ class ThresholdPairs(Widget):
         self.chosen = self.value
         return self.value
 
-    @shown
-    def on_look(self, message: dict[str, Any]) -> None:
+    @message(value=float)
+    def on_look(self, fields: dict[str, Any]) -> None:
         """The slider was moved."""
         self.error = ""
-        self.look(float(message["value"]))
+        self.look(fields["value"])
 
-    @shown
-    def on_choose(self, message: dict[str, Any]) -> None:
+    @message(value=float)
+    def on_choose(self, fields: dict[str, Any]) -> None:
         """The button was pressed."""
-        self.choose(float(message["value"]))
+        self.choose(fields["value"])
 
     def html(self) -> str:
         """The border as static HTML."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, shown, style, visible
+from etabli_widgets._base import Widget, escape, message, script, style, visible
 
 MEASURES = ("log-probability", "KL", "rank")
 TWIN_ROWS, TWIN_TOKENS = 5, 400
@@ -48,11 +48,11 @@ class TokenDiff(Widget):
         """Shade by log-probability, KL or rank."""
         self.measure = measure
 
-    @shown
-    def on_open(self, message: dict[str, Any]) -> None:
+    @message(number=int)
+    def on_open(self, fields: dict[str, Any]) -> None:
         """A row was chosen in the page."""
         self.error = ""
-        self.open_row(int(message["number"]))
+        self.open_row(fields["number"])
 
     def html(self) -> str:
         """The most moved answers as static HTML."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, shown, style
+from etabli_widgets._base import Widget, escape, message, script, style
 from etabli_widgets.token_diff import token
 
 MOST_TWIN = 12  # frames of a strip in the twin
@@ -76,12 +76,12 @@ class TrainingFilm(Widget):
         self.film = {**self.film, "pins": pins}
         return pins
 
-    @shown
-    def on_pin(self, message: dict[str, Any]) -> None:
+    @message(probe=int, step=int, why=str | None, on=bool | None)
+    def on_pin(self, fields: dict[str, Any]) -> None:
         """The pin in the page, of the frame that was looked at when it was pressed."""
         self.error = ""
-        probe = self.film["strips"][int(message["probe"])]["probe"]
-        self._pinned(probe, int(message["step"]), str(message.get("why", "")), bool(message.get("on", True)))
+        probe = self.film["strips"][fields["probe"]]["probe"]
+        self._pinned(probe, fields["step"], fields.get("why", ""), fields.get("on", True))
 
     def html(self) -> str:
         """Every strip as static HTML, its frames thinned out."""

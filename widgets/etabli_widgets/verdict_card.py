@@ -5,7 +5,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, script, shown, style
+from etabli_widgets._base import Widget, escape, message, script, style
 
 Pick = Callable[[dict[str, Any]], list[dict[str, Any]]]
 MOST_ROWS = 50  # shown at once; the rest are named by their number
@@ -36,13 +36,14 @@ class VerdictCard(Widget):
         self.opened = {"asked": asked, "rows": rows[:MOST_ROWS], "found": len(rows)}
         return rows
 
-    @shown
-    def on_open(self, message: dict[str, Any]) -> None:
+    @message(score=str, slice=str, against=str | None, which=str | None, arm=str | None)
+    def on_open(self, fields: dict[str, Any]) -> None:
         """A click on a number."""
         self.error = ""
-        self.look(**{key: value for key, value in message.items() if key != "type"})
+        self.look(**fields)
 
-    def on_close(self, message: dict[str, Any] | None = None) -> None:
+    @message()
+    def on_close(self, fields: dict[str, Any] | None = None) -> None:
         """Close the rows."""
         self.opened = {}
 

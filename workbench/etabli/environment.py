@@ -11,6 +11,9 @@ import time
 from functools import cache
 from pathlib import Path
 
+from etabli import cpu_dtype
+from etabli.errors import BadInput
+
 HUB_PROBE_SECONDS = 2.0
 SPIN = "20000"  # some tens of microseconds
 
@@ -57,30 +60,47 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def compute_dtype():
+def compute_dtype(wanted: str = "auto", hidden_size: int = 0, threads_used: int | None = None):
     """What to compute in: torch.bfloat16, torch.float16 or torch.float32.
 
-    On CUDA by compute capability, because ``torch.cuda.is_bf16_supported()`` is true on a T4, which only emulates it
-    (pytorch PR 148322). On a CPU bfloat16 where the processor multiplies it.
+    Args:
+        wanted: one of their names, or ``auto``. On CUDA that goes by compute capability, because
+            ``torch.cuda.is_bf16_supported()`` is true on a T4, which only emulates it (pytorch PR 148322); on a CPU by
+            what was timed (``cpu_dtype``).
+        hidden_size: the model's width; threads_used: by how many threads; by default ``threads()``.
+
+    Raises:
+        BadInput: this device can't compute in it.
     """
     import torch
 
+    if why := dtype_refusal(wanted):
+        raise BadInput(why)
+    if wanted != "auto":
+        return getattr(torch, wanted)
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
-    return torch.bfloat16 if _cpu_multiplies_bf16() else torch.float32
+    return getattr(torch, cpu_dtype.choose(hidden_size, threads_used or threads(), cache_folder()))
+
+
+def dtype_refusal(wanted: str) -> str:
+    """Why this device can't compute in a dtype, and what to write instead; nothing if it can."""
+    if wanted in ("auto", "float32"):
+        return ""
+    import torch
+
+    if not torch.cuda.is_available():
+        half = wanted == "float16"
+        return "dtype: float16 needs a GPU, and there is none: write auto, bfloat16 or float32." * half
+    major, minor = torch.cuda.get_device_capability()
+    emulated = wanted == "bfloat16" and major < 8
+    card = f"{torch.cuda.get_device_name()} (compute capability {major}.{minor})"
+    return f"dtype: {card} only emulates bfloat16: write auto, float16 or float32." * emulated
 
 
 def half_precision() -> bool:
     """Is float16 what is computed in, with its narrow range?"""
-    return str(compute_dtype()) == "torch.float16"
-
-
-def _cpu_multiplies_bf16() -> bool:
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split()
-    except (OSError, IndexError):
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return device() == "cuda" and str(compute_dtype()) == "torch.float16"
 
 
 def threads() -> int:

@@ -97,7 +97,7 @@ class Dataset:
     @classmethod
     @folders.takes_allow_outside
     def open(cls, name: str | Path, near: Path | None = None) -> "Dataset":
-        """``home-commands``, a Dataset folder, or a file that ``formats.read`` can read.
+        """``home-commands``, a Dataset folder, or a file that ``data.reading.source.read`` can read.
 
         A relative name that is not found here is looked for beside ``near`` and its parents: a run folder can be
         opened from anywhere, and moved together with its data.

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from etabli import environment
+from etabli import cpu_dtype, environment
 
 TOLERANCE = 0.15  # NF4's own error on Gaussian weights is about 0.1 of their norm
 PRECISION = {"float32": 1e-5, "bfloat16": 1e-2, "float16": 2e-3}  # of a product of 256 terms, relative
@@ -74,7 +74,16 @@ def dtypes() -> Found:
         well &= right or getattr(torch, name) != environment.compute_dtype()
         found.append(f"{name} off by {error:.1e} in {seconds * 1e3:.1f} ms" + ("" if right else " (too much)"))
     said = "; ".join(found) + f"; computes in {str(environment.compute_dtype()).removeprefix('torch.')}"
-    return well, said, "pip install --upgrade torch"
+    return well, said + _timed(), "pip install --upgrade torch"
+
+
+def _timed() -> str:
+    """On a CPU, what the choice between its dtypes was made by."""
+    if environment.device() != "cpu":
+        return ""
+    times = cpu_dtype.seconds(0, environment.threads(), environment.cache_folder())
+    figures = ", ".join(f"{name} {seconds * 1e3:.1f} ms" for name, seconds in times.items())
+    return f" (a layer of the embedded model: {figures or 'not timed, since the cache cannot be written'})"
 
 
 def _product(dtype: Any) -> tuple[float, float]:

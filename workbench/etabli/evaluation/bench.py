@@ -81,7 +81,7 @@ def evaluate(
     asked = sets.gather(run, data, limit, by, only, cluster)
     chosen = wanted(scores) if scores else default(asked.tests, [sets.truth(row) for row in asked.tests])
     _require_truths(asked, chosen)
-    loaded = loaded or load(run.recipe.model, adapter=run.adapter)
+    loaded = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype)
     asking = Asking(_longest(max_new_tokens, asked, loaded, chosen), shots, instructions)
     answering = gather([arms] if isinstance(arms, str) else list(arms), asked, run, loaded, asking)
     subject = _subject(answering)

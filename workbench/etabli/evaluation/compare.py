@@ -59,7 +59,7 @@ def compare(
         agree_to_read(run.recipe, run.folder, trust_code, "etabli.compare(..., trust_code=True)")
     given: dict[str, Any] = {"data": data or _own_data(a), "limit": limit, "progress": progress, "scores": scores,
                              "by": by, "only": only, "cluster": cluster, "arms": [TUNED], "save": False}  # fmt: skip
-    loaded = load(a.recipe.model, adapter=a.adapter)
+    loaded = load(a.recipe.model, adapter=a.adapter, dtype=a.dtype)
     one = bench.evaluate(a, max_new_tokens=max_new_tokens, loaded=loaded, **given)
     same_base = resolve(b.recipe.model).hash == loaded.source.hash
     longest = one["made_with"]["max_new_tokens"]

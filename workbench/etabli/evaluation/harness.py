@@ -57,7 +57,7 @@ def evaluate_task(
     with _task_errors(path):
         trust.require(task_code.code_of_task(path), trust_code)
     run = Run.attach(run)
-    loaded = loaded or load(run.recipe.model, adapter=run.adapter)
+    loaded = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype)
     samples, better = {}, {}
     for arm in ARMS:
         with loaded.as_base(arm == BASE):

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from etabli.contracts import ALL, UNSEEN, Message, Row
-from etabli.data import overlap, own
+from etabli.data import overlap
 from etabli.data.columns import values_of
 from etabli.data.dataset import Dataset, located
 from etabli.data.questions import answered, asked, has_answer, question, truth
 from etabli.data.run_rows import open_rows_of_run
 from etabli.errors import BadData
 from etabli.evaluation import grouping
+from etabli.training.material import trained_rows
 from etabli.training.run import Run
 
 __all__ = ["TestSet", "answered", "asked", "gather", "question", "truth"]
@@ -125,10 +126,9 @@ def _changed(run: Run, data: Dataset) -> list[str]:
 
 
 def _training(run: Run, data: Dataset) -> list[Row]:
-    """Conversations that the run trained on: rows that its filters left out are no rival's either."""
-    rows = [row for row in data.rows if row.get("split") != "test" and row["messages"][0]["role"] != "text"]
-    file = located(run.recipe.rules, run.folder) if run.recipe.rules else None
-    return [row for row in own.keep(rows, own.rules(file))[0] if answered(row)]  # of a file trusted by this user
+    """The conversations that the run trained on: what it held out or left out is no rival's either."""
+    rows = trained_rows(run.recipe, data, run.folder)
+    return [row for row in rows if row["messages"][0]["role"] != "text" and answered(row)]
 
 
 def _tests(given: Dataset, own_data: Dataset) -> list[Row]:

@@ -143,7 +143,7 @@ def _evaluated(runs: dict[str, Run], desk: Curation, out: Path, asking: dict[str
     """All arms asked the same rows, on one copy of the weights, as one set of results."""
     Dataset(desk.against, {"ablation": "tests"}).save(out / "tests")
     first = next(iter(runs.values()))
-    loaded = load(first.recipe.model, adapter=first.adapter)
+    loaded = load(first.recipe.model, adapter=first.adapter, dtype=first.dtype)
     held = []
     for name, run in runs.items():
         say(f"{name}: asked {len(desk.against)} test rows")

@@ -47,7 +47,8 @@ def merge(run: Run | str | Path, out: str | Path) -> list[str]:
     """
     run = Run.attach(run)
     processes.refuse_if_owned("Merging can't begin")
-    loaded = load(run.recipe.model, four_bit=False, adapter=run.adapter, device="cpu")
+    dtype = "float16" if environment.half_precision() else "bfloat16"  # 16 bits, whatever this machine computes in
+    loaded = load(run.recipe.model, four_bit=False, adapter=run.adapter, device="cpu", dtype=dtype)
     _refuse_tied(loaded)
     merged = loaded.model.merge_and_unload()
     with storage.whole(out, {"base": loaded.name, "base_hash": loaded.source.hash, "run": run.name}) as folder:

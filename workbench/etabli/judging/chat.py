@@ -83,7 +83,9 @@ class Talk:
         """Base and adapter; loaded when first needed."""
         with self._loading:
             if self._loaded is None:
-                self._loaded = load(self.run.recipe.model, adapter=self.run.adapter, alongside=self._alongside)
+                self._loaded = load(
+                    self.run.recipe.model, adapter=self.run.adapter, dtype=self.run.dtype, alongside=self._alongside
+                )
             return self._loaded
 
     def names(self) -> list[str]:

@@ -125,7 +125,7 @@ def asked(
     if not place.is_file():
         if _RIVALS & {*wanted}:
             agree_to_read(run.recipe, run.folder, trust_code, "etabli.arena(..., trust_code=True)")
-        loaded = loaded or load(run.recipe.model, adapter=run.adapter, alongside=alongside)
+        loaded = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=alongside)
         storage.write_json(place, _answered(run, prompts, wanted, loaded, most))
     return read(place, wanted)
 

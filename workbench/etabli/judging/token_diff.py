@@ -128,7 +128,7 @@ def measure(
     if of not in (TRUTH, *held["arms"]):
         raise BadInput(f"Nobody called {of!r} has answered; there are {', '.join([*held['arms'], TRUTH])}.")
     chosen = _chosen(held, of, limit)
-    loaded = loaded or load(run.recipe.model, adapter=run.adapter, alongside=alongside)
+    loaded = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=alongside)
     rows = []
     for number, row in enumerate(chosen, 1):
         asked = row["row"]

@@ -27,8 +27,11 @@ class Card:
     dtype: str = "bfloat16"
 
 
-def card(name: str) -> Card:
+def card(name: str, hidden_size: int = 0) -> Card:
     """A card by its name, one of so many GB, or ``here``: the one in this machine, else the machine's own memory.
+
+    Args:
+        hidden_size: the width of the model, by which a CPU's dtype is chosen.
 
     Raises:
         BadInput: an unknown card.
@@ -41,18 +44,18 @@ def card(name: str) -> Card:
     if re.fullmatch(r"\d{1,6}(\.\d+)?", key) and float(key) > 0:
         return Card(key, round(float(key) * 2**30))
     if key == "here":
-        return here()
+        return here(hidden_size)
     raise BadInput(f"Unknown card {name!r}; known are {', '.join(CARDS)}, a number of GB, or here.")
 
 
-def here() -> Card:
+def here(hidden_size: int = 0) -> Card:
     """What a run on this machine would be on."""
     import psutil
     import torch
 
     from etabli import environment
 
-    dtype = str(environment.compute_dtype()).removeprefix("torch.")
+    dtype = str(environment.compute_dtype(hidden_size=hidden_size)).removeprefix("torch.")
     if not torch.cuda.is_available():
         return Card("here", psutil.virtual_memory().total, "cpu", dtype=dtype)
     major, minor = torch.cuda.get_device_capability()

@@ -10,9 +10,12 @@ from etabli.memory.closed_form import ClosedForm, Forms
 from etabli.memory.configs import config
 from etabli.memory.reckoning import CONTEXT, LIBRARIES, LOGITS_SPILL, SPILL, on, reckoned
 from etabli.memory.setup import Setup
+from etabli.models.loading import width
 
 
-def forecast(model: str = "default", gpu: str | None = None, setup: Setup | None = None, **keys: Any) -> dict[str, Any]:
+def forecast(
+    model: str = "default", gpu: str | Card | None = None, setup: Setup | None = None, **keys: Any
+) -> dict[str, Any]:
     """Peak memory of a run before it starts. No weights are needed.
 
     Args:
@@ -29,7 +32,7 @@ def forecast(model: str = "default", gpu: str | None = None, setup: Setup | None
         UnknownModel: no configuration; BadInput: an unknown card or key, or an architecture that can't be built.
     """
     setup = made(setup, **keys)
-    place = card(gpu) if gpu is not None else None
+    place = gpu if gpu is None or isinstance(gpu, Card) else card(gpu, width(config(model)))
     setup = on(setup, place) if place else setup.settled()
     forms, known = prepared(model, setup, place)
     told = reckoned(forms, setup, known)

@@ -38,7 +38,8 @@ def of_run(run: Run | str | Path, gpu: str | None = None) -> dict[str, Any]:
     took = _took(seen, run)
     setup = _setup(run, events.last(seen, "start"), took["forward"])
     own = _here(run, setup)
-    told = forecasts.forecast(run.recipe.model, gpu or ("here" if own else None), setup)
+    here = replace(cards.here(), dtype=setup.dtype) if own else None  # a recipe may name another dtype than the fastest
+    told = forecasts.forecast(run.recipe.model, gpu or here, setup)
     forms, machine = _forms(run, setup)
     name = run.folder.resolve().as_posix()
     alone = reckoning.reckoned(forms, setup, residuals.known(machine, cards.here() if own else None, name))

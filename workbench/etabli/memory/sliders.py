@@ -7,10 +7,12 @@ from typing import Any
 from etabli import contracts
 from etabli.memory import advice
 from etabli.memory.cards import Card, card
+from etabli.memory.configs import config
 from etabli.memory.forecasts import made, prepared
 from etabli.memory.reckoning import on, reckoned
 from etabli.memory.runs import of_run
 from etabli.memory.setup import Setup
+from etabli.models.loading import width
 
 SEQ = [64, 128, 256, 512, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 32768]
 BATCH = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
@@ -94,13 +96,13 @@ def ledger(model: str = "default", gpu: str = "here", **keys: Any) -> Any:
     """
     from etabli_widgets import MemoryLedger
 
-    place = card(gpu)
     if (Path(model) / contracts.RECIPE).is_file():
         told = of_run(model)
-        setup = Setup(**told["setup"])
+        setup, place = Setup(**told["setup"]), card(gpu)
         comparable = gpu == "here" and place.device == setup.device
+        place = replace(place, dtype=setup.dtype) if comparable else place
         return MemoryLedger(Ledger(told["model"], place, setup, _alike(told["measured"]) if comparable else None))
-    return MemoryLedger(Ledger(model, place, made(**keys)))
+    return MemoryLedger(Ledger(model, card(gpu, width(config(model))), made(**keys)))
 
 
 def _alike(took: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -100,6 +100,7 @@ def load(
     adapter: str | Path | None = None,
     alongside: bool = False,
     device: str | None = None,
+    dtype: str = "auto",
 ) -> Loaded:
     """Load a model for inference, or as the frozen base of training.
 
@@ -109,10 +110,12 @@ def load(
         adapter: folder of a LoRA adapter to put on top.
         alongside: load even while a run owns the device.
         device: ``cuda``, ``cuda:1`` or ``cpu``; by default what is there.
+        dtype: ``float32``, ``bfloat16``, ``float16``, or ``auto``: what this machine computes in fastest.
 
     Raises:
         DeviceBusy: a run owns the device; UnknownModel, GatedModel, Damaged: see ``sources.resolve``;
-        WrongAdapter: the adapter was trained on another base; MissingExtra: bitsandbytes is not installed.
+        WrongAdapter: the adapter was trained on another base; MissingExtra: bitsandbytes is not installed; BadInput:
+        a dtype that the device can't compute in.
     """
     if four_bit and importlib.util.find_spec("bitsandbytes") is None:
         raise MissingExtra("4-bit models need bitsandbytes, which is not installed: pip install bitsandbytes")
@@ -120,13 +123,28 @@ def load(
         processes.refuse_if_owned(f"Loading {name} can't begin")
     source = resolve(name)
     device = device or environment.device()
-    dtype = environment.compute_dtype()
+    computed = environment.compute_dtype(dtype, hidden_size(source.folder))
     if adapter is not None:
         check_adapter(adapter, source)
     with quiet():
-        model = _four_bit(source, device, dtype) if four_bit else _read(source.folder, device, dtype)
-        loaded = Loaded(model.eval(), tokenizer(source), source, device, dtype)
+        model = _four_bit(source, device, computed) if four_bit else _read(source.folder, device, computed)
+        loaded = Loaded(model.eval(), tokenizer(source), source, device, computed)
         return with_adapter(loaded, adapter) if adapter is not None else loaded
+
+
+def hidden_size(folder: Path) -> int:
+    """Return the width of a model's layers, as its ``config.json`` says; 0 if it does not."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return width(config.get("text_config") or config)
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
+def width(config: dict[str, Any]) -> int:
+    """Return the width of the layers that a configuration describes, under whichever name; 0 if it says none."""
+    sizes = (config.get(name) for name in ("hidden_size", "n_embd", "d_model"))
+    return next((size for size in sizes if isinstance(size, int)), 0)
 
 
 def tokenizer(source: Source) -> Any:

@@ -55,6 +55,20 @@ def current(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
+def read(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """Return the events from a byte offset on, and the offset after the last whole line.
+
+    Lines that are no event are passed over, here and so for everybody: who counts events counts the same ones.
+    """
+    lines, end = storage.read_lines(path, offset)
+    return [line for line in lines if is_event(line)], end
+
+
+def count(folder: Path) -> int:
+    """Return how many events a run folder holds: ``events_before`` of a process that begins now."""
+    return len(read(folder / EVENTS)[0])
+
+
 def is_event(line: dict[str, Any]) -> bool:
     """Is a line of the file whole? One that was damaged has no place in a log."""
     known = isinstance(line.get("kind"), str) and isinstance(line.get("t"), int | float)

@@ -13,6 +13,7 @@ from etabli.contracts import Message, Row
 from etabli.data import own
 from etabli.data.dataset import Dataset, located, unique
 from etabli.errors import BadData
+from etabli.models import loading, sources
 from etabli.models.sources import Source
 from etabli.training.batches import Encoded, Failed
 from etabli.training.encoding import encode
@@ -25,6 +26,7 @@ ENGINE = 2
 # Data, rules and callbacks are told by their hashes, not by where they lie.
 _TOLD = ("data", "rules", "callbacks")
 FREE = ("mirror", "max_minutes", "checkpoint_every", "eval_every", "sample_every", "probes", *_TOLD)
+OpenRows = Callable[[str, Path | None], Dataset]
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.06, 32
 
 
@@ -47,7 +49,7 @@ class Material:
 
 def gather(
     recipe: Recipe, tokenizer: Any, near: Path | None = None, enforce: bool = True,
-    open_rows: Callable[[str, Path | None], Dataset] = Dataset.open,
+    open_rows: OpenRows = Dataset.open,
 ) -> Material:  # fmt: skip
     """Read, filter, split and encode the recipe's data; ``enforce``: refuse rows whose tokens are not as they must be.
 
@@ -60,25 +62,53 @@ def gather(
         UntrustedCode: this user said no yes to the recipe's rules.
     """
     data = open_rows(recipe.data, near)
-    rules = trust.trusted_code(located(recipe.rules, near), "rules") if recipe.rules else None
-    mine = unique([row for row in data.rows if row.get("split") != "test"])
-    usable, found = own.keep(mine, own.rules_of(rules) if rules else [])
-    if recipe.eval_data:
-        tests = open_rows(recipe.eval_data, near)
-        train, held_out, tests_hash = usable, tests.rows, tests.hash
-    else:
-        (train, held_out), tests_hash = hold_out(usable, recipe.seed), None
-    if not train:
-        raise BadData(f"{recipe.data} has {len(data.rows)} rows and none to train on{_left_out(found)}.")
-    rows, untrainable, failed = encode(train, tokenizer, recipe)
+    split = split_rows(recipe, data, near, open_rows)
+    if not split.train:
+        raise BadData(f"{recipe.data} has {len(data.rows)} rows and none to train on{_left_out(split.found)}.")
+    rows, untrainable, failed = encode(split.train, tokenizer, recipe)
     if enforce:
-        _enforce(failed, len(train), recipe)
-    kept = encode(held_out, tokenizer, recipe)[0] if held_out else []
+        _enforce(failed, len(split.train), recipe)
+    kept = encode(split.held_out, tokenizer, recipe)[0] if split.held_out else []
     return Material(
-        rows, kept, _probes(recipe, train, held_out), untrainable, data.hash, rules.sha256 if rules else None,
-        _hash(located(recipe.callbacks, near) if recipe.callbacks else None), found, train, failed,
-        tests_hash,
+        rows, kept, _probes(recipe, split.train, split.held_out), untrainable, data.hash, split.rules_hash,
+        _hash(located(recipe.callbacks, near) if recipe.callbacks else None), split.found, split.train, failed,
+        split.eval_data_hash,
     )  # fmt: skip
+
+
+@dataclass
+class Split:
+    """The rows of a recipe's data, before they are encoded: what trains and what is held out for the loss."""
+
+    train: list[Row]
+    held_out: list[Row]
+    found: dict[str, int]  # rows, by rule of the person's own
+    rules_hash: str | None = None
+    eval_data_hash: str | None = None
+
+
+def split_rows(recipe: Recipe, data: Dataset, near: Path | None = None, open_rows: OpenRows = Dataset.open) -> Split:
+    """Filter the recipe's data and split off what is held out; see ``gather``."""
+    rules = trust.trusted_code(located(recipe.rules, near), "rules") if recipe.rules else None
+    rows = unique([row for row in data.rows if row.get("split") != "test"])
+    usable, found = own.keep(rows, own.rules_of(rules) if rules else [])
+    rules_hash = rules.sha256 if rules else None
+    if not recipe.eval_data:
+        return Split(*hold_out(usable, recipe.seed), found, rules_hash)
+    tests = open_rows(recipe.eval_data, near)
+    return Split(usable, tests.rows, found, rules_hash, tests.hash)
+
+
+def trained_rows(recipe: Recipe, data: Dataset, near: Path | None = None) -> list[Row]:
+    """Return the rows that a run of this recipe trains on, and no others: all that its rivals may know.
+
+    Under ``empty_rows: leave_out`` the rows are encoded, because only their tokens tell which of them train nothing.
+    """
+    train = split_rows(recipe, data, near, lambda name, place: Dataset([])).train  # what is held out is not asked for
+    if recipe.empty_rows == "refuse" or not train:
+        return train
+    untrainable = set(encode(train, loading.tokenizer(sources.resolve(recipe.model)), recipe)[1])
+    return [row for row in train if row["id"] not in untrainable]
 
 
 def _hash(file: Path | None) -> str | None:
@@ -137,7 +167,7 @@ def template_hash(tokenizer: Any) -> str:
     return hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()
 
 
-def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material) -> dict[str, Any]:
+def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material, dtype: str) -> dict[str, Any]:
     """What must be the same for a resumed run to be the same run."""
     return {
         "model": source.name,
@@ -150,6 +180,7 @@ def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material) -
         "engine": ENGINE,
         "recipe": {key: value for key, value in recipe.keys().items() if key not in FREE},
         "threads": recipe.threads or environment.threads(),
+        "dtype": dtype,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "processor": environment.processor(),
         "versions": environment.versions(),

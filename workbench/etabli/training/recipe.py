@@ -84,7 +84,8 @@ class Recipe(FromFile):
     ``batch_size`` rows or ``tokens_per_batch`` tokens go through the model at once, without padding
     between rows; ``accumulate`` of them make one optimiser step. ``epochs`` or ``max_steps`` ends the run,
     ``max_minutes`` sooner. ``checkpointing`` computes layers again instead of keeping them: none, all, or so many;
-    ``auto`` only if a row does not fit otherwise.
+    ``auto`` only if a row does not fit otherwise. ``dtype`` is what is computed in; ``auto`` is what this machine
+    computes in fastest when the run begins (``etabli.cpu_dtype``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,6 +113,7 @@ class Recipe(FromFile):
     probes: tuple[str, ...] = ()
     seed: int = Field(0, ge=0, lt=2**63)
     threads: int | None = Field(None, ge=1)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     checkpointing: Literal["auto", "none", "all"] | Annotated[int, Field(ge=1)] = "auto"
     callbacks: str | None = None
     mirror: str | None = None

@@ -157,7 +157,7 @@ class Run:
                 env=processes.child_environment(OMP_NUM_THREADS=threads, PYTHONUNBUFFERED="1"),
             )
         # The child writes the same of itself; until it has, whoever looks should see that something is coming.
-        before = {"events_before": len(storage.read_lines(self.folder / EVENTS)[0])}
+        before = {"events_before": events.count(self.folder)}
         storage.write_json(self.folder / PROCESS, processes.identity(child.pid) | before)
         processes.own_device(self.folder, child.pid)  # from now on, not from when it has loaded its libraries
         self._child = child
@@ -181,6 +181,12 @@ class Run:
         return read_run(self.folder / RECIPE)[1]
 
     @property
+    def dtype(self) -> str:
+        """What the run computes in; ``auto`` before it has begun, and where this device can't compute in it."""
+        name = self.frozen.get("dtype", self.recipe.dtype)
+        return "auto" if environment.dtype_refusal(name) else name
+
+    @property
     def adapter(self) -> Path:
         """The final adapter, or the newest whole checkpoint's of a run that has not ended.
 
@@ -196,8 +202,8 @@ class Run:
 
     def events(self) -> list[dict[str, Any]]:
         """Everything the child has written so far, superseded records left out."""
-        fresh, self._offset = storage.read_lines(self.folder / EVENTS, self._offset)
-        self._events += filter(events.is_event, fresh)
+        fresh, self._offset = events.read(self.folder / EVENTS, self._offset)
+        self._events += fresh
         return events.current(self._events)
 
     def frame(self, kind: str | None = "step"):
@@ -354,6 +360,8 @@ def _check(recipe: Recipe) -> None:
         path = getattr(recipe, key)
         if path and path != HOME_COMMANDS and not Path(path.partition("#")[0]).exists() and not on_the_hub(path):
             raise BadInput(f"{key}: there is no file or folder {path}.")
+    if why := environment.dtype_refusal(recipe.dtype):
+        raise BadInput(why)
     sources.resolve(recipe.model)
 
 

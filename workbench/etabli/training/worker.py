@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from etabli import folders, processes, storage, streams, trust
-from etabli.contracts import ADAPTER, EVENTS, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
+from etabli.contracts import ADAPTER, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
 from etabli.data.dataset import Dataset
 from etabli.data.run_rows import open_rows_of_run
 from etabli.errors import BadInput, EtabliError
-from etabli.training import own_code
+from etabli.training import events, own_code
 from etabli.training.events import EventLog, Silence
 from etabli.training.mirror import without_new_mirror
 from etabli.training.recipe import Recipe, read_run
@@ -72,7 +72,7 @@ def main(folder: str, force: bool = False, own_recipe: bool = False, trust_code:
 
 def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
     """What ``process.json`` holds: the process, and how many events there were before it."""
-    return {**processes.identity(pid), "events_before": len(storage.read_lines(run / EVENTS)[0])}
+    return {**processes.identity(pid), "events_before": events.count(run)}
 
 
 def _lead(run: Path, log: EventLog, caught: list[str], agreed: Agreed) -> int:
@@ -147,7 +147,8 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
     source = sources.resolve(recipe.model)
     tokenizer = loading.tokenizer(source)
     made = material.gather(recipe, tokenizer, run, open_rows=Dataset.open if any_data else _of_run(recipe, promised))
-    facts = material.frozen(recipe, source, tokenizer, made)
+    dtype = _dtype(recipe, source, promised)
+    facts = material.frozen(recipe, source, tokenizer, made, dtype)
     said = changes({"engine": 1} | promised, facts) if promised else ""
     if said and not force:
         raise BadInput(
@@ -158,7 +159,7 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
     if said or not promised:
         recipe.save(run / RECIPE, facts)
     with room.measured(log.write, "load"):
-        loaded = loading.load(recipe.model, alongside=True, device=_device())
+        loaded = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype)
     training = Training(run, recipe, loaded, made, log)
     checkpoint = training.agreed(lambda: checkpoints.newest_whole(run, lambda said: log.write("warning", what=said)))
     if checkpoint and not promised and not force:
@@ -179,6 +180,24 @@ def _of_run(recipe: Recipe, promised: dict[str, Any]) -> Callable[[str, Path], D
     """Open what a run's own recipe names, where it is allowed to lie; by the hashes that the run froze."""
     hashes = {recipe.eval_data: promised.get("eval_data_hash"), recipe.data: promised.get("data_hash")}
     return lambda name, run: open_rows_of_run(name, run, hashes[name])
+
+
+def _dtype(recipe: Recipe, source: Any, promised: dict[str, Any]) -> str:
+    """What the run computes in: what its recipe names, what it began with if this device can, else what is fastest.
+
+    A run of an older version froze none; it went by the processor's flags.
+    """
+    from etabli import cpu_dtype, environment
+    from etabli.models import loading
+
+    wanted = recipe.dtype
+    if wanted == "auto" and promised:
+        older = "auto" if environment.device() == "cuda" else cpu_dtype.by_flags(cpu_dtype.cpu_flags())
+        began = promised.get("dtype", older)
+        wanted = "auto" if environment.dtype_refusal(began) else began
+    threads = recipe.threads or environment.threads()
+    chosen = environment.compute_dtype(wanted, loading.hidden_size(source.folder), threads)
+    return str(chosen).removeprefix("torch.")
 
 
 def _start(log: EventLog, training: Any, made: Any, facts: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ def measured(model: str, runs: Path = Path("runs")) -> tuple[float, str] | None:
     """(tokens a second, the run it is from): the newest run of that model in a folder of runs."""
     found = sorted(runs.glob(f"*/{EVENTS}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for events in found:
-        speeds = [event["tokens_per_s"] for event in storage.read_lines(events)[0] if event.get("tokens_per_s")]
+        lines = storage.read_lines(events)[0]
+        speeds = [speed for line in lines if isinstance(speed := line.get("tokens_per_s"), int | float) and speed > 0]
         if speeds and _same(_model(events.with_name(RECIPE)), model):
             return statistics.median(speeds), f"the median of {len(speeds)} steps of {events.parent}"
     return None
