@@ -6,7 +6,6 @@ the ``error`` trait instead, which every widget displays.
 """
 
 import functools
-import html
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 
 import anywidget
 import traitlets
+
+from etabli_widgets.markup import Markup, element, fragment
 
 STATIC = Path(__file__).parent / "static"
 
@@ -26,11 +27,6 @@ def script(*names: str) -> str:
 def style(*names: str) -> str:
     """The theme and a widget's own styles."""
     return "\n".join((STATIC / f"{part}.css").read_text(encoding="utf-8") for part in ("theme", *names))
-
-
-def escape(text: Any) -> str:
-    """Text as HTML text: answers and file names are never markup."""
-    return html.escape(str(text))
 
 
 _FOREIGN = "[\u0300-\u1fff\u2100-\ufefe\U00010000-\U0010ffff]"
@@ -67,9 +63,9 @@ class Widget(anywidget.AnyWidget):
         super().__init__(**traits)
         self.on_msg(lambda _, content, buffers: self.received(content))
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         """The widget's state as static HTML."""
-        return escape(repr(self))
+        return fragment(repr(self))
 
     @shown
     def received(self, message: dict[str, Any]) -> None:
@@ -81,9 +77,9 @@ class Widget(anywidget.AnyWidget):
     def _bundle(self) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_()
         data = bundle[0] if isinstance(bundle, tuple) else bundle or {}
-        wrong = f'<p class="etabli-error">{escape(self.error)}</p>' if self.error else ""
-        twin = f'<style>{self._css}</style><div class="etabli">{self.html()}{wrong}</div>'
-        return {**data, "text/plain": repr(self), "text/html": twin}
+        wrong = element("p", self.error, class_="etabli-error") if self.error else None
+        twin = element("div", self.html(), wrong, class_="etabli")
+        return {**data, "text/plain": repr(self), "text/html": str(element("style", Markup(self._css)) + twin)}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         return self._bundle(), {}

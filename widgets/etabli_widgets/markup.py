@@ -1,0 +1,66 @@
+"""HTML of the twins. Only ``element`` makes markup, and it escapes all that goes in: a twin can't forget to."""
+
+import html
+from collections.abc import Iterable
+from typing import Any
+
+VOID = {"hr"}  # elements without an end
+
+
+class Markup(str):
+    """Text that is HTML already. Jinja's autoescaping leaves it as it is (``__html__``)."""
+
+    __slots__ = ()
+
+    def __html__(self) -> "Markup":
+        return self
+
+
+def element(name: str, *children: Any, **attributes: Any) -> Markup:
+    """An HTML element.
+
+    Args:
+        name: the tag, written in the code.
+        children: texts (escaped), elements, or iterables of both; None is left out.
+        attributes: ``class_`` stands for class, ``data_role`` for data-role; None and False are left out, True has no
+            value.
+    """
+    written = "".join(_attribute(key, value) for key, value in attributes.items() if value not in (None, False))
+    end = "" if name in VOID else f"</{name}>"
+    return Markup(f"<{name}{written}>{fragment(*children)}{end}")
+
+
+def fragment(*children: Any) -> Markup:
+    """Children of ``element`` without an element around them."""
+    return Markup("".join(map(_child, children)))
+
+
+def _child(child: Any) -> str:
+    if isinstance(child, Markup):
+        return child
+    if child is None:
+        return ""
+    if isinstance(child, Iterable) and not isinstance(child, str | bytes | dict):
+        return fragment(*child)
+    return html.escape(str(child))
+
+
+def _attribute(key: str, value: Any) -> str:
+    name = key.rstrip("_").replace("_", "-")
+    return f" {name}" if value is True else f' {name}="{html.escape(str(value))}"'
+
+
+def table(heads: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Markup:
+    """A table: a line of heads if there are any, and the rows' cells."""
+    head = [element("tr", cells) for cells in [[element("th", name) for name in heads]] if cells]
+    return element("table", head, (element("tr", (element("td", cell) for cell in row)) for row in rows))
+
+
+def notes(texts: Iterable[Any]) -> Markup:
+    """Small print, a paragraph each."""
+    return fragment(element("p", element("small", text)) for text in texts)
+
+
+def folded(summary: Any, *children: Any, **attributes: Any) -> Markup:
+    """What a click on the summary opens."""
+    return element("details", element("summary", summary), *children, **attributes)
