@@ -25,7 +25,9 @@ def element(name: str, *children: Any, **attributes: Any) -> Markup:
         attributes: ``class_`` stands for class, ``data_role`` for data-role; None and False are left out, True has no
             value.
     """
-    written = "".join(_attribute(key, value) for key, value in attributes.items() if value not in (None, False))
+    written = "".join(
+        _attribute(key, value) for key, value in attributes.items() if value is not None and value is not False
+    )
     end = "" if name in VOID else f"</{name}>"
     return Markup(f"<{name}{written}>{fragment(*children)}{end}")
 

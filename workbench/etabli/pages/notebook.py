@@ -76,7 +76,7 @@ def _display(data: dict[str, Any]) -> dict[str, Any] | None:
     if picture := next((mime for mime in PICTURES if mime in data), None):
         return _picture(picture, data[picture])
     if "text/markdown" in data:
-        return {"kind": "html", "html": _markdown(data["text/markdown"])}
+        return {"kind": "html", "html": _markdown(data["text/markdown"]), "twin": None}
     text = data.get("text/latex", data.get("text/plain"))
     return None if text is None else {"kind": "stream", "name": "result", "html": _coloured(text)}
 

@@ -38,6 +38,6 @@ def sanitised(html: str) -> Inert:
 
 @functools.cache
 def _sanitiser() -> Any:
-    from nbconvert.preprocessors import SanitizeHTML
+    from nbconvert.preprocessors.sanitize import SanitizeHTML
 
     return SanitizeHTML(tags=TAGS, attributes=ATTRIBUTES, styles=STYLES)
