@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LAYERS = [
     {"contracts", "errors", "scrub"},
     {"allocations", "environment", "storage", "processes", "modules"},
-    {"yamls", "journal"},
+    {"yamls", "journal", "pages"},
     {"pieces"},
     {"models", "tokens", "data"},
     {"curation", "assertions"},
@@ -112,4 +112,6 @@ def test_the_wheel_carries_notebooks_and_scripts(tmp_path):
     names = zipfile.ZipFile(next(tmp_path.glob("etabli-*.whl"))).namelist()
     for wanted in ("etabli/notebooks/02_finetune.ipynb", "etabli_widgets/static/run_monitor.js", "etabli/cli/root.py"):
         assert wanted in names
+    for path in (ROOT / "workbench" / "etabli" / "pages").iterdir():
+        assert path.suffix not in (".j2", ".css", ".js") or f"etabli/pages/{path.name}" in names
     assert not [name for name in names if name.startswith(("tests/", "workbench/", "widgets/"))]

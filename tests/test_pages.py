@@ -5,13 +5,16 @@ import re
 import traceback
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
+from traitlets import TraitError
 
 import etabli
 import etabli_widgets
 import hostile_markup
+import test_widgets as parts
 from etabli import notebooks, report
 from etabli.evaluation import card
 from etabli.pages import FOLDER, NOTHING, figures
@@ -255,3 +258,80 @@ def test_an_element_escapes_whatever_goes_in():
         assert [tag for tag, *_ in outline(made)] == ["p", "table", "tr", "th", "tr", "td"]
     assert element("i", None, open_=True, hidden=False, data_part=0) == '<i open data-part="0"></i>'
     assert element("p", {"<b>": 1}, b"<b>") == "<p>{&#x27;&lt;b&gt;&#x27;: 1}b&#x27;&lt;b&gt;&#x27;</p>"
+
+
+def source(**answers):
+    """What a widget is fed from: an object whose methods answer the same whatever they are asked."""
+    return SimpleNamespace(**{name: (lambda *_, answer=answer, **__: answer) for name, answer in answers.items()})
+
+
+def ledger(seen):
+    place = SimpleNamespace(name=seen["now"]["card"])
+    known = {"model": seen["now"]["model"], "place": place, "stops": {}, "setup": None}
+    return etabli_widgets.MemoryLedger(SimpleNamespace(**known, **vars(source(now={}, at=seen))))
+
+
+def compared(data):
+    pairs = source(at=data, choose=None)
+    pairs.filter, pairs.floor, pairs.value = data["filter"], 0.5, 0.8
+    return etabli_widgets.ThresholdPairs(pairs)
+
+
+def voted(data):
+    session = source(showing=None, watched=data["watched"], told=data["told"])
+    session.total, session.said, session.number = 2, data["said"], 1
+    arena = etabli_widgets.BlindArena(session)
+    arena.look()
+    return arena
+
+
+def listed(data):
+    rows = source(select=40, lines=data["lines"], facets=data["facets"])
+    rows.total = 40
+    return etabli_widgets.DatasetTable(rows)
+
+
+HELD = parts.Memory().at(seq=128, batch=1, rank=8, checkpointing=0)
+ROWS = [parts.Rows().line(number) for number in range(3)]
+WIDGETS = {
+    "RunMonitor": (
+        lambda data: etabli_widgets.RunMonitor(**data),
+        {"events": parts.EVENTS, "name": "n", "notes": ["x"]},
+    ),
+    "MaskLens": (etabli_widgets.MaskLens, parts.LENS),
+    "TokenDiff": (etabli_widgets.TokenDiff, {**parts.DIFFS, "rows": parts.DIFFS["rows"][:1]}),
+    "TrainingFilm": (etabli_widgets.TrainingFilm, parts.FILM),
+    "VerdictCard": (etabli_widgets.VerdictCard, card.view(hostile_markup.evaluation())),
+    "rows of VerdictCard": (
+        lambda rows: etabli_widgets.VerdictCard(card.view(hostile_markup.evaluation()), lambda asked: rows),
+        card.pick(hostile_markup.evaluation(), "exact", "en")[:2],
+    ),
+    "MemoryLedger": (ledger, {**HELD, "now": {**HELD["now"], "card": "t4", "model": "m"}}),
+    "ThresholdPairs": (compared, {**parts.Pairs().at(0.8), "filter": "near"}),
+    "BlindArena": (voted, {"watched": "w", "told": parts.Session().told(), "said": ["s"]}),
+    "DatasetTable": (listed, {"lines": ROWS, "facets": parts.Rows().facets()}),
+    "ChatCompare": (
+        lambda past: etabli_widgets.ChatCompare({"base": iter}, past=past),
+        [{"prompt": "p", "answers": {"base": {"text": "t"}}, "strength": 0.5}],
+    ),
+    "RoundTrip": (lambda data: etabli_widgets.RoundTrip(**data), {"mends": "pip"}),
+}
+
+
+@pytest.mark.parametrize("name", WIDGETS)
+def test_no_leaf_of_what_a_widget_is_given_becomes_markup(name):
+    """Every text, and every number too, as all hostile texts at once: the same elements, or an error."""
+    make, data = WIDGETS[name]
+    plain = outline(make(data)._bundle()["text/html"])
+    known = {tag for tag, *_ in plain} | {"small", "p", "ul", "li", "div", "b", "i", "u", "span"}
+    every = " ".join(map(hostile_markup.text, TEXTS))
+    shown = 0
+    for path in leaves(data):
+        try:
+            found = outline(make(replaced(data, path, every))._bundle()["text/html"])
+        except (ArithmeticError, AttributeError, KeyError, TraitError, TypeError, ValueError):
+            continue  # a text where a number has to be
+        shown += 1
+        assert {tag for tag, *_ in found} <= known, path
+        assert not [key for _, *names in found for key, _ in names if key.startswith("on") or key in ("src", "href")]
+    assert shown >= 1
