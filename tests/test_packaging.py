@@ -29,7 +29,7 @@ LAYERS = [
         "confined_worker",
         "trust",
     },
-    {"yamls", "journal", "chat_templates", "provenance"},
+    {"yamls", "journal", "chat_templates", "provenance", "pages"},
     {"pieces"},
     {"models", "tokens", "data"},
     {"curation", "assertions"},
@@ -123,4 +123,6 @@ def test_the_wheel_carries_notebooks_and_scripts(tmp_path):
     names = zipfile.ZipFile(next(tmp_path.glob("etabli-*.whl"))).namelist()
     for wanted in ("etabli/notebooks/02_finetune.ipynb", "etabli_widgets/static/run_monitor.js", "etabli/cli/root.py"):
         assert wanted in names
+    for path in (ROOT / "workbench" / "etabli" / "pages").iterdir():
+        assert path.suffix not in (".j2", ".css", ".js") or f"etabli/pages/{path.name}" in names
     assert not [name for name in names if name.startswith(("tests/", "workbench/", "widgets/"))]

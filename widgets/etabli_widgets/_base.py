@@ -6,18 +6,18 @@ message callback raises; ``shown`` puts it into the ``error`` trait instead, whi
 """
 
 import functools
-import html
 import logging
 import math
 import re
 import reprlib
-import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import anywidget
 import traitlets
+
+from etabli_widgets.markup import Markup, covered, element, fragment
 
 STATIC = Path(__file__).parent / "static"
 MOST_UNKNOWN = 20  # unknown names that are logged: a page that sends ever new ones fills no log
@@ -32,20 +32,6 @@ def script(*names: str) -> str:
 def style(*names: str) -> str:
     """The theme and a widget's own styles."""
     return "\n".join((STATIC / f"{part}.css").read_text(encoding="utf-8") for part in ("theme", *names))
-
-
-def covered(value: Any, data: Collection[str] = ()) -> Any:
-    """A text, or a state of texts, without secrets; under keys of ``data`` all stays.
-
-    What is secret, ``etabli`` knows. This package does not import it: where nobody else has, all stays as it is.
-    """
-    scrub = sys.modules.get("etabli.scrub")
-    return scrub.deep(value, data) if scrub else value
-
-
-def escape(text: Any) -> str:
-    """Text as HTML text: answers and file names are never markup, and secrets in them are covered."""
-    return html.escape(covered(str(text)))
 
 
 _FOREIGN = "[\u0300-\u1fff\u2100-\ufefe\U00010000-\U0010ffff]"
@@ -126,9 +112,9 @@ class Widget(anywidget.AnyWidget):
         """Send a message to the page, without secrets."""
         super().send(covered(content), buffers)
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         """The widget's state as static HTML."""
-        return escape(repr(self))
+        return fragment(repr(self))
 
     def received(self, content: Any) -> None:
         """Answer a message from the page: ``{"type": "stop", ...}`` calls ``on_stop``, if ``message`` declares it.
@@ -155,9 +141,10 @@ class Widget(anywidget.AnyWidget):
     def _bundle(self) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_()
         data = bundle[0] if isinstance(bundle, tuple) else bundle or {}
-        wrong = f'<p class="etabli-error">{escape(self.error)}</p>' if self.error else ""
-        twin = f'<style>{self._css}</style><div class="etabli">{self.html()}{wrong}</div>'
-        return {**data, "text/plain": covered(repr(self)), "text/html": twin}
+        wrong = element("p", self.error, class_="etabli-error") if self.error else None
+        twin = element("div", self.html(), wrong, class_="etabli")
+        both = str(element("style", Markup(self._css)) + twin)
+        return {**data, "text/plain": covered(repr(self)), "text/html": both}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         return self._bundle(), {}

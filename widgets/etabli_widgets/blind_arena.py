@@ -4,7 +4,8 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, message, script, style
+from etabli_widgets._base import Widget, message, script, style
+from etabli_widgets.markup import Markup, element, fragment, notes, table
 
 
 class BlindArena(Widget):
@@ -72,19 +73,13 @@ class BlindArena(Widget):
         """The key for who is who."""
         self.look()
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         """How far it has come, and what the votes say if that was asked for; never whose answer was whose."""
-        head = f"<p>BlindArena: {self.done} of {self.total} pairs voted on. {escape(self.watched)}</p>"
-        said = "".join(f"<p><small>{escape(text)}</small></p>" for text in self.said)
+        head = element("p", f"BlindArena: {self.done} of {self.total} pairs voted on. {self.watched}")
         if not self.told:
-            return head + said
-        rows = [self.told["heads"], *self.told["rows"]]
-        cells = [
-            "".join(f"<{tag}>{escape(cell)}" for cell in row) for tag, row in zip(["th", *["td"] * len(rows)], rows)
-        ]
-        notes = "".join(f"<p><small>{escape(text)}</small></p>" for text in self.told["notes"])
-        table = "".join(f"<tr>{row}</tr>" for row in cells)
-        return f"{head}<p><b>{escape(self.told['verdict'])}</b></p><table>{table}</table>{notes}"
+            return fragment(head, notes(self.said))
+        verdict = element("p", element("b", self.told["verdict"]))
+        return fragment(head, verdict, table(self.told["heads"], self.told["rows"]), notes(self.told["notes"]))
 
     def __repr__(self) -> str:
         return f"BlindArena: {self.done} of {self.total} pairs voted on. {self.told.get('verdict') or self.watched}"

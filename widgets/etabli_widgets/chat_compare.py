@@ -7,7 +7,8 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, message, script, shown, style
+from etabli_widgets._base import Widget, message, script, shown, style
+from etabli_widgets.markup import Markup, element, fragment, table
 
 Answerer = Callable[..., Iterator[str]]
 EVERY_SECONDS = 0.1  # at most ten updates a second
@@ -150,14 +151,12 @@ class ChatCompare(Widget):
         """The Stop button: end the answer where it is."""
         self._stopped.set()
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         """Every question asked so far with its answers, as a table."""
         names = list(dict.fromkeys([*self.names, *(name for item in self.history for name in item["answers"])]))
-        heads = "".join(f"<th>{escape(name)}" for name in names)
-        rows = "".join(_row(item, names) for item in self.history)
-        if not rows:
-            return f"<p>ChatCompare: {' and '.join(map(escape, self.names))}. Nothing asked yet.</p>"
-        return f"<table><tr><th>asked{heads}</tr>{rows}</table>"
+        if not self.history:
+            return element("p", f"ChatCompare: {' and '.join(map(str, self.names))}. Nothing asked yet.")
+        return table(["asked", *names], (_row(item, names) for item in self.history))
 
     def __repr__(self) -> str:
         return f"ChatCompare({' | '.join(self.names)}: {len(self.history)} asked)"
@@ -170,10 +169,11 @@ def _entry(item: dict[str, Any]) -> dict[str, Any]:
     return {"prompt": item["prompt"], "answers": answers, "settings": settings}
 
 
-def _row(item: dict[str, Any], names: list[str]) -> str:
-    cells = "".join(f"<td><code>{escape(item['answers'].get(name, ''))}</code>" for name in names)
-    said = ", ".join(f"{name} {value}" for name, value in item.get("settings", {}).items() if value != DULL.get(name))
-    return f"<tr><td>{escape(item['prompt'])}{f'<br><small>{escape(said)}</small>' if said else ''}{cells}</tr>"
+def _row(item: dict[str, Any], names: list[str]) -> list[Markup]:
+    settings = [f"{name} {value}" for name, value in item.get("settings", {}).items() if value != DULL.get(name)]
+    below = element("div", element("small", ", ".join(settings))) if settings else None
+    answers = (element("code", item["answers"].get(name, "")) for name in names)
+    return [fragment(item["prompt"], below), *answers]
 
 
 DULL = {"temperature": 0.0, "seed": 0, "strength": 1.0}  # what need not be said

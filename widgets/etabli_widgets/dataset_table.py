@@ -4,7 +4,8 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, message, script, style
+from etabli_widgets._base import Widget, message, script, style
+from etabli_widgets.markup import Markup, element, fragment, notes, table
 
 FIRST = 60  # lines that are there before the page asks for any
 PART = 100  # lines the page asks for at once
@@ -123,21 +124,23 @@ class DatasetTable(Widget):
         """The filters are applied again."""
         self.apply()
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         """Counts and the first lines as static HTML."""
-        counts = " · ".join(f"{escape(name)} {count}" for name, count in self.facets.get("status", {}).items())
-        found = " · ".join(f"{escape(name)} {count}" for name, count in self.facets.get("finding", {}).items())
-        heads = "".join(f'<th scope="col">{head}' for head in HEADS)
-        lines = "".join(map(_line, self._source.lines(0, TWIN_ROWS)))
-        more = f"<p><small>The first {TWIN_ROWS} of {self.found} rows shown.</small></p>" * (self.found > TWIN_ROWS)
-        said = f"<p>{self.total} rows: {counts}</p><p>Found: {found or 'nothing'}</p>"
-        return f'{said}<div class="etabli-scroll"><table><tr>{heads}</tr>{lines}</table></div>{more}'
+        more = [f"The first {TWIN_ROWS} of {self.found} rows shown."] if self.found > TWIN_ROWS else []
+        return fragment(
+            element("p", f"{self.total} rows: {self._counts('status')}"),
+            element("p", f"Found: {self._counts('finding') or 'nothing'}"),
+            element("div", table(HEADS, map(_line, self._source.lines(0, TWIN_ROWS))), class_="etabli-scroll"),
+            notes(more),
+        )
+
+    def _counts(self, facet: str) -> str:
+        return " · ".join(f"{name} {count}" for name, count in self.facets.get(facet, {}).items())
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {count}" for name, count in self.facets.get("status", {}).items())
         return f"DatasetTable: {self.found} of {self.total} rows ({counts})"
 
 
-def _line(line: dict[str, Any]) -> str:
-    cells = (line["at"], line["status"], ", ".join(line["found"]), line["asked"], line["answer"])
-    return f"<tr>{''.join(f'<td>{escape(cell)}' for cell in cells)}</tr>"
+def _line(line: dict[str, Any]) -> tuple[Any, ...]:
+    return line["at"], line["status"], ", ".join(line["found"]), line["asked"], line["answer"]

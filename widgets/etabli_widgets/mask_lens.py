@@ -4,7 +4,8 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, message, script, style, visible
+from etabli_widgets._base import Widget, message, script, style, visible
+from etabli_widgets.markup import Markup, element, fragment, notes, table
 
 TWIN_ROWS = 4
 
@@ -67,24 +68,26 @@ class MaskLens(Widget):
             for (name, count), held in zip(self.view["failing"].items(), self.view["failed"].values())
         ]
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         """The batch as static HTML, under the policy that is looked at."""
         view = self.view
-        lines = "".join(
-            f"<tr><td>{escape(name)}<td>{one['trained']}<td>{one['share']:.0%}<td>{loss(one['loss'])}</tr>"
-            for name, one in view["policies"].items()
-        )
-        heads = "".join(f'<th scope="col">{head}' for head in ("policy", "trained tokens", "share", "loss"))
-        wrong = "".join(f'<p class="etabli-wrong">{escape(text)}</p>' for text in self.wrong())
-        good = "" if wrong else f'<p class="etabli-right">All assertions hold for {view["of"]} rows.</p>'
-        rows = "".join(self._row(row) for row in view["rows"][:TWIN_ROWS])
+        lines = [
+            (name, policy["trained"], f"{policy['share']:.0%}", loss(policy["loss"]))
+            for name, policy in view["policies"].items()
+        ]
+        good = element("p", f"All assertions hold for {view['of']} rows.", class_="etabli-right")
+        wrong = [element("p", text, class_="etabli-wrong") for text in self.wrong()]
         more = len(view["rows"]) - TWIN_ROWS
-        rest = f"<p><small>and {more} more rows</small></p>" if more > 0 else ""
-        return f"{wrong}{good}<table><tr>{heads}</tr>{lines}</table>{rows}{rest}"
+        return fragment(
+            wrong or good,
+            table(("policy", "trained tokens", "share", "loss"), lines),
+            map(self._row, view["rows"][:TWIN_ROWS]),
+            notes([f"and {more} more rows"] if more > 0 else []),
+        )
 
-    def _row(self, row: dict[str, Any]) -> str:
-        tokens = "".join(map(_token, row["text"], row["role"], row["trained"][self.policy]))
-        return f'<p><small>{escape(row["id"])}</small></p><pre class="etabli-tokens">{tokens}</pre>'
+    def _row(self, row: dict[str, Any]) -> Markup:
+        tokens = map(_token, row["text"], row["role"], row["trained"][self.policy])
+        return fragment(notes([row["id"]]), element("pre", tokens, class_="etabli-tokens"))
 
     def __repr__(self) -> str:
         one = self.view["policies"][self.policy]
@@ -92,9 +95,9 @@ class MaskLens(Widget):
         return f"MaskLens: {self.policy} trains {one['trained']} tokens ({one['share']:.0%}); {said}"
 
 
-def _token(text: str, role: str, trained: bool) -> str:
-    flags = f'data-role="{escape(role)}" data-trained="{str(trained).lower()}"'
-    return f'<span class="etabli-token" {flags}>{escape(visible(text))}</span>'
+def _token(text: str, role: str, trained: bool) -> Markup:
+    flags = {"data_role": role, "data_trained": str(trained).lower()}
+    return element("span", visible(text), class_="etabli-token", **flags)
 
 
 def loss(value: float | None) -> str:

@@ -4,7 +4,8 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, message, script, style
+from etabli_widgets._base import Widget, message, script, style
+from etabli_widgets.markup import Markup, element, fragment
 
 GIB = 2**30
 
@@ -44,21 +45,20 @@ class MemoryLedger(Widget):
         self.error = ""
         self.look(**{name: int(value) for name, value in fields["keys"].items()})
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         """The bars as static HTML."""
         seen = self.seen
         scale = _scale(seen)
-        bars = "".join(_bar(phase, scale, seen["limit"]) for phase in seen["phases"])
-        names = "".join(f'<span><i data-part="{at}"></i>{escape(name)}</span>' for at, name in enumerate(_names(seen)))
+        bars = [_bar(phase, scale, seen["limit"]) for phase in seen["phases"]]
+        names = (element("span", element("i", data_part=part), name) for part, name in enumerate(_names(seen)))
         measured = any(phase["measured"] for phase in seen["phases"])
         kept = ", ".join(f"{name} {value}" for name, value in seen["now"].items())
-        advice = "".join(f"<li>{escape(_advised(item))}</li>" for item in seen["advice"])
-        fits, took = str(seen["fits"]).lower(), str(measured).lower()
-        return (
-            f"<p><b>{escape(self.model_name)}</b> · {escape(kept)}</p>"
-            f'<p class="etabli-verdict" data-fits="{fits}">{escape(self._said())}</p>'
-            f'<div class="etabli-bars" data-measured="{took}">{bars}</div>'
-            f'<p class="etabli-parts">{names}</p><ul>{advice}</ul>'
+        return fragment(
+            element("p", element("b", self.model_name), f" · {kept}"),
+            element("p", self._said(), class_="etabli-verdict", data_fits=str(seen["fits"]).lower()),
+            element("div", bars, class_="etabli-bars", data_measured=str(measured).lower()),
+            element("p", names, class_="etabli-parts"),
+            element("ul", (element("li", _advised(item)) for item in seen["advice"])),
         )
 
     def _said(self) -> str:
@@ -82,19 +82,16 @@ def _names(seen: dict[str, Any]) -> list[str]:
     return list(seen["phases"][0]["parts"])
 
 
-def _bar(phase: dict[str, Any], scale: float, limit: int) -> str:
+def _bar(phase: dict[str, Any], scale: float, limit: int) -> Markup:
     took = phase["measured"]
-    parts = "".join(
-        f'<i data-part="{at}" style="width:{size / scale:.3%}" title="{escape(name)} {size / GIB:.2f} GiB"></i>'
-        for at, (name, size) in enumerate(phase["parts"].items())
+    parts = (
+        element("i", data_part=part, style=f"width:{size / scale:.3%}", title=f"{name} {size / GIB:.2f} GiB")
+        for part, (name, size) in enumerate(phase["parts"].items())
     )
-    front = f'<b class="etabli-measured" style="width:{took / scale:.3%}"></b>' if took else ""
-    ghost = ' class="etabli-ghost"' if took else ""
-    line = f'<u class="etabli-limit" style="left:{limit / scale:.3%}"></u>' if limit < scale else ""
-    return (
-        f'<div class="etabli-bar"><span>{escape(phase["name"])}</span><div{ghost}><em>{parts}</em>{front}{line}</div>'
-        f"<span>{_figure(phase)}</span></div>"
-    )
+    front = element("b", class_="etabli-measured", style=f"width:{took / scale:.3%}") if took else None
+    line = element("u", class_="etabli-limit", style=f"left:{limit / scale:.3%}") if limit < scale else None
+    bar = element("div", element("em", parts), front, line, class_="etabli-ghost" if took else None)
+    return element("div", element("span", phase["name"]), bar, element("span", _figure(phase)), class_="etabli-bar")
 
 
 def _figure(phase: dict[str, Any]) -> str:

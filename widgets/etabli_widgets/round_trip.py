@@ -4,7 +4,8 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, message, script, style
+from etabli_widgets._base import Widget, message, script, style
+from etabli_widgets.markup import Markup, element
 
 MENDS = (
     "pip install --upgrade anywidget ipywidgets, then reload the page; on Colab first: "
@@ -30,11 +31,11 @@ class RoundTrip(Widget):
         """The page has sent its time."""
         self.ok, self.pong = True, fields["time"]
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         """What stands in a page that shows no widgets."""
         if self.ok:
-            return "<p>A message went from a page to the kernel and back.</p>"
-        return f"<p>No widget is shown here: this page ran no script. {escape(self.mends)}</p>"
+            return element("p", "A message went from a page to the kernel and back.")
+        return element("p", f"No widget is shown here: this page ran no script. {self.mends}")
 
     def __repr__(self) -> str:
         return f"RoundTrip: {'a page reached the kernel' if self.ok else 'no page has reached the kernel yet'}"

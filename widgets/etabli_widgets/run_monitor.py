@@ -5,7 +5,8 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, message, script, style
+from etabli_widgets._base import Widget, message, script, style
+from etabli_widgets.markup import Markup, element, fragment, notes, table
 
 MOST_POINTS = 400
 WIDTH, HEIGHT, EDGE = 560, 180, 34
@@ -126,7 +127,7 @@ class RunMonitor(Widget):
             self.error = ""
             self._resume()
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         """State, figures, chart and the last answers as static HTML."""
         facts = [f"step {self.step} of {self.total or '?'}"]
         facts += [f"loss {self.losses[-1][1]:.3f}"] if self.losses and self.losses[-1][1] is not None else []
@@ -135,38 +136,37 @@ class RunMonitor(Widget):
         facts += [f"{self.speed:.0f} tokens/s"] if self.speed else []
         facts += [f"{self.memory / 1e9:.2f} GB"] if self.memory else []
         latest = [item for item in self.samples if item["step"] == self.samples[-1]["step"]]
-        rows = "".join(_sample_row(item) for item in latest)
-        table = f"<table><tr><th>step<th>probe<th>answer</tr>{rows}</table>" if rows else ""
-        why = f" ({escape(self.why)})" if self.why else ""
-        head = f"<p><b>{escape(self.name)}</b>: {escape(self.state)}{why} · {' · '.join(facts)}</p>"
-        notes = "".join(f"<p><small>{escape(text)}</small></p>" for text in self.notes)
-        return head + notes + chart(self.losses, self.held_out) + table
+        rows = [(item["step"], item["prompt"], element("code", item["text"])) for item in latest]
+        answers = table(("step", "probe", "answer"), rows) if rows else None
+        why = f" ({self.why})" if self.why else ""
+        head = element("p", element("b", self.name), f": {self.state}{why} · {' · '.join(facts)}")
+        return fragment(head, notes(self.notes), chart(self.losses, self.held_out), answers)
 
     def __repr__(self) -> str:
         return f"RunMonitor({self.name!r}: {self.state}, step {self.step}/{self.total or '?'})"
 
 
-def _sample_row(item: dict[str, Any]) -> str:
-    return f"<tr><td>{escape(item['step'])}<td>{escape(item['prompt'])}<td><code>{escape(item['text'])}</code></tr>"
-
-
-def chart(losses: list, held_out: list) -> str:
-    """Both losses as a static SVG."""
+def chart(losses: list, held_out: list) -> Markup:
+    """Both losses as a static SVG; nothing where no loss is known."""
     points = [point for point in [*losses, *held_out] if point[1] is not None]
     if not points:
-        return ""
+        return fragment()
     right, top = max(point[0] for point in points) or 1, max(point[1] for point in points) or 1
-    lines = "".join(
-        f'<polyline class="etabli-{name}" points="{_places(series, right, top)}"/>'
+    lines = [
+        element("polyline", class_=f"etabli-{name}", points=_places(series, right, top))
         for name, series in (("loss", losses), ("held-out", held_out))
-    )
-    labels = (
-        f'<text x="{EDGE - 4}" y="14" text-anchor="end">{top:.2g}</text>'
-        f'<text x="{EDGE - 4}" y="{HEIGHT - 16}" text-anchor="end">0</text>'
-        f'<text x="{WIDTH - 8}" y="{HEIGHT - 2}" text-anchor="end">step {right}</text>'
-    )
-    legend = '<p class="etabli-legend"><i class="etabli-loss"></i>loss <i class="etabli-held-out"></i>held-out loss</p>'
-    return f'<svg class="etabli-chart" viewBox="0 0 {WIDTH} {HEIGHT}">{lines}{labels}</svg>{legend}'
+    ]
+    labels = [
+        element("text", text, x=x, y=y, text_anchor="end")
+        for text, x, y in (
+            (f"{top:.2g}", EDGE - 4, 14),
+            ("0", EDGE - 4, HEIGHT - 16),
+            (f"step {right}", WIDTH - 8, HEIGHT - 2),
+        )
+    ]
+    drawing = element("svg", lines, labels, class_="etabli-chart", viewBox=f"0 0 {WIDTH} {HEIGHT}")
+    legend = [element("i", class_="etabli-loss"), "loss ", element("i", class_="etabli-held-out"), "held-out loss"]
+    return fragment(drawing, element("p", legend, class_="etabli-legend"))
 
 
 def _places(series: list, right: float, top: float) -> str:

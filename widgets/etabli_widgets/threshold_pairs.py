@@ -4,7 +4,8 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, message, script, style, visible
+from etabli_widgets._base import Widget, message, script, style, visible
+from etabli_widgets.markup import Markup, element, fragment
 
 
 class ThresholdPairs(Widget):
@@ -52,10 +53,10 @@ class ThresholdPairs(Widget):
         """The button was pressed."""
         self.choose(fields["value"])
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         """The border as static HTML."""
-        pairs = "".join(map(_pair, self.seen["border"])) or "<p>No pair is so much alike.</p>"
-        return f"<p>{escape(self._said())}</p>{pairs}"
+        pairs = [*map(_pair, self.seen["border"])] or element("p", "No pair is so much alike.")
+        return fragment(element("p", self._said()), pairs)
 
     def _said(self) -> str:
         seen = self.seen
@@ -66,10 +67,9 @@ class ThresholdPairs(Widget):
         return f"ThresholdPairs: {self._said()}"
 
 
-def _pair(pair: dict[str, Any]) -> str:
+def _pair(pair: dict[str, Any]) -> Markup:
     tags = {"same": "span", "out": "del", "in": "ins", "cut": "small"}
-    pieces = "".join(f"<{tags[kind]}>{escape(visible(text))}</{tags[kind]}>" for kind, text in pair["difference"])
+    difference = (element(tags[kind], visible(text)) for kind, text in pair["difference"])
     side = "put away" if pair["above"] else "both stay"
-    return (
-        f'<section><small>{pair["likeness"]:.3f} {side}</small><pre class="etabli-difference">{pieces}</pre></section>'
-    )
+    head = element("small", f"{pair['likeness']:.3f} {side}")
+    return element("section", head, element("pre", difference, class_="etabli-difference"))

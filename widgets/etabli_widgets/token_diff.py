@@ -4,7 +4,8 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, message, script, style, visible
+from etabli_widgets._base import Widget, message, script, style, visible
+from etabli_widgets.markup import Markup, element, fragment, notes
 
 MEASURES = ("log-probability", "KL", "rank")
 TWIN_ROWS, TWIN_TOKENS = 5, 400
@@ -54,15 +55,13 @@ class TokenDiff(Widget):
         self.error = ""
         self.open_row(fields["number"])
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         """The most moved answers as static HTML."""
-        about = self.about
-        head = f"<p>Answers of {escape(about['of'])}, {len(self._rows)} of them: blue is likelier than under "\
-               f"{escape(about['model'])} alone, orange less likely.</p>"  # fmt: skip
-        said = "".join(f"<p><small>{escape(text)}</small></p>" for text in about["said"])
-        more = len(self._rows) - TWIN_ROWS
-        rest = f"<p><small>and {more} more</small></p>" if more > 0 else ""
-        return head + said + "".join(map(_twin, self._rows[:TWIN_ROWS])) + rest
+        about, count = self.about, len(self._rows)
+        colours = f"blue is likelier than under {about['model']} alone, orange less likely."
+        head = element("p", f"Answers of {about['of']}, {count} of them: {colours}")
+        rest = [f"and {count - TWIN_ROWS} more"] if count > TWIN_ROWS else []
+        return fragment(head, notes(about["said"]), map(_twin, self._rows[:TWIN_ROWS]), notes(rest))
 
     def __repr__(self) -> str:
         most = f", the largest move {self._rows[0]['move']:.2f} nats" if self._rows else ""
@@ -74,21 +73,20 @@ def _line(row: dict[str, Any]) -> dict[str, Any]:
     return {**held, "prompt": row["prompt"][:200], "tokens": len(row["moves"]["ids"])}
 
 
-def _twin(row: dict[str, Any]) -> str:
+def _twin(row: dict[str, Any]) -> Markup:
     moves = row["moves"]
     changes = [after - before for after, before in zip(moves["logp"], moves["base_logp"])][:TWIN_TOKENS]
-    tokens = "".join(token(text, change) for text, change in zip(moves["tokens"], changes))
+    tokens = map(token, moves["tokens"], changes)
     cut = len(moves["ids"]) - TWIN_TOKENS
-    more = f" <small>and {cut} more tokens</small>" if cut > 0 else ""
-    said = f"largest move {row['move']:.2f}, whole answer {row['total']:+.2f}, KL {row['kl']:.2f} nats a token"
-    return (
-        f'<p>{escape(row["prompt"])} <small>{said}</small></p><pre class="etabli-strip" dir="auto">{tokens}{more}</pre>'
-    )
+    more = [" ", element("small", f"and {cut} more tokens")] if cut > 0 else None
+    sizes = f"largest move {row['move']:.2f}, whole answer {row['total']:+.2f}, KL {row['kl']:.2f} nats a token"
+    head = element("p", row["prompt"], " ", element("small", sizes))
+    return fragment(head, element("pre", tokens, more, class_="etabli-strip", dir="auto"))
 
 
-def token(text: str, change: float | None) -> str:
+def token(text: str, change: float | None) -> Markup:
     """A token shaded by how far it was moved, as HTML."""
     change = 0.0 if change is None or change - change != 0 else change  # not known, or not finite
-    less = ' data-less="yes"' if change < 0 else ""
+    less = "yes" if change < 0 else None
     shade = f"--etabli-move:{min(1.0, abs(change) / FULL):.2f}"
-    return f'<span class="etabli-moved"{less} style="{shade}">{escape(visible(text)) or "·"}</span>'
+    return element("span", visible(text) or "·", class_="etabli-moved", data_less=less, style=shade)

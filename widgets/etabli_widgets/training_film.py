@@ -5,7 +5,8 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, message, script, style
+from etabli_widgets._base import Widget, message, script, style
+from etabli_widgets.markup import Markup, element, fragment, notes, table
 from etabli_widgets.token_diff import token
 
 MOST_TWIN = 12  # frames of a strip in the twin
@@ -83,26 +84,26 @@ class TrainingFilm(Widget):
         probe = self.film["strips"][fields["probe"]]["probe"]
         self._pinned(probe, fields["step"], fields.get("why", ""), fields.get("on", True))
 
-    def html(self) -> str:
+    def html(self) -> Markup:
         """Every strip as static HTML, its frames thinned out."""
         film = self.film
-        head = (
-            f"<p>The film of {escape(film['run'])} ({escape(film['state'])}): blue is likelier than under the base.</p>"
-        )
-        said = "".join(f"<p><small>{escape(text)}</small></p>" for text in film["said"])
-        return head + said + "".join(self._twin(strip) for strip in film["strips"])
+        head = element("p", f"The film of {film['run']} ({film['state']}): blue is likelier than under the base.")
+        return fragment(head, notes(film["said"]), map(self._twin, film["strips"]))
 
-    def _twin(self, strip: dict[str, Any]) -> str:
+    def _twin(self, strip: dict[str, Any]) -> Markup:
         frames = strip["frames"]
         every = -(-len(frames) // MOST_TWIN)
         chosen = [frame for at, frame in enumerate(frames) if at % every == 0 or at == len(frames) - 1]
         pinned = {pin["step"]: pin["why"] for pin in self.film["pins"] if pin["probe"] == strip["probe"]}
-        rows = "".join(
-            f"<tr><td>{frame['step']}{' ◆ ' + escape(pinned[frame['step']]) if frame['step'] in pinned else ''}"
-            f'<td>{_kl(frame)}<td><pre class="etabli-plain" dir="auto">{_tokens(frame)}</pre></tr>'
+        rows = [
+            (
+                _step(frame["step"], pinned),
+                _kl(frame),
+                element("pre", _tokens(frame), class_="etabli-plain", dir="auto"),
+            )
             for frame in chosen
-        )
-        return f"<p><b>{escape(strip['probe'])}</b></p><table><tr><th>step<th>KL<th>answer</tr>{rows}</table>"
+        ]
+        return fragment(element("p", element("b", strip["probe"])), table(("step", "KL", "answer"), rows))
 
     def __repr__(self) -> str:
         strips = self.film["strips"]
@@ -110,12 +111,16 @@ class TrainingFilm(Widget):
         return f"TrainingFilm of {self.film['run']}: {len(strips)} probes, {frames} frames, {pins} pinned"
 
 
+def _step(step: int, pinned: dict[int, str]) -> str:
+    return f"{step} ◆ {pinned[step]}" if step in pinned else str(step)
+
+
 def _kl(frame: dict[str, Any]) -> str:
     return "—" if frame["mean_kl"] is None else f"{frame['mean_kl']:.2f}"
 
 
-def _tokens(frame: dict[str, Any]) -> str:
+def _tokens(frame: dict[str, Any]) -> Markup:
     if frame["tokens"] is None:
-        return escape(frame["text"])
+        return fragment(frame["text"])
     changes = [None if None in pair else pair[0] - pair[1] for pair in zip(frame["logp"], frame["base_logp"])]
-    return "".join(token(text, change) for text, change in zip(frame["tokens"], changes))
+    return fragment(map(token, frame["tokens"], changes))

@@ -1,11 +1,12 @@
 """``VerdictCard``: is it better, by how much, how sure; and behind every number the rows it was made from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, escape, message, script, style
+from etabli_widgets._base import Widget, message, script, style
+from etabli_widgets.markup import Markup, element, folded, fragment, table
 
 Pick = Callable[[dict[str, Any]], list[dict[str, Any]]]
 MOST_ROWS = 50  # shown at once; the rest are named by their number
@@ -47,50 +48,32 @@ class VerdictCard(Widget):
         """Close the rows."""
         self.opened = {}
 
-    def html(self, most: int = TWIN_ROWS) -> str:
+    def html(self, most: int = TWIN_ROWS) -> Markup:
         """The card as static HTML; every flip and every arm has its first ``most`` rows folded below it."""
         view = self.view
-        said = "".join(f'<li class="etabli-{kind(line)}">{escape(line["text"])}' for line in view["lines"])
-        warned = "".join(f'<p class="etabli-hint">{escape(text)}</p>' for text in view["warnings"])
-        facts = "".join(f"<tr><td>{escape(name)}<td><code>{escape(value)}</code></tr>" for name, value in view["facts"])
-        return (
-            f'{warned}<ul class="etabli-lines">{said}</ul>{self._scores()}{self._gaps()}{self._folded(most)}'
-            f"<details><summary>How it was made</summary><table>{facts}</table></details>"
+        facts = [(name, element("code", value)) for name, value in view["facts"]]
+        return fragment(
+            (element("p", text, class_="etabli-hint") for text in view["warnings"]),
+            element("ul", (element("li", line["text"], class_=_class(line)) for line in view["lines"]), class_=LINES),
+            element("h4", "Each on the same rows"),
+            _scrolled(view["heads"], view["scores"]),
+            self._gaps(),
+            self._folded(most),
+            folded("How it was made", table((), facts)),
         )
 
-    def _scores(self) -> str:
-        heads = "".join(f'<th scope="col">{escape(head)}' for head in self.view["heads"])
-        lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}' for cell in line)}</tr>" for line in self.view["scores"])
-        return f"<h4>Each on the same rows</h4>{_scrolled(heads, lines)}"
-
-    def _gaps(self) -> str:
+    def _gaps(self) -> Markup | None:
         """The differences by the score that decides, and folded those by all others."""
         gaps = self.view["gaps"]
         if not gaps:
-            return ""
+            return None
         first = [gap for gap in gaps if gap["score"] == gaps[0]["score"]]
         rest = [gap for gap in gaps if gap["score"] != gaps[0]["score"]]
-        names = " and by ".join(dict.fromkeys(gap["score"] for gap in rest))
-        more = f"<details><summary>By {escape(names)}</summary>{self._table(rest)}</details>" if rest else ""
-        return f"<h4>{escape(self.view['subject'])} minus each other</h4>{self._table(first)}{more}"
+        names = " and by ".join(dict.fromkeys(str(gap["score"]) for gap in rest))
+        more = folded(f"By {names}", _differences(rest)) if rest else None
+        return fragment(element("h4", f"{self.view['subject']} minus each other"), _differences(first), more)
 
-    def _table(self, gaps: list[dict[str, Any]]) -> str:
-        return _scrolled(
-            "".join(f'<th scope="col">{escape(head)}' for head in GAP_HEADS), "".join(map(self._gap, gaps))
-        )
-
-    def _gap(self, gap: dict[str, Any]) -> str:
-        bar = (
-            f'<div class="etabli-bar"><i style="left:{gap["zero"]:.1f}%"></i>'
-            f'<b class="etabli-{kind(gap)}" style="left:{gap["left"]:.1f}%;width:{gap["width"]:.1f}%"></b>'
-            f'<u style="left:{gap["dot"]:.1f}%"></u></div>'
-        )
-        name = f"{escape(gap['score'])} <small>{escape(gap['slice'])}, n = {escape(gap['n'])}</small>"
-        counts = [escape(gap["flips"][which]) if gap["flips"] else "" for which in FLIPS]
-        cells = [name, escape(gap["against"]), bar, escape(gap["text"]), *counts, escape(gap["chance"])]
-        return f"<tr>{''.join(f'<td>{cell}' for cell in cells)}</tr>"
-
-    def _folded(self, most: int) -> str:
+    def _folded(self, most: int) -> list[Markup]:
         """Every row, folded by who was right against the best rival, or in one fold where there is no right."""
         main = _widest([gap for gap in self.view["gaps"] if gap["main"] and gap["flips"]])
         asked = [
@@ -102,27 +85,19 @@ class VerdictCard(Widget):
             about = [{"score": line[0], "slice": line[1]} for line in self.view["scores"]]
             first = [one for one in about if one["score"] == about[0]["score"]]
             asked = [{**one, "arm": self.view["subject"]} for one in _widest(first)]
-        return "".join(self._fold(one, most) for one in asked)
+        return [self._fold(one, most) for one in asked]
 
-    def _fold(self, asked: dict[str, Any], most: int) -> str:
+    def _fold(self, asked: dict[str, Any], most: int) -> Markup:
         rows = self._pick(asked)
         more = f", the first {most}" if len(rows) > most else ""
-        inner = "".join(self._row(row) for row in rows[:most])
-        head = escape(title(asked, self.view["subject"]))
-        return f"<details><summary>{head}: {len(rows)} rows{more}</summary>{inner}</details>"
-
-    def _row(self, row: dict[str, Any]) -> str:
-        answers = "".join(map(_answer, row["answers"]))
-        return (
-            f"<details class='etabli-row'><summary>{escape(row['prompt'])}</summary>"
-            f"{_entry('truth', row['truth'])}</section>{answers}</details>"
-        )
+        return folded(f"{title(asked, self.view['subject'])}: {len(rows)} rows{more}", map(_row, rows[:most]))
 
     def __repr__(self) -> str:
         said = [*self.view.get("warnings", []), *(line["text"] for line in self.view["lines"])]
         return "VerdictCard:\n" + "\n".join(said)
 
 
+LINES = "etabli-lines"
 FLIPS = ("fixed", "broken", "both", "neither")
 GAP_HEADS = ("score", "against", "interval", "difference", *FLIPS, "McNemar")
 
@@ -132,20 +107,47 @@ def _widest(held: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one for one in held if one["slice"] == "all"] or held
 
 
-def _scrolled(heads: str, lines: str) -> str:
-    return f'<div class="etabli-scroll"><table><tr>{heads}</tr>{lines}</table></div>'
+def _scrolled(heads: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Markup:
+    return element("div", table(heads, rows), class_="etabli-scroll")
 
 
-def _answer(one: dict[str, str]) -> str:
-    said = _entry(f"{one['arm']} {one['mark']}", one["answer"])
-    if not one["rendered"]:
-        return f"{said}</section>"
-    behind = f"<pre>{escape(one['rendered'])}</pre><hr><pre>{escape(one['raw'])}</pre>"
-    return f"{said}<details><summary>prompt and raw output</summary>{behind}</details></section>"
+def _differences(gaps: list[dict[str, Any]]) -> Markup:
+    return _scrolled(GAP_HEADS, map(_gap, gaps))
 
 
-def _entry(name: str, text: str) -> str:
-    return f"<section><small>{escape(name)}</small><pre>{escape(text)}</pre>"
+def _gap(gap: dict[str, Any]) -> list[Any]:
+    name = [gap["score"], " ", element("small", f"{gap['slice']}, n = {gap['n']}")]
+    counts = [gap["flips"][which] if gap["flips"] else "" for which in FLIPS]
+    return [name, gap["against"], _bar(gap), gap["text"], *counts, gap["chance"]]
+
+
+def _bar(gap: dict[str, Any]) -> Markup:
+    """The interval on a bar whose middle is no difference."""
+    return element(
+        "div",
+        element("i", style=f"left:{gap['zero']:.1f}%"),
+        element("b", class_=_class(gap), style=f"left:{gap['left']:.1f}%;width:{gap['width']:.1f}%"),
+        element("u", style=f"left:{gap['dot']:.1f}%"),
+        class_="etabli-bar",
+    )
+
+
+def _row(row: dict[str, Any]) -> Markup:
+    return folded(row["prompt"], _entry("truth", row["truth"]), map(_answer, row["answers"]), class_="etabli-row")
+
+
+def _answer(answer: dict[str, str]) -> Markup:
+    behind = [element("pre", answer["rendered"]), element("hr"), element("pre", answer["raw"])]
+    more = folded("prompt and raw output", behind) if answer["rendered"] else None
+    return _entry(f"{answer['arm']} {answer['mark']}", answer["answer"], more)
+
+
+def _entry(name: str, text: str, more: Markup | None = None) -> Markup:
+    return element("section", element("small", name), element("pre", text), more)
+
+
+def _class(line: dict[str, Any]) -> str:
+    return f"etabli-{kind(line)}"
 
 
 def kind(held: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import copy as copylib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ from etabli.errors import BadInput, EtabliError, MissingExtra
 
 TOUR = ("00_machine", "01_data", "02_finetune", "03_evaluate", "04_export")
 PARAMETERS = "parameters"
-PLOTLY = "application/vnd.plotly.v1+json"
 
 
 def folder() -> Path:
@@ -118,23 +116,14 @@ def execute(notebook: Any, cwd: Path, on_cell: Callable[[int, int], None] | None
 
 
 def to_html(notebook: Any, path: Path) -> None:
-    """Export a run notebook as one HTML file.
+    """Export a run notebook as one HTML file that fetches nothing and runs nothing of what the outputs hold.
 
-    A widget can't live there: its HTML twin stands in for it, so the widget's own output is left out.
+    A widget can't live there: its HTML twin stands in for it.
     """
     with _needs_lab():
-        from nbconvert import HTMLExporter
-    import plotly.io
+        from etabli.pages.notebook import page
 
-    still = copylib.deepcopy(notebook)
-    for cell in still.cells:
-        for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if PLOTLY in data:  # with its script inside: the page must show it without a network
-                data["text/html"] = plotly.io.to_html(data.pop(PLOTLY), include_plotlyjs=True, full_html=False)
-            if "text/html" in data:
-                data.pop("application/vnd.jupyter.widget-view+json", None)
-    storage.write_text(path, HTMLExporter().from_notebook_node(still)[0])
+        storage.write_text(path, page(notebook, path.stem))
 
 
 @contextlib.contextmanager

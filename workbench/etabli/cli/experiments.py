@@ -47,11 +47,12 @@ def overlay(folders: tuple[str, ...], field: str, kind: str, over: str, out: str
     from etabli import storage
     from etabli.errors import BadInput
     from etabli.experiments.overlay import overlay as draw
+    from etabli.pages import figures
 
     figure = draw(folders, field, kind, over)
     try:
-        storage.write_text(out, figure.to_html(include_plotlyjs=True))
+        storage.write_text(out, figures.page(figure, f"{field} over {over}"))
     except OSError as error:
         raise BadInput(f"{out} can't be written: {error}") from None
-    drawn = {line.name: {"x": list(line.x), "y": list(line.y)} for line in figure.data}
+    drawn = {line.meta: {"x": list(line.x), "y": list(line.y)} for line in figure.data}
     return {"page": out, "field": field, "kind": kind, "over": over, "runs": drawn}

@@ -1,6 +1,5 @@
 """Rows as points: embeddings put on a plane by PCA, coloured by what is known of them. A plain plotly figure."""
 
-import html
 from collections import Counter
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from etabli.curation.curation import Curation
 from etabli.data.columns import values_of
 from etabli.errors import BadInput
+from etabli.pages import figures, render
 
 COLOURS = ("finding", "status", "cluster", "source", "lang")
 MOST_COLOURS = 12
@@ -35,11 +35,11 @@ def figure(desk: Curation, colour: str = "finding", most: int = 5000) -> Any:
         texts = [_hover(desk, chosen[place]) for place in at]
         marker = {"size": 6, "color": shade, "opacity": 0.75}
         made.add_scattergl(
-            x=points[at, 0], y=points[at, 1], mode="markers", name=f"{html.escape(name)} ({len(at)})", text=texts,
+            x=points[at, 0], y=points[at, 1], mode="markers", name=f"{figures.text(name)} ({len(at)})", text=texts,
             hoverinfo="text", marker=marker,
         )  # fmt: skip
     said = f"{len(chosen)} of {len(view)} rows" if len(chosen) < len(view) else f"{len(view)} rows"
-    title = f"{said} by {html.escape(colour)}; the plane shows {share:.0%} of how they differ"
+    title = f"{said} by {figures.text(colour)}; the plane shows {share:.0%} of how they differ"
     grey = {"showgrid": False, "zeroline": False, "showticklabels": False}
     made.update_layout(
         title={"text": title, "font": {"size": 14}}, height=520, xaxis=grey, yaxis=grey,
@@ -107,4 +107,4 @@ def _clusters(desk: Curation, chosen: np.ndarray) -> list[str]:
 
 def _hover(desk: Curation, at: int) -> str:
     asked, answer = desk.view.asked[at][:120], desk.view.answers[at][:120]
-    return f"<b>{html.escape(asked)}</b><br>{html.escape(answer)}<br>{html.escape(desk.view.rows[at]['id'])}"
+    return render("hover.html.j2", asked=asked, answer=answer, row=desk.view.rows[at]["id"])

@@ -1,6 +1,5 @@
 """The verdict card: what a person sees of an evaluation, as widget and as page. Its JSON is the results themselves."""
 
-import html
 import math
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,11 @@ from etabli.evaluation import log, table
 from etabli.evaluation.scores.score import MEAN, SHARE
 from etabli.evaluation.summary import within
 from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE, interval, sentence
+from etabli.pages import render, styles
 from etabli.training.run import Run
 
 LONGEST = 20_000  # characters of one prompt or output that a page shows
 PAGE_ROWS = 500
-
-PAGE = """
-body { margin: 2rem auto; padding: 0 1rem; max-width: 900px; color: #1f2328; background: #fff; }
-.etabli { max-width: none; border: 0; }
-@media (prefers-color-scheme: dark) {
-  body { background: #16181c; }
-  .etabli { --etabli-ink: #e6e8eb; --etabli-soft: #9aa4af; --etabli-paper: #16181c; --etabli-shade: #23272d;
-    --etabli-line: #3a4048; --etabli-first: #7fb0ff; --etabli-second: #f0a55a; --etabli-bad: #ff8a80;
-    --etabli-good: #7ee787; }
-}
-"""
 
 
 def verdict(of: Results | Run | str | Path):
@@ -42,14 +31,8 @@ def verdict(of: Results | Run | str | Path):
 
 def write(results: Results, path: str | Path) -> None:
     """The verdict card as one HTML file that needs nothing from elsewhere; every row is in it, up to 500 a fold."""
-    from etabli_widgets._base import style
-
-    title = html.escape(f"établi: {results['subject']}, is it better?")
-    storage.write_text(
-        path,
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>'
-        f'{style("verdict_card")}{PAGE}</style><div class="etabli">{verdict(results).html(PAGE_ROWS)}</div></html>\n',
-    )
+    twin, css = verdict(results).html(PAGE_ROWS), styles.of_widgets("VerdictCard")
+    storage.write_text(path, render("verdict.html.j2", subject=results["subject"], twin=twin, styles=css))
 
 
 def view(results: Results) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from etabli.errors import BadInput
+from etabli.pages import figures
 from etabli.training import events
 from etabli.training.run import Run
 
@@ -34,10 +35,12 @@ def overlay(runs: Sequence[Run | str | Path], field: str = "loss", kind: str = "
     figure = go.Figure()
     for run, name in zip(found, _names(found)):
         if points := _points(run, field, kind, over):
-            figure.add_scatter(x=[x for x, _ in points], y=[y for _, y in points], name=name, mode="lines+markers")
+            x, y = zip(*points)
+            figure.add_scatter(x=x, y=y, name=figures.text(name), meta=name, mode="lines+markers")
     if not figure.data:
         raise BadInput(f"No {kind} event of these runs has both {field} and {over}; there are {_known(found, kind)}.")
-    figure.update_layout(xaxis_title=over, yaxis_title=field, showlegend=True, template="none", hovermode="x unified")
+    titles = {"xaxis_title": figures.text(over), "yaxis_title": figures.text(field)}
+    figure.update_layout(**titles, showlegend=True, template="none", hovermode="x unified")
     figure.update_xaxes(type="log" if over == "lr" else None)
     figure.update_traces(marker_size=3)
     return figure

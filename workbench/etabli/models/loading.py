@@ -135,7 +135,7 @@ def load(
 def hidden_size(folder: Path) -> int:
     """Return the width of a model's layers, as its ``config.json`` says; 0 if it does not."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = parsing.read_json(folder / "config.json", parsing.LARGEST_CONFIG, lenient=True)
         return width(config.get("text_config") or config)
     except (OSError, ValueError, AttributeError):
         return 0

@@ -1,24 +1,14 @@
 """A report for a person: codes worst first, one click (or ``--code``) to the rows."""
 
-from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etabli.data.catalogue import CODES
+from etabli.pages import render
 
 if TYPE_CHECKING:
     from etabli.data.checks.report import Report
 
 SHOWN = 40
-_COLOURS = {"error": "#b3261e", "warning": "#8a5a00", "info": "#4a6572"}
-_STYLE = (
-    "<style>.etabli-check{font-family:inherit;max-width:70em}.etabli-check summary{cursor:pointer;padding:.25em 0}"
-    ".etabli-check table{border-collapse:collapse;margin:.3em 0 .8em 1.2em!important;font-size:.92em}"
-    ".etabli-check ul{margin:.2em 0 .8em 1.2em;padding-left:1em}"
-    ".etabli-check td,.etabli-check th{text-align:left!important;vertical-align:top;padding:.15em .8em .15em 0;"
-    "white-space:pre-wrap;overflow-wrap:anywhere}.etabli-check .tag{color:#fff;border-radius:.8em;padding:.05em .6em;"
-    "margin-right:.5em;font-size:.85em}.etabli-check .n{font-variant-numeric:tabular-nums;font-weight:600}"
-    ".etabli-check .dim{opacity:.75}</style>"
-)
 
 
 def text(report: "Report", code: str | None = None) -> str:
@@ -99,31 +89,24 @@ def _cost(cost: dict) -> list[str]:
 
 def page(report: "Report") -> str:
     """For a notebook: static HTML, nothing to load; a click on a code opens its rows."""
-    body = [
-        _STYLE,
-        '<div class="etabli-check">',
-        f"<p><b>{escape(report.name)}</b>: {escape(_rows(report) + _format(report))}</p>",
-    ]
-    if report.format["preview"]:
-        shown = "".join(f"<tr><td>{escape(item)}</td></tr>" for item in report.format["preview"])
-        body.append(
-            f"<details><summary>first rows, as they stand in the file</summary><table>{shown}</table></details>"
-        )
-    body += [_code(report, name, count) for name, count in report.counts.items()] or ["<p>Nothing found.</p>"]
-    for title, said in _sections(report).items():
-        items = "".join(f"<li>{escape(line)}</li>" for line in said)
-        body.append(f'<details open class="dim"><summary>{title}</summary><ul>{items}</ul></details>')
-    return "\n".join([*body, "</div>"])
-
-
-def _code(report: "Report", name: str, count: int) -> str:
-    items = list(report.store.findings(name, SHOWN))
-    severity = items[0].severity
-    rows = "".join(f"<tr><td>{escape(place(item))}</td><td>{escape(_said(item))}</td></tr>" for item in items)
-    more = f'<p class="dim">… and {count - SHOWN} more: <code>report.of({name!r})</code></p>' if count > SHOWN else ""
-    why = CODES[name].why if name in CODES else items[0].why
-    return (
-        f'<details><summary><span class="tag" style="background:{_COLOURS[severity]}">{severity}</span>'
-        f'<span class="n">{count}</span> <code>{escape(name)}</code> <span class="dim">{escape(why)}</span></summary>'
-        f"<p style='margin:.2em 0 0 1.2em'>→ {escape(items[0].fix)}</p><table>{rows}</table>{more}</details>"
+    return render(
+        "check.html.j2",
+        name=report.name,
+        summary=_rows(report) + _format(report),
+        preview=report.format["preview"],
+        codes=[_code(report, name, count) for name, count in report.counts.items()],
+        sections=_sections(report),
     )
+
+
+def _code(report: "Report", name: str, count: int) -> dict[str, Any]:
+    items = list(report.store.findings(name, SHOWN))
+    return {
+        "name": name,
+        "count": count,
+        "more": count - SHOWN,
+        "severity": items[0].severity,
+        "why": CODES[name].why if name in CODES else items[0].why,
+        "fix": items[0].fix,
+        "rows": [{"place": place(item), "text": _said(item)} for item in items],
+    }

@@ -1,0 +1,78 @@
+"""HTML of the twins. Only ``element`` makes markup, and it escapes all that goes in: a twin can't forget to."""
+
+import html
+import sys
+from collections.abc import Collection, Iterable
+from typing import Any
+
+VOID = {"hr"}  # elements without an end
+
+
+def covered(value: Any, data: Collection[str] = ()) -> Any:
+    """A text, or a state of texts, without secrets; under keys of ``data`` all stays.
+
+    What is secret, ``etabli`` knows. This package does not import it: where nobody else has, all stays as it is.
+    """
+    scrub = sys.modules.get("etabli.scrub")
+    return scrub.deep(value, data) if scrub else value
+
+
+class Markup(str):
+    """Text that is HTML already. Jinja's autoescaping leaves it as it is (``__html__``)."""
+
+    __slots__ = ()
+
+    def __html__(self) -> "Markup":
+        return self
+
+
+def element(name: str, *children: Any, **attributes: Any) -> Markup:
+    """An HTML element.
+
+    Args:
+        name: the tag, written in the code.
+        children: texts (escaped), elements, or iterables of both; None is left out.
+        attributes: ``class_`` stands for class, ``data_role`` for data-role; None and False are left out, True has no
+            value.
+    """
+    written = "".join(
+        _attribute(key, value) for key, value in attributes.items() if value is not None and value is not False
+    )
+    end = "" if name in VOID else f"</{name}>"
+    return Markup(f"<{name}{written}>{fragment(*children)}{end}")
+
+
+def fragment(*children: Any) -> Markup:
+    """Children of ``element`` without an element around them."""
+    return Markup("".join(map(_child, children)))
+
+
+def _child(child: Any) -> str:
+    if isinstance(child, Markup):
+        return child
+    if child is None:
+        return ""
+    if isinstance(child, Iterable) and not isinstance(child, str | bytes | dict):
+        return fragment(*child)
+    return html.escape(covered(str(child)))
+
+
+def _attribute(key: str, value: Any) -> str:
+    name = key.rstrip("_").replace("_", "-")
+    return f" {name}" if value is True else f' {name}="{html.escape(covered(str(value)))}"'
+
+
+def table(heads: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Markup:
+    """A table: a line of heads if there are any, and the rows' cells."""
+    head = [element("tr", cells) for cells in [[element("th", name) for name in heads]] if cells]
+    return element("table", head, (element("tr", (element("td", cell) for cell in row)) for row in rows))
+
+
+def notes(texts: Iterable[Any]) -> Markup:
+    """Small print, a paragraph each."""
+    return fragment(element("p", element("small", text)) for text in texts)
+
+
+def folded(summary: Any, *children: Any, **attributes: Any) -> Markup:
+    """What a click on the summary opens."""
+    return element("details", element("summary", summary), *children, **attributes)
