@@ -14,7 +14,7 @@ import pytest
 
 import etabli
 import etabli_widgets
-from etabli import masks, storage, trust
+from etabli import masks, processes, storage, trust
 from etabli.cli import _code
 from etabli.contracts import EVENTS, RECIPE, RESULTS
 from etabli.curation.curation import curate
@@ -60,7 +60,15 @@ def stranger(runs, tmp_path, marker, no_owner, monkeypatch):
     CurationRecipe(data="data", filters=filters, encoder="enc.py:ones").save(home / "curate.yaml")
     (home / "task.yaml").write_text("task: x\ndataset_path: json\nprocess_docs: !function utils.polite\n")
     (home / "prompts.txt").write_text("Hello?\n")
-    hidden_modules = ("yaml", "torch", "etabli", "json", "traceback")  # found first by a Python that looks beside it
+    hidden_modules = (
+        "yaml",
+        "torch",
+        "etabli",
+        "json",
+        "runpy",
+        "pickle",
+        "socket",
+    )  # found first by a Python that looks beside it
     for name in hidden_modules:
         (home / f"{name}.py").write_text(canary(marker, "raise SystemExit(3)"))
     monkeypatch.chdir(home)
@@ -154,19 +162,18 @@ def test_every_command_is_in_this_test():
     assert {*names(root)} - tried == {("tour",), ("lab",), ("doctor",)}, "these three read no folder of a stranger"
 
 
-def test_a_child_imports_nothing_from_the_working_folder(hostile, marker, monkeypatch):
-    """The command itself, in a process of its own: the folder holds a torch.py, a yaml.py and an etabli.py."""
-    command = [sys.executable, "-P", "-c", "from etabli.cli import main; main()"]
-    (hostile / "mine.yaml").write_text("data: data\nmodel: ./nowhere-to-be-found\n")
+def test_a_process_imports_nothing_from_the_working_folder(hostile, tmp_path, marker):
+    """A command in a process of its own, which starts others: the folder holds a torch.py, a runpy.py, an etabli.py."""
+    script = tmp_path / "bin" / "etabli"  # as pip makes it
+    script.parent.mkdir()
+    script.write_text("from etabli.cli import main\nif __name__ == '__main__':\n    main()\n")
     rows = "\n".join(json.dumps({"prompt": f"{at}?", "completion": "yes"}) for at in range(2000))
     (hostile / "rows.jsonl").write_text(rows)
-    for words in (["data", "check", "rows.jsonl", "--workers", "2"], ["evaluate", "run", "--from-log"]):
-        subprocess.run([*command, *words], capture_output=True, cwd=hostile, timeout=300)
-        assert not marker.exists(), words
-    from etabli import processes
-
-    asked = [sys.executable, "-m", "etabli.training.worker", str(hostile / "run")]
-    done = subprocess.run(asked, capture_output=True, text=True, cwd=hostile, env=processes.child_environment())
+    checked = [sys.executable, str(script), "data", "check", "rows.jsonl", "--workers", "2"]
+    done = subprocess.run(checked, capture_output=True, text=True, cwd=hostile)
+    assert not marker.exists() and "2000 rows" in done.stdout, done
+    trained = [sys.executable, "-m", "etabli.training.worker", str(hostile / "run")]
+    done = subprocess.run(trained, capture_output=True, text=True, cwd=hostile, env=processes.child_environment())
     assert not marker.exists() and "was not run" in done.stderr, done.stderr
     assert "etabli resume" in Run.attach(hostile / "run").why
 
@@ -561,11 +568,10 @@ def imports(node):
 
 def keywords(node):
     """A keyword that lets code in, unless its value is written out and keeps it out."""
-    if isinstance(node, ast.keyword) and node.arg in KEEPS_OUT:
-        value = node.value.value if isinstance(node.value, ast.Constant) else None
-        if value is not KEEPS_OUT[node.arg]:
-            yield node.arg
-    if isinstance(node, ast.Constant) and node.value in KEEPS_OUT:
+    said = node.value if isinstance(node, ast.keyword) and node.arg in KEEPS_OUT else None
+    if said and not (isinstance(said, ast.Constant) and said.value is KEEPS_OUT[node.arg]):
+        yield node.arg
+    if isinstance(node, ast.Constant) and node.value in {*KEEPS_OUT} - {"shell"}:  # IPython's shell is asked for, too
         yield f"{node.value} in a mapping"
 
 
