@@ -1,9 +1,7 @@
-"""Twenty shapes of secrets in a callback's words, its traceback, the data, the command line: none is left anywhere."""
+"""Every shape of secrets in a callback's words, its traceback, the data, the command line: none is left anywhere."""
 
 import contextlib
 import io
-import random
-import string
 
 import pytest
 
@@ -12,48 +10,16 @@ from etabli.data.dataset import Dataset
 from etabli.errors import EtabliError
 from etabli.training.recipe import Recipe
 from etabli.training.run import Run
-
-
-def letters(count, kind=string.ascii_letters + string.digits):
-    rng = random.Random(count)
-    return "".join(rng.choice(kind) for _ in range(count))
-
-
-# Put together here, so that none of them stands in this file.
-PLANTED = {
-    "aws": "AK" + "IA" + letters(16, string.ascii_uppercase), "github": "gh" + "p_" + letters(36),
-    "github fine": "github" + "_pat_" + letters(60), "gitlab": "gl" + "pat-" + letters(20),
-    "hub": "h" + "f_" + letters(34), "anthropic": "sk" + "-ant-" + letters(40), "openai": "sk" + "-proj-" + letters(40),
-    "google": "AI" + "za" + letters(35), "slack": "xo" + "xb-" + letters(24), "stripe": "sk" + "_live_" + letters(24),
-    "npm": "np" + "m_" + letters(36), "pypi": "py" + "pi-AgE" + letters(60),
-    "sendgrid": "S" + "G." + letters(22) + "." + letters(43),
-    "telegram": "12345" + "6789:AA" + letters(33),
-    "jwt": "ey" + "J" + letters(20) + ".eyJ" + letters(20) + "." + letters(20),
-    "address": "pass" + letters(12), "webhook": "T" + letters(20), "azure": letters(44), "bearer": letters(32),
-    "variable": letters(28),
-}  # fmt: skip
-AROUND = {
-    "address": "https://someone:{}@example.org/x", "webhook": "hooks.slack.com/services/{}", "azure": "AccountKey={}",
-    "bearer": "Authorization: Bearer {}", "variable": "MY_API_KEY='{}'",
-}  # fmt: skip
-
-
-def said(name):
-    return AROUND.get(name, "{}").format(PLANTED[name])
+from planted import SHAPES, leaks, letters
 
 
 @pytest.fixture
 def everything():
-    assert len(PLANTED) == 20
-    return " | ".join(map(said, PLANTED))
-
-
-def leaks(text):
-    return [name for name, secret in PLANTED.items() if secret in text]
+    return " | ".join(around.format(secret) for around, secret in SHAPES.values())
 
 
 def test_no_secret_is_left_in_a_run_folder(tiny, tmp_path, cache, everything, monkeypatch, counted):
-    monkeypatch.setenv("HF_TOKEN", PLANTED["hub"])
+    monkeypatch.setenv("HF_TOKEN", SHAPES["Hugging Face"][1])
     own = tmp_path / "own.py"
     own.write_text(
         "import os, sys\nsaid = open(os.environ['SAID']).read()\n"
@@ -75,13 +41,13 @@ def test_no_secret_is_left_in_a_run_folder(tiny, tmp_path, cache, everything, mo
     for path in (path for path in run.folder.rglob("*") if path.is_file()):
         assert not leaks(path.read_bytes().decode("utf-8", "replace")), path.name
     assert "•" in (run.folder / "log.txt").read_text(), "the callback did speak"
-    counted["secrets_planted"] += len(PLANTED)
+    counted["secrets_planted"] += len(SHAPES)
 
 
 def test_no_secret_is_shown_by_an_error_or_a_command(everything, tmp_path, monkeypatch, capsys):
     from etabli.cli import _code
 
-    assert not leaks(str(EtabliError(everything))) and leaks(everything) == list(PLANTED)
+    assert not leaks(str(EtabliError(everything))) and leaks(everything) == list(SHAPES)
     monkeypatch.chdir(tmp_path)
     for words in (["train", everything], ["evaluate", everything], ["resume", everything]):
         for debug in (False, True):
@@ -153,7 +119,7 @@ def test_private_keys_are_covered_whole():
     assert "AbCdEf123" not in scrub.hidden(f"a {KEY} b") and scrub.hidden(f"a {KEY} b").endswith(" b")
     stream = io.StringIO()
     scrubbed = streams.Guarded(stream)
-    scrubbed.writelines([f"before\n{KEY}\n", "after " + PLANTED["hub"] + "\n"])
+    scrubbed.writelines([f"before\n{KEY}\n", "after " + SHAPES["Hugging Face"][1] + "\n"])
     assert "AbCdEf123" not in stream.getvalue() and not leaks(stream.getvalue())
     assert stream.getvalue().startswith("before\n") and "after " in stream.getvalue()
 

@@ -28,6 +28,8 @@ _PARTS = {
     "<is>": r"[\"'\\]{0,2}\s{0,3}(?::=|=>|[=:])\s{0,3}(?:\\?[\"'])?",
     # A character of a secret. An escaped one counts as a pair, so that JSON that is covered stays JSON.
     "<character>": r"(?:\\.|[^\s\"'\\,;<>{}])",
+    # A call in a line of code, as tracebacks show it, is no secret.
+    "<no call>": r"(?![\w.\[\]]{1,64}\()",
     "<digit>": r"(?=[^\s\"',;<>{}]{0,256}\d)",
     "<password>": r"(?:password|passwd|passphrase|(?<![a-z])pwd|mot de passe|\bmdp)",
     "<key>": (
@@ -67,7 +69,7 @@ a Kaggle key    key    finding    kaggle.com/docs/api    (?<!\w)key\\?["']\s{0,3
 a Mistral key    mistral    finding    docs.mistral.ai    (?i:mistral)[^\n]{0,60}?(?<![\w-])(?P<secret>(?=[a-z0-9]{0,31}[A-Z])(?=[A-Z0-9]{0,31}[a-z])(?=[A-Za-z]{0,31}\d)[A-Za-z0-9]{32})(?![\w-])
 a Groq, xAI or NVIDIA key    gsk_ xai- nvapi-    finding    console.groq.com, docs.x.ai, build.nvidia.com    <start>(?:gsk_|xai-|nvapi-)[\w-]{20,}
 a Replicate key    r8_    finding    replicate.com/docs    <start>r8_\w{20,}
-a JSON web token    eyj    finding    RFC 7519    (?<![A-Za-z0-9-])eyJ[\w-]{10,}\.eyJ[\w-]{8,}(?:\.[\w-]{1,4096})?
+a JSON web token    eyj    finding    RFC 7519    <start>eyJ[\w-]{10,}\.eyJ[\w-]{8,}(?:\.[\w-]{1,4096})?
 a private key    private key    finding    RFC 7468    -----BEGIN (?:[A-Z]{1,20} ){0,3}PRIVATE KEY[\s\S]*?(?:-----END (?:[A-Z]{1,20} ){0,3}PRIVATE KEY[A-Z ]{0,7}-----|\Z)
 a password in an address    :/    finding    RFC 3986    [A-Za-z][A-Za-z0-9+.-]{1,15}:/{1,2}[^\s:/@"'<>]{0,256}:(?!\{|\$|<|\*|(?:my)?(?:password|secret|pass|pwd)@)(?P<secret>[^\s/@"'<>]{3,256})@
 a token in an address    ://    covered    RFC 3986    ://(?P<secret>(?=[\w.~-]{0,256}\d)[\w.~-]{20,256})@
@@ -76,14 +78,14 @@ a signed address    sig=    covered    learn.microsoft.com/azure    [?&]sig=(?P<
 an authorisation header    authorization    finding    RFC 9110    (?i:authorization)<is>(?i:bearer|basic|token)\s{1,3}(?P<secret>(?=[\w+/=.~-]{0,256}\d)[\w+/=.~-]{16,})
 an authorisation header    bearer basic    covered    RFC 6750    (?i:authorization<is>(?:bearer|basic)|bearer(?=\s{1,3}\S{0,256}\d\S{8,}))\s{1,3}(?P<secret>[\w+/=.~-]{8,})
 a key in a variable    key token secret    finding    names that programs give    (?:API_?KEY|api_?key|TOKEN|_token|SECRET|secret_(?:access_)?key)\s{0,3}[=:]\s{0,3}['"]?(?P<secret>(?=[\w+/-]{0,256}\d)(?=[\w+/-]{0,256}[A-Za-z])[\w+/-]{20,})
-a key by its name    key token secret credential    covered    names that programs give    (?i:<key><is>)<digit>(?P<secret><character>{8,})
-a token by its name    token    covered    names that programs give    (?i:token<is>)<digit>(?=[^\s"',;]{0,256}[A-Za-z])(?P<secret><character>{16,})
-a password    passw pwd mot mdp    finding    names that programs give    (?i:\b(?:password|passwd|pwd|mot de passe|mdp) ?[:=] ?['"]?)(?P<secret>(?=\S{0,40}\d)(?=\S{0,40}[A-Za-z])[^\s'"<>{}]{8,40})
-a password by its name    passw passphrase pwd mot mdp    covered    names that programs give    (?i:<password><is>)<not><digit>(?P<secret><character>{8,})
+a key by its name    key token secret credential    covered    names that programs give    (?i:<key><is>)<no call><digit>(?P<secret><character>{8,})
+a token by its name    token    covered    names that programs give    (?i:token<is>)<no call><digit>(?=[^\s"',;]{0,256}[A-Za-z])(?P<secret><character>{16,})
+a password    passw pwd mot mdp    finding    names that programs give    (?i:\b(?:password|passwd|pwd|mot de passe|mdp) ?[:=] ?['"]?)(?!/)(?P<secret>(?=\S{0,40}\d)(?=\S{0,40}[A-Za-z])(?:\\.|[^\s'"\\<>{}]){8,40})
+a password by its name    passw passphrase pwd mot mdp    covered    names that programs give    (?i:<password><is>)<not><no call><digit>(?P<secret><character>{8,})
 a password in quotes    passw passphrase pwd    covered    names that programs give    (?i:<password>["'\\]{0,2}\s{0,3}[=:]\s{0,3}\\?["']<not>)(?P<secret>(?:[^\s"'\\<>{}]){6,256}+)(?=\\?["'])
 a password without digits    passw passphrase pwd    covered    names that programs give    (?i:<password>=<not>)(?P<secret>[^\s"'\\<>{}()\[\],;&]{6,256}+)(?![(\[])
 a password without digits    passw passphrase    covered    names that programs give    (?i:<password>: {0,3}<not>)(?P<secret>(?=\S{0,64}(?:[!@#$%^&*+=~|]|[a-z][A-Z]|[-_]\w{1,32}[-_]))<character>{8,256})
-a password in a netrc file    login    covered    gnu.org: the .netrc file    (?i:\blogin)\s{1,9}\S{1,256}\s{1,9}(?i:password)\s{1,9}(?P<secret>\S{6,256})
+a password in a netrc file    login    covered    gnu.org: the .netrc file    (?i:\blogin)\s{1,9}\S{1,256}\s{1,9}(?i:password)\s{1,9}(?P<secret>(?:\\.|[^\s"'\\]){6,256})
 """
 
 

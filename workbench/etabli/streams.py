@@ -145,6 +145,16 @@ class _Bytes:
         self._text.flush()
 
 
+class _Present:
+    """The standard stream of the moment: a library's logger keeps the stream of the command that imported it."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(getattr(sys, self._name), name)
+
+
 def guard_standard_streams() -> None:
     """Cover what this process prints until it ends, tracebacks too: for a child whose output goes to a file."""
     sys.stdout, sys.stderr = Guarded(sys.stdout), Guarded(sys.stderr)
@@ -162,6 +172,8 @@ def guarded_streams() -> Iterator[None]:
     finally:
         sys.stdout, sys.stderr = before
         _end(inside)
+        for stream, name in zip(inside, ("stdout", "stderr")):
+            stream._stream = _Present(name)
 
 
 def _end(streams: Iterable[Guarded]) -> None:
