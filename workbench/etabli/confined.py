@@ -46,18 +46,19 @@ class Confined:
         self._lock, self._process, self._owner = threading.Lock(), None, 0
         self._accounts: dict[str, _Account] = {}
 
-    def ask(self, action: str, subject: str, seconds: float = SECONDS, **request: Any) -> list[Any]:
+    def ask(self, action: str, subject: str, seconds: float | None = None, **request: Any) -> list[Any]:
         """The values of one request, one for each of ``jobs``.
 
         Args:
             action: ``render``, ``search``, ``follow`` or ``measure``.
             subject: the template, pattern or schema that is followed, or the path of the table that is measured.
-            seconds: of processor time that the subject may take, beside ``SHARE`` for each job.
+            seconds: of processor time that the subject may take, beside ``SHARE`` for each job; ``SECONDS`` if None.
             request: what the action needs, as JSON.
 
         Raises:
             Ended: it took too long or too much memory; Refused: it raised an error.
         """
+        seconds = seconds or SECONDS
         with self._lock:
             account = self._accounts.setdefault(subject, _Account(len(self._accounts), seconds))
             if account.strikes >= STRIKES:
