@@ -34,9 +34,9 @@ class Refused(BadInput):
 class _Account:
     """What one template, pattern or schema has cost so far, and which process knows it."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.left, self.strikes, self.sent_to = SECONDS, 0, 0
+    def __init__(self, number: int, seconds: float) -> None:
+        self.number, self.left = number, seconds
+        self.strikes = self.sent_to = 0
 
 
 class Confined:
@@ -46,26 +46,29 @@ class Confined:
         self._lock, self._process, self._owner = threading.Lock(), None, 0
         self._accounts: dict[str, _Account] = {}
 
-    def ask(self, action: str, subject: str, **request: Any) -> list[Any]:
+    def ask(self, action: str, subject: str, seconds: float | None = None, **request: Any) -> list[Any]:
         """The values of one request, one for each of ``jobs``.
 
         Args:
-            action: ``render``, ``search`` or ``follow``; subject: the template, pattern or schema that is followed.
+            action: ``render``, ``search``, ``follow`` or ``measure``.
+            subject: the template, pattern or schema that is followed, or the path of the table that is measured.
+            seconds: of processor time that the subject may take, beside ``SHARE`` for each job; ``SECONDS`` if None.
             request: what the action needs, as JSON.
 
         Raises:
             Ended: it took too long or too much memory; Refused: it raised an error.
         """
+        seconds = seconds or SECONDS
         with self._lock:
-            account = self._accounts.setdefault(subject, _Account(len(self._accounts)))
+            account = self._accounts.setdefault(subject, _Account(len(self._accounts), seconds))
             if account.strikes >= STRIKES:
                 raise Ended(f"it was ended {STRIKES} times for taking too long, so it is not tried again")
-            account.left = min(SECONDS, account.left + SHARE * len(request["jobs"]))
+            account.left = min(seconds, account.left + SHARE * len(request["jobs"]))
             reply = self._reply(subject, account, {"action": action, "seconds": max(account.left, SHARE), **request})
             if reply is None:
                 account.strikes += 1
-                account.left = SECONDS
-                raise Ended(f"it was ended after {SECONDS:.0f} s of processor time, or for the memory it took")
+                account.left = seconds
+                raise Ended(f"it was ended after {seconds:.0f} s of processor time, or for the memory it took")
             account.left -= reply["took"]
         if "error" in reply:
             raise Refused(reply["error"])

@@ -5,6 +5,7 @@ It reads one JSON request a line and answers with one JSON line: ``{"values": [.
 bytes. The system ends it when a request has taken its share of processor time, whatever it is doing.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-MEMORY = 2**30
+MEMORY, TABLE_MEMORY = 2**30, 2**31
 # A rendering may have this many characters, and so many times those of what it is made of.
 LARGEST, TIMES = 2**21, 20
 _SUBJECTS: dict[int, str] = {}  # templates, patterns and schemas; each is sent once
@@ -32,15 +33,19 @@ def main() -> None:
 
 def _limit() -> None:
     """Bound memory and forbid files, where the system can (not on Windows; memory not on macOS)."""
-    try:
+    _allow(MEMORY)
+    with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
-    except ImportError:
-        return
-    for kind, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
-        try:
-            resource.setrlimit(kind, (most, most))
-        except (ValueError, OSError):
-            continue
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _allow(memory: int) -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (memory, TABLE_MEMORY))
 
 
 def _reply(line: bytes) -> bytes:
@@ -210,7 +215,84 @@ def _validator(schema: str) -> Any:
     return jsonschema.validators.validator_for(loaded, default=jsonschema.Draft202012Validator)(loaded)
 
 
-_ACTIONS: dict[str, Callable[[str, dict[str, Any]], list]] = {"render": _render, "search": _search, "follow": _follow}
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def texts_of(schema: Any) -> list[str]:
+    """The paths of a Parquet schema's texts. Read as dictionaries, a value that stands in every row is there once."""
+    columns = [schema.column(number) for number in range(len(schema))]
+    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+
+
+def _measure(path: str, request: dict[str, Any]) -> list[int]:
+    """Decode a table and keep nothing; its rows."""
+    (job,) = request["jobs"]
+    _allow(TABLE_MEMORY)
+    try:
+        return [_rows_within(path, job["kind"], job["most"])]
+    finally:
+        _allow(MEMORY)
+
+
+def _rows_within(path: str, kind: str, most: dict[str, int]) -> int:
+    rows = size = 0
+    if kind == "parquet":
+        _require_within(*_promised(path), most)
+    for batch in _record_batches(path, kind):
+        batch.validate(full=True)  # offsets that point outside their buffer would end the process
+        rows += batch.num_rows
+        size += sum(map(_expanded, batch.columns))
+        _require_within(rows, size, most)
+    return rows
+
+
+def _promised(path: str) -> tuple[int, int]:
+    """Rows and bytes, as the file's own last page says: soon read, and not to be believed."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.ParquetFile(path).metadata
+    return metadata.num_rows, sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
+
+
+def _require_within(rows: int, size: int, most: dict[str, int]) -> None:
+    if rows > most["rows"] or size > most["bytes"]:
+        raise ValueError(f"out-of-proportion|it holds more than {most['rows']:,} rows or {most['bytes']:,} bytes")
+
+
+def _record_batches(path: str, kind: str) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pa.set_cpu_count(1)  # the processor time of all threads counts
+    if kind == "parquet":
+        texts = texts_of(pq.ParquetFile(path).metadata.schema)
+        return pq.ParquetFile(path, read_dictionary=texts, buffer_size=2**20).iter_batches(batch_size=64)
+    if kind == "arrow":
+        reader = pa.ipc.open_file(path)
+        return (reader.get_batch(number) for number in range(reader.num_record_batches))
+    return pa.ipc.open_stream(path)
+
+
+def _expanded(column: Any) -> int:
+    """The bytes of a column with every value written out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return (pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0) + 8 * len(column)
+    if pa.types.is_nested(kind) and hasattr(column, "flatten"):
+        inner = column.flatten()
+        return 8 * len(column) + sum(map(_expanded, inner if isinstance(inner, list) else [inner]))
+    return max(column.nbytes, 8 * len(column))
+
+
+_ACTIONS: dict[str, Callable[[str, dict[str, Any]], list]] = {
+    "render": _render,
+    "search": _search,
+    "follow": _follow,
+    "measure": _measure,
+}
 
 if __name__ == "__main__":
     main()

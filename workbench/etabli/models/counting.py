@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from etabli import chat_templates, environment, folders, parsing
-from etabli.errors import UnknownModel
-from etabli.models import embedded
+from etabli.errors import Damaged, UnknownModel
+from etabli.models import embedded, headers
 
 FILE = "tokenizer.json"
-WANTED = [FILE, "tokenizer_config.json", "chat_template.jinja"]
+WANTED = [FILE, "tokenizer_config.json", "chat_template.jinja", "additional_chat_templates/*.jinja"]
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -22,7 +22,11 @@ class CountingTokenizer:
     def __init__(self, folder: Path):
         from tokenizers import Tokenizer
 
-        self.inner = Tokenizer.from_file(str(folder / FILE))
+        headers.require_sane(folder)
+        try:
+            self.inner = Tokenizer.from_file(str(folder / FILE))
+        except Exception as error:  # the library's own, a bare Exception
+            raise Damaged(f"{folder / FILE} is no tokenizer: {str(error)[: parsing.SHOWN]}.") from None
         self.inner.no_padding()
         self.inner.no_truncation()
         config = _json(folder / "tokenizer_config.json")
@@ -90,12 +94,23 @@ def located(name: str) -> Path:
     return _from_hub(name)
 
 
-def template(folder: Path) -> str | None:
-    """The chat template that a folder holds."""
-    written = folder / "chat_template.jinja"
-    if written.is_file():
-        return parsing.read_text(written)
-    return _template(_json(folder / "tokenizer_config.json"))
+def template(folder: Path) -> str | dict[str, str] | None:
+    """The chat template that a folder holds, or several by name, as transformers finds them."""
+    held = _json(folder / "tokenizer_config.json").get("chat_template")
+    if isinstance(held, list):
+        held = {
+            item["name"]: item["template"]
+            for item in held
+            if isinstance(item, dict) and {"name", "template"} <= set(item)
+        }
+    single, several = folder / "chat_template.jinja", sorted((folder / "additional_chat_templates").glob("*.jinja"))
+    if single.is_file():
+        held = parsing.read_text(single)
+    if not several:
+        return held
+    return ({"default": held} if isinstance(held, str) else {}) | {
+        path.stem: parsing.read_text(path) for path in several
+    }
 
 
 def _from_hub(name: str) -> Path:
@@ -118,10 +133,3 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _token(value: Any) -> str:
     return value["content"] if isinstance(value, dict) else str(value)
-
-
-def _template(config: dict[str, Any]) -> str | None:
-    held = config.get("chat_template")
-    if isinstance(held, list):  # several, by name
-        held = next((item["template"] for item in held if item.get("name") == "default"), None)
-    return held

@@ -11,7 +11,7 @@ from typing import Any
 
 from etabli import environment, parsing, processes, storage
 from etabli.errors import Damaged, MissingExtra, WrongAdapter
-from etabli.models import adapter_files, embedded
+from etabli.models import adapter_files, embedded, headers
 from etabli.models.quiet import quiet
 from etabli.models.sources import DEFAULT, Source, resolve
 
@@ -244,6 +244,7 @@ def check_adapter(adapter: str | Path, source: Source) -> None:
     if (adapter / storage.MANIFEST).is_file():
         storage.verify(adapter)
     _refuse_imports(adapter)
+    headers.require_sane(adapter)
     name, digest = _base(adapter)
     if (digest or source.hash) != source.hash or (not digest and name not in (None, source.name, str(source.folder))):
         known = f" ({digest[:12]}…)" if digest else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from etabli import environment, folders, parsing, storage
 from etabli.errors import Damaged, GatedModel, UnknownModel
-from etabli.models import embedded
+from etabli.models import embedded, headers
 
 DEFAULT = "default"
 # safetensors and text only: pickled weights can run code when they are read.
@@ -66,7 +66,8 @@ def _local(name: str) -> Path | None:
 
 
 def _require_whole(folder: Path, name: str) -> None:
-    """Every shard that the index names, or the single file, must be there."""
+    """Every shard that the index names, or the single file, must be there, and be what libraries can be given."""
+    headers.require_sane(folder)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         shards = set(parsing.read_json(index, parsing.LARGEST_CONFIG, lenient=True)["weight_map"].values())

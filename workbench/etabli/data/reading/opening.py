@@ -16,7 +16,14 @@ from typing import BinaryIO
 
 from etabli import folders
 from etabli.data.notes import Note, escaped
-from etabli.data.reading.unpacking import DAMAGED, PEEK, Limited, Recoded
+from etabli.data.reading.unpacking import (
+    DAMAGED,
+    PEEK,
+    Limited,
+    Recoded,
+    require_no_holes,
+    require_proportion,
+)
 from etabli.errors import Unreadable
 
 MOST = 16 * 2**20  # bytes of one row: a longer one is no conversation, and must not fill the memory
@@ -71,6 +78,7 @@ def opened(path: str | Path) -> Opened:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         said = str(getattr(error, "strerror", None) or error).lower()
         raise Unreadable("unreadable", f"{path} can't be read: {said}.") from None
+    require_no_holes(path)
     return _unpacked(path, path.name, stream, path.stat().st_size)
 
 
@@ -88,6 +96,8 @@ def _unpacked(path: Path, name: str, stream: BinaryIO, size: int) -> Opened:
     if not head:
         raise Unreadable("empty-file", f"{path} is empty: there are 0 rows in it.")
     if head.startswith(b"\x1f\x8b"):
+        require_proportion(gzip.GzipFile(fileobj=stream), path, size)
+        stream.seek(0)
         inside = _text(path, name.removesuffix(".gz"), Limited(gzip.GzipFile(fileobj=stream), path, size))
         inside.notes += (
             [] if name.endswith((".gz", ".gzip")) else [Note("compressed", why="It is gzip, and is not named so.")]
@@ -115,8 +125,12 @@ def _member(path: Path, stream: BinaryIO) -> Opened:
             raise Unreadable(
                 "unreadable", f"{path} is a zip archive of {len(names)} files ({some}…), not of one{sheet}."
             )
-        _require_plain_member(path, archive.getinfo(names[0]))
-        packed = max(1, archive.getinfo(names[0]).compress_size)
+        member = archive.getinfo(names[0])
+        _require_plain_member(path, member)
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise Unreadable("unreadable", f"{path} is packed in a way that is not read; pack it as usual (deflate).")
+        packed = min(max(1, member.compress_size), path.stat().st_size)  # the archive's own word may be false
+        require_proportion(archive.open(names[0]), path, packed)
         inside = _text(path, names[0], Limited(archive.open(names[0]), path, packed))
     except DAMAGED as error:
         raise Unreadable("unreadable", f"{path} can't be unpacked: {error}.") from None

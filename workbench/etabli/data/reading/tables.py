@@ -7,15 +7,17 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, BinaryIO
 
+from etabli import confined
+from etabli.confined_worker import texts_of
 from etabli.data.notes import Note, escaped, excerpt
 from etabli.data.reading.jsonfiles import BROKEN, Record
 from etabli.data.reading.opening import MOST, Opened, decoded, lines
-from etabli.data.reading.unpacking import UNPACKED
+from etabli.data.reading.unpacking import ROWS, UNPACKED
 from etabli.errors import Unreadable
 
 BATCH = 64
-# More rows than this for each byte of the file is a table of one value repeated, made to fill a memory.
-ROWS_PER_BYTE, TIMES = 50, 200
+TIMES = 200  # bytes that a table may hold for each byte of its file
+BYTES_PER_SECOND = 20e6  # of a table's file, that the confined process decodes on a slow machine
 
 
 def separated(file: Opened) -> Iterator[Record]:
@@ -100,15 +102,37 @@ def _check_names(names: Iterable[Any], source: str, line: int | None = None) -> 
 
 
 def columnar(file: Opened) -> Iterator[Record]:
-    """Parquet or Arrow, some rows at a time."""
+    """Parquet or Arrow, some rows at a time, after the confined process has read all of it once."""
     import pyarrow as pa
 
+    _require_proportion(file)
     try:
         for row, item in enumerate(_batches(file)):
             yield Record(row, None, item)
     except (pa.ArrowException, OSError, ValueError, OverflowError, SystemError) as error:
         said = escaped((str(error).splitlines() or [type(error).__name__])[0])
         raise Unreadable("unreadable", f"{file.path} can't be read as {file.kind.title()}: {said}.") from None
+
+
+def _require_proportion(file: Opened) -> None:
+    """Sizes in a table's header may be false, and a few bytes may stand for a billion values: decode, and count.
+
+    Raises:
+        Unreadable: it holds more than its size can honestly hold, or is no such table.
+    """
+    size = file.path.stat().st_size
+    most = {"bytes": max(UNPACKED, TIMES * size), "rows": max(ROWS, size)}
+    seconds = confined.SECONDS + size / BYTES_PER_SECOND
+    try:
+        job = {"kind": file.kind, "most": most}
+        confined.ask("measure", str(file.path.absolute()), seconds, jobs=[job])
+    except confined.Ended as error:
+        raise Unreadable("out-of-proportion", f"{file.path} could not be read: {error}.") from None
+    except confined.Refused as error:
+        code, _, why = str(error).rpartition("|")
+        raise Unreadable(
+            code or "unreadable", f"{file.path} can't be read as {file.kind.title()}: {escaped(why)}."
+        ) from None
 
 
 def _batches(file: Opened) -> Iterator[dict[str, Any]]:
@@ -118,60 +142,20 @@ def _batches(file: Opened) -> Iterator[dict[str, Any]]:
     if file.kind != "parquet":
         reader = (pa.ipc.open_file if file.kind == "arrow" else pa.ipc.open_stream)(file.stream)
         _check_names(reader.schema.names, str(file.path))
-        whole, unpacked = file.kind == "arrow", 0
+        whole = file.kind == "arrow"
         for batch in (reader.get_batch(at) for at in range(reader.num_record_batches)) if whole else reader:
-            batch.validate(full=True)  # offsets that point outside their buffer would end the process
-            unpacked += batch.nbytes
-            _require_proportion(unpacked, file)
             yield from _sliced(batch)
         return
     table = pq.ParquetFile(file.stream)
     _check_names(table.schema_arrow.names, str(file.path))
-    _check_proportion(table.metadata, file)
-    texts = [field.name for field in table.schema_arrow if _is_text(field.type)]
-    unpacked = 0
-    for batch in pq.ParquetFile(file.stream, read_dictionary=texts).iter_batches(batch_size=BATCH):
-        unpacked += sum(_text_bytes(batch.column(name)) for name in texts)
-        _require_proportion(unpacked, file)
+    table = pq.ParquetFile(file.stream, read_dictionary=texts_of(table.metadata.schema), buffer_size=2**20)
+    for batch in table.iter_batches(batch_size=BATCH):
         yield from batch.to_pylist()
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _text_bytes(column: Any) -> int:
-    """What the texts of a column have, written out: one value that a dictionary holds may stand in every row."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not pa.types.is_dictionary(column.type):
-        return column.nbytes
-    return pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0
-
-
-def _require_proportion(unpacked: int, file: Opened) -> None:
-    if unpacked > max(UNPACKED, TIMES * file.path.stat().st_size):
-        raise Unreadable("out-of-proportion", f"{file.path} unpacks to more than {TIMES} times its size.")
 
 
 def _sliced(batch: Any) -> Iterator[dict[str, Any]]:
     for start in range(0, batch.num_rows, BATCH):
         yield from batch.slice(start, BATCH).to_pylist()
-
-
-def _check_proportion(metadata: Any, file: Opened) -> None:
-    size = file.path.stat().st_size
-    unpacked = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-    if metadata.num_rows > size * ROWS_PER_BYTE or unpacked > max(2**26, size * TIMES):
-        raise Unreadable(
-            "out-of-proportion",
-            f"{file.path} has {size / 1e6:.1f} MB and would unpack to {metadata.num_rows:,} rows and "
-            f"{unpacked / 1e6:,.0f} MB. It was not read; look at it with pyarrow.",
-        )
 
 
 def in_memory(source: Any) -> tuple[str, Iterator[Record]]:

@@ -12,14 +12,49 @@ from typing import BinaryIO
 from etabli.errors import Unreadable
 
 PEEK = 2**16
-# An honest text shrinks to a tenth, a repetitive one to a hundredth; a bomb to a thousandth and less.
-RATIO, UNPACKED = 200, 64 * 2**20
+# An honest text shrinks to a tenth, a repetitive one to a hundredth; a bomb to a thousandth and less. A row takes some
+# bytes however it is packed. So little, and so few rows, go whatever their ratio.
+RATIO, UNPACKED, ROWS = 120, 64 * 2**20, 20_000
 
 # What Python raises on a damaged archive.
 DAMAGED = (
     OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError,
     struct.error, UnicodeError,
 )  # fmt: skip
+
+
+def require_proportion(inner: BinaryIO, path: Path, packed: int) -> None:
+    """Unpack everything once before a row is read, and keep nothing: a hundred times as fast as reading rows.
+
+    Raises:
+        Unreadable: it unpacks to more than ``RATIO`` times its bytes, or to more lines than it has bytes.
+    """
+    unpacked = lines = 0
+    try:
+        while data := inner.read(2**20):
+            unpacked += len(data)
+            lines += data.count(b"\n")
+            if unpacked > max(UNPACKED, packed * RATIO) or lines > max(ROWS, packed):
+                raise Unreadable("out-of-proportion", _too_much(path, packed, unpacked, lines))
+    except DAMAGED:  # said when reading has come to that place
+        return
+
+
+def _too_much(path: Path, packed: int, unpacked: int, lines: int) -> str:
+    return (
+        f"{path} has {packed:,} bytes and unpacks to more than {unpacked:,} bytes in {lines:,} lines; {RATIO} times as "
+        "many bytes, and as many lines as bytes, are the most. It was not read; unpack it yourself and look at it."
+    )
+
+
+def require_no_holes(path: Path) -> None:
+    """Refuse a file that says it is large and of which next to nothing is on the disk."""
+    facts = path.stat()
+    on_disk = getattr(facts, "st_blocks", facts.st_size) * 512  # Windows does not say
+    if facts.st_size > max(UNPACKED, on_disk * RATIO):
+        raise Unreadable(
+            "out-of-proportion", f"{path} says {facts.st_size:,} bytes, and {on_disk:,} are on the disk: it is empty."
+        )
 
 
 class Limited(io.RawIOBase):

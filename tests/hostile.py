@@ -1,0 +1,153 @@
+"""Read one hostile file, as the package reads it, in a process that has little memory: ``hostile.py READER PATH``.
+
+It prints what came of it: the error's class and text, or what was read.
+"""
+
+import json
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from etabli import confined
+from etabli.errors import EtabliError
+
+MEMORY = 3 * 2**30
+
+
+def recipe(path: Path) -> object:
+    from etabli.training.recipe import Recipe
+
+    return Recipe.load(path)
+
+
+def curation(path: Path) -> object:
+    from etabli.curation.recipe import CurationRecipe
+
+    return CurationRecipe.load(path)
+
+
+def mapping(path: Path) -> object:
+    from etabli.data.reading.mappings import mapped
+
+    return mapped(path)
+
+
+def card(path: Path) -> object:
+    from etabli.models import facts
+
+    return facts._card(path.parent)
+
+
+def speed(path: Path) -> object:
+    from etabli.data.checks import speed as measured
+
+    return measured._model(path)
+
+
+def results(path: Path) -> object:
+    from etabli.evaluation import log
+
+    return log.read(path)
+
+
+def manifest(path: Path) -> object:
+    from etabli import storage
+
+    return storage.verify(path.parent)
+
+
+def events(path: Path) -> object:
+    from etabli import storage
+
+    return len(storage.read_lines(path)[0])
+
+
+def token_diff(path: Path) -> object:
+    from etabli.judging import token_diff as diffs
+
+    return diffs.read(path)
+
+
+def answers(path: Path) -> object:
+    from etabli.judging import items
+
+    return items.read(path)
+
+
+def votes(path: Path) -> object:
+    from etabli.judging import votes as cast
+
+    return cast._read(path)
+
+
+def config(path: Path) -> object:
+    from etabli.memory import configs
+
+    return configs._read(path)
+
+
+def tokenizer(path: Path) -> object:
+    from etabli.models.counting import CountingTokenizer
+
+    return CountingTokenizer(path.parent)
+
+
+def weights(path: Path) -> object:
+    from etabli.models import facts
+
+    return facts._parameters(path.parent)
+
+
+def check(path: Path) -> object:
+    from etabli.data.checks.check import check as look
+
+    report = look(path, model=None)
+    return f"{report.rows} rows {dict(report.counts)}"
+
+
+def template(path: Path) -> object:
+    from etabli import chat_templates
+
+    talk = json.loads(path.with_name("talk.json").read_text())
+    return len(chat_templates.render(Templated(path.read_text()), [(talk, False)])[0])
+
+
+class Templated:
+    """What a renderer needs of a tokenizer."""
+
+    def __init__(self, text: str):
+        self.special_tokens_map: dict[str, str] = {}
+        self.chat_template = text
+
+
+def pattern(path: Path) -> object:
+    from etabli.evaluation.scores.wanted import wanted
+
+    (score,) = wanted(f"regex:{path.read_text()}")
+    return score.of("a" * 100, "", {})
+
+
+def schema(path: Path) -> object:
+    from etabli.evaluation.scores.wanted import wanted
+
+    (score,) = wanted(f"json_schema:{path}")
+    return score.of(json.dumps("a" * 100), "", {})
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    reader.__name__: reader
+    for reader in (
+        recipe, curation, mapping, card, speed, results, manifest, events, token_diff, answers, votes, config,
+        tokenizer, weights, check, template, pattern, schema,
+    )
+}  # fmt: skip
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    if sys.argv[1] in ("template", "pattern", "schema"):
+        confined.SECONDS = 1.0  # a fifth of what it is: what takes for ever takes longer than that
+    try:
+        print("read", str(READERS[sys.argv[1]](Path(sys.argv[2])))[:2000])
+    except EtabliError as error:
+        print(type(error).__name__, error)

@@ -1,0 +1,52 @@
+"""The small files and headers of a model's folder, looked at before any library parses them."""
+
+import struct
+from pathlib import Path
+
+from etabli import parsing
+from etabli.errors import Damaged
+
+LARGEST_TOKENIZER = 256 * 2**20  # bytes of tokenizer.json; the largest of the well-known ones has 40 million
+_CONFIGS = (
+    *("config.json", "generation_config.json", "adapter_config.json", "*.index.json"),
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json"),
+)
+PARSED = dict.fromkeys(_CONFIGS, parsing.LARGEST_CONFIG) | {"tokenizer.json": LARGEST_TOKENIZER}
+LARGEST_HEADER = 32 * 2**20  # bytes of names and shapes before the weights; a hundred thousand tensors have ten million
+
+
+def require_sane(folder: str | Path) -> None:
+    """Refuse a folder whose configurations or weight headers no library should be given.
+
+    Raises:
+        Damaged: a file is too large, too deep or no JSON, or weights whose header does not fit the file; names it.
+    """
+    for name, most in PARSED.items():
+        for path in sorted(Path(folder).glob(name)):
+            parsing.read_json(path, most, lenient=True)
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        _require_header(path)
+
+
+def _require_header(path: Path) -> None:
+    """Eight bytes say how long the header is; the tensors must lie one after the other in what follows it."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if length > min(LARGEST_HEADER, size - 8):
+            raise Damaged(f"{path} is cut off or forged: its header says {length:,} bytes, of a file of {size:,}.")
+        header = parsing.parse_json(file.read(length), f"The header of {path}", lenient=True)
+    if not isinstance(header, dict) or _end(header) != size - 8 - length:
+        raise Damaged(f"{path} is cut off or forged: its tensors do not fill the file of {size:,} bytes.")
+
+
+def _end(header: dict) -> int | None:
+    """Where the last tensor ends, or None if the header is none."""
+    try:
+        spans = sorted(tuple(entry["data_offsets"]) for name, entry in header.items() if name != "__metadata__")
+        starts, ends = [0, *(end for _, end in spans)], [start for start, _ in spans]
+        whole = all(isinstance(place, int) for span in spans for place in span) and starts[:-1] == ends
+    except (TypeError, KeyError, ValueError):
+        return None
+    return starts[-1] if whole else None
