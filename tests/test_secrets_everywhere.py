@@ -362,7 +362,7 @@ def noisy():
     @reporting(lambda result: result["text"])
     def command():
         print(state["text"])
-        warnings.warn(state["text"], stacklevel=1)
+        sys.stderr.write(warnings.formatwarning(state["text"], UserWarning, "x.py", 1, state["text"]))
         print(state["text"].encode("utf-8", "replace").decode(), file=sys.stderr, end="", flush=True)
         sys.stderr.buffer.write(state["text"].encode("utf-8", "replace"))
         if state.get("raises"):
