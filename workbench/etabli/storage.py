@@ -60,16 +60,9 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with disk_errors(path):
-            beside.write_text(text, encoding="utf-8")
-            _fsync(beside)
-            beside.replace(path)
-            _fsync(path.parent)
-    finally:
-        beside.unlink(missing_ok=True)
+    with _staged(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+        _fsync(beside)
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -140,15 +133,22 @@ def new_folder(folder: Path) -> Iterator[None]:
 @contextmanager
 def _staged(place: Path) -> Iterator[Path]:
     """A name beside a place; what is made there takes the place on leaving, or is gone."""
-    place.parent.mkdir(parents=True, exist_ok=True)
     beside = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with disk_errors(place):
+    with disk_errors(place), new_folder(place.parent):
+        try:
             yield beside
             if beside.exists():
                 _replace(beside, place)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        finally:
+            _remove(beside)
+
+
+def _remove(path: Path) -> None:
+    """Delete a file or a folder, whatever of it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def copy_whole(source: str | Path, place: str | Path, manifest: str = MANIFEST) -> None:
@@ -181,12 +181,15 @@ def _fact(path: Path) -> dict[str, Any]:
 
 
 def _replace(new: Path, place: Path) -> None:
+    if new.is_file() or not place.exists():  # a file takes the place of a file in one step, and never a folder's
+        new.replace(place)
+        _fsync(place.parent)
+        return
     old = place.with_name(f".{place.name}.old-{uuid.uuid4().hex[:8]}")
-    if place.exists():
-        place.replace(old)
+    place.replace(old)
     new.replace(place)
     _fsync(place.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
 
 
 def verify(folder: str | Path, manifest: str = MANIFEST) -> dict[str, Any]:
@@ -224,9 +227,7 @@ def sha256(path: str | Path) -> str:
 
 def copy_file(source: str | Path, place: str | Path) -> None:
     """Copy a file, byte for byte; what stands in its place is the old one or the new one, whatever happens."""
-    place = Path(place)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with _staged(place) as beside:
+    with _staged(Path(place)) as beside:
         folders.copy_file(Path(source).resolve().parent, Path(source).resolve().name, beside)
         _fsync(beside)
 

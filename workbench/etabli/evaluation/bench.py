@@ -18,6 +18,7 @@ from etabli.evaluation.scores import Score, default, wanted
 from etabli.evaluation.scores.score import LOSS, OWN
 from etabli.evaluation.sets import TestSet
 from etabli.evaluation.summary import summarise
+from etabli.models import adapter_files
 from etabli.models.loading import Loaded, load
 from etabli.training.material import template_hash
 from etabli.training.own_code import agree_to_read
@@ -182,9 +183,7 @@ def _made_with(run: Run, loaded: Loaded, arms: list[Arm]) -> dict[str, Any]:
     return {
         "model_hash": loaded.source.hash,
         "template_hash": template_hash(loaded.tokenizer),
-        "adapters": {
-            arm.name: storage.sha256(arm.adapter / "adapter_model.safetensors") for arm in arms if arm.adapter
-        },
+        "adapters": {arm.name: adapter_files.weights_hash(arm.adapter) for arm in arms if arm.adapter},
         "run": run.name,
         "dtype": str(loaded.dtype),
         "processor": environment.processor(),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from etabli import folders
+from etabli import folders, storage
 from etabli.errors import Damaged, WrongAdapter
 
 WEIGHTS = "adapter_model.safetensors"
@@ -28,6 +28,16 @@ def check_files(adapter: str | Path) -> list[Path]:
         raise WrongAdapter(f"{adapter} holds no adapter that is read: it has {what}. {remedy}")
     require_finite(weights)
     return files
+
+
+def weights_hash(adapter: str | Path) -> str:
+    """The sha256 of an adapter's weights, as hex digits.
+
+    Raises:
+        WrongAdapter, Damaged, OutsideFolder: as ``check_files``.
+    """
+    check_files(adapter)
+    return storage.sha256(Path(adapter) / WEIGHTS)
 
 
 def pickles(files: list[Path]) -> list[Path]:

@@ -269,13 +269,9 @@ def adapter_hash(adapter: Path) -> str:
     """Which weights an adapter has: the beginning of their sha256.
 
     Raises:
-        WrongAdapter: there are none.
+        WrongAdapter: there are none; Damaged: they are not finite.
     """
-    try:
-        return storage.sha256(adapter / adapter_files.WEIGHTS)[:16]
-    except OSError:
-        adapter_files.check_files(adapter)  # says why there are none
-        raise
+    return adapter_files.weights_hash(adapter)[:16]
 
 
 def _base(adapter: Path) -> tuple[str | None, str | None]:

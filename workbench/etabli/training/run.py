@@ -65,9 +65,8 @@ class Run:
         _check(recipe)
         processes.refuse_if_owned(f"Training {run.folder.name} can't begin")
         with storage.disk_errors(run.folder):
-            run.folder.mkdir(parents=True, exist_ok=True)
-        recipe.save(run.folder / RECIPE)
-        return run._spawn(recipe, hashes, [OWN_RECIPE])
+            recipe.save(run.folder / RECIPE)
+            return run._spawn(recipe, hashes, [OWN_RECIPE])
 
     def _set_aside(self) -> bool:
         """Rename a run that failed before its first step, so that a mended recipe can take its place."""
