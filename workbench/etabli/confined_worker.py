@@ -278,13 +278,30 @@ def _expanded(column: Any) -> int:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    kind = column.type
+    kind, pointers = column.type, 8 * len(column)
     if pa.types.is_dictionary(kind):
-        return (pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0) + 8 * len(column)
+        if not _is_text(kind.value_type):
+            return _expanded(column.dictionary_decode())
+        return pointers + (pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0)
+    if str(kind) in ("string_view", "binary_view"):  # many of them may be views of the same bytes
+        return _expanded(column.cast(pa.large_binary()))
+    if pa.types.is_run_end_encoded(kind):
+        return _expanded(pc.run_end_decode(column))
+    if isinstance(kind, pa.BaseExtensionType):
+        return _expanded(column.storage)
+    if pa.types.is_map(kind):
+        return pointers + _expanded(column.keys) + _expanded(column.items)
     if pa.types.is_nested(kind) and hasattr(column, "flatten"):
         inner = column.flatten()
-        return 8 * len(column) + sum(map(_expanded, inner if isinstance(inner, list) else [inner]))
-    return max(column.nbytes, 8 * len(column))
+        return pointers + sum(map(_expanded, inner if isinstance(inner, list) else [inner]))
+    return max(column.nbytes, pointers, pc.sum(pc.binary_length(column)).as_py() or 0 if _is_text(kind) else 0)
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    return any(test(kind) for test in tests)
 
 
 _ACTIONS: dict[str, Callable[[str, dict[str, Any]], list]] = {
