@@ -24,7 +24,7 @@ from typing import Any
 
 from etabli.contracts import RECIPE
 from etabli.errors import BadInput, UntrustedCode
-from etabli.scrub import hidden
+from etabli.terminal import say
 
 LARGEST_FILE = 2**20  # bytes of a Python file
 LARGEST_RECORD = 2**24  # bytes of the record
@@ -110,7 +110,7 @@ def require(codes: Sequence[Code], trust_code: bool = False, next_command: str |
         raise UntrustedCode([(_printable(code.path), code.sha256, code.purpose) for code in unknown], next_command)
     for code in unknown:
         line = f"Trusted from now on: {_printable(code.path)} (sha256 {code.sha256}), a file of {code.purpose}."
-        print(hidden(line), file=sys.stderr)
+        say(line)
     remember(unknown)
 
 
@@ -123,7 +123,7 @@ def remember(codes: Iterable[Code]) -> None:
     try:
         _add_to_record(codes)
     except OSError as error:
-        print(f"{record_file()} can't be written ({error.strerror}): the yes holds for now alone.", file=sys.stderr)
+        say(f"{record_file()} can't be written ({error.strerror}): the yes holds for now alone.")
 
 
 def allow_here(hashes: Iterable[str]) -> None:
