@@ -24,6 +24,7 @@ from typing import Any
 
 from etabli.contracts import RECIPE
 from etabli.errors import BadInput, UntrustedCode
+from etabli.scrub import hidden
 from etabli.terminal import say
 
 LARGEST_FILE = 2**20  # bytes of a Python file
