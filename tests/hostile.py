@@ -110,7 +110,7 @@ def template(path: Path) -> object:
     from etabli import chat_templates
 
     talk = json.loads(path.with_name("talk.json").read_text())
-    return len(chat_templates.render(Templated(path.read_text()), [(talk, False)])[0])
+    return len(chat_templates.render(Templated(path.read_text()), [chat_templates.Conversation(talk)])[0])
 
 
 class Templated:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from etabli import chat_templates, confined, parsing
+from etabli.chat_templates import Conversation
 from etabli.errors import BadData, BadRecipe, Damaged
 from etabli.models.counting import CountingTokenizer
 from etabli.tokens import render
@@ -286,11 +287,11 @@ def test_a_template_is_given_up_after_three_strikes(monkeypatch):
     slow = Templated(TEMPLATES["loops"])
     for _ in range(confined.STRIKES):
         with pytest.raises(BadData, match="was ended after"):
-            chat_templates.render(slow, [(TALK, False)])
+            chat_templates.render(slow, [Conversation(TALK)])
     with pytest.raises(BadData, match="not tried again"):
-        chat_templates.render(slow, [(TALK, False)])
+        chat_templates.render(slow, [Conversation(TALK)])
     assert process._process is None, "nothing was started for it again"
-    assert chat_templates.render(Templated("{{ messages | length }}"), [(TALK, False)]) == ["2"]
+    assert chat_templates.render(Templated("{{ messages | length }}"), [Conversation(TALK)]) == ["2"]
     process.close()
 
 
@@ -302,7 +303,7 @@ def test_a_template_that_is_slow_on_every_row_is_ended_too(monkeypatch):
     slow = Templated("{% for a in range(90000) %}{% for b in range(40) %}{% endfor %}{% endfor %}x")
     with pytest.raises(BadData, match="was ended"):
         for _ in range(2000):
-            chat_templates.render(slow, [(TALK, False)])
+            chat_templates.render(slow, [Conversation(TALK)])
     process.close()
 
 
@@ -405,15 +406,34 @@ def test_templates_render_as_transformers_renders_them(tokenizer, name, kind):
         expected = of_transformers(changed, talk, tools, prompt)
         if expected is None:
             with pytest.raises(BadData, match="refuses this conversation"):
-                chat_templates.render(changed, [(talk, prompt)], tools)
+                chat_templates.render(changed, [Conversation(talk, prompt, tools)])
         else:
-            assert chat_templates.render(changed, [(talk, prompt)], tools) == [expected]
+            assert chat_templates.render(changed, [Conversation(talk, prompt, tools)]) == [expected]
 
 
 def test_of_several_templates_the_one_for_tools_is_taken(tokenizer):
     several = with_template(tokenizer, {"default": "plain", "tool_use": "tools"})
     for _, tools in TALKS.values():
-        assert chat_templates.render(several, [(TALK, False)], tools) == [of_transformers(several, TALK, tools, False)]
+        assert chat_templates.render(several, [Conversation(TALK, tools=tools)]) == [
+            of_transformers(several, TALK, tools, False)
+        ]
+
+
+def test_rows_rendered_ahead_are_rows_rendered_one_by_one(tokenizer, commands):
+    """Rows that are refused, plain text, calls: each is what it is by itself."""
+    from etabli import pieces
+
+    refusing = with_template(
+        tokenizer, "{% if messages[0].content == 'no' %}{{ raise_exception('no') }}{% endif %}" + FOR_TRAINING
+    )
+    rows = [{"messages": row["messages"]} for row in commands.rows[:70]]
+    rows[5:5] = [{"messages": [{"role": "user", "content": "no"}]}, {"messages": [{"role": "text", "content": "a"}]}]
+    rows[40:40] = [{"messages": []}, {"messages": [{"role": "user", "content": None}]}]
+    ahead = list(pieces.render_ahead(rows, refusing))
+    assert [at for at, texts in enumerate(ahead) if texts is None] == [5, 6, 40, 41]
+    for row, texts in zip(rows, ahead):
+        if texts:
+            assert render(row["messages"], refusing, texts=texts) == render(row["messages"], refusing)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from etabli import chat_templates
+from etabli.chat_templates import Conversation
 from etabli.contracts import Row
 from etabli.tokens import PLAIN, Rendered
 
@@ -126,7 +127,7 @@ def _same_ids(row: Row, seen: Rendered, tokenizer: Any) -> Assertion:
     messages = row["messages"]
     if messages[0]["role"] == PLAIN:
         return Assertion(TEMPLATE, None, "Plain text has no template.")
-    text = chat_templates.render(tokenizer, [(messages, False)], row.get("tools"))[0]
+    text = chat_templates.render(tokenizer, [Conversation(messages, tools=row.get("tools"))])[0]
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     if list(ids) == seen.ids:
         return Assertion(TEMPLATE, True, "The ids are the template's own.")

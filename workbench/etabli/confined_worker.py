@@ -19,6 +19,8 @@ from typing import Any
 MEMORY, TABLE_MEMORY = 2**30, 2**31
 # A rendering may have this many characters, and so many times those of what it is made of.
 LARGEST, TIMES = 2**21, 20
+_TOO_MUCH = f"it needs more than {MEMORY // 2**20} MB of memory"
+_ENDLESS = "it calls itself without end"
 _SUBJECTS: dict[int, str] = {}  # templates, patterns and schemas; each is sent once
 
 
@@ -60,9 +62,9 @@ def _reply(line: bytes) -> bytes:
         reply = {"values": values}
         encoded = json.dumps(reply | {"took": time.process_time() - began}).encode()
     except MemoryError:
-        encoded = _error(f"it needs more than {MEMORY // 2**20} MB of memory", began)
+        encoded = _error(_TOO_MUCH, began)
     except RecursionError:
-        encoded = _error("it calls itself without end", began)
+        encoded = _error(_ENDLESS, began)
     except Exception as error:
         encoded = _error(_brief(error), began)
     _start_timer(0)
@@ -100,9 +102,20 @@ def _start_timer(seconds: float) -> None:
 # --- chat templates --------------------------------------------------------------------------------------------------
 
 
-def _render(text: str, request: dict[str, Any]) -> list[str]:
-    template, common = _compiled(text), request["common"]
-    return [_bounded(template.generate(**common, **variables), request["most"]) for variables in request["jobs"]]
+def _render(text: str, request: dict[str, Any]) -> list[str | dict[str, str]]:
+    """The text of each conversation, or why the template refuses it."""
+    template, common, most = _compiled(text), request["common"], request["most"]
+    values: list[str | dict[str, str]] = []
+    for variables in request["jobs"]:
+        try:
+            values.append(_bounded(template.generate(**common, **variables), most))
+        except MemoryError:
+            values.append({"error": _TOO_MUCH})
+        except RecursionError:
+            values.append({"error": _ENDLESS})
+        except Exception as error:
+            values.append({"error": _brief(error)})
+    return values
 
 
 def _bounded(chunks: Any, most: int) -> str:

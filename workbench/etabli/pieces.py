@@ -6,12 +6,14 @@ control tokens are read from the structure alone.
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from etabli import chat_templates
-from etabli.contracts import Message
+from etabli.chat_templates import Conversation
+from etabli.contracts import Message, Row
 from etabli.errors import BadData, BadInput
 
 PLAIN = "text"  # the role of text without a template
@@ -78,16 +80,17 @@ def all_pieces(
     prompt: bool,
     tools: list[dict] | None,
     control: re.Pattern | None,
+    texts: list[str] | None = None,
 ) -> list[Piece]:
-    """Structure and contents in order. Checked: together they are the template's own rendering."""
+    """Structure and contents in order. Checked: together they are the template's own rendering.
+
+    ``texts`` are the row's own of ``render_ahead``, where many rows are rendered.
+    """
     if not getattr(tokenizer, "chat_template", None):
         raise BadInput("This tokenizer has no chat template: take the instruct version of the model.")
     _check_tools(messages, tools, control)
-    copies = [_marked(index, message) for index, message in enumerate(messages)]
-    calling = [index for index, message in enumerate(messages) if message.get("tool_calls")]
-    beside = [variant for index in calling for variant in _around_calls(copies, index)]
-    shell, own, *around = chat_templates.render(tokenizer, [(copies, prompt), (messages, prompt), *beside], tools)
-    calls = {index: _call_span(shell, *around[3 * at : 3 * at + 3]) for at, index in enumerate(calling)}
+    shell, own, *around = texts or chat_templates.render(tokenizer, _variants(messages, prompt, tools))
+    calls = {index: _call_span(shell, *around[3 * at : 3 * at + 3]) for at, index in enumerate(_calling(messages))}
     for contents in ([m["content"] for m in messages], [m["content"].strip() for m in messages]):
         pieces = _assemble(shell, messages, contents, trained_parts(messages, policy), calls)
         if "".join(piece.text for piece in pieces) == own:
@@ -110,10 +113,33 @@ def _marked(index: int, message: Message) -> Message:
     return {**message, "content": "" if empty else f"\ue000{index}\ue001"}
 
 
-def _around_calls(copies: list[Message], index: int) -> list[tuple[list[Message], bool]]:
-    """What to render to see what a turn's calls add: up to before it, through it, and through it without its calls."""
-    without = [*copies[:index], {**copies[index], "tool_calls": None}]
-    return [(copies[:index], True), (copies[: index + 1], False), (without, False)]
+def render_ahead(rows: Iterable[Row], tokenizer: Any) -> Iterator[list[str] | None]:
+    """What ``all_pieces`` takes as ``texts`` for each row, rendered many at once; None where it renders by itself."""
+    return chat_templates.render_ahead(tokenizer, (_variants_of(row) for row in rows))
+
+
+def _variants_of(row: Row) -> list[Conversation]:
+    """Nothing for a row that is no chat, or none that can be rendered: whoever renders it says why."""
+    messages = row["messages"]
+    texts = all(isinstance(message.get(name), str) for message in messages for name in ("role", "content"))
+    return _variants(messages, False, row.get("tools")) if texts and messages and messages[0]["role"] != PLAIN else []
+
+
+def _variants(messages: list[Message], prompt: bool, tools: list[dict] | None) -> list[Conversation]:
+    """What to render of a row: with stand-ins, as it is, and three more for each turn with calls.
+
+    Those show what the calls add: up to before the turn, through it, and through it without its calls.
+    """
+    copies = [_marked(index, message) for index, message in enumerate(messages)]
+    variants = [(copies, prompt), (messages, prompt)]
+    for index in _calling(messages):
+        without = [*copies[:index], {**copies[index], "tool_calls": None}]
+        variants += [(copies[:index], True), (copies[: index + 1], False), (without, False)]
+    return [Conversation(turns, flag, tools) for turns, flag in variants]
+
+
+def _calling(messages: list[Message]) -> list[int]:
+    return [index for index, message in enumerate(messages) if message.get("tool_calls")]
 
 
 def _call_span(shell: str, before: str, through: str, without: str) -> tuple[int, int]:

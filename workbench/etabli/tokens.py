@@ -62,6 +62,7 @@ def render(
     policy: str = "answers",
     prompt: bool = False,
     tools: list[dict[str, Any]] | None = None,
+    texts: list[str] | None = None,
 ) -> Rendered:
     """Render a conversation with the model's own chat template, or plain text as it stands.
 
@@ -75,6 +76,7 @@ def render(
             end-of-turn token, so that the model learns to stop.
         prompt: add the header of the assistant's next turn, for generation.
         tools: what the model may call, as the template wants it.
+        texts: the row's of ``pieces.render_ahead``, where many rows are rendered.
 
     Returns:
         Token ids, texts, roles (of the message; ``template`` for structure) and trained flags.
@@ -86,21 +88,27 @@ def render(
     """
     out = Rendered()
     control = control_pattern(tokenizer)
-    chunks = _prepared(messages, tokenizer, policy, prompt, tools, control)
+    chunks = _prepared(messages, tokenizer, policy, prompt, tools, control, texts)
     if messages[0]["role"] == PLAIN:
         return _plain(messages, tokenizer, control, policy, out)
     return _encoded(chunks, tokenizer, control, policy, out)
 
 
 def _prepared(
-    messages: list[Message], tokenizer: Any, policy: str, prompt: bool, tools: list | None, control: re.Pattern | None
+    messages: list[Message],
+    tokenizer: Any,
+    policy: str,
+    prompt: bool,
+    tools: list | None,
+    control: re.Pattern | None,
+    texts: list[str] | None,
 ) -> list[list[Piece]]:
     """What is tokenised at once, checked; nothing for plain text, which has no template."""
     _check_policy(policy)
     _check(messages)
     if messages[0]["role"] == PLAIN:
         return []
-    return in_chunks(all_pieces(messages, tokenizer, policy, prompt, tools, control), control)
+    return in_chunks(all_pieces(messages, tokenizer, policy, prompt, tools, control, texts), control)
 
 
 def _encoded(
@@ -116,7 +124,12 @@ def _encoded(
 
 
 def measure(
-    messages: list[Message], tokenizer: Any, policy: str = "answers", most: int = 512, tools: list | None = None
+    messages: list[Message],
+    tokenizer: Any,
+    policy: str = "answers",
+    most: int = 512,
+    tools: list | None = None,
+    texts: list[str] | None = None,
 ) -> tuple[int, int, int]:
     """How many tokens a conversation has, how many are trained, and how many of those are among the first ``most``.
 
@@ -124,7 +137,7 @@ def measure(
     never predicted, so never trained.
     """
     control = control_pattern(tokenizer)
-    chunks = _prepared(messages, tokenizer, policy, False, tools, control)
+    chunks = _prepared(messages, tokenizer, policy, False, tools, control, texts)
     plain, out = messages[0]["role"] == PLAIN, Rendered()
     if plain or policy == "all" or not is_clean(chunks, control):
         rendered = (

@@ -66,7 +66,7 @@ class CountingTokenizer:
         self, messages: list[dict], tokenize: bool = False, add_generation_prompt: bool = False, tools: Any = None
     ) -> str:
         """The template's own text of a conversation."""
-        return chat_templates.render(self, [(messages, add_generation_prompt)], tools)[0]
+        return chat_templates.render(self, [chat_templates.Conversation(messages, add_generation_prompt, tools)])[0]
 
     def __call__(self, text: str, add_special_tokens: bool = True, **_: Any) -> dict[str, list]:
         """Ids and offsets in characters."""

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from etabli import assertions, environment, parsing, pieces, storage, tokens
+from etabli import assertions, chat_templates, environment, parsing, pieces, storage, tokens
 from etabli.contracts import Row
 from etabli.errors import BadData, Damaged, EtabliError
 from etabli.tokens import render
@@ -69,9 +69,10 @@ def _part(rows: list[tuple[Row, bool]], tokenizer: Any, recipe: Recipe) -> tuple
     encoded: list[Encoded] = []
     failed: Failed = {}
     most = recipe.max_length
-    for row, own in rows:
+    texts = pieces.render_ahead((row for row, _ in rows), tokenizer)
+    for (row, own), ahead in zip(rows, texts):
         try:
-            rendered = render(row["messages"], tokenizer, recipe.policy, tools=row.get("tools"))
+            rendered = render(row["messages"], tokenizer, recipe.policy, tools=row.get("tools"), texts=ahead)
         except BadData as error:
             failed.setdefault(assertions.TEMPLATE, []).append((row["id"], str(error)))
             continue
@@ -94,7 +95,9 @@ def _joined(parts: list[tuple[list[Encoded], Failed]]) -> Made:
 
 
 def _key(rows: Sequence[Row], tokenizer: Any, recipe: Recipe) -> str:
-    code = "".join(inspect.getsource(module) for module in (tokens, pieces, assertions, sys.modules[__name__]))
+    code = "".join(
+        inspect.getsource(module) for module in (tokens, pieces, chat_templates, assertions, sys.modules[__name__])
+    )
     vocabulary = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else json.dumps(tokenizer.get_vocab())
     special = [str(tokenizer.special_tokens_map), str(tokenizer.chat_template)]
     versions = [str(environment.versions()), *map(version, ("tokenizers", "jinja2"))]

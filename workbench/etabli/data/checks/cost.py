@@ -37,10 +37,12 @@ class Cost:
         self.lost += other.lost
 
 
-def check(row: Row, tokenizer: Any, max_length: int, policy: str, cost: Cost) -> list[Note]:
+def check(
+    row: Row, tokenizer: Any, max_length: int, policy: str, cost: Cost, texts: list[str] | None = None
+) -> list[Note]:
     """Count a row's tokens, and say what of it would be cut off."""
     try:
-        size, trained, left = measure(row["messages"], tokenizer, policy, max_length, row.get("tools"))
+        size, trained, left = measure(row["messages"], tokenizer, policy, max_length, row.get("tools"), texts)
     except BadData as error:
         return [Note("not-renderable", "messages", why=escaped(str(error)))]
     cost.sizes[size] += 1

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from etabli import trust
+from etabli import pieces, trust
 from etabli.contracts import Finding, Row
 from etabli.data import own
 from etabli.data.catalogue import CODES
@@ -91,23 +92,31 @@ _FAMILIES = characters.control_pattern()
 def check_records(records: Sequence[Record], settings: Settings) -> Seen:
     """Look at some records in every way that needs no other record."""
     seen = Seen()
-    for record in map(parsed, records):
-        seen.rows += record.row is not None
-        if FORMATS[settings.layout.name].refused:
-            row, notes = None, list(record.notes)
-        else:
-            seen.unused.update(formats.unused(record.value, settings.layout))
-            row, notes = conversation(record, settings.layout, settings.about)
+    read = [_read(record, settings, seen) for record in map(parsed, records)]
+    rows = (row for _, row, _ in read if row is not None)
+    texts = pieces.render_ahead(rows, _tokenizer(settings.tokenizer)[0]) if settings.tokenizer else repeat(None)
+    for record, row, notes in read:
         findings = [_finding(note, record) for note in notes]
         if row is not None:
-            findings += _row(row, record, settings, seen, wrong={finding.code for finding in findings})
+            findings += _row(row, record, settings, seen, {finding.code for finding in findings}, next(texts))
         elif record.value is not BROKEN and not findings and not FORMATS[settings.layout.name].refused:
             findings.append(_finding(Note("no-messages"), record))
         seen.findings += findings
     return seen
 
 
-def _row(row: Row, record: Record, settings: Settings, seen: Seen, wrong: set[str]) -> list[Finding]:
+def _read(record: Record, settings: Settings, seen: Seen) -> tuple[Record, Row | None, list[Note]]:
+    """A record with the conversation it holds, if it holds one, and what was noticed."""
+    seen.rows += record.row is not None
+    if FORMATS[settings.layout.name].refused:
+        return record, None, list(record.notes)
+    seen.unused.update(formats.unused(record.value, settings.layout))
+    return record, *conversation(record, settings.layout, settings.about)
+
+
+def _row(
+    row: Row, record: Record, settings: Settings, seen: Seen, wrong: set[str], texts: list[str] | None
+) -> list[Finding]:
     """What is doubtful about a conversation; what it asks, costs and comes from goes into ``seen``."""
     tokenizer, control = _tokenizer(settings.tokenizer) if settings.tokenizer else (None, _FAMILIES)
     lang = told_language(row)
@@ -117,7 +126,7 @@ def _row(row: Row, record: Record, settings: Settings, seen: Seen, wrong: set[st
     packs = _packs(row, lang, seen)
     notes = [*_of_texts(row, lang, control), *meaning.check(row["messages"], row.get("lang"), packs)]
     if tokenizer and _usable({*wrong, *(note.code for note in notes)}):
-        notes += cost.check(row, tokenizer, settings.max_length, settings.policy, seen.cost)
+        notes += cost.check(row, tokenizer, settings.max_length, settings.policy, seen.cost, texts)
     if _NOTHING_SAID.isdisjoint(wrong):
         seen.pairs.append(_pair(row, record))
     own_findings = [found for rule in settings.own() for found in rule.findings(row, record.row, record.line)]
