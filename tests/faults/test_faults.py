@@ -7,6 +7,7 @@ import errno
 import itertools
 import json
 import os
+import select
 import shutil
 
 import points
@@ -174,16 +175,18 @@ def test_every_damage_to_every_file_falls_back_to_the_older_checkpoint(made, run
 def test_one_owner_of_many_that_race(tmp_path, counted):
     """Two processes at once, a hundred times: one holds the folder, the other is told so; a killed owner lets go."""
     for _ in range(100):
-        ready, go = os.pipe()
+        (ready, go), (refused, refuse) = os.pipe(), os.pipe()
 
-        def race(ready=ready, go=go):
+        def race(ready=ready, go=go, refused=refused, refuse=refuse):
             os.close(go)
             os.read(ready, 1)  # both wait until the pipe is closed
-            with storage.locked(tmp_path / "lock", "Run x"):
-                (tmp_path / f"owner-{os.getpid()}").touch()
-                import time
-
-                time.sleep(0.05)
+            try:
+                with storage.locked(tmp_path / "lock", "Run x"):
+                    (tmp_path / f"owner-{os.getpid()}").touch()
+                    assert select.select([refused], [], [], 60)[0], "nobody was refused while it was held"
+            except RunLocked:
+                os.write(refuse, b"x")
+                raise
 
         children = []
         for _ in range(2):
@@ -200,6 +203,8 @@ def test_one_owner_of_many_that_race(tmp_path, counted):
         os.close(ready)
         os.close(go)
         codes = sorted(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+        os.close(refused)
+        os.close(refuse)
         owners = list(tmp_path.glob("owner-*"))
         assert codes == [0, 4] and len(owners) == 1
         owners[0].unlink()
