@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import etabli
 from etabli.curation.recipe import CurationRecipe
-from etabli.experiments.ablate import ablate
+from etabli.evaluation.ablation import ablate
 
 FILTERS = [{"filter": "exact"}, {"filter": "near"}, {"filter": "quality"}, {"filter": "contamination"}]
 SORRY = {

@@ -3,8 +3,8 @@
     python benchmarks/answer_speed.py --run runs/first --out benchmarks/results/answer_speed.json
 
 Three ways to the same greedy answers, interleaved in one process: ``generate`` row by row; ``generate`` on padded
-batches in the order of the rows; and ``etabli.generation.answer``. Two shapes: plain questions, and the same after a
-briefing with worked examples. Ratios are medians over rounds. Only an idle machine tells anything.
+batches in the order of the rows; and ``etabli.models.generate.answer``. Two shapes: plain questions, and the same after
+a briefing with worked examples. Ratios are medians over rounds. Only an idle machine tells anything.
 """
 
 import argparse
@@ -13,9 +13,10 @@ import time
 from pathlib import Path
 
 import etabli
-from etabli import generation, storage
-from etabli.evaluation import rivals, sets
-from etabli.tokens import render
+from etabli.core import storage
+from etabli.evaluation import baselines, test_set
+from etabli.models import generate
+from etabli.rendering.render import render
 
 MOST, BATCH = 48, 8
 
@@ -39,13 +40,13 @@ def batch(loaded, talks) -> list[list[int]]:
     inputs = loaded.tokenizer.pad({"input_ids": prompts}, return_tensors="pt").to(loaded.device)
     with torch.inference_mode():
         out = loaded.model.generate(**inputs, max_new_tokens=MOST, do_sample=False)
-    stops = generation.stop_ids(loaded.model, loaded.tokenizer)
-    return [generation._until_stop(row, stops) for row in out[:, inputs["input_ids"].shape[1] :].tolist()]
+    stops = generate.stop_ids(loaded.model, loaded.tokenizer)
+    return [generate._until_stop(row, stops) for row in out[:, inputs["input_ids"].shape[1] :].tolist()]
 
 
 def ours(loaded, talks) -> list[list[int]]:
     """Sorted, in large batches, the common beginning computed once."""
-    return generation.answer(loaded.model, loaded.tokenizer, talks, MOST).ids
+    return generate.answer(loaded.model, loaded.tokenizer, talks, MOST).ids
 
 
 WAYS = {"one by one": one_by_one, "batched": batched, "etabli": ours}
@@ -77,11 +78,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
     run = etabli.Run.attach(chosen.run)
-    asked = sets.gather(run, limit=chosen.rows)
+    asked = test_set.gather(run, limit=chosen.rows)
     tests = asked.tests[: chosen.rows]
     loaded = etabli.load(run.recipe.model, adapter=run.adapter)
-    near = rivals.nearest(tests, asked.train, rivals.SHOTS)
-    shapes = {"plain": [sets.question(row) for row in tests], "prompted": rivals.prompted(tests, asked.train, near)}
+    near = baselines.nearest(tests, asked.train, baselines.SHOTS)
+    shapes = {
+        "plain": [test_set.question(row) for row in tests],
+        "prompted": baselines.prompted(tests, asked.train, near),
+    }
     found = {name: rounds(loaded, talks, chosen.rounds) for name, talks in shapes.items()}
     began = time.monotonic()
     results = etabli.evaluate(run, limit=50, loaded=loaded, arms=["base", "tuned"], save=False)

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binomtest
 
-from etabli import storage
-from etabli.judging import sequential
-from etabli.judging.contest import Contest, Item, Showing
-from etabli.judging.standing import pairs
+from etabli.core import storage
+from etabli.review import e_process
+from etabli.review.pairs import Contest, Item, Showing
+from etabli.review.results import pairs
 
 ARMS = ("base", "tuned")
 ITEMS = 200
@@ -73,7 +73,7 @@ def session(voter, held: Contest, name: str, luck: random.Random) -> tuple[bool,
         if now.repeat or winner is None:
             continue
         wins, losses = wins + (winner == "tuned"), losses + (winner == "base")
-        told = told or sequential.evidence(wins, losses) >= sequential.THRESHOLD
+        told = told or e_process.evidence(wins, losses) >= e_process.THRESHOLD
         naive = naive or max(wins, losses) >= CRITICAL[wins + losses]
     return told, naive, np.mean([vote["left"] == "tuned" for vote in votes]), votes
 
@@ -104,7 +104,7 @@ def between_equals(sessions: int) -> dict:
                 pair = pairs(votes)[0]
                 firsts = [vote for vote in votes if not vote["repeat"]]
                 won = sum(vote.get(vote["choice"]) == "tuned" for vote in firsts)
-                assert pair["wins"] == won and pair["evidence"] == sequential.evidence(won, pair["losses"])
+                assert pair["wins"] == won and pair["evidence"] == e_process.evidence(won, pair["losses"])
         count = sessions // len(NULL)
         made[kind] = {"sessions": count, "false_wins": told / count, "binomial_false_wins": naive / count}
     every = float(np.mean([one["false_wins"] for one in made.values()]))  # as many sessions of each
@@ -124,7 +124,7 @@ def three_arms(sessions: int) -> dict:
         for now in held.plan(f"three {number}", 0):
             pair = tuple(sorted((now.left, now.right)))
             tally[pair, luck.random() < 0.5] += 1
-            reached = reached or sequential.evidence(tally[pair, True], tally[pair, False]) >= 3 * sequential.THRESHOLD
+            reached = reached or e_process.evidence(tally[pair, True], tally[pair, False]) >= 3 * e_process.THRESHOLD
         told += reached
     return {"sessions": sessions, "prompts": 100, "false_wins": told / sessions}
 
@@ -148,13 +148,13 @@ def pooled(sessions: int) -> dict:
 
 
 def _reached(won, votes) -> bool:
-    return bool((np.maximum(won, votes - won) >= sequential.boundary(sequential.THRESHOLD)[votes]).any())
+    return bool((np.maximum(won, votes - won) >= e_process.boundary(e_process.THRESHOLD)[votes]).any())
 
 
 def votes_needed(sessions: int) -> list[dict]:
     """Votes with a winner until the evidence tells, at true win rates."""
     luck = np.random.default_rng(0)
-    bound = sequential.boundary(sequential.THRESHOLD)[1 : MOST + 1]
+    bound = e_process.boundary(e_process.THRESHOLD)[1 : MOST + 1]
     made = []
     for rate in RATES:
         won = (luck.random((sessions, MOST)) < rate).cumsum(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etabli import storage
+from etabli.core import storage
 from etabli.evaluation import intervals
 
 

@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from etabli import cpu_dtype, environment
+from etabli.core import cpu_dtype, machine
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
 from etabli.models import loading
-from etabli.training import loop, material
-from etabli.training.recipe import Recipe
+from etabli.runs.recipe import Recipe
+from etabli.training import train_data, trainer
 
 
 class Unwritten:
@@ -30,16 +30,16 @@ class Unwritten:
         """Write nothing."""
 
 
-def training(folder: Path, data: Path, model: str, dtype: str) -> loop.Training:
+def training(folder: Path, data: Path, model: str, dtype: str) -> trainer.Training:
     """Return a training whose first step is done: that one compiles."""
     recipe = Recipe(model=model, data=str(data), max_steps=1000, dtype=dtype, max_length=256)
     loaded = loading.load(model, alongside=True, dtype=dtype)
-    made = loop.Training(folder, recipe, loaded, material.gather(recipe, loaded.tokenizer), Unwritten())
+    made = trainer.Training(folder, recipe, loaded, train_data.gather(recipe, loaded.tokenizer), Unwritten())
     made.one_step()
     return made
 
 
-def tokens_per_second(made: loop.Training) -> float:
+def tokens_per_second(made: trainer.Training) -> float:
     """Take one step; return the tokens that went through in a second."""
     before, began = made.tokens, time.perf_counter()
     made.one_step()
@@ -94,10 +94,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         Dataset(home_commands(n=60, test=12, seed=0)).save(Path(place) / "data")
         medians = measured(Path(place), given)
-    result = {"processor": environment.processor(), "threads": given.threads, "model": given.model}
+    result = {"processor": machine.processor(), "threads": given.threads, "model": given.model}
     result |= {"tokens_per_s": {name: round(value, 1) for name, value in medians.items()}}
     result |= {"bfloat16_over_float32": round(medians["bfloat16"] / medians["float32"], 2)}
-    chosen = environment.compute_dtype(threads_used=given.threads)
+    chosen = machine.compute_dtype(threads_used=given.threads)
     print(json.dumps(result | {"timed_ms": timed(given.threads), "chosen": str(chosen).removeprefix("torch.")}))
 
 

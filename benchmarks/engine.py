@@ -187,7 +187,7 @@ def held_out(model, loaded, rows: list[dict]) -> float:
     import torch
     import torch.nn.functional as F
 
-    from etabli.tokens import render
+    from etabli.rendering.render import render
 
     total = count = 0
     model.eval()
@@ -220,11 +220,11 @@ def matmul_peak() -> float:
 def ours(arm, shape, seed, train, loaded, clock, counts):
     """The engine, as the child runs it, without looking at the run in between."""
     import etabli
-    from etabli.training import material
-    from etabli.training.batches import tensors
-    from etabli.training.events import EventLog
-    from etabli.training.loop import Training
-    from etabli.training.rehearsal import rehearse
+    from etabli.runs.events import EventLog
+    from etabli.training import train_data
+    from etabli.training.packing import tensors
+    from etabli.training.preflight import rehearse
+    from etabli.training.trainer import Training
 
     folder = Path(tempfile.mkdtemp())
     etabli.Dataset(train).save(folder / "data")
@@ -232,7 +232,7 @@ def ours(arm, shape, seed, train, loaded, clock, counts):
         data=str(folder / "data"), policy="last", epochs=1, learning_rate=RATE, warmup_steps=0, optimizer="adamw",
         max_length=min(LENGTH, SHAPES[shape][2]), tokens_per_batch=SHAPES[shape][2], seed=seed,
     )  # fmt: skip
-    held = material.gather(recipe, loaded.tokenizer)
+    held = train_data.gather(recipe, loaded.tokenizer)
     held.rows, held.held_out, held.probes = [*held.rows, *held.held_out], [], []  # all are trained, as by the others
     training = Training(folder, recipe, loaded, held, EventLog(folder))
     rehearse(training)
@@ -295,7 +295,7 @@ def theirs(arm, shape, seed, train, loaded, clock, counts):
 def _plain_trainer(model, loaded, train, shared):
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
-    from etabli.tokens import render
+    from etabli.rendering.render import render
 
     rows = []
     for row in train:

@@ -42,14 +42,14 @@ def main() -> None:
 
 def compared(point: dict) -> dict:
     """One point: measured in a process of its own, and forecast."""
-    from etabli.memory import Setup, traces
-    from etabli.memory.configs import config
-    from etabli.memory.reckoning import reckoned
+    from etabli.memory import Setup, trace_cache
+    from etabli.memory.device_overhead import reckoned
+    from etabli.memory.model_configs import config
 
     command = [sys.executable, __file__, "--one", json.dumps(point)]
     said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
     setup = Setup(**point, device="cpu", dtype=said["dtype"]).settled()
-    told = reckoned(traces.closed_forms(config("default"), [setup]), setup)["phases"]
+    told = reckoned(trace_cache.closed_forms(config("default"), [setup]), setup)["phases"]
     off = {phase: told[phase] / said["alive"][phase] - 1 for phase in PHASES}
     made = point | said | {"forecast": {phase: told[phase] for phase in PHASES}, "error": off}
     print(json.dumps(made), flush=True)
@@ -61,15 +61,15 @@ def alive(point: dict) -> dict:
     import psutil
     import torch
 
-    from etabli.allocations import Allocations, count_model, total
     from etabli.memory.trace import make_states
     from etabli.models import loading
-    from etabli.training import adapters
+    from etabli.training import lora_and_optimizer
+    from etabli.training.tensor_counter import Allocations, count_model, total
 
     loaded = loading.load()
     recipe, pack = asked(point)
-    peft = adapters.attach(loaded, recipe).train()
-    optimizer = adapters.optimizer(peft, recipe)
+    peft = lora_and_optimizer.attach(loaded, recipe).train()
+    optimizer = lora_and_optimizer.optimizer(peft, recipe)
     trained = [held for held in peft.parameters() if held.requires_grad]
     counted, found = Allocations(), {}
     loss = losses(peft, loaded, pack)
@@ -104,8 +104,8 @@ def asked(point: dict) -> tuple:
     """The recipe of a point, and its rows."""
     import torch
 
-    from etabli.training.batches import Encoded
-    from etabli.training.recipe import Recipe
+    from etabli.runs.recipe import Recipe
+    from etabli.training.packing import Encoded
 
     some = point["checkpointing"]
     recipe = Recipe(
@@ -120,7 +120,7 @@ def losses(peft, loaded, pack):
     """A function that makes the loss of the rows, as training does."""
     import torch
 
-    from etabli.training.objective import Objective
+    from etabli.training.packed_loss import Objective
 
     lower = loaded.dtype != torch.float32
     objective = Objective(peft, loaded, lambda: torch.autocast("cpu", loaded.dtype, enabled=lower))

@@ -17,11 +17,12 @@ import random
 from pathlib import Path
 
 import etabli
-from etabli import storage
-from etabli.contracts import RECIPE, Results, Row
+from etabli.core import storage
+from etabli.core.contracts import RECIPE, Results, Row
 from etabli.evaluation.compare import together
 from etabli.models.loading import Loaded, load
-from etabli.training import adapters, checkpoints
+from etabli.runs import checkpoints
+from etabli.training import lora_and_optimizer
 
 SEEDS = range(5)
 TRAIN, TEST, STEPS = 400, 60, 40
@@ -134,7 +135,7 @@ def _nothing(out: Path, seed: int) -> dict:
         etabli.Dataset(rows).save(out / f"data-nothing-{seed}")
         recipe = etabli.Recipe(data=str(out / f"data-nothing-{seed}"), seed=seed)
         loaded = load()
-        peft = adapters.attach(loaded, recipe)
+        peft = lora_and_optimizer.attach(loaded, recipe)
         with storage.whole(run / "adapter") as folder:
             checkpoints.save_adapter(peft, loaded.source, folder)
         recipe.save(run / RECIPE)

@@ -42,23 +42,23 @@ def spread(points: list[dict], kind: str) -> dict:
 
 def compared() -> list[dict]:
     """Every point with its errors: of tensors, of tensors with the assumption taken back, of the device."""
-    from etabli.memory import traces
+    from etabli.memory import trace_cache
 
     published = json.loads(PUBLISHED.read_text())
-    with traces.kept():
+    with trace_cache.kept():
         return [point | {"errors": errors(point, published["shapes"][point["model"]])} for point in published["points"]]
 
 
 def errors(point: dict, shape: dict) -> dict:
     """Relative, forecast / published - 1."""
-    from etabli.memory import Setup, traces
-    from etabli.memory.reckoning import reckoned
+    from etabli.memory import Setup, trace_cache
+    from etabli.memory.device_overhead import reckoned
 
     setup = Setup(
         4096, point["batch"], 16, "q_proj,k_proj,v_proj,o_proj", "all", "adamw", point["loss"], "trainer",
         upcast=point["upcast"],
     )  # fmt: skip
-    peak = reckoned(traces.closed_forms(shape, [setup]), setup)["peak"]
+    peak = reckoned(trace_cache.closed_forms(shape, [setup]), setup)["peak"]
     otherwise = point.get("assumption", {}).get("bytes", 0)
     return {
         "tensors": peak["allocated"] / point["allocated"] - 1,

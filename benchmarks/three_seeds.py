@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 
 import etabli
-from etabli import storage
-from etabli.evaluation.summary import summarise
+from etabli.core import storage
+from etabli.evaluation.aggregate import summarise
 
 
 def main() -> None:

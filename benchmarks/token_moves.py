@@ -9,10 +9,11 @@ Answers of the base to open questions, up to 256 tokens long, through a run's ba
 import argparse
 from pathlib import Path
 
-from etabli import divergence, generation, storage
+from etabli.core import storage
+from etabli.models import generate, token_divergence
 from etabli.models.loading import load
-from etabli.tokens import render
-from etabli.training.run import Run
+from etabli.rendering.render import render
+from etabli.runs.run import Run
 
 ASKED = [
     "Write a long story about a harbour.",
@@ -30,18 +31,18 @@ def main() -> None:
     given = parser.parse_args()
     run = Run.attach(given.run)
     loaded = load(run.recipe.model, adapter=run.adapter)
-    sides = divergence.Sides(loaded.model, loaded.as_base, lambda: loaded.as_base(False))
+    sides = token_divergence.Sides(loaded.model, loaded.as_base, lambda: loaded.as_base(False))
     talks = [[{"role": "user", "content": text}] for text in ASKED]
     with loaded.as_base():
-        answers = generation.answer(loaded.model, loaded.tokenizer, talks, LONGEST).ids
+        answers = generate.answer(loaded.model, loaded.tokenizer, talks, LONGEST).ids
     within, beyond = [], []
-    piece = divergence.CHUNK
+    piece = token_divergence.CHUNK
     for talk, ids in zip(talks, answers):
         prompt = render(talk, loaded.tokenizer, prompt=True).ids
-        parts = divergence.changes(divergence.moves(sides, loaded.tokenizer, prompt, ids))
-        divergence.CHUNK = len(ids) + 1
-        whole = divergence.changes(divergence.moves(sides, loaded.tokenizer, prompt, ids))
-        divergence.CHUNK = piece
+        parts = token_divergence.changes(token_divergence.moves(sides, loaded.tokenizer, prompt, ids))
+        token_divergence.CHUNK = len(ids) + 1
+        whole = token_divergence.changes(token_divergence.moves(sides, loaded.tokenizer, prompt, ids))
+        token_divergence.CHUNK = piece
         apart = [abs(one - other) for one, other in zip(parts, whole)]
         within, beyond = within + apart[:piece], beyond + apart[piece:]
     made = {

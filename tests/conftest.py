@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from etabli import storage
-from etabli.contracts import PROCESS, RECIPE
+from etabli.core import storage
+from etabli.core.contracts import PROCESS, RECIPE
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
 from own_cache import MODELS, cache_in
@@ -154,7 +154,7 @@ def cache(embedded, tmp_path, monkeypatch):
 
 def stop_children(place):
     """Stop the runs below a folder that another process trains: a run outlives a test that failed, as runs do."""
-    from etabli.training.run import Run
+    from etabli.runs.run import Run
 
     for file in place.rglob(PROCESS):
         try:
@@ -191,7 +191,7 @@ def training_in_process():
 @pytest.fixture
 def no_owner(tmp_path, monkeypatch):
     """A cache of this test's own for the owner file alone: runs of other tests don't count."""
-    from etabli import processes
+    from etabli.core import processes
 
     monkeypatch.setattr(processes, "_owner_file", lambda: tmp_path / "owner.json")
 
@@ -211,11 +211,12 @@ def adapted(model, folder, scale, seed=0):
     import torch
 
     from etabli.models import loading
-    from etabli.training import adapters, checkpoints
-    from etabli.training.recipe import Recipe
+    from etabli.runs import checkpoints
+    from etabli.runs.recipe import Recipe
+    from etabli.training import lora_and_optimizer
 
     loaded = loading.load(model)
-    peft = adapters.attach(loaded, Recipe(data="x", model=model))
+    peft = lora_and_optimizer.attach(loaded, Recipe(data="x", model=model))
     torch.manual_seed(seed)
     for name, parameter in peft.named_parameters():
         if "lora_B" in name:
@@ -229,8 +230,8 @@ def runs(tiny, tmp_path_factory):
     """Three runs on the same data: an adapter that changes much, one that changes nothing, and another seed's."""
     home = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
-        from etabli import processes
-        from etabli.training.recipe import Recipe
+        from etabli.core import processes
+        from etabli.runs.recipe import Recipe
 
         patch.setattr(processes, "_owner_file", lambda: home / "owner.json")
         Dataset(home_commands(n=40, test=8, seed=0)).save(home / "data")
@@ -245,7 +246,7 @@ def runs(tiny, tmp_path_factory):
 @pytest.fixture
 def answered(runs, no_owner):
     """Results of a few rows, of a model that knows nothing."""
-    from etabli.evaluation.bench import evaluate
+    from etabli.evaluation.evaluate import evaluate
 
     return evaluate(runs / "changed", limit=6, max_new_tokens=12, save=False)
 

@@ -23,9 +23,9 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-from etabli import storage
-from etabli.errors import BadData
-from etabli.tokens import render
+from etabli.core import storage
+from etabli.core.errors import BadData
+from etabli.rendering.render import render
 
 PACKAGES = {  # licence of each: Apache-2.0, MIT, Llama community licence
     "trl==1.16.0": "c4726e139dd40e1a41661511c639c8a68416782b2e3e8c0befebd77bb7ba0396",

@@ -9,14 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from etabli import confined
-from etabli.errors import EtabliError
+from etabli.core import confined
+from etabli.core.errors import EtabliError
 
 MEMORY = 3 * 2**30
 
 
 def recipe(path: Path) -> object:
-    from etabli.training.recipe import Recipe
+    from etabli.runs.recipe import Recipe
 
     return Recipe.load(path)
 
@@ -40,51 +40,51 @@ def card(path: Path) -> object:
 
 
 def speed(path: Path) -> object:
-    from etabli.data.checks import speed as measured
+    from etabli.checks import speed as measured
 
     return measured._model(path)
 
 
 def results(path: Path) -> object:
-    from etabli.evaluation import log
+    from etabli.evaluation import rescore
 
-    return log.read(path)
+    return rescore.read(path)
 
 
 def manifest(path: Path) -> object:
-    from etabli import storage
+    from etabli.core import storage
 
     return storage.verify(path.parent)
 
 
 def events(path: Path) -> object:
-    from etabli import storage
+    from etabli.core import storage
 
     return len(storage.read_lines(path)[0])
 
 
 def token_diff(path: Path) -> object:
-    from etabli.judging import token_diff as diffs
+    from etabli.review import token_diff as diffs
 
     return diffs.read(path)
 
 
 def answers(path: Path) -> object:
-    from etabli.judging import items
+    from etabli.review import answers as items
 
     return items.read(path)
 
 
 def votes(path: Path) -> object:
-    from etabli.judging import votes as cast
+    from etabli.review import votes as cast
 
     return cast._read(path)
 
 
 def config(path: Path) -> object:
-    from etabli.memory import configs
+    from etabli.memory import model_configs
 
-    return configs._read(path)
+    return model_configs._read(path)
 
 
 def tokenizer(path: Path) -> object:
@@ -100,17 +100,17 @@ def weights(path: Path) -> object:
 
 
 def check(path: Path) -> object:
-    from etabli.data.checks.check import check as look
+    from etabli.checks.check import check as look
 
     report = look(path, model=None)
     return f"{report.rows} rows {dict(report.counts)}"
 
 
 def template(path: Path) -> object:
-    from etabli import chat_templates
+    from etabli.rendering import template_engine
 
     talk = json.loads(path.with_name("talk.json").read_text())
-    return len(chat_templates.render(Templated(path.read_text()), [chat_templates.Conversation(talk)])[0])
+    return len(template_engine.render(Templated(path.read_text()), [template_engine.Conversation(talk)])[0])
 
 
 class Templated:

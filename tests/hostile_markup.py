@@ -6,10 +6,10 @@
 import copy
 import json
 
-from etabli.contracts import EVENTS, RECIPE
-from etabli.evaluation.summary import summarise
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
+from etabli.core.contracts import EVENTS, RECIPE
+from etabli.evaluation.aggregate import summarise
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
 
 HARMLESS = "plain"
 TEXTS = {

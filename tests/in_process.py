@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from etabli.contracts import LOG, STOP
+from etabli.core.contracts import LOG, STOP
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
 from etabli.training import worker
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
 
 
 @contextlib.contextmanager

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from etabli import environment
+from etabli.core import machine
 
-MODELS = (environment.cache_folder() / "models").resolve()  # read once, before the tests choose another cache
+MODELS = (machine.cache_folder() / "models").resolve()  # read once, before the tests choose another cache
 
 
 def cache_in(folder: Path) -> Path:

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
+from etabli.core.errors import BadData, BadInput
 from etabli.curation.curation import curate
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
-from etabli.errors import BadData, BadInput
-from etabli.evaluation import log
-from etabli.experiments import ablate as experiment
-from etabli.experiments.ablate import ablate, choose, said
+from etabli.evaluation import ablation as experiment
+from etabli.evaluation import rescore
+from etabli.evaluation.ablation import ablate, choose, said
 
 FILTERS = [{"filter": "exact"}, {"filter": "quality"}]
 
@@ -52,7 +52,7 @@ def test_each_difference_has_its_interval_and_its_words(made):
     ]  # fmt: skip
     for gap in done["differences"]:
         assert gap["of"] == "filtered" and gap["low"] <= gap["value"] <= gap["high"]
-    results = log.read(out / "results.json")
+    results = rescore.read(out / "results.json")
     assert done["said"] == said(results) and len(done["said"]) == 4
     assert any("trained once" in text for text in done["warnings"]) and done["warnings"] == results["warnings"]
     assert json.loads((out / "ablation.json").read_text())["said"] == done["said"]

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etabli import journal
-from etabli.contracts import CHOICES, Sitting, Standing, Vote, Watch
-from etabli.errors import BadData, BadInput
-from etabli.judging import items, sequential, strengths, votes, words
-from etabli.judging.arena import Session, opened
-from etabli.judging.contest import Contest, Item
-from etabli.judging.standing import standing
+from etabli.core import journal
+from etabli.core.contracts import CHOICES, Sitting, Standing, Vote, Watch
+from etabli.core.errors import BadData, BadInput
+from etabli.review import answers, bradley_terry, e_process, report, votes
+from etabli.review.pairs import Contest, Item
+from etabli.review.results import standing
+from etabli.review.session import Session, opened
 
 ARMS = ("base", "tuned")
 
@@ -181,7 +181,7 @@ def test_votes_after_looking_say_so(tmp_path):
 
 def test_a_killed_process_loses_no_vote(tmp_path):
     code = (
-        "import os, sys\nfrom etabli.judging.arena import Session\nfrom etabli.judging.contest import Contest, Item\n"
+        "import os, sys\nfrom etabli.review.session import Session\nfrom etabli.review.pairs import Contest, Item\n"
         "items = tuple(Item(str(n), str(n), {'a': f'a{n}', 'b': f'b{n}'}) for n in range(500))\n"
         f"held = Session(Contest(('a', 'b'), items), {str(tmp_path / 'v.jsonl')!r}, 'x', 0)\n"
         "for n in range(500):\n    held.showing()\n    print(held.vote('left')['id'], flush=True)\n"
@@ -204,8 +204,8 @@ def test_votes_on_other_answers_are_left_alone(tmp_path):
 
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
-    from etabli import storage
-    from etabli.errors import NoSpace
+    from etabli.core import storage
+    from etabli.core.errors import NoSpace
 
     held = session(tmp_path)
     cast(held, "left")
@@ -266,9 +266,9 @@ def test_answers_from_a_file(tmp_path):
     assert held.contest.arms == ("a", "b") and held.total == 3 and held.file.path == tmp_path / "votes" / "x.jsonl"
     split = {"prompt": "a\u2028b\u0085c", "answers": {"a": "x", "b": "y"}}
     (tmp_path / "split.jsonl").write_text("\n".join(json.dumps(split, ensure_ascii=False) for _ in range(2)))
-    assert len(items.read(tmp_path / "split.jsonl").items) == 2
+    assert len(answers.read(tmp_path / "split.jsonl").items) == 2
     (tmp_path / "list.json").write_text(json.dumps(lines))
-    assert items.read(tmp_path / "list.json").hash == held.contest.hash
+    assert answers.read(tmp_path / "list.json").hash == held.contest.hash
 
 
 @pytest.mark.parametrize(
@@ -298,41 +298,41 @@ def test_a_file_that_is_no_list_of_answers(tmp_path, text, said):
 @pytest.mark.parametrize("n", [1, 2, 7, 30, 101])
 def test_between_equals_the_evidence_is_one_on_average(n):
     """The defining property: its expectation under a fair coin is 1, whatever the number of votes."""
-    total = sum(math.comb(n, w) * 0.5**n * sequential.evidence(w, n - w) for w in range(n + 1))
+    total = sum(math.comb(n, w) * 0.5**n * e_process.evidence(w, n - w) for w in range(n + 1))
     assert total == pytest.approx(1.0)
-    step = [0.5 * sequential.evidence(w + 1, n - w) + 0.5 * sequential.evidence(w, n - w + 1) for w in range(n + 1)]
-    assert step == pytest.approx([sequential.evidence(w, n - w) for w in range(n + 1)]), "and so at every next vote"
+    step = [0.5 * e_process.evidence(w + 1, n - w) + 0.5 * e_process.evidence(w, n - w + 1) for w in range(n + 1)]
+    assert step == pytest.approx([e_process.evidence(w, n - w) for w in range(n + 1)]), "and so at every next vote"
 
 
 def test_watching_every_vote_finds_few_winners_between_equals():
     luck = np.random.default_rng(1)
     won = luck.integers(0, 2, (4000, 200)).cumsum(1)
     votes_ = np.arange(1, 201)
-    bound = sequential.boundary(sequential.THRESHOLD)[1:201]
+    bound = e_process.boundary(e_process.THRESHOLD)[1:201]
     share = (np.maximum(won, votes_ - won) >= bound).any(1).mean()
     assert 0.005 < share <= 0.05
 
 
 def test_the_boundary_is_where_the_evidence_reaches_the_threshold():
-    bound = sequential.boundary(20.0)
+    bound = e_process.boundary(20.0)
     for n in [*range(1, 60), 500, 1999]:
         w = int(bound[n])
-        assert w > n or sequential.evidence(w, n - w) >= 20 - 1e-9
+        assert w > n or e_process.evidence(w, n - w) >= 20 - 1e-9
         if 0 < w <= n + 1 and w - 1 >= n - w + 1:
-            assert sequential.evidence(w - 1, n - w + 1) < 20
+            assert e_process.evidence(w - 1, n - w + 1) < 20
 
 
 def test_votes_needed_shrink_as_a_winner_shows():
-    assert sequential.needed(40, 5) is None
-    close, clear = sequential.needed(11, 9), sequential.needed(16, 4)
-    assert clear["half"] < close["half"] and clear == sequential.needed(16, 4)
-    assert sequential.needed(1000, 1000)["half"] is None
+    assert e_process.needed(40, 5) is None
+    close, clear = e_process.needed(11, 9), e_process.needed(16, 4)
+    assert clear["half"] < close["half"] and clear == e_process.needed(16, 4)
+    assert e_process.needed(1000, 1000)["half"] is None
     # Played on from 16 to 4 at 80 %, half of all sessions end within about as many.
     luck = np.random.default_rng(0)
     ends = []
     for _ in range(400):
         w, n = 16, 20
-        while sequential.evidence(w, n - w) < 20 and n < 400:
+        while e_process.evidence(w, n - w) < 20 and n < 400:
             w, n = w + (luck.random() < luck.beta(21, 9)), n + 1
         ends.append(n - 20)
     assert abs(np.median(ends) - clear["half"]) <= max(4, 0.5 * clear["half"])
@@ -356,7 +356,7 @@ def test_a_clear_winner_a_loser_and_all_ties(tmp_path):
     gap = made["scores"][0]["differences"][0]
     assert gap["value"] == 0 and gap["low"] < 0 < gap["high"]
     assert (
-        "more items" not in words.text(made) and "No end in sight" in ties.watched()
+        "more items" not in report.text(made) and "No end in sight" in ties.watched()
     ) or "is shown every" in ties.watched()
     json.dumps(made, allow_nan=False)
 
@@ -393,7 +393,7 @@ def test_three_arms_are_put_on_one_scale(tmp_path):
     assert all(one["low"] < one["value"] < one["high"] and not one["separated"] for one in found.values())
     assert sum(one["value"] for one in found.values()) == pytest.approx(0, abs=1e-9)
     assert made["pairs"][0]["threshold"] == 60 and made["verdict"]["all"]["rival"] in ("bad", "middling")
-    assert "Bradley-Terry" in words.text(made)
+    assert "Bradley-Terry" in report.text(made)
 
 
 def test_strengths_are_what_the_likelihood_says():
@@ -408,11 +408,11 @@ def test_strengths_are_what_the_likelihood_says():
         def loss(free, wins=wins):
             s = np.concatenate([[0], free])
             gaps = s[:, None] - s[None, :]
-            held = (wins + strengths.HALF) * (1 - np.eye(4))
+            held = (wins + bradley_terry.HALF) * (1 - np.eye(4))
             return float((held * np.log1p(np.exp(-gaps))).sum())
 
         found = np.concatenate([[0], minimize(loss, np.zeros(3), tol=1e-12).x])
-        assert strengths._fit(wins) == pytest.approx(found - found.mean(), abs=1e-4)
+        assert bradley_terry._fit(wins) == pytest.approx(found - found.mean(), abs=1e-4)
 
 
 def test_a_clean_sweep_is_named_separated(tmp_path):
@@ -430,7 +430,7 @@ def test_several_voters_who_agree_are_not_as_many_coins(tmp_path):
     made = standing(*votes.pool(sorted(tmp_path.glob("*.jsonl"))))
     assert made["votes"] == 80 and made["pairs"][0]["wins"] == 8
     assert (
-        made["pairs"][0]["evidence"] == sequential.evidence(8, 0) and made["verdict"]["all"]["verdict"] == "cannot tell"
+        made["pairs"][0]["evidence"] == e_process.evidence(8, 0) and made["verdict"]["all"]["verdict"] == "cannot tell"
     )
     assert len(made["agreement"]) == 45 and all(one["share"]["value"] == 1.0 for one in made["agreement"])
     assert made["agreement"][0]["kappa"] is None, "one answer alone: nothing to tell chance from"
@@ -458,7 +458,7 @@ def test_few_pairs_have_no_interval_of_kappa(tmp_path):
             favour(held, arm, most=1)
     made = standing(votes.pool([tmp_path / "ann.jsonl", tmp_path / "bob.jsonl"])[0])["agreement"][0]
     assert (
-        made["low"] is None and made["high"] is None and words.told(standing(votes.pool([tmp_path / "ann.jsonl"])[0]))
+        made["low"] is None and made["high"] is None and report.told(standing(votes.pool([tmp_path / "ann.jsonl"])[0]))
     )
 
 
@@ -478,7 +478,7 @@ def test_only_votes_that_were_not_blind(tmp_path):
     first = held.file.path.read_bytes()
     held.file.path.write_bytes(first.replace(b'"unblinded": false', b'"unblinded": true'))
     made = standing(votes.pool([held.file.path])[0])
-    assert made["scores"] == [] and words.text(made)
+    assert made["scores"] == [] and report.text(made)
 
 
 def test_an_item_slice_of_any_name(tmp_path):
@@ -490,7 +490,7 @@ def test_an_item_slice_of_any_name(tmp_path):
         held = Session(made, path, "ann", 0)
         favour(held, "tuned")
         told = held.look()
-        assert [score["n"] for score in told["scores"] if score["slice"] == "all"] == [12] and words.text(told)
+        assert [score["n"] for score in told["scores"] if score["slice"] == "all"] == [12] and report.text(told)
 
 
 @pytest.mark.parametrize("n", [1, 5, 8, 20, 60])

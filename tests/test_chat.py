@@ -5,11 +5,11 @@ import json
 import pytest
 
 import etabli
-from etabli import journal, storage
-from etabli.contracts import CHAT, Asked
-from etabli.errors import BadInput, DeviceBusy
-from etabli.generation import stream
-from etabli.judging import chat as chatting
+from etabli.core import journal, storage
+from etabli.core.contracts import CHAT, Asked
+from etabli.core.errors import BadInput, DeviceBusy
+from etabli.models.generate import stream
+from etabli.review import chat as chatting
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_odd_settings_are_refused(run, odd):
 
 
 def test_the_commands(run, capsys):
-    from etabli.cli import main
+    from etabli.app.cli import main
 
     def told(*given):
         with pytest.raises(SystemExit) as left:
@@ -81,8 +81,8 @@ def test_the_commands(run, capsys):
 
 
 def test_prompts_of_ones_own_are_asked_once(run, tmp_path, monkeypatch):
-    from etabli.judging import items
-    from etabli.judging.arena import opened
+    from etabli.review import answers as items
+    from etabli.review.session import opened
 
     held = opened(run, ["base", "step-000002"], ["turn it on", "turn it off"], votes=tmp_path / "v.jsonl")
     assert [item.prompt for item in held.contest.items] == ["turn it on", "turn it off"]
@@ -108,7 +108,7 @@ def test_draws_follow_the_probabilities(plain, tokenizer):
 
     import torch
 
-    from etabli.tokens import render
+    from etabli.rendering.render import render
 
     talk = [{"role": "user", "content": "hi"}]
     ids = torch.tensor([render(talk, tokenizer, prompt=True).ids])
@@ -126,7 +126,7 @@ def test_nothing_is_loaded_before_the_first_question_nor_beside_a_run(run, monke
     def busy(what):
         raise DeviceBusy("a run owns the device")
 
-    monkeypatch.setattr("etabli.processes.refuse_if_owned", busy)
+    monkeypatch.setattr("etabli.core.processes.refuse_if_owned", busy)
     chat = etabli.chat(run, max_new_tokens=2)
     with pytest.raises(DeviceBusy):
         chat.ask("x")

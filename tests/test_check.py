@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import malformed
-from etabli.data.checks.check import check
+from etabli.checks.check import check
+from etabli.core.errors import BadData
 from etabli.data.reading.jsonlists import json_values
 from etabli.data.reading.opening import opened
 from etabli.data.reading.source import read
-from etabli.errors import BadData
 
 CASES = list(malformed.cases())
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 import etabli
 import malformed
-from etabli.data import catalogue, own
-from etabli.data.checks import cost, language, safety
-from etabli.data.checks.check import check
+from etabli.checks import cost, custom_rules, language, safety
+from etabli.checks.check import check
+from etabli.core.errors import BadInput
+from etabli.data import catalogue
 from etabli.data.dataset import Dataset
 from etabli.data.reading.source import read
-from etabli.errors import BadInput
 from etabli.models import counting
-from etabli.tokens import measure, render
+from etabli.rendering.render import measure, render
 
 
 def codes(question, answer, **more):
@@ -288,9 +288,9 @@ def test_truncation_is_told_with_its_numbers(light):
 
 
 def test_the_cost_is_what_a_run_trains(light, tiny, write_jsonl):
-    from etabli.training.batches import plan
-    from etabli.training.encoding import encode
-    from etabli.training.recipe import Recipe
+    from etabli.runs.recipe import Recipe
+    from etabli.training.packing import plan
+    from etabli.training.tokenize_dataset import encode
 
     path = write_jsonl([{"prompt": f"Say {n}", "completion": "word " * n + "."} for n in range(1, 120)])
     recipe = Recipe(model=tiny, data=str(path), max_length=64, tokens_per_batch=64)
@@ -404,7 +404,7 @@ def test_a_rule_can_not_change_the_rows():
         row["messages"].clear()
 
     rows = read(malformed.rows("alpaca"))
-    kept, _ = own.keep(rows, own.rules(spoils))
+    kept, _ = custom_rules.keep(rows, custom_rules.rules(spoils))
     assert kept == rows and all(row["messages"] for row in kept)
 
 
@@ -414,14 +414,14 @@ def test_a_rule_can_not_change_the_rows():
 )
 def test_rules_that_are_none(source, said):
     with pytest.raises(BadInput, match=said):
-        own.rules(source)
+        custom_rules.rules(source)
 
 
 def test_a_rule_file_that_breaks_or_holds_none(tmp_path):
     for text, said in (("1/0", "ZeroDivisionError"), ("x = 1", "no function with")):
         (tmp_path / "r.py").write_text(text)
         with pytest.raises(BadInput, match=said):
-            own.rules(tmp_path / "r.py")
+            custom_rules.rules(tmp_path / "r.py")
 
 
 def test_a_rule_can_not_take_a_built_in_name():

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from etabli.cli import _code
+from etabli.app.cli import _code
 
 
 def run(capsys, *words):
@@ -77,7 +77,7 @@ def test_the_doctor_examines_this_machine(here, capsys):
 )
 def test_which_cards_a_torch_holds_code_for(card, runs):
     """The architectures of torch's CUDA 13 wheel: a P100 is too old, and a 4090 (8.9) runs what was built for 8.6."""
-    from etabli.doctor.compute import runs_on
+    from etabli.app.doctor.compute import runs_on
 
     assert runs_on(card, ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]) is runs
     assert runs_on((12, 1), ["sm_75", "compute_75"]) and not runs_on((8, 0), ["sm_90a"])
@@ -85,7 +85,7 @@ def test_which_cards_a_torch_holds_code_for(card, runs):
 
 def test_the_doctor_names_who_holds_the_memory(monkeypatch):
     """A real process that holds 300 MB."""
-    from etabli.doctor import place
+    from etabli.app.doctor import place
 
     code = "held = bytearray(300_000_000); print('held', flush=True); input()"
     hog = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -100,7 +100,7 @@ def test_the_doctor_names_who_holds_the_memory(monkeypatch):
 
 
 def test_the_doctor_tells_threads_that_spin_and_numbers_that_overflow(monkeypatch):
-    from etabli.doctor import compute
+    from etabli.app.doctor import compute
 
     monkeypatch.setattr(compute, "SLOW", 0.0)
     assert compute.threads()[0] is False and "OMP_WAIT_POLICY" in compute.threads()[2]
@@ -115,7 +115,7 @@ def test_the_doctor_tells_threads_that_spin_and_numbers_that_overflow(monkeypatc
     "where, device, well", [("colab", "cuda", True), ("colab", "cpu", False), ("kaggle", "cpu", False)]
 )
 def test_hosted_services_say_what_to_switch_on(where, device, well, monkeypatch):
-    from etabli.doctor import place
+    from etabli.app.doctor import place
 
     monkeypatch.setattr(place.environment, "where", lambda: where)
     monkeypatch.setattr(place.environment, "device", lambda: device)
@@ -124,7 +124,7 @@ def test_hosted_services_say_what_to_switch_on(where, device, well, monkeypatch)
 
 
 def test_the_doctor_finds_a_broken_4_bit_layer(here, capsys, monkeypatch):
-    from etabli import doctor
+    from etabli.app import doctor
 
     monkeypatch.setattr(doctor.compute, "_relative", lambda found, wanted: 0.9)
     code, out, _ = run(capsys, "doctor", "--json")
@@ -137,7 +137,7 @@ def test_no_runs(here, capsys):
 
 
 def test_interrupted_is_130(monkeypatch, capsys):
-    from etabli.cli import root
+    from etabli.app.cli import root
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt

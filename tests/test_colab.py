@@ -80,7 +80,7 @@ def test_installing_changes_no_version(colab):
 
 @pytest.mark.nightly
 def test_cells_run_and_twins_are_exported(colab, embedded, tmp_path, monkeypatch):
-    from etabli import notebooks
+    from etabli.app import notebooks
 
     kernel(colab[0], tmp_path, monkeypatch)
     cells = [WIDGETS, "RunMonitor(events=events, name='seen')", "chat"]
@@ -106,7 +106,7 @@ def kernel(python, folder, monkeypatch):
 
 
 def run(notebook, folder):
-    from etabli import notebooks
+    from etabli.app import notebooks
 
     notebook.cells.append(nbformat.v4.new_code_cell("import IPython; IPython.__version__"))
     notebooks.execute(notebook, folder)

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etabli.contracts import DECISIONS
+from etabli.core.contracts import DECISIONS
+from etabli.core.errors import BadData, BadInput, BadRecipe
 from etabli.curation import pairs
 from etabli.curation.curation import Curation, curate
 from etabli.curation.decisions import Decisions
@@ -23,7 +24,6 @@ from etabli.curation.table import Table
 from etabli.curation.texts import words
 from etabli.curation.threshold import Threshold
 from etabli.data.dataset import Dataset, unique
-from etabli.errors import BadData, BadInput, BadRecipe
 
 
 def row(name, asked, answer="It lies north of the old town.", **more):
@@ -132,11 +132,11 @@ def test_the_source_is_never_replaced(desk, folder):
 
 
 def test_a_training_run_does_not_see_rejected_rows(desk, tmp_path, tokenizer):
-    from etabli.training import material
-    from etabli.training.recipe import Recipe
+    from etabli.runs.recipe import Recipe
+    from etabli.training import train_data
 
     desk.save(tmp_path / "out")
-    made = material.gather(Recipe(data=str(tmp_path / "out")), tokenizer)
+    made = train_data.gather(Recipe(data=str(tmp_path / "out")), tokenizer)
     assert {one.id for one in made.rows + made.held_out} == {"a", "d"}
 
 

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etabli import cpu_dtype, environment
-from etabli.contracts import RECIPE
-from etabli.errors import BadInput, BadRecipe
-from etabli.memory import cards
+from etabli.core import cpu_dtype, machine
+from etabli.core.contracts import RECIPE
+from etabli.core.errors import BadInput, BadRecipe
+from etabli.memory import gpus
 from etabli.memory.runs import of_run
 from etabli.models import loading, sources
-from etabli.training import events, loop, material, worker
-from etabli.training.recipe import Recipe, read_run
-from etabli.training.run import Run
+from etabli.runs import events
+from etabli.runs.recipe import Recipe, read_run
+from etabli.runs.run import Run
+from etabli.training import train_data, trainer, worker
 from trainings import Log, by_formula, gradients
 
 FASTER = {"float32": {"bfloat16": 2.0, "float32": 1.0}, "bfloat16": {"bfloat16": 1.0, "float32": 2.0}}
@@ -164,7 +165,7 @@ def test_models_forecasts_and_the_doctor_compute_in_what_is_faster(
     import bitsandbytes as bnb
     import torch
 
-    from etabli.doctor import compute
+    from etabli.app.doctor import compute
 
     monkeypatch.setenv("ETABLI_CACHE", str(tmp_path))
     timer["times"] = FASTER[name]
@@ -174,7 +175,7 @@ def test_models_forecasts_and_the_doctor_compute_in_what_is_faster(
     assert loaded.dtype == dtype and {layer.compute_dtype for layer in layers} == {dtype}
     assert {layer.weight.quant_state.dtype for layer in layers} == {dtype}
     assert loaded.model.get_input_embeddings().weight.dtype == dtype
-    assert cards.card("here", 576).dtype == name == str(environment.compute_dtype()).removeprefix("torch.")
+    assert gpus.card("here", 576).dtype == name == str(machine.compute_dtype()).removeprefix("torch.")
     assert f"computes in {name}" in compute.dtypes()[1] and "2000.0 ms" in compute.dtypes()[1]
     assert loading.load(tiny, dtype="float32").dtype == torch.float32
 
@@ -209,11 +210,11 @@ def test_an_old_card_does_not_compute_in_bfloat16(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
-    assert environment.compute_dtype() is environment.compute_dtype("float16") is torch.float16
+    assert machine.compute_dtype() is machine.compute_dtype("float16") is torch.float16
     with pytest.raises(BadInput, match=r"Tesla T4 \(compute capability 7.5\) only emulates bfloat16"):
-        environment.compute_dtype("bfloat16")
+        machine.compute_dtype("bfloat16")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
-    assert environment.compute_dtype() is environment.compute_dtype("bfloat16") is torch.bfloat16
+    assert machine.compute_dtype() is machine.compute_dtype("bfloat16") is torch.bfloat16
 
 
 WANTED = [  # the recipe's, what the run began with, what is faster today -> what is computed in
@@ -289,7 +290,7 @@ def test_in_float32_every_gradient_is_that_of_the_formula(
 
     recipe = Recipe(model=tiny, data=str(dataset), max_steps=4, dtype="float32")
     loaded = loading.load(tiny, dtype="float32")
-    made = loop.Training(tmp_path, recipe, loaded, material.gather(recipe, loaded.tokenizer), Log())
+    made = trainer.Training(tmp_path, recipe, loaded, train_data.gather(recipe, loaded.tokenizer), Log())
     torch.manual_seed(1)
     for parameter in made.trainable:
         torch.nn.init.normal_(parameter, std=0.05)

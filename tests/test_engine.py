@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trainings
-from etabli.errors import BadInput, BadRecipe, NoRoom, NotFinite
-from etabli.training import adapters, attention, linear, loss, room
-from etabli.training.batches import Encoded, plan, tensors
-from etabli.training.recipe import Lora, Recipe
-from etabli.training.rehearsal import rehearse
+from etabli.core.errors import BadInput, BadRecipe, NoRoom, NotFinite
+from etabli.runs.recipe import Lora, Recipe
+from etabli.training import chunked_cross_entropy as loss
+from etabli.training import lora_and_optimizer, lora_linear4bit, oom, packed_attention
+from etabli.training.packing import Encoded, plan, tensors
+from etabli.training.preflight import rehearse
 
 lengths = st.lists(st.integers(1, 90), min_size=1, max_size=7)
 
@@ -48,12 +49,12 @@ def row_by_row(query, key, value, sizes):
 @given(lengths, st.integers(0, 99), st.sampled_from(["short", "shared", "repeated"]))
 def test_attention_is_that_of_each_row_alone(sizes, seed, way):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "SHORT", 128 if way == "short" else 0)
-        patch.setattr(attention, "_shares_keys", lambda device: way == "shared")
+        patch.setattr(packed_attention, "SHORT", 128 if way == "short" else 0)
+        patch.setattr(packed_attention, "_shares_keys", lambda device: way == "shared")
         query, key, value = (heads(sum(sizes), count, seed + at) for at, count in enumerate((6, 2, 2)))
         upstream = torch.randn(1, sum(sizes), 6, 8)
-        with attention.within(sizes):
-            found = attention._attention(Module(), query, key, value, None)[0]
+        with packed_attention.within(sizes):
+            found = packed_attention._attention(Module(), query, key, value, None)[0]
             got = torch.autograd.grad(found, (query, key, value), upstream)
     wanted = row_by_row(query, key, value, sizes)
     torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-5)
@@ -63,16 +64,16 @@ def test_attention_is_that_of_each_row_alone(sizes, seed, way):
 
 @pytest.mark.parametrize("name", ["s_aux", "softcap", "position_bias"])
 def test_attention_that_is_the_models_own_is_refused(name):
-    with attention.within([3]), pytest.raises(ValueError, match=name):
-        attention._attention(Module(), *(heads(3, 2, 0) for _ in range(3)), None, **{name: torch.ones(1)})
+    with packed_attention.within([3]), pytest.raises(ValueError, match=name):
+        packed_attention._attention(Module(), *(heads(3, 2, 0) for _ in range(3)), None, **{name: torch.ones(1)})
 
 
 @given(lengths)
 def test_a_layout_holds_every_token_once(sizes):
-    made = attention.layout(sizes)
+    made = packed_attention.layout(sizes)
     assert made.spread[made.gather].tolist() == list(range(sum(sizes)))
     assert sum(rows * length for rows, length in made.batches) == len(made.spread)
-    assert len(made.spread) < sum(sizes) + attention.STEP * len(sizes)
+    assert len(made.spread) < sum(sizes) + packed_attention.STEP * len(sizes)
 
 
 @pytest.mark.parametrize("scale, cap, bias", [(1.0, None, False), (0.25, None, True), (2.0, 3.0, False)])
@@ -139,7 +140,7 @@ def test_a_fused_layer_is_peft_s(keys):
     wanted = [x, *(one for one in model.parameters() if one.requires_grad)]
     long = model(x)
     due = torch.autograd.grad(long.square().sum(), wanted)
-    assert linear.fuse(model) == 1
+    assert lora_linear4bit.fuse(model) == 1
     short = model(x)
     torch.testing.assert_close(short, long)
     for one, other in zip(torch.autograd.grad(short.square().sum(), wanted), due):
@@ -152,7 +153,7 @@ def test_a_fused_layer_is_peft_s(keys):
     "keys", [{"use_dora": True}, {"lora_dropout": 0.1}, {"lora_bias": True}, {"bias": "all", "biased": True}]
 )
 def test_what_is_not_plain_stays_peft_s(keys):
-    assert linear.fuse(four_bit(**keys)) == 0
+    assert lora_linear4bit.fuse(four_bit(**keys)) == 0
 
 
 # --- families -------------------------------------------------------------------------------------------------------
@@ -216,7 +217,7 @@ def objective(kind, **keys):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from etabli.training.objective import Objective
+    from etabli.training.packed_loss import Objective
 
     base = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **_SMALL | FAMILIES[kind])).float().eval()
     peft = get_peft_model(base, LoraConfig(**{"target_modules": "all-linear", "task_type": "CAUSAL_LM"} | keys))
@@ -234,7 +235,7 @@ def test_a_model_that_leaks_is_found_out(monkeypatch):
     """Attention over the whole pack, as a model would have it that drops what it does not know."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    monkeypatch.setattr(attention, "_attention", sdpa_attention_forward)
+    monkeypatch.setattr(packed_attention, "_attention", sdpa_attention_forward)
     made = objective("llama")
     assert not made.rowwise and made.head is not None and "own kind" in made.said
 
@@ -245,7 +246,7 @@ def test_a_trained_head_is_left_to_the_model():
 
 
 def test_memory_that_runs_out_in_the_trial_is_no_verdict(monkeypatch):
-    from etabli.training.objective import Objective
+    from etabli.training.packed_loss import Objective
 
     monkeypatch.setattr(Objective, "_hidden", OutOfMemory(None, 1))
     with pytest.raises(torch.OutOfMemoryError):
@@ -261,7 +262,7 @@ rows = st.lists(st.integers(1, 50), min_size=1, max_size=20).map(
 
 @given(rows, st.sampled_from([1, 2, 4, 8, 64]))
 def test_parts_hold_every_row_in_order(pack, pieces):
-    made = room.parts(pack, pieces)
+    made = oom.parts(pack, pieces)
     assert [row for part in made for row in part] == pack
     assert len(made) <= pieces and all(made)
     if pieces >= len(pack) * 50:
@@ -271,14 +272,14 @@ def test_parts_hold_every_row_in_order(pack, pieces):
 @given(rows, st.integers(0, 3))
 def test_no_pack_of_any_epoch_takes_more_than_the_rehearsed_one(pack, epoch):
     recipe = Recipe(data="x", max_length=50, tokens_per_batch=60)
-    made = room.longest(pack, recipe)
+    made = oom.longest(pack, recipe)
     assert max(len(row.ids) for row in pack) == len(made[0].ids)
     assert sum(len(row.ids) for row in made) <= 60
     for planned in plan(pack, recipe, epoch):
         assert (
             sum(len(row.ids) for row in planned) <= sum(len(row.ids) for row in made) + 1
         )  # a row of 1 trains nothing
-    assert len(room.longest(pack, Recipe(data="x", batch_size=3))) == min(3, len(pack))
+    assert len(oom.longest(pack, Recipe(data="x", batch_size=3))) == min(3, len(pack))
 
 
 class OutOfMemory:
@@ -342,7 +343,7 @@ def test_a_row_that_never_fits_is_named_and_checkpointing_was_tried(training, mo
 
 
 def test_out_of_memory_in_an_evaluation_or_in_answers_never_touches_training(training, monkeypatch):
-    from etabli import generation
+    from etabli.models import generate
 
     training.looks.evaluate(0)
     monkeypatch.setattr(training.objective, "forward", OutOfMemory(training.objective.forward, 1))
@@ -352,10 +353,10 @@ def test_out_of_memory_in_an_evaluation_or_in_answers_never_touches_training(tra
     monkeypatch.setattr(training.objective, "forward", OutOfMemory(training.objective.forward, 999))
     training.looks.evaluate(2)
     assert len(kinds(training, "eval")) == 2 and "No held-out loss at step 2" in kinds(training, "warning")[-1]["what"]
-    monkeypatch.setattr(generation, "answer", OutOfMemory(generation.answer, 1))
+    monkeypatch.setattr(generate, "answer", OutOfMemory(generate.answer, 1))
     training.looks.sample(3)
     assert len(kinds(training, "sample")) == 2
-    monkeypatch.setattr(generation, "answer", OutOfMemory(generation.answer, 9))
+    monkeypatch.setattr(generate, "answer", OutOfMemory(generate.answer, 9))
     training.looks.sample(4)
     assert len(kinds(training, "sample")) == 2 and "No answers" in kinds(training, "warning")[-1]["what"]
     assert training.pieces == 1 and not training.thrifty
@@ -411,7 +412,7 @@ def test_a_rehearsal_leaves_no_trace(tiny, dataset, tmp_path, no_owner, kind):
 
 
 def test_no_weight_that_is_not_finite_is_saved(training, tmp_path):
-    from etabli.training import checkpoints
+    from etabli.runs import checkpoints
 
     training.one_step()
     training.save()
@@ -500,7 +501,7 @@ def test_checkpointing_changes_no_gradient(training, checkpointing):
     for parameter in training.trainable:
         torch.nn.init.normal_(parameter, std=0.05)
     before, calls = trainings.gradients(training, packs), []
-    adapters.checkpoint_layers(training.peft, None if checkpointing == "all" else checkpointing)
+    lora_and_optimizer.checkpoint_layers(training.peft, None if checkpointing == "all" else checkpointing)
     for at, layer in enumerate(training.objective.base.model.layers):
         layer.mlp.register_forward_pre_hook(lambda *_, at=at: calls.append(at))
     for one, other in zip(before, trainings.gradients(training, packs)):
@@ -569,7 +570,7 @@ def test_a_range_rises_evenly_on_a_logarithmic_scale():
 
 def curve(recipe, steps):
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=recipe.learning_rate)
-    made = adapters.rates(optimizer, recipe, steps)
+    made = lora_and_optimizer.rates(optimizer, recipe, steps)
     found = []
     for _ in range(steps):
         found.append(made.get_last_lr()[0])

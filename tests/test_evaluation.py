@@ -9,16 +9,18 @@ import random
 import pytest
 
 import etabli
-from etabli import contracts, likelihoods, storage
-from etabli.contracts import ALL, UNSEEN
+from etabli.core import contracts, storage
+from etabli.core.contracts import ALL, UNSEEN
+from etabli.core.errors import BadData, BadInput, Damaged, WrongAdapter
 from etabli.data import columns, overlap
 from etabli.data.dataset import Dataset
-from etabli.errors import BadData, BadInput, Damaged, WrongAdapter
-from etabli.evaluation import card, grouping, log, rivals, sets, table
-from etabli.evaluation.flips import flips
-from etabli.evaluation.summary import parts, summarise, within
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
+from etabli.evaluation import baselines, card, rescore, table, test_set
+from etabli.evaluation import clusters as grouping
+from etabli.evaluation.aggregate import parts, summarise, within
+from etabli.evaluation.mcnemar import flips
+from etabli.models import likelihood
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
 
 
 def row(number, asked, answer, split="train", lang="en", **more):
@@ -40,7 +42,7 @@ def evaluate(no_owner):
 
 def test_results_are_complete_and_come_out_the_same_from_the_saved_log(runs, evaluate, tmp_path):
     results = evaluate(runs / "changed", save=True, limit=None)
-    saved = log.read(runs / "changed")
+    saved = rescore.read(runs / "changed")
     assert storage.to_json(saved) == storage.to_json(results)
     assert set(results) == set(contracts.Results.__annotations__)
     assert [score["slice"] for score in results["scores"]][:3] == ["en", "fr", ALL]
@@ -53,7 +55,7 @@ def test_results_are_complete_and_come_out_the_same_from_the_saved_log(runs, eva
     for score in results["scores"]:
         assert set(score) == set(contracts.Score.__annotations__)
         assert score["n"] and all(one["low"] <= one["value"] <= one["high"] for one in score["arms"].values())
-    made, told = log.again(saved)
+    made, told = rescore.again(saved)
     assert told["same"] and set(told["rescored"]) == {"exact", "valid_json"} and set(told["kept"]) == {"loss"}
     assert storage.to_json(made) == storage.to_json(results)
 
@@ -63,24 +65,24 @@ def test_scores_can_be_added_to_saved_answers(runs, evaluate):
         return len(answer) > 3
 
     results = evaluate(runs / "changed", scores=["exact", "loss"])
-    more = log.with_scores(results, [long, "number"])
+    more = rescore.with_scores(results, [long, "number"])
     now = evaluate(runs / "changed", scores=["exact", "loss", long, "number"])
     assert storage.to_json(more["scores"]) == storage.to_json(now["scores"])
     assert "long" not in results["rows"][0]["values"] and "number" in more["rows"][0]["errors"]
     with pytest.raises(BadInput, match="loss is read from a model"):
-        log.with_scores(evaluate(runs / "changed", scores=["exact"]), ["loss"])
+        rescore.with_scores(evaluate(runs / "changed", scores=["exact"]), ["loss"])
     with pytest.raises(BadInput, match="exact is there already"):
-        log.with_scores(results, ["exact"])
+        rescore.with_scores(results, ["exact"])
 
 
 def test_a_tampered_log_is_found(runs, evaluate):
     results = evaluate(runs / "changed")
     forged = copy.deepcopy(results)
     forged["scores"][0]["arms"]["tuned"]["value"] = 0.9
-    assert not log.again(forged)[1]["same"]
+    assert not rescore.again(forged)[1]["same"]
     answer = copy.deepcopy(results)
     answer["rows"][0]["answers"]["tuned"] = answer["rows"][0]["truth"]
-    assert not log.again(answer)[1]["same"]
+    assert not rescore.again(answer)[1]["same"]
 
 
 def test_an_adapter_that_does_nothing_raises_no_alarm(runs, evaluate):
@@ -99,11 +101,11 @@ def test_loss_is_the_models_own(runs, evaluate, no_owner):
     import torch
 
     from etabli.models.loading import load
-    from etabli.tokens import render
+    from etabli.rendering.render import render
 
     loaded = load(Run.attach(runs / "changed").recipe.model, adapter=runs / "changed" / "adapter")
     results = evaluate(runs / "changed", arms=["base", "tuned"], loaded=loaded)
-    asked = sets.gather(Run.attach(runs / "changed"), limit=3)
+    asked = test_set.gather(Run.attach(runs / "changed"), limit=3)
     for answered, test in zip(results["rows"], asked.tests):
         made = render(test["messages"], loaded.tokenizer, "last")
         labels = torch.tensor([made.labels])
@@ -146,7 +148,7 @@ def test_choices_by_likelihood(runs, evaluate, tmp_path, no_owner):
         for arm in ("base", "tuned"):
             with loaded.as_base(arm == "base"):
                 told = [[made["messages"][0], {"role": "assistant", "content": choice}] for choice in offered]
-                alone = [likelihoods.score(loaded.model, loaded.tokenizer, [talk])[0] for talk in told]
+                alone = [likelihood.score(loaded.model, loaded.tokenizer, [talk])[0] for talk in told]
             costs = sorted((one.nats, choice) for one, choice in zip(alone, offered))
             if costs[1][0] - costs[0][0] > 0.1:  # nearer ones are a matter of rounding
                 assert answered["values"]["choice"][arm] is (costs[0][1] == right)
@@ -162,11 +164,11 @@ def test_prompted_is_shown_what_it_is_prompted_with(runs, evaluate):
 
 
 def test_worked_examples_make_room_for_the_answer(runs):
-    from etabli.evaluation import arms
+    from etabli.evaluation import systems
 
     train = [row(at, f"Say {'word ' * 60}{at}", "done " * 40) for at in range(8)]
     tests = [row(99, "Say it", "done", "test")]
-    near = rivals.nearest(tests, train, 8)
+    near = baselines.nearest(tests, train, 8)
 
     class Short:
         class model:
@@ -180,9 +182,9 @@ def test_worked_examples_make_room_for_the_answer(runs):
     from etabli.models import loading, sources
 
     Short.tokenizer = loading.tokenizer(sources.resolve("default"))
-    [whole] = rivals.prompted(tests, train, near)
-    talk = arms._fitting(whole, tests[0], Short, 32)
-    from etabli.tokens import render
+    [whole] = baselines.prompted(tests, train, near)
+    talk = systems._fitting(whole, tests[0], Short, 32)
+    from etabli.rendering.render import render
 
     assert len(render(talk, Short.tokenizer, prompt=True)) <= 368
     assert talk[-1]["content"] == "Say it" and 0 < len(talk) // 2 < 8
@@ -304,7 +306,7 @@ def test_slices_by_any_column(runs, evaluate, tmp_path):
         with pytest.raises(BadData, match=said.replace("no.*", ".*")):
             evaluate(runs / "changed", data=tmp_path / "sliced", only=bad)
     with pytest.raises(BadData, match="too many to slice by"):
-        sets._sliced([row(at, "q", "a", source=f"s{at}") for at in range(50)], ["source"])
+        test_set._sliced([row(at, "q", "a", source=f"s{at}") for at in range(50)], ["source"])
 
 
 def test_equal_lengths_make_one_slice():
@@ -321,7 +323,7 @@ def test_a_score_that_raises_on_one_row_leaves_the_rest(runs, evaluate):
             raise KeyError("no such thing")
         return len(answer) > 0
 
-    first = sets.gather(Run.attach(runs / "changed"), limit=3).tests[0]["id"]
+    first = test_set.gather(Run.attach(runs / "changed"), limit=3).tests[0]["id"]
     results = evaluate(runs / "changed", scores=[picky, "exact"])
     found = {score["slice"]: score for score in results["scores"] if score["name"] == "picky"}
     assert (found[ALL]["n"], set(found[ALL]["errors"].values())) == (5, {1})
@@ -360,14 +362,14 @@ def test_one_item(runs, evaluate):
 
 
 def test_a_model_that_answers_nothing(runs, evaluate, monkeypatch):
-    from etabli import generation
-    from etabli.generation import Answers
+    from etabli.models import generate
+    from etabli.models.generate import Answers
 
     def silent(model, tokenizer, talks, most, **more):
         count = len(talks)
         return Answers([""] * count, [[]] * count, ["<|im_end|>"] * count, ["p"] * count, [False] * count)
 
-    monkeypatch.setattr(generation, "answer", silent)
+    monkeypatch.setattr(generate, "answer", silent)
     results = evaluate(runs / "changed")
     assert "tuned answered nothing on 6 of 6 rows." in results["warnings"]
     assert results["scores"][0]["arms"]["tuned"]["value"] == 0
@@ -449,12 +451,12 @@ def test_columns_that_json_cannot_hold(runs, evaluate, tmp_path):
     frame = pd.DataFrame({"prompt": ["a", "b"], "completion": ["c", "d"], "day": [datetime.date(2026, 1, 2)] * 2})
     rows = read(frame, lang="en")
     rows[0]["columns"]["half"] = "\ud800"
-    made = sets.TestSet(rows, rows, Dataset(rows).hash, ["1", "2"], [[], []], [None, None], {"clustered_by": "x"})
-    from etabli.evaluation import marking
-    from etabli.evaluation.arms import Arm
+    made = test_set.TestSet(rows, rows, Dataset(rows).hash, ["1", "2"], [[], []], [None, None], {"clustered_by": "x"})
+    from etabli.evaluation import scoring
     from etabli.evaluation.scores import wanted
+    from etabli.evaluation.systems import Arm
 
-    [one, _] = marking.rows(
+    [one, _] = scoring.rows(
         made, [Arm("lookup", answers=["c", "x"], raws=["c", "x"], rendered=["", ""])], wanted(["exact"])
     )
     storage.write_json(tmp_path / "x.json", one)
@@ -485,10 +487,10 @@ def test_a_run_on_plain_text_has_no_rivals_but_its_base(runs, evaluate, tmp_path
 
 
 def test_a_template_that_refuses_a_system_turn(runs):
-    from etabli.evaluation import rivals
+    from etabli.evaluation import baselines
 
     talk_ = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
-    assert rivals.without_system(talk_) == [{"role": "user", "content": "Be brief.\n\nHi"}]
+    assert baselines.without_system(talk_) == [{"role": "user", "content": "Be brief.\n\nHi"}]
 
 
 # --- what is said ---------------------------------------------------------------------------------------------------
@@ -588,13 +590,13 @@ def test_lower_may_be_better(runs, evaluate):
 
 def test_logs_that_are_none(tmp_path, runs):
     with pytest.raises(BadInput, match="no results"):
-        log.read(tmp_path)
+        rescore.read(tmp_path)
     (tmp_path / contracts.RESULTS).write_text("{")
     with pytest.raises(Damaged, match="no JSON"):
-        log.read(tmp_path)
+        rescore.read(tmp_path)
     (tmp_path / contracts.RESULTS).write_text('{"version": 1}')
     with pytest.raises(Damaged, match="lacks arms"):
-        log.read(tmp_path)
+        rescore.read(tmp_path)
 
 
 # --- two runs ---------------------------------------------------------------------------------------------------------

@@ -8,14 +8,14 @@ import textwrap
 import pytest
 
 import etabli
-from etabli.contracts import EVENTS, RECIPE
+from etabli.checks import custom_rules
+from etabli.core.contracts import EVENTS, RECIPE
 from etabli.curation.curation import curate
 from etabli.curation.table import Table
-from etabli.data import own
 from etabli.data.dataset import Dataset
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
 from etabli.training import callbacks
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
 from etabli_widgets import DatasetTable, RunMonitor
 from test_docs import SHIPPED, docstrings
 
@@ -92,9 +92,9 @@ def indented(text):
 
 def test_the_rules_of_the_example_find_and_filter():
     space = {}
-    exec(indented(own.__doc__), space)
-    rules = own.rules([space["spelled_number"], space["short_enough"]])
-    kept, found = own.keep([row("a", "How many?", "twelve"), row("b", "Why?", "word " * 500)], rules)
+    exec(indented(custom_rules.__doc__), space)
+    rules = custom_rules.rules([space["spelled_number"], space["short_enough"]])
+    kept, found = custom_rules.keep([row("a", "How many?", "twelve"), row("b", "Why?", "word " * 500)], rules)
     assert [kept_row["id"] for kept_row in kept] == ["a"] and found == {"spelled-number": 1, "short-enough": 1}
 
 

@@ -5,16 +5,16 @@ import math
 
 import pytest
 
-from etabli import trust
+from etabli.core import trust
+from etabli.core.errors import BadInput
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
-from etabli.errors import BadInput
-from etabli.experiments import lr_range as ranges
-from etabli.experiments.overlay import overlay
-from etabli.training import encoding
+from etabli.runs import lr_finder as ranges
+from etabli.runs.plots import overlay
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
+from etabli.training import tokenize_dataset
 from etabli.training.callbacks import Callbacks
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
 
 # --- encoding -------------------------------------------------------------------------------------------------------
 
@@ -23,18 +23,18 @@ def test_rows_encoded_in_parallel_or_read_back_are_the_same(commands, tokenizer,
     monkeypatch.setenv("ETABLI_CACHE", str(tmp_path))
     rows = [*commands.rows, {"id": "bad", "messages": [{"role": "nobody", "content": "?"}]}]
     recipe = Recipe(data="x", max_length=60)  # some are cut to nothing
-    plain = encoding.encode(rows, tokenizer, recipe)
-    monkeypatch.setattr(encoding, "KEPT_FROM", 1)
-    monkeypatch.setattr(encoding, "PARALLEL_FROM", 1)
-    fresh = encoding.encode(rows, tokenizer, recipe)
-    monkeypatch.setattr(encoding, "_encoded", None)  # from now on nothing can be encoded
-    assert plain == fresh == encoding.encode(rows, tokenizer, recipe) and plain[0] and plain[1] and plain[2]
+    plain = tokenize_dataset.encode(rows, tokenizer, recipe)
+    monkeypatch.setattr(tokenize_dataset, "KEPT_FROM", 1)
+    monkeypatch.setattr(tokenize_dataset, "PARALLEL_FROM", 1)
+    fresh = tokenize_dataset.encode(rows, tokenizer, recipe)
+    monkeypatch.setattr(tokenize_dataset, "_encoded", None)  # from now on nothing can be encoded
+    assert plain == fresh == tokenize_dataset.encode(rows, tokenizer, recipe) and plain[0] and plain[1] and plain[2]
 
 
 @pytest.mark.parametrize("change", ["row", "tools", "policy", "length", "template", "end"])
 def test_what_the_tokens_depend_on_is_in_the_key(commands, tokenizer, change):
     rows, recipe = list(commands.rows), Recipe(data="x")
-    before = encoding._key(rows, tokenizer, recipe)
+    before = tokenize_dataset._key(rows, tokenizer, recipe)
     held = tokenizer.chat_template
     if change == "row":
         rows[3] = {**rows[3], "messages": [*rows[3]["messages"][:-1], {"role": "assistant", "content": "{}"}]}
@@ -46,23 +46,23 @@ def test_what_the_tokens_depend_on_is_in_the_key(commands, tokenizer, change):
         tokenizer.eos_token, end = "<|endoftext|>", tokenizer.eos_token
     else:
         recipe = Recipe(data="x", **({"policy": "last"} if change == "policy" else {"max_length": 99}))
-    after = encoding._key(rows, tokenizer, recipe)
+    after = tokenize_dataset._key(rows, tokenizer, recipe)
     tokenizer.chat_template = held
     if change == "end":
         tokenizer.eos_token = end
-    assert before != after and before == encoding._key(commands.rows, tokenizer, Recipe(data="x"))
+    assert before != after and before == tokenize_dataset._key(commands.rows, tokenizer, Recipe(data="x"))
 
 
 def test_a_damaged_cache_is_made_again(commands, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setenv("ETABLI_CACHE", str(tmp_path))
-    monkeypatch.setattr(encoding, "KEPT_FROM", 1)
+    monkeypatch.setattr(tokenize_dataset, "KEPT_FROM", 1)
     recipe = Recipe(data="x")
-    first = encoding.encode(commands.rows, tokenizer, recipe)
+    first = tokenize_dataset.encode(commands.rows, tokenizer, recipe)
     place = next((tmp_path / "encoded").glob("*/tokens.npz"))
     place.write_bytes(place.read_bytes()[:-9])
-    assert encoding.encode(commands.rows, tokenizer, recipe) == first
+    assert tokenize_dataset.encode(commands.rows, tokenizer, recipe) == first
     (place.parent / "MANIFEST.json").unlink()  # as a cleaner that was interrupted leaves it
-    assert encoding.encode(commands.rows, tokenizer, recipe) == first
+    assert tokenize_dataset.encode(commands.rows, tokenizer, recipe) == first
     assert (place.parent / "MANIFEST.json").is_file()
 
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from etabli.core.errors import BadData
 from etabli.data.dataset import Dataset
 from etabli.data.reading.source import read
-from etabli.errors import BadData
 
 GOOD = {
     "alpaca": {"instruction": "Add", "input": "1 and 2", "output": "3"},

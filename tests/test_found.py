@@ -11,15 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import etabli_widgets
-from etabli import storage
-from etabli.contracts import EVENTS, PROCESS, RECIPE
-from etabli.data.checks import speed
+from etabli.checks import speed
+from etabli.core import storage
+from etabli.core.contracts import EVENTS, PROCESS, RECIPE
 from etabli.data.dataset import Dataset
-from etabli.evaluation import rivals, sets
-from etabli.training import events, material, worker
-from etabli.training.batches import Schedule
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
+from etabli.evaluation import baselines
+from etabli.evaluation import test_set as sets
+from etabli.runs import events
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
+from etabli.training import train_data as material
+from etabli.training import worker
+from etabli.training.packing import Schedule
 from etabli_widgets._base import Widget, message
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +63,7 @@ def test_rivals_see_the_rows_that_were_trained_and_no_others(commands, tiny, tok
     assert {row["id"] for row in test_set.train} == trained
     assert {row["id"] for row in sets.of_prompts(run, ["Hello"]).train} == trained
     assert len(trained) < len(rows) - len(commands.part("test")) or kind == "named", "nothing was held out: no test"
-    for shots in rivals.nearest(test_set.tests, test_set.train, 5):
+    for shots in baselines.nearest(test_set.tests, test_set.train, 5):
         assert {row["id"] for row in shots} <= trained
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from etabli import generation, prefixes
-from etabli.tokens import render
+from etabli.models import generate, prefix_cache
+from etabli.rendering.render import render
 
 TALKS = [
     [{"role": "system", "content": "Be brief."}, {"role": "user", "content": content}]
@@ -19,19 +19,19 @@ def test_batching_and_the_prefix_cache_change_nothing(plain, tokenizer, batch_to
     for talk in TALKS:
         ids = torch.tensor([render(talk, tokenizer, prompt=True).ids])
         out = plain.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
-        wanted.append(generation._until_stop(out[0, ids.shape[1] :].tolist(), [2]))
+        wanted.append(generate._until_stop(out[0, ids.shape[1] :].tolist(), [2]))
     seen = []
-    made = generation.answer(
+    made = generate.answer(
         plain, tokenizer, TALKS, 12, batch_tokens=batch_tokens, progress=lambda done, total: seen.append((done, total))
     )
     assert made.ids == wanted
     assert seen[-1] == (5, 5) and seen == sorted(seen), "what is done stays done"
-    assert prefixes.common_prefix([render(talk, tokenizer, prompt=True).ids for talk in TALKS]) > 5
+    assert prefix_cache.common_prefix([render(talk, tokenizer, prompt=True).ids for talk in TALKS]) > 5
 
 
 def test_streaming_says_the_same(plain, tokenizer):
-    made = generation.answer(plain, tokenizer, TALKS[:1], 12)
-    *_, last = generation.stream(plain, tokenizer, TALKS[0], 12)
+    made = generate.answer(plain, tokenizer, TALKS[:1], 12)
+    *_, last = generate.stream(plain, tokenizer, TALKS[0], 12)
     assert last.strip() == made.texts[0]
 
 
@@ -49,7 +49,7 @@ def test_streaming_a_recurrent_model_equals_reading_all_of_the_text_at_every_tok
         with torch.inference_mode():
             logits = model(input_ids=torch.tensor([[*ids, *expected]]), use_cache=False).logits
         expected.append(int(logits[0, -1].argmax()))
-    *_, last = generation.stream(model, tokenizer, TALKS[0], 8)
+    *_, last = generate.stream(model, tokenizer, TALKS[0], 8)
     assert last == tokenizer.decode(expected, skip_special_tokens=True)
 
 
@@ -57,4 +57,4 @@ def test_streaming_a_recurrent_model_equals_reading_all_of_the_text_at_every_tok
     "prompts, shared", [([[1, 2, 3], [1, 2, 4]], 2), ([[1], [1]], 0), ([[1, 2], [1, 2, 3]], 1), ([[1, 2]], 0)]
 )
 def test_common_prefix(prompts, shared):
-    assert prefixes.common_prefix(prompts) == shared
+    assert prefix_cache.common_prefix(prompts) == shared

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from etabli.evaluation import harness, log, table
+from etabli.evaluation import lm_eval, rescore, table
 from etabli.evaluation.card import view
 
 pytestmark = pytest.mark.slow
@@ -53,10 +53,10 @@ def test_choices_equal_a_direct_computation(runs, tasks, no_owner):
     import torch
 
     from etabli.models.loading import load
-    from etabli.training.run import Run
+    from etabli.runs.run import Run
 
     loaded = load(Run.attach(runs / "changed").recipe.model, adapter=runs / "changed" / "adapter")
-    results = harness.evaluate_task(runs / "changed", tasks / "chosen.yaml", loaded=loaded)
+    results = lm_eval.evaluate_task(runs / "changed", tasks / "chosen.yaml", loaded=loaded)
     assert [metric["name"] for metric in results["metrics"]] == ["acc", "acc_norm"]
     for row in results["rows"]:
         for arm in ("base", "tuned"):
@@ -72,7 +72,7 @@ def test_choices_equal_a_direct_computation(runs, tasks, no_owner):
                 assert row["answers"][arm] == best
     [both] = [score for score in results["scores"] if score["name"] == "acc"]
     assert both["n"] == 9 and both["differences"][0]["flips"] is not None
-    assert log.again(results)[1]["same"] and "acc" in table.text(results) and view(results)["lines"]
+    assert rescore.again(results)[1]["same"] and "acc" in table.text(results) and view(results)["lines"]
 
 
 def test_generated_answers_without_a_network(runs, tasks, no_owner, monkeypatch):
@@ -85,7 +85,7 @@ def test_generated_answers_without_a_network(runs, tasks, no_owner, monkeypatch)
         monkeypatch.setattr(module, "HF_HUB_OFFLINE", False)
     asked = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: asked.append(args) or socket.gethostbyname(""))
-    results = harness.evaluate_task(runs / "changed", tasks / "spoken.yaml", limit=4)
+    results = lm_eval.evaluate_task(runs / "changed", tasks / "spoken.yaml", limit=4)
     assert len(results["rows"]) == 4 and results["metrics"][0]["name"] == "exact_match"
     assert any(row["answers"]["base"] != row["answers"]["tuned"] for row in results["rows"])
     assert all("<|im_start|>assistant" in row["rendered"]["tuned"] for row in results["rows"])
@@ -93,11 +93,11 @@ def test_generated_answers_without_a_network(runs, tasks, no_owner, monkeypatch)
 
 
 def test_a_broken_task_is_told(runs, tasks, no_owner):
-    from etabli.errors import BadInput
+    from etabli.core.errors import BadInput
 
     (tasks / "hub.yaml").write_text(CHOOSE.replace("dataset_path: json", "dataset_path: someone/theirs"))
     with pytest.raises(BadInput, match="only local json"):
-        harness.evaluate_task(runs / "changed", tasks / "hub.yaml")
+        lm_eval.evaluate_task(runs / "changed", tasks / "hub.yaml")
     (tasks / "broken.yaml").write_text(CHOOSE.replace("rows.jsonl", "nowhere.jsonl"))
     with pytest.raises(BadInput, match=r"lm-eval can't run broken\.yaml"):
-        harness.evaluate_task(runs / "changed", tasks / "broken.yaml")
+        lm_eval.evaluate_task(runs / "changed", tasks / "broken.yaml")

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from etabli import assertions, masks
+from etabli.core.errors import BadData, BadInput
 from etabli.data.dataset import Dataset
-from etabli.errors import BadData, BadInput
-from etabli.tokens import POLICIES, render
-from etabli.training import material
-from etabli.training.batches import MASKED
-from etabli.training.encoding import encode
-from etabli.training.recipe import Recipe
+from etabli.rendering import token_checks
+from etabli.rendering.render import POLICIES, render
+from etabli.runs.recipe import Recipe
+from etabli.training import batch_lens, train_data
+from etabli.training.packing import MASKED
+from etabli.training.tokenize_dataset import encode
 from etabli_widgets import MaskLens
 
 CHATML = (
@@ -55,19 +55,19 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("name", assertions.NAMES)
+@pytest.mark.parametrize("name", token_checks.NAMES)
 def test_what_is_planted_is_red_and_no_run_starts(name, model, tmp_path):
     template, rows, more = PLANTED[name]
     Dataset(rows).save(tmp_path / "data")
     recipe = Recipe(data=str(tmp_path / "data"), model=model(template), **more)
-    seen = masks.lens(recipe, loss=False)
+    seen = batch_lens.lens(recipe, loss=False)
     assert list(seen.view["failing"]) == [name] and seen.view["failed"][name][0][0] == rows[-1]["id"]
     assert "etabli-wrong" in seen.html() and name in seen.html() and name in repr(seen)
     recipe.save(tmp_path / "r.yaml")
     command = ["train", str(tmp_path / "r.yaml"), "--run", str(tmp_path / "run")]
     done = subprocess.run([sys.executable, "-m", "etabli", *command], capture_output=True, text=True)
     assert done.returncode == 2 and f"{name}: 1 of {len(rows)} rows" in done.stderr + done.stdout
-    assert assertions.FIXES[name] in done.stderr + done.stdout
+    assert token_checks.FIXES[name] in done.stderr + done.stdout
 
 
 def test_end_of_text_that_is_begin_of_text_is_no_second_beginning(tokenizer):
@@ -77,13 +77,13 @@ def test_end_of_text_that_is_begin_of_text_is_no_second_beginning(tokenizer):
     one.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + eos_token + '\n' }}{% endfor %}"
     one.bos_token = one.eos_token
     seen = render(talk()["messages"], one)
-    said = {held.name: held.ok for held in assertions.of_row(talk(), seen, one, "answers", 512)}
+    said = {held.name: held.ok for held in token_checks.of_row(talk(), seen, one, "answers", 512)}
     assert said["one-bos"] is True and said["end-of-turn"] is True
 
 
 def test_nothing_is_wrong_with_what_is_right(model, tmp_path):
     Dataset([talk(), talk("b", "<|im_end|>", "Typed, <|im_start|> that is.")]).save(tmp_path / "data")
-    seen = masks.Batch(Recipe(data=str(tmp_path / "data"), model=model(CHATML)), loss=False).facts
+    seen = batch_lens.Batch(Recipe(data=str(tmp_path / "data"), model=model(CHATML)), loss=False).facts
     assert not seen["failing"]
     said = {row["id"]: {one["name"]: one["ok"] for one in row["assertions"]["answers"]} for row in seen["rows"]}
     assert all(said["a"].values())
@@ -94,11 +94,11 @@ def test_empty_rows_are_left_out_if_that_is_asked_for(model, tmp_path, tokenizer
     rows = [talk(), talk("long", "word " * 200)]
     Dataset(rows).save(tmp_path / "data")
     recipe = Recipe(data=str(tmp_path / "data"), model=model(CHATML), max_length=64, empty_rows="leave_out")
-    made = material.gather(recipe, tokenizer)
+    made = train_data.gather(recipe, tokenizer)
     assert [row.id for row in made.rows] == ["a"] and made.untrainable == ["long"]
     Dataset(rows[1:]).save(tmp_path / "none")
     with pytest.raises(BadData, match="not-empty: 1 of 1 rows"):
-        material.gather(Recipe(**recipe.keys() | {"data": str(tmp_path / "none")}), tokenizer)
+        train_data.gather(Recipe(**recipe.keys() | {"data": str(tmp_path / "none")}), tokenizer)
 
 
 # --- the batch --------------------------------------------------------------------------------------------------------
@@ -106,14 +106,14 @@ def test_empty_rows_are_left_out_if_that_is_asked_for(model, tmp_path, tokenizer
 
 @pytest.fixture(scope="module")
 def batch(dataset, tiny):
-    return masks.Batch(Recipe(data=str(dataset), model=tiny, accumulate=2))
+    return batch_lens.Batch(Recipe(data=str(dataset), model=tiny, accumulate=2))
 
 
 def test_the_batch_is_the_collators(batch, dataset, tiny, tokenizer):
-    from etabli.training.batches import Schedule
+    from etabli.training.packing import Schedule
 
     recipe = Recipe(data=str(dataset), model=tiny, accumulate=2)
-    packs = Schedule(material.gather(recipe, tokenizer).rows, recipe).packs(1)
+    packs = Schedule(train_data.gather(recipe, tokenizer).rows, recipe).packs(1)
     rows = [row for pack in packs for row in pack]
     assert [row["id"] for row in batch.facts["rows"]] == [row.id for row in rows] and batch.facts["packs"] == 2
     for seen, row in zip(batch.facts["rows"], rows):
@@ -154,7 +154,7 @@ def test_each_policy_says_what_it_trains(batch):
 
 
 def test_spans_are_chosen_and_trained(dataset, tiny, tokenizer):
-    batch = masks.Batch(Recipe(data=str(dataset), model=tiny), loss=False)
+    batch = batch_lens.Batch(Recipe(data=str(dataset), model=tiny), loss=False)
     row = batch.facts["rows"][0]
     widget = MaskLens(batch.facts, batch)
     answer = max(number for number in row["message"] if number is not None)
@@ -176,12 +176,12 @@ def test_rows_of_one_id_and_a_recipe_of_spans(tiny, tmp_path):
     rows = [
         talk("a"),
         talk("a", "Another?", "Another one."),
-        {"id": "b", "messages": masks.chosen(talk()["messages"], {1: [[0, 5]]})},
+        {"id": "b", "messages": batch_lens.chosen(talk()["messages"], {1: [[0, 5]]})},
     ]
     Dataset(rows).save(tmp_path / "data")
-    batch = masks.Batch(Recipe(data=str(tmp_path / "data"), model=tiny), loss=False)
+    batch = batch_lens.Batch(Recipe(data=str(tmp_path / "data"), model=tiny), loss=False)
     assert {row["id"] for row in batch.facts["rows"]} == {"a", "a~2", "b"}
-    spans = masks.Batch(
+    spans = batch_lens.Batch(
         Recipe(data=str(tmp_path / "data"), model=tiny, policy="spans", empty_rows="leave_out"), loss=False
     )
     before = spans.facts["policies"]["spans"]["trained"]
@@ -189,7 +189,7 @@ def test_rows_of_one_id_and_a_recipe_of_spans(tiny, tmp_path):
 
 
 def test_spans_travel_with_the_row(tmp_path, tokenizer):
-    messages = masks.chosen(talk()["messages"], {1: [[0, 5]]})
+    messages = batch_lens.chosen(talk()["messages"], {1: [[0, 5]]})
     Dataset([{"id": "a", "messages": messages}, talk("b")]).save(tmp_path / "data")
     rows = Dataset.open(tmp_path / "data").rows
     assert rows[0]["messages"][1]["spans"] == [[0, 5]] and "spans" not in rows[1]["messages"][1]
@@ -240,7 +240,7 @@ def test_the_command_gives_the_same_facts(dataset, tiny, batch):
     said, row = json.loads(out), batch.facts["rows"][0]
     assert code == 0 and said["ids"] == row["ids"] and said["offset"] == row["offset"]
     assert said["nats"][1:] == pytest.approx(row["nats"][1:], abs=0.05)
-    assert [one["name"] for one in said["assertions"]] == list(assertions.NAMES)
+    assert [one["name"] for one in said["assertions"]] == list(token_checks.NAMES)
 
 
 def test_the_command_ends_1_where_an_assertion_fails(write_jsonl, tiny):
@@ -251,7 +251,7 @@ def test_the_command_ends_1_where_an_assertion_fails(write_jsonl, tiny):
 
 def test_a_step_that_is_not_there(dataset, tiny):
     with pytest.raises(BadInput, match="there is no step 9999"):
-        masks.Batch(Recipe(data=str(dataset), model=tiny), step=9999, loss=False)
+        batch_lens.Batch(Recipe(data=str(dataset), model=tiny), step=9999, loss=False)
 
 
 def test_another_policy_from_code(batch):

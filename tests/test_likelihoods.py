@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from etabli import likelihoods
-from etabli.tokens import render
+from etabli.models import likelihood
+from etabli.rendering.render import render
 
 
 def alone(model, tokenizer, messages):
@@ -38,7 +38,7 @@ TALKS = [
 @pytest.mark.parametrize("talks", [TALKS, TALKS[:1], [talk("hi", "a"), talk("hi", "b")]])
 def test_batches_change_nothing(plain, tokenizer, talks, batch_tokens):
     seen = []
-    got = likelihoods.score(plain, tokenizer, talks, batch_tokens, lambda done, total: seen.append((done, total)))
+    got = likelihood.score(plain, tokenizer, talks, batch_tokens, lambda done, total: seen.append((done, total)))
     for one, messages in zip(got, talks):
         nats, tokens = alone(plain, tokenizer, messages)
         assert one.tokens == tokens
@@ -57,7 +57,7 @@ def test_many_random_conversations(plain, tokenizer, count):
 
     questions = [text(12) for _ in range(count // 4)]
     talks = [talk(asked, text(5), SYSTEM) for asked in questions for _ in range(4)]
-    got = likelihoods.score(plain, tokenizer, talks, 4000)
+    got = likelihood.score(plain, tokenizer, talks, 4000)
     wanted = [alone(plain, tokenizer, messages) for messages in talks]
     for one, (nats, tokens) in zip(got, wanted):
         assert one.tokens == tokens and one.nats == pytest.approx(nats, rel=1e-4, abs=1e-4)
@@ -91,29 +91,29 @@ def other(request, tokenizer):
 
 
 def test_windows_and_states_share_no_beginning(other, tokenizer):
-    from etabli import generation
+    from etabli.models import generate
 
     long = {"role": "system", "content": "Be brief. " * 12}
     talks = [
         talk(asked, answer, long) for asked, answer in (("a", "b"), ("a longer one, by far", "no"), ("c", "d e f"))
     ]
-    got = likelihoods.score(other, tokenizer, talks)
+    got = likelihood.score(other, tokenizer, talks)
     for one, messages in zip(got, talks):
         assert one.nats == pytest.approx(alone(other, tokenizer, messages)[0], rel=1e-4)
     asked = [messages[:-1] for messages in talks]
-    together = generation.answer(other, tokenizer, asked, 6)
-    assert together.ids == [generation.answer(other, tokenizer, [one], 6).ids[0] for one in asked]
+    together = generate.answer(other, tokenizer, asked, 6)
+    assert together.ids == [generate.answer(other, tokenizer, [one], 6).ids[0] for one in asked]
 
 
 def test_no_more_logits_than_fit():
     """Rows times the longest answer stays within bounds, whatever order lengths come in."""
-    from etabli import prefixes
+    from etabli.models import prefix_cache
 
     sizes = [150] * 6 + [4] * 200 + [150, 1]
-    parts = list(prefixes.batches(list(range(len(sizes))), sizes, 1024))
+    parts = list(prefix_cache.batches(list(range(len(sizes))), sizes, 1024))
     assert [at for part in parts for at in part] == list(range(len(sizes)))
     assert all(len(part) * max(sizes[at] for at in part) <= 1024 for part in parts)
 
 
 def test_no_conversations(plain, tokenizer):
-    assert likelihoods.score(plain, tokenizer, []) == []
+    assert likelihood.score(plain, tokenizer, []) == []

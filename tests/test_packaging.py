@@ -1,48 +1,27 @@
 """What is shipped, what is imported, and which way."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 import etabli
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "workbench" / "etabli"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-# A module may import from those before it, never from those after.
-LAYERS = [
-    {"contracts", "errors", "scrub", "secret_shapes", "secret_values", "streams", "terminal"},
-    {
-        "allocations",
-        "cpu_dtype",
-        "environment",
-        "folders",
-        "storage",
-        "processes",
-        "parsing",
-        "confined",
-        "confined_worker",
-        "trust",
-    },
-    {"yamls", "journal", "chat_templates", "provenance", "pages"},
-    {"pieces"},
-    {"models", "tokens", "data"},
-    {"curation", "assertions"},
-    {"prefixes"},
-    {"generation", "likelihoods"},
-    {"divergence", "training"},
-    {"evaluation", "masks", "memory"},
-    {"judging"},
-    {"experiments"},
-    {"export"},
-    {"doctor", "notebooks", "report", "tour"},
-    {"cli"},
-]
+# A room may import from the rooms after it, never from those before it. Nothing imports in a circle.
+ROOMS = [
+    "app", "review", "evaluation", "export", "memory", "curation", "training", "checks", "runs", "models", "data",
+    "rendering", "core",
+]  # fmt: skip
 
 
 def test_public_names():
@@ -63,20 +42,30 @@ def test_importing_etabli_is_cheap():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
-def layer(module):
-    return next(number for number, names in enumerate(LAYERS) if module in names)
+def module_of(path):
+    """The dotted name of a file of the package."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def test_imports_go_one_way():
-    package = ROOT / "workbench" / "etabli"
-    for path in package.rglob("*.py"):
-        mine = path.relative_to(package).parts[0].removesuffix(".py")
-        if mine in ("__init__", "__main__", "notebooks"):
-            continue
-        for name in imported(path):
-            if name and name.split(".")[0] == "etabli" and len(name.split(".")) > 1:
-                other = name.split(".")[1]
-                assert layer(other) <= layer(mine), f"{path.relative_to(ROOT)} imports {name}"
+@pytest.fixture(scope="module")
+def imports():
+    """For each module of the package the modules of the package that it imports, also within functions."""
+    files = {module_of(path): path for path in PACKAGE.rglob("*.py")}
+    return {module: {name for name in imported(path) if name in files} for module, path in files.items()}
+
+
+def test_rooms_import_downwards(imports):
+    inner = {module: names for module, names in imports.items() if module.count(".") and module != "etabli.__main__"}
+    for module, names in inner.items():
+        room = module.split(".")[1]
+        for name in names - {"etabli"}:
+            assert ROOMS.index(room) <= ROOMS.index(name.split(".")[1]), f"{module} imports {name}"
+
+
+def test_nothing_imports_in_a_circle(imports):
+    graph = {module: names - {module} for module, names in imports.items() if module != "etabli"}
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
 def imported(path):
@@ -84,9 +73,8 @@ def imported(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
             yield node.module
-            if node.module == "etabli":
-                yield from (f"etabli.{alias.name}" for alias in node.names if not alias.name.startswith("_"))
 
 
 def test_environment_yml_equals_pyproject():
@@ -121,8 +109,12 @@ def test_the_wheel_carries_notebooks_and_scripts(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     names = zipfile.ZipFile(next(tmp_path.glob("etabli-*.whl"))).namelist()
-    for wanted in ("etabli/notebooks/02_finetune.ipynb", "etabli_widgets/static/run_monitor.js", "etabli/cli/root.py"):
+    for wanted in (
+        "etabli/notebooks/02_finetune.ipynb",
+        "etabli_widgets/static/run_monitor.js",
+        "etabli/app/cli/root.py",
+    ):
         assert wanted in names
-    for path in (ROOT / "workbench" / "etabli" / "pages").iterdir():
+    for path in (ROOT / "workbench" / "etabli" / "core" / "pages").iterdir():
         assert path.suffix not in (".j2", ".css", ".js") or f"etabli/pages/{path.name}" in names
     assert not [name for name in names if name.startswith(("tests/", "workbench/", "widgets/"))]

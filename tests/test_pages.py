@@ -15,10 +15,10 @@ import etabli
 import etabli_widgets
 import hostile_markup
 import test_widgets as parts
-from etabli import notebooks, report
+from etabli.app import notebooks, report
+from etabli.core.pages import FOLDER, NOTHING, figures
+from etabli.core.pages.sanitise import ATTRIBUTES, sanitised
 from etabli.evaluation import card
-from etabli.pages import FOLDER, NOTHING, figures
-from etabli.pages.sanitise import ATTRIBUTES, sanitised
 from hostile_markup import HARMLESS, TEXTS, evaluation_with, leaves, planted, replaced, run_with
 
 VALUES = {"class", "content", "href", "http-equiv", "src", "style", "type"}  # attributes whose values may not change
@@ -66,7 +66,7 @@ def pages(tmp_path_factory):
 
 def checked(extra):
     """A data check's part of a page: the findings of two rows, in which every text ends in another."""
-    from etabli.data.checks.check import check
+    from etabli.checks.check import check
 
     shown = check([{"instruction": "a", "input": "", "output": "N/A"}, {"instruction": "b", "output": ""}])
     found = shown.store.findings

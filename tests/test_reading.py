@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import etabli
-from etabli.data.checks.check import check
+from etabli.checks.check import check
+from etabli.core.errors import BadData, MissingExtra, Unreadable
 from etabli.data.dataset import Dataset
 from etabli.data.reading.source import read
-from etabli.errors import BadData, MissingExtra, Unreadable
 
 
 @etabli.own_check
@@ -232,7 +232,7 @@ def test_axolotl_config(tmp_path):
 
 
 def test_a_hub_name_without_hub_says_so(monkeypatch):
-    monkeypatch.setattr("etabli.environment.hub_reachable", lambda: False)
+    monkeypatch.setattr("etabli.core.machine.hub_reachable", lambda: False)
     with pytest.raises(Unreadable, match="no file owner/name, and the Hub can't be reached"):
         read("owner/name")
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etabli.contracts import EVENTS, RECIPE, Continuity
-from etabli.errors import EtabliError
-from etabli.training import checkpoints, continuity, events
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
+from etabli.core.contracts import EVENTS, RECIPE, Continuity
+from etabli.core.errors import EtabliError
+from etabli.runs import checkpoints, continuity, events
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
 from in_process import dies_after, in_process
 
 
@@ -112,8 +112,8 @@ def test_killed_and_resumed_shows_that_it_is_the_same_run(tiny, dataset, tmp_pat
 
 
 def test_a_run_that_ended_is_offered_for_resume_and_an_error_is_shown(copied, monkeypatch):
-    from etabli import processes
-    from etabli.errors import DeviceBusy
+    from etabli.core import processes
+    from etabli.core.errors import DeviceBusy
 
     monitor = copied.show()
     assert monitor.resumable
@@ -133,7 +133,7 @@ def test_a_hang_up_and_the_end_of_who_started_it_do_not_reach_it(tiny, dataset, 
     """A terminal that is closed: its session leader dies, and its children are told SIGHUP."""
     recipe(tiny, dataset, callbacks=slowly(tmp_path, 2, 0.2)).save(tmp_path / "r.yaml")
     start = (
-        "import os, signal, sys\nfrom etabli.training.recipe import Recipe\nfrom etabli.training.run import Run\n"
+        "import os, signal, sys\nfrom etabli.runs.recipe import Recipe\nfrom etabli.runs.run import Run\n"
         f"Run.start(Recipe.load({str(tmp_path / 'r.yaml')!r}), {str(tmp_path / 'run')!r})\n"
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # nohup, where the tests run under it, has it ignored
         "os.killpg(os.getpgid(0), signal.SIGHUP)\n"
@@ -334,40 +334,40 @@ def test_odd_lines_do_not_keep_a_run_from_being_looked_at(copied, process):
 
 
 def test_a_mirror_is_no_copy_into_itself(copied, tmp_path):
-    from etabli.training import mirror
+    from etabli.runs import backup
 
     said = []
     (tmp_path / "same").symlink_to(copied.folder.parent)
-    assert mirror.mirrored(copied.folder, Recipe(data="x", mirror=str(tmp_path / "same")), said.append) is None
+    assert backup.mirrored(copied.folder, Recipe(data="x", mirror=str(tmp_path / "same")), said.append) is None
     assert "no second copy" in said[0]
     data = tmp_path / "data"
     data.mkdir()
     (data / "rows.jsonl").write_text("{}")
-    held = mirror.mirrored(copied.folder, Recipe(data=str(data), mirror=str(data / "mirror")), said.append)
+    held = backup.mirrored(copied.folder, Recipe(data=str(data), mirror=str(data / "mirror")), said.append)
     held.close()
     assert "lies within it" in " ".join(said) and not list((data / "mirror").rglob("rows.jsonl"))
 
 
 def test_a_mirror_copies_a_log_that_was_torn_within_a_sign(copied, tmp_path):
-    from etabli.training import mirror
+    from etabli.runs import backup
 
     with (copied.folder / EVENTS).open("ab") as file:
         file.write(b'{"kind": "warning", "what": "\xc3\n')
     said = []
-    held = mirror.mirrored(copied.folder, Recipe(data="home-commands", mirror=str(tmp_path / "drive")), said.append)
+    held = backup.mirrored(copied.folder, Recipe(data="home-commands", mirror=str(tmp_path / "drive")), said.append)
     held.offer(newest(copied))
     held.close()
     assert said == [] and (tmp_path / "drive" / "run" / EVENTS).read_bytes() == (copied.folder / EVENTS).read_bytes()
 
 
 def test_a_mirror_that_was_resumed_is_left_alone(copied, tmp_path):
-    from etabli.training import mirror
+    from etabli.runs import backup
 
     said = []
     place = tmp_path / "drive" / "run"
     place.mkdir(parents=True)
     (place / "process.json").write_text("{}")
-    held = mirror.mirrored(copied.folder, Recipe(data="home-commands", mirror=str(tmp_path / "drive")), said.append)
+    held = backup.mirrored(copied.folder, Recipe(data="home-commands", mirror=str(tmp_path / "drive")), said.append)
     held.offer(newest(copied))
     held.close()
     assert "is a run of its own now" in " ".join(said) and len(list(place.rglob("*"))) == 1
@@ -381,8 +381,8 @@ def test_what_is_in_the_place_of_the_adapter_is_told_before_training(copied):
 
 
 def test_a_process_that_is_not_gone_yet_is_waited_for(copied):
-    from etabli import storage
-    from etabli.errors import RunLocked
+    from etabli.core import storage
+    from etabli.core.errors import RunLocked
 
     with storage.locked(copied.folder / "lock", "a mirror that is still copying"), pytest.raises(RunLocked):
         copied.resume()
@@ -390,9 +390,9 @@ def test_a_process_that_is_not_gone_yet_is_waited_for(copied):
 
 
 def test_looking_for_secrets_takes_time_in_proportion():
-    from etabli import scrub
+    from etabli.core import secrets
 
     for part in ("x:/y:", "password=a", "://a:bbb", "sk-a", "hf_a"):
         began = time.monotonic()
-        scrub.hidden(part * 20_000)
+        secrets.hidden(part * 20_000)
         assert time.monotonic() - began < 5, part

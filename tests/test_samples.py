@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from etabli.core.errors import BadInput
 from etabli.data import samples
 from etabli.data.samples import home_commands
-from etabli.errors import BadInput
 
 
 def test_no_template_and_no_text_on_both_sides(commands):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etabli.errors import BadInput, MissingExtra
+from etabli.core.errors import BadInput, MissingExtra
 from etabli.evaluation.scores import answers, default, libraries, structured, wanted
 from etabli.evaluation.scores.wanted import NAMES
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from etabli import journal, scrub, secret_shapes, secret_values, storage, streams, terminal
-from etabli.errors import BadRecipe, EtabliError
-from etabli.training.recipe import Recipe
+from etabli.core import journal, secret_shapes, secret_values, secrets, storage, streams, terminal
+from etabli.core.errors import BadRecipe, EtabliError
+from etabli.runs.recipe import Recipe
 from planted import EVERY, HEX, SHAPES, leaks, letters
 
 ROOT = Path(__file__).parents[1]
@@ -44,9 +44,9 @@ def a_home_of_our_own(monkeypatch, tmp_path):
 @pytest.mark.parametrize("around", ["{}", "before {} after", "\x1b[31m{}\x1b[0m", "a\\n{}", "'{}'", "({})", "x\n{}\ny"])
 def test_every_shape_is_covered_and_nothing_else(name, around):
     text = around.format(SHAPES[name][0].format(SHAPES[name][1]))
-    covered = scrub.hidden(text)
+    covered = secrets.hidden(text)
     assert SHAPES[name][1] not in covered and len(covered) == len(text)
-    assert scrub.hidden(covered) == covered, "covered twice is covered once"
+    assert secrets.hidden(covered) == covered, "covered twice is covered once"
     start, end = around.split("{}")
     assert covered.startswith(start) and covered.endswith((end, "•" * len(end))), "a password may end with a bracket"
 
@@ -97,7 +97,7 @@ ORDINARY = [
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_stays(text):
-    assert scrub.hidden(text) == text and scrub.deep({"a": [text]}) == {"a": [text]}
+    assert secrets.hidden(text) == text and secrets.deep({"a": [text]}) == {"a": [text]}
 
 
 def test_the_package_and_its_rows_come_through_unchanged():
@@ -113,9 +113,9 @@ def test_the_package_and_its_rows_come_through_unchanged():
     assert len(files) > 100
     for path in files:
         text = path.read_text(encoding="utf-8")
-        assert scrub.hidden(text) == text, path
+        assert secrets.hidden(text) == text, path
     rows = home_commands()
-    assert scrub.deep(rows) == rows
+    assert secrets.deep(rows) == rows
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_the_package_and_its_rows_come_through_unchanged():
 def test_the_time_is_in_proportion_to_the_text(part):
     def seconds(times):
         began = time.process_time()
-        scrub.hidden(part * times)
+        secrets.hidden(part * times)
         return time.process_time() - began
 
     seconds(10)
@@ -179,11 +179,11 @@ def written(value):
     "name", ["MY_TOKEN", "mykeyx", "A_SECRET_B", "DB_PASSWORD", "MYCREDENTIALS", "DB_PASSWD", "X_PWD"]
 )
 def test_a_value_of_the_environment_is_covered_however_it_is_written(monkeypatch, kind, name):
-    assert scrub.hidden(ODD[kind]) == ODD[kind] or kind == "key"
+    assert secrets.hidden(ODD[kind]) == ODD[kind] or kind == "key"
     monkeypatch.setenv(name, ODD[kind])
     for way in written(ODD[kind]):
         bare = way.strip("\"'")
-        covered = scrub.hidden(f"x {way} y")
+        covered = secrets.hidden(f"x {way} y")
         assert bare not in covered and covered.startswith("x ") and covered.endswith(" y"), way
         longest = max(re.findall("[^•]+", covered[2:-2]), key=len, default="")
         assert len(longest) <= max(3, len(bare) // 5), f"{covered!r} keeps {longest!r}"
@@ -193,7 +193,7 @@ def test_in_the_middle_of_something_in_base64(monkeypatch):
     monkeypatch.setenv("MY_TOKEN", ODD["no digits"])
     for offset in range(6):
         text = base64.b64encode(b"u" * offset + ODD["no digits"].encode() + b":rest of it").decode()
-        assert "•" * 20 in scrub.hidden(f"Basic {text}")
+        assert "•" * 20 in secrets.hidden(f"Basic {text}")
 
 
 @pytest.mark.parametrize(
@@ -204,22 +204,22 @@ def test_short_and_ordinary_values_stay(monkeypatch, value, tmp_path):
     monkeypatch.setenv("OTHER_KEY", str(tmp_path))
     monkeypatch.setenv("THE_KEY_FILE", "/etc/a/long/name.pem")
     text = f"1 true false abc123 / aaaaaaaaaaaa 12345678 disabled PASSWORD {tmp_path} /etc/a/long/name.pem"
-    assert scrub.hidden(text) == text
+    assert secrets.hidden(text) == text
 
 
 def test_a_value_counts_from_when_it_is_set_and_stays_secret(monkeypatch):
     text = f"it is {ODD['no digits']}"
-    assert scrub.hidden(text) == text
+    assert secrets.hidden(text) == text
     monkeypatch.setenv("A_TOKEN", ODD["no digits"])
-    assert ODD["no digits"] not in scrub.hidden(text)
+    assert ODD["no digits"] not in secrets.hidden(text)
     monkeypatch.delenv("A_TOKEN")
     monkeypatch.setenv("B_TOKEN", "another" + "-value")
-    assert ODD["no digits"] not in scrub.hidden(text) and "another-value" not in scrub.hidden("another-value")
+    assert ODD["no digits"] not in secrets.hidden(text) and "another-value" not in secrets.hidden("another-value")
 
 
 def test_a_password_within_an_address_of_the_environment(monkeypatch):
     monkeypatch.setenv("DATABASE", "postgresql://anna:correct" + "horse@example.org/x")
-    assert scrub.hidden("refused: correct" + "horse") == "refused: " + "•" * 12
+    assert secrets.hidden("refused: correct" + "horse") == "refused: " + "•" * 12
 
 
 FILES = {
@@ -237,10 +237,10 @@ def test_what_token_files_hold_is_covered_and_read_once(tmp_path, name, monkeypa
     path = tmp_path / "home" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(FILES[name].format(value))
-    assert value not in scrub.hidden(f"it is {value}")
+    assert value not in secrets.hidden(f"it is {value}")
     path.unlink()
     monkeypatch.setenv("SOMETHING", "else")
-    assert value not in scrub.hidden(f"it is {value}")
+    assert value not in secrets.hidden(f"it is {value}")
 
 
 # --- sinks ------------------------------------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def test_a_recipe_with_a_secret_is_refused_and_not_altered(tmp_path, monkeypatch
 
 
 def test_errors_and_events(everything, tmp_path):
-    from etabli.training.events import EventLog
+    from etabli.runs.events import EventLog
 
     assert clean(str(EtabliError(everything)) + repr(EtabliError(everything)))
     log = EventLog(tmp_path)
@@ -306,7 +306,7 @@ def test_errors_and_events(everything, tmp_path):
 
 
 def test_a_score_that_raises(everything):
-    from etabli.evaluation import marking
+    from etabli.evaluation import scoring
     from etabli.evaluation.scores.wanted import wanted
 
     def mine(answer, truth):
@@ -314,7 +314,7 @@ def test_a_score_that_raises(everything):
 
     made = {"errors": {}, "values": {}}
     for cut in range(40, 300, 7):
-        marking.mark(made, wanted([mine])[0], {"tuned": lambda cut=cut: mine(str(cut), "")})
+        scoring.mark(made, wanted([mine])[0], {"tuned": lambda cut=cut: mine(str(cut), "")})
         said = made["errors"].pop("mine")["tuned"]
         assert clean(said) and said.startswith("RuntimeError")
 
@@ -341,7 +341,7 @@ def test_a_widget_sends_and_shows_none(everything, monkeypatch):
 
 
 def run_command(words, capsys, debug=False):
-    from etabli.cli import _code
+    from etabli.app.cli import _code
 
     code = _code(words, debug)
     out, err = capsys.readouterr()
@@ -353,8 +353,8 @@ def noisy():
     """A command that does to the terminal what libraries and strangers do."""
     import click
 
-    from etabli.cli import root
-    from etabli.cli.output import reporting
+    from etabli.app.cli import root
+    from etabli.app.cli.output import reporting
 
     state = {}
 
@@ -404,7 +404,7 @@ def test_a_secret_that_is_split_over_flushes_reaches_no_log(name, monkeypatch):
             stream.flush()
         assert secret not in out.getvalue()
         stream.end()
-        assert out.getvalue() == scrub.hidden(text), "and nothing is lost"
+        assert out.getvalue() == secrets.hidden(text), "and nothing is lost"
 
 
 def test_letter_by_letter_nothing_is_lost_or_swapped(everything):
@@ -553,7 +553,7 @@ def test_in_a_log_each_state_of_a_bar_is_a_line():
 
 
 def test_prints_of_the_python_api_are_plain(everything, capsys):
-    from etabli.training.waiting import Line
+    from etabli.runs.progress import Line
 
     line = Line()
     line.show(f"{everything} \x1b[2J", urgent=True)
@@ -565,7 +565,7 @@ def test_prints_of_the_python_api_are_plain(everything, capsys):
 
 def test_every_print_of_the_package_goes_one_way():
     """No module prints by itself but those whose output is guarded: commands, the child, and the functions for it."""
-    allowed = {"cli/__init__.py", "cli/output.py", "terminal.py", "training/worker.py", "training/waiting.py"}
+    allowed = {"app/cli/__init__.py", "app/cli/output.py", "core/terminal.py", "training/worker.py", "runs/progress.py"}
     allowed |= {"memory/trace.py", "data/catalogue.py"}  # a child that speaks JSON to its parent; a page for the docs
     package = ROOT / "workbench" / "etabli"
     for path in package.rglob("*.py"):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etabli import storage
-from etabli.errors import BadInput, Damaged, NoSpace, RunLocked
+from etabli.core import storage
+from etabli.core.errors import BadInput, Damaged, NoSpace, RunLocked
 
 
 def fill(folder, **files):

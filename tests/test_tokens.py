@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etabli.errors import BadData, BadInput
-from etabli.tokens import render
+from etabli.core.errors import BadData, BadInput
+from etabli.rendering.render import render
 
 CHATML = (
     "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n'}}{% endfor %}"

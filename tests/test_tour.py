@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from etabli import contracts
-from etabli.errors import DeviceBusy, EtabliError
+from etabli.app.tour import tour
+from etabli.core import contracts
+from etabli.core.errors import DeviceBusy, EtabliError
 from etabli.evaluation import table
-from etabli.evaluation.summary import summarise
-from etabli.tour import tour
-from etabli.training.run import Run
+from etabli.evaluation.aggregate import summarise
+from etabli.runs.run import Run
 from own_cache import cache_in
 
 
@@ -62,7 +62,7 @@ class TestTour:
         assert "Plotly.newPlot" in page and "cdn.plot.ly/plotly" not in page.replace(" src=", "")[:2000]
 
     def test_a_second_tour_keeps_the_first(self, made, monkeypatch):
-        from etabli import tour as module
+        from etabli.app import tour as module
 
         out, _ = made
         fresh = module._fresh(out)
@@ -80,7 +80,7 @@ def test_a_cell_that_fails_is_named(tmp_path, no_owner):
 
 
 def test_no_tour_while_a_run_owns_the_device(tmp_path, monkeypatch):
-    from etabli import processes
+    from etabli.core import processes
 
     monkeypatch.setattr(processes, "device_owner", lambda: {"pid": 1, "run": "runs/other"})
     with pytest.raises(DeviceBusy, match="The tour can't begin: run 'other'"):

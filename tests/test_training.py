@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etabli.core.errors import BadData, BadInput, BadRecipe, DeviceBusy, EtabliError, NotFinite
 from etabli.data.dataset import Dataset
-from etabli.errors import BadData, BadInput, BadRecipe, DeviceBusy, EtabliError, NotFinite
-from etabli.training import checkpoints, events, material
-from etabli.training.batches import Encoded, Schedule, plan
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
+from etabli.runs import checkpoints, events
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
+from etabli.training import train_data
+from etabli.training.packing import Encoded, Schedule, plan
 from in_process import dies_after, in_process
 from trainings import by_formula, cosine, gradients, in_float32, loss, names, training
 
@@ -77,11 +78,11 @@ def test_a_schedule_in_epochs_sees_every_row_as_often(some, epochs, accumulate):
 def test_rows_with_nothing_to_train_are_named(tokenizer, dataset, empty_rows):
     recipe = Recipe(data=str(dataset), max_length=8, empty_rows=empty_rows)
     with pytest.raises(BadData, match=r"not-empty: 1\d\d of 1\d\d rows\. row en-(.|\n)*Raise max_length"):
-        material.gather(recipe, tokenizer)
+        train_data.gather(recipe, tokenizer)
 
 
 def test_held_out_templates_are_not_trained_on(commands):
-    train, held = material.hold_out(commands.part("train"), 0)
+    train, held = train_data.hold_out(commands.part("train"), 0)
     assert held and len(train) + len(held) == len(commands.part("train"))
     assert not {row["template"] for row in train} & {row["template"] for row in held}
 
@@ -128,14 +129,14 @@ def test_every_gradient_is_that_of_the_formula(started, checkpointing, packed, s
     """Of W + s B A with W dequantised: a plain Llama in float32, row by row, without PEFT, bitsandbytes or packing."""
     import torch
 
-    from etabli.training import adapters
+    from etabli.training import lora_and_optimizer
 
     in_float32(started)
     if sampled:  # bitsandbytes repacks its weights in eval mode
         started.looks.sample(0)
         started.looks.evaluate(0)
     if checkpointing:
-        adapters.checkpoint_layers(started.peft)
+        lora_and_optimizer.checkpoint_layers(started.peft)
     packs = started.schedule.packs(1)
     found = gradients(started, packs if packed else [[row] for pack in packs for row in pack])
     for name, one, other in zip(names(started), found, by_formula(started, packs)):
@@ -146,7 +147,7 @@ def test_rounding_to_bfloat16_costs_no_more_than_in_peft_s_own_layers(started):
     """Distance from the float32 gradients, of the engine and of PEFT, transformers' attention and whole logits."""
     import torch
 
-    from etabli.training import attention
+    from etabli.training import packed_attention
 
     packs = started.schedule.packs(1)
     mine = gradients(started, packs)
@@ -155,7 +156,7 @@ def test_rounding_to_bfloat16_costs_no_more_than_in_peft_s_own_layers(started):
     started.objective.rowwise, started.objective.head = False, None
     started.objective.base.set_attn_implementation("sdpa")
     theirs = gradients(started, packs)
-    attention.use(started.objective.base)
+    packed_attention.use(started.objective.base)
     in_float32(started)
     wanted = by_formula(started, packs)
     far, near = (sum(torch.linalg.norm(a - b) ** 2 for a, b in zip(one, wanted)) ** 0.5 for one in (theirs, mine))
@@ -167,12 +168,12 @@ def test_accumulation_changes_nothing(started, parts, monkeypatch):
     """Not the loss, not the norm, not the gradient, in float32: however the rows of a step are shared out."""
     import torch
 
-    from etabli.training import loop, room
+    from etabli.training import oom, trainer
 
-    monkeypatch.setattr(loop, "CLIP", 1e9)
+    monkeypatch.setattr(trainer, "CLIP", 1e9)
     in_float32(started)
     pack, told = started.schedule.packs(1)[0], []
-    pieces = room.parts(pack, parts)
+    pieces = oom.parts(pack, parts)
     assert len(pieces) == parts and len({len(piece) for piece in pieces}) > 1
     monkeypatch.setattr(started, "_optimised", lambda norm: False)  # as a step that was skipped: weights and rate stay
     for packs in ([pack], pieces):
@@ -409,7 +410,7 @@ def test_a_torn_line_is_not_glued_to_the_next(tmp_path):
     log = events.EventLog(tmp_path)
     log.write("heartbeat")
     log.close()
-    from etabli import storage
+    from etabli.core import storage
 
     assert [e["kind"] for e in storage.read_lines(Path(tmp_path / "events.jsonl"))[0]] == ["step", "heartbeat"]
 
@@ -521,12 +522,12 @@ def test_a_slow_mirror_never_waits(tiny, tmp_path, monkeypatch):
     """Offers come back at once; what was passed over is never begun; closing gives up in time."""
     import threading
 
-    from etabli.training import mirror
+    from etabli.runs import backup
 
     (tmp_path / "run").mkdir()
     begun, free, said = [], threading.Event(), []
-    monkeypatch.setattr(mirror.storage, "copy_whole", lambda source, place: (begun.append(source.name), free.wait(20)))
-    slow = mirror.mirrored(tmp_path / "run", Recipe(data="home-commands", mirror=str(tmp_path / "drive")), said.append)
+    monkeypatch.setattr(backup.storage, "copy_whole", lambda source, place: (begun.append(source.name), free.wait(20)))
+    slow = backup.mirrored(tmp_path / "run", Recipe(data="home-commands", mirror=str(tmp_path / "drive")), said.append)
     began = time.monotonic()
     slow.offer(tmp_path / "run" / "step-1")
     until(lambda: begun)

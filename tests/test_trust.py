@@ -14,17 +14,17 @@ import pytest
 
 import etabli
 import etabli_widgets
-from etabli import masks, processes, storage, trust
-from etabli.cli import _code
-from etabli.contracts import EVENTS, RECIPE, RESULTS
+from etabli.app.cli import _code
+from etabli.checks import custom_rules
+from etabli.core import processes, storage, trust
+from etabli.core.contracts import EVENTS, RECIPE, RESULTS
+from etabli.core.errors import BadInput, EtabliError, UntrustedCode
 from etabli.curation.curation import curate
 from etabli.curation.recipe import CurationRecipe
-from etabli.data import own
-from etabli.errors import BadInput, EtabliError, UntrustedCode
-from etabli.evaluation import harness, log
-from etabli.training import worker
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
+from etabli.evaluation import lm_eval, rescore
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
+from etabli.training import batch_lens, worker
 
 PACKAGE = Path(etabli.__file__).parent
 RULES = "\nimport etabli\n@etabli.own_filter\ndef calm(row):\n    return True\n"
@@ -78,7 +78,7 @@ def stranger(runs, tmp_path, marker, no_owner, monkeypatch):
 @pytest.fixture
 def result_of_a_file(answered, stranger, marker):
     """Results whose score names a file of the folder, with the very hash that the file has."""
-    saved = log.with_scores(answered, [str(stranger / "mine.py")])
+    saved = rescore.with_scores(answered, [str(stranger / "mine.py")])
     marker.unlink()
     saved["metrics"][-1]["spec"] = "mine.py:polite"
     assert saved["metrics"][-1]["hash"] == storage.sha256("mine.py")
@@ -151,7 +151,7 @@ def test_every_command_is_in_this_test():
     """A new command has to be tried over the hostile folder too."""
     import click
 
-    from etabli.cli.root import etabli as root
+    from etabli.app.cli.root import etabli as root
 
     def names(group, before=()):
         for name, command in group.commands.items():
@@ -166,7 +166,7 @@ def test_a_process_imports_nothing_from_the_working_folder(hostile, tmp_path, ma
     """A command in a process of its own, which starts others: the folder holds a torch.py, a runpy.py, an etabli.py."""
     script = tmp_path / "bin" / "etabli"  # as pip makes it
     script.parent.mkdir()
-    script.write_text("from etabli.cli import main\nif __name__ == '__main__':\n    main()\n")
+    script.write_text("from etabli.app.cli import main\nif __name__ == '__main__':\n    main()\n")
     rows = "\n".join(json.dumps({"prompt": f"{at}?", "completion": "yes"}) for at in range(2000))
     (hostile / "rows.jsonl").write_text(rows)
     checked = [sys.executable, str(script), "data", "check", "rows.jsonl", "--workers", "2"]
@@ -276,7 +276,7 @@ def test_a_record_that_others_could_have_written_says_nothing(record, tmp_path, 
     tamper(record)
     assert trust.read_record() == {}
     with pytest.raises(UntrustedCode):
-        own.rules(tmp_path / "rules.py")
+        custom_rules.rules(tmp_path / "rules.py")
 
 
 def test_a_new_yes_does_not_take_over_what_others_wrote(record, tmp_path):
@@ -295,7 +295,7 @@ def test_where_nothing_can_be_kept_the_yes_holds_for_now(tmp_path, monkeypatch, 
     (tmp_path / "rules.py").write_text(RULES)
     trust.require([trust.read_code(tmp_path / "rules.py", "rules")], trust_code=True)
     assert "can't be written" in capsys.readouterr().err
-    assert [rule.name for rule in own.rules(tmp_path / "rules.py")] == ["calm"]
+    assert [rule.name for rule in custom_rules.rules(tmp_path / "rules.py")] == ["calm"]
 
 
 def test_yes_from_many_processes_at_once_loses_none(record, tmp_path):
@@ -317,7 +317,7 @@ def test_what_was_read_is_what_is_run(tmp_path, marker):
     file.write_text(RULES)
     code = trust.read_code(file, "rules")
     file.write_text(canary(marker))  # after the hash, before the run
-    assert [rule.name for rule in own.rules_of(code)] == ["calm"] and not marker.exists()
+    assert [rule.name for rule in custom_rules.rules_of(code)] == ["calm"] and not marker.exists()
 
 
 def test_no_cached_bytecode_is_run(tmp_path, marker):
@@ -326,7 +326,7 @@ def test_no_cached_bytecode_is_run(tmp_path, marker):
     file.write_text(canary(marker, RULES))
     py_compile.compile(str(file), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     file.write_text(RULES)
-    assert own.rules_of(trust.read_code(file, "rules")) and not marker.exists()
+    assert custom_rules.rules_of(trust.read_code(file, "rules")) and not marker.exists()
 
 
 def test_a_worker_refuses_a_file_that_changed_since_it_was_started(stranger, marker, monkeypatch):
@@ -341,7 +341,7 @@ def test_a_worker_refuses_a_file_that_changed_since_it_was_started(stranger, mar
 
 
 def test_rules_named_to_the_check_are_those_it_began_with(tmp_path):
-    from etabli.data.checks import row
+    from etabli.checks import row
 
     (tmp_path / "rules.py").write_text(RULES)
     with pytest.raises(BadInput, match="was changed while the check went on"):
@@ -403,10 +403,10 @@ def test_a_recipe_in_a_run_folder_is_nobodys_own(mine, tmp_path, marker):
 def test_a_look_at_a_batch_runs_no_rules_of_a_file(mine, tmp_path, marker):
     mine.save(tmp_path / "mine.yaml")
     with pytest.raises(UntrustedCode, match=r"etabli\.lens"):
-        masks.Batch(tmp_path / "mine.yaml", loss=False)
+        batch_lens.Batch(tmp_path / "mine.yaml", loss=False)
     assert not marker.exists()
-    assert masks.Batch(mine, loss=False).facts["rows"] and marker.exists(), "its maker named them in this program"
-    assert masks.Batch(tmp_path / "mine.yaml", loss=False).facts["rows"]
+    assert batch_lens.Batch(mine, loss=False).facts["rows"] and marker.exists(), "its maker named them in this program"
+    assert batch_lens.Batch(tmp_path / "mine.yaml", loss=False).facts["rows"]
 
 
 def test_a_worker_started_by_hand_asks_too(mine, tmp_path, marker, capsys, monkeypatch):
@@ -443,7 +443,7 @@ def test_recipes_are_equal_if_their_keys_are_wherever_they_were_read(tmp_path):
 
 def test_results_name_no_file_that_is_run(result_of_a_file, stranger, marker, capsys):
     """The hash in the results is the file's: that proves nothing."""
-    made, told = log.again(log.read("run"))
+    made, told = rescore.again(rescore.read("run"))
     assert not marker.exists() and "polite" not in told["rescored"]
     assert "not scored again" in told["kept"]["polite"] and told["same"]
     assert [row["values"]["polite"] for row in made["rows"]] == [
@@ -473,7 +473,7 @@ def test_no_spec_of_a_result_opens_a_file(answered, stranger, marker, monkeypatc
     monkeypatch.setattr(Path, "read_text", lambda path, *a, **k: opened.append(path) or real(path, *a, **k))
     for spec in FILES:
         forged["metrics"][0]["spec"] = spec
-        assert name in log.again(forged)[1]["kept"], spec
+        assert name in rescore.again(forged)[1]["kept"], spec
         assert not opened and not marker.exists(), spec
 
 
@@ -484,10 +484,10 @@ def test_a_task_names_files_that_need_the_yes(stranger, marker):
     (stranger / "outer.yaml").write_text("include: task.yaml\ntask: y\ndataset_path: json\n")
     for task in ("task.yaml", "outer.yaml"):
         with pytest.raises(UntrustedCode, match=r"utils\.py"):
-            harness.evaluate_task("run", task)
+            lm_eval.evaluate_task("run", task)
     (stranger / "os.yaml").write_text("task: x\ndataset_path: json\nprocess_docs: !function os.system\n")
     with pytest.raises(BadInput, match=r"names the function 'os\.system'"):
-        harness.evaluate_task("run", "os.yaml")
+        lm_eval.evaluate_task("run", "os.yaml")
     assert not marker.exists()
 
 
@@ -529,13 +529,13 @@ def test_a_model_can_not_bring_code(tiny, tmp_path, marker, monkeypatch):
 
 # What runs a file, or may; each with the one place that is allowed to, and why.
 ALLOWED = {
-    ("trust.py", "exec"): "the one place",
-    ("trust.py", "compile"): "the one place",
+    ("core/trust.py", "exec"): "the one place",
+    ("core/trust.py", "compile"): "the one place",
     ("evaluation/task_code.py", "yaml.load"): "by a SafeLoader of its own, which makes plain values alone",
     ("evaluation/scores/libraries.py", "importlib.import_module"): "a module of an installed package, by its own name",
     ("__init__.py", "importlib.import_module"): "this package's own modules",
     ("memory/__init__.py", "importlib.import_module"): "this package's own modules",
-    ("training/room.py", "ctypes.CDLL"): "the C library that is loaded already",
+    ("training/oom.py", "ctypes.CDLL"): "the C library that is loaded already",
     ("data/reading/hub.py", "trust_remote_code in a mapping"): "False, to a version of datasets that still asks",
 }
 RUNS_CODE = {

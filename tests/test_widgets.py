@@ -195,7 +195,7 @@ def test_settings_reach_every_side_and_what_was_asked_is_kept():
 
 
 class Session:
-    """Stands for etabli.judging.arena.Session; test_arena.py tests the real one."""
+    """Stands for etabli.review.session.Session; test_arena.py tests the real one."""
 
     def __init__(self, left=2):
         self.total, self.said, self.cast = left, ["a note " + HOSTILE], []

@@ -1,7 +1,7 @@
 """A small real training in this process, to look inside: its gradients and its loss."""
 
-from etabli.training import loop, material
-from etabli.training.recipe import Recipe
+from etabli.runs.recipe import Recipe
+from etabli.training import train_data, trainer
 
 
 class Log(list):
@@ -14,16 +14,16 @@ def training(tiny, dataset, tmp_path, **keys):
 
     recipe = Recipe(model=tiny, data=str(dataset), max_steps=4, **keys)
     loaded = loading.load(tiny)
-    return loop.Training(tmp_path, recipe, loaded, material.gather(recipe, loaded.tokenizer), Log())
+    return trainer.Training(tmp_path, recipe, loaded, train_data.gather(recipe, loaded.tokenizer), Log())
 
 
 def gradients(training, packs):
     """Of the mean loss of some packs, as the engine makes them, but not clipped."""
     training.model.train()
     training.optimizer.zero_grad()
-    clip, loop.CLIP = loop.CLIP, 1e9
+    clip, trainer.CLIP = trainer.CLIP, 1e9
     training.backward(packs, sum(row.trained for pack in packs for row in pack))
-    loop.CLIP = clip
+    trainer.CLIP = clip
     return [parameter.grad.clone() for parameter in training.trainable if parameter.grad is not None]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from etabli.training.run import Run
+from etabli.runs.run import Run
 from own_cache import cache_in
 
 SHOTS = Path(os.environ.get("ETABLI_SHOTS", "")) if os.environ.get("ETABLI_SHOTS") else None
@@ -139,7 +139,7 @@ def put_notebook(lab):
     """Copy a notebook of ours into the lab's folder, with other parameters."""
     import nbformat
 
-    from etabli import notebooks
+    from etabli.app import notebooks
 
     root = lab[1]
 

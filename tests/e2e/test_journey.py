@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from test_table import notebook_of
 
-from etabli.training.run import Run
+from etabli.runs.run import Run
 
 
 def wait(true, seconds=120):
@@ -194,7 +194,7 @@ card
 def test_a_click_on_a_number_opens_its_rows(lab, open_notebook, answered):
     import nbformat
 
-    from etabli import storage
+    from etabli.core import storage
 
     storage.write_json(lab[1] / "card.json", answered)
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CARD), nbformat.v4.new_code_cell("card.opened")])

@@ -5,10 +5,10 @@ import json
 import nbformat
 from test_table import notebook_of
 
-from etabli import journal, storage
-from etabli.contracts import EVENTS, RECIPE
-from etabli.judging import votes
-from etabli.training.recipe import Recipe
+from etabli.core import journal, storage
+from etabli.core.contracts import EVENTS, RECIPE
+from etabli.review import votes
+from etabli.runs.recipe import Recipe
 
 HOSTILE = "<img src=x onerror=alert(1)> <b>bold</b> \u202e"
 ARENA = "import etabli\narena = etabli.arena('answers.jsonl', author='ann')\narena"

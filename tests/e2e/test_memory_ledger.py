@@ -3,12 +3,12 @@
 import nbformat
 from test_table import notebook_of
 
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
 
 CARD = "from etabli import memory\nledger = memory.ledger('meta-llama/Llama-3.1-8B', 't4', seq=2048)\nledger"
 RAN = "memory.ledger('measured')"
-TRIP = "from etabli.doctor import round_trip\ntrip = round_trip()\ntrip"
+TRIP = "from etabli.app.doctor import round_trip\ntrip = round_trip()\ntrip"
 
 
 def test_sliders_move_bars_and_a_run_stands_before_its_ghost(lab, tiny, dataset, open_notebook):

@@ -12,10 +12,10 @@ from playwright.sync_api import Error
 
 import etabli_widgets
 import hostile_markup
-from etabli import notebooks, report
+from etabli.app import notebooks, report
+from etabli.core.pages import figures, render
+from etabli.core.pages.notebook import PLOTLY
 from etabli.evaluation import card
-from etabli.pages import figures, render
-from etabli.pages.notebook import PLOTLY
 from hostile_markup import HARMLESS, TEXTS, evaluation_with, run_with
 
 HOME = "http://page.invalid/"
@@ -95,7 +95,7 @@ def parts(extra, folder):
 
 def checked(extra):
     """A data check of a file that holds the text in its names, fields, records and answers."""
-    from etabli.data.checks.check import check
+    from etabli.checks.check import check
 
     rows = [{"instruction": extra, "output": extra}, {"instruction": extra, "output": "", extra: extra}]
     shown = check(rows)

@@ -14,8 +14,8 @@ import time
 import nbformat
 import pytest
 
-from etabli import storage
-from etabli.contracts import DECISIONS
+from etabli.core import storage
+from etabli.core.contracts import DECISIONS
 from etabli.curation.decisions import Decisions
 from etabli.data.dataset import Dataset
 

@@ -13,9 +13,9 @@ import shutil
 import points
 import pytest
 
-from etabli import storage
-from etabli.errors import RunLocked
-from etabli.training import checkpoints
+from etabli.core import storage
+from etabli.core.errors import RunLocked
+from etabli.runs import checkpoints
 
 FIRST, OLD, NEW = "step-000001", "step-000002", "step-000003"
 
@@ -27,7 +27,7 @@ def made(tiny, tmp_path_factory):
 
     home = tmp_path_factory.mktemp("faults")
     with pytest.MonkeyPatch.context() as patch:  # ended before the test: it would hold for all that come after
-        from etabli import processes
+        from etabli.core import processes
 
         patch.setattr(processes, "_owner_file", lambda: home / "owner.json")
         return training(tiny, _data(home), home)

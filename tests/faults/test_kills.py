@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from etabli.training import checkpoints, events
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
+from etabli.runs import checkpoints, events
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
 from in_process import in_process
 
 KILLS = int(os.environ.get("ETABLI_KILLS", "200" if os.environ.get("ETABLI_FAULTS") else "2"))

@@ -5,11 +5,11 @@ import io
 
 import pytest
 
-from etabli import scrub, streams
+from etabli.core import secrets, streams
+from etabli.core.errors import EtabliError
 from etabli.data.dataset import Dataset
-from etabli.errors import EtabliError
-from etabli.training.recipe import Recipe
-from etabli.training.run import Run
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
 from planted import SHAPES, leaks, letters
 
 
@@ -45,7 +45,7 @@ def test_no_secret_is_left_in_a_run_folder(tiny, tmp_path, cache, everything, mo
 
 
 def test_no_secret_is_shown_by_an_error_or_a_command(everything, tmp_path, monkeypatch, capsys):
-    from etabli.cli import _code
+    from etabli.app.cli import _code
 
     assert not leaks(str(EtabliError(everything))) and leaks(everything) == list(SHAPES)
     monkeypatch.chdir(tmp_path)
@@ -60,7 +60,7 @@ def test_no_secret_is_shown_by_an_error_or_a_command(everything, tmp_path, monke
 
 CELLS = """
 import etabli
-from etabli.errors import BadInput
+from etabli.core.errors import BadInput
 said = open("said.txt").read()
 ---
 raise BadInput(said)
@@ -91,8 +91,8 @@ def test_no_secret_is_in_a_saved_notebook(everything, tmp_path, monkeypatch, cou
     import nbformat
     from nbclient import NotebookClient
 
-    from etabli.contracts import EVENTS, RECIPE
-    from etabli.training.events import EventLog
+    from etabli.core.contracts import EVENTS, RECIPE
+    from etabli.runs.events import EventLog
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "said.txt").write_text(everything)
@@ -116,7 +116,7 @@ KEY = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIEow\nAbCdEf123\n-----END RSA " +
 
 
 def test_private_keys_are_covered_whole():
-    assert "AbCdEf123" not in scrub.hidden(f"a {KEY} b") and scrub.hidden(f"a {KEY} b").endswith(" b")
+    assert "AbCdEf123" not in secrets.hidden(f"a {KEY} b") and secrets.hidden(f"a {KEY} b").endswith(" b")
     stream = io.StringIO()
     scrubbed = streams.Guarded(stream)
     scrubbed.writelines([f"before\n{KEY}\n", "after " + SHAPES["Hugging Face"][1] + "\n"])
@@ -131,7 +131,7 @@ def test_private_keys_are_covered_whole():
 )  # fmt: skip
 def test_more_shapes(around):
     secret = letters(24) + "7"
-    assert secret not in scrub.hidden(f"before {around.format(secret)} after")
+    assert secret not in secrets.hidden(f"before {around.format(secret)} after")
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_more_shapes(around):
      "eos_token: 2", "bearer of bad news", "trained_tokens: 123456789012345678", "desk-bound-words-2"],
 )  # fmt: skip
 def test_ordinary_words_stay(text):
-    assert scrub.hidden(text) == text
+    assert secrets.hidden(text) == text

@@ -11,8 +11,8 @@ from etabli_widgets.markup import Markup, element, fragment, notes, table
 class BlindArena(Widget):
     """Vote on pairs of answers without knowing whose they are.
 
-    ``session`` is an ``etabli.judging.arena.Session``: ``showing``, ``vote``, ``watched``, ``told``. What the page gets
-    is the two texts alone; who is who stays here until ``look`` is called. ``vote`` and ``look`` are the code paths of
+    ``session`` is an ``etabli.review.session.Session``: ``showing``, ``vote``, ``watched``, ``told``. The page gets
+    the two texts alone; who is who stays here until ``look`` is called. ``vote`` and ``look`` are the code paths of
     the keys.
     """
 

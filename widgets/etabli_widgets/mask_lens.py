@@ -13,15 +13,15 @@ TWIN_ROWS = 4
 class MaskLens(Widget):
     """Tokens by role, trained or masked, with their loss; another policy at a press; what holds a run up in red.
 
-    ``view`` is ``etabli.contracts.Lens``. ``batch.choose(row, {message: spans})`` gives it anew with other spans, and
-    ``batch.messages(row)`` the messages that have them: ``etabli.masks.Batch``. ``pick`` and ``spans`` are the code
-    paths of the policy's buttons and of choosing tokens.
+    ``view`` is ``etabli.core.contracts.Lens``. ``batch`` is an ``etabli.training.batch_lens.Batch``:
+    ``batch.choose(row, {message: spans})`` gives the view anew with other spans, ``batch.messages(row)`` the messages
+    that have them. ``pick`` and ``spans`` are the code paths of the policy's buttons and of choosing tokens.
     """
 
     _esm = script("mask_lens")
     _css = style("mask_lens")
 
-    view = traitlets.Dict(help="The batch: see etabli.contracts.Lens").tag(sync=True)
+    view = traitlets.Dict(help="The batch: see etabli.core.contracts.Lens").tag(sync=True)
     answered = traitlets.Int(help="The number of the newest choice of spans that the view has").tag(sync=True)
     policy = traitlets.Unicode(help="The policy that is looked at").tag(sync=True)
 

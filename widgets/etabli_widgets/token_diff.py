@@ -15,8 +15,8 @@ FULL = 5.0  # nats that are all the colour there is
 class TokenDiff(Widget):
     """Answers, the most moved first; each token shaded by how far it was moved from the base to the tuned model.
 
-    ``diffs`` is ``etabli.contracts.TokenDiffs``. The page gets a line of every answer and the tokens of the one that is
-    open; ``open_row`` is the code path of choosing one, ``pick`` of choosing what the shade stands for.
+    ``diffs`` is ``etabli.core.contracts.TokenDiffs``. The page gets a line of every answer and the tokens of the
+    open one; ``open_row`` is the code path of choosing one, ``pick`` of choosing what the shade stands for.
     """
 
     _esm = script("moved", "token_diff")

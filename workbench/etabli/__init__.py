@@ -10,35 +10,35 @@
 
 import importlib
 
-from etabli import environment
+from etabli.core import machine
 
 __version__ = "0.1.0"
 
-environment.settle_threads()
+machine.settle_threads()
 
 _HOMES = {
     "Dataset": "etabli.data.dataset",
-    "EtabliError": "etabli.errors",
-    "Recipe": "etabli.training.recipe",
-    "Run": "etabli.training.run",
-    "arena": "etabli.judging.arena",
-    "chat": "etabli.judging.chat",
-    "check": "etabli.data.checks.check",
+    "EtabliError": "etabli.core.errors",
+    "Recipe": "etabli.runs.recipe",
+    "Run": "etabli.runs.run",
+    "arena": "etabli.review.session",
+    "chat": "etabli.review.chat",
+    "check": "etabli.checks.check",
     "compare": "etabli.evaluation.compare",
     "curate": "etabli.curation.curation",
-    "evaluate": "etabli.evaluation.bench",
-    "film": "etabli.judging.film",
+    "evaluate": "etabli.evaluation.evaluate",
+    "film": "etabli.review.probe_history",
     "home_commands": "etabli.data.samples",
-    "lens": "etabli.masks",
+    "lens": "etabli.training.batch_lens",
     "load": "etabli.models.loading",
-    "lr_range": "etabli.experiments.lr_range",
+    "lr_range": "etabli.runs.lr_finder",
     "merge": "etabli.export.merge",
-    "overlay": "etabli.experiments.overlay",
-    "own_check": "etabli.data.own",
-    "own_filter": "etabli.data.own",
+    "overlay": "etabli.runs.plots",
+    "own_check": "etabli.checks.custom_rules",
+    "own_filter": "etabli.checks.custom_rules",
     "read": "etabli.data.reading.source",
-    "render": "etabli.tokens",
-    "token_diff": "etabli.judging.token_diff",
+    "render": "etabli.rendering.render",
+    "token_diff": "etabli.review.token_diff",
     "verdict": "etabli.evaluation.card",
 }
 __all__ = sorted(_HOMES)

@@ -1,5 +1,5 @@
 """``python -m etabli``."""
 
-from etabli.cli import main
+from etabli.app.cli import main
 
 main()

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli import folders, trust
-from etabli.contracts import DECISIONS, VERSION, Decision, Message, Prepared, Row
+from etabli.core import folders, trust
+from etabli.core.contracts import DECISIONS, VERSION, Decision, Message, Prepared, Row
+from etabli.core.errors import BadData, BadInput
+from etabli.curation.apply import Sifted, fixed, sift
 from etabli.curation.decisions import Decisions
 from etabli.curation.embedding import DEFAULT
+from etabli.curation.features import Say, View
 from etabli.curation.recipe import CurationRecipe
-from etabli.curation.sift import Sifted, fixed, sift
-from etabli.curation.views import Say, View
 from etabli.data.dataset import Dataset, located, unique
-from etabli.errors import BadData, BadInput
 
 
 @folders.takes_allow_outside

@@ -5,13 +5,13 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from etabli import journal
-from etabli.contracts import DOINGS, ROLES, Decision, Message, Row
+from etabli.core import journal
+from etabli.core.contracts import DOINGS, ROLES, Decision, Message, Row
+from etabli.core.errors import BadInput
 from etabli.data.catalogue import CODES
 from etabli.data.notes import Note
 from etabli.data.reading import order
-from etabli.errors import BadInput
-from etabli.tokens import spans_fit
+from etabli.rendering.render import spans_fit
 
 
 class Decisions:

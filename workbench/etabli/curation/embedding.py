@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from etabli import trust
-from etabli.errors import BadInput
+from etabli.core import trust
+from etabli.core.errors import BadInput
 
 DEFAULT = "wordllama"
 LONGEST = 4000  # characters of a text that are read

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from etabli.core.errors import BadInput
+from etabli.core.pages import figures, render
 from etabli.curation.curation import Curation
 from etabli.data.columns import values_of
-from etabli.errors import BadInput
-from etabli.pages import figures, render
 
 COLOURS = ("finding", "status", "cluster", "source", "lang")
 MOST_COLOURS = 12

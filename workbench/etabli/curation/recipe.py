@@ -7,14 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from etabli import trust
+from etabli.core import trust
+from etabli.core.config_files import mistakes, read_yaml, write_yaml
+from etabli.core.errors import BadInput, BadRecipe
+from etabli.core.provenance import FromFile
+from etabli.core.trust import Code
 from etabli.curation import embedding
 from etabli.curation.filters import KINDS, AnyFilter
 from etabli.data.dataset import located
-from etabli.errors import BadInput, BadRecipe
-from etabli.provenance import FromFile
-from etabli.trust import Code
-from etabli.yamls import mistakes, read_yaml, write_yaml
 
 DEFAULT = ({"filter": "exact"}, {"filter": "near"}, {"filter": "quality"}, {"filter": "contamination"})
 

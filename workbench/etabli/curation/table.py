@@ -3,13 +3,13 @@
 from collections import Counter
 from typing import Any
 
-from etabli.contracts import Decision
+from etabli.core.contracts import Decision
+from etabli.core.errors import BadInput
+from etabli.curation.apply import Sifted
 from etabli.curation.curation import Curation, last_said
 from etabli.curation.diff import difference
-from etabli.curation.sift import Sifted
 from etabli.curation.texts import answer, said
 from etabli.data.notes import escaped
-from etabli.errors import BadInput
 
 SHORT = 160  # characters of a question or an answer in a line
 LONGEST = 20_000  # characters of a text shown whole

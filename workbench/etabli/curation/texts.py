@@ -5,7 +5,7 @@ import re
 import unicodedata
 from functools import cache
 
-from etabli.contracts import Message, Row
+from etabli.core.contracts import Message, Row
 from etabli.data import questions
 from etabli.data.overlap import plain
 

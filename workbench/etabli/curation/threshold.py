@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from etabli.core.errors import BadInput
+from etabli.curation.apply import asked_of, sift
 from etabli.curation.curation import Curation
 from etabli.curation.diff import difference
 from etabli.curation.filters.copies import Alike, Near, Semantic
 from etabli.curation.pairs import LEXICAL_FLOOR, SEMANTIC_FLOOR
-from etabli.curation.sift import asked_of, sift
-from etabli.errors import BadInput
 
 KINDS = {"near": Near, "semantic": Semantic}
 FLOORS = {"near": LEXICAL_FLOOR, "semantic": SEMANTIC_FLOOR}

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from etabli.contracts import Row
+from etabli.core.contracts import Row
+from etabli.core.errors import BadData
 from etabli.data.questions import truth
-from etabli.errors import BadData
 
 
 def values_of(rows: Sequence[Row], column: str) -> list[str | None]:

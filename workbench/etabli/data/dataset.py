@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etabli import folders, parsing, storage
-from etabli.contracts import DATASET as FACTS
-from etabli.contracts import DECISIONS, REJECTED, ROWS, VERSION, Message, Row
-from etabli.errors import BadData, Damaged
+from etabli.core import folders, parsing, storage
+from etabli.core.contracts import DATASET as FACTS
+from etabli.core.contracts import DECISIONS, REJECTED, ROWS, VERSION, Message, Row
+from etabli.core.errors import BadData, Damaged
 
 HOME_COMMANDS = "home-commands"
 KEPT_DATA = "data"  # within a mirrored run: what its recipe names

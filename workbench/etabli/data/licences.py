@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from etabli.errors import BadInput
+from etabli.core.errors import BadInput
 
 FIELDS = ("licence", "source", "terms", "generator", "lang")
 OPENAI_TERMS = "OpenAI's terms forbid using its models' output to develop models that compete with them"

@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from etabli.scrub import hidden
+from etabli.core.secrets import hidden
 
 EXCERPT = 80
 

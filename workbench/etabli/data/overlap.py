@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from etabli.contracts import Message, Row
+from etabli.core.contracts import Message, Row
 
 EDGES = " \t\r\n.,;:!?¡¿…\"'«»“”‘’"
 Question = tuple[str, ...]

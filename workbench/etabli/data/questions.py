@@ -1,6 +1,6 @@
 """A row as a question and its answer."""
 
-from etabli.contracts import Message, Row
+from etabli.core.contracts import Message, Row
 
 
 def question(row: Row) -> list[Message]:

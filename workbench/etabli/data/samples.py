@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib import metadata, resources
 from typing import Any
 
-from etabli.contracts import Row
+from etabli.core.contracts import Row
 
 INSTRUCTION = "Turn the home command into JSON."
 # A made-up home. Values are copied into the answer, so a model has to learn to copy, which a lookup can't.
@@ -73,7 +73,7 @@ def home_commands(
 
 def _check_language(lang: str) -> None:
     if lang not in HOMES:
-        from etabli.errors import BadInput
+        from etabli.core.errors import BadInput
 
         raise BadInput(f"No home commands in {lang!r}; there are {len(HOMES)} languages: {', '.join(HOMES)}.")
 

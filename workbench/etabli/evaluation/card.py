@@ -4,14 +4,14 @@ import math
 from pathlib import Path
 from typing import Any
 
-from etabli import storage
-from etabli.contracts import Answered, Difference, Results, Score
-from etabli.evaluation import log, table
+from etabli.core import storage
+from etabli.core.contracts import Answered, Difference, Results, Score
+from etabli.core.pages import render, styles
+from etabli.evaluation import rescore, table
+from etabli.evaluation.aggregate import within
 from etabli.evaluation.scores.score import MEAN, SHARE
-from etabli.evaluation.summary import within
 from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE, interval, sentence
-from etabli.pages import render, styles
-from etabli.training.run import Run
+from etabli.runs.run import Run
 
 LONGEST = 20_000  # characters of one prompt or output that a page shows
 PAGE_ROWS = 500
@@ -25,7 +25,7 @@ def verdict(of: Results | Run | str | Path):
     """
     from etabli_widgets import VerdictCard
 
-    results = of if isinstance(of, dict) else log.read(of)
+    results = of if isinstance(of, dict) else rescore.read(of)
     return VerdictCard(view(results), lambda asked: pick(results, **asked))
 
 

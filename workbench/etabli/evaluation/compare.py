@@ -5,19 +5,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from etabli import folders
-from etabli.contracts import ARMS, Answered, Comparison, Metric, Results
+from etabli.core import folders
+from etabli.core.contracts import ARMS, Answered, Comparison, Metric, Results
+from etabli.core.errors import BadData, BadInput
 from etabli.data.dataset import located
-from etabli.errors import BadData, BadInput
-from etabli.evaluation import bench
-from etabli.evaluation.arms import TUNED, Say
-from etabli.evaluation.notices import overlapping
+from etabli.evaluation import evaluate
+from etabli.evaluation.aggregate import summarise
+from etabli.evaluation.caveats import overlapping
 from etabli.evaluation.scores.score import LOSS, MEAN, NUMBER, SHARE
-from etabli.evaluation.summary import summarise
+from etabli.evaluation.systems import TUNED, Say
 from etabli.models.loading import load
 from etabli.models.sources import resolve
-from etabli.training.own_code import agree_to_read
-from etabli.training.run import Run
+from etabli.runs.recipe_code import agree_to_read
+from etabli.runs.run import Run
 
 # What a row holds by arm, and is put side by side.
 _BY_ARM = ("rendered", "answers", "raw", "correct")
@@ -60,10 +60,10 @@ def compare(
     given: dict[str, Any] = {"data": data or _own_data(a), "limit": limit, "progress": progress, "scores": scores,
                              "by": by, "only": only, "cluster": cluster, "arms": [TUNED], "save": False}  # fmt: skip
     loaded = load(a.recipe.model, adapter=a.adapter, dtype=a.dtype)
-    one = bench.evaluate(a, max_new_tokens=max_new_tokens, loaded=loaded, **given)
+    one = evaluate.evaluate(a, max_new_tokens=max_new_tokens, loaded=loaded, **given)
     same_base = resolve(b.recipe.model).hash == loaded.source.hash
     longest = one["made_with"]["max_new_tokens"]
-    other = bench.evaluate(b, max_new_tokens=longest, loaded=loaded if same_base else None, **given)
+    other = evaluate.evaluate(b, max_new_tokens=longest, loaded=loaded if same_base else None, **given)
     return {**together([one, other], _names(a, b)), "recipes": recipes(a, b)}
 
 

@@ -9,7 +9,7 @@ there are in effect (Kish): one large cluster among small ones is nearly all the
 import math
 from collections.abc import Sequence
 
-from etabli.contracts import Difference, Estimate
+from etabli.core.contracts import Difference, Estimate
 
 CONFIDENCE = 0.95
 TAIL = (1 + CONFIDENCE) / 2

@@ -2,7 +2,7 @@
 
 import math
 
-from etabli.contracts import Difference, Estimate, Results, Score
+from etabli.core.contracts import Difference, Estimate, Results, Score
 from etabli.evaluation.scores.score import MEAN, SHARE
 from etabli.evaluation.verdict import interval, sentence
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from etabli import parsing, trust
-from etabli.errors import BadInput
-from etabli.trust import Code
+from etabli.core import parsing, trust
+from etabli.core.errors import BadInput
+from etabli.core.trust import Code
 
 
 def read_task(path: Path) -> tuple[dict[str, Any], list[str]]:

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from etabli.contracts import ARMS, Difference, Metric, Score
+from etabli.core.contracts import ARMS, Difference, Metric, Score
 from etabli.evaluation.scores.score import LOSS, MEAN, SHARE
 
 BETTER, WORSE, CANNOT_TELL = "better", "worse", "cannot tell"

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from etabli import environment, folders, processes, storage
-from etabli.errors import BadInput
+from etabli.core import folders, machine, processes, storage
+from etabli.core.errors import BadInput
 from etabli.models.adapter_files import pickles
 from etabli.models.loading import Loaded, check_adapter, load
 from etabli.models.sources import resolve
-from etabli.training import checkpoints
-from etabli.training.run import Run
+from etabli.runs import checkpoints
+from etabli.runs.run import Run
 
 # A checkpoint can stand in for the final adapter; what else it holds stays behind.
 NOT_THE_ADAPTERS = {storage.MANIFEST, checkpoints.OPTIMIZER, checkpoints.RANDOM, checkpoints.STATE}
@@ -47,7 +47,7 @@ def merge(run: Run | str | Path, out: str | Path) -> list[str]:
     """
     run = Run.attach(run)
     processes.refuse_if_owned("Merging can't begin")
-    dtype = "float16" if environment.half_precision() else "bfloat16"  # 16 bits, whatever this machine computes in
+    dtype = "float16" if machine.half_precision() else "bfloat16"  # 16 bits, whatever this machine computes in
     loaded = load(run.recipe.model, four_bit=False, adapter=run.adapter, device="cpu", dtype=dtype)
     _refuse_tied(loaded)
     merged = loaded.model.merge_and_unload()
@@ -71,7 +71,7 @@ def _refuse_tied(loaded: Loaded) -> None:
 def load_merged(folder: str | Path) -> Loaded:
     """Load a merged model as it was written, in the compute dtype."""
     storage.verify(folder)
-    return load(str(folder), four_bit=False, device=environment.device())
+    return load(str(folder), four_bit=False, device=machine.device())
 
 
 def _names(out: str | Path) -> list[str]:

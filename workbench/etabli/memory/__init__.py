@@ -11,9 +11,9 @@
 import importlib
 
 _HOMES = {
-    "Setup": "etabli.memory.setup",
-    "forecast": "etabli.memory.forecasts",
-    "ledger": "etabli.memory.sliders",
+    "Setup": "etabli.memory.config",
+    "forecast": "etabli.memory.forecasting",
+    "ledger": "etabli.memory.ledger_view",
     "of_run": "etabli.memory.runs",
 }
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from etabli.memory.cards import Card
-from etabli.memory.closed_form import Forms
-from etabli.memory.reckoning import peak_on_device
-from etabli.memory.setup import ROUND, Setup
+from etabli.memory.config import ROUND, Setup
+from etabli.memory.device_overhead import peak_on_device
+from etabli.memory.gpus import Card
+from etabli.memory.scaling import Forms
 
 AGAIN = 0.5  # a layer run again costs half of its forward and backward pass: 6 operations a weight instead of 4
 LONGEST = 2**22  # tokens

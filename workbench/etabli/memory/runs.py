@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from etabli import parsing
-from etabli.contracts import PROCESS
-from etabli.errors import BadInput
-from etabli.memory import cards, forecasts, reckoning, residuals, traces
-from etabli.memory.closed_form import Forms
-from etabli.memory.configs import config
-from etabli.memory.setup import ROUND, Setup
-from etabli.training import events
-from etabli.training.run import Run
+from etabli.core import parsing
+from etabli.core.contracts import PROCESS
+from etabli.core.errors import BadInput
+from etabli.memory import calibration, device_overhead, forecasting, gpus, trace_cache
+from etabli.memory.config import ROUND, Setup
+from etabli.memory.model_configs import config
+from etabli.memory.scaling import Forms
+from etabli.runs import events
+from etabli.runs.run import Run
 
 PHASES = ("load", "forward", "backward", "optimizer", "evaluation")
 
@@ -38,11 +38,11 @@ def of_run(run: Run | str | Path, gpu: str | None = None) -> dict[str, Any]:
     took = _took(seen, run)
     setup = _setup(run, events.last(seen, "start"), took["forward"])
     own = _here(run, setup)
-    here = replace(cards.here(), dtype=setup.dtype) if own else None  # a recipe may name another dtype than the fastest
-    told = forecasts.forecast(run.recipe.model, gpu or here, setup)
+    here = replace(gpus.here(), dtype=setup.dtype) if own else None  # a recipe may name another dtype than the fastest
+    told = forecasting.forecast(run.recipe.model, gpu or here, setup)
     forms, machine = _forms(run, setup)
     name = run.folder.resolve().as_posix()
-    alone = reckoning.reckoned(forms, setup, residuals.known(machine, cards.here() if own else None, name))
+    alone = device_overhead.reckoned(forms, setup, calibration.known(machine, gpus.here() if own else None, name))
     if not gpu:
         told |= {key: alone[key] for key in ("peak", "phases", "parts", "device", "components", "recalibrated")}
     left = {
@@ -51,13 +51,13 @@ def of_run(run: Run | str | Path, gpu: str | None = None) -> dict[str, Any]:
         if "allocated" in held
     }
     if own and "optimizer" in took:  # a rehearsal that went through
-        residuals.keep(name, machine, reckoning.peak_on_device(forms, setup), _device(took, setup))
+        calibration.keep(name, machine, device_overhead.peak_on_device(forms, setup), _device(took, setup))
     return told | {"run": str(run.folder), "measured": took, "residual": left}
 
 
 def _forms(run: Run, setup: Setup) -> tuple[Forms, str]:
     facts = config(run.recipe.model)
-    return traces.closed_forms(facts, [setup]), residuals.machine(facts, setup)
+    return trace_cache.closed_forms(facts, [setup]), calibration.machine(facts, setup)
 
 
 def _took(seen: list[dict[str, Any]], run: Run) -> dict[str, dict[str, int]]:
@@ -77,7 +77,7 @@ def _setup(run: Run, start: dict[str, Any], about: dict[str, Any]) -> Setup:
     setup = Setup(
         rank=recipe.lora.rank, lora=targets if isinstance(targets, str) else ",".join(targets),
         checkpointing=about.get("checkpointing", "none"), optimizer=recipe.optimizer, device="cuda" if cuda else "cpu",
-        dtype=start.get("dtype", "bfloat16"), shares_keys=not cuda or cards.here().capability >= cards.NEW,
+        dtype=start.get("dtype", "bfloat16"), shares_keys=not cuda or gpus.here().capability >= gpus.NEW,
     )  # fmt: skip
     return _through(setup, about).settled()
 
@@ -92,7 +92,7 @@ def _through(setup: Setup, about: dict[str, int]) -> Setup:
 def _phase(forms: Forms, setup: Setup, about: dict[str, int], phase: str) -> int:
     """A phase's forecast for what went through the model in that phase: an evaluation's longest batch is another."""
     wanted = _through(setup, about) if about.get("tokens") else setup
-    return reckoning.reckoned(forms, wanted)["phases"][phase]
+    return device_overhead.reckoned(forms, wanted)["phases"][phase]
 
 
 def _device(took: dict[str, dict[str, int]], setup: Setup) -> int:
@@ -100,7 +100,7 @@ def _device(took: dict[str, dict[str, int]], setup: Setup) -> int:
     steps = [held for name, held in took.items() if name != "load"]
     if setup.device == "cpu":
         return max(held.get("resident", 0) for held in steps)
-    return max(held.get("reserved", 0) for held in steps) + reckoning.CONTEXT
+    return max(held.get("reserved", 0) for held in steps) + device_overhead.CONTEXT
 
 
 def _here(run: Run, setup: Setup) -> bool:
@@ -109,4 +109,4 @@ def _here(run: Run, setup: Setup) -> bool:
         host = parsing.read_json(run.folder / PROCESS, parsing.LARGEST_CONFIG).get("host")
     except (OSError, ValueError, AttributeError):
         return False
-    return host == socket.gethostname() and cards.here().device == setup.device
+    return host == socket.gethostname() and gpus.here().device == setup.device

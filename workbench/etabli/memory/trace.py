@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from etabli.allocations import Allocations, Parts, count_model
+from etabli.training.tensor_counter import Allocations, Parts, count_model
 
 # Layer types between which memory does not differ.
 _ALIKE = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
@@ -30,10 +30,10 @@ def main() -> None:
 
 
 def _answered(asked: dict[str, Any]) -> dict[str, Any]:
-    from etabli.memory import fakes
+    from etabli.memory import fake_model
 
     try:
-        shape = fakes.shape(asked["config"])
+        shape = fake_model.shape(asked["config"])
         few = asked.get("layers") or layers(shape)
         made = [[traced(asked["config"], setup, count) for count in few] for setup in asked["setups"]]
         return {"layers": [*few, shape.num_hidden_layers], "vocabulary": shape.vocab_size, "traced": made}
@@ -63,16 +63,16 @@ def traced(config: dict[str, Any], setup: dict[str, Any], layers: int) -> dict[s
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from etabli.memory import fakes
-    from etabli.memory.setup import Setup
+    from etabli.memory import fake_model
+    from etabli.memory.config import Setup
 
     wanted = Setup(**setup)
-    fakes.settle(wanted)
+    fake_model.settle(wanted)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
-        model = fakes.model(config, wanted, layers)
-        counted = Allocations(model.config.get_text_config().vocab_size, wanted.rank, fakes.width(wanted))
+        model = fake_model.model(config, wanted, layers)
+        counted = Allocations(model.config.get_text_config().vocab_size, wanted.rank, fake_model.width(wanted))
         count_model(model, counted)
-        return steps(model, wanted, counted, fakes.loss(model, wanted)) | {"merge": [_merge(model)]}
+        return steps(model, wanted, counted, fake_model.loss(model, wanted)) | {"merge": [_merge(model)]}
 
 
 def steps(

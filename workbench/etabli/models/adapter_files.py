@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from etabli import folders, storage
-from etabli.errors import Damaged, WrongAdapter
+from etabli.core import folders, storage
+from etabli.core.errors import Damaged, WrongAdapter
 
 WEIGHTS = "adapter_model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")  # each can run code when it is opened

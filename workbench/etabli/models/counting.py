@@ -7,9 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from etabli import chat_templates, environment, folders, parsing
-from etabli.errors import Damaged, UnknownModel
+from etabli.core import folders, machine, parsing
+from etabli.core.errors import Damaged, UnknownModel
 from etabli.models import embedded, headers
+from etabli.rendering import template_engine
 
 FILE = "tokenizer.json"
 WANTED = [FILE, "tokenizer_config.json", "chat_template.jinja", "additional_chat_templates/*.jinja"]
@@ -66,7 +67,7 @@ class CountingTokenizer:
         self, messages: list[dict], tokenize: bool = False, add_generation_prompt: bool = False, tools: Any = None
     ) -> str:
         """The template's own text of a conversation."""
-        return chat_templates.render(self, [chat_templates.Conversation(messages, add_generation_prompt, tools)])[0]
+        return template_engine.render(self, [template_engine.Conversation(messages, add_generation_prompt, tools)])[0]
 
     def __call__(self, text: str, add_special_tokens: bool = True, **_: Any) -> dict[str, list]:
         """Ids and offsets in characters."""
@@ -116,10 +117,10 @@ def template(folder: Path) -> str | dict[str, str] | None:
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    if Path(name).is_dir() or not environment.hub_reachable():
+    if Path(name).is_dir() or not machine.hub_reachable():
         raise UnknownModel(f"{name!r} is no folder with a {FILE}, and the Hub can't be reached. Use --model default.")
     try:
-        folder = Path(snapshot_download(name, allow_patterns=WANTED, token=environment.hub_token()))
+        folder = Path(snapshot_download(name, allow_patterns=WANTED, token=machine.hub_token()))
     except Exception as error:
         raise UnknownModel(f"The Hub did not give the tokenizer of {name!r}: {error}") from error
     if not (folder / FILE).is_file():

@@ -14,8 +14,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from etabli import environment, processes, storage
-from etabli.errors import Damaged, UnknownModel
+from etabli.core import machine, processes, storage
+from etabli.core.errors import Damaged, UnknownModel
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 NAME = "smollm2-135m-instruct-q4_1"
@@ -36,7 +36,7 @@ The weights were quantised to Q4_1 before: they are close to `{hub_id}`, not the
 
 def folder() -> Path:
     """Where the converted model is, or will be."""
-    return environment.cache_folder() / "models" / NAME
+    return machine.cache_folder() / "models" / NAME
 
 
 def ready() -> bool:
@@ -65,7 +65,7 @@ def _wheel(scratch: Path) -> Path:
 def input_folders() -> list[Path]:
     """Folders to look in before the network: ``ETABLI_INPUT``, and on Kaggle the attached data sets."""
     given = [Path(part) for part in os.environ.get("ETABLI_INPUT", "").split(os.pathsep) if part]
-    return given + (sorted(Path("/kaggle/input").glob("*")) if environment.where() == "kaggle" else [])
+    return given + (sorted(Path("/kaggle/input").glob("*")) if machine.where() == "kaggle" else [])
 
 
 def _in_folder(folder: Path) -> Path | None:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from etabli import parsing
+from etabli.core import parsing
 from etabli.models.sources import DEFAULT, resolve
 
 NOT_STATED = "not stated"

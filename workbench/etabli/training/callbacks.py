@@ -5,8 +5,8 @@
         if event["loss"] < 0.05:
             return "good enough"        # a text ends the run in order, as its reason
 
-The file is run only if this user said yes to it (``etabli.trust``). What is called is part of the recipe: the file's
-hash is frozen with the run. It stands for itself: files beside it can't be imported, since nothing would notice if they
+The file is run only if this user said yes to it (``etabli.core.trust``). What is called is part of the recipe: the
+file's hash is frozen with the run. It stands for itself: files beside it can't be imported, since nothing would notice if they
 changed. Dice that it throws are its own.
 """
 
@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from etabli import trust
+from etabli.core import trust
+from etabli.core.errors import BadInput
+from etabli.core.secrets import hidden
 from etabli.data.dataset import located
-from etabli.errors import BadInput
-from etabli.scrub import hidden
-from etabli.training.recipe import Recipe
+from etabli.runs.recipe import Recipe
 
 LONGEST = 500  # characters of a reason
 NAMES = {"on_step": "step", "on_eval": "eval", "on_checkpoint": "checkpoint"}

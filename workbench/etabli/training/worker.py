@@ -23,15 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from etabli import folders, processes, storage, streams, trust
-from etabli.contracts import ADAPTER, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
+from etabli.core import folders, processes, storage, streams, trust
+from etabli.core.contracts import ADAPTER, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
+from etabli.core.errors import BadInput, EtabliError
 from etabli.data.dataset import Dataset
-from etabli.data.run_rows import open_rows_of_run
-from etabli.errors import BadInput, EtabliError
-from etabli.training import events, own_code
-from etabli.training.events import EventLog, Silence
-from etabli.training.mirror import without_new_mirror
-from etabli.training.recipe import Recipe, read_run
+from etabli.runs import events, recipe_code
+from etabli.runs.backup import without_new_mirror
+from etabli.runs.events import EventLog, Silence
+from etabli.runs.recipe import Recipe, read_run
+from etabli.runs.run_data import open_rows_of_run
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _train(run: Path, log: EventLog | Silence, caught: list[str], last: list[Cal
         promised = {}
     recipe = Recipe(**keys)
     again = f"etabli resume {shlex.quote(str(run))} --trust-code"
-    trust.require(own_code.code_of(recipe, run), agreed.trust_code, again)
+    trust.require(recipe_code.code_of(recipe, run), agreed.trust_code, again)
     began = time.monotonic()
     if not agreed.own_recipe:
         recipe = without_new_mirror(run, recipe, promised, lambda what: log.write("warning", what=what))
@@ -135,20 +135,21 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
     """Load everything, begin or go on, and say what is about to happen."""
     import torch
 
-    from etabli import environment
+    from etabli.core import machine
     from etabli.models import loading, sources
-    from etabli.training import checkpoints, material, room
-    from etabli.training.loop import Training
-    from etabli.training.rehearsal import rehearse
+    from etabli.runs import checkpoints
+    from etabli.training import oom, train_data
+    from etabli.training.preflight import rehearse
+    from etabli.training.trainer import Training
 
     if (run / ADAPTER).exists() and not (run / ADAPTER / MANIFEST).is_file():  # now, not after all the training
         raise BadInput(f"{run / ADAPTER} was not written by a run: move it away, the final adapter goes there.")
-    torch.set_num_threads(recipe.threads or environment.threads())
+    torch.set_num_threads(recipe.threads or machine.threads())
     source = sources.resolve(recipe.model)
     tokenizer = loading.tokenizer(source)
-    made = material.gather(recipe, tokenizer, run, open_rows=Dataset.open if any_data else _of_run(recipe, promised))
+    made = train_data.gather(recipe, tokenizer, run, open_rows=Dataset.open if any_data else _of_run(recipe, promised))
     dtype = _dtype(recipe, source, promised)
-    facts = material.frozen(recipe, source, tokenizer, made, dtype)
+    facts = train_data.frozen(recipe, source, tokenizer, made, dtype)
     said = changes({"engine": 1} | promised, facts) if promised else ""
     if said and not force:
         raise BadInput(
@@ -158,7 +159,7 @@ def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog,
         log.write("warning", what=f"Forced to go on. The weights will not be those of an unbroken run: {said}.")
     if said or not promised:
         recipe.save(run / RECIPE, facts)
-    with room.measured(log.write, "load"):
+    with oom.measured(log.write, "load"):
         loaded = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype)
     training = Training(run, recipe, loaded, made, log)
     checkpoint = training.agreed(lambda: checkpoints.newest_whole(run, lambda said: log.write("warning", what=said)))
@@ -187,16 +188,16 @@ def _dtype(recipe: Recipe, source: Any, promised: dict[str, Any]) -> str:
 
     A run of an older version froze none; it went by the processor's flags.
     """
-    from etabli import cpu_dtype, environment
+    from etabli.core import cpu_dtype, machine
     from etabli.models import loading
 
     wanted = recipe.dtype
     if wanted == "auto" and promised:
-        older = "auto" if environment.device() == "cuda" else cpu_dtype.by_flags(cpu_dtype.cpu_flags())
+        older = "auto" if machine.device() == "cuda" else cpu_dtype.by_flags(cpu_dtype.cpu_flags())
         began = promised.get("dtype", older)
-        wanted = "auto" if environment.dtype_refusal(began) else began
-    threads = recipe.threads or environment.threads()
-    chosen = environment.compute_dtype(wanted, loading.hidden_size(source.folder), threads)
+        wanted = "auto" if machine.dtype_refusal(began) else began
+    threads = recipe.threads or machine.threads()
+    chosen = machine.compute_dtype(wanted, loading.hidden_size(source.folder), threads)
     return str(chosen).removeprefix("torch.")
 
 

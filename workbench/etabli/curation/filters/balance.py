@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from etabli.contracts import Reason
+from etabli.core.contracts import Reason
+from etabli.curation.features import View
 from etabli.curation.filters.base import Asked, Filter
-from etabli.curation.views import View
 from etabli.data.columns import values_of
 
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from etabli.contracts import Reason
-from etabli.curation.views import View
+from etabli.core.contracts import Reason
+from etabli.curation.features import View
 
 
 @dataclass(frozen=True)

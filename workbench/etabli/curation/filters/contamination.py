@@ -12,11 +12,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from etabli.contracts import Reason, Row
+from etabli.core.contracts import Reason, Row
+from etabli.curation.features import View
 from etabli.curation.filters.base import Asked, Filter
 from etabli.curation.texts import asked as asked_text
 from etabli.curation.texts import words
-from etabli.curation.views import View
 from etabli.data.overlap import questions
 
 COMMON = 0.05  # a run of words that so many different test questions share, and at least five, is phrasing and no leak

@@ -4,11 +4,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from etabli.contracts import Reason
+from etabli.core.contracts import Reason
+from etabli.curation.features import View
 from etabli.curation.filters.base import Asked, Filter
 from etabli.curation.pairs import LEXICAL_FLOOR, SEMANTIC_FLOOR, Copies, Pairs, lexical_copies, semantic_copies
 from etabli.curation.texts import whole
-from etabli.curation.views import View
 from etabli.data.overlap import plain
 
 

@@ -4,14 +4,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from etabli.contracts import Reason
+from etabli.checks import custom_rules, language
+from etabli.core.contracts import Reason
+from etabli.core.errors import BadInput
+from etabli.curation.features import View
 from etabli.curation.filters.base import Asked, Filter
 from etabli.curation.texts import words
-from etabli.curation.views import View
-from etabli.data import own
 from etabli.data.catalogue import CODES
-from etabli.data.checks import language
-from etabli.errors import BadInput
 
 # What makes an answer bad to learn from; personal data and secrets are for a person to decide about.
 QUALITY = (
@@ -110,10 +109,10 @@ class Own(Filter):
 
     def find(self, view: View, asked: Asked) -> dict[int, Reason]:
         """Rows your rules find; a rule that raises stops everything: what it would have said is not known."""
-        applied, found = own.rules(self.rules), {}
+        applied, found = custom_rules.rules(self.rules), {}
         for row in asked.order:
             held = [finding for rule in applied for finding in rule.findings(view.rows[row], row, None)]
-            raised = next((finding for finding in held if finding.code == own.RAISED), None)
+            raised = next((finding for finding in held if finding.code == custom_rules.RAISED), None)
             if raised:
                 raise BadInput(f"row {view.rows[row]['id']}: {raised.why}")
             if held:

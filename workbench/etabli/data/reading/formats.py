@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from etabli.contracts import Message, Row
+from etabli.core.contracts import Message, Row
 from etabli.data.licences import hints, terms_of
 from etabli.data.notes import Note, escaped, excerpt
 from etabli.data.reading import readers, turns

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from etabli.core.errors import MissingExtra, Unreadable
 from etabli.data.reading import tables
 from etabli.data.reading.jsonfiles import Record
 from etabli.data.reading.opening import is_there
-from etabli.errors import MissingExtra, Unreadable
 
 SUFFIXES = {
     "",
@@ -35,13 +35,13 @@ def on_the_hub(name: str) -> bool:
 
 def records(name: str) -> Iterator[Record]:
     """A data set of the Hub, streamed: its part ``train``."""
-    from etabli import environment
+    from etabli.core import machine
 
     try:
         import datasets
     except ImportError:
         raise MissingExtra("Hub data sets are read with the package datasets: pip install datasets") from None
-    if not environment.hub_reachable():
+    if not machine.hub_reachable():
         raise Unreadable(
             "no-file", f"There is no file {name}, and the Hub can't be reached to look for a data set of that name."
         )

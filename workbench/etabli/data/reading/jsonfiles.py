@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, BinaryIO, NamedTuple
 
+from etabli.core.parsing import DEEPEST, depth
 from etabli.data.notes import Note, escaped, excerpt
 from etabli.data.reading.opening import decoded, lines
-from etabli.parsing import DEEPEST, depth
 
 
 class Record(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from etabli.contracts import Message
+from etabli.core.contracts import Message
 from etabli.data.notes import Note
 from etabli.data.reading.turns import Tags
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from etabli import folders, parsing
+from etabli.core import folders, parsing
+from etabli.core.errors import OutsideFolder, Unreadable
 from etabli.data.notes import escaped
 from etabli.data.reading.formats import FORMATS
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.opening import is_there
 from etabli.data.reading.turns import SHAREGPT, Tags
-from etabli.errors import OutsideFolder, Unreadable
 
 LARGEST = 4 * 2**20
 _ALPACA = {"prompt": "instruction", "query": "input", "response": "output", "system": "system", "history": "history"}

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from etabli import folders
+from etabli.core import folders
+from etabli.core.errors import Unreadable
 from etabli.data.notes import Note, escaped
 from etabli.data.reading.unpacking import (
     DAMAGED,
@@ -24,7 +25,6 @@ from etabli.data.reading.unpacking import (
     require_no_holes,
     require_proportion,
 )
-from etabli.errors import Unreadable
 
 MOST = 16 * 2**20  # bytes of one row: a longer one is no conversation, and must not fill the memory
 

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from etabli.contracts import Message
+from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
 
 _UNSEEN = re.compile("[\\s\u200b-\u200f\u2060-\u2064\u3164\u115f\ufeff\u00ad]+")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from etabli.contracts import Message
+from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
 from etabli.data.reading import turns
 from etabli.data.reading.layout import Item, Layout

@@ -9,8 +9,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from etabli import folders
-from etabli.contracts import Row
+from etabli.core import folders
+from etabli.core.contracts import Row
+from etabli.core.errors import BadData, Unreadable
 from etabli.data import licences
 from etabli.data.catalogue import CODES
 from etabli.data.dataset import HOME_COMMANDS, ROWS, Dataset
@@ -21,7 +22,6 @@ from etabli.data.reading.jsonfiles import BROKEN, Record, json_lines, parsed
 from etabli.data.reading.jsonlists import json_values
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.opening import MOST, is_there, opened
-from etabli.errors import BadData, Unreadable
 
 MOST_SHOWN = 10
 LONGEST_NAME = 4096  # a path on Linux; longer text is rows pasted by mistake

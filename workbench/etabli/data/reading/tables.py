@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, BinaryIO
 
-from etabli import confined
-from etabli.confined_worker import texts_of
+from etabli.core import confined
+from etabli.core.confined_worker import texts_of
+from etabli.core.errors import Unreadable
 from etabli.data.notes import Note, escaped, excerpt
 from etabli.data.reading.jsonfiles import BROKEN, Record
 from etabli.data.reading.opening import MOST, Opened, decoded, lines
 from etabli.data.reading.unpacking import ROWS, UNPACKED
-from etabli.errors import Unreadable
 
 BATCH = 64
 TIMES = 200  # bytes that a table may hold for each byte of its file

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from etabli import parsing
-from etabli.contracts import Message
+from etabli.core import parsing
+from etabli.core.contracts import Message
 from etabli.data.notes import Note, escaped, excerpt
 
 _OPENAI = {

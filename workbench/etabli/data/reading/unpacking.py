@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from etabli.errors import Unreadable
+from etabli.core.errors import Unreadable
 
 PEEK = 2**16
 # An honest text shrinks to a tenth, a repetitive one to a hundredth; a bomb to a thousandth and less. A row takes some

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from etabli.contracts import Row
-from etabli.errors import MissingExtra
+from etabli.core.contracts import Row
+from etabli.core.errors import MissingExtra
 
 
 def require(package: str, extra: str) -> str:

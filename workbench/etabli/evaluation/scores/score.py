@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from etabli.contracts import Metric, Row
-from etabli.errors import BadInput
+from etabli.core.contracts import Metric, Row
+from etabli.core.errors import BadInput
 
 # A share of yes and no; a mean of numbers from 0 to 1; a mean of any numbers; a loss; of one's own, told by its values.
 SHARE, MEAN, NUMBER, LOSS, OWN = "share", "mean", "number", "nats/token", "own"

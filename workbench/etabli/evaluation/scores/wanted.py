@@ -9,16 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from etabli import confined, likelihoods, parsing, prefixes, storage, tokens, trust
-from etabli.contracts import Row
-from etabli.errors import BadInput
+from etabli.core import confined, parsing, storage, trust
+from etabli.core.contracts import Row
+from etabli.core.errors import BadInput
 from etabli.evaluation.scores import answers, libraries, structured
 from etabli.evaluation.scores.score import LOSS, MEAN, OWN, SHARE, Score, digest, digest_own
+from etabli.models import likelihood, prefix_cache
+from etabli.rendering import render
 
 LONGEST_PATTERN = 10_000  # characters
 CHOICES = "choices"  # the column that holds what a multiple-choice row offers
 INSTRUCTIONS = "instruction_id_list"
-_OF_MODELS = [likelihoods, prefixes, tokens]  # what a likelihood depends on
+_OF_MODELS = [likelihood, prefix_cache, render]  # what a likelihood depends on
 NAMES = (
     "exact", "normalised", "number", "regex:PATTERN", "valid_json", "json_schema:FILE", "choice", "choice_norm",
     "ifeval", "rouge_l", "chrf", "loss", "FILE.py", "FILE.py:FUNCTION",

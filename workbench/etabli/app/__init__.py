@@ -1,0 +1,1 @@
+"""The applications over the rooms below: command line, doctor, tour, notebooks, report."""

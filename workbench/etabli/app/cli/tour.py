@@ -1,0 +1,50 @@
+"""``etabli tour`` and ``etabli lab``."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from etabli.app.cli.output import reporting
+from etabli.core.terminal import say
+
+
+def _human(results: dict) -> str:
+    from etabli.evaluation import table
+
+    return table.text(results)
+
+
+@click.command()
+@click.option("--out", default="tour", show_default=True, help="Folder for the notebooks, the run and the report.")
+@click.option("--model", help="Hub id, folder, or 'default'. By default chosen for this machine.")
+@click.option("--data", help="Data file, Dataset folder, or 'home-commands'.")
+@click.option("--steps", type=click.IntRange(1), help="Training steps.")
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="End training in order after this long.")
+@reporting(_human)
+def tour(out: str, model: str | None, data: str | None, steps: int | None, max_minutes: float | None) -> dict:
+    """Run the five notebooks in order, without a browser."""
+    from etabli.app.tour import tour as run_tour
+
+    results = run_tour(out, model, data, steps, max_minutes)
+    say(f"Report: {Path(out) / 'report.html'}")
+    return results
+
+
+@click.command()
+@click.argument("folder", default="etabli-notebooks")
+def lab(folder: str) -> int:
+    """Copy the notebooks to FOLDER, unless they are there, and open JupyterLab on them."""
+    import importlib.util
+
+    from etabli.app import notebooks
+    from etabli.core.errors import MissingExtra
+
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise MissingExtra("JupyterLab is not installed: pip install 'etabli[lab]'")
+    notebooks.copy(folder)
+    # Safe path for the server alone: a notebook may import what lies beside it, as everywhere in Jupyter.
+    command = [sys.executable, "-P", "-m", "jupyterlab", f"--notebook-dir={folder}", "--ServerApp.ip=127.0.0.1"]
+    return subprocess.call(command, env={name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"})

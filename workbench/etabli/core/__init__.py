@@ -1,0 +1,1 @@
+"""What every room stands on: contracts, errors, storage, processes, secrets."""

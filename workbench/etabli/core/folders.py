@@ -1,0 +1,231 @@
+"""Nothing that is read from a folder, copied out of it or written into it leaves that folder.
+
+A run, an adapter, a data set or a mapping file may come from a stranger. What the person named may itself be a link, or
+lie behind links. What lies within it may not lead outside: no ``..``, no absolute name, no link, no hard link to
+somebody else's file, and never a pipe or a device, which would be waited for without end.
+
+One exception: the Hub's cache keeps each file of ``REPOSITORY/snapshots/REVISION`` as a link into
+``REPOSITORY/blobs``.
+"""
+
+import contextlib
+import functools
+import inspect
+import os
+import re
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from etabli.core.errors import OutsideFolder
+
+NAME_SHOWN = 200  # characters of a name that an error repeats
+_allowed: ContextVar[bool] = ContextVar("allow_outside", default=False)
+
+
+def inside(folder: str | Path, name: str | Path) -> Path:
+    """The absolute, resolved path of ``name`` within ``folder``; nothing has to be there yet.
+
+    Raises:
+        OutsideFolder: the name, or a link on the way, leads outside; or what is there is a pipe, a device, or a hard
+        link to another person's file.
+    """
+    root = Path(folder).resolve()
+    _require_relative(str(name), root)
+    target = _resolve(root / name, root)
+    if not _belongs(target, root):
+        raise OutsideFolder(
+            f"{_shown(root / name)} leads out of {root}, to {_shown(target)}. Nothing of it was read or written. "
+            "Put the file itself there, or remove the link."
+        )
+    _require_ordinary(target, root / name)
+    return target
+
+
+def files_of(folder: str | Path, linked: tuple[str, ...] = ()) -> list[Path]:
+    """Every file in a folder and below, sorted; links within it count as files, links to folders are not followed.
+
+    Args:
+        linked: endings of files that may be links to anywhere, such as ``.safetensors``: large files often are.
+
+    Raises:
+        OutsideFolder: as ``inside``, for whatever lies there.
+    """
+    root = Path(folder)
+    found = []
+    for place, folders, names in os.walk(root):
+        for name in [*folders, *names]:
+            path = Path(place, name)
+            if name.endswith(linked) and linked:
+                _require_ordinary(path, path)
+            elif not path.is_dir() or path.is_symlink():
+                inside(root, path.relative_to(root))
+        found += [path for path in (Path(place, name) for name in names) if path.is_file()]
+    return sorted(found)
+
+
+def is_within(path: str | Path, folder: str | Path) -> bool:
+    """Does a path, links followed, lie in a folder, links followed? The Hub cache's own links count as files there."""
+    return _belongs(_resolve(Path(path), Path(path)), Path(folder).resolve())
+
+
+def open_file(path: str | Path, follow: bool = True) -> BinaryIO:
+    """Open an ordinary file for reading. ``follow=False`` refuses a link, also one that was put there just now.
+
+    Raises:
+        OutsideFolder: a pipe, a device or a folder; OSError: it is not there, or can't be read.
+    """
+    _require_ordinary(Path(path), Path(path))
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):  # changed since it was looked at
+        os.close(handle)
+        raise _not_ordinary(Path(path), "no ordinary file")
+    return os.fdopen(handle, "rb")
+
+
+def read_text(path: str | Path, encoding: str = "utf-8") -> str:
+    """The text of an ordinary file.
+
+    Raises:
+        OutsideFolder: a pipe, a device or a folder; OSError, UnicodeDecodeError: it can't be read.
+    """
+    with open_file(path) as file:
+        return file.read().decode(encoding)
+
+
+def copy_file(folder: str | Path, name: str | Path, place: str | Path) -> None:
+    """Copy one file of a folder to a place that no file has yet, its modification time too; links become files.
+
+    Raises:
+        OutsideFolder: as ``inside``; OSError: the disk is full, and others.
+    """
+    source = inside(folder, name)
+    with open_file(source, follow=False) as file, Path(place).open("xb") as copy:
+        shutil.copyfileobj(file, copy, 2**20)
+    shutil.copystat(source, place, follow_symlinks=False)
+
+
+def copy_files(folder: str | Path, place: str | Path) -> None:
+    """Copy all files of a folder, and of those below it, into a new one.
+
+    Raises:
+        OutsideFolder: as ``inside``, before anything is copied.
+    """
+    names = [path.relative_to(folder) for path in files_of(folder)]
+    for name in names:
+        (Path(place) / name).parent.mkdir(parents=True, exist_ok=True)
+        copy_file(folder, name, Path(place) / name)
+
+
+# --- what a person allows -------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def outside_allowed(allowed: bool = True) -> Iterator[None]:
+    """Within it mapping files and runs' recipes may name data files anywhere: the person said ``--allow-outside``."""
+    token = _allowed.set(allowed or _allowed.get())
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def is_outside_allowed() -> bool:
+    """Did the person allow that data files are named outside of the folder of what names them?"""
+    return _allowed.get()
+
+
+def takes_allow_outside(function: Callable) -> Callable:
+    """Give a function the keyword ``allow_outside=False``: as ``outside_allowed`` around the call."""
+    signature = inspect.signature(function)
+    extra = inspect.Parameter("allow_outside", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
+    others = list(signature.parameters.values())
+    last = len(others) - (others[-1].kind is inspect.Parameter.VAR_KEYWORD)
+
+    @functools.wraps(function)
+    def call(*values: Any, allow_outside: bool = False, **named: Any) -> Any:
+        with outside_allowed(allow_outside):
+            return function(*values, **named)
+
+    call.__signature__ = signature.replace(parameters=[*others[:last], extra, *others[last:]])  # type: ignore[attr-defined]
+    return call
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+def require_plain_name(name: str) -> None:
+    """Refuse a name that is absolute, climbs with ``..``, names a drive, or holds a backslash or NUL.
+
+    Raises:
+        OutsideFolder: it does.
+    """
+    _require_relative(name, None)
+
+
+def _require_relative(name: str, root: Path | None) -> None:
+    parts = re.split(r"[/\\]", name)
+    if name.startswith(("/", "\\")) or ".." in parts or "\0" in name or re.match(r"[A-Za-z]:", name) or "\\" in name:
+        place = f" of {root}" if root else ""
+        raise OutsideFolder(
+            f"The name {_shown(name)!r} leads out of its folder{place}: only names of files in the folder or below it "
+            "are taken. Nothing of it was read or written."
+        )
+
+
+def _resolve(path: Path, shown: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a name that is too long
+        raise OutsideFolder(f"{_shown(shown)} leads nowhere: {error}.") from None
+
+
+def _belongs(target: Path, root: Path) -> bool:
+    return target.is_relative_to(root) or _is_hub_blob(target, root)
+
+
+def _is_hub_blob(target: Path, root: Path) -> bool:
+    """Is it a file of the Hub's cache, and the folder a snapshot of the same repository there?"""
+    if "snapshots" not in root.parts:
+        return False
+    repository = Path(*root.parts[: root.parts.index("snapshots")])
+    return target.is_relative_to(repository / "blobs")  # of resolved paths: a blobs folder that is a link is no blobs
+
+
+def _require_ordinary(target: Path, shown: Path) -> None:
+    try:
+        status = target.stat()
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise OutsideFolder(f"{_shown(shown)} can't be looked at: {error}.") from None
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise _not_ordinary(shown, _kind(status.st_mode))
+    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and _is_anothers(status, target.parent):
+        raise OutsideFolder(
+            f"{_shown(shown)} has {status.st_nlink} names (hard links) and belongs to another user than its folder or "
+            "you: it may be a file from elsewhere. Copy it in (cp), and remove this name."
+        )
+
+
+def _is_anothers(status: os.stat_result, folder: Path) -> bool:
+    """Not you, or not who owns the folder? Hard links among one person's own files can't be told from files."""
+    return hasattr(os, "geteuid") and {status.st_uid, folder.stat().st_uid} != {os.geteuid()}
+
+
+def _not_ordinary(path: Path, kind: str) -> OutsideFolder:
+    return OutsideFolder(f"{_shown(path)} is {kind}, not an ordinary file: it was not opened. Remove it.")
+
+
+def _kind(mode: int) -> str:
+    tests = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}
+    return next((kind for test, kind in tests.items() if test(mode)), "something else")
+
+
+def _shown(name: str | Path) -> str:
+    text = str(name)
+    return text if len(text) <= NAME_SHOWN else f"{text[:NAME_SHOWN]}…"

@@ -1,0 +1,92 @@
+"""A run notebook as a page. Its outputs are the work of others: HTML is sanitised, pictures are only looked at."""
+
+import base64
+import re
+from typing import Any
+
+from etabli.core.pages import Inert, figures, render, styles
+from etabli.core.pages.sanitise import sanitised, without_styles
+
+PLOTLY = "application/vnd.plotly.v1+json"
+PICTURES = ("image/png", "image/jpeg", "image/gif")
+SVG = "image/svg+xml"
+_NEXT_NOTEBOOK = re.compile(r"(\]\([\w/.-]+)\.ipynb\)")
+
+
+def page(notebook: Any, title: str) -> str:
+    """The page: text, code and outputs in order. Scripts that an output brings are not in it."""
+    cells = [_cell(cell) for cell in notebook.cells]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    twins = sorted({output["twin"] for output in outputs if output.get("twin")})
+    plots = any(output["kind"] == "figure" for output in outputs)
+    return render(
+        "notebook.html.j2",
+        title=title,
+        cells=cells,
+        styles=styles.of_widgets(*twins),
+        scripts=figures.scripts() if plots else [],
+        images=plots or any(output["kind"] == "image" for output in outputs),
+    )
+
+
+def _cell(cell: Any) -> dict[str, Any]:
+    if cell.cell_type == "code":
+        outputs = [output for output in map(_output, cell.outputs) if output]
+        return {"kind": "code", "html": _highlighted(cell.source), "number": cell.execution_count, "outputs": outputs}
+    if cell.cell_type == "markdown":
+        return {"kind": "text", "html": _markdown(cell.source), "outputs": []}
+    return {"kind": "raw", "html": cell.source, "outputs": []}
+
+
+def _highlighted(source: str) -> Inert:
+    from nbconvert.filters import Highlight2HTML
+
+    return sanitised(Highlight2HTML()(source))
+
+
+def _markdown(source: str) -> Inert:
+    """Markdown as HTML; a link to another notebook leads to its page."""
+    from nbconvert.filters import markdown2html
+
+    return sanitised(markdown2html(_NEXT_NOTEBOOK.sub(r"\1.html)", source)))
+
+
+def _coloured(text: str) -> Inert:
+    from nbconvert.filters import ansi2html
+
+    return sanitised(ansi2html(text))
+
+
+def _output(output: Any) -> dict[str, Any] | None:
+    if output.output_type == "stream":
+        return {"kind": "stream", "name": output.name, "html": _coloured(output.text)}
+    if output.output_type == "error":
+        return {"kind": "stream", "name": "stderr", "html": _coloured("\n".join(output.traceback))}
+    return _display(output.get("data", {}))
+
+
+def _display(data: dict[str, Any]) -> dict[str, Any] | None:
+    """The richest form of an output that can be shown without running anything of it."""
+    if PLOTLY in data:
+        return {"kind": "figure", "figure": figures.drawable(data[PLOTLY])}
+    if "text/html" in data:
+        return _html(data["text/html"])
+    if SVG in data:
+        return _picture(SVG, base64.b64encode(data[SVG].encode()).decode())
+    if picture := next((mime for mime in PICTURES if mime in data), None):
+        return _picture(picture, data[picture])
+    if "text/markdown" in data:
+        return {"kind": "html", "html": _markdown(data["text/markdown"]), "twin": None}
+    text = data.get("text/latex", data.get("text/plain"))
+    return None if text is None else {"kind": "stream", "name": "result", "html": _coloured(text)}
+
+
+def _html(html: str) -> dict[str, Any]:
+    """HTML of an output. Of its style sheets only our own widgets' are kept, in the page's head."""
+    rest, sheets = without_styles(html)
+    twin = next((styles.known()[sheet] for sheet in sheets if sheet in styles.known()), None)
+    return {"kind": "html", "html": sanitised(rest), "twin": twin}
+
+
+def _picture(mime: str, encoded: str) -> dict[str, Any]:
+    return {"kind": "image", "source": f"data:{mime};base64,{''.join(encoded.split())}"}

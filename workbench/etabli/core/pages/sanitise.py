@@ -1,0 +1,43 @@
+"""HTML that others made (a cell's output, rendered Markdown): what is left of it can neither run nor fetch."""
+
+import functools
+import re
+from typing import Any
+
+from etabli.core.pages import Inert
+
+_STYLE = re.compile(r"<style\b[^>]*>(.*?)</style\s*>", re.IGNORECASE | re.DOTALL)
+_TAGS = """
+    a b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i ins li ol p pre s section small span
+    strong sub summary sup table tbody td tfoot th thead tr u ul svg polyline text
+"""
+TAGS = _TAGS.split()
+OF_TWINS = ["data-fits", "data-less", "data-measured", "data-part", "data-role", "data-trained"]
+ATTRIBUTES = {
+    "*": ["class", "dir", "style", "title", *OF_TWINS],
+    "a": ["href"],
+    "details": ["open"],
+    "td": ["colspan", "rowspan"],
+    "th": ["colspan", "rowspan", "scope"],
+    "svg": ["viewBox"],
+    "polyline": ["points"],
+    "text": ["x", "y", "text-anchor"],
+}
+STYLES = ["--etabli-move", "background-color", "color", "font-weight", "left", "text-align", "text-decoration", "width"]
+
+
+def without_styles(html: str) -> tuple[str, list[str]]:
+    """HTML without its style sheets, and these."""
+    return _STYLE.sub("", html), _STYLE.findall(html)
+
+
+def sanitised(html: str) -> Inert:
+    """The HTML with every tag that is not harmless written out as text, and every other attribute left out."""
+    return Inert(_sanitiser().sanitize_html_tags(html))
+
+
+@functools.cache
+def _sanitiser() -> Any:
+    from nbconvert.preprocessors.sanitize import SanitizeHTML
+
+    return SanitizeHTML(tags=TAGS, attributes=ATTRIBUTES, styles=STYLES)

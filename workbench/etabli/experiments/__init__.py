@@ -1,1 +1,0 @@
-"""What needs training and evaluation both."""

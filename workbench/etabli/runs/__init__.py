@@ -1,0 +1,1 @@
+"""The run folder, as any process reads it: recipe, launch, events, checkpoints."""
