@@ -5,7 +5,7 @@ import json
 import pytest
 
 from etabli.core.errors import BadData, BadInput
-from etabli.curation.curation import curate
+from etabli.curation.desk import curate
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
 from etabli.evaluation import ablation as experiment

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from etabli.core.contracts import DECISIONS
 from etabli.core.errors import BadData, BadInput, BadRecipe
 from etabli.curation import pairs
-from etabli.curation.curation import Curation, curate
+from etabli.curation.curation import Curation
 from etabli.curation.decisions import Decisions
+from etabli.curation.desk import curate
 from etabli.curation.diff import difference
 from etabli.curation.recipe import CurationRecipe
 from etabli.curation.table import Table
@@ -602,7 +603,7 @@ def test_a_torn_line_costs_nothing_but_itself(tmp_path):
 
 KILLED = textwrap.dedent("""
     import sys
-    from etabli.curation.curation import curate
+    from etabli.curation.desk import curate
     desk = curate(sys.argv[1], [{"filter": "exact"}], author="ann")
     while True:
         for name in "abcdef":

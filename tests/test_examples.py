@@ -10,7 +10,7 @@ import pytest
 import etabli
 from etabli.checks import custom_rules
 from etabli.core.contracts import EVENTS, RECIPE
-from etabli.curation.curation import curate
+from etabli.curation.desk import curate
 from etabli.curation.table import Table
 from etabli.data.dataset import Dataset
 from etabli.runs.recipe import Recipe

@@ -19,7 +19,7 @@ from etabli.checks import custom_rules
 from etabli.core import processes, storage, trust
 from etabli.core.contracts import EVENTS, RECIPE, RESULTS
 from etabli.core.errors import BadInput, EtabliError, UntrustedCode
-from etabli.curation.curation import curate
+from etabli.curation.desk import curate
 from etabli.curation.recipe import CurationRecipe
 from etabli.evaluation import lm_eval, rescore
 from etabli.runs.recipe import Recipe

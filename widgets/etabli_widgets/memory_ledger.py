@@ -14,8 +14,8 @@ class MemoryLedger(Widget):
     """Stacked bars by phase, the card's line, sliders for sequence, batch, rank and layers checkpointed.
 
     ``source`` has ``model``, ``place``, ``stops``, ``setup``, ``now(setup)`` and ``at(**keys)``:
-    ``etabli.memory.ledger_view.Ledger``. ``look`` is the code path of the sliders. Where a run has measured a phase, what
-    it took stands in front and the forecast is its ghost.
+    ``etabli.memory.ledger_view.Ledger``. ``look`` is the code path of the sliders. Where a run has measured a phase,
+    what it took stands in front and the forecast is its ghost.
     """
 
     _esm = script("memory_ledger")

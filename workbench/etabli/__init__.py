@@ -25,7 +25,7 @@ _HOMES = {
     "chat": "etabli.review.chat",
     "check": "etabli.checks.check",
     "compare": "etabli.evaluation.compare",
-    "curate": "etabli.curation.curation",
+    "curate": "etabli.curation.desk",
     "evaluate": "etabli.evaluation.evaluate",
     "film": "etabli.review.probe_history",
     "home_commands": "etabli.data.samples",

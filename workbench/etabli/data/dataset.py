@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etabli.core import folders, parsing, storage
+from etabli.core import folders, storage
 from etabli.core.contracts import DATASET as FACTS
 from etabli.core.contracts import DECISIONS, REJECTED, ROWS, VERSION, Message, Row
-from etabli.core.errors import BadData, Damaged
+from etabli.core.errors import BadData
+from etabli.data.parquet_rows import HOME_COMMANDS, read_folder, write_rows
 
-HOME_COMMANDS = "home-commands"
 KEPT_DATA = "data"  # within a mirrored run: what its recipe names
-_AS_JSON = ("tools", "columns", "reasons", "decision")  # whatever shape they have, in Parquet they are text
 # What the manifest counts: the last four say what may be done with the rows.
 COUNTED = ("split", "lang", "licence", "source", "terms", "generator")
 
@@ -84,9 +83,9 @@ class Dataset:
         if not self.rows:
             raise BadData(f"An empty data set is not written to {folder}: there are 0 rows.")
         with storage.whole(folder, self.facts(), FACTS, living=(DECISIONS,)) as place:
-            _write(self.rows, place / ROWS)
+            write_rows(self.rows, place / ROWS)
             if self.rejected:
-                _write(self.rejected, place / REJECTED)
+                write_rows(self.rejected, place / REJECTED)
         return self
 
     def facts(self) -> dict[str, Any]:
@@ -112,33 +111,14 @@ class Dataset:
             return cls(home_commands(), {"sample": HOME_COMMANDS})
         folder = located(name, near)
         if (folder / ROWS).is_file():
-            return cls._from_folder(folder)
+            rows, rejected, facts = read_folder(folder)
+            return cls(rows, facts.get("recipe") or {}, rejected)
         if folder.is_dir():
             raise BadData(f"{folder} is no Dataset: it has no {ROWS}.")
         from etabli.data.reading.source import read
 
         file = {"sha256": storage.sha256(folder)} if folder.is_file() else {}
         return cls(read(folder if file else _entry(name, near)), {"file": folder.name, **file})
-
-    @classmethod
-    def _from_folder(cls, folder: Path) -> "Dataset":
-        import pyarrow.parquet as pq
-
-        facts = storage.verify(folder, FACTS)
-        if ROWS not in facts["files"]:
-            raise Damaged(f"{folder}: its {FACTS} does not speak of {ROWS}. Make the Dataset again.")
-        rejected = pq.read_table(folder / REJECTED).to_pylist() if REJECTED in facts["files"] else []
-        rows = [_row(item) for item in pq.read_table(folder / ROWS).to_pylist()]
-        return cls(rows, facts.get("recipe") or {}, [_row(item) for item in rejected])
-
-
-def _write(rows: list[Row], path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    stored = [_stored(row) for row in rows]
-    names = dict.fromkeys(name for row in stored for name in row)  # Arrow would take those of the first row alone
-    pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in names} for row in stored]), path)
 
 
 def located(name: str | Path, near: Path | None) -> Path:
@@ -173,35 +153,6 @@ def _line(row: Row) -> dict[str, Any]:
     said = {message["role"]: message["content"] for message in row["messages"]}
     about = {name: row.get(name) for name in ("id", "lang", "split", "template")}
     return about | {"prompt": said.get("user"), "answer": said.get("assistant")}
-
-
-def _stored(row: Row) -> dict[str, Any]:
-    plain = {name: value for name, value in row.items() if name not in _AS_JSON}
-    packed = {name: json.dumps(row[name], default=str) for name in _AS_JSON if row.get(name)}
-    return plain | packed | {"messages": [_flat(message) for message in row["messages"]]}
-
-
-def _flat(message: Message) -> dict[str, Any]:
-    flat = {"role": message["role"], "content": message["content"], "train": message.get("train")}
-    flat |= {name: message[name] for name in ("name", "tool_call_id", "spans") if name in message}
-    return flat | ({"tool_calls": json.dumps(message["tool_calls"])} if message.get("tool_calls") else {})
-
-
-def _row(item: dict[str, Any]) -> Row:
-    item["messages"] = [_message(message) for message in item["messages"]]
-    held = {name: item.pop(name, None) for name in _AS_JSON}
-    return item | {name: _unpacked(value, name) for name, value in held.items() if value}
-
-
-def _unpacked(text: str, name: str) -> Any:
-    """A field that is kept as JSON."""
-    return parsing.parse_json(text, f"The field {name}", lenient=True)
-
-
-def _message(flat: dict[str, Any]) -> Message:
-    """What was not there is not there again."""
-    kept = {name: value for name, value in flat.items() if value is not None or name in ("role", "content")}
-    return kept | ({"tool_calls": _unpacked(kept["tool_calls"], "tool_calls")} if "tool_calls" in kept else {})
 
 
 def unique(rows: list[Row]) -> list[Row]:

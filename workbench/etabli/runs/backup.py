@@ -12,7 +12,8 @@ from typing import Any
 from etabli.core import folders, storage
 from etabli.core.contracts import ADAPTER, CHECKPOINTS, EVENTS, PROCESS, RECIPE
 from etabli.core.errors import EtabliError
-from etabli.data.dataset import HOME_COMMANDS, kept_at, located
+from etabli.data.dataset import kept_at, located
+from etabli.data.parquet_rows import HOME_COMMANDS
 from etabli.data.reading.mappings import mapped
 from etabli.runs import checkpoints
 from etabli.runs.recipe import Recipe, read_run

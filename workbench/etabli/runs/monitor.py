@@ -14,10 +14,9 @@ AFTERWARDS, PATIENCE = 2.0, 600.0  # a run that has stopped may be resumed from 
 
 def follow(run):
     """A ``RunMonitor`` fed from a run's folder; a run that has ended without being complete is offered for resume."""
-    from etabli.runs.run import Run
     from etabli_widgets import RunMonitor
 
-    eyes = Run.attach(run.folder)  # eyes of its own: the cell may read the same run meanwhile
+    eyes = type(run).attach(run.folder)  # eyes of its own: the cell may read the same run meanwhile
     monitor = RunMonitor(name=run.name, stop=lambda: run.stop(wait=False), resume=lambda: _again(run, watch_it))
 
     def watch_it() -> None:

@@ -357,7 +357,7 @@ class Run:
 
 def _check(recipe: Recipe) -> None:
     """What can be told before a child is started, so that a slip leaves no failed run behind. Fetches the model."""
-    from etabli.data.dataset import HOME_COMMANDS
+    from etabli.data.parquet_rows import HOME_COMMANDS
     from etabli.data.reading.hub import on_the_hub
     from etabli.models import sources
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from etabli.core import folders
 from etabli.core.errors import EtabliError, OutsideFolder
-from etabli.data.dataset import HOME_COMMANDS, Dataset, located
+from etabli.data.dataset import Dataset, located
+from etabli.data.parquet_rows import HOME_COMMANDS
 from etabli.data.reading.hub import on_the_hub
 
 

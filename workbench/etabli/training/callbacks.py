@@ -6,8 +6,8 @@
             return "good enough"        # a text ends the run in order, as its reason
 
 The file is run only if this user said yes to it (``etabli.core.trust``). What is called is part of the recipe: the
-file's hash is frozen with the run. It stands for itself: files beside it can't be imported, since nothing would notice if they
-changed. Dice that it throws are its own.
+file's hash is frozen with the run. It stands for itself: files beside it can't be imported, since nothing would notice
+if they changed. Dice that it throws are its own.
 """
 
 import inspect

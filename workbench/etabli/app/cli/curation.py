@@ -14,7 +14,7 @@ _author = click.option("--author", help="Who decides; by default ETABLI_AUTHOR o
 
 def _desk(recipe: str, author: str | None = None, workers: int | None = None, trust_code: bool = False):
     from etabli.core import machine
-    from etabli.curation.curation import curate
+    from etabli.curation.desk import curate
 
     workers = workers or machine.cores()
     return curate(recipe, author=author, workers=workers, say=say, trust_code=trust_code)

@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from etabli.core import folders
-from etabli.core.contracts import Row
+from etabli.core.contracts import ROWS, Row
 from etabli.core.errors import BadData, Unreadable
 from etabli.data import licences
 from etabli.data.catalogue import CODES
-from etabli.data.dataset import HOME_COMMANDS, ROWS, Dataset
 from etabli.data.notes import Note, escaped, excerpt
+from etabli.data.parquet_rows import HOME_COMMANDS, read_folder
 from etabli.data.reading import formats, hub, mappings, order, tables, texts
 from etabli.data.reading.formats import FORMATS
 from etabli.data.reading.jsonfiles import BROKEN, Record, json_lines, parsed
 from etabli.data.reading.jsonlists import json_values
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.opening import MOST, is_there, opened
+from etabli.data.samples import home_commands
 
 MOST_SHOWN = 10
 LONGEST_NAME = 4096  # a path on Linux; longer text is rows pasted by mistake
@@ -237,8 +238,10 @@ def _opened(source: Any) -> Source:
     if not isinstance(source, str | Path) or len(str(source)) > LONGEST_NAME:
         name, records = tables.in_memory(source)
         return Source(name, records, None)
-    if str(source) == HOME_COMMANDS or (is_there(Path(source) / ROWS)):
-        return Source(str(source), tables.in_memory(Dataset.open(source))[1], None)
+    if str(source) == HOME_COMMANDS:
+        return Source(HOME_COMMANDS, tables.in_memory(home_commands())[1], None)
+    if is_there(Path(source) / ROWS):
+        return Source(str(source), tables.in_memory(read_folder(Path(source))[0])[1], None)
     entry = mappings.mapped(source)
     target = entry.target if entry else str(source)
     opening = Source(target, hub.records(target), None) if hub.on_the_hub(target) else _file(Path(target))
