@@ -79,7 +79,7 @@ ORDINARY = [
     "password = getpass.getpass()",
     "token = tokens[0].next_one(12345678)",
     "PASSWORD=$1",
-    "pwd=/home/anna/run1",
+    "pwd=/srv/anna/run1",
     "commit 05c4fecab1d2e3f405c4fecab1d2e3f405c4feca",
     "sha256 " + letters(64, HEX),
     "run-20260812-101112-3f2a",
