@@ -118,12 +118,14 @@ def whole(
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Make a folder if there is none; on an error it is taken away again, if it is empty and was made here."""
+    """Make a folder if there is none; if writing there fails it is taken away again, if it is empty and made here."""
     made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
-    except BaseException:
+    except Exception as error:
+        if not isinstance(error, OSError | NoSpace) and not _is_full(error):
+            raise
         with contextlib.suppress(OSError):  # somebody put something there meanwhile
             for place in made:
                 place.rmdir()

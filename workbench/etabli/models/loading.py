@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from etabli import environment, folders, parsing, processes, storage
 from etabli.core import machine, parsing, processes, storage
 from etabli.core.errors import Damaged, MissingExtra, WrongAdapter
+from etabli.errors import Damaged, MissingExtra, WrongAdapter
 from etabli.models import adapter_files, embedded, headers
 from etabli.models.quiet import quiet
 from etabli.models.sources import DEFAULT, Source, resolve
@@ -240,7 +242,7 @@ def check_adapter(adapter: str | Path, source: Source) -> None:
     adapter = Path(adapter)
     if not (adapter / "adapter_config.json").is_file():
         raise WrongAdapter(f"{adapter} holds no adapter: it has no adapter_config.json.")
-    adapter_files.check_files(adapter)
+    folders.files_of(adapter)
     if (adapter / storage.MANIFEST).is_file():
         storage.verify(adapter)
     _refuse_imports(adapter)
@@ -252,6 +254,7 @@ def check_adapter(adapter: str | Path, source: Source) -> None:
             f"{adapter} was trained on {name}{known}, not on {source.name} ({source.hash[:12]}…). "
             f"Load it with models.load({name!r}, adapter=...)."
         )
+    adapter_files.check_files(adapter)
 
 
 def _refuse_imports(adapter: Path) -> None:
