@@ -14,15 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-IRREGULAR = """asked begun bought brought built caught chosen come cut done drawn fed felt found given gone got grown had heard
-held hidden hit kept known laid learnt led left lent lost made meant met paid put read run said seen sent set shown sold
-spent split spread taken taught thought told understood won worn written""".split()
-PRONOUNS = """all another any anything both each either everything he her here him his it its many mine most much neither
-none nothing one ones other others ours same she some something such that their them there these they this those what
-whatever which who whom whose""".split()
-PREPOSITIONS = """about above after against along among around at before behind
-below beside between beyond by during for from in inside into near of off on onto out outside over per since than through till to
-toward under until up upon with within without""".split()
+WORDS = Path(__file__).with_name("vague_names.txt").read_text().split()
 # Terms of the field and nouns that look like participles or prepositions.
 NOUNS = {
     "run",
@@ -40,7 +32,7 @@ NOUNS = {
     "packed",
     "id",
 }
-VAGUE = (set(IRREGULAR) | set(PRONOUNS) | set(PREPOSITIONS)) - NOUNS
+VAGUE = set(WORDS) - NOUNS
 FOLDERS = ("workbench", "widgets")
 
 
