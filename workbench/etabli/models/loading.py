@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from etabli import folders, parsing, processes, storage
-from etabli.core import machine, parsing, processes, storage
+from etabli.core import folders, machine, parsing, processes, storage
 from etabli.core.errors import Damaged, MissingExtra, WrongAdapter
 from etabli.models import adapter_files, embedded, headers
 from etabli.models.quiet import quiet
