@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etabli.scrub import hidden
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -42,10 +44,20 @@ def _environment() -> "Environment":
 
     loader = FileSystemLoader(FOLDER)
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_without_secrets,
     )
     environment.globals["policy"] = policy
     return environment
+
+
+def _without_secrets(value: Any) -> Any:
+    """A text that a template prints, with its secrets covered; what is ``Inert`` or no text stays as it is."""
+    return hidden(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def policy(scripts: Sequence[str], images: bool) -> str:
