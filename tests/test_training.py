@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from etabli import processes
 from etabli.data.dataset import Dataset
-from etabli.errors import BadData, BadInput, BadRecipe, DeviceBusy, EtabliError, NotFinite
+from etabli.errors import BadData, BadInput, BadRecipe, DeviceBusy, EtabliError, NotFinite, UntrustedCode
 from etabli.training import checkpoints, events, material
 from etabli.training.batches import Encoded, Schedule, plan
 from etabli.training.recipe import Recipe
@@ -432,8 +432,10 @@ def test_own_rules_work_inside_the_child_and_are_frozen(tiny, dataset, tmp_path,
     assert 0 < start["rows"] <= rows["fr"] and run.frozen["rules_hash"]
     assert said[0].startswith("Your rule only-fr found ") and 0 < int(said[0].split()[4]) <= rows["en"]
     rules.write_text(text.format("en"))
+    with pytest.raises(UntrustedCode, match=r"mine\.py"):
+        run.resume()
     with pytest.raises(EtabliError, match="rules_hash was"):
-        run.resume().wait(quiet=True)
+        run.resume(trust_code=True).wait(quiet=True)
 
 
 # --- going on -------------------------------------------------------------------------------------------------------
