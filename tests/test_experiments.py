@@ -8,7 +8,7 @@ import pytest
 from etabli import trust
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
-from etabli.errors import BadInput
+from etabli.errors import BadInput, UntrustedCode
 from etabli.experiments import lr_range as ranges
 from etabli.experiments.overlay import overlay
 from etabli.training import encoding
@@ -111,8 +111,10 @@ def test_a_run_does_not_go_on_with_other_callbacks(runs, training_here):
     first, file = runs[0], runs[0].folder.parent / "watch.py"
     before = file.read_text()
     file.write_text(before + "# changed\n")
+    with pytest.raises(UntrustedCode, match=r"watch\.py"):
+        first.resume()
     with pytest.raises(Exception, match="callbacks_hash"):
-        first.resume().wait(quiet=True)
+        first.resume(trust_code=True).wait(quiet=True)
     file.write_text(before)
 
 
