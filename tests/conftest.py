@@ -197,6 +197,16 @@ def no_owner(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def fresh_accelerate():
+    """accelerate keeps one precision a process; the trainings of other tests have theirs."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
 def write_jsonl(tmp_path):
     def write(rows, name="rows.jsonl"):
         path = tmp_path / name

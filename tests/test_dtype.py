@@ -16,8 +16,8 @@ from etabli.models import loading, sources
 from etabli.runs import events
 from etabli.runs.recipe import Recipe, read_run
 from etabli.runs.run import Run
-from etabli.training import train_data, trainer, worker
-from trainings import Log, by_formula, gradients
+from etabli.training import worker
+from trainings import by_formula, gradients, training
 
 FASTER = {"float32": {"bfloat16": 2.0, "float32": 1.0}, "bfloat16": {"bfloat16": 1.0, "float32": 2.0}}
 
@@ -272,25 +272,13 @@ def remember(cache, times):
 # --- numerics -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def fresh_accelerate():
-    """accelerate keeps one precision a process; the trainings of other tests have theirs."""
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
 def test_in_float32_every_gradient_is_that_of_the_formula(
     tiny, dataset, tmp_path, no_owner, on_a_cpu, fresh_accelerate
 ):
     """As a float32 run loads and computes by itself; the reference has no PEFT, bitsandbytes or packing."""
     import torch
 
-    recipe = Recipe(model=tiny, data=str(dataset), max_steps=4, dtype="float32")
-    loaded = loading.load(tiny, dtype="float32")
-    made = trainer.Training(tmp_path, recipe, loaded, train_data.gather(recipe, loaded.tokenizer), Log())
+    made = training(tiny, dataset, tmp_path, dtype="float32")
     torch.manual_seed(1)
     for parameter in made.trainable:
         torch.nn.init.normal_(parameter, std=0.05)

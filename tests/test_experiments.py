@@ -6,7 +6,7 @@ import math
 import pytest
 
 from etabli.core import trust
-from etabli.core.errors import BadInput
+from etabli.core.errors import BadInput, UntrustedCode
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
 from etabli.runs import lr_finder as ranges
@@ -111,8 +111,10 @@ def test_a_run_does_not_go_on_with_other_callbacks(runs, training_here):
     first, file = runs[0], runs[0].folder.parent / "watch.py"
     before = file.read_text()
     file.write_text(before + "# changed\n")
+    with pytest.raises(UntrustedCode, match=r"watch\.py"):
+        first.resume()
     with pytest.raises(Exception, match="callbacks_hash"):
-        first.resume().wait(quiet=True)
+        first.resume(trust_code=True).wait(quiet=True)
     file.write_text(before)
 
 

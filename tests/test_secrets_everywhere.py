@@ -430,7 +430,7 @@ def test_a_line_that_never_ends_takes_memory_and_time_in_proportion():
 def test_the_last_word_comes_when_the_process_ends():
     import subprocess
 
-    code = "from etabli import streams; streams.guard_standard_streams(); print('the last', end='', flush=True)"
+    code = "from etabli.core import streams; streams.guard_standard_streams(); print('the last', end='', flush=True)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "the last"
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etabli.core.errors import BadData, BadInput, BadRecipe, DeviceBusy, EtabliError, NotFinite
+from etabli.core.errors import BadData, BadInput, BadRecipe, DeviceBusy, EtabliError, NotFinite, UntrustedCode
 from etabli.data.dataset import Dataset
 from etabli.runs import checkpoints, events
 from etabli.runs.recipe import Recipe
@@ -92,10 +92,19 @@ def test_held_out_templates_are_not_trained_on(commands):
 
 @pytest.fixture
 def started(tiny, dataset, tmp_path, no_owner):
+    return with_moved_adapters(training(tiny, dataset, tmp_path))
+
+
+@pytest.fixture
+def started_in_bfloat16(tiny, dataset, tmp_path, no_owner, fresh_accelerate):
+    """Whatever this machine computes in fastest."""
+    return with_moved_adapters(training(tiny, dataset, tmp_path, dtype="bfloat16"))
+
+
+def with_moved_adapters(made):
     """A tiny training whose adapters are not zero, so that every matrix has a gradient."""
     import torch
 
-    made = training(tiny, dataset, tmp_path)
     torch.manual_seed(1)
     for parameter in made.trainable:
         torch.nn.init.normal_(parameter, std=0.05)
@@ -143,12 +152,13 @@ def test_every_gradient_is_that_of_the_formula(started, checkpointing, packed, s
         assert torch.linalg.norm(one - other) < 1e-3 * torch.linalg.norm(other), name
 
 
-def test_rounding_to_bfloat16_costs_no_more_than_in_peft_s_own_layers(started):
+def test_rounding_to_bfloat16_costs_no_more_than_in_peft_s_own_layers(started_in_bfloat16):
     """Distance from the float32 gradients, of the engine and of PEFT, transformers' attention and whole logits."""
     import torch
 
     from etabli.training import packed_attention
 
+    started = started_in_bfloat16
     packs = started.schedule.packs(1)
     mine = gradients(started, packs)
     for module in started.model.modules():
@@ -435,8 +445,10 @@ def test_own_rules_work_inside_a_run_and_are_frozen(tiny, dataset, tmp_path, tra
     assert 0 < start["rows"] <= rows["fr"] and run.frozen["rules_hash"]
     assert said[0].startswith("Your rule only-fr found ") and 0 < int(said[0].split()[4]) <= rows["en"]
     rules.write_text(text.format("en"))
+    with pytest.raises(UntrustedCode, match=r"mine\.py"):
+        run.resume()
     with pytest.raises(EtabliError, match="rules_hash was"):
-        run.resume().wait(quiet=True)
+        run.resume(trust_code=True).wait(quiet=True)
 
 
 # --- going on -------------------------------------------------------------------------------------------------------

@@ -300,7 +300,7 @@ def test_where_nothing_can_be_kept_the_yes_holds_for_now(tmp_path, monkeypatch, 
 
 def test_yes_from_many_processes_at_once_loses_none(record, tmp_path):
     code = (
-        "import sys; from etabli import trust\n"
+        "import sys; from etabli.core import trust\n"
         "for at in range(8):\n    trust.remember([trust.Code(__import__('pathlib').Path('x'), "
         "f'{sys.argv[1]} {at}'.encode(), 'rules')])\n"
     )

@@ -13,7 +13,7 @@ def training(tiny, dataset, tmp_path, **keys):
     from etabli.models import loading
 
     recipe = Recipe(model=tiny, data=str(dataset), max_steps=4, **keys)
-    loaded = loading.load(tiny)
+    loaded = loading.load(tiny, dtype=recipe.dtype)
     return trainer.Training(tmp_path, recipe, loaded, train_data.gather(recipe, loaded.tokenizer), Log())
 
 
