@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import os
 import re
 import subprocess
 import sys
@@ -40,6 +41,23 @@ def test_importing_etabli_is_cheap():
     heavy = ["torch", "transformers", "pandas", "pyarrow", "pydantic", "yaml", "anywidget", "numpy"]
     code = f"import sys, etabli; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_importing_etabli_changes_nothing_and_torch_finds_the_threads_settled():
+    code = (
+        "import os; before = dict(os.environ); import etabli; assert dict(os.environ) == before\n"
+        "import etabli.models.loading, sys; assert 'torch' not in sys.modules; print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "passive", done.stderr
+
+
+def test_public_names_are_typed():
+    """What a reader of types sees is what the interpreter gives."""
+    tree = ast.parse(Path(etabli.__file__).read_text())
+    typed = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    assert {line.names[0].asname: line.module for line in typed.body} == etabli._HOMES
 
 
 def module_of(path):

@@ -9,13 +9,36 @@
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
-from etabli.core import machine
+if TYPE_CHECKING:
+    from etabli.checks.check import check as check
+    from etabli.checks.custom_rules import own_check as own_check
+    from etabli.checks.custom_rules import own_filter as own_filter
+    from etabli.core.errors import EtabliError as EtabliError
+    from etabli.curation.session import curate as curate
+    from etabli.data.dataset import Dataset as Dataset
+    from etabli.data.reading.source import read as read
+    from etabli.data.samples import home_commands as home_commands
+    from etabli.evaluation.card import verdict as verdict
+    from etabli.evaluation.compare import compare as compare
+    from etabli.evaluation.evaluate import evaluate as evaluate
+    from etabli.export.merge import merge as merge
+    from etabli.models.loading import load as load
+    from etabli.rendering.render import render as render
+    from etabli.review.chat import chat as chat
+    from etabli.review.probe_history import film as film
+    from etabli.review.session import arena as arena
+    from etabli.review.token_diff import token_diff as token_diff
+    from etabli.runs.lr_finder import lr_range as lr_range
+    from etabli.runs.plots import overlay as overlay
+    from etabli.runs.recipe import Recipe as Recipe
+    from etabli.runs.run import Run as Run
+    from etabli.training.batch_lens import lens as lens
 
 __version__ = "0.1.0"
 
-machine.settle_threads()
-
+# Where each public name is defined: the same list as above, for a reader of types and for the interpreter.
 _HOMES = {
     "Dataset": "etabli.data.dataset",
     "EtabliError": "etabli.core.errors",
@@ -25,7 +48,7 @@ _HOMES = {
     "chat": "etabli.review.chat",
     "check": "etabli.checks.check",
     "compare": "etabli.evaluation.compare",
-    "curate": "etabli.curation.desk",
+    "curate": "etabli.curation.session",
     "evaluate": "etabli.evaluation.evaluate",
     "film": "etabli.review.probe_history",
     "home_commands": "etabli.data.samples",
@@ -44,7 +67,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"etabli has no {name!r}; it has {', '.join(__all__)}")

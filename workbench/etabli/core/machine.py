@@ -18,6 +18,7 @@ HUB_PROBE_SECONDS = 2.0
 SPIN = "20000"  # some tens of microseconds
 
 
+@cache
 def settle_threads() -> None:
     """Choose how OpenMP pools wait. Must come before torch and bitsandbytes are imported.
 
@@ -55,6 +56,7 @@ def where() -> str:
 
 def device() -> str:
     """``cuda`` where torch can use a GPU, else ``cpu``."""
+    settle_threads()
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -10,6 +10,10 @@
 
 import importlib
 
+from etabli.core import machine
+
+machine.settle_threads()  # the room's modules import torch
+
 _HOMES = {
     "Setup": "etabli.memory.config",
     "forecast": "etabli.memory.forecasting",

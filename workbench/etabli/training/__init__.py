@@ -1,1 +1,5 @@
-"""Recipe, run folder, detached child: training that outlives the notebook that began it."""
+"""The engine: a child process that trains what a run folder's recipe says."""
+
+from etabli.core import machine
+
+machine.settle_threads()  # the room's modules import torch
