@@ -5,13 +5,15 @@
 PYTHON ?= python3
 TORCH ?= torch
 VENV ?= .venv
+# The versions that the suite was last green with; the newest of all: make test LOCK=/dev/null
+LOCK ?= constraints.txt
 # Processes that run tests at the same time; each needs a core and 2 GB. None: make test WORKERS=0
 WORKERS ?= 2
 BIN = $(VENV)/bin
 READY = $(VENV)/ready
 export OMP_WAIT_POLICY = passive
 
-.PHONY: tour quick test test-e2e nightly faults lab lint bench seeds setup clean
+.PHONY: tour quick test test-e2e nightly faults lab lint docs bench seeds setup clean
 
 tour: $(READY)
 	$(BIN)/etabli tour $(ARGS)
@@ -39,9 +41,22 @@ faults: $(READY)
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir=notebooks --ServerApp.ip=127.0.0.1
 
+# Style, format, types, security, declared dependencies, names; the widgets' scripts where npm is installed.
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml --severity-level medium workbench widgets/etabli_widgets
+	$(BIN)/deptry .
+	$(BIN)/python tools/count_names.py --most 3
+	@if command -v npm >/dev/null; then \
+	  npm --prefix widgets install --silent --no-package-lock && npm --prefix widgets run --silent lint; \
+	else echo "not run: the widgets' scripts, since npm is not installed"; fi
+
+# The site in site/, its reference made from the docstrings.
+docs: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check 'mkdocs-material==9.8.1' 'mkdocstrings[python]==1.0.8'
+	$(BIN)/mkdocs build --strict
 
 # The engine beside TRL and a plain Trainer: an hour, on a machine that does nothing else.
 bench: $(READY)
@@ -55,11 +70,11 @@ seeds: $(READY)
 setup: $(READY)
 
 # torch first and by itself: its requirement decides which build comes, and nothing after it may replace it.
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "etabli needs Python 3.11 or newer; choose one with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check '$(TORCH)'
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint '$(LOCK)' --editable '.[test,lint]'
 	touch $(READY)
 
 clean:
