@@ -55,7 +55,7 @@ lint: $(READY)
 
 # The site in site/, its reference made from the docstrings.
 docs: $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check 'mkdocs-material==9.8.1' 'mkdocstrings[python]==1.0.8'
+	$(BIN)/pip install --quiet --disable-pip-version-check 'mkdocs-material==9.8.1' 'mkdocstrings[python]==1.0.8' 'mkdocs-click==0.9.0'
 	$(BIN)/mkdocs build --strict
 
 # The engine beside TRL and a plain Trainer: an hour, on a machine that does nothing else.
