@@ -78,13 +78,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
     run = etabli.Run.attach(chosen.run)
-    asked = test_set.gather(run, limit=chosen.rows)
+    asked = test_set.build_test_set(run, limit=chosen.rows)
     tests = asked.tests[: chosen.rows]
     loaded = etabli.load(run.recipe.model, adapter=run.adapter)
-    near = baselines.nearest(tests, asked.train, baselines.SHOTS)
+    near = baselines.nearest_rows(tests, asked.train, baselines.SHOTS)
     shapes = {
         "plain": [test_set.question(row) for row in tests],
-        "prompted": baselines.prompted(tests, asked.train, near),
+        "prompted": baselines.build_prompts(tests, asked.train, near),
     }
     found = {name: rounds(loaded, talks, chosen.rounds) for name, talks in shapes.items()}
     began = time.monotonic()

@@ -40,7 +40,7 @@ def share(rng, labels):
     """A share of hits."""
     centre = rng.uniform(0.05, 0.95)
     hits = rng.random(len(labels)) < levels(rng, labels, centre, rng.uniform(0.05, 0.5))
-    return intervals.share(list(map(float, hits)), _names(labels)), centre
+    return intervals.share_interval(list(map(float, hits)), _names(labels)), centre
 
 
 def share_difference(rng, labels):
@@ -49,26 +49,26 @@ def share_difference(rng, labels):
     base = levels(rng, labels, 0.5, rng.uniform(0.05, 0.5))
     hits = {"a": rng.random(len(labels)) < base * one, "b": rng.random(len(labels)) < base * other}
     held = {arm: list(map(float, values)) for arm, values in hits.items()}
-    return intervals.difference("a", "b", held, _names(labels)), 0.5 * (one - other)
+    return intervals.paired_difference("a", "b", held, _names(labels)), 0.5 * (one - other)
 
 
 def mean(rng, labels):
     """A mean of skewed numbers, like a loss a row."""
     values = _skewed(rng, labels)
-    return intervals.mean(list(values), _names(labels)), np.exp(0.5 * 0.4**2 + 0.5 * 0.3**2)
+    return intervals.mean_interval(list(values), _names(labels)), np.exp(0.5 * 0.4**2 + 0.5 * 0.3**2)
 
 
 def mean_difference(rng, labels):
     """A paired difference of two means of skewed numbers."""
     before, after, gain = _before_and_after(rng, labels)
-    return intervals.difference("a", "b", {"a": after, "b": before}, _names(labels), bounded=False), gain
+    return intervals.paired_difference("a", "b", {"a": after, "b": before}, _names(labels), bounded=False), gain
 
 
 def loss(rng, labels):
     """A loss a token: a ratio of two sums, rows of very different lengths."""
     tokens = rng.integers(5, 80, len(labels)).astype(float)
     values = _skewed(rng, labels)
-    return intervals.mean(list(values), _names(labels), list(tokens)), np.exp(0.5 * 0.4**2 + 0.5 * 0.3**2)
+    return intervals.mean_interval(list(values), _names(labels), list(tokens)), np.exp(0.5 * 0.4**2 + 0.5 * 0.3**2)
 
 
 def loss_difference(rng, labels):
@@ -76,7 +76,7 @@ def loss_difference(rng, labels):
     tokens = rng.integers(5, 80, len(labels)).astype(float)
     before, after, gain = _before_and_after(rng, labels)
     held = {"a": after, "b": before}
-    return intervals.difference("a", "b", held, _names(labels), list(tokens), bounded=False), gain
+    return intervals.paired_difference("a", "b", held, _names(labels), list(tokens), bounded=False), gain
 
 
 def _before_and_after(rng, labels):
@@ -91,7 +91,7 @@ def part_mean(rng, labels):
     centre = rng.uniform(0.15, 0.85)
     level = levels(rng, labels, centre, rng.uniform(0.05, 0.4))
     values = rng.beta(level * 6 + 1e-3, (1 - level) * 6 + 1e-3)
-    return intervals.mean(list(values), _names(labels), bounded=True), centre
+    return intervals.mean_interval(list(values), _names(labels), bounded=True), centre
 
 
 def _skewed(rng, labels):

@@ -19,7 +19,7 @@ from pathlib import Path
 import etabli
 from etabli.core import storage
 from etabli.core.contracts import RECIPE, Results, Row
-from etabli.evaluation.compare import together
+from etabli.evaluation.compare import merge_results
 from etabli.models.loading import Loaded, load
 from etabli.runs import checkpoints
 from etabli.training import lora_and_optimizer
@@ -115,7 +115,7 @@ def _tuned(run: Path, data: Path, loaded: Loaded | None = None) -> Results:
 
 
 def _judged(name: str, seed: int, good: Results, bad: Results) -> dict:
-    both = together(good, bad, ("good", name))
+    both = merge_results(good, bad, ("good", name))
     gaps = {score["name"]: score["differences"][0] for score in both["scores"] if score["slice"] == "en"}
     verdict = both["verdict"]["en"]["verdict"]
     print(f"{name} {seed}: {verdict}", flush=True)
@@ -135,7 +135,7 @@ def _nothing(out: Path, seed: int) -> dict:
         etabli.Dataset(rows).save(out / f"data-nothing-{seed}")
         recipe = etabli.Recipe(data=str(out / f"data-nothing-{seed}"), seed=seed)
         loaded = load()
-        peft = lora_and_optimizer.attach(loaded, recipe)
+        peft = lora_and_optimizer.add_lora(loaded, recipe)
         with storage.whole(run / "adapter") as folder:
             checkpoints.save_adapter(peft, loaded.source, folder)
         recipe.save(run / RECIPE)

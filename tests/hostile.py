@@ -48,7 +48,7 @@ def speed(path: Path) -> object:
 def results(path: Path) -> object:
     from etabli.evaluation import rescore
 
-    return rescore.read(path)
+    return rescore.read_results(path)
 
 
 def manifest(path: Path) -> object:
@@ -66,13 +66,13 @@ def events(path: Path) -> object:
 def token_diff(path: Path) -> object:
     from etabli.review import token_diff as diffs
 
-    return diffs.read(path)
+    return diffs.read_token_diffs(path)
 
 
 def answers(path: Path) -> object:
     from etabli.review import answers as items
 
-    return items.read(path)
+    return items.read_answers(path)
 
 
 def votes(path: Path) -> object:
@@ -122,16 +122,16 @@ class Templated:
 
 
 def pattern(path: Path) -> object:
-    from etabli.evaluation.scores.wanted import wanted
+    from etabli.evaluation.scores.registry import load_scores
 
-    (score,) = wanted(f"regex:{path.read_text()}")
+    (score,) = load_scores(f"regex:{path.read_text()}")
     return score.of("a" * 100, "", {})
 
 
 def schema(path: Path) -> object:
-    from etabli.evaluation.scores.wanted import wanted
+    from etabli.evaluation.scores.registry import load_scores
 
-    (score,) = wanted(f"json_schema:{path}")
+    (score,) = load_scores(f"json_schema:{path}")
     return score.of(json.dumps("a" * 100), "", {})
 
 

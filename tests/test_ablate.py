@@ -5,12 +5,12 @@ import json
 import pytest
 
 from etabli.core.errors import BadData, BadInput
-from etabli.curation.desk import curate
+from etabli.curation.session import curate
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
 from etabli.evaluation import ablation as experiment
 from etabli.evaluation import rescore
-from etabli.evaluation.ablation import ablate, choose, said
+from etabli.evaluation.ablation import ablate, choose_rows, describe_effect
 
 FILTERS = [{"filter": "exact"}, {"filter": "quality"}]
 
@@ -39,7 +39,7 @@ def made(desk, tiny, tmp_path_factory, training_in_process):
 def test_the_arms_differ_in_their_rows_alone(made, desk):
     done, out, _ = made
     rows = {arm["name"]: arm["rows"] for arm in done["arms"]}
-    kept = len(desk.sifted.kept)
+    kept = len(desk.result.kept_rows)
     assert rows == {"unfiltered": 30, "random": kept, "longest": kept, "filtered": kept} and kept < 24
     recipes = [experiment.Run.attach(out / name / "run").recipe.keys() | {"data": ""} for name in rows]
     assert all(recipe == recipes[0] for recipe in recipes) and {arm["steps"] for arm in done["arms"]} == {2}
@@ -52,8 +52,8 @@ def test_each_difference_has_its_interval_and_its_words(made):
     ]  # fmt: skip
     for gap in done["differences"]:
         assert gap["of"] == "filtered" and gap["low"] <= gap["value"] <= gap["high"]
-    results = rescore.read(out / "results.json")
-    assert done["said"] == said(results) and len(done["said"]) == 4
+    results = rescore.read_results(out / "results.json")
+    assert done["said"] == describe_effect(results) and len(done["said"]) == 4
     assert any("trained once" in text for text in done["warnings"]) and done["warnings"] == results["warnings"]
     assert json.loads((out / "ablation.json").read_text())["said"] == done["said"]
 
@@ -95,12 +95,12 @@ def test_a_filter_that_buys_nothing_says_so(score, better, low, high, words):
 
 
 def test_the_longest_are_the_longest(desk):
-    chosen = choose(desk, "longest")
+    chosen = choose_rows(desk, "longest")
     least = min(len(row["messages"][-1]["content"]) for row in chosen)
-    left = [row for row in desk.source if row["id"] not in {one["id"] for one in chosen}]
+    left = [row for row in desk.source_rows if row["id"] not in {one["id"] for one in chosen}]
     assert all(len(row["messages"][-1]["content"]) <= least for row in left)
-    assert choose(desk, "random") == choose(desk, "random")
-    assert len(choose(desk, "without-exact")) > len(choose(desk, "filtered"))
+    assert choose_rows(desk, "random") == choose_rows(desk, "random")
+    assert len(choose_rows(desk, "without-exact")) > len(choose_rows(desk, "filtered"))
 
 
 def test_what_the_exact_test_does_not_grant_is_not_bought():
@@ -118,6 +118,6 @@ def test_what_can_not_be_compared(desk, tmp_path):
         ablate(desk, tmp_path, arms=["best"])
     with pytest.raises(BadData, match="nothing to compare"):
         ablate(curate(desk.recipe.data, []), tmp_path)
-    Dataset(desk.source[:8] + desk.source[-2:]).save(tmp_path / "no-tests")
+    Dataset(desk.source_rows[:8] + desk.source_rows[-2:]).save(tmp_path / "no-tests")
     with pytest.raises(BadData, match="with_test"):
         ablate(curate(tmp_path / "no-tests", FILTERS), tmp_path / "out")

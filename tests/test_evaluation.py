@@ -16,8 +16,8 @@ from etabli.data import columns, overlap
 from etabli.data.dataset import Dataset
 from etabli.evaluation import baselines, card, rescore, table, test_set
 from etabli.evaluation import clusters as grouping
-from etabli.evaluation.aggregate import parts, summarise, within
-from etabli.evaluation.mcnemar import flips
+from etabli.evaluation.aggregate import slice_names, summarise, rows_in_slice
+from etabli.evaluation.mcnemar import count_flips
 from etabli.models import likelihood
 from etabli.runs.recipe import Recipe
 from etabli.runs.run import Run
@@ -42,7 +42,7 @@ def evaluate(no_owner):
 
 def test_results_are_complete_and_come_out_the_same_from_the_saved_log(runs, evaluate, tmp_path):
     results = evaluate(runs / "changed", save=True, limit=None)
-    saved = rescore.read(runs / "changed")
+    saved = rescore.read_results(runs / "changed")
     assert storage.to_json(saved) == storage.to_json(results)
     assert set(results) == set(contracts.Results.__annotations__)
     assert [score["slice"] for score in results["scores"]][:3] == ["en", "fr", ALL]
@@ -55,7 +55,7 @@ def test_results_are_complete_and_come_out_the_same_from_the_saved_log(runs, eva
     for score in results["scores"]:
         assert set(score) == set(contracts.Score.__annotations__)
         assert score["n"] and all(one["low"] <= one["value"] <= one["high"] for one in score["arms"].values())
-    made, told = rescore.again(saved)
+    made, told = rescore.rescore_results(saved)
     assert told["same"] and set(told["rescored"]) == {"exact", "valid_json"} and set(told["kept"]) == {"loss"}
     assert storage.to_json(made) == storage.to_json(results)
 
@@ -65,24 +65,24 @@ def test_scores_can_be_added_to_saved_answers(runs, evaluate):
         return len(answer) > 3
 
     results = evaluate(runs / "changed", scores=["exact", "loss"])
-    more = rescore.with_scores(results, [long, "number"])
+    more = rescore.add_scores(results, [long, "number"])
     now = evaluate(runs / "changed", scores=["exact", "loss", long, "number"])
     assert storage.to_json(more["scores"]) == storage.to_json(now["scores"])
     assert "long" not in results["rows"][0]["values"] and "number" in more["rows"][0]["errors"]
     with pytest.raises(BadInput, match="loss is read from a model"):
-        rescore.with_scores(evaluate(runs / "changed", scores=["exact"]), ["loss"])
+        rescore.add_scores(evaluate(runs / "changed", scores=["exact"]), ["loss"])
     with pytest.raises(BadInput, match="exact is there already"):
-        rescore.with_scores(results, ["exact"])
+        rescore.add_scores(results, ["exact"])
 
 
 def test_a_tampered_log_is_found(runs, evaluate):
     results = evaluate(runs / "changed")
     forged = copy.deepcopy(results)
     forged["scores"][0]["arms"]["tuned"]["value"] = 0.9
-    assert not rescore.again(forged)[1]["same"]
+    assert not rescore.rescore_results(forged)[1]["same"]
     answer = copy.deepcopy(results)
     answer["rows"][0]["answers"]["tuned"] = answer["rows"][0]["truth"]
-    assert not rescore.again(answer)[1]["same"]
+    assert not rescore.rescore_results(answer)[1]["same"]
 
 
 def test_an_adapter_that_does_nothing_raises_no_alarm(runs, evaluate):
@@ -105,7 +105,7 @@ def test_loss_is_the_models_own(runs, evaluate, no_owner):
 
     loaded = load(Run.attach(runs / "changed").recipe.model, adapter=runs / "changed" / "adapter")
     results = evaluate(runs / "changed", arms=["base", "tuned"], loaded=loaded)
-    asked = test_set.gather(Run.attach(runs / "changed"), limit=3)
+    asked = test_set.build_test_set(Run.attach(runs / "changed"), limit=3)
     for answered, test in zip(results["rows"], asked.tests):
         made = render(test["messages"], loaded.tokenizer, "last")
         labels = torch.tensor([made.labels])
@@ -168,7 +168,7 @@ def test_worked_examples_make_room_for_the_answer(runs):
 
     train = [row(at, f"Say {'word ' * 60}{at}", "done " * 40) for at in range(8)]
     tests = [row(99, "Say it", "done", "test")]
-    near = baselines.nearest(tests, train, 8)
+    near = baselines.nearest_rows(tests, train, 8)
 
     class Short:
         class model:
@@ -182,7 +182,7 @@ def test_worked_examples_make_room_for_the_answer(runs):
     from etabli.models import loading, sources
 
     Short.tokenizer = loading.tokenizer(sources.resolve("default"))
-    [whole] = baselines.prompted(tests, train, near)
+    [whole] = baselines.build_prompts(tests, train, near)
     talk = systems._fitting(whole, tests[0], Short, 32)
     from etabli.rendering.render import render
 
@@ -279,13 +279,13 @@ def test_earlier_turns_and_system_texts_overlap_as_they_should():
     ],
 )
 def test_what_rows_are_clustered_by(rows, by, groups):
-    said, clusters = grouping.clusters(rows)
+    said, clusters = grouping.cluster_rows(rows)
     assert set(said.split(", ")) == set(by.split(", ")) and len(set(clusters)) == groups
 
 
 def test_a_row_without_a_value_is_a_cluster_of_its_own():
     rows = [row(at, f"q{at}", "a", columns={"level": 1} if at < 2 else {}) for at in range(5)]
-    assert len(set(grouping.clusters(rows, "level")[1])) == 4
+    assert len(set(grouping.cluster_rows(rows, "level")[1])) == 4
 
 
 def test_slices_by_any_column(runs, evaluate, tmp_path):
@@ -323,7 +323,7 @@ def test_a_score_that_raises_on_one_row_leaves_the_rest(runs, evaluate):
             raise KeyError("no such thing")
         return len(answer) > 0
 
-    first = test_set.gather(Run.attach(runs / "changed"), limit=3).tests[0]["id"]
+    first = test_set.build_test_set(Run.attach(runs / "changed"), limit=3).tests[0]["id"]
     results = evaluate(runs / "changed", scores=[picky, "exact"])
     found = {score["slice"]: score for score in results["scores"] if score["name"] == "picky"}
     assert (found[ALL]["n"], set(found[ALL]["errors"].values())) == (5, {1})
@@ -347,14 +347,14 @@ def test_own_numbers(runs, evaluate):
     results = evaluate(runs / "changed", scores=[length, part, nan])
     assert [metric["unit"] for metric in results["metrics"][:2]] == ["number", "mean"]
     assert all("no number to count with" in held["errors"]["nan"]["base"] for held in results["rows"])
-    assert "nats" not in table.text(results)
+    assert "nats" not in table.format_results(results)
 
 
 def test_one_item(runs, evaluate):
     results = evaluate(runs / "changed", only="lang=en", limit=1)
     loss = next(score for score in results["scores"] if score["name"] == "loss")
     assert loss["n"] == 1 and loss["arms"]["tuned"]["low"] == -math.inf
-    assert "[?, ?]" in table.text(results) and "en (1 clusters in 1 rows)" in results["warnings"][1]
+    assert "[?, ?]" in table.format_results(results) and "en (1 clusters in 1 rows)" in results["warnings"][1]
     saved = json.loads(storage.to_json(results))
     assert saved["scores"][-1]["arms"]["tuned"]["low"] is None
     assert all(one["verdict"] == "cannot tell" for one in results["verdict"].values())
@@ -453,11 +453,11 @@ def test_columns_that_json_cannot_hold(runs, evaluate, tmp_path):
     rows[0]["columns"]["half"] = "\ud800"
     made = test_set.TestSet(rows, rows, Dataset(rows).hash, ["1", "2"], [[], []], [None, None], {"clustered_by": "x"})
     from etabli.evaluation import scoring
-    from etabli.evaluation.scores import wanted
-    from etabli.evaluation.systems import Arm
+    from etabli.evaluation.scores import load_scores
+    from etabli.evaluation.systems import System
 
-    [one, _] = scoring.rows(
-        made, [Arm("lookup", answers=["c", "x"], raws=["c", "x"], rendered=["", ""])], wanted(["exact"])
+    [one, _] = scoring.score_rows(
+        made, [System("lookup", answers=["c", "x"], raws=["c", "x"], rendered=["", ""])], load_scores(["exact"])
     )
     storage.write_json(tmp_path / "x.json", one)
     assert one["row"]["columns"] == {"day": "2026-01-02", "half": "?"} and one["values"]["exact"] == {"lookup": True}
@@ -590,13 +590,13 @@ def test_lower_may_be_better(runs, evaluate):
 
 def test_logs_that_are_none(tmp_path, runs):
     with pytest.raises(BadInput, match="no results"):
-        rescore.read(tmp_path)
+        rescore.read_results(tmp_path)
     (tmp_path / contracts.RESULTS).write_text("{")
     with pytest.raises(Damaged, match="no JSON"):
-        rescore.read(tmp_path)
+        rescore.read_results(tmp_path)
     (tmp_path / contracts.RESULTS).write_text('{"version": 1}')
     with pytest.raises(Damaged, match="lacks arms"):
-        rescore.read(tmp_path)
+        rescore.read_results(tmp_path)
 
 
 # --- two runs ---------------------------------------------------------------------------------------------------------
@@ -609,23 +609,23 @@ def test_compare_says_what_differs_and_pairs_the_rows(runs, no_owner):
     assert found["arms"] == ["changed", "other"] and found["subject"] == "other" and found["rivals"] == ["changed"]
     apart = etabli.evaluate(runs / "other", limit=3, max_new_tokens=4, arms=["tuned"], save=False)
     assert [held["answers"]["other"] for held in found["rows"]] == [held["answers"]["tuned"] for held in apart["rows"]]
-    assert found["verdict"][ALL]["rival"] == "changed" and "training" not in table.text(found)
+    assert found["verdict"][ALL]["rival"] == "changed" and "training" not in table.format_results(found)
     assert not (runs / "other" / contracts.RESULTS).exists(), "nothing is written into a run that is looked at"
     with pytest.raises(BadInput, match="compared with itself"):
         etabli.compare(runs / "other", runs / "other")
 
 
 def test_different_bases_share_no_loss(runs, evaluate):
-    from etabli.evaluation.compare import together
+    from etabli.evaluation.compare import merge_results
 
     one = evaluate(runs / "changed", arms=["tuned"])
     other = copy.deepcopy(one)
     other["made_with"]["model_hash"] = "another"
-    found = together([one, other], ("a", "b"))
+    found = merge_results([one, other], ("a", "b"))
     assert "loss" not in {score["name"] for score in found["scores"]} and "the bases differ" in found["warnings"][0]
     other["rows"] = other["rows"][1:]
     with pytest.raises(BadData, match="not asked the same rows"):
-        together([one, other], ("a", "b"))
+        merge_results([one, other], ("a", "b"))
 
 
 def test_compare_keeps_the_rows_that_neither_was_trained_on(runs, no_owner, tmp_path, tiny):
@@ -657,7 +657,7 @@ def test_mcnemar_is_a_binomial_test():
     for _ in range(1000):
         n = rng.randint(1, 60)
         one, other = ([rng.random() < p for _ in range(n)] for p in (rng.random(), rng.random()))
-        found = flips(one, other, [str(at) for at in range(n)])
+        found = count_flips(one, other, [str(at) for at in range(n)])
         assert found["fixed"] + found["broken"] + found["both"] + found["neither"] == n
         changed = found["fixed"] + found["broken"]
         wanted = stats.binomtest(found["fixed"], changed, 0.5).pvalue if changed else 1.0
@@ -675,14 +675,14 @@ def test_by_cluster_is_every_arrangement_of_signs():
         # two-sided as scipy has it: twice the smaller tail
         tails = [sum(t >= sum(sums) for t in totals), sum(t <= sum(sums) for t in totals)]
         wanted = min(1.0, 2 * min(tails) / len(totals)) if any(sums) else 1.0
-        assert flips(one, other, clusters)["by_cluster"] == pytest.approx(wanted, abs=1e-9)
+        assert count_flips(one, other, clusters)["by_cluster"] == pytest.approx(wanted, abs=1e-9)
 
 
 def test_the_seed_of_the_permutations_is_fixed():
     clusters = [str(at // 2) for at in range(80)]
     rng = random.Random(2)
     one, other = ([rng.random() < p for _ in clusters] for p in (0.6, 0.5))
-    assert flips(one, other, clusters) == flips(one, other, clusters)
+    assert count_flips(one, other, clusters) == count_flips(one, other, clusters)
 
 
 # --- the card ---------------------------------------------------------------------------------------------------------
@@ -691,12 +691,12 @@ def test_the_seed_of_the_permutations_is_fixed():
 def test_the_rows_behind_every_number(runs, evaluate):
     results = evaluate(runs / "changed", limit=None)
     for score in results["scores"]:
-        rows = within(results["rows"], score["slice"])
+        rows = rows_in_slice(results["rows"], score["slice"])
         for arm in score["arms"]:
-            assert len(card.pick(results, score["name"], score["slice"], arm)) == len(rows)
+            assert len(card.pick_rows(results, score["name"], score["slice"], arm)) == len(rows)
         for gap in score["differences"]:
             for which in ("fixed", "broken", "both", "neither") if gap["flips"] else ():
-                found = card.pick(results, score["name"], score["slice"], against=gap["minus"], which=which)
+                found = card.pick_rows(results, score["name"], score["slice"], against=gap["minus"], which=which)
                 assert len(found) == gap["flips"][which]
 
 
@@ -713,7 +713,7 @@ def test_the_page_holds_everything_as_text(runs, evaluate, tmp_path):
             gap["of"] = gap["minus"] = gap["n"] = hostile
             if gap["flips"]:
                 gap["flips"]["fixed"] = hostile
-    card.write(results, tmp_path / "card.html")
+    card.write_page(results, tmp_path / "card.html")
     page = (tmp_path / "card.html").read_text()
     assert "<script" not in page and "<img" not in page and page.count("&lt;script&gt;") >= 4 * len(results["rows"])
     assert results["data_hash"] in page and results["made_with"]["template_hash"] in page
@@ -722,13 +722,13 @@ def test_the_page_holds_everything_as_text(runs, evaluate, tmp_path):
 
 def test_no_score_without_n_and_interval(runs, evaluate):
     results = evaluate(runs / "changed")
-    for line in table.text(results).splitlines():
+    for line in table.format_results(results).splitlines():
         if "%" in line and "intervals" not in line:
             assert line.count("[") >= 1
     assert (
-        {"n"} <= set(table.frame(results))
-        and {"n"} <= set(table.differences(results))
-        and {"n"} <= set(table.flips(results))
+        {"n"} <= set(table.scores_frame(results))
+        and {"n"} <= set(table.differences_frame(results))
+        and {"n"} <= set(table.flips_frame(results))
     )
     assert all("n = " in one["text"] for one in card.view(results)["lines"])
 
@@ -738,4 +738,4 @@ def test_summaries_need_no_order(runs, evaluate):
     turned = summarise({**results, "rows": results["rows"][::-1]})
     for one, other in zip(results["scores"], turned["scores"]):
         assert one["arms"]["tuned"] == pytest.approx(other["arms"]["tuned"])
-    assert parts(results["rows"]) == parts(results["rows"][::-1])
+    assert slice_names(results["rows"]) == slice_names(results["rows"][::-1])

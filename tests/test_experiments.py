@@ -23,12 +23,12 @@ def test_rows_encoded_in_parallel_or_read_back_are_the_same(commands, tokenizer,
     monkeypatch.setenv("ETABLI_CACHE", str(tmp_path))
     rows = [*commands.rows, {"id": "bad", "messages": [{"role": "nobody", "content": "?"}]}]
     recipe = Recipe(data="x", max_length=60)  # some are cut to nothing
-    plain = tokenize_dataset.encode(rows, tokenizer, recipe)
+    plain = tokenize_dataset.tokenize_rows(rows, tokenizer, recipe)
     monkeypatch.setattr(tokenize_dataset, "KEPT_FROM", 1)
     monkeypatch.setattr(tokenize_dataset, "PARALLEL_FROM", 1)
-    fresh = tokenize_dataset.encode(rows, tokenizer, recipe)
+    fresh = tokenize_dataset.tokenize_rows(rows, tokenizer, recipe)
     monkeypatch.setattr(tokenize_dataset, "_encoded", None)  # from now on nothing can be encoded
-    assert plain == fresh == tokenize_dataset.encode(rows, tokenizer, recipe) and plain[0] and plain[1] and plain[2]
+    assert plain == fresh == tokenize_dataset.tokenize_rows(rows, tokenizer, recipe) and plain[0] and plain[1] and plain[2]
 
 
 @pytest.mark.parametrize("change", ["row", "tools", "policy", "length", "template", "end"])
@@ -45,7 +45,7 @@ def test_what_the_tokens_depend_on_is_in_the_key(commands, tokenizer, change):
     elif change == "end":
         tokenizer.eos_token, end = "<|endoftext|>", tokenizer.eos_token
     else:
-        recipe = Recipe(data="x", **({"policy": "last"} if change == "policy" else {"max_length": 99}))
+        recipe = Recipe(data="x", **({"train_on": "last"} if change == "policy" else {"max_length": 99}))
     after = tokenize_dataset._key(rows, tokenizer, recipe)
     tokenizer.chat_template = held
     if change == "end":
@@ -57,12 +57,12 @@ def test_a_damaged_cache_is_made_again(commands, tokenizer, tmp_path, monkeypatc
     monkeypatch.setenv("ETABLI_CACHE", str(tmp_path))
     monkeypatch.setattr(tokenize_dataset, "KEPT_FROM", 1)
     recipe = Recipe(data="x")
-    first = tokenize_dataset.encode(commands.rows, tokenizer, recipe)
+    first = tokenize_dataset.tokenize_rows(commands.rows, tokenizer, recipe)
     place = next((tmp_path / "encoded").glob("*/tokens.npz"))
     place.write_bytes(place.read_bytes()[:-9])
-    assert tokenize_dataset.encode(commands.rows, tokenizer, recipe) == first
+    assert tokenize_dataset.tokenize_rows(commands.rows, tokenizer, recipe) == first
     (place.parent / "MANIFEST.json").unlink()  # as a cleaner that was interrupted leaves it
-    assert tokenize_dataset.encode(commands.rows, tokenizer, recipe) == first
+    assert tokenize_dataset.tokenize_rows(commands.rows, tokenizer, recipe) == first
     assert (place.parent / "MANIFEST.json").is_file()
 
 
@@ -215,7 +215,7 @@ def test_the_advice_is_a_tenth_of_where_the_loss_turns():
 
 
 def test_a_running_mean_of_what_does_not_change_is_that():
-    assert ranges.smoothed([3.0] * 5) == pytest.approx([3.0] * 5)
+    assert ranges.smooth([3.0] * 5) == pytest.approx([3.0] * 5)
 
 
 def test_a_range_test_is_a_run(runs, tiny, tmp_path, training_here, monkeypatch):
@@ -242,4 +242,4 @@ def test_embeddings_that_are_also_the_head_are_not_merged(runs, tmp_path, traini
     run = Run.start(Recipe(**keys), tmp_path / "run").wait(quiet=True)
     with pytest.raises(BadInput, match=r"one matrix(.|\n)*adapter alone"):
         merge.merge(run, tmp_path / "merged")
-    assert not (tmp_path / "merged").exists() and merge.adapter(run, tmp_path / "alone")
+    assert not (tmp_path / "merged").exists() and merge.export_adapter(run, tmp_path / "alone")

@@ -22,7 +22,7 @@ from etabli.runs.recipe import Recipe
 from etabli.runs.run import Run
 from etabli.training import train_data as material
 from etabli.training import worker
-from etabli.training.packing import Schedule
+from etabli.training.packing import PackSampler
 from etabli_widgets._base import Widget, message
 
 ROOT = Path(__file__).parents[1]
@@ -34,8 +34,8 @@ SHORT_ROWS = 'import etabli\n\n@etabli.own_filter\ndef english(row):\n    return
 
 def through_the_model(recipe, folder, tokenizer):
     """The ids of all rows that the packs of one epoch take through the model: the engine's own record."""
-    train_data = material.gather(recipe, tokenizer, folder)
-    schedule = Schedule(train_data.rows, recipe)
+    train_data = material.load_train_data(recipe, tokenizer, folder)
+    schedule = PackSampler(train_data.rows, recipe)
     return {row.id for step in range(1, schedule.steps + 1) for pack in schedule.packs(step) for row in pack}
 
 
@@ -59,11 +59,11 @@ def test_rivals_see_the_rows_that_were_trained_and_no_others(commands, tiny, tok
     }
     run, recipe = saved_run(tmp_path, tiny, rows, **keys[kind])
     trained = through_the_model(recipe, run.folder, tokenizer)
-    test_set = sets.gather(run)
+    test_set = sets.build_test_set(run)
     assert {row["id"] for row in test_set.train} == trained
-    assert {row["id"] for row in sets.of_prompts(run, ["Hello"]).train} == trained
+    assert {row["id"] for row in sets.build_prompt_set(run, ["Hello"]).train} == trained
     assert len(trained) < len(rows) - len(commands.part("test")) or kind == "named", "nothing was held out: no test"
-    for shots in baselines.nearest(test_set.tests, test_set.train, 5):
+    for shots in baselines.nearest_rows(test_set.tests, test_set.train, 5):
         assert {row["id"] for row in shots} <= trained
 
 
@@ -71,7 +71,7 @@ def test_a_row_that_was_held_out_is_no_overlap(commands, tiny, tmp_path):
     held_out = material.hold_out(commands.part("train"), 0)[1]
     asked = [{**row, "id": f"asked-{row['id']}", "split": "test"} for row in held_out]
     run, _ = saved_run(tmp_path, tiny, [*commands.part("train"), *asked])
-    assert set(sets.gather(run).overlaps) == {None}
+    assert set(sets.build_test_set(run).overlaps) == {None}
 
 
 # --- one odd line in a log hides nothing ----------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def test_the_state_is_that_of_the_log_without_its_odd_lines(tmp_path_factory, be
     folder = tmp_path_factory.mktemp("run")
     end = '{{"kind": "end", "t": 1, "state": "{0}", "why": "because {0}"}}'
     write_run(folder, before + ([end.format(old)] if old else []))
-    storage.write_json(folder / PROCESS, {"pid": 2**22 + 1, "events_before": events.count(folder)})
+    storage.write_json(folder / PROCESS, {"pid": 2**22 + 1, "events_before": events.count_events(folder)})
     with (folder / EVENTS).open("a") as file:
         file.write("".join(f"{line}\n" for line in after + ([end.format(new)] if new else [])))
     run = Run.attach(folder)
@@ -119,7 +119,7 @@ def test_the_state_is_that_of_the_log_without_its_odd_lines(tmp_path_factory, be
 
 def test_an_odd_speed_in_a_log_is_passed_over(tmp_path):
     write_run(tmp_path / "a", [json.dumps({"kind": "step", "tokens_per_s": value}) for value in ("x", [3], None, 7.0)])
-    assert speed.measured("default", tmp_path)[0] == 7.0
+    assert speed.find_measured_speed("default", tmp_path)[0] == 7.0
 
 
 # --- a page calls what is declared, and nothing else ----------------------------------------------------------------

@@ -649,7 +649,7 @@ def test_a_schema_of_a_stranger_is_ended(tmp_path):
 def test_a_pattern_says_what_re_says(pattern, answer):
     import re
 
-    from etabli.evaluation.scores.wanted import wanted
+    from etabli.evaluation.scores.registry import load_scores
 
-    (score,) = wanted(f"regex:{pattern}")
+    (score,) = load_scores(f"regex:{pattern}")
     assert score.of(answer, "", {}) is (re.search(pattern, answer) is not None)

@@ -179,7 +179,7 @@ def test_merging_gives_the_sum(tiny, dataset, tmp_path, no_owner):
 
     recipe = Recipe(model=tiny, data=str(dataset))
     loaded = loading.load(tiny)
-    model = lora_and_optimizer.attach(loaded, recipe)
+    model = lora_and_optimizer.add_lora(loaded, recipe)
     torch.manual_seed(3)
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -198,7 +198,7 @@ def test_merging_gives_the_sum(tiny, dataset, tmp_path, no_owner):
     assert not torch.allclose(base[f"{key}.weight"].float(), wanted, atol=0.02)
     assert export.load_merged(tmp_path / "merged").model
     assert "model.safetensors" in {path.name for path in (tmp_path / "merged").iterdir()}
-    files = export.adapter(run, tmp_path / "adapter")
+    files = export.export_adapter(run, tmp_path / "adapter")
     assert {"adapter_model.safetensors", "adapter_config.json", "base.json", "MANIFEST.json"} <= set(files)
     shutil.rmtree(tmp_path / "merged")
 

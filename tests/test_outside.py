@@ -372,14 +372,14 @@ def test_why_private_data_can_not_be_read_is_not_told(hostile, canary):
 
 
 def test_a_resumed_run_writes_no_mirror_that_it_has_not_begun(hostile, canary):
-    recipe, said = Recipe(data="x", mirror=str(canary)), []
-    assert backup.without_new_mirror(hostile, recipe, {"data_hash": "a"}, said.append).mirror is None
+    recipe, said = Recipe(data="x", backup=str(canary)), []
+    assert backup.without_unknown_backup(hostile, recipe, {"data_hash": "a"}, said.append).backup is None
     assert "--allow-outside" in said[0]
     recipe.save(canary / hostile.name / RECIPE, {"data_hash": "a"})
-    assert backup.without_new_mirror(hostile, recipe, {"data_hash": "a"}, said.append).mirror == str(canary)
-    assert backup.without_new_mirror(hostile, recipe, {}, said.append).mirror is None
+    assert backup.without_unknown_backup(hostile, recipe, {"data_hash": "a"}, said.append).backup == str(canary)
+    assert backup.without_unknown_backup(hostile, recipe, {}, said.append).backup is None
     with folders.outside_allowed():
-        assert backup.without_new_mirror(hostile, recipe, {}, said.append).mirror == str(canary)
+        assert backup.without_unknown_backup(hostile, recipe, {}, said.append).backup == str(canary)
 
 
 # --- data sets, mappings, archives, curation ------------------------------------------------------------------------
@@ -499,7 +499,7 @@ def test_a_mirror_does_not_follow_links(tmp_path, canary):
     (tmp_path / "data" / "rows.jsonl").symlink_to(canary / "rows.jsonl")
     (tmp_path / "run").mkdir()
     said = []
-    copy = backup.Mirror(tmp_path / "run", Recipe(data=str(tmp_path / "data"), mirror=str(tmp_path / "m")), said.append)
+    copy = backup.Backup(tmp_path / "run", Recipe(data=str(tmp_path / "data"), backup=str(tmp_path / "m")), said.append)
     copy.close()
     assert any("leads out of" in text for text in said)
     assert not [path for path, held in all_bytes(tmp_path / "m") if CANARY.encode() in held]
@@ -507,8 +507,8 @@ def test_a_mirror_does_not_follow_links(tmp_path, canary):
     (tmp_path / "m" / "run" / "data").symlink_to(canary)
     (tmp_path / "mine.jsonl").write_text("{}")
     said.clear()
-    backup.Mirror(
-        tmp_path / "run", Recipe(data=str(tmp_path / "mine.jsonl"), mirror=str(tmp_path / "m")), said.append
+    backup.Backup(
+        tmp_path / "run", Recipe(data=str(tmp_path / "mine.jsonl"), backup=str(tmp_path / "m")), said.append
     ).close()
     assert any("leads out of" in text for text in said) and len(list(canary.iterdir())) == 2
 
@@ -534,7 +534,7 @@ def test_an_adapter_of_pickles_alone_is_refused_by_every_command(runs, hostile, 
 def test_a_pickle_is_not_exported_beside_weights(hostile, tmp_path):
     (hostile / "adapter" / "training_args.bin").write_bytes(b"\x80\x04.")
     with pytest.raises(BadInput, match=r"training_args\.bin is a pickle"):
-        merge.adapter(hostile, tmp_path / "out")
+        merge.export_adapter(hostile, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -572,14 +572,14 @@ def test_a_file_that_only_says_it_is_safetensors(hostile):
 
 def test_a_checkpoint_that_is_not_finite_is_not_gone_on_with(hostile, monkeypatch):
     monkeypatch.setattr(checkpoints, "_require_all", lambda folder, said: None)  # the fixture's have no optimiser
-    newest = checkpoints.found(hostile)[0]
+    newest = checkpoints.list_checkpoints(hostile)[0]
     tensor = poisoned(newest, float("nan"))
     with storage.whole(newest.with_name("resealed")) as place:
         shutil.copytree(newest, place, dirs_exist_ok=True)
     shutil.rmtree(newest)
     newest.with_name("resealed").rename(newest)
     said = []
-    assert checkpoints.newest_whole(hostile, said.append) == checkpoints.found(hostile)[0] != newest
+    assert checkpoints.find_newest_valid(hostile, said.append) == checkpoints.list_checkpoints(hostile)[0] != newest
     assert tensor in said[0]
 
 
@@ -589,7 +589,7 @@ def test_a_checkpoint_that_is_not_finite_is_not_gone_on_with(hostile, monkeypatc
 def test_export_copies_what_is_the_adapters(hostile, tmp_path, canary):
     (hostile / "adapter" / "README.md").write_text("mine")
     (hostile / "adapter" / "LICENSE").symlink_to("README.md")
-    names = merge.adapter(hostile, tmp_path / "out")
+    names = merge.export_adapter(hostile, tmp_path / "out")
     assert {"README.md", "LICENSE", "adapter_model.safetensors"} <= set(names)
     assert not (tmp_path / "out" / "LICENSE").is_symlink() and (tmp_path / "out" / "LICENSE").read_text() == "mine"
     storage.verify(tmp_path / "out")
@@ -621,7 +621,7 @@ WRITES = {
     "journal there": lambda place, **_: journal.Journal(place / "there" / "me.jsonl", bool).add(journal.stamp()),
     "text": lambda place, **_: storage.write_text(place / "new" / "page.html", "x" * 10_000),
     "data set": saved,
-    "export": lambda place, run, **_: merge.adapter(run, place / "out"),
+    "export": lambda place, run, **_: merge.export_adapter(run, place / "out"),
     "merged": lambda place, run, **_: merge.merge(run, place / "out"),
     "recipe": lambda place, **_: Recipe(data="x").save(place / "new" / RECIPE),
     "csv": lambda place, **_: etabli.check([{"prompt": "", "completion": "b"}]).to_csv(place / "out.csv"),

@@ -55,7 +55,7 @@ def pages(tmp_path_factory):
     home = tmp_path_factory.mktemp("pages")
 
     def verdict(extra):
-        card.write(evaluation_with(extra), home / "verdict.html")
+        card.write_page(evaluation_with(extra), home / "verdict.html")
         return (home / "verdict.html").read_text()
 
     def whole(extra):
@@ -304,7 +304,7 @@ WIDGETS = {
     "VerdictCard": (etabli_widgets.VerdictCard, card.view(hostile_markup.evaluation())),
     "rows of VerdictCard": (
         lambda rows: etabli_widgets.VerdictCard(card.view(hostile_markup.evaluation()), lambda asked: rows),
-        card.pick(hostile_markup.evaluation(), "exact", "en")[:2],
+        card.pick_rows(hostile_markup.evaluation(), "exact", "en")[:2],
     ),
     "MemoryLedger": (ledger, {**HELD, "now": {**HELD["now"], "card": "t4", "model": "m"}}),
     "ThresholdPairs": (compared, {**parts.Pairs().at(0.8), "filter": "near"}),

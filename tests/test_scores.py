@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etabli.core.errors import BadInput, MissingExtra
-from etabli.evaluation.scores import answers, default, libraries, structured, wanted
-from etabli.evaluation.scores.wanted import NAMES
+from etabli.evaluation.scores import answers, default_scores, libraries, structured, load_scores
+from etabli.evaluation.scores.registry import NAMES
 
 CASES = 1000
 WORDS = [
@@ -144,7 +144,7 @@ def test_regex_is_pythons():
     for (one, _), pattern in zip(
         texts(5), iter(lambda: rng.choice([r"\bcat", r"^\s*the", r"\d+", "(?i)CAT.$", "ß"]), 0)
     ):
-        [score] = wanted([f"regex:{pattern}"])
+        [score] = load_scores([f"regex:{pattern}"])
         assert score.of(one, "", {}) == any(True for _ in re.finditer(pattern, one))
 
 
@@ -169,7 +169,7 @@ def follows(text):
 def test_json_schema(tmp_path):
     path = tmp_path / "schema.json"
     path.write_text(json.dumps(SCHEMA))
-    [score] = wanted([f"json_schema:{path}"])
+    [score] = load_scores([f"json_schema:{path}"])
     rng, seen = random.Random(6), Counter()
     for _ in range(CASES):
         held = {}
@@ -304,7 +304,7 @@ def test_every_name_makes_a_score(tmp_path):
         given_ = filled.get(name) or name
         for word in ("PATTERN", "FILE"):
             given_ = given_.replace(f":{word}", f":{filled[word]}")
-        [score] = wanted([given_])
+        [score] = load_scores([given_])
         assert len(score.hash) == 64 and score.metric["better"] in ("higher", "lower")
 
 
@@ -315,33 +315,33 @@ def test_every_name_makes_a_score(tmp_path):
 )  # fmt: skip
 def test_bad_names_are_told(name, said):
     with pytest.raises(BadInput, match=re.escape(said)):
-        wanted([name])
+        load_scores([name])
 
 
 def test_bad_files_are_told(tmp_path):
     schema, module = tmp_path / "s.json", tmp_path / "m.py"
     schema.write_text('{"type": "no such type"}')
     with pytest.raises(BadInput, match="no JSON Schema"):
-        wanted([f"json_schema:{schema}"])
+        load_scores([f"json_schema:{schema}"])
     schema.write_text("not json")
     with pytest.raises(BadInput, match="no JSON Schema"):
-        wanted([f"json_schema:{schema}"])
+        load_scores([f"json_schema:{schema}"])
     module.write_text("def takes_one(answer): return True\n")
     with pytest.raises(BadInput, match="has no function of"):
-        wanted([str(module)])
+        load_scores([str(module)])
     with pytest.raises(BadInput, match=r"takes_one can't be called as"):
-        wanted([f"{module}:takes_one"])
+        load_scores([f"{module}:takes_one"])
     schema.write_text('{"$ref": "http://127.0.0.1:1/x.json"}')
     with pytest.raises(BadInput, match="which is not followed"):
-        wanted([f"json_schema:{schema}"])
+        load_scores([f"json_schema:{schema}"])
     schema.write_text('{"$schema": 5}')
     with pytest.raises(BadInput, match="no JSON Schema"):
-        wanted([f"json_schema:{schema}"])
+        load_scores([f"json_schema:{schema}"])
     module.write_text("1 / 0\n")
     with pytest.raises(BadInput, match="ZeroDivisionError"):
-        wanted([str(module)])
+        load_scores([str(module)])
     with pytest.raises(BadInput, match="Two scores are called exact"):
-        wanted(["exact", "exact"])
+        load_scores(["exact", "exact"])
 
 
 def test_a_missing_extra_is_told():
@@ -356,9 +356,9 @@ def test_own_functions_are_hashed_by_what_they_do():
     def other(answer, truth):
         return answer < truth
 
-    assert wanted([one])[0].hash == wanted([one])[0].hash != wanted([other])[0].hash
-    assert wanted([lambda answer, truth, row: 0.5])[0].of("", "", {}) == 0.5
-    assert math.isclose(wanted([one])[0].of("b", "a", {}), True)
+    assert load_scores([one])[0].hash == load_scores([one])[0].hash != load_scores([other])[0].hash
+    assert load_scores([lambda answer, truth, row: 0.5])[0].of("", "", {}) == 0.5
+    assert math.isclose(load_scores([one])[0].of("b", "a", {}), True)
 
 
 def test_what_own_functions_are_given():
@@ -374,8 +374,8 @@ def test_what_own_functions_are_given():
         return np.bool_(True)
 
     held = {"columns": {"x": 1}}
-    assert wanted([with_default])[0].of("", "", held) is True
-    assert wanted([with_row])[0].of("", "", held) and held == {"columns": {"x": 1}}, "a copy of the row"
+    assert load_scores([with_default])[0].of("", "", held) is True
+    assert load_scores([with_row])[0].of("", "", held) and held == {"columns": {"x": 1}}, "a copy of the row"
 
     def closing(limit):
         def score(answer, truth):
@@ -383,12 +383,12 @@ def test_what_own_functions_are_given():
 
         return score
 
-    assert wanted([closing(1)])[0].hash != wanted([closing(9)])[0].hash
+    assert load_scores([closing(1)])[0].hash != load_scores([closing(9)])[0].hash
     for odd in (functools.partial(with_default, threshold=1), len, type("C", (), {"__call__": lambda s, a, t: 1})()):
         with pytest.raises(BadInput, match=r"mine\.py:FUNCTION|can't be called"):
-            wanted([odd])
+            load_scores([odd])
     with pytest.raises(BadInput, match="Unknown score 5"):
-        wanted([5])
+        load_scores([5])
 
 
 def test_helpers_and_wrapped_functions_in_a_file(tmp_path):
@@ -397,7 +397,7 @@ def test_helpers_and_wrapped_functions_in_a_file(tmp_path):
         "from functools import lru_cache\n\ndef helper(x): return x\n\n@lru_cache\ndef kept(answer, truth): return True\n"
         "\ndef wrong(answer, truth): return False\nwrong.better = 'lower'\n"
     )
-    found = {score.name: score for score in wanted([str(path)])}
+    found = {score.name: score for score in load_scores([str(path)])}
     assert set(found) == {"kept", "wrong"} and found["wrong"].better == "lower"
     assert found["kept"].metric["spec"] == f"{path}:kept"
 
@@ -411,7 +411,7 @@ def test_normalising_leaves_something_to_compare(answer, truth, right):
 
 
 def names(rows, truths):
-    return [score.name for score in default(rows, truths)]
+    return [score.name for score in default_scores(rows, truths)]
 
 
 def test_what_suits_the_rows():

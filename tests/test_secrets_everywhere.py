@@ -307,14 +307,14 @@ def test_errors_and_events(everything, tmp_path):
 
 def test_a_score_that_raises(everything):
     from etabli.evaluation import scoring
-    from etabli.evaluation.scores.wanted import wanted
+    from etabli.evaluation.scores.registry import load_scores
 
     def mine(answer, truth):
         raise RuntimeError(everything[: int(answer)])
 
     made = {"errors": {}, "values": {}}
     for cut in range(40, 300, 7):
-        scoring.mark(made, wanted([mine])[0], {"tuned": lambda cut=cut: mine(str(cut), "")})
+        scoring.add_score(made, load_scores([mine])[0], {"tuned": lambda cut=cut: mine(str(cut), "")})
         said = made["errors"].pop("mine")["tuned"]
         assert clean(said) and said.startswith("RuntimeError")
 
@@ -553,9 +553,9 @@ def test_in_a_log_each_state_of_a_bar_is_a_line():
 
 
 def test_prints_of_the_python_api_are_plain(everything, capsys):
-    from etabli.runs.progress import Line
+    from etabli.runs.progress import ProgressLine
 
-    line = Line()
+    line = ProgressLine()
     line.show(f"{everything} \x1b[2J", urgent=True)
     line.close()
     terminal.say(everything + "\x1b[2J")

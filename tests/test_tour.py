@@ -48,7 +48,7 @@ class TestTour:
     def test_lookup_and_prompted_base_stand_beside_the_tuned_model(self, made):
         out, results = made
         report = (out / "report.html").read_text()
-        for where in (table.text(results), report, (out / "03_evaluate.html").read_text()):
+        for where in (table.format_results(results), report, (out / "03_evaluate.html").read_text()):
             assert all(arm in where for arm in contracts.ARMS)
 
     def test_widgets_are_in_the_html_as_they_ended(self, made):

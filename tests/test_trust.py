@@ -19,7 +19,7 @@ from etabli.checks import custom_rules
 from etabli.core import processes, storage, trust
 from etabli.core.contracts import EVENTS, RECIPE, RESULTS
 from etabli.core.errors import BadInput, EtabliError, UntrustedCode
-from etabli.curation.desk import curate
+from etabli.curation.session import curate
 from etabli.curation.recipe import CurationRecipe
 from etabli.evaluation import lm_eval, rescore
 from etabli.runs.recipe import Recipe
@@ -78,7 +78,7 @@ def stranger(runs, tmp_path, marker, no_owner, monkeypatch):
 @pytest.fixture
 def result_of_a_file(answered, stranger, marker):
     """Results whose score names a file of the folder, with the very hash that the file has."""
-    saved = rescore.with_scores(answered, [str(stranger / "mine.py")])
+    saved = rescore.add_scores(answered, [str(stranger / "mine.py")])
     marker.unlink()
     saved["metrics"][-1]["spec"] = "mine.py:polite"
     assert saved["metrics"][-1]["hash"] == storage.sha256("mine.py")
@@ -276,7 +276,7 @@ def test_a_record_that_others_could_have_written_says_nothing(record, tmp_path, 
     tamper(record)
     assert trust.read_record() == {}
     with pytest.raises(UntrustedCode):
-        custom_rules.rules(tmp_path / "rules.py")
+        custom_rules.load_rules(tmp_path / "rules.py")
 
 
 def test_a_new_yes_does_not_take_over_what_others_wrote(record, tmp_path):
@@ -295,7 +295,7 @@ def test_where_nothing_can_be_kept_the_yes_holds_for_now(tmp_path, monkeypatch, 
     (tmp_path / "rules.py").write_text(RULES)
     trust.require([trust.read_code(tmp_path / "rules.py", "rules")], trust_code=True)
     assert "can't be written" in capsys.readouterr().err
-    assert [rule.name for rule in custom_rules.rules(tmp_path / "rules.py")] == ["calm"]
+    assert [rule.name for rule in custom_rules.load_rules(tmp_path / "rules.py")] == ["calm"]
 
 
 def test_yes_from_many_processes_at_once_loses_none(record, tmp_path):
@@ -317,7 +317,7 @@ def test_what_was_read_is_what_is_run(tmp_path, marker):
     file.write_text(RULES)
     code = trust.read_code(file, "rules")
     file.write_text(canary(marker))  # after the hash, before the run
-    assert [rule.name for rule in custom_rules.rules_of(code)] == ["calm"] and not marker.exists()
+    assert [rule.name for rule in custom_rules.load_rules_file(code)] == ["calm"] and not marker.exists()
 
 
 def test_no_cached_bytecode_is_run(tmp_path, marker):
@@ -326,7 +326,7 @@ def test_no_cached_bytecode_is_run(tmp_path, marker):
     file.write_text(canary(marker, RULES))
     py_compile.compile(str(file), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     file.write_text(RULES)
-    assert custom_rules.rules_of(trust.read_code(file, "rules")) and not marker.exists()
+    assert custom_rules.load_rules_file(trust.read_code(file, "rules")) and not marker.exists()
 
 
 def test_a_worker_refuses_a_file_that_changed_since_it_was_started(stranger, marker, monkeypatch):
@@ -423,11 +423,11 @@ def test_curation_asks_for_what_a_file_names_and_not_for_what_is_named_here(stra
     with pytest.raises(UntrustedCode):
         curate(CurationRecipe.load("curate.yaml").found(stranger / "curate.yaml"))
     assert not marker.exists()
-    assert curate("curate.yaml", trust_code=True).sifted.kept and marker.exists()
+    assert curate("curate.yaml", trust_code=True).result.kept_rows and marker.exists()
 
 
 def test_what_is_named_in_this_call_is_run_at_once(stranger, marker):
-    assert curate("data", {"filters": [{"filter": "own", "rules": "rules.py"}]}).sifted.kept and marker.exists()
+    assert curate("data", {"filters": [{"filter": "own", "rules": "rules.py"}]}).result.kept_rows and marker.exists()
 
 
 def test_recipes_are_equal_if_their_keys_are_wherever_they_were_read(tmp_path):
@@ -443,7 +443,7 @@ def test_recipes_are_equal_if_their_keys_are_wherever_they_were_read(tmp_path):
 
 def test_results_name_no_file_that_is_run(result_of_a_file, stranger, marker, capsys):
     """The hash in the results is the file's: that proves nothing."""
-    made, told = rescore.again(rescore.read("run"))
+    made, told = rescore.rescore_results(rescore.read_results("run"))
     assert not marker.exists() and "polite" not in told["rescored"]
     assert "not scored again" in told["kept"]["polite"] and told["same"]
     assert [row["values"]["polite"] for row in made["rows"]] == [
@@ -473,7 +473,7 @@ def test_no_spec_of_a_result_opens_a_file(answered, stranger, marker, monkeypatc
     monkeypatch.setattr(Path, "read_text", lambda path, *a, **k: opened.append(path) or real(path, *a, **k))
     for spec in FILES:
         forged["metrics"][0]["spec"] = spec
-        assert name in rescore.again(forged)[1]["kept"], spec
+        assert name in rescore.rescore_results(forged)[1]["kept"], spec
         assert not opened and not marker.exists(), spec
 
 

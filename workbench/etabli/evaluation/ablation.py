@@ -24,16 +24,16 @@ from etabli.core.contracts import (
     Score,
 )
 from etabli.core.errors import BadData, BadInput, EtabliError
-from etabli.curation.apply import sift
+from etabli.curation.apply import apply_filters
 from etabli.curation.curation import Curation
-from etabli.curation.texts import answer
+from etabli.curation.texts import last_answer
 from etabli.data.dataset import Dataset
 from etabli.evaluation import evaluate
-from etabli.evaluation.compare import together
+from etabli.evaluation.compare import merge_results
 from etabli.evaluation.systems import TUNED
-from etabli.evaluation.verdict import BETTER, WORSE, change, judge, sentence
+from etabli.evaluation.verdict import BETTER, WORSE, format_difference, judge, verdict_sentence
 from etabli.models.loading import load
-from etabli.runs.events import last
+from etabli.runs.events import last_of_kind
 from etabli.runs.recipe import Recipe
 from etabli.runs.run import Run
 
@@ -72,7 +72,7 @@ def ablate(
     """
     keys = _keys(recipe or {})
     names = _names(arms, desk)
-    chosen = {name: choose(desk, name) for name in names}
+    chosen = {name: choose_rows(desk, name) for name in names}
     out = Path(out)
     runs = {name: _trained(name, rows, desk, keys, out, say, trust_code) for name, rows in chosen.items()}
     asking = {"limit": limit, "scores": scores, "max_new_tokens": max_new_tokens}
@@ -106,35 +106,35 @@ def _names(arms: Sequence[str], desk: Curation) -> list[str]:
     return [*(name for name in dict.fromkeys(arms) if name != FILTERED), FILTERED]
 
 
-def choose(desk: Curation, name: str) -> list[Row]:
+def choose_rows(desk: Curation, name: str) -> list[Row]:
     """The training rows of an arm.
 
     Raises:
         BadData: the filters reject nothing, or everything, or there is nothing to test on.
     """
-    kept = desk.sifted.kept
-    if not 0 < len(kept) < len(desk.source):
-        raise BadData(f"The filters leave {len(kept)} of {len(desk.source)} rows: there is nothing to compare.")
-    if not desk.against:
+    kept = desk.result.kept_rows
+    if not 0 < len(kept) < len(desk.source_rows):
+        raise BadData(f"The filters leave {len(kept)} of {len(desk.source_rows)} rows: there is nothing to compare.")
+    if not desk.evaluation_rows:
         raise BadData("No row is marked test and no eval_data is named: mark some with Dataset.with_test().")
     if name == FILTERED:
-        return [desk.sifted.told(at) for at in kept]
+        return [desk.result.annotated_row(at) for at in kept]
     if name == "unfiltered":
-        return desk.source
+        return desk.source_rows
     if name.startswith(WITHOUT):
         steps = [step for step in desk.recipe.filters if step.filter != name.removeprefix(WITHOUT)]
-        done = sift(desk.view, desk.recipe.model_copy(update={"filters": tuple(steps)}), desk.standing)
-        return [done.told(at) for at in done.kept]
+        done = apply_filters(desk.features, desk.recipe.model_copy(update={"filters": tuple(steps)}), desk.standing)
+        return [done.annotated_row(at) for at in done.kept_rows]
     if name == "random":
-        return random.Random(f"{desk.recipe.seed}-ablate").sample(desk.source, len(kept))
-    return sorted(desk.source, key=lambda row: -len(answer(row)))[: len(kept)]
+        return random.Random(f"{desk.recipe.seed}-ablate").sample(desk.source_rows, len(kept))
+    return sorted(desk.source_rows, key=lambda row: -len(last_answer(row)))[: len(kept)]
 
 
 def _trained(
     name: str, rows: list[Row], desk: Curation, keys: dict[str, Any], out: Path, say: Say, trust_code: bool
 ) -> Run:
     """The arm's run: begun, gone on with, or looked at if it is complete."""
-    data, folder = Dataset(rows, {"ablation": name, **desk.made()}), out.absolute() / name
+    data, folder = Dataset(rows, {"ablation": name, **desk.provenance()}), out.absolute() / name
     recipe = Recipe(**keys, data=str(folder / "data"))
     known = (folder / "data").exists()
     if known and Dataset.open(folder / "data").hash != data.hash:
@@ -153,16 +153,16 @@ def _trained(
 
 def _evaluated(runs: dict[str, Run], desk: Curation, out: Path, asking: dict[str, Any], say: Say) -> Results:
     """All arms asked the same rows, on one copy of the weights, as one set of results."""
-    Dataset(desk.against, {"ablation": "tests"}).save(out / "tests")
+    Dataset(desk.evaluation_rows, {"ablation": "tests"}).save(out / "tests")
     first = next(iter(runs.values()))
     loaded = load(first.recipe.model, adapter=first.adapter, dtype=first.dtype)
     held = []
     for name, run in runs.items():
-        say(f"{name}: asked {len(desk.against)} test rows")
+        say(f"{name}: asked {len(desk.evaluation_rows)} test rows")
         held.append(
             evaluate.evaluate(run, out / "tests", loaded=loaded, arms=[TUNED], save=False, progress=_silent, **asking)
         )
-    return together(held, list(runs))
+    return merge_results(held, list(runs))
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -174,7 +174,7 @@ def _told(results: Results, runs: dict[str, Run], chosen: dict, desk: Curation, 
     arms = [
         {
             "name": name, "rows": len(chosen[name]), "run": str(run.folder), "steps": run.progress()["step"],
-            "trained_tokens": last(run.events(), "start").get("trained_tokens_total"),
+            "trained_tokens": last_of_kind(run.events(), "start").get("trained_tokens_total"),
             "scores": {one["name"]: one["arms"].get(name) for one in results["scores"] if one["slice"] == whole},
         }
         for name, run in runs.items()
@@ -185,10 +185,10 @@ def _told(results: Results, runs: dict[str, Run], chosen: dict, desk: Curation, 
         for gap in one["differences"]
     ]
     return {
-        "version": VERSION, "arms": arms, "differences": differences, "said": said(results),
+        "version": VERSION, "arms": arms, "differences": differences, "said": describe_effect(results),
         "warnings": results["warnings"],
         "n": len(results["rows"]),
-        "verdict": results["verdict"], "seed": results["seed"], "curation": dict(desk.prepared()), "results": str(path),
+        "verdict": results["verdict"], "seed": results["seed"], "curation": dict(desk.summary()), "results": str(path),
     }  # fmt: skip
 
 
@@ -198,11 +198,11 @@ def _whole(results: Results) -> str:
     return next((part for part in (UNSEEN, ALL) if part in parts), parts[0])
 
 
-def said(results: Results) -> list[str]:
+def describe_effect(results: Results) -> list[str]:
     """What the filters bought against each other choice of rows, in words."""
     whole = _whole(results)
     score = next(one for one in results["scores"] if one["slice"] == whole)
-    lines = [sentence(whole, results["verdict"][whole])]
+    lines = [verdict_sentence(whole, results["verdict"][whole])]
     return lines + [_bought(gap, score) for gap in score["differences"]]
 
 
@@ -211,5 +211,5 @@ def _bought(gap: Difference, score: Score) -> str:
     found, _, why = judge([gap], 1 if score["better"] == "higher" else -1)
     words = {BETTER: ("better than", ""), WORSE: ("worse than", ": the filters bought nothing")}
     better, nothing = words.get(found, ("no better than", ": the filters bought nothing that these rows can show"))
-    by = f"by {score['name']} ({change(gap, score['unit'])}{f'; {why}' if why else ''})"
+    by = f"by {score['name']} ({format_difference(gap, score['unit'])}{f'; {why}' if why else ''})"
     return f"{FILTERED} rows are {better} {gap['minus']} ones {by}{nothing}."

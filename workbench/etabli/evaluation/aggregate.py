@@ -6,9 +6,9 @@ from typing import Any
 
 from etabli.core.contracts import ALL, UNSEEN, Answered, Difference, Estimate, Metric, Results, Score
 from etabli.evaluation import intervals
-from etabli.evaluation.mcnemar import flips
+from etabli.evaluation.mcnemar import count_flips
 from etabli.evaluation.scores.score import LOSS, MEAN, SHARE
-from etabli.evaluation.verdict import verdict
+from etabli.evaluation.verdict import judge_slices
 
 BOUNDED = (SHARE, MEAN)
 DIGITS = 12  # what differs beyond them is the processor's, not the model's
@@ -18,11 +18,11 @@ def summarise(results: Results) -> Results:
     """The results with scores, verdict and who was right made anew from rows, metrics, arms and subject."""
     rows, arms, subject = results["rows"], results["arms"], results["subject"]
     scored = [
-        _score(metric, part, within(rows, part), arms, subject) for metric in results["metrics"] for part in parts(rows)
+        _score(metric, part, rows_in_slice(rows, part), arms, subject) for metric in results["metrics"] for part in slice_names(rows)
     ]
     scores = _rounded([score for score in scored if score is not None])
     judged = _judged(rows, results["metrics"])
-    found = verdict(scores, results["metrics"], subject, results["rivals"], parts(rows))
+    found = judge_slices(scores, results["metrics"], subject, results["rivals"], slice_names(rows))
     return {**results, "rows": judged, "scores": scores, "verdict": _rounded(found)}
 
 
@@ -36,7 +36,7 @@ def _judged(rows: list[Answered], metrics: list[Metric]) -> list[Answered]:
     ]
 
 
-def parts(rows: Sequence[Answered]) -> list[str]:
+def slice_names(rows: Sequence[Answered]) -> list[str]:
     """Every slice that has rows; the whole, unless one slice is the whole; and what no training row is like."""
     found = sorted({name for row in rows for name in row["slices"]})
     whole = len(found) == 1 and all(found[0] in row["slices"] for row in rows)
@@ -44,25 +44,25 @@ def parts(rows: Sequence[Answered]) -> list[str]:
     return [*found, *([] if whole else [ALL]), *([UNSEEN] if 0 < seen < len(rows) else [])]
 
 
-def within(rows: Sequence[Answered], part: str) -> list[Answered]:
+def rows_in_slice(rows: Sequence[Answered], part: str) -> list[Answered]:
     """The rows of a slice."""
     if part == UNSEEN:
         return [row for row in rows if row["overlap"] is None]
     return [row for row in rows if part == ALL or part in row["slices"]]
 
 
-def valued(rows: Sequence[Answered], name: str, *arms: str) -> list[Answered]:
+def scored_rows(rows: Sequence[Answered], name: str, *arms: str) -> list[Answered]:
     """The rows for which all these arms have a score."""
     return [row for row in rows if all(row["values"].get(name, {}).get(arm) is not None for arm in arms)]
 
 
 def _score(metric: Metric, part: str, rows: list[Answered], arms: list[str], subject: str) -> Score | None:
     name = metric["name"]
-    have = [arm for arm in arms if valued(rows, name, arm)]
+    have = [arm for arm in arms if scored_rows(rows, name, arm)]
     if not have:
         return None
-    clusters = {row["cluster"] for row in rows if any(valued([row], name, arm) for arm in have)}
-    counted = [row for row in rows if any(valued([row], name, arm) for arm in have)]
+    clusters = {row["cluster"] for row in rows if any(scored_rows([row], name, arm) for arm in have)}
+    counted = [row for row in rows if any(scored_rows([row], name, arm) for arm in have)]
     return {
         "name": name,
         "slice": part,
@@ -71,7 +71,7 @@ def _score(metric: Metric, part: str, rows: list[Answered], arms: list[str], sub
         "unit": metric["unit"],
         "better": metric["better"],
         "errors": {arm: failed for arm in arms if (failed := sum(arm in row["errors"].get(name, {}) for row in rows))},
-        "arms": {arm: _estimate(metric, valued(rows, name, arm), arm) for arm in have},
+        "arms": {arm: _estimate(metric, scored_rows(rows, name, arm), arm) for arm in have},
         "differences": [
             gap
             for arm in have
@@ -91,19 +91,19 @@ def _columns(metric: Metric, rows: list[Answered], *arms: str) -> tuple[dict[str
 def _estimate(metric: Metric, rows: list[Answered], arm: str) -> Estimate:
     values, clusters, weights = _columns(metric, rows, arm)
     if metric["unit"] == SHARE:
-        return intervals.share(values[arm], clusters)
-    return intervals.mean(values[arm], clusters, weights, bounded=metric["unit"] == MEAN)
+        return intervals.share_interval(values[arm], clusters)
+    return intervals.mean_interval(values[arm], clusters, weights, bounded=metric["unit"] == MEAN)
 
 
 def difference(metric: Metric, rows: list[Answered], of: str, minus: str) -> Difference | None:
     """Over the rows that both have; None if there are none. What an arm's errors would change is in ``worst``."""
-    name, both = metric["name"], valued(rows, metric["name"], of, minus)
+    name, both = metric["name"], scored_rows(rows, metric["name"], of, minus)
     if not both:
         return None
     values, clusters, weights = _columns(metric, both, of, minus)
-    gap = intervals.difference(of, minus, values, clusters, weights, metric["unit"] in BOUNDED)
+    gap = intervals.paired_difference(of, minus, values, clusters, weights, metric["unit"] in BOUNDED)
     if metric["unit"] == SHARE:
-        gap["flips"] = flips(values[of], values[minus], clusters)
+        gap["flips"] = count_flips(values[of], values[minus], clusters)
     failed = [row for row in rows if {of, minus} & set(row["errors"].get(name, {}))]
     if failed:  # of numbers without bounds anything may be missing
         bounded = metric["unit"] in BOUNDED
@@ -118,7 +118,7 @@ def _with_errors(metric: Metric, rows: list[Answered], of: str, minus: str) -> l
     values = {
         arm: [least if (v := row["values"][name][arm]) is None else float(v) for row in rows] for arm in (of, minus)
     }
-    gap = intervals.difference(of, minus, values, [row["cluster"] for row in rows])
+    gap = intervals.paired_difference(of, minus, values, [row["cluster"] for row in rows])
     return [gap["low"], gap["high"]]
 
 

@@ -10,7 +10,7 @@ SHOTS = 5
 CHUNK = 256  # test rows compared with all training rows at once
 
 
-def nearest(tests: list[Row], train: list[Row], count: int = 1) -> list[list[Row]]:
+def nearest_rows(tests: list[Row], train: list[Row], count: int = 1) -> list[list[Row]]:
     """For each test row the ``count`` training rows closest to its question, closest first.
 
     By character n-grams (tf-idf, cosine), among the training rows of its language where there are any.
@@ -44,12 +44,12 @@ def _system(row: Row) -> str:
     return " ".join(turn["content"] for turn in row["messages"] if turn["role"] == "system")
 
 
-def lookup(tests: list[Row], train: list[Row]) -> list[str]:
+def lookup_answers(tests: list[Row], train: list[Row]) -> list[str]:
     """The answer of the closest training row."""
-    return [truth(near[0]) for near in nearest(tests, train)]
+    return [truth(near[0]) for near in nearest_rows(tests, train)]
 
 
-def prompted(
+def build_prompts(
     tests: list[Row], train: list[Row], near: list[list[Row]], instructions: str | None = None
 ) -> list[list[Message]]:
     """What a person would try first: instructions and the closest worked examples, the closest next to the question.

@@ -8,9 +8,9 @@ from etabli.core import storage
 from etabli.core.contracts import Answered, Difference, Results, Score
 from etabli.core.pages import render, styles
 from etabli.evaluation import rescore, table
-from etabli.evaluation.aggregate import within
+from etabli.evaluation.aggregate import rows_in_slice
 from etabli.evaluation.scores.score import MEAN, SHARE
-from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE, interval, sentence
+from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE, format_interval, verdict_sentence
 from etabli.runs.run import Run
 
 LONGEST = 20_000  # characters of one prompt or output that a page shows
@@ -25,11 +25,11 @@ def verdict(of: Results | Run | str | Path):
     """
     from etabli_widgets import VerdictCard
 
-    results = of if isinstance(of, dict) else rescore.read(of)
-    return VerdictCard(view(results), lambda asked: pick(results, **asked))
+    results = of if isinstance(of, dict) else rescore.read_results(of)
+    return VerdictCard(view(results), lambda asked: pick_rows(results, **asked))
 
 
-def write(results: Results, path: str | Path) -> None:
+def write_page(results: Results, path: str | Path) -> None:
     """The verdict card as one HTML file that needs nothing from elsewhere; every row is in it, up to 500 a fold."""
     twin, css = verdict(results).html(PAGE_ROWS), styles.of_widgets("VerdictCard")
     storage.write_text(path, render("verdict.html.j2", subject=results["subject"], twin=twin, styles=css))
@@ -39,7 +39,7 @@ def view(results: Results) -> dict[str, Any]:
     """What the card shows: sentences, warnings, a table, bars, and how it was made."""
     return {
         "subject": results["subject"],
-        "lines": [{"verdict": one["verdict"], "text": sentence(part, one)} for part, one in results["verdict"].items()],
+        "lines": [{"verdict": one["verdict"], "text": verdict_sentence(part, one)} for part, one in results["verdict"].items()],
         "warnings": results["warnings"],
         "heads": [*(about := _about(results)), *results["arms"]],
         "first": len(about),
@@ -58,7 +58,7 @@ def _about(results: Results) -> list[str]:
 
 def _line(score: Score, about: list[str], arms: list[str]) -> list[Any]:
     held = {**score, "score": score["name"], "errors": sum(score["errors"].values())}
-    return [*(held[name] for name in about), *(table.cell(score, arm) for arm in arms)]
+    return [*(held[name] for name in about), *(table.format_score(score, arm) for arm in arms)]
 
 
 def _gap(score: Score, gap: Difference, results: Results) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _gap(score: Score, gap: Difference, results: Results) -> dict[str, Any]:
     return {
         "score": score["name"], "slice": score["slice"], "n": gap["n"], "against": gap["minus"],
         "main": main,
-        "text": interval(gap, score["unit"]), "flips": gap["flips"], "chance": _chance(gap),
+        "text": format_interval(gap, score["unit"]), "flips": gap["flips"], "chance": _chance(gap),
         "verdict": judged["verdict"] if main else _colour(score, gap), **_bar(gap, _widest(score)),
     }  # fmt: skip
 
@@ -110,11 +110,11 @@ def _said(name: str, value: Any) -> list[tuple[str, str]]:
     return [(name, str(value))]
 
 
-def pick(
+def pick_rows(
     results: Results, score: str, slice: str, arm: str = "", against: str = "", which: str = ""
 ) -> list[dict[str, Any]]:
     """The rows behind a number, as a card shows them: those of a flip, or all, an arm's wrong ones first."""
-    rows = [row for row in within(results["rows"], slice) if score in row["values"]]
+    rows = [row for row in rows_in_slice(results["rows"], slice) if score in row["values"]]
     if which:
         rows = [row for row in rows if _flip(row["values"][score], results["subject"], against) == which]
     else:

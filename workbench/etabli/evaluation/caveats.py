@@ -4,23 +4,23 @@ from collections.abc import Sequence
 
 from etabli.core.contracts import ALL, UNSEEN, Answered, Metric
 from etabli.evaluation import intervals
-from etabli.evaluation.aggregate import parts, within
-from etabli.evaluation.systems import Arm, context
+from etabli.evaluation.aggregate import slice_names, rows_in_slice
+from etabli.evaluation.systems import System, context_length
 from etabli.evaluation.test_set import TestSet
 from etabli.models.loading import Loaded
 
 FEW = 8  # clusters in effect, below which benchmarks/coverage.py has nothing to say for an interval
 
 
-def notices(asked: TestSet, arms: list[Arm], rows: list[Answered], metrics: list[Metric], loaded: Loaded) -> list[str]:
+def list_caveats(asked: TestSet, arms: list[System], rows: list[Answered], metrics: list[Metric], loaded: Loaded) -> list[str]:
     """Sentences, the gravest first: overlap, what was left out, few clusters, empty and cut answers, failed scores."""
     return [
-        *overlapping(rows), *asked.said, *clustering(rows, str(asked.about["clustered_by"])),
-        *_answers(asked, arms, loaded), *failed(rows, metrics),
+        *overlap_caveats(rows), *asked.said, *cluster_caveats(rows, str(asked.about["clustered_by"])),
+        *_answers(asked, arms, loaded), *score_error_caveats(rows, metrics),
     ]  # fmt: skip
 
 
-def overlapping(rows: Sequence[Answered]) -> list[str]:
+def overlap_caveats(rows: Sequence[Answered]) -> list[str]:
     """How many test rows the training rows hold."""
     found = [row["overlap"] for row in rows]
     whole, asked, total = found.count("row"), found.count("question"), len(rows)
@@ -33,12 +33,12 @@ def overlapping(rows: Sequence[Answered]) -> list[str]:
     return [f"OVERLAP: {'; '.join(kinds)}. {tell}."]
 
 
-def clustering(rows: Sequence[Answered], by: str) -> list[str]:
+def cluster_caveats(rows: Sequence[Answered], by: str) -> list[str]:
     """Slices of so few clusters that their intervals can't be relied on."""
     few = []
-    for part in parts(rows):
-        clusters = [row["cluster"] for row in within(rows, part)]
-        if clusters and intervals.effective(clusters) < FEW:
+    for part in slice_names(rows):
+        clusters = [row["cluster"] for row in rows_in_slice(rows, part)]
+        if clusters and intervals.effective_clusters(clusters) < FEW:
             few.append(
                 f"{'the whole' if part == ALL else part} ({len(set(clusters))} clusters in {len(clusters)} rows)"
             )
@@ -46,8 +46,8 @@ def clustering(rows: Sequence[Answered], by: str) -> list[str]:
     return [said] if few else []
 
 
-def _answers(asked: TestSet, arms: list[Arm], loaded: Loaded) -> list[str]:
-    said, total, most = [], len(asked.tests), context(loaded)
+def _answers(asked: TestSet, arms: list[System], loaded: Loaded) -> list[str]:
+    said, total, most = [], len(asked.tests), context_length(loaded)
     for arm in arms:
         empty = sum(not text.strip() for text in arm.answers)
         said += [f"{arm.name} answered nothing on {empty} of {total} rows."] * (empty > 0)
@@ -57,7 +57,7 @@ def _answers(asked: TestSet, arms: list[Arm], loaded: Loaded) -> list[str]:
     return said
 
 
-def failed(rows: Sequence[Answered], metrics: list[Metric]) -> list[str]:
+def score_error_caveats(rows: Sequence[Answered], metrics: list[Metric]) -> list[str]:
     """Scores that raised: for whom, on how many rows, and what the first of them said."""
     said = []
     for metric in metrics:

@@ -11,7 +11,7 @@ DOCUMENTS = 10  # from so many sources on rows are clustered by source; of fewer
 CONVERSATION = ("conversation", "conversation_id", "dialogue_id", "thread_id")
 
 
-def clusters(rows: Sequence[Row], column: str | None = None) -> tuple[str, list[str]]:
+def cluster_rows(rows: Sequence[Row], column: str | None = None) -> tuple[str, list[str]]:
     """What rows stand or fall together by, and each row's cluster.
 
     Rows belong together if they share a template, an ancestor (``parents``, or a row that is another's), a

@@ -11,9 +11,9 @@ from etabli.core.errors import BadData, BadInput
 from etabli.data.dataset import located
 from etabli.evaluation import evaluate
 from etabli.evaluation.aggregate import summarise
-from etabli.evaluation.caveats import overlapping
+from etabli.evaluation.caveats import overlap_caveats
 from etabli.evaluation.scores.score import LOSS, MEAN, NUMBER, SHARE
-from etabli.evaluation.systems import TUNED, Say
+from etabli.evaluation.systems import TUNED, ReportProgress
 from etabli.models.loading import load
 from etabli.models.sources import resolve
 from etabli.runs.recipe_code import agree_to_read
@@ -30,7 +30,7 @@ def compare(
     data: str | Path | None = None,
     limit: int | None = None,
     max_new_tokens: int | None = None,
-    progress: Say | None = None,
+    progress: ReportProgress | None = None,
     *,
     scores: Sequence[str | Callable] | None = None,
     by: Sequence[str] = ("lang",),
@@ -64,7 +64,7 @@ def compare(
     same_base = resolve(b.recipe.model).hash == loaded.source.hash
     longest = one["made_with"]["max_new_tokens"]
     other = evaluate.evaluate(b, max_new_tokens=longest, loaded=loaded if same_base else None, **given)
-    return {**together([one, other], _names(a, b)), "recipes": recipes(a, b)}
+    return {**merge_results([one, other], _names(a, b)), "recipes": recipe_differences(a, b)}
 
 
 def _own_data(run: Run) -> str:
@@ -79,7 +79,7 @@ def _names(a: Run, b: Run) -> tuple[str, str]:
     return (a.name, b.name) if plain else (str(a.folder), str(b.folder))
 
 
-def recipes(a: Run, b: Run) -> dict[str, list[Any]]:
+def recipe_differences(a: Run, b: Run) -> dict[str, list[Any]]:
     """The keys in which two recipes differ, with both values; and what their folders froze, where that differs."""
     one, other = (run.recipe.keys() | {"frozen": {**run.frozen, "recipe": None}} for run in (a, b))
     found: dict[str, list[Any]] = {}
@@ -98,7 +98,7 @@ def _pairs(one: dict, other: dict, path: str = ""):
             yield f"{path}{key}", left, right
 
 
-def together(held: Sequence[Results], names: Sequence[str]) -> Results:
+def merge_results(held: Sequence[Results], names: Sequence[str]) -> Results:
     """Evaluations of the same rows as one, their subjects side by side under these names; the last is judged.
 
     Raises:
@@ -123,7 +123,7 @@ def together(held: Sequence[Results], names: Sequence[str]) -> Results:
             "rivals": list(names[:-1]),
             "metrics": metrics,
             "rows": rows,
-            "warnings": [*overlapping(rows), *dropped, *said],
+            "warnings": [*overlap_caveats(rows), *dropped, *said],
         }
     )
 

@@ -13,14 +13,14 @@ from etabli.core.errors import BadData, BadInput, NoSpace
 from etabli.evaluation import scoring, test_set
 from etabli.evaluation.aggregate import summarise
 from etabli.evaluation.baselines import SHOTS
-from etabli.evaluation.caveats import notices
-from etabli.evaluation.scores import Score, default, wanted
-from etabli.evaluation.scores.score import LOSS, OWN
-from etabli.evaluation.systems import TUNED, Arm, Asking, Say, answer, choose, gather, longest_answer, weigh
+from etabli.evaluation.caveats import list_caveats
+from etabli.evaluation.scores import Score, default_scores, load_scores
+from etabli.evaluation.scores.score import LOSS, CUSTOM
+from etabli.evaluation.systems import TUNED, System, AnswerSettings, ReportProgress, generate_answers, score_choices, build_systems, max_answer_tokens, score_truths
 from etabli.evaluation.test_set import TestSet
 from etabli.models import adapter_files
 from etabli.models.loading import Loaded, load
-from etabli.runs.progress import Line
+from etabli.runs.progress import ProgressLine
 from etabli.runs.recipe_code import agree_to_read
 from etabli.runs.run import Run
 from etabli.training.train_data import template_hash
@@ -35,7 +35,7 @@ def evaluate(
     limit: int | None = None,
     max_new_tokens: int | None = None,
     loaded: Loaded | None = None,
-    progress: Say | None = None,
+    progress: ReportProgress | None = None,
     *,
     scores: Sequence[str | Callable | Score] | None = None,
     arms: Sequence[str] = ARMS,
@@ -56,7 +56,7 @@ def evaluate(
         max_new_tokens: longest answer, for every arm; by default told by the truths.
         loaded: base and adapter, if they are in memory already.
         progress: called with (what, done, total); by default a line on stderr.
-        scores: names (``evaluation.scores.wanted.NAMES``), files, functions; the first decides the verdict. By
+        scores: names (``evaluation.scores.registry.NAMES``), files, functions; the first decides the verdict. By
             default what suits the rows.
         arms: who answers; names of checkpoints (``step-000040``) may stand among them.
         by: columns to slice by: ``lang``, ``length``, ``source``, or any column of the data.
@@ -79,12 +79,12 @@ def evaluate(
     """
     run = Run.attach(run)
     agree_to_read(run.recipe, run.folder, trust_code, f"etabli.evaluate({str(run.folder)!r}, trust_code=True)")
-    asked = test_set.gather(run, data, limit, by, only, cluster)
-    chosen = wanted(scores) if scores else default(asked.tests, [test_set.truth(row) for row in asked.tests])
+    asked = test_set.build_test_set(run, data, limit, by, only, cluster)
+    chosen = load_scores(scores) if scores else default_scores(asked.tests, [test_set.truth(row) for row in asked.tests])
     _require_truths(asked, chosen)
     loaded = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype)
-    asking = Asking(_longest(max_new_tokens, asked, loaded, chosen), shots, instructions)
-    answering = gather([arms] if isinstance(arms, str) else list(arms), asked, run, loaded, asking)
+    asking = AnswerSettings(_longest(max_new_tokens, asked, loaded, chosen), shots, instructions)
+    answering = build_systems([arms] if isinstance(arms, str) else list(arms), asked, run, loaded, asking)
     subject = _subject(answering)
     made_with = asked.about | asdict(asking) | _made_with(run, loaded, answering)
     with _saying(run if save else None, progress) as say:
@@ -99,7 +99,7 @@ def evaluate(
 
 def _require_truths(asked: TestSet, scores: list[Score]) -> None:
     missing = [row["id"] for row in asked.tests if not test_set.truth(row)]
-    needing = [score.name for score in scores if score.needs_truth and score.unit != OWN]
+    needing = [score.name for score in scores if score.needs_truth and score.unit != CUSTOM]
     if missing and needing:
         raise BadData(
             f"{len(missing)} of {len(asked.tests)} test rows have no answer to compare with (first {missing[0]}), and "
@@ -112,10 +112,10 @@ def _longest(given: int | None, asked: TestSet, loaded: Loaded, scores: list[Sco
     if given is not None and given < 1:
         raise BadInput(f"max_new_tokens is {given}: an answer needs at least one token.")
     reasoned = any(score.name in ("number", "ifeval") for score in scores)
-    return given or longest_answer(asked, loaded.tokenizer, reasoned)
+    return given or max_answer_tokens(asked, loaded.tokenizer, reasoned)
 
 
-def _subject(answering: list[Arm]) -> str:
+def _subject(answering: list[System]) -> str:
     """Who is judged: the tuned model, or the last checkpoint named in its place."""
     names = [arm.name for arm in answering if arm.name == TUNED or arm.name not in ARMS]
     if not names:
@@ -123,19 +123,19 @@ def _subject(answering: list[Arm]) -> str:
     return TUNED if TUNED in names else names[-1]
 
 
-def _let(arm: Arm, asked: TestSet, loaded: Loaded, longest: int, scores: list[Score], say: Say) -> None:
+def _let(arm: System, asked: TestSet, loaded: Loaded, longest: int, scores: list[Score], say: ReportProgress) -> None:
     """Let an arm do all that the scores ask for."""
-    answer(arm, asked, loaded, longest, say)
+    generate_answers(arm, asked, loaded, longest, say)
     if any(score.unit == LOSS for score in scores):
-        weigh(arm, asked, loaded, say)
+        score_truths(arm, asked, loaded, say)
     if any(score.from_model and score.unit != LOSS for score in scores):
-        choose(arm, asked, [scoring.choices_of(row) for row in asked.tests], loaded, say)
+        score_choices(arm, asked, [scoring.row_choices(row) for row in asked.tests], loaded, say)
 
 
 @contextlib.contextmanager
-def _saying(run: Run | None, progress: Say | None) -> Iterator[Say]:
+def _saying(run: Run | None, progress: ReportProgress | None) -> Iterator[ReportProgress]:
     """Say how far it is: to the caller, or on a line; and in the run's folder, for whoever else is looking."""
-    line, last = Line(), [0.0]
+    line, last = ProgressLine(), [0.0]
 
     def say(what: str, done: int, total: int) -> None:
         if run is not None and time.monotonic() - last[0] > 1:
@@ -156,10 +156,10 @@ def _saying(run: Run | None, progress: Say | None) -> Iterator[Say]:
 
 
 def _results(
-    run: Run, asked: TestSet, loaded: Loaded, arms: list[Arm], subject: str, scores: list[Score], made_with: dict
+    run: Run, asked: TestSet, loaded: Loaded, arms: list[System], subject: str, scores: list[Score], made_with: dict
 ) -> Results:
-    rows = scoring.rows(asked, arms, scores)
-    metrics = scoring.metrics(scores, rows)
+    rows = scoring.score_rows(asked, arms, scores)
+    metrics = scoring.describe_metrics(scores, rows)
     return summarise(
         {
             "version": VERSION,
@@ -173,13 +173,13 @@ def _results(
             "metrics": metrics,
             "scores": [],
             "rows": rows,
-            "warnings": notices(asked, arms, rows, metrics, loaded),
+            "warnings": list_caveats(asked, arms, rows, metrics, loaded),
             "verdict": {},
         }
     )
 
 
-def _made_with(run: Run, loaded: Loaded, arms: list[Arm]) -> dict[str, Any]:
+def _made_with(run: Run, loaded: Loaded, arms: list[System]) -> dict[str, Any]:
     return {
         "model_hash": loaded.source.hash,
         "template_hash": template_hash(loaded.tokenizer),

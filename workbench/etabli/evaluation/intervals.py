@@ -16,18 +16,18 @@ TAIL = (1 + CONFIDENCE) / 2
 CHANGED = 6  # clusters with a change, from which on a t interval is as good
 
 
-def share(hits: Sequence[float], clusters: Sequence[str]) -> Estimate:
+def share_interval(hits: Sequence[float], clusters: Sequence[str]) -> Estimate:
     """Share of hits with a Wilson interval on the effective sample size.
 
     The effective size is the one at which independent rows would have the clustered standard error (Korn and
     Graubard's device, smaller where there are few clusters to read that error from). With no hits or only hits there
     is no error to read: then each effective cluster counts once.
     """
-    value, error = clustered(hits, clusters)
+    value, error = clustered_mean(hits, clusters)
     return {"value": value, **_wilson(value, error, value * (1 - value), clusters), "n": len(hits)}
 
 
-def mean(
+def mean_interval(
     values: Sequence[float], clusters: Sequence[str], weights: Sequence[float] | None = None, bounded: bool = False
 ) -> Estimate:
     """Mean, or ratio of two sums, with a t interval.
@@ -40,10 +40,10 @@ def mean(
     Returns:
         Infinite bounds where nothing is known of the error: a single cluster, or numbers without bounds all alike.
     """
-    value, error = clustered(values, clusters, weights)
+    value, error = clustered_mean(values, clusters, weights)
     if bounded and error == 0:
         return {"value": value, **_wilson(value, 0.0, 0.0, clusters), "n": len(values)}
-    reach = _reach(error, effective(clusters, weights))
+    reach = _reach(error, effective_clusters(clusters, weights))
     low, high = value - reach, value + reach
     if bounded:
         low, high = max(0.0, low), min(1.0, high)
@@ -60,7 +60,7 @@ def _wilson(value: float, error: float, variance: float, clusters: Sequence[str]
 
 def _size(error: float, variance: float, clusters: Sequence[str], shrink: bool) -> float:
     """So many independent rows would have this error; ``shrink`` where t quantiles are not used afterwards."""
-    n, groups = len(clusters), effective(clusters)
+    n, groups = len(clusters), effective_clusters(clusters)
     if len(set(clusters)) == n:
         return n
     if error == 0:
@@ -73,7 +73,7 @@ def _fewer(n: int, groups: float) -> float:
     return float((_quantile(n - 1) / _quantile(groups - 1)) ** 2)
 
 
-def difference(
+def paired_difference(
     of: str, minus: str, values: dict[str, Sequence[float]], clusters: Sequence[str],
     weights: Sequence[float] | None = None, bounded: bool = True,
 ) -> Difference:  # fmt: skip
@@ -86,11 +86,11 @@ def difference(
             Price's interval (2012); other numbers, if every row agrees, get what so many clusters can exclude.
     """
     apart = [float(a) - float(b) for a, b in zip(values[of], values[minus])]
-    value, error = clustered(apart, clusters, weights)
+    value, error = clustered_mean(apart, clusters, weights)
     if {*values[of], *values[minus]} <= {0, 1} and len({c for c, change in zip(clusters, apart) if change}) < CHANGED:
         low, high = _bonett_price(apart, error, clusters)
     else:
-        groups = effective(clusters, weights)
+        groups = effective_clusters(clusters, weights)
         agreed = (1 + abs(value)) * (1 - (1 - TAIL) ** (1 / groups))
         reach = agreed if bounded and error == 0 else _reach(error, groups)
         low, high = value - reach, value + reach
@@ -98,7 +98,7 @@ def difference(
         low, high = max(-1.0, low), min(1.0, high)
     return {
         "of": of, "minus": minus, "n": len(apart), "clusters": len(set(clusters)),
-        "effective": effective(clusters, weights), "value": value, "low": low, "high": high, "flips": None,
+        "effective": effective_clusters(clusters, weights), "value": value, "low": low, "high": high, "flips": None,
     }  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def _bonett_price(apart: Sequence[float], error: float, clusters: Sequence[str])
     size = _size(error, fixed + broken - (fixed - broken) ** 2, clusters, shrink=False)
     up, down = ((share * size + 1) / (size + 2) for share in (fixed, broken))
     spread = math.sqrt((up + down - (up - down) ** 2) / (size + 2))
-    reach = spread * _quantile(effective(clusters) - 1)
+    reach = spread * _quantile(effective_clusters(clusters) - 1)
     return min(up - down - reach, fixed - broken), max(up - down + reach, fixed - broken)
 
 
@@ -123,7 +123,7 @@ def _quantile(freedom: float) -> float:
     return float(stats.t.ppf(TAIL, max(0.25, freedom)))
 
 
-def effective(clusters: Sequence[str], weights: Sequence[float] | None = None) -> float:
+def effective_clusters(clusters: Sequence[str], weights: Sequence[float] | None = None) -> float:
     """How many clusters of one size tell as much (Kish): fewer than there are where some are much larger."""
     sizes: dict[str, float] = {}
     for cluster, weight in zip(clusters, weights or [1.0] * len(clusters)):
@@ -131,7 +131,7 @@ def effective(clusters: Sequence[str], weights: Sequence[float] | None = None) -
     return sum(sizes.values()) ** 2 / sum(size**2 for size in sizes.values())
 
 
-def clustered(
+def clustered_mean(
     values: Sequence[float], clusters: Sequence[str], weights: Sequence[float] | None = None
 ) -> tuple[float, float]:
     """Mean, weighted if there are weights, and its standard error: a jackknife that leaves out a cluster at a time.
@@ -159,4 +159,4 @@ def clustered(
 
 def _of_rows(values: Sequence[float], weights: Sequence[float]) -> float:
     """The error of independent rows, where clusters cancel each other exactly."""
-    return clustered(values, list(map(str, range(len(values)))), weights)[1]
+    return clustered_mean(values, list(map(str, range(len(values)))), weights)[1]

@@ -12,7 +12,7 @@ from etabli.core.contracts import VERSION, Answered, Metric, Results
 from etabli.core.errors import BadInput, OutsideFolder
 from etabli.evaluation import task_code
 from etabli.evaluation.aggregate import summarise
-from etabli.evaluation.caveats import clustering
+from etabli.evaluation.caveats import cluster_caveats
 from etabli.evaluation.scores.libraries import require
 from etabli.evaluation.scores.score import SHARE, unit_of
 from etabli.evaluation.systems import BASE, TUNED
@@ -156,7 +156,7 @@ def _results(
                       "model_hash": loaded.source.hash, "template_hash": template_hash(loaded.tokenizer),
                       "run": run.name, "versions": machine.versions()},
         "arms": list(ARMS), "subject": TUNED, "rivals": [BASE], "metrics": metrics, "scores": [], "rows": rows,
-        "warnings": clustering(rows, "document"), "verdict": {},
+        "warnings": cluster_caveats(rows, "document"), "verdict": {},
     })  # fmt: skip
 
 

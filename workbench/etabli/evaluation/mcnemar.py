@@ -7,7 +7,7 @@ from etabli.core.contracts import Flips
 RESAMPLES = 9999
 
 
-def flips(of: Sequence[float], minus: Sequence[float], clusters: Sequence[str]) -> Flips:
+def count_flips(of: Sequence[float], minus: Sequence[float], clusters: Sequence[str]) -> Flips:
     """Count the rows by who was right, and how likely such a split is if neither is better.
 
     Args:

@@ -11,12 +11,12 @@ from etabli.core.contracts import RESULTS, VERSION, Answered, Metric, Results
 from etabli.core.errors import BadInput, Damaged, EtabliError
 from etabli.evaluation import scoring
 from etabli.evaluation.aggregate import summarise
-from etabli.evaluation.caveats import failed
-from etabli.evaluation.scores import Score, built_in, wanted
+from etabli.evaluation.caveats import score_error_caveats
+from etabli.evaluation.scores import Score, builtin_score, load_scores
 from etabli.runs.run import Run
 
 
-def read(place: Run | str | Path) -> Results:
+def read_results(place: Run | str | Path) -> Results:
     """The results of a run, of its folder, or of a ``results.json``.
 
     Raises:
@@ -48,7 +48,7 @@ def _unbounded(one: dict[str, Any]) -> None:
         one[key] = bound if one[key] is None else one[key]
 
 
-def again(results: Results, named: Sequence[str | Callable | Score] = ()) -> tuple[Results, dict[str, Any]]:
+def rescore_results(results: Results, named: Sequence[str | Callable | Score] = ()) -> tuple[Results, dict[str, Any]]:
     """Score the saved answers again, and make scores and verdict anew.
 
     The results may be a stranger's: no file that they name is opened or run, whatever hash stands beside it.
@@ -63,7 +63,7 @@ def again(results: Results, named: Sequence[str | Callable | Score] = ()) -> tup
         is not among ``named`` keep their values.
     """
     rows, kept = copy.deepcopy(results["rows"]), {}
-    given = {score.name: score for score in wanted(named)}
+    given = {score.name: score for score in load_scores(named)}
     for metric in results["metrics"]:
         score, why = _again(metric, given.get(metric["name"]))
         if score is None:
@@ -76,7 +76,7 @@ def again(results: Results, named: Sequence[str | Callable | Score] = ()) -> tup
     return made, {"same": storage.to_json(made) == storage.to_json(results), "rescored": rescored, "kept": kept}
 
 
-def with_scores(results: Results, names: str | Callable | Sequence[str | Callable]) -> Results:
+def add_scores(results: Results, names: str | Callable | Sequence[str | Callable]) -> Results:
     """The same answers with more scores, made from their texts: no model, no new answers.
 
     Args:
@@ -86,7 +86,7 @@ def with_scores(results: Results, names: str | Callable | Sequence[str | Callabl
         BadInput: a score that needs the model, or one that the results have already.
     """
     rows = copy.deepcopy(results["rows"])
-    scores = wanted(names)
+    scores = load_scores(names)
     known = {metric["name"] for metric in results["metrics"]}
     for score in scores:
         if score.from_model or score.name in known:
@@ -94,8 +94,8 @@ def with_scores(results: Results, names: str | Callable | Sequence[str | Callabl
             raise BadInput(f"{score.name} {why}.")
         for row in rows:
             _mark(row, score)
-    new = scoring.metrics(scores, rows)
-    warnings = [*results["warnings"], *failed(rows, new)]
+    new = scoring.describe_metrics(scores, rows)
+    warnings = [*results["warnings"], *score_error_caveats(rows, new)]
     return summarise({**results, "rows": rows, "metrics": [*results["metrics"], *new], "warnings": warnings})
 
 
@@ -105,7 +105,7 @@ NOT_NAMED = "not scored again: its file was not named now (read it, then name it
 def _again(metric: Metric, named: Score | None) -> tuple[Score | None, str]:
     """A score as it was, or why it can't be had: one that the person named, or one that needs no file."""
     try:
-        score = named or built_in(metric["spec"])
+        score = named or builtin_score(metric["spec"])
     except EtabliError:
         return None, "it can't be had from here"
     if score is None or score.name != metric["name"]:
@@ -124,4 +124,4 @@ def names_file(spec: Any) -> bool:
 
 def _mark(row: Answered, score: Score) -> None:
     row["errors"].pop(score.name, None)
-    scoring.mark(row, score, {arm: scoring.of_text(score, arm, row["row"], row) for arm in row["answers"]})
+    scoring.add_score(row, score, {arm: scoring.of_text(score, arm, row["row"], row) for arm in row["answers"]})

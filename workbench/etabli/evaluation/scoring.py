@@ -9,18 +9,18 @@ from etabli.core.contracts import Answered, Metric, Row
 from etabli.core.secrets import hidden
 from etabli.evaluation.scores import Score
 from etabli.evaluation.scores.answers import normalised
-from etabli.evaluation.scores.score import LOSS, OWN, unit_of
-from etabli.evaluation.scores.wanted import CHOICES
-from etabli.evaluation.systems import Arm
+from etabli.evaluation.scores.score import LOSS, CUSTOM, unit_of
+from etabli.evaluation.scores.registry import CHOICES
+from etabli.evaluation.systems import System
 from etabli.evaluation.test_set import TestSet, asked, truth
 
 
-def rows(asked_set: TestSet, arms: list[Arm], scores: list[Score]) -> list[Answered]:
+def score_rows(asked_set: TestSet, arms: list[System], scores: list[Score]) -> list[Answered]:
     """What every arm answered, and every score of it; one entry a test row."""
     return [_row(at, asked_set, arms, scores) for at in range(len(asked_set.tests))]
 
 
-def _row(at: int, asked_set: TestSet, arms: list[Arm], scores: list[Score]) -> Answered:
+def _row(at: int, asked_set: TestSet, arms: list[System], scores: list[Score]) -> Answered:
     row = asked_set.tests[at]
     made: Answered = {
         "id": row["id"],
@@ -41,7 +41,7 @@ def _row(at: int, asked_set: TestSet, arms: list[Arm], scores: list[Score]) -> A
         "errors": {},
     }
     for score in scores:
-        mark(made, score, {arm.name: _value(score, arm, at, row, made) for arm in arms})
+        add_score(made, score, {arm.name: _value(score, arm, at, row, made) for arm in arms})
         if score.unit == LOSS:
             tokens = max((arm.losses[at].tokens for arm in arms if arm.losses), default=1)
             made["weights"][score.name] = float(tokens or 1)
@@ -53,7 +53,7 @@ def _storable(row: Row) -> Row:
     return json.loads(json.dumps(row, default=str, ensure_ascii=False).encode("utf-8", "replace"))
 
 
-def _value(score: Score, arm: Arm, at: int, row: Row, made: Answered) -> Callable[[], Any]:
+def _value(score: Score, arm: System, at: int, row: Row, made: Answered) -> Callable[[], Any]:
     """How an arm's value is had: read from the model, or made from the answer's text."""
     if not score.from_model or arm.talks is None:
         return of_text(score, arm.name, row, made)
@@ -65,7 +65,7 @@ def of_text(score: Score, arm: str, row: Row, made: Answered) -> Callable[[], An
     return partial(score.of, made["answers"][arm], made["truth"], row)
 
 
-def mark(made: Answered, score: Score, values: dict[str, Callable[[], Any]]) -> None:
+def add_score(made: Answered, score: Score, values: dict[str, Callable[[], Any]]) -> None:
     """Put a score of every arm's answer into a row; what raises is an error of the row."""
     found: dict[str, Any] = {}
     for arm, value in values.items():
@@ -89,7 +89,7 @@ def _number(said: Any) -> bool | float | None:
     return number
 
 
-def _loss(arm: Arm, at: int) -> float:
+def _loss(arm: System, at: int) -> float:
     held = arm.losses[at]
     if not held.tokens:
         raise ValueError("the answer has no tokens")
@@ -98,9 +98,9 @@ def _loss(arm: Arm, at: int) -> float:
     return held.nats / held.tokens
 
 
-def _chosen(score: Score, arm: Arm, at: int, row: Row) -> bool:
+def _chosen(score: Score, arm: System, at: int, row: Row) -> bool:
     """Is the likeliest choice the true one? ``choice_norm`` divides by characters. The end of the turn counts, too."""
-    offered = choices_of(row)
+    offered = row_choices(row)
     right = [at for at, choice in enumerate(offered) if choice.strip() == truth(row).strip()]
     right = right or [at for at, choice in enumerate(offered) if normalised(choice, truth(row))]
     if len(right) != 1:
@@ -110,18 +110,18 @@ def _chosen(score: Score, arm: Arm, at: int, row: Row) -> bool:
     return costs.index(min(costs)) == right[0]
 
 
-def choices_of(row: Row) -> list[str]:
+def row_choices(row: Row) -> list[str]:
     """What a row offers: a list of texts, or lm-eval's ``{"text": [...]}``; nothing if it offers none."""
     held = (row.get("columns") or {}).get(CHOICES) or []
     return [str(choice) for choice in (held.get("text", []) if isinstance(held, dict) else held)]
 
 
-def metrics(scores: list[Score], made: list[Answered]) -> list[Metric]:
+def describe_metrics(scores: list[Score], made: list[Answered]) -> list[Metric]:
     """What each score was made with. The unit of one's own is told by what it gave."""
     return [{**score.metric, "unit": _unit(score, made)} for score in scores]
 
 
 def _unit(score: Score, made: list[Answered]) -> str:
-    if score.unit != OWN:
+    if score.unit != CUSTOM:
         return score.unit
     return unit_of(value for row in made for value in row["values"][score.name].values())

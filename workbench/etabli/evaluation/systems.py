@@ -19,11 +19,11 @@ from etabli.runs.run import Run
 BASE, PROMPTED, LOOKUP, TUNED = "base", "prompted", "lookup", "tuned"
 LEAST_NEW, MOST_NEW, ROOM = 32, 1024, 256  # tokens an answer, where nobody says how many
 
-Say = Callable[[str, int, int], None]
+ReportProgress = Callable[[str, int, int], None]
 
 
 @dataclass
-class Arm:
+class System:
     """One that answers. ``talks`` are its prompts; lookup has none. ``adapter``: None is the base alone."""
 
     name: str
@@ -39,7 +39,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Asking:
+class AnswerSettings:
     """How an evaluation asks: tokens an answer, worked examples, instructions for the prompted base."""
 
     max_new_tokens: int
@@ -47,7 +47,7 @@ class Asking:
     instructions: str | None = None
 
 
-def gather(names: list[str], asked: TestSet, run: Run, loaded: Loaded, asking: Asking) -> list[Arm]:
+def build_systems(names: list[str], asked: TestSet, run: Run, loaded: Loaded, asking: AnswerSettings) -> list[System]:
     """The arms of these names, each with its prompts. Without training rows lookup and prompted are left out.
 
     Args:
@@ -57,7 +57,7 @@ def gather(names: list[str], asked: TestSet, run: Run, loaded: Loaded, asking: A
     Raises:
         BadInput: an unknown name.
     """
-    found = {folder.name: folder for folder in checkpoints.found(run.folder)}
+    found = {folder.name: folder for folder in checkpoints.list_checkpoints(run.folder)}
     for name in names:
         if name not in (BASE, PROMPTED, LOOKUP, TUNED) and name not in found:
             there = ", ".join([BASE, PROMPTED, LOOKUP, TUNED, *sorted(found)])
@@ -65,33 +65,33 @@ def gather(names: list[str], asked: TestSet, run: Run, loaded: Loaded, asking: A
     wanted = [name for name in dict.fromkeys(names) if asked.train or name not in (PROMPTED, LOOKUP)]
     if len(wanted) < len(dict.fromkeys(names)):
         asked.said.append("The run has no training rows that are answered questions: prompted and lookup are left out.")
-    near = baselines.nearest(asked.tests, asked.train, max(1, asking.shots)) if {PROMPTED, LOOKUP} & {*wanted} else []
+    near = baselines.nearest_rows(asked.tests, asked.train, max(1, asking.shots)) if {PROMPTED, LOOKUP} & {*wanted} else []
     plain = [test_set.question(row) for row in asked.tests]
     made = {
-        BASE: lambda: Arm(BASE, plain),
-        PROMPTED: lambda: Arm(PROMPTED, _prompted(asked, near, loaded, asking)),
+        BASE: lambda: System(BASE, plain),
+        PROMPTED: lambda: System(PROMPTED, _prompted(asked, near, loaded, asking)),
         LOOKUP: lambda: _lookup([rows[0] for rows in near]),
-        TUNED: lambda: Arm(TUNED, plain, run.adapter),
+        TUNED: lambda: System(TUNED, plain, run.adapter),
     }
-    return [made[name]() if name in made else Arm(name, plain, found[name]) for name in wanted]
+    return [made[name]() if name in made else System(name, plain, found[name]) for name in wanted]
 
 
-def _lookup(rows: list[Row]) -> Arm:
+def _lookup(rows: list[Row]) -> System:
     """Lookup's answers; in the place of a prompt the training row that each was found in."""
     answers = [test_set.truth(row) for row in rows]
     found = [f"The closest training row ({row['id']}):\n{test_set.asked(row)}" for row in rows]
-    return Arm(LOOKUP, answers=answers, raws=answers, rendered=found)
+    return System(LOOKUP, answers=answers, raws=answers, rendered=found)
 
 
-def _prompted(asked: TestSet, near: list[list[Row]], loaded: Loaded, asking: Asking) -> list[list[Message]]:
+def _prompted(asked: TestSet, near: list[list[Row]], loaded: Loaded, asking: AnswerSettings) -> list[list[Message]]:
     shown = [rows[: asking.shots] for rows in near]
-    talks = baselines.prompted(asked.tests, asked.train, shown, asking.instructions)
+    talks = baselines.build_prompts(asked.tests, asked.train, shown, asking.instructions)
     return [_fitting(talk, row, loaded, asking.max_new_tokens) for talk, row in zip(talks, asked.tests)]
 
 
 def _fitting(talk: list[Message], row: Row, loaded: Loaded, most: int) -> list[Message]:
     """A prompt that the template takes, with as many worked examples as the model's context has room for."""
-    room = context(loaded) - most
+    room = context_length(loaded) - most
     try:
         size = _size(talk, row, loaded)
     except BadData:  # some templates refuse a system turn
@@ -106,13 +106,13 @@ def _size(talk: list[Message], row: Row, loaded: Loaded) -> int:
     return len(render(talk, loaded.tokenizer, prompt=True, tools=row.get("tools")))
 
 
-def context(loaded: Loaded) -> int:
+def context_length(loaded: Loaded) -> int:
     """Tokens that the model was made for."""
     config = loaded.model.config.get_text_config()
     return int(getattr(config, "max_position_embeddings", 0) or 2**31)
 
 
-def longest_answer(asked: TestSet, tokenizer: Any, reasoned: bool) -> int:
+def max_answer_tokens(asked: TestSet, tokenizer: Any, reasoned: bool) -> int:
     """A quarter more tokens than nineteen truths in twenty have; the same for every arm.
 
     Args:
@@ -125,7 +125,7 @@ def longest_answer(asked: TestSet, tokenizer: Any, reasoned: bool) -> int:
     return int(min(MOST_NEW, max(least, 1.25 * np.quantile(sizes, 0.95) + 1)))
 
 
-def answer(arm: Arm, asked: TestSet, loaded: Loaded, most: int, say: Say) -> None:
+def generate_answers(arm: System, asked: TestSet, loaded: Loaded, most: int, say: ReportProgress) -> None:
     """Let an arm answer every test row."""
     if arm.talks is None:
         return
@@ -137,7 +137,7 @@ def answer(arm: Arm, asked: TestSet, loaded: Loaded, most: int, say: Say) -> Non
     arm.cut = sum(made.cut)
 
 
-def weigh(arm: Arm, asked: TestSet, loaded: Loaded, say: Say) -> None:
+def score_truths(arm: System, asked: TestSet, loaded: Loaded, say: ReportProgress) -> None:
     """How likely an arm finds the truths."""
     if arm.talks is None:
         return
@@ -148,7 +148,7 @@ def weigh(arm: Arm, asked: TestSet, loaded: Loaded, say: Say) -> None:
         )
 
 
-def choose(arm: Arm, asked: TestSet, offered: list[list[str]], loaded: Loaded, say: Say) -> None:
+def score_choices(arm: System, asked: TestSet, offered: list[list[str]], loaded: Loaded, say: ReportProgress) -> None:
     """How likely an arm finds each of the choices that a row offers."""
     if arm.talks is None:
         return
@@ -171,5 +171,5 @@ def _tools(rows: list[Row]) -> list[list | None]:
     return [row.get("tools") for row in rows]
 
 
-def _as(name: str, say: Say) -> Callable[[int, int], None]:
+def _as(name: str, say: ReportProgress) -> Callable[[int, int], None]:
     return lambda done, total: say(name, done, total)

@@ -4,17 +4,17 @@ import math
 
 from etabli.core.contracts import Difference, Estimate, Results, Score
 from etabli.evaluation.scores.score import MEAN, SHARE
-from etabli.evaluation.verdict import interval, sentence
+from etabli.evaluation.verdict import format_interval, verdict_sentence
 
 NONE = "—"
 
 
-def frame(results: Results):
+def scores_frame(results: Results):
     """One line a score and slice, one column an arm, as a pandas frame of text."""
-    return _frame(results, lambda score: {arm: cell(score, arm) for arm in results["arms"]})
+    return _frame(results, lambda score: {arm: format_score(score, arm) for arm in results["arms"]})
 
 
-def differences(results: Results):
+def differences_frame(results: Results):
     """One line a score and slice: the subject minus each other arm, as a pandas frame of text."""
     return _frame(
         results, lambda score: {f"{gap['of']} − {gap['minus']}": _gap(gap, score) for gap in score["differences"]}
@@ -22,10 +22,10 @@ def differences(results: Results):
 
 
 def _gap(gap: Difference, score: Score) -> str:
-    return interval(gap, score["unit"]) + (f" (n = {gap['n']})" if gap["n"] != score["n"] else "")
+    return format_interval(gap, score["unit"]) + (f" (n = {gap['n']})" if gap["n"] != score["n"] else "")
 
 
-def flips(results: Results):
+def flips_frame(results: Results):
     """One line a score, slice and rival: which rows changed sides, as a pandas frame."""
     import pandas as pd
 
@@ -56,15 +56,15 @@ def _frame(results: Results, cells):
     return pd.DataFrame(lines).fillna(NONE)
 
 
-def cell(score: Score, arm: str) -> str:
+def format_score(score: Score, arm: str) -> str:
     """An arm's score; with its own n where some of its rows could not be scored."""
     if arm not in score["arms"]:
         return NONE
     held = score["arms"][arm]
-    return estimate(held, score["unit"]) + (f" (n = {held['n']})" if held["n"] != score["n"] else "")
+    return format_estimate(held, score["unit"]) + (f" (n = {held['n']})" if held["n"] != score["n"] else "")
 
 
-def estimate(held: Estimate, unit: str) -> str:
+def format_estimate(held: Estimate, unit: str) -> str:
     """80 % [71, 87], or 1.234 [1.201, 1.267]."""
     times, form, sign = (100, ".0f", " %") if unit in (SHARE, MEAN) else (1, ".3f", "")
     value, low, high = (_number(held[key], times, form) for key in ("value", "low", "high"))
@@ -75,17 +75,17 @@ def _number(number: float | None, times: int, form: str) -> str:
     return "?" if number is None or not math.isfinite(number) else f"{number * times:{form}}"
 
 
-def text(results: Results) -> str:
+def format_results(results: Results) -> str:
     """Warnings, verdict and tables as plain text."""
     subject, said = results["subject"], [f"Note: {said}" for said in results["warnings"]]
     if not results["scores"]:
         return "\n\n".join([*said, "No score is left to be shown."])
-    said += ["\n".join(sentence(part, one) for part, one in results["verdict"].items())]
+    said += ["\n".join(verdict_sentence(part, one) for part, one in results["verdict"].items())]
     said += ["" if results["verdict"] else "No verdict: nobody to compare with."]
-    said += ["Each arm, with 95 % intervals", _plain(frame(results))]
+    said += ["Each arm, with 95 % intervals", _plain(scores_frame(results))]
     if any(score["differences"] for score in results["scores"]):
-        said += [f"{subject} minus each other on the same rows, with 95 % intervals", _plain(differences(results))]
-    if len(changed := flips(results)):
+        said += [f"{subject} minus each other on the same rows, with 95 % intervals", _plain(differences_frame(results))]
+    if len(changed := flips_frame(results)):
         said += [f"Rows that changed sides (fixed: {subject} right, the other wrong)", _plain(changed)]
     return "\n\n".join(filter(None, said))
 

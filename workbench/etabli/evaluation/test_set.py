@@ -17,9 +17,9 @@ from etabli.data.questions import answered, asked, has_answer, question, truth
 from etabli.evaluation import clusters as grouping
 from etabli.runs.run import Run
 from etabli.runs.run_data import open_rows_of_run
-from etabli.training.train_data import trained_rows
+from etabli.training.train_data import rows_to_train
 
-__all__ = ["TestSet", "answered", "asked", "gather", "question", "truth"]
+__all__ = ["TestSet", "answered", "asked", "build_test_set", "question", "truth"]
 
 WIDE = 40  # slices a column may make
 
@@ -40,7 +40,7 @@ class TestSet:
     said: list[str] = field(default_factory=list)
 
 
-def gather(
+def build_test_set(
     run: Run,
     data: str | Path | None = None,
     limit: int | None = None,
@@ -72,7 +72,7 @@ def gather(
             "(Dataset.with_test does), or name a data set with --data."
         )
     train = _training(run, own_data)
-    clustered_by, clusters = grouping.clusters(tests, cluster)
+    clustered_by, clusters = grouping.cluster_rows(tests, cluster)
     about = {"data": str(data or run.recipe.data), "limit": limit, "only": only, "rows_hash": _hash(tests),
              "train_hash": _hash(train), "clustered_by": clustered_by}  # fmt: skip
     said += [f"Only rows with {only} were asked."] * bool(only) + _changed(run, own_data)
@@ -80,7 +80,7 @@ def gather(
     return TestSet(tests, train, given.hash, clusters, slices, overlap.overlaps(tests, train), about, said)
 
 
-def of_prompts(run: Run, prompts: Sequence[str], system: str | None = None, with_training: bool = True) -> TestSet:
+def build_prompt_set(run: Run, prompts: Sequence[str], system: str | None = None, with_training: bool = True) -> TestSet:
     """Typed prompts as test rows without answers, with the run's training rows.
 
     Args:
@@ -127,7 +127,7 @@ def _changed(run: Run, data: Dataset) -> list[str]:
 
 def _training(run: Run, data: Dataset) -> list[Row]:
     """The conversations that the run trained on: what it held out or left out is no rival's either."""
-    rows = trained_rows(run.recipe, data, run.folder)
+    rows = rows_to_train(run.recipe, data, run.folder)
     return [row for row in rows if row["messages"][0]["role"] != "text" and answered(row)]
 
 

@@ -11,7 +11,7 @@ ALPHA, POWER = 0.05, 0.8
 MOST_ROWS = 1_000_000
 
 
-def verdict(
+def judge_slices(
     scores: list[Score], metrics: list[Metric], subject: str, rivals: list[str], parts: list[str]
 ) -> dict[str, Any]:
     """The subject against its rivals on each slice, by the first score.
@@ -121,7 +121,7 @@ def more_rows(gap: Difference) -> int | None:
     return max(1, math.ceil(float(needed) * rows_each) - gap["n"])
 
 
-def sentence(part: str, one: dict[str, Any]) -> str:
+def verdict_sentence(part: str, one: dict[str, Any]) -> str:
     """The verdict in words."""
     if one["rival"] is None:
         return f"{part}: nothing can be said of {one['subject']}: {one['why']}"
@@ -131,7 +131,7 @@ def sentence(part: str, one: dict[str, Any]) -> str:
     tell = f"; about {more:,} more row{'s' * (more > 1)} would tell" if more else ""
     why = f": {one['why']}" if one["why"] else ""
     head = f"{part}: {one['subject']} {said} {one['rival']} by {one['score']}"
-    return f"{head} ({change(one['difference'], one['unit'])}, {n}){why}{tell}{_worth(one)}"
+    return f"{head} ({format_difference(one['difference'], one['unit'])}, {n}){why}{tell}{_worth(one)}"
 
 
 def _worth(one: dict[str, Any]) -> str:
@@ -142,14 +142,14 @@ def _worth(one: dict[str, Any]) -> str:
     return ". Not worth its training"
 
 
-def change(gap: Difference, unit: str) -> str:
+def format_difference(gap: Difference, unit: str) -> str:
     """A difference with its unit and interval: +52 points [+41, +63]."""
-    value, bounds = interval(gap, unit).split(" ", 1)
+    value, bounds = format_interval(gap, unit).split(" ", 1)
     named = " points" if unit in (SHARE, MEAN) else " nats/token" if unit == LOSS else ""
     return f"{value}{named} {bounds}"
 
 
-def interval(gap: Difference, unit: str) -> str:
+def format_interval(gap: Difference, unit: str) -> str:
     """A difference with its interval: +52 [+41, +63]."""
     times, form = (100, ".0f") if unit in (SHARE, MEAN) else (1, ".3f")
     value, low, high = (_signed(gap[key], times, form) for key in ("value", "low", "high"))

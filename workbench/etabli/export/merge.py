@@ -14,7 +14,7 @@ from etabli.runs.run import Run
 NOT_THE_ADAPTERS = {storage.MANIFEST, checkpoints.OPTIMIZER, checkpoints.RANDOM, checkpoints.STATE}
 
 
-def adapter(run: Run | str | Path, out: str | Path) -> list[str]:
+def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
     """Copy the run's adapter, whole, to a folder; returns the file names.
 
     Raises:

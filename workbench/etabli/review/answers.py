@@ -12,14 +12,14 @@ from etabli.core.contracts import ArenaItem, Results
 from etabli.core.errors import BadData, BadInput
 from etabli.evaluation import rescore
 from etabli.evaluation import systems as answering
-from etabli.evaluation.test_set import of_prompts
+from etabli.evaluation.test_set import build_prompt_set
 from etabli.models.loading import Loaded, adapter_hash, load
-from etabli.review.pairs import Contest, Item
+from etabli.review.pairs import Comparison, Item
 from etabli.runs.recipe_code import agree_to_read
 from etabli.runs.run import Run
 
 
-def of_results(results: Results, arms: Sequence[str] = ()) -> Contest:
+def comparison_from_results(results: Results, arms: Sequence[str] = ()) -> Comparison:
     """The saved answers of an evaluation; by default of the judged arm and the base.
 
     Raises:
@@ -45,7 +45,7 @@ def _two(results: Results) -> tuple[str, ...]:
     return tuple(arm for arm in (rival, results["subject"]) if arm)
 
 
-def read(path: str | Path, arms: Sequence[str] = ()) -> Contest:
+def read_answers(path: str | Path, arms: Sequence[str] = ()) -> Comparison:
     """Items from a JSON list or JSON lines of ``{"prompt": ..., "answers": {arm: text}, "id"?: ..., "slice"?: ...}``.
 
     Raises:
@@ -92,22 +92,22 @@ def _item(entry: Any, at: int, path: str | Path) -> Item:
     return Item(str(at if name is None else name), entry["prompt"], answers, str(entry.get("slice") or ""))
 
 
-def _checked(arms: tuple[str, ...], items: list[Item]) -> Contest:
+def _checked(arms: tuple[str, ...], items: list[Item]) -> Comparison:
     twice = [one for one, count in Counter(item.id for item in items).items() if count > 1]
     if twice:
         raise BadData(f"{len(twice)} items share an id, the first {twice[0]!r}: give each its own.")
     if not items or len(arms) < 2:
         raise BadData("There is nothing to vote on: 0 prompts have answers of two arms.")
-    return Contest(arms, tuple(items))
+    return Comparison(arms, tuple(items))
 
 
 _RIVALS = {answering.PROMPTED, answering.LOOKUP}  # who needs the training rows
 
 
-def asked(
+def ask_systems(
     run: Run, prompts: Sequence[str], arms: Sequence[str], loaded: Loaded | None = None, most: int = 64,
     alongside: bool = False, trust_code: bool = False,
-) -> Contest:  # fmt: skip
+) -> Comparison:  # fmt: skip
     """Ask the arms of a run these prompts now, and keep what they answered in the run folder.
 
     Asked the same again, the answers are read from there and no model is loaded.
@@ -127,26 +127,26 @@ def asked(
             agree_to_read(run.recipe, run.folder, trust_code, "etabli.arena(..., trust_code=True)")
         loaded = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=alongside)
         storage.write_json(place, _answered(run, prompts, wanted, loaded, most))
-    return read(place, wanted)
+    return read_answers(place, wanted)
 
 
 def _answered(run: Run, prompts: Sequence[str], arms: list[str], loaded: Loaded, most: int) -> list[ArenaItem]:
-    rows = of_prompts(run, prompts, with_training=bool(_RIVALS & {*arms}))
-    made = answering.gather(arms, rows, run, loaded, answering.Asking(most))
+    rows = build_prompt_set(run, prompts, with_training=bool(_RIVALS & {*arms}))
+    made = answering.build_systems(arms, rows, run, loaded, answering.AnswerSettings(most))
     if missing := {*arms} - {arm.name for arm in made}:
         raise BadInput(f"{', '.join(sorted(missing))} can't be asked: the run has no training rows that are questions.")
     for arm in made:
-        answering.answer(arm, rows, loaded, most, lambda *_: None)
+        answering.generate_answers(arm, rows, loaded, most, lambda *_: None)
     return [
         {"id": str(at), "prompt": prompt, "answers": {arm.name: arm.answers[at] for arm in made}}
         for at, prompt in enumerate(prompts)
     ]
 
 
-def gather(
+def build_comparison(
     of: Run | str | Path | Results, arms: Sequence[str] = (), prompts: Sequence[str] | None = None,
     loaded: Loaded | None = None, alongside: bool = False, trust_code: bool = False,
-) -> Contest:  # fmt: skip
+) -> Comparison:  # fmt: skip
     """Items of a run's evaluation, of ``results.json``, of a file of answers, or of prompts asked now.
 
     Raises:
@@ -155,16 +155,16 @@ def gather(
     if isinstance(of, dict):
         if prompts is not None:
             raise BadInput("Results have answers to their own prompts: name the run to ask it others.")
-        return of_results(of, arms)
+        return comparison_from_results(of, arms)
     if prompts is not None:
-        return asked(Run.attach(of), prompts, arms, loaded, alongside=alongside, trust_code=trust_code)
+        return ask_systems(Run.attach(of), prompts, arms, loaded, alongside=alongside, trust_code=trust_code)
     if isinstance(of, Run) or Path(of).is_dir():
-        return of_results(rescore.read(of), arms)
+        return comparison_from_results(rescore.read_results(of), arms)
     if not Path(of).exists():
         raise BadInput(f"There is no run, results.json or file of answers at {of}.")
     held = _entries(Path(of))
     return (
-        of_results(rescore.read(of), arms)
+        comparison_from_results(rescore.read_results(of), arms)
         if len(held) == 1 and isinstance(held[0], dict) and "scores" in held[0]
-        else read(of, arms)
+        else read_answers(of, arms)
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from etabli.core import journal
-from etabli.core.contracts import CHAT, Asked, Message
+from etabli.core.contracts import CHAT, ChatEntry, Message
 from etabli.core.errors import BadInput
 from etabli.evaluation import systems
-from etabli.evaluation.systems import BASE, PROMPTED, TUNED, Asking
-from etabli.evaluation.test_set import TestSet, of_prompts
+from etabli.evaluation.systems import BASE, PROMPTED, TUNED, AnswerSettings
+from etabli.evaluation.test_set import TestSet, build_prompt_set
 from etabli.models import generate
 from etabli.models.loading import Loaded, load
 from etabli.runs import checkpoints, events
@@ -59,17 +59,17 @@ def chat(
     from etabli_widgets import ChatCompare
 
     run = Run.attach(run)
-    talk = Talk(run, loaded, system, max_new_tokens, alongside)
+    talk = ChatSession(run, loaded, system, max_new_tokens, alongside)
     talk.check(sides)
     if PROMPTED in sides:
         agree_to_read(run.recipe, run.folder, trust_code, f"etabli.chat({str(run.folder)!r}, ..., trust_code=True)")
     past = talk.file.all()
-    probes = events.last(run.events(), "start").get("probes", [])
+    probes = events.last_of_kind(run.events(), "start").get("probes", [])
     settings = {"temperature": float(temperature), "seed": seed, "strength": float(strength)}
     return ChatCompare({name: talk.side(name) for name in sides}, probes, settings, past, talk.keep)
 
 
-class Talk:
+class ChatSession:
     """What answers in a chat: the run's sides, and the file of what was asked."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Talk:
 
     def names(self) -> list[str]:
         """Who can answer."""
-        return [BASE, PROMPTED, TUNED, *(folder.name for folder in reversed(checkpoints.found(self.run.folder)))]
+        return [BASE, PROMPTED, TUNED, *(folder.name for folder in reversed(checkpoints.list_checkpoints(self.run.folder)))]
 
     def check(self, sides: Sequence[str]) -> None:
         """Refuse sides that are not there."""
@@ -121,22 +121,22 @@ class Talk:
     @functools.cached_property
     def _rows(self) -> TestSet:
         """An empty question after the system message; no code that the recipe names is run."""
-        return of_prompts(self.run, [""], self.system, with_training=False)
+        return build_prompt_set(self.run, [""], self.system, with_training=False)
 
     @functools.cached_property
     def _rows_with_training(self) -> TestSet:
-        return of_prompts(self.run, [""], self.system)
+        return build_prompt_set(self.run, [""], self.system)
 
     def _asked(self, name: str, prompt: str) -> tuple[list[Message], Path | None]:
         messages = [*self._rows.tests[0]["messages"][:-1], {"role": "user", "content": prompt}]
         rows = self._rows_with_training if name == PROMPTED else self._rows
         rows = dataclasses.replace(rows, tests=[{"id": "0", "messages": messages}])
-        found = systems.gather([name], rows, self.run, self.loaded, Asking(self.most))
+        found = systems.build_systems([name], rows, self.run, self.loaded, AnswerSettings(self.most))
         if not found:
             raise BadInput(f"{name} can't be asked: the run has no training rows that are answered questions.")
         return found[0].talks[0], found[0].adapter
 
-    def keep(self, asked: dict[str, Any]) -> Asked:
+    def keep(self, asked: dict[str, Any]) -> ChatEntry:
         """Write down what was asked and answered."""
         system = " ".join(turn["content"] for turn in self._rows.tests[0]["messages"] if turn["role"] == "system")
         about = {"by": journal.author(), "system": system, "max_new_tokens": self.most}
@@ -154,7 +154,7 @@ def _check(temperature: float, seed: int, strength: float) -> None:
         raise BadInput(f"seed is a whole number from 0 to 2^63 − 1, not {seed}.")
 
 
-def asked(run: Run | str | Path) -> list[Asked]:
+def read_history(run: Run | str | Path) -> list[ChatEntry]:
     """What was asked of a run by hand, oldest first, from its ``chat.jsonl``."""
     return journal.Journal(Run.attach(run).folder / CHAT, _is_asked).all()
 

@@ -9,19 +9,19 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from etabli.core.contracts import ALL, VERSION, Estimate, Score, Standing, Vote
+from etabli.core.contracts import ALL, VERSION, Estimate, Score, VoteResults, Vote
 from etabli.core.errors import BadData
 from etabli.evaluation import intervals
 from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE
 from etabli.review import bradley_terry, e_process
-from etabli.review.votes import counted, key, winner
+from etabli.review.votes import valid_votes, vote_key, winner
 
 PREFERRED = "preferred"
 NEVER = {"half": None, "most": None}  # votes needed, where none has had a winner
 FEW = 10  # pairs judged by both, below which kappa has no interval worth showing
 
 
-def standing(votes: Sequence[Vote], said: Sequence[str] = (), arms: Sequence[str] = ()) -> Standing:
+def summarise_votes(votes: Sequence[Vote], said: Sequence[str] = (), arms: Sequence[str] = ()) -> VoteResults:
     """What votes on one comparison say.
 
     Args:
@@ -34,14 +34,14 @@ def standing(votes: Sequence[Vote], said: Sequence[str] = (), arms: Sequence[str
     if not votes:
         raise BadData("There are 0 votes: nothing can be said.")
     named, raters = list(arms) or _usual(votes), list(dict.fromkeys(vote["by"] for vote in votes))
-    first = counted(votes)
-    found = pairs(votes, named)
+    first = valid_votes(votes)
+    found = compare_pairs(votes, named)
     parts = {ALL: first} | _slices(first, raters)
     return {
         "version": VERSION, "comparison": votes[0]["comparison"], "arms": named,
         "raters": {rater: sum(vote["by"] == rater for vote in votes) for rater in raters}, "votes": len(votes),
         "scores": [_score(part, held, named) for part, held in parts.items() if held],
-        "verdict": {ALL: _verdict(found, named)}, "pairs": found, "strengths": bradley_terry.of(first, named),
+        "verdict": {ALL: _verdict(found, named)}, "pairs": found, "strengths": bradley_terry.fit_strengths(first, named),
         **_voters(votes, first, raters, named), "said": [*said, *_notes(votes, first, raters)],
     }  # fmt: skip
 
@@ -68,7 +68,7 @@ def _slices(votes: list[Vote], raters: list[str]) -> dict[str, list[Vote]]:
     return (parts if len(names) > 1 else {}) | (by_rater if len(raters) > 1 else {})
 
 
-def points(vote: Vote, arm: str) -> float:
+def vote_points(vote: Vote, arm: str) -> float:
     """1 if an arm was chosen, 0 if the other was, half for a tie of either kind."""
     return 0.5 if winner(vote) is None else float(winner(vote) == arm)
 
@@ -84,22 +84,22 @@ def _score(part: str, votes: list[Vote], arms: list[str]) -> Score:
 
 def _arm(votes: list[Vote], arm: str) -> Estimate | None:
     mine = [vote for vote in votes if arm in (vote["left"], vote["right"])]
-    values = [points(vote, arm) for vote in mine]
-    return intervals.mean(values, [vote["item"] for vote in mine], bounded=True) if mine else None
+    values = [vote_points(vote, arm) for vote in mine]
+    return intervals.mean_interval(values, [vote["item"] for vote in mine], bounded=True) if mine else None
 
 
 def _gap(votes: list[Vote], minus: str, of: str) -> Any:
     mine = [vote for vote in votes if {vote["left"], vote["right"]} == {of, minus}]
-    values = {arm: [points(vote, arm) for vote in mine] for arm in (of, minus)}
-    return intervals.difference(of, minus, values, [vote["item"] for vote in mine]) if mine else None
+    values = {arm: [vote_points(vote, arm) for vote in mine] for arm in (of, minus)}
+    return intervals.paired_difference(of, minus, values, [vote["item"] for vote in mine]) if mine else None
 
 
-def pairs(votes: Sequence[Vote], arms: Sequence[str] = ()) -> list[dict[str, Any]]:
+def compare_pairs(votes: Sequence[Vote], arms: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Every two arms, the later one first: items won, lost and tied, and the evidence that they differ.
 
     Any of several pairs may reach the threshold by luck: it is as many times as high as there are pairs.
     """
-    held, two = counted(votes), list(itertools.combinations(arms or votes[0]["arms"], 2))
+    held, two = valid_votes(votes), list(itertools.combinations(arms or votes[0]["arms"], 2))
     return [_pair(held, *one, e_process.THRESHOLD * len(two)) for one in two]
 
 
@@ -109,15 +109,15 @@ def _pair(votes: list[Vote], minus: str, of: str, threshold: float) -> dict[str,
     for vote in votes:
         if {vote["left"], vote["right"]} == {of, minus}:
             items[vote["item"]].append(vote)
-    lean = {item: sum(points(vote, of) - 0.5 for vote in mine) for item, mine in items.items()}
+    lean = {item: sum(vote_points(vote, of) - 0.5 for vote in mine) for item, mine in items.items()}
     wins, losses = sum(value > 0 for value in lean.values()), sum(value < 0 for value in lean.values())
     bad = sum(all(vote["choice"] == "both bad" for vote in mine) for mine in items.values())
-    needed = e_process.needed(wins, losses, threshold)  # of votes with a winner; ties go on as they were
+    needed = e_process.votes_needed(wins, losses, threshold)  # of votes with a winner; ties go on as they were
     return {
         "of": of, "minus": minus, "items": len(items), "wins": wins, "losses": losses,
         "ties": len(items) - wins - losses - bad, "both_bad": bad,
         "evidence": e_process.evidence(wins, losses), "threshold": threshold,
-        "needed": e_process.times(needed, (len(items) + 1) / (wins + losses + 1)) if wins + losses else NEVER,
+        "needed": e_process.scale_votes(needed, (len(items) + 1) / (wins + losses + 1)) if wins + losses else NEVER,
     }  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def _told(pair: dict[str, Any]) -> str:
 
 def _self(votes: Sequence[Vote], rater: str) -> Estimate | None:
     """How often a voter said the same when shown the same again, sides swapped."""
-    mine = {key(vote): vote for vote in votes if vote["by"] == rater}
+    mine = {vote_key(vote): vote for vote in votes if vote["by"] == rater}
     twice = [(mine[(item, pair, False)], vote) for (item, pair, again), vote in mine.items()
              if again and (item, pair, False) in mine]  # fmt: skip
     return _wilson([float(_said(one) == _said(other)) for one, other in twice])
@@ -168,7 +168,7 @@ def _share(votes: list[Vote], rater: str, what: str) -> Estimate | None:
 
 
 def _wilson(hits: list[float]) -> Estimate | None:
-    return intervals.share(hits, list(map(str, range(len(hits))))) if hits else None
+    return intervals.share_interval(hits, list(map(str, range(len(hits))))) if hits else None
 
 
 def _agreement(votes: list[Vote], one: str, other: str, arms: list[str]) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def _agreement(votes: list[Vote], one: str, other: str, arms: list[str]) -> dict
     What was said is the pair's earlier arm, its later one, tie or both bad: with three arms, names would tell which
     pair was shown, and that both raters have in common whatever they think.
     """
-    held = {rater: {key(vote): vote for vote in votes if vote["by"] == rater} for rater in (one, other)}
+    held = {rater: {vote_key(vote): vote for vote in votes if vote["by"] == rater} for rater in (one, other)}
     both = [
         tuple(_placed(held[rater][shown], arms) for rater in (one, other))
         for shown in held[one]
@@ -211,7 +211,7 @@ def _kappa(both: list[tuple[str, ...]]) -> dict[str, float | None]:
 
 def _notes(votes: Sequence[Vote], first: list[Vote], raters: list[str]) -> list[str]:
     seen = sum(vote["unblinded"] for vote in votes)
-    several = len(first) > len({key(vote) for vote in first})
+    several = len(first) > len({vote_key(vote) for vote in first})
     told = first and not any(winner(vote) for vote in first)
     return [
         *["Every vote is a tie or both bad: nobody is preferred."] * bool(told),

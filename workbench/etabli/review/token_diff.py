@@ -36,24 +36,24 @@ def token_diff(of: Run | str | Path | TokenDiffs, **how: Any):
     """
     from etabli_widgets import TokenDiff
 
-    return TokenDiff(found(of, **how))
+    return TokenDiff(load_or_measure(of, **how))
 
 
-def found(of: Run | str | Path | TokenDiffs, **how: Any) -> TokenDiffs:
+def load_or_measure(of: Run | str | Path | TokenDiffs, **how: Any) -> TokenDiffs:
     """The same without the widget."""
     if isinstance(of, dict):
         return of
-    return (None if how else kept(of)) or measure(of, **how)
+    return (None if how else load_saved(of)) or measure(of, **how)
 
 
-def kept(of: Run | str | Path) -> TokenDiffs | None:
+def load_saved(of: Run | str | Path) -> TokenDiffs | None:
     """What was measured before of a run, or of a ``token_diff.json``; None if nothing was. Says what changed since."""
     if not isinstance(of, Run) and Path(of).is_file():
-        return read(of)
+        return read_token_diffs(of)
     run = Run.attach(of)
     if not (run.folder / TOKEN_DIFF).is_file():
         return None
-    held = read(run.folder / TOKEN_DIFF)
+    held = read_token_diffs(run.folder / TOKEN_DIFF)
     return {**held, "said": [*held["said"], *_stale(held, run)]}
 
 
@@ -62,7 +62,7 @@ def _stale(held: TokenDiffs, run: Run) -> list[str]:
     with contextlib.suppress(EtabliError):  # the adapter, or the evaluation, may be gone: the file is still true
         now["adapter"] = adapter_hash(run.adapter)
     with contextlib.suppress(EtabliError):
-        now["answers"] = _answers_hash(rescore.read(run), held["of"])
+        now["answers"] = _answers_hash(rescore.read_results(run), held["of"])
     names = {"adapter": "The adapter has", "answers": "The evaluation's answers have"}
     return [f"{names[key]} changed since this was measured: measure again." for key in now if now[key] != held[key]]
 
@@ -76,7 +76,7 @@ def _answer_of(row: Answered, of: str) -> str:
     return row["truth"] if of == TRUTH else row["answers"].get(of, "")
 
 
-def read(path: str | Path) -> TokenDiffs:
+def read_token_diffs(path: str | Path) -> TokenDiffs:
     """A ``token_diff.json``.
 
     Raises:
@@ -125,7 +125,7 @@ def measure(
         BadInput: nothing was evaluated, nobody of that name answered; DeviceBusy: a run owns the device.
     """
     run = Run.attach(run)
-    held = results or rescore.read(run)
+    held = results or rescore.read_results(run)
     if of not in (TRUTH, *held["arms"]):
         raise BadInput(f"Nobody called {of!r} has answered; there are {', '.join([*held['arms'], TRUTH])}.")
     chosen = _chosen(held, of, limit)
@@ -134,7 +134,7 @@ def measure(
     for number, row in enumerate(chosen, 1):
         asked = row["row"]
         rows.append(
-            row_of(loaded, row["id"], row["prompt"], test_set.question(asked), _answer_of(row, of), asked.get("tools"))
+            measure_answer(loaded, row["id"], row["prompt"], test_set.question(asked), _answer_of(row, of), asked.get("tools"))
         )
         if progress:
             progress(number, len(chosen))
@@ -142,7 +142,7 @@ def measure(
     made: TokenDiffs = {
         "version": VERSION, "model": loaded.name, "adapter": adapter_hash(run.adapter), "of": of, "limit": limit,
         "answers": _answers_hash(held, of), "rows": sorted(rows, key=lambda row: (-row["move"], row["id"])),
-        "said": [*said, *_too_long(rows, systems.context(loaded))],
+        "said": [*said, *_too_long(rows, systems.context_length(loaded))],
     }  # fmt: skip
     if save:
         storage.write_json(run.folder / TOKEN_DIFF, made)
@@ -165,7 +165,7 @@ def _chosen(held: Results, of: str, limit: int | None) -> list[Answered]:
     return made
 
 
-def row_of(
+def measure_answer(
     loaded: Loaded, name: str, prompt: str, talk: Sequence[Message], answer: str, tools: list | None = None
 ) -> TokenDiffRow:
     """One answer through base and tuned model; its end of turn counts as a token of it."""

@@ -14,7 +14,7 @@ _author = click.option("--author", help="Who decides; by default ETABLI_AUTHOR o
 
 def _desk(recipe: str, author: str | None = None, workers: int | None = None, trust_code: bool = False):
     from etabli.core import machine
-    from etabli.curation.desk import curate
+    from etabli.curation.session import curate
 
     workers = workers or machine.cores()
     return curate(recipe, author=author, workers=workers, say=say, trust_code=trust_code)
@@ -57,7 +57,7 @@ def prepare(recipe: str, out: str, workers: int | None, trust_code: bool) -> dic
 def decide(recipe: str, row: str, do: str, why: str, answer: str | None, author: str | None, trust_code: bool) -> dict:
     """Keep, fix or drop ROW (its id), or undo the last decision about it. RECIPE may be the data set itself."""
     desk = _desk(recipe, author, trust_code=trust_code)
-    return desk.decide(do, row, why, desk.rewritten(row, answer) if do == "fix" else None)
+    return desk.decide(do, row, why, desk.rewrite_answer(row, answer) if do == "fix" else None)
 
 
 def _listed(result: dict) -> str:
@@ -90,11 +90,11 @@ def rows(
 
 
 def _ablated(result: dict) -> str:
-    from etabli.evaluation.table import estimate
+    from etabli.evaluation.table import format_estimate
 
     lines = [
         f"{arm['name']:<11} {arm['rows']:>6} rows  "
-        + "  ".join(f"{name} {estimate(held, _unit(result, name))}" for name, held in arm["scores"].items() if held)
+        + "  ".join(f"{name} {format_estimate(held, _unit(result, name))}" for name, held in arm["scores"].items() if held)
         for arm in result["arms"]
     ]
     notes = [f"Note: {text}" for text in result["warnings"]]
@@ -126,9 +126,9 @@ def ablate(
     """What did the filters of RECIPE buy? Trains on filtered, unfiltered, random and longest rows, and compares."""
     from etabli.evaluation import ablation as experiment
     from etabli.runs import recipe_code
-    from etabli.runs.recipe import Recipe, read_run
+    from etabli.runs.recipe import Recipe, read_recipe
 
-    keys = read_run(train)[0] if train else {}
+    keys = read_recipe(train)[0] if train else {}
     own = ("data", "eval_data", *(["epochs", "max_steps"] if steps else []))
     keys = {name: value for name, value in keys.items() if name not in own and value is not None}
     keys |= {"max_steps": steps} if steps else {}

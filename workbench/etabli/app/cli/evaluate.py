@@ -38,11 +38,11 @@ def _human(results: dict) -> str:
 
     told = results.get("again")
     if told is None:
-        return table.text(results)
+        return table.format_results(results)
     kept = "".join(f"\n{name} keeps its values: {why}." for name, why in told["kept"].items())
     came = "comes out of the saved rows, to the last bit" if told["same"] else "DOES NOT COME OUT of the saved rows"
     again = f" Scored again from the saved answers: {', '.join(told['rescored'])}." if told["rescored"] else ""
-    return f"{table.text(results)}\n\nWhat was saved {came}.{again}{kept}"
+    return f"{table.format_results(results)}\n\nWhat was saved {came}.{again}{kept}"
 
 
 def _code(results: dict) -> int:
@@ -80,7 +80,7 @@ def evaluate(
         asking = {"arms": arms or ARMS, "shots": shots, "instructions": instructions}
         results = bench.evaluate(folder, **_given(**options), **asking)
     if page:
-        card.write(results, page)
+        card.write_page(results, page)
     return results
 
 
@@ -97,11 +97,11 @@ def _from_log(folder: str, names: tuple[str, ...]) -> dict:
     """Saved results scored again, and by more scores; of files, those that were named on this command line alone."""
     from etabli.evaluation import rescore, scores
 
-    saved, named = rescore.read(folder), scores.wanted(names)
+    saved, named = rescore.read_results(folder), scores.load_scores(names)
     known = {metric["name"] for metric in saved["metrics"] if rescore.names_file(metric["spec"])}
-    results, told = rescore.again(saved, [score for score in named if score.name in known])
+    results, told = rescore.rescore_results(saved, [score for score in named if score.name in known])
     more = [score for score in named if score.name not in known]
-    return {**(rescore.with_scores(results, more) if more else results), "again": told}
+    return {**(rescore.add_scores(results, more) if more else results), "again": told}
 
 
 def _compared(comparison: dict) -> str:
@@ -109,7 +109,7 @@ def _compared(comparison: dict) -> str:
 
     differ = [f"  {key}: {left} → {right}" for key, (left, right) in comparison["recipes"].items()]
     head = "What differs in the recipes:\n" + "\n".join(differ) if differ else "The recipes are the same."
-    return f"{head}\n\n{table.text(comparison)}"
+    return f"{head}\n\n{table.format_results(comparison)}"
 
 
 @click.command()
@@ -126,5 +126,5 @@ def compare(a: str, b: str, page: str | None, **options: Any) -> dict:
 
     results = compared(a, b, **_given(**options))
     if page:
-        card.write(results, page)
+        card.write_page(results, page)
     return results

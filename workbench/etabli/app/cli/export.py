@@ -14,5 +14,5 @@ def export(folder: str, to: str, out: str) -> dict:
     """Take a run's adapter away, alone or merged into its base."""
     from etabli.export import merge
 
-    files = merge.adapter(folder, out) if to == "adapter" else merge.merge(folder, out)
+    files = merge.export_adapter(folder, out) if to == "adapter" else merge.merge(folder, out)
     return {"files": files, "parity": "not run"}

@@ -14,7 +14,7 @@ from etabli.core.terminal import say
 def _human(results: dict) -> str:
     from etabli.evaluation import table
 
-    return table.text(results)
+    return table.format_results(results)
 
 
 @click.command()

@@ -1,6 +1,6 @@
-"""Scores that can be verified. ``wanted`` turns names and functions of your own into scores."""
+"""Scores that a program can verify. ``load_scores`` makes them from names and from functions of your own."""
 
+from etabli.evaluation.scores.registry import builtin_score, default_scores, load_scores
 from etabli.evaluation.scores.score import Score
-from etabli.evaluation.scores.wanted import built_in, default, wanted
 
-__all__ = ["Score", "built_in", "default", "wanted"]
+__all__ = ["Score", "builtin_score", "default_scores", "load_scores"]

@@ -11,7 +11,7 @@ from etabli.core.contracts import Metric, Row
 from etabli.core.errors import BadInput
 
 # A share of yes and no; a mean of numbers from 0 to 1; a mean of any numbers; a loss; of one's own, told by its values.
-SHARE, MEAN, NUMBER, LOSS, OWN = "share", "mean", "number", "nats/token", "own"
+SHARE, MEAN, NUMBER, LOSS, CUSTOM = "share", "mean", "number", "nats/token", "own"
 
 
 @dataclass(frozen=True)

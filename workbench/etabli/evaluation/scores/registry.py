@@ -13,7 +13,7 @@ from etabli.core import confined, parsing, storage, trust
 from etabli.core.contracts import Row
 from etabli.core.errors import BadInput
 from etabli.evaluation.scores import answers, libraries, structured
-from etabli.evaluation.scores.score import LOSS, MEAN, OWN, SHARE, Score, digest, digest_own
+from etabli.evaluation.scores.score import LOSS, MEAN, CUSTOM, SHARE, Score, digest, digest_own
 from etabli.models import likelihood, prefix_cache
 from etabli.rendering import render
 
@@ -27,7 +27,7 @@ NAMES = (
 )  # fmt: skip
 
 
-def wanted(names: str | Callable | Score | Iterable[str | Callable | Score]) -> list[Score]:
+def load_scores(names: str | Callable | Score | Iterable[str | Callable | Score]) -> list[Score]:
     """Scores from names (``NAMES``), files of functions, and functions of your own.
 
     Files are run: give this only what the person named, never what a file says; for that there is ``built_in``.
@@ -47,7 +47,7 @@ def wanted(names: str | Callable | Score | Iterable[str | Callable | Score]) -> 
     return found
 
 
-def built_in(spec: Any) -> Score | None:
+def builtin_score(spec: Any) -> Score | None:
     """The score that a recorded ``spec`` stands for, if it comes with this package and needs no file; else None.
 
     Raises:
@@ -61,20 +61,20 @@ def built_in(spec: Any) -> Score | None:
     return _scores(spec)[0]
 
 
-def default(rows: list[Row], truths: list[str]) -> list[Score]:
+def default_scores(rows: list[Row], truths: list[str]) -> list[Score]:
     """What suits the rows: choices, instructions, JSON or short answers; ROUGE-like scores are never assumed.
 
     Long free answers are compared by the likelihood of the truth: to be equal to it word for word is no measure.
     """
     columns = [row.get("columns") or {} for row in rows]
     if all(CHOICES in held for held in columns):
-        return wanted(["choice", "choice_norm", "exact", "loss"])
+        return load_scores(["choice", "choice_norm", "exact", "loss"])
     if all(INSTRUCTIONS in held for held in columns):
-        return wanted(["ifeval"])
+        return load_scores(["ifeval"])
     if all(map(structured.valid_json, truths)):
-        return wanted(["exact", "valid_json", "loss"])
+        return load_scores(["exact", "valid_json", "loss"])
     short = sum(len(truth.split()) <= 12 for truth in truths) >= 0.9 * len(truths)
-    return wanted(["exact", "normalised", "loss"] if short else ["loss", "exact"])
+    return load_scores(["exact", "normalised", "loss"] if short else ["loss", "exact"])
 
 
 def _scores(name: Any) -> list[Score]:
@@ -100,7 +100,7 @@ def _own(function: Callable, code: str, spec: str = "") -> Score:
     better = getattr(function, "better", "higher")
     if better not in ("higher", "lower"):
         raise BadInput(f"{name}.better is {better!r}: say higher or lower.")
-    return Score(name, _with_copy(function) if takes == 3 else _without_row(function), code, OWN, better, spec=spec)
+    return Score(name, _with_copy(function) if takes == 3 else _without_row(function), code, CUSTOM, better, spec=spec)
 
 
 def _takes(function: Callable) -> int | None:
