@@ -74,11 +74,11 @@ def measure(folder: Path, count: int, shape: str) -> dict:
     texts, planted = SHAPES[shape](folder, count)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.monotonic()
-    signed = pairs.sign(texts)
-    gone = pairs.lexical_copies(signed, THRESHOLD, range(count))
+    signed = pairs.compute_signatures(texts)
+    gone = pairs.find_lexical_duplicates(signed, THRESHOLD, range(count))
     seconds = time.monotonic() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    true = [(one, other) for one, other in planted if signed.likeness(one, other) >= THRESHOLD]
+    true = [(one, other) for one, other in planted if signed.similarity(one, other) >= THRESHOLD]
     return {
         "shape": shape, "rows": count, "characters": sum(map(len, texts)), "seconds": round(seconds, 1),
         "megabytes_more": round((peak - before) / 1024), "put_away": len(gone), "planted_copies": len(true),

@@ -91,7 +91,7 @@ def test_a_filter_that_buys_nothing_says_so(score, better, low, high, words):
     gap = {"of": "filtered", "minus": "unfiltered", "value": (low + high) / 2, "low": low, "high": high, "flips": None}
     gap |= {"effective": 50, "clusters": 50, "n": 50}
     unit = "share" if score == "exact" else "nats/token"
-    assert words in experiment._bought(gap, {"name": score, "better": better, "unit": unit})
+    assert words in experiment.describe_difference(gap, {"name": score, "better": better, "unit": unit})
 
 
 def test_the_longest_are_the_longest(desk):
@@ -107,7 +107,7 @@ def test_what_the_exact_test_does_not_grant_is_not_bought():
     flips = {"fixed": 4, "broken": 1, "both": 20, "neither": 25, "mcnemar": 0.375, "by_cluster": None}
     gap = {"of": "filtered", "minus": "random", "value": 0.06, "low": 0.01, "high": 0.11, "flips": flips, "n": 50}
     about = {"name": "exact", "better": "higher", "unit": "share"}
-    told = experiment._bought(gap | {"effective": 50, "clusters": 50}, about)
+    told = experiment.describe_difference(gap | {"effective": 50, "clusters": 50}, about)
     assert NOTHING in told and "does not agree" in told
 
 

@@ -18,13 +18,13 @@ from etabli.core.errors import BadData, BadInput, BadRecipe
 from etabli.curation import pairs
 from etabli.curation.curation import Curation
 from etabli.curation.decisions import Decisions
-from etabli.curation.desk import curate
-from etabli.curation.diff import difference
+from etabli.curation.session import curate
+from etabli.curation.diff import compare_words
 from etabli.curation.recipe import CurationRecipe
 from etabli.curation.table import Table
-from etabli.curation.texts import words
+from etabli.curation.texts import split_words
 from etabli.curation.threshold import Threshold
-from etabli.data.dataset import Dataset, unique
+from etabli.data.dataset import Dataset, with_unique_ids
 
 
 def row(name, asked, answer="It lies north of the old town.", **more):
@@ -79,14 +79,14 @@ def test_each_row_that_goes_says_why_and_nothing_is_lost(desk, tmp_path):
 def test_it_is_the_same_whenever_it_is_run(desk, folder, tmp_path):
     desk.recipe.save(tmp_path / "mine.yaml")
     again = curate(tmp_path / "mine.yaml", author="bob")
-    assert again.recipe == desk.recipe and again.prepared() == desk.prepared()
-    assert again.set("near", threshold=0.99).prepared()["recipe_hash"] != desk.prepared()["recipe_hash"]
+    assert again.recipe == desk.recipe and again.summary() == desk.summary()
+    assert again.set("near", threshold=0.99).summary()["recipe_hash"] != desk.summary()["recipe_hash"]
 
 
 def test_a_persons_word_is_the_last(desk, tmp_path):
     desk.decide("keep", "e", "a fair answer")
     desk.decide("drop", "a", "not ours")
-    desk.decide("fix", "d", "shorter", desk.rewritten("d", "Oak, ash."))
+    desk.decide("fix", "d", "shorter", desk.rewrite_answer("d", "Oak, ash."))
     done = desk.save(tmp_path / "out")
     made = Dataset.open(tmp_path / "out")
     assert {one["id"] for one in made.rows} == {"b", "d", "e", "t"}, "b stands for its copies now that a is out"
@@ -95,14 +95,14 @@ def test_a_persons_word_is_the_last(desk, tmp_path):
     assert done["dropped"]["person"] == 1 and done["decisions"] == 3
     for name in ("e", "a", "d"):
         desk.decide("undo", name)
-    assert desk.prepared()["dropped"] == {"exact": 1, "near": 1, "quality": 1, "contamination": 1}
+    assert desk.summary()["dropped"] == {"exact": 1, "near": 1, "quality": 1, "contamination": 1}
 
 
 def test_what_is_kept_by_hand_stands_for_its_copies(desk):
     desk.decide("keep", "c")
-    done = desk.sifted
-    assert {done.rows[at]["id"] for at in done.kept} >= {"c"}
-    assert done.rejected[0]["like"] == "c", "the copy that was not chosen goes"
+    done = desk.result
+    assert {done.rows[at]["id"] for at in done.kept_rows} >= {"c"}
+    assert done.rejections[0]["like"] == "c", "the copy that was not chosen goes"
 
 
 def test_a_decision_about_a_row_that_has_changed_since_says_nothing(folder, desk):
@@ -114,14 +114,14 @@ def test_a_decision_about_a_row_that_has_changed_since_says_nothing(folder, desk
 
 def test_small_sources_are_not_wiped_out(folder):
     desk = curate(folder, {"filters": FILTERS, "protect": {"by": "source", "least": 2}})
-    back = {desk.sifted.rows[at]["id"] for at in desk.sifted.protected}
+    back = {desk.result.rows[at]["id"] for at in desk.result.protections}
     assert back == {"c", "e"}, "copies and what gives the test away do not come back; opinions do"
 
 
 def test_small_sources_stay_out_when_people_or_leaks_say_so(folder):
     desk = curate(folder, {"filters": FILTERS, "protect": {"by": "source", "least": 5}})
     desk.decide("drop", "e")
-    kept = {desk.sifted.rows[at]["id"] for at in desk.sifted.kept}
+    kept = {desk.result.rows[at]["id"] for at in desk.result.kept_rows}
     assert not kept & {"b", "e", "f"}
 
 
@@ -137,7 +137,7 @@ def test_a_training_run_does_not_see_rejected_rows(desk, tmp_path, tokenizer):
     from etabli.training import train_data
 
     desk.save(tmp_path / "out")
-    made = train_data.gather(Recipe(data=str(tmp_path / "out")), tokenizer)
+    made = train_data.load_train_data(Recipe(data=str(tmp_path / "out")), tokenizer)
     assert {one.id for one in made.rows + made.held_out} == {"a", "d"}
 
 
@@ -179,14 +179,14 @@ def test_what_can_not_be_curated_is_said(tmp_path, folder):
     with pytest.raises(BadInput, match="Nothing was decided"):
         curate(folder).decide("undo", "a")
     with pytest.raises(BadInput, match="needs a text"):
-        curate(folder).rewritten("a", "  ")
+        curate(folder).rewrite_answer("a", "  ")
     with pytest.raises(BadData, match="column"):
-        assert curate(folder, [{"filter": "balance", "by": "nothing"}]).sifted
+        assert curate(folder, [{"filter": "balance", "by": "nothing"}]).result
 
 
 def test_contamination_without_an_evaluation_is_not_run(tmp_path):
     Dataset(ROWS[:-1]).save(tmp_path / "mine")
-    assert "nothing to give away" in curate(tmp_path / "mine").prepared()["not_run"][0]
+    assert "nothing to give away" in curate(tmp_path / "mine").summary()["not_run"][0]
 
 
 def test_neither_source_nor_tests_are_replaced_whatever_they_are_called(tmp_path, monkeypatch):
@@ -218,8 +218,8 @@ def test_a_curated_data_set_curated_again_remembers_people(desk, tmp_path):
     desk.decide("keep", "e", "fair")
     desk.save(tmp_path / "once")
     again = curate(tmp_path / "once", {"filters": FILTERS, "protect": {"least": 0}})
-    kept = {again.sifted.rows[at]["id"] for at in again.sifted.kept}
-    assert "d" not in {one["id"] for one in again.source} and "e" in kept
+    kept = {again.result.rows[at]["id"] for at in again.result.kept_rows}
+    assert "d" not in {one["id"] for one in again.source_rows} and "e" in kept
     assert "d" in {one["id"] for one in again.dataset().rejected}, "nothing is deleted"
     again.save(tmp_path / "twice")
     assert Dataset.open(tmp_path / "twice").hash == Dataset.open(tmp_path / "once").hash
@@ -230,7 +230,7 @@ def test_stale_decisions_are_said(desk, folder):
     Dataset([one for one in ROWS if one["id"] != "d"]).save(folder)
     with (folder / DECISIONS).open("a") as file:
         file.write("{}\n")
-    said = " ".join(curate(folder, FILTERS).prepared()["not_run"])
+    said = " ".join(curate(folder, FILTERS).summary()["not_run"])
     assert "1 are about rows that are not here" in said and "1 lines" in said
 
 
@@ -241,7 +241,7 @@ def test_copies_do_not_come_back_to_a_small_source(tmp_path):
     ]
     Dataset(rows).save(tmp_path / "rows")
     desk = curate(tmp_path / "rows", [{"filter": "near"}, {"filter": "exact"}])
-    assert desk.prepared()["protected"] == 0 and desk.prepared()["dropped"]["near"] == 7
+    assert desk.summary()["protected"] == 0 and desk.summary()["dropped"]["near"] == 7
 
 
 def test_a_row_that_came_back_says_so(folder):
@@ -249,7 +249,7 @@ def test_a_row_that_came_back_says_so(folder):
     back = next(one for one in desk.dataset().rows if one["id"] == "c")
     assert back["reasons"][-1]["filter"] == "protect" and "would have 1 of 3 rows left" in back["reasons"][-1]["why"]
     with pytest.raises(BadData, match="sorce"):
-        assert curate(folder, {"filters": FILTERS, "protect": {"by": "sorce"}}).sifted
+        assert curate(folder, {"filters": FILTERS, "protect": {"by": "sorce"}}).result
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_other_tool_calls_are_no_copies(tmp_path):
 def only(rows, tmp_path, **step):
     Dataset(rows).save(tmp_path / "rows")
     desk = curate(tmp_path / "rows", {"filters": [step], "protect": {"least": 0}})
-    return {desk.sifted.rows[at]["id"]: held[0] for at, held in desk.sifted.reasons.items()}
+    return {desk.result.rows[at]["id"]: held[0] for at, held in desk.result.reasons.items()}
 
 
 def test_exact_by_question(tmp_path):
@@ -369,9 +369,9 @@ def test_leaks_across_scripts_and_signs(tmp_path):
 
 
 def test_accents_and_marks_are_one_word_however_they_are_written():
-    assert words("Où été") == words("Où été") == ["où", "été"]
-    assert words("हिन्दी में") == ["हिन्दी", "में"] and words("東京タワーへ go") == [*"東京タワーへ", "go"]
-    assert len(words("ภาษาไทย")) >= 5
+    assert split_words("Où été") == split_words("Où été") == ["où", "été"]
+    assert split_words("हिन्दी में") == ["हिन्दी", "में"] and split_words("東京タワーへ go") == [*"東京タワーへ", "go"]
+    assert len(split_words("ภาษาไทย")) >= 5
 
 
 def test_phrasing_that_many_test_questions_share_is_no_leak(tmp_path):
@@ -406,11 +406,11 @@ def test_an_encoder_of_ones_own(tmp_path, folder):
     code = "import numpy\ndef ones(texts):\n    return numpy.ones((len(texts), 3))\ndef bad(texts):\n    return [1]\n"
     (tmp_path / "enc.py").write_text(code)
     steps = {"filters": [{"filter": "semantic"}], "protect": {"least": 0}, "encoder": f"{tmp_path}/enc.py:ones"}
-    assert len(curate(folder, steps).sifted.kept) == 1
-    with pytest.raises(BadInput, match="a row each"):
-        assert curate(folder, steps | {"encoder": f"{tmp_path}/enc.py:bad"}).sifted
+    assert len(curate(folder, steps).result.kept_rows) == 1
+    with pytest.raises(BadInput, match="one row of finite numbers"):
+        assert curate(folder, steps | {"encoder": f"{tmp_path}/enc.py:bad"}).result
     with pytest.raises(BadInput, match="Unknown encoder"):
-        assert curate(folder, steps | {"encoder": "magic"}).sifted
+        assert curate(folder, steps | {"encoder": "magic"}).result
 
 
 # --- pairs, against brute force ----------------------------------------
@@ -421,7 +421,7 @@ TEXTS = st.lists(st.lists(WORDS, max_size=9).map(" ".join), max_size=25)
 
 def jaccard(one, other):
     def shingles(text):
-        held = words(text)
+        held = split_words(text)
         return {tuple(held[at : at + 3]) for at in range(max(1, len(held) - 2))} if held else set()
 
     mine, theirs = shingles(one), shingles(other)
@@ -430,16 +430,16 @@ def jaccard(one, other):
 
 @given(TEXTS)
 def test_every_pair_is_true(texts):
-    found = pairs.lexical(pairs.sign(texts))
-    for one, other, likeness in zip(found.first, found.second, found.likeness):
+    found = pairs.find_lexical_pairs(pairs.compute_signatures(texts))
+    for one, other, likeness in zip(found.first, found.second, found.similarity):
         assert one < other and likeness == pytest.approx(jaccard(texts[one], texts[other]), abs=1e-6)
-    assert list(found.likeness) == sorted(found.likeness, reverse=True)
+    assert list(found.similarity) == sorted(found.similarity, reverse=True)
 
 
 @given(TEXTS, st.sampled_from([0.8, 0.9, 1.0]), st.randoms(use_true_random=False))
 def test_no_row_goes_for_one_that_goes_too_and_of_two_one_goes(texts, threshold, rng):
     order = rng.sample(range(len(texts)), len(texts))
-    gone = pairs.lexical_copies(pairs.sign(texts), threshold, order)
+    gone = pairs.find_lexical_duplicates(pairs.compute_signatures(texts), threshold, order)
     for one, (other, likeness) in gone.items():
         assert other not in gone and order.index(other) < order.index(one)
         assert likeness == pytest.approx(jaccard(texts[one], texts[other]), abs=1e-6) and likeness >= threshold
@@ -464,7 +464,7 @@ def crowd(count, changed, seed=0):
 def test_in_a_crowd_of_copies_none_is_left_that_is_like_another_that_stays():
     texts = crowd(300, 2)
     for threshold in (0.7, 0.8):
-        gone = pairs.lexical_copies(pairs.sign(texts), threshold, range(300))
+        gone = pairs.find_lexical_duplicates(pairs.compute_signatures(texts), threshold, range(300))
         kept = [at for at in range(300) if at not in gone]
         alike = [(a, b) for a in kept for b in kept if a < b and jaccard(texts[a], texts[b]) >= threshold]
         assert len(alike) <= 0.02 * len(kept) * (len(kept) - 1) / 2 + 1, (threshold, len(kept), len(alike))
@@ -472,19 +472,19 @@ def test_in_a_crowd_of_copies_none_is_left_that_is_like_another_that_stays():
 
 def test_a_crowd_of_copies_costs_no_more_than_other_rows(monkeypatch):
     compared = []
-    real = pairs.Signed.closest
+    real = pairs.Signatures.most_similar
 
     def counting(self, row, found):
         compared.append(len(found))
         return real(self, row, found)
 
-    monkeypatch.setattr(pairs.Signed, "closest", counting)
+    monkeypatch.setattr(pairs.Signatures, "most_similar", counting)
     counts = []
     for size in (500, 2000):
-        signed = pairs.sign(crowd(size, 1))
+        signed = pairs.compute_signatures(crowd(size, 1))
         compared.clear()
-        pairs.lexical_copies(signed, 0.8, range(size))
-        pairs.lexical(signed)
+        pairs.find_lexical_duplicates(signed, 0.8, range(size))
+        pairs.find_lexical_pairs(signed)
         counts.append(sum(compared) / size)
     assert counts[1] < 1.5 * counts[0], "what is compared for a row does not grow with the copies"
 
@@ -497,7 +497,7 @@ def test_near_copies_that_were_planted_are_found():
         changed = texts[at].split()
         changed[30] = "changed"
         texts.append(" ".join(changed))
-    held = pairs.lexical(pairs.sign(texts))
+    held = pairs.find_lexical_pairs(pairs.compute_signatures(texts))
     found = set(zip(held.first.tolist(), held.second.tolist()))
     assert sum((at, 300 + at) in found for at in range(100)) >= 99, "90 % alike: MinHash misses hardly any"
 
@@ -506,31 +506,31 @@ def test_embeddings_are_compared_as_a_matrix_product_does():
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(700, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    held = pairs.semantic(vectors)
-    found = dict(zip(zip(held.first.tolist(), held.second.tolist()), held.likeness.tolist()))
+    held = pairs.find_semantic_pairs(vectors)
+    found = dict(zip(zip(held.first.tolist(), held.second.tolist()), held.similarity.tolist()))
     full = vectors @ vectors.T
     for (one, other), cosine in found.items():
         assert cosine == pytest.approx(full[one, other], abs=1e-5) and cosine >= pairs.SEMANTIC_FLOOR
     for other in range(700):
         near = [one for one in range(other) if full[one, other] >= pairs.SEMANTIC_FLOOR + 1e-6]
-        assert sum((one, other) in found for one in near) == min(len(near), pairs.MOST)
-    gone = pairs.semantic_copies(vectors, 0.9, range(699, -1, -1))
+        assert sum((one, other) in found for one in near) == min(len(near), pairs.MAX_NEIGHBOURS)
+    gone = pairs.find_semantic_duplicates(vectors, 0.9, range(699, -1, -1))
     kept = [at for at in range(699, -1, -1) if at not in gone]
     assert all(full[row, other] >= 0.9 - 1e-6 and other in kept for row, (other, _) in gone.items()) and gone
     assert (full[np.ix_(kept, kept)] - 2 * np.eye(len(kept)) < 0.9).all()
-    at, cosines = pairs.nearest(vectors[:600], vectors[600:])
+    at, cosines = pairs.find_nearest(vectors[:600], vectors[600:])
     assert (at == full[:600, 600:].argmax(1)).all() and np.allclose(cosines, full[:600, 600:].max(1), atol=1e-5)
 
 
 def test_the_border_has_pairs_of_both_sides():
-    made = pairs.Pairs.of({(0, at): at / 20 for at in range(1, 20)})
-    border = made.border(0.5, 3)
-    assert [round(value * 20) for _, _, value in border] == [12, 11, 10, 9, 8, 7] and made.above(0.5) == 10
+    made = pairs.Pairs.from_similarities({(0, at): at / 20 for at in range(1, 20)})
+    border = made.around(0.5, 3)
+    assert [round(value * 20) for _, _, value in border] == [12, 11, 10, 9, 8, 7] and made.count_above(0.5) == 10
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_a_difference_holds_both_texts(one, other):
-    found = difference(one, other)
+    found = compare_words(one, other)
     found = [piece for piece in found if piece[0] != "cut"]
     assert "".join(text for kind, text in found if kind != "in") == one
     assert "".join(text for kind, text in found if kind != "out") == other
@@ -543,13 +543,13 @@ def test_a_threshold_is_chosen_by_looking(folder):
     assert seen["gone"] == 2 and seen["rows"] == 6 and seen["border"][0]["likeness"] == 1.0
     assert ["out", "night"] in [list(piece) for piece in seen["border"][1]["difference"]] or len(seen["border"]) > 1
     look.choose(1.0)
-    assert len(desk.sifted.rejected) == 1 and desk.recipe.filters[0].threshold == 1.0
+    assert len(desk.result.rejections) == 1 and desk.recipe.filters[0].threshold == 1.0
     with pytest.raises(BadInput, match="no pairs"):
         Threshold(desk, "quality")
 
 
 def test_rows_with_one_id_are_told_apart():
-    rows = unique([row("a", "1"), row("a", "2"), row("a~2", "3"), row("a", "4")])
+    rows = with_unique_ids([row("a", "1"), row("a", "2"), row("a~2", "3"), row("a", "4")])
     assert [one["id"] for one in rows] == ["a", "a~3", "a~2", "a~4"]
 
 
@@ -571,21 +571,21 @@ def test_a_file_in_the_working_directory_can_be_decided_on(tmp_path, monkeypatch
     write_jsonl([{"prompt": "Where?", "completion": "North."}], "mine.jsonl")
     monkeypatch.chdir(tmp_path)
     desk = curate("mine.jsonl", [])
-    desk.decide("drop", desk.source[0]["id"])
+    desk.decide("drop", desk.source_rows[0]["id"])
     assert (tmp_path / f"mine.jsonl.{DECISIONS}").is_file() and len(curate("mine.jsonl", []).standing) == 1
 
 
 def test_a_view_after_several_fixes_knows_what_a_new_one_does(desk):
-    desk.sifted  # noqa: B018
+    desk.result  # noqa: B018
     for text in ("Oak.", "As an AI, I have no idea.", "Oak and ash."):
-        desk.decide("fix", "d", "", desk.rewritten("d", text))
-        held, fresh = desk.sifted, curate(desk.recipe).sifted
+        desk.decide("fix", "d", "", desk.rewrite_answer("d", text))
+        held, fresh = desk.result, curate(desk.recipe).result
         assert {at: [r["why"] for r in rs] for at, rs in held.reasons.items()} == {
             at: [r["why"] for r in rs] for at, rs in fresh.reasons.items()
         }
     for _ in range(3):
         desk.decide("undo", "d")
-    assert desk.sifted.rejected.keys() == curate(desk.recipe).sifted.rejected.keys()
+    assert desk.result.rejections.keys() == curate(desk.recipe).result.rejections.keys()
 
 
 def test_a_torn_line_costs_nothing_but_itself(tmp_path):
@@ -603,7 +603,7 @@ def test_a_torn_line_costs_nothing_but_itself(tmp_path):
 
 KILLED = textwrap.dedent("""
     import sys
-    from etabli.curation.desk import curate
+    from etabli.curation.session import curate
     desk = curate(sys.argv[1], [{"filter": "exact"}], author="ann")
     while True:
         for name in "abcdef":

@@ -1,1 +1,1 @@
-"""Which rows are trained: filters that say why, people who decide, and a record of both."""
+"""Choose which rows are trained: filters that give reasons, decisions of people, and a record of both."""

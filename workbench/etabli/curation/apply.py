@@ -1,147 +1,155 @@
-"""Filters and decisions, applied to rows: which stay, and of every row why or why not. A pure function."""
+"""Apply filters and decisions to rows: which rows stay, and the reasons for each row. Pure functions."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from etabli.core.contracts import Decision, Reason, Row
-from etabli.curation.features import View
+from etabli.curation.features import RowFeatures
 from etabli.curation.filters import PERSON, PROTECT, Filter
-from etabli.curation.filters.base import Asked
+from etabli.curation.filters.base import FilterInput
 from etabli.curation.recipe import CurationRecipe, Protect
-from etabli.data.columns import values_of
+from etabli.data.columns import column_values
 
-PLACED_FIRST = ("keep", "fix")  # what a person wants to stay stays, and stands for its copies
+KEEP_DECISIONS = ("keep", "fix")  # rows that a person wants to keep: their duplicates are rejected instead of them
 
 
 @dataclass
-class Sifted:
-    """What came of rows, by their index.
+class FilterResult:
+    """What the filters and decisions did; all keys are row indices, but those of ``decisions`` (row ids).
 
-    ``reasons`` has every filter's, rejecting or not; ``rejected`` the one that decided; ``protected`` rows that would
-    have been rejected were their source not so small.
+    ``reasons`` has the findings of every filter; ``rejections`` the reason that decided; ``protections`` the reason
+    from which a row was protected because its source is small.
     """
 
     rows: list[Row]
     reasons: dict[int, list[Reason]] = field(default_factory=dict)
-    rejected: dict[int, Reason] = field(default_factory=dict)
-    protected: dict[int, Reason] = field(default_factory=dict)
+    rejections: dict[int, Reason] = field(default_factory=dict)
+    protections: dict[int, Reason] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)
 
     @property
-    def kept(self) -> list[int]:
+    def kept_rows(self) -> list[int]:
         """Indices of the rows that stay."""
-        return [at for at in range(len(self.rows)) if at not in self.rejected]
+        return [index for index in range(len(self.rows)) if index not in self.rejections]
 
     @property
-    def dropped(self) -> dict[str, int]:
-        """How many rows each filter rejected; a row counts for the first that did."""
-        return dict(Counter(reason["filter"] for reason in self.rejected.values()))
+    def drop_counts(self) -> dict[str, int]:
+        """How many rows each filter rejected; a row counts for the first filter that rejected it."""
+        return dict(Counter(reason["filter"] for reason in self.rejections.values()))
 
-    def told(self, at: int) -> Row:
-        """A row with everything that was said about it."""
-        row = dict(self.rows[at])
-        if at in self.reasons:
-            row["reasons"] = self.reasons[at]
+    def annotated_row(self, index: int) -> Row:
+        """Return a copy of the row with its reasons and its decision."""
+        row = self.rows[index].copy()
+        if index in self.reasons:
+            row["reasons"] = self.reasons[index]
         if row["id"] in self.decisions:
             row["decision"] = self.decisions[row["id"]]
         return row
 
 
-def fixed(rows: Sequence[Row], decisions: Mapping[str, Decision]) -> list[Row]:
-    """Rows with what people rewrote."""
-    fixes = {name: one["messages"] for name, one in decisions.items() if one["do"] == "fix"}
+def apply_fixes(rows: Sequence[Row], decisions: Mapping[str, Decision]) -> list[Row]:
+    """Return the rows with the messages that people rewrote."""
+    fixes = {row_id: decision["messages"] for row_id, decision in decisions.items() if decision["do"] == "fix"}
     return [{**row, "messages": fixes[row["id"]]} if row["id"] in fixes else row for row in rows]
 
 
-def sift(view: View, recipe: CurationRecipe, decisions: Mapping[str, Decision], until: str = "") -> Sifted:
-    """Apply a recipe's filters in their order, and what people decided over all of them.
+def apply_filters(
+    features: RowFeatures, recipe: CurationRecipe, decisions: Mapping[str, Decision], until: str = ""
+) -> FilterResult:
+    """Apply the recipe's filters in their order, and the decisions of people.
 
-    A person's word is the last: what was dropped is out before the first filter looks, what was kept or fixed is
-    rejected by none, and copies of it go rather than it.
+    Decisions win over filters: a dropped row is out before the first filter runs. A kept or fixed row is rejected by
+    no filter, and its duplicates are rejected instead of it.
 
     Args:
-        view: the rows, with fixes applied; decisions: those that stand, by row id.
+        features: the rows, with fixes applied; decisions: the standing ones, by row id.
         until: stop before the filter of this name.
     """
-    done = Sifted(view.rows, decisions=dict(decisions))
-    for at, row in enumerate(view.rows):
-        one = decisions.get(row["id"])
-        if one and one["do"] == "drop":
-            done.rejected[at] = _dropped(one)
-            done.reasons[at] = [done.rejected[at]]
+    result = FilterResult(features.rows, decisions=dict(decisions))
+    for index, row in enumerate(features.rows):
+        decision = decisions.get(row["id"])
+        if decision and decision["do"] == "drop":
+            result.rejections[index] = _drop_reason(decision)
+            result.reasons[index] = [result.rejections[index]]
     for step in recipe.filters:
         if step.filter == until:
-            return done
-        _apply(step, view, recipe.seed, done)
-    _protect(recipe, view, done)
-    return done
+            return result
+        _apply_filter(step, features, recipe.seed, result)
+    _protect_small_sources(recipe, features, result)
+    return result
 
 
-def _dropped(one: Decision) -> Reason:
-    why = f"Dropped by {one['by']}" + (f": {one['why']}" if one["why"] else ".")
+def _drop_reason(decision: Decision) -> Reason:
+    why = f"Dropped by {decision['by']}" + (f": {decision['why']}" if decision["why"] else ".")
     return {"filter": PERSON, "why": why, "value": None, "like": None, "rejects": True}
 
 
-def asked_of(step: Filter, view: View, seed: int, done: Sifted) -> Asked:
-    """What a filter is to look at once those before it have."""
-    said = [done.decisions[row["id"]]["do"] if row["id"] in done.decisions else "" for row in view.rows]
-    placed = frozenset(at for at, do in enumerate(said) if do in PLACED_FIRST)
-    left = (at for at in range(len(view)) if step.alone or at not in done.rejected)
-    return Asked(sorted(left, key=lambda at: (at not in placed, at)), placed, seed)
+def make_filter_input(step: Filter, features: RowFeatures, seed: int, result: FilterResult) -> FilterInput:
+    """Return the rows that a filter looks at after the filters before it; rows that a person keeps come first."""
+    must_stay = frozenset(
+        index
+        for index, row in enumerate(features.rows)
+        if row["id"] in result.decisions and result.decisions[row["id"]]["do"] in KEEP_DECISIONS
+    )
+    remaining = (index for index in range(len(features)) if step.row_by_row or index not in result.rejections)
+    return FilterInput(sorted(remaining, key=lambda index: (index not in must_stay, index)), must_stay, seed)
 
 
-def _apply(step: Filter, view: View, seed: int, done: Sifted) -> None:
-    asked = asked_of(step, view, seed, done)
-    for at, reason in step.find(view, asked).items():
-        done.reasons.setdefault(at, []).append(reason)
-        if reason["rejects"] and at not in asked.placed:
-            done.rejected.setdefault(at, reason)
+def _apply_filter(step: Filter, features: RowFeatures, seed: int, result: FilterResult) -> None:
+    filter_input = make_filter_input(step, features, seed, result)
+    for index, reason in step.find(features, filter_input).items():
+        result.reasons.setdefault(index, []).append(reason)
+        if reason["rejects"] and index not in filter_input.must_stay:
+            result.rejections.setdefault(index, reason)
 
 
-def _protect(recipe: CurationRecipe, view: View, done: Sifted) -> None:
-    """Give small sources back what filters of opinion took: rows with the fewest reasons first."""
-    for name, rows, kept in _poor(recipe.protect, view, done):
-        back = [at for at in rows if at in done.rejected and not _hard(recipe, done, at)]
-        back.sort(key=lambda at: (len(done.reasons[at]), at))
-        copies = _copies(recipe, view, done, back) if back else set()
-        back = [at for at in back if at not in copies]
-        for at in back[: recipe.protect.least - kept]:
-            done.protected[at] = done.rejected.pop(at)
-            why = f"Given back: {recipe.protect.by} {name} would have {kept} of {len(rows)} rows left."
-            done.reasons[at].append({"filter": PROTECT, "why": why, "value": None, "like": None, "rejects": False})
+def _protect_small_sources(recipe: CurationRecipe, features: RowFeatures, result: FilterResult) -> None:
+    """Restore rows of small sources that reversible filters rejected: rows with the fewest reasons first."""
+    for source, rows, kept_count in _small_sources(recipe.protect, features, result):
+        candidates = [index for index in rows if index in result.rejections and not _is_final(recipe, result, index)]
+        candidates.sort(key=lambda index: (len(result.reasons[index]), index))
+        excluded = _still_rejected(recipe, features, result, candidates) if candidates else set()
+        candidates = [index for index in candidates if index not in excluded]
+        for index in candidates[: recipe.protect.least - kept_count]:
+            result.protections[index] = result.rejections.pop(index)
+            why = f"Given back: {recipe.protect.by} {source} would have {kept_count} of {len(rows)} rows left."
+            result.reasons[index].append({"filter": PROTECT, "why": why, "value": None, "like": None, "rejects": False})
 
 
-def _hard(recipe: CurationRecipe, done: Sifted, at: int) -> bool:
-    """Was a row rejected by what no protection undoes?"""
-    names = {step.filter for step in recipe.filters if not step.protects} | {PERSON}
-    return any(reason["filter"] in names and reason["rejects"] for reason in done.reasons[at])
+def _is_final(recipe: CurationRecipe, result: FilterResult, index: int) -> bool:
+    """Was the row rejected by a person, or by a filter that protection does not undo?"""
+    final_filters = {step.filter for step in recipe.filters if not step.reversible} | {PERSON}
+    return any(reason["filter"] in final_filters and reason["rejects"] for reason in result.reasons[index])
 
 
-def _copies(recipe: CurationRecipe, view: View, done: Sifted, back: list[int]) -> set[int]:
-    """Which of the rows that are to come back filters that never saw them would reject for good: copies, too many."""
-    steps = [step for step in recipe.filters if step.rejects and not step.protects and not step.alone]
-    kept = [at for at in range(len(view)) if at not in done.rejected]
-    asked = Asked([*kept, *back], frozenset(kept), recipe.seed)
-    return {at for step in steps for at in step.find(view, asked)} & set(back)
+def _still_rejected(
+    recipe: CurationRecipe, features: RowFeatures, result: FilterResult, candidates: list[int]
+) -> set[int]:
+    """Return the candidates that final filters which have not seen them would reject, such as duplicates."""
+    steps = [step for step in recipe.filters if step.rejects and not step.reversible and not step.row_by_row]
+    filter_input = FilterInput([*result.kept_rows, *candidates], frozenset(result.kept_rows), recipe.seed)
+    return {index for step in steps for index in step.find(features, filter_input)} & set(candidates)
 
 
-def _poor(protect: Protect, view: View, done: Sifted) -> Iterator[tuple[str, list[int], int]]:
-    """Sources that have fewer rows left than they should: name, all their rows, and how many are left.
+def _small_sources(
+    protect: Protect, features: RowFeatures, result: FilterResult
+) -> Iterator[tuple[str, list[int], int]]:
+    """Yield the sources with fewer kept rows than the recipe wants: name, indices of all its rows, count of kept rows.
 
-    Where there is but one source there is none to be wiped out by the others.
+    A single source is never protected: no other source could replace it.
     """
     groups: dict[str, list[int]] = {}
-    for at, name in enumerate(_values(view.rows, protect.by)):
-        groups.setdefault(name, []).append(at)
-    for name, rows in groups.items() if len(groups) > 1 else ():
-        kept = sum(at not in done.rejected for at in rows)
-        if kept < min(protect.least, len(rows)):
-            yield name, rows, kept
+    for index, source in enumerate(_column_texts(features.rows, protect.by)):
+        groups.setdefault(source, []).append(index)
+    for source, rows in groups.items() if len(groups) > 1 else ():
+        kept_count = sum(index not in result.rejections for index in rows)
+        if kept_count < min(protect.least, len(rows)):
+            yield source, rows, kept_count
 
 
-def _values(rows: Sequence[Row], column: str) -> list[str]:
-    """A column as text. Rows need not say their source; another column that none has is a mistake."""
+def _column_texts(rows: Sequence[Row], column: str) -> list[str]:
+    """Return a column as text. Rows without a source are allowed; any other missing column is an error."""
     if column == "source" and not any(row.get("source") for row in rows):
         return [""] * len(rows)
-    return [str(value) for value in values_of(rows, column)] if rows else []
+    return [str(value) for value in column_values(rows, column)] if rows else []

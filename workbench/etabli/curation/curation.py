@@ -1,216 +1,260 @@
-"""Rows, a recipe and decisions at one desk: look, decide, save."""
+"""``Curation``: rows, a recipe and the decisions of people; it applies them and saves the result."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from etabli.core import folders, trust
-from etabli.core.contracts import DECISIONS, VERSION, Decision, Message, Prepared, Row
+from etabli.core.contracts import DECISIONS, VERSION, CurationSummary, Decision, Message, Row
 from etabli.core.errors import BadData, BadInput
-from etabli.curation.apply import Sifted, fixed, sift
+from etabli.curation.apply import FilterResult, apply_filters, apply_fixes
 from etabli.curation.decisions import Decisions
 from etabli.curation.embedding import DEFAULT
-from etabli.curation.features import Say, View
+from etabli.curation.features import ProgressCallback, RowFeatures
 from etabli.curation.recipe import CurationRecipe
-from etabli.data.dataset import Dataset, located, unique
+from etabli.data.dataset import Dataset, find_path, with_unique_ids
 
 
 class Curation:
-    """What ``curate`` opens. Rows marked ``test`` are not curated: they are what must not be given away."""
+    """Rows to curate, with their filters and decisions. Rows with the split ``test`` are kept as they are.
+
+    Attributes:
+        source_rows: the rows to curate, as they are in the data; test_rows: the rows with the split ``test``.
+        evaluation_rows: rows whose questions must not be in the training rows.
+        decisions: the file of decisions.
+    """
 
     def __init__(
         self,
         recipe: CurationRecipe,
         author: str | None = None,
         workers: int = 1,
-        say: Say | None = None,
-        near: Path | None = None,
+        say: ProgressCallback | None = None,
+        recipe_file: Path | None = None,
         trust_code: bool = False,
     ):
-        self.recipe, self._workers, self._say = recipe.found(near), workers, say
-        self.recipe.agree(trust_code)
-        self.data = Dataset.open(recipe.data, near)
-        rows = unique([*self.data.rows, *filter(_by_filters, self.data.rejected)])
-        self._gone = [row for row in self.data.rejected if not _by_filters(row)]
-        self._order = {row["id"]: at for at, row in enumerate(rows)}
-        self.tests = [row for row in rows if row.get("split") == "test"]
-        self.source = [_bare(row) for row in rows if row.get("split") != "test"]
-        self._folder = located(recipe.data.partition("#")[0], near)
-        self._tests_at = located((recipe.eval_data or recipe.data).partition("#")[0], near)
-        self._before = {row["id"]: {**row["decision"], "do": "keep"} for row in rows if _wanted(row)}
-        if not self.source:
+        self.recipe, self._workers, self._say = recipe.locate_files(recipe_file), workers, say
+        self.recipe.require_trust(trust_code)
+        self.data = Dataset.open(recipe.data, recipe_file)
+        rows = with_unique_ids([*self.data.rows, *filter(_can_return, self.data.rejected)])
+        self._dropped_before = [row for row in self.data.rejected if not _can_return(row)]
+        self._order = {row["id"]: position for position, row in enumerate(rows)}
+        self.test_rows = [row for row in rows if row.get("split") == "test"]
+        self.source_rows = [_without_annotations(row) for row in rows if row.get("split") != "test"]
+        if not self.source_rows:
             raise BadData(f"{recipe.data} has {len(rows)} rows and all are marked test: there is none to curate.")
-        self.decisions = Decisions(_place(recipe, self._folder, near), author)
-        self._by_id = {row["id"]: row for row in self.source}
-        self.against = self._evaluated(near)
-        self._view: View | None = None
-        self._sifted: Sifted | None = None
+        self._source_path = find_path(recipe.data.partition("#")[0], recipe_file)
+        self._eval_path = find_path((recipe.eval_data or recipe.data).partition("#")[0], recipe_file)
+        self._old_decisions: dict[str, Decision] = {
+            row["id"]: {**row["decision"], "do": "keep"} for row in rows if _decision_word(row) in ("keep", "fix")
+        }
+        self.decisions = Decisions(_decisions_path(recipe, self._source_path, recipe_file), author)
+        self._by_id = {row["id"]: row for row in self.source_rows}
+        self.evaluation_rows = self.test_rows
+        if recipe.eval_data:
+            eval_rows = Dataset.open(recipe.eval_data, recipe_file).rows
+            self.evaluation_rows = [row for row in eval_rows if row.get("split") == "test"] or eval_rows
+        self._features: RowFeatures | None = None
+        self._result: FilterResult | None = None
 
-    def _evaluated(self, near: Path | None) -> list[Row]:
-        """The rows that must not be given away."""
-        if not self.recipe.eval_data:
-            return self.tests
-        rows = Dataset.open(self.recipe.eval_data, near).rows
-        return [row for row in rows if row.get("split") == "test"] or rows
-
-    # --- what stays ---------------------------------------------------------------------------------------
+    # --- filters ------------------------------------------------------------------------------------------------------
 
     @property
-    def view(self) -> View:
-        """The rows as they are now; what is costly to know of them is kept until one is rewritten."""
-        rows = fixed(self.source, self.standing)
-        if self._view is None or self._view.rows != rows:
-            self._view = View(rows, self.against, self.recipe.encoder, self._workers, self._say, self._view)
-        return self._view
+    def features(self) -> RowFeatures:
+        """The rows with their fixes, and their features; after a fix only the changed rows are computed again."""
+        rows = apply_fixes(self.source_rows, self.standing)
+        if self._features is None or self._features.rows != rows:
+            self._features = RowFeatures(
+                rows, self.evaluation_rows, self.recipe.encoder, self._workers, self._say, self._features
+            )
+        return self._features
 
     @property
     def standing(self) -> dict[str, Decision]:
-        """The decisions that count, by row id; of a curated Dataset what people kept before, too."""
-        return self._before | self.decisions.of(self.source)
+        """The decisions that count, by row id, with those of an earlier curation of this data."""
+        return self._old_decisions | self.decisions.standing_for(self.source_rows)
 
     @property
-    def sifted(self) -> Sifted:
-        """What came of every row, with what is decided now."""
+    def result(self) -> FilterResult:
+        """What the filters and the decisions do with every row."""
         standing = self.standing
-        if self._sifted is None or self._sifted.decisions != standing:
-            self._sifted = sift(self.view, self.recipe, standing)
-        return self._sifted
+        if self._result is None or self._result.decisions != standing:
+            self._result = apply_filters(self.features, self.recipe, standing)
+        return self._result
 
-    def set(self, filter: str, **keys: Any) -> "Curation":
-        """Change a filter's keys: ``desk.set("near", threshold=0.85)``. What was computed is kept."""
-        self.recipe, self._sifted = self.recipe.with_filter(filter, **keys), None
-        if "rules" in keys:  # named in this very call
+    def set(self, filter: str, **keys: Any) -> Self:
+        """Change keys of a filter: ``curation.set("near", threshold=0.85)``. Computed features are kept."""
+        self.recipe, self._result = self.recipe.with_filter(filter, **keys), None
+        if "rules" in keys:  # the user named the file in this call, and so trusts it
             trust.remember([trust.read_code(keys["rules"], "rules")])
         return self
 
-    # --- what people decide ---------------------------------------------------------------------------------------
+    # --- decisions ----------------------------------------------------------------------------------------------------
 
-    def row(self, name: str) -> Row:
-        """A row by its id, as the source has it.
+    def row(self, row_id: str) -> Row:
+        """Return a row of the source.
 
         Raises:
-            BadInput: there is none.
+            BadInput: there is no such row.
         """
-        if name not in self._by_id:
-            raise BadInput(f"There is no row {name!r} to curate among {len(self.source)}.")
-        return self._by_id[name]
+        if row_id not in self._by_id:
+            raise BadInput(
+                f"There is no row {row_id!r} to curate among {len(self.source_rows)}: "
+                "etabli data rows RECIPE lists their ids."
+            )
+        return self._by_id[row_id]
 
     def decide(self, do: str, row: str, why: str = "", messages: list[Message] | None = None) -> Decision:
-        """Keep, fix, drop a row, or undo what was last decided about it. It is on the disk when this returns."""
+        """Keep, fix or drop a row, or undo the last decision about it. It is on the disk when this returns."""
         return self.decisions.add(do, self.row(row), why, messages)
 
-    def rewritten(self, name: str, answer: str | None) -> list[Message]:
-        """A row's messages as they stand with another last answer; of plain text, with another last stretch.
+    def rewrite_answer(self, row_id: str, answer: str | None) -> list[Message]:
+        """Return a row's current messages with another last answer; for plain text, with another last stretch.
 
         Raises:
-            BadInput: no text is given, or nothing but blanks.
+            BadInput: the answer is missing or blank.
         """
-        if not (answer or "").strip():
-            raise BadInput(f"Row {name}: a fix needs a text; to leave the row out, drop it.")
-        row = self.row(name)
-        messages = [dict(turn) for turn in (self.standing.get(name) or {}).get("messages") or row["messages"]]
-        last = last_said(messages)
-        kept = {key: value for key, value in messages[last].items() if key not in ("spans", "tool_calls")}
-        messages[last] = kept | {"content": answer}
+        if not answer or not answer.strip():
+            raise BadInput(f"Row {row_id}: a fix needs a text; to leave the row out, drop it.")
+        row, decision = self.row(row_id), self.standing.get(row_id)
+        messages = [turn.copy() for turn in fixed_messages(row, decision)]
+        turn = messages[find_last_answer(messages)]
+        turn["content"] = answer
+        turn.pop("spans", None)
+        turn.pop("tool_calls", None)
         return messages
 
-    def tested(self, name: str) -> Row | None:
-        """The evaluation row of an id."""
-        return next((row for row in self.against if row["id"] == name), None)
+    def evaluation_row(self, row_id: str) -> Row | None:
+        """Return the evaluation row with this id, if there is one."""
+        return next((row for row in self.evaluation_rows if row["id"] == row_id), None)
 
-    # --- out of here ---------------------------------------------------------------------------------------
+    # --- the curated data ---------------------------------------------------------------------------------------------
 
     def dataset(self) -> Dataset:
-        """What stays (and the test rows) and what does not, each row with its reasons and its decision."""
-        done = self.sifted
-        kept = [done.told(at) for at in done.kept]
-        if not kept:
-            raise BadData(f"Of {len(done.rows)} rows none is left ({_counted(done)}): loosen a filter.")
-        rows = sorted([*kept, *self.tests], key=lambda row: self._order[row["id"]])
-        return Dataset(rows, self.made(), [*(done.told(at) for at in sorted(done.rejected)), *self._gone])
-
-    def made(self) -> dict[str, Any]:
-        """How the result was made: what is needed to make it again."""
-        return {
-            "curation": self.recipe.keys(), "curation_hash": self.hash, "source_hash": self.data.hash,
-            "decisions": dict(Counter(one["do"] for one in self.standing.values())), "of": self.data.recipe,
-        }  # fmt: skip
-
-    def save(self, folder: str | Path) -> Prepared:
-        """Write the curated Dataset: ``rows.parquet``, ``rejected.parquet``.
+        """Return the kept rows with the test rows, and the rejected rows; each with its reasons and its decision.
 
         Raises:
-            BadInput: the folder is the source itself: nothing of it is ever replaced.
+            BadData: no row is left.
         """
-        if Path(folder).resolve() in {self._folder.resolve(), self._tests_at.resolve()}:
-            raise BadInput(f"{folder} is what is curated or tested on: choose another folder. Nothing was changed.")
-        made = self.dataset().save(folder)
-        return self.prepared(made)
+        result = self.result
+        kept_rows = [result.annotated_row(index) for index in result.kept_rows]
+        if not kept_rows:
+            raise BadData(f"Of {len(result.rows)} rows none is left ({_format_counts(result)}): loosen a filter.")
+        rows = sorted([*kept_rows, *self.test_rows], key=lambda row: self._order[row["id"]])
+        rejected_rows = [result.annotated_row(index) for index in sorted(result.rejections)]
+        return Dataset(rows, self.provenance(), [*rejected_rows, *self._dropped_before])
 
-    def prepared(self, made: Dataset | None = None) -> Prepared:
-        """What ``etabli data prepare --json`` prints."""
-        done, made = self.sifted, made or self.dataset()
-        found = Counter(reason["filter"] for held in done.reasons.values() for reason in held)
+    def provenance(self) -> dict[str, Any]:
+        """Return what is needed to make the result again: recipe, hashes, counts of decisions."""
         return {
-            "version": VERSION, "rows": len(done.rows), "kept": len(done.kept), "dropped": done.dropped,
-            "found": dict(found), "protected": len(done.protected), "test": len(self.tests), "hash": made.hash,
-            "recipe_hash": self.hash, "decisions": len(done.decisions), "not_run": list(self._not_run()),
-        }  # fmt: skip
+            "curation": self.recipe.keys(),
+            "curation_hash": self.hash,
+            "source_hash": self.data.hash,
+            "decisions": dict(Counter(decision["do"] for decision in self.standing.values())),
+            "of": self.data.recipe,
+        }
+
+    def save(self, folder: str | Path) -> CurationSummary:
+        """Write the curated Dataset: ``rows.parquet``, ``rejected.parquet``. Returns its ``summary``.
+
+        Raises:
+            BadInput: the folder is the source or the evaluation data, which are never replaced.
+        """
+        if Path(folder).resolve() in {self._source_path.resolve(), self._eval_path.resolve()}:
+            raise BadInput(
+                f"{folder} holds the data to curate or to test on: choose another folder. Nothing was changed."
+            )
+        return self.summary(self.dataset().save(folder))
+
+    def summary(self, dataset: Dataset | None = None) -> CurationSummary:
+        """Return what ``etabli data prepare --json`` prints."""
+        result, dataset = self.result, dataset or self.dataset()
+        return {
+            "version": VERSION,
+            "rows": len(result.rows),
+            "kept": len(result.kept_rows),
+            "dropped": result.drop_counts,
+            "found": dict(Counter(reason["filter"] for reasons in result.reasons.values() for reason in reasons)),
+            "protected": len(result.protections),
+            "test": len(self.test_rows),
+            "hash": dataset.hash,
+            "recipe_hash": self.hash,
+            "decisions": len(result.decisions),
+            "not_run": list(self._not_run()),
+        }
 
     @property
     def hash(self) -> str:
-        """Of the recipe and of the rows that must not be given away: with the source and the decisions it is all."""
-        return hashlib.sha256(f"{self.recipe.hash} {Dataset(self.against).hash}".encode()).hexdigest()
+        """Hash of the recipe and the evaluation rows; with source and decisions it determines the result."""
+        return hashlib.sha256(f"{self.recipe.hash} {Dataset(self.evaluation_rows).hash}".encode()).hexdigest()
 
     def _not_run(self) -> Iterator[str]:
-        """What had nothing to look at, and decisions that are not applied: never a silent pass."""
-        if not self.against and any(step.filter == "contamination" for step in self.recipe.filters):
+        """Yield the filters that had nothing to look at, and the decisions that are not applied."""
+        filters = {step.filter for step in self.recipe.filters}
+        if not self.evaluation_rows and "contamination" in filters:
             yield "contamination: no row is marked test and no eval_data is named, so there is nothing to give away."
-        if self.recipe.encoder == DEFAULT and any(step.filter == "semantic" for step in self.recipe.filters):
-            foreign = sum(lang not in (None, "en") for lang in self.view.languages)
-            if foreign:
-                yield f"semantic: {DEFAULT} knows English; of {foreign} rows in other languages it knows signs alone."
-        stale = len(self.decisions.standing()) - len(self.decisions.of(self.source))
-        if stale:
-            yield f"decisions: {stale} are about rows that are not here or say something else now."
+        if self.recipe.encoder == DEFAULT and "semantic" in filters:
+            foreign_count = sum(lang not in (None, "en") for lang in self.features.languages)
+            if foreign_count:
+                yield (
+                    f"semantic: {DEFAULT} knows English; "
+                    f"of {foreign_count} rows in other languages it only compares the words."
+                )
+        stale_count = len(self.decisions.standing()) - len(self.decisions.standing_for(self.source_rows))
+        if stale_count:
+            yield f"decisions: {stale_count} are about rows that are not here or say something else now."
         if self.decisions.passed_over:
             yield f"decisions: {self.decisions.passed_over} lines of {self.decisions.path} are no decisions."
 
     def __repr__(self) -> str:
-        done = self.sifted
-        return f"Curation of {self.recipe.data}: {len(done.kept)} of {len(done.rows)} rows stay ({_counted(done)})"
+        result = self.result
+        counts = f"{len(result.kept_rows)} of {len(result.rows)} rows stay ({_format_counts(result)})"
+        return f"Curation of {self.recipe.data}: {counts}"
 
 
-def last_said(messages: Sequence[Message]) -> int:
-    """The place of the turn that a fix rewrites: the last answer; of plain text, the last stretch."""
-    roles = [turn["role"] for turn in messages]
-    return len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else len(roles) - 1
+def find_last_answer(messages: Sequence[Message]) -> int:
+    """Return the index of the message that a fix rewrites: the last answer, else the last message."""
+    answers = [index for index, turn in enumerate(messages) if turn["role"] == "assistant"]
+    return answers[-1] if answers else len(messages) - 1
 
 
-def _counted(done: Sifted) -> str:
-    return ", ".join(f"{name} {count}" for name, count in done.dropped.items()) or "none rejected"
+def fixed_messages(row: Row, decision: Decision | None) -> list[Message]:
+    """Return the messages of a fix, if the decision about the row is one; else the row's own."""
+    return decision["messages"] if decision and decision["do"] == "fix" else row["messages"]
 
 
-def _bare(row: Row) -> Row:
-    """A row without what an earlier curation said of it; what was rewritten stays rewritten."""
-    return {name: value for name, value in row.items() if name not in ("reasons", "decision")}
+def _format_counts(result: FilterResult) -> str:
+    return ", ".join(f"{name} {count}" for name, count in result.drop_counts.items()) or "none rejected"
 
 
-def _by_filters(row: Row) -> bool:
-    """Was a row of an earlier curation rejected by filters? What a person dropped does not come back."""
-    return (row.get("decision") or {}).get("do") != "drop"
+def _without_annotations(row: Row) -> Row:
+    """Return the row without reasons and decision of an earlier curation; a rewritten row stays rewritten."""
+    row = row.copy()
+    row.pop("reasons", None)
+    row.pop("decision", None)
+    return row
 
 
-def _wanted(row: Row) -> bool:
-    """Did somebody keep or rewrite a row in an earlier curation?"""
-    return (row.get("decision") or {}).get("do") in ("keep", "fix")
+def _decision_word(row: Row) -> str | None:
+    """Return what an earlier curation decided about a row: keep, fix, drop, or None."""
+    decision = row.get("decision")
+    return decision["do"] if decision else None
 
 
-def _place(recipe: CurationRecipe, found: Path, near: Path | None) -> Path:
-    """Where decisions are written: where the recipe says (seen from it), in a Dataset's folder, or beside the file."""
+def _can_return(row: Row) -> bool:
+    """Can a rejected row of an earlier curation be kept now? Not if a person dropped it."""
+    return _decision_word(row) != "drop"
+
+
+def _decisions_path(recipe: CurationRecipe, source_path: Path, recipe_file: Path | None) -> Path:
+    """Return the file of decisions: the one that the recipe names, else one in the Dataset or beside the data file."""
     if recipe.decisions:
-        folder = near.parent if near else Path()
-        return folder / recipe.decisions if folders.is_outside_allowed() else folders.inside(folder, recipe.decisions)
-    return found / DECISIONS if found.is_dir() else found.with_name(f"{found.name}.{DECISIONS}")
+        folder = recipe_file.parent if recipe_file else Path()
+        return (
+            folder / recipe.decisions
+            if folders.is_outside_allowed()
+            else folders.resolve_inside(folder, recipe.decisions)
+        )
+    return source_path / DECISIONS if source_path.is_dir() else source_path.with_name(f"{source_path.name}.{DECISIONS}")

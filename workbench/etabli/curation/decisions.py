@@ -1,25 +1,25 @@
-"""What people decided about rows, in a journal: nothing that was decided is lost."""
+"""Decisions of people about rows, in a journal that is only added to."""
 
 import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, TypeGuard, cast
 
 from etabli.core import journal
-from etabli.core.contracts import DOINGS, ROLES, Decision, Message, Row
+from etabli.core.contracts import DECISION_KINDS, ROLES, Decision, Message, Row
 from etabli.core.errors import BadInput
 from etabli.data.catalogue import CODES
-from etabli.data.notes import Note
 from etabli.data.reading import order
-from etabli.rendering.render import spans_fit
+from etabli.rendering.render import has_valid_spans
 
 
 class Decisions:
-    """The decisions in a file, oldest first; ``standing`` are those that count."""
+    """The decisions in a file, oldest first; ``standing`` returns those that count."""
 
     def __init__(self, path: str | Path, author: str | None = None):
-        self.file = journal.Journal(path, _whole)
-        self.author = journal.author(author)
+        self.file = journal.Journal(path, _is_decision)
+        self.author = journal.author_name(author)
 
     @property
     def path(self) -> Path:
@@ -28,68 +28,78 @@ class Decisions:
 
     @property
     def passed_over(self) -> int:
-        """Lines that are no decision."""
+        """How many lines are no decision."""
         return self.file.passed_over
 
     def all(self) -> list[Decision]:
-        """Every decision, oldest first; what others added since is read too."""
-        return self.file.all()
+        """Return every decision, oldest first; lines that others added since are read too."""
+        return cast(list[Decision], self.file.all())
 
     def standing(self) -> dict[str, Decision]:
-        """The newest decision of each row that was not undone."""
-        found = self.all()
-        undone = {decision.get("undoes") for decision in found if decision["do"] == "undo"}
-        return {one["row"]: one for one in found if one["do"] != "undo" and one["id"] not in undone}
+        """Return the newest decision about each row that was not undone, by row id."""
+        decisions = self.all()
+        undone_ids = {decision.get("undoes") for decision in decisions if decision["do"] == "undo"}
+        return {
+            decision["row"]: decision
+            for decision in decisions
+            if decision["do"] != "undo" and decision["id"] not in undone_ids
+        }
 
-    def of(self, rows: Iterable[Row]) -> dict[str, Decision]:
-        """The standing decisions about these rows as they are now; by row id."""
-        held = self.standing()
-        return {row["id"]: held[row["id"]] for row in rows if row["id"] in held and held[row["id"]]["was"] == said(row)}
+    def standing_for(self, rows: Iterable[Row]) -> dict[str, Decision]:
+        """Return the standing decisions about these rows, by row id; not those about an earlier text of a row."""
+        standing = self.standing()
+        current = {row["id"]: hash_row(row) for row in rows if row["id"] in standing}
+        return {row_id: standing[row_id] for row_id, digest in current.items() if standing[row_id]["was"] == digest}
 
     def add(self, do: str, row: Row, why: str = "", messages: list[Message] | None = None) -> Decision:
-        """Write down what is done about a row: keep, drop, fix (with new ``messages``) or undo.
+        """Write a decision about a row: keep, drop, fix (with new ``messages``) or undo. It is on the disk on return.
 
         Raises:
-            BadInput: something else; a fix without messages; nothing to undo. NoSpace: the disk is full.
+            BadInput: another word; a fix without messages that could be trained; nothing to undo.
+            NoSpace: the disk is full.
         """
-        made: Decision = {
-            **journal.stamp(), "do": do, "row": row["id"], "was": said(row), "by": self.author, "why": why,
-        }  # fmt: skip
-        if do not in DOINGS or not isinstance(why, str):
-            raise BadInput(f"A decision is one of {', '.join(DOINGS)}, and its reason a text: not {do!r}, {why!r}.")
+        if do not in DECISION_KINDS or not isinstance(why, str):
+            raise BadInput(
+                f"A decision is one of {', '.join(DECISION_KINDS)}, and its reason a text: not {do!r}, {why!r}."
+            )
+        entry = {
+            **journal.new_entry(),
+            "do": do,
+            "row": row["id"],
+            "was": hash_row(row),
+            "by": self.author,
+            "why": why,
+        }
         if do == "fix":
-            _check(messages)
-            made["messages"] = messages
+            _require_trainable(messages)
+            entry["messages"] = messages
         if do == "undo":
-            made["undoes"] = self._last(row)["id"]
-        self.file.add(made)
-        return made
+            decision = self.standing().get(row["id"])
+            if decision is None:
+                raise BadInput(f"Nothing was decided about row {row['id']} that could be undone.")
+            entry["undoes"] = decision["id"]
+        self.file.add(entry)
+        return cast(Decision, entry)
 
-    def _last(self, row: Row) -> Decision:
-        held = self.standing().get(row["id"])
-        if held is None:
-            raise BadInput(f"Nothing was decided about row {row['id']} that could be undone.")
-        return held
-
-    def last(self, rows: Iterable[Row]) -> Decision | None:
-        """The newest standing decision of this author about one of these rows as they are now."""
-        mine = [one for one in self.of(rows).values() if one["by"] == self.author]
-        order = {one["id"]: at for at, one in enumerate(self.all())}
-        return max(mine, key=lambda one: order[one["id"]], default=None)
+    def latest(self, rows: Iterable[Row]) -> Decision | None:
+        """Return this author's newest standing decision about one of these rows."""
+        own_decisions = [item for item in self.standing_for(rows).values() if item["by"] == self.author]
+        positions = {decision["id"]: position for position, decision in enumerate(self.all())}
+        return max(own_decisions, key=lambda decision: positions[decision["id"]], default=None)
 
 
-def said(row: Row) -> str:
-    """Hash of what a row says."""
-    held = [row["messages"], row.get("tools")]
-    return hashlib.sha256(json.dumps(held, sort_keys=True, default=str).encode()).hexdigest()[:16]
+def hash_row(row: Row) -> str:
+    """Return a hash of a row's messages and tools: 16 hexadecimal digits."""
+    content = [row["messages"], row.get("tools")]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _whole(line: dict) -> bool:
-    texts = all(isinstance(line.get(name), str) for name in ("id", "row", "was", "by", "why", "do"))
-    return texts and line["do"] in DOINGS and (line["do"] != "fix" or _messages(line.get("messages")))
+def _is_decision(line: dict[str, Any]) -> bool:
+    has_texts = all(isinstance(line.get(key), str) for key in ("id", "row", "was", "by", "why", "do"))
+    return has_texts and line["do"] in DECISION_KINDS and (line["do"] != "fix" or _are_messages(line.get("messages")))
 
 
-def _messages(value: object) -> bool:
+def _are_messages(value: object) -> TypeGuard[list[Message]]:
     return (
         isinstance(value, list)
         and bool(value)
@@ -100,16 +110,18 @@ def _messages(value: object) -> bool:
     )
 
 
-def _check(messages: list[Message] | None) -> None:
-    if not _messages(messages):
+def _require_trainable(messages: list[Message] | None) -> None:
+    if not _are_messages(messages):
         raise BadInput("A fix needs the row's new messages, each with a role and a content that are text.")
-    wrong = [note for note in [*order.check(messages), *order.unstorable(messages, None)] if _severe(note)]
-    odd = [turn["role"] for turn in messages if turn["role"] not in ROLES or not spans_fit(turn)]
-    if wrong or odd or not {"assistant", "text"} & {turn["role"] for turn in messages}:
-        said = "; ".join(f"{note.field}: {note.why or CODES[note.code].why}" for note in wrong)
-        why = said or (f"What of {', '.join(odd)}?" if odd else "It has no answer.")
-        raise BadInput(f"This is no row that could be trained. {why}")
-
-
-def _severe(note: Note) -> bool:
-    return CODES[note.code].severity == "error"
+    notes = [*order.check_order(messages), *order.unstorable_characters(messages, None)]
+    problems = [
+        f"{note.field}: {note.why or CODES[note.code].why}" for note in notes if CODES[note.code].severity == "error"
+    ]
+    roles = [turn["role"] for turn in messages]
+    problems += [f"Role {role} is unknown; use {', '.join(ROLES)}." for role in roles if role not in ROLES]
+    if not all(map(has_valid_spans, messages)):
+        problems.append("Spans go beyond the content of their message.")
+    if not {"assistant", "text"} & set(roles):
+        problems.append("It has no answer.")
+    if problems:
+        raise BadInput(f"This row cannot be trained: {'; '.join(problems)}")

@@ -1,23 +1,26 @@
-"""What differs between two texts, word by word."""
+"""Compare two texts word by word."""
 
 import re
 from difflib import SequenceMatcher
 
-MOST = 400  # words of each text that are compared: more takes longer than a key press
+MAX_WORDS = 400  # of each text; comparing more takes longer than a key press
 _WORD = re.compile(r"[^\W_]+\s*|.\s*|\s+", re.DOTALL)
 
 
-def difference(one: str, other: str) -> list[tuple[str, str]]:
-    """Pieces of both texts in order: (``same``, ``out``: only in the first, ``in``: only in the second; text).
+def compare_words(first: str, second: str) -> list[tuple[str, str]]:
+    """Return the segments of both texts in order, as (kind, text).
 
-    Of texts with more than ``MOST`` words the rest is one piece, ``cut``, that says how much was not compared.
+    Kinds: ``same``; ``out``, only in the first text; ``in``, only in the second. When a text has more than
+    ``MAX_WORDS`` words, the last segment has the kind ``cut`` and says how many words were not compared.
     """
-    mine, theirs = _WORD.findall(one), _WORD.findall(other)
-    found: list[tuple[str, str]] = []
-    for tag, a, b, c, d in SequenceMatcher(None, mine[:MOST], theirs[:MOST], autojunk=False).get_opcodes():
+    first_words, second_words = _WORD.findall(first), _WORD.findall(second)
+    matcher = SequenceMatcher(None, first_words[:MAX_WORDS], second_words[:MAX_WORDS], autojunk=False)
+    segments: list[tuple[str, str]] = []
+    for tag, start, stop, second_start, second_stop in matcher.get_opcodes():
+        old_text, new_text = "".join(first_words[start:stop]), "".join(second_words[second_start:second_stop])
         if tag == "equal":
-            found.append(("same", "".join(mine[a:b])))
-            continue
-        found += [(name, text) for name, text in (("out", "".join(mine[a:b])), ("in", "".join(theirs[c:d]))) if text]
-    rest = max(len(mine), len(theirs)) - MOST
-    return [*found, ("cut", f" … {rest} more words are not compared")] if rest > 0 else found
+            segments.append(("same", old_text))
+        else:
+            segments += [(kind, text) for kind, text in (("out", old_text), ("in", new_text)) if text]
+    excess = max(len(first_words), len(second_words)) - MAX_WORDS
+    return [*segments, ("cut", f" … {excess} more words are not compared")] if excess > 0 else segments

@@ -1,56 +1,61 @@
-"""Texts as vectors, with weights that come in a package: no hub is asked."""
+"""Turn texts into embedding vectors, with weights that come in a Python package: no model hub is needed."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etabli.core import trust
 from etabli.core.errors import BadInput
 
 DEFAULT = "wordllama"
-LONGEST = 4000  # characters of a text that are read
-Encoder = Callable[[list[str]], np.ndarray]
+MAX_CHARACTERS = 4000  # of each text; the rest is not embedded
+Vectors = NDArray[np.float32]
+Encoder = Callable[[list[str]], Vectors]
 
 
-def vectors(texts: Sequence[str], encoder: str = DEFAULT) -> np.ndarray:
-    """Embed texts.
+def embed_texts(texts: Sequence[str], encoder: str = DEFAULT) -> Vectors:
+    """Return one embedding for each text.
 
     Args:
-        encoder: ``wordllama`` (English first: it knows words, and hardly that two languages say the same), or
-            ``mine.py:function``, a function of a list of texts that returns an array (texts, dimensions), in a file
-            that this user said yes to.
+        encoder: ``wordllama`` (made for English: it knows words, but hardly that two languages say the same), or
+            ``mine.py:function``. The function gets a list of texts and returns an array (texts, dimensions); the user
+            must have trusted its file.
 
     Returns:
         float32 (texts, dimensions), each row of length 1; zeros where a text has no word.
 
     Raises:
-        BadInput: no such encoder, or what it returns is no such array; UntrustedCode: nobody said yes to its file.
+        BadInput: there is no such encoder, or it does not return such an array.
+        UntrustedCode: the user has not trusted the encoder's file.
     """
-    made = np.asarray(_encoder(encoder)([text[:LONGEST] for text in texts]), dtype=np.float32)
-    if made.ndim != 2 or len(made) != len(texts) or not np.isfinite(made).all():
+    vectors = np.asarray(_load_encoder(encoder)([text[:MAX_CHARACTERS] for text in texts]), dtype=np.float32)
+    if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
         raise BadInput(
-            f"{encoder} returned an array {made.shape} for {len(texts)} texts; it has to be finite, a row each."
+            f"{encoder} returned an array of shape {vectors.shape} for {len(texts)} texts. "
+            "Return one row of finite numbers for each text."
         )
-    length = np.linalg.norm(made, axis=1, keepdims=True)
-    return np.divide(made, length, out=np.zeros_like(made), where=length > 0)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    normalised: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return normalised
 
 
-def _encoder(name: str) -> Encoder:
+def _load_encoder(name: str) -> Encoder:
     if name == DEFAULT:
-        return _wordllama()
-    path, mark, function = name.rpartition(":")
-    if not mark:
-        raise BadInput(f"Unknown encoder {name!r}: it is {DEFAULT}, or mine.py:function.")
-    found = getattr(trust.trusted_code(path, "encoders").run(), function, None)
-    if not callable(found):
-        raise BadInput(f"{path} has no function {function}.")
-    return found
+        return _load_wordllama()
+    path, separator, function_name = name.rpartition(":")
+    if not separator:
+        raise BadInput(f"Unknown encoder {name!r}: write {DEFAULT}, or mine.py:function.")
+    encoder: Encoder | None = getattr(trust.trusted_code(path, "encoders").run(), function_name, None)
+    if not callable(encoder):
+        raise BadInput(f"{path} has no function {function_name}: write the name of a function in that file.")
+    return encoder
 
 
 @cache
-def _wordllama() -> Encoder:
+def _load_wordllama() -> Encoder:
     import wordllama
 
     # Its loader looks for the tokenizer in a folder that its wheel names otherwise; as a cache the wheel's own fits.

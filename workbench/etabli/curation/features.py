@@ -1,26 +1,37 @@
-"""What filters look at: the rows, what was computed of them once, and the rows they must not hold."""
+"""The rows that filters look at, with what is computed from them once: texts, embeddings, signatures, findings."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from etabli.core.contracts import Row
+from etabli.core.contracts import Finding, Row
 from etabli.curation import embedding, pairs
-from etabli.curation.pairs import Pairs, Signed
-from etabli.curation.texts import answer, asked, said
+from etabli.curation.embedding import Vectors
+from etabli.curation.pairs import Indices, Pairs, Signatures
+from etabli.curation.texts import last_answer, last_question, row_text
 
-Say = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
+Findings = dict[int, list[Finding]]
+Value = TypeVar("Value")
 
 
-class View:
-    """Rows to be filtered and what is costly to know of them, each computed when it is first asked for.
+class Reusable(Generic[Value]):
+    """A value of an earlier ``RowFeatures``, and the rows for which it is out of date."""
+
+    def __init__(self, value: Value, stale_rows: set[int]):
+        self.value, self.stale_rows = value, stale_rows
+
+
+class RowFeatures:
+    """Rows and their costly features; each feature is computed when it is first read.
 
     Args:
-        rows: the rows; tests: those of the evaluation.
-        encoder: who makes the embeddings; workers: processes for the checks; say: told what takes long.
-        previous: the view before some rows were rewritten: of the others what it knows is taken over.
+        rows: the rows; tests: the evaluation rows.
+        encoder: makes the embeddings; workers: processes for the checks; say: gets a message before each long step.
+        previous: the features before some rows were rewritten; they are reused for the rows that are unchanged.
     """
 
     def __init__(
@@ -29,104 +40,108 @@ class View:
         tests: Sequence[Row] = (),
         encoder: str = embedding.DEFAULT,
         workers: int = 1,
-        say: Say | None = None,
-        previous: "View | None" = None,
+        say: ProgressCallback | None = None,
+        previous: "RowFeatures | None" = None,
     ):
         self.rows, self.tests, self.encoder, self.workers = list(rows), list(tests), encoder, workers
-        self._say = say or (lambda text: None)
-        same = previous is not None and len(previous) == len(self.rows)
-        self._known = _taken_over(previous, self.rows) if same else {}
+        self._say = say or (lambda message: None)
+        self._old_vectors: Reusable[Vectors] | None = None
+        self._old_signatures: Reusable[Signatures] | None = None
+        self._old_findings: Reusable[Findings] | None = None
+        if previous is not None and len(previous) == len(self.rows):
+            changes = {index for index, (old, new) in enumerate(zip(previous.rows, self.rows)) if old != new}
+            self._old_vectors = _reuse(vars(previous).get("vectors"), previous._old_vectors, changes)
+            self._old_signatures = _reuse(vars(previous).get("signatures"), previous._old_signatures, changes)
+            self._old_findings = _reuse(vars(previous).get("findings"), previous._old_findings, changes)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def _anew(self, name: str) -> tuple[Any, list[int]]:
-        """What an earlier view knew under a name, and which rows have changed since; None, and all rows."""
-        known, changed = self._known.get(name, (None, range(len(self))))
-        return known, sorted(changed)
+    def _rows_to_compute(self, old: Reusable[Value] | None) -> list[int]:
+        return list(range(len(self))) if old is None else sorted(old.stale_rows)
 
     @cached_property
-    def said(self) -> list[str]:
-        """All that each row says, but for its system text."""
-        return [said(row) for row in self.rows]
+    def texts(self) -> list[str]:
+        """The whole text of each row, without its system text."""
+        return [row_text(row) for row in self.rows]
 
     @cached_property
-    def asked(self) -> list[str]:
+    def questions(self) -> list[str]:
         """Each row's last question."""
-        return [asked(row) for row in self.rows]
+        return [last_question(row) for row in self.rows]
 
     @cached_property
     def answers(self) -> list[str]:
         """Each row's last answer."""
-        return [answer(row) for row in self.rows]
+        return [last_answer(row) for row in self.rows]
 
     @cached_property
-    def vectors(self) -> np.ndarray:
-        """Embeddings of what rows say: float32 (rows, dimensions)."""
-        known, rows = self._anew("vectors")
+    def vectors(self) -> Vectors:
+        """Embeddings of the rows' texts: float32 (rows, dimensions)."""
+        rows = self._rows_to_compute(self._old_vectors)
         self._say(f"embedding {len(rows)} rows with {self.encoder}")
-        made = embedding.vectors([self.said[at] for at in rows], self.encoder)
-        if known is None:
-            return made
-        known = known.copy()
-        known[rows] = made
-        return known
+        new_vectors = embedding.embed_texts([self.texts[index] for index in rows], self.encoder)
+        if self._old_vectors is None:
+            return new_vectors
+        vectors = self._old_vectors.value.copy()
+        vectors[rows] = new_vectors
+        return vectors
 
     @cached_property
-    def signed(self) -> Signed:
-        """What each row says as shingles and their signatures."""
-        known, rows = self._anew("signed")
+    def signatures(self) -> Signatures:
+        """Shingles and MinHash signatures of the rows' texts."""
+        rows = self._rows_to_compute(self._old_signatures)
         self._say(f"looking for near copies of {len(rows)} rows among {len(self)}")
-        made = pairs.sign([self.said[at] for at in rows])
-        return made if known is None else known.replaced(rows, made)
+        new_signatures = pairs.compute_signatures([self.texts[index] for index in rows])
+        return self._old_signatures.value.replace(rows, new_signatures) if self._old_signatures else new_signatures
 
     @cached_property
-    def lexical(self) -> Pairs:
-        """Rows that share words, to be looked at."""
-        return pairs.lexical(self.signed)
+    def lexical_pairs(self) -> Pairs:
+        """Pairs of rows that share words, for people to read."""
+        return pairs.find_lexical_pairs(self.signatures)
 
     @cached_property
-    def semantic(self) -> Pairs:
-        """Rows that mean about the same, to be looked at."""
+    def semantic_pairs(self) -> Pairs:
+        """Pairs of rows with a similar meaning, for people to read."""
         vectors = self.vectors
         self._say(f"comparing {len(self)} rows by meaning")
-        return pairs.semantic(vectors)
+        return pairs.find_semantic_pairs(vectors)
 
     @cached_property
-    def nearest_tests(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each row the test row whose question is closest to its own: index and cosine."""
+    def nearest_tests(self) -> tuple[Indices, NDArray[np.float32]]:
+        """For each row the test row with the closest question: index and cosine."""
         self._say(f"comparing {len(self)} questions with {len(self.tests)} test questions")
-        known = embedding.vectors([asked(row) for row in self.tests], self.encoder)
-        return pairs.nearest(embedding.vectors(self.asked, self.encoder), known)
+        test_vectors = embedding.embed_texts([last_question(row) for row in self.tests], self.encoder)
+        return pairs.find_nearest(embedding.embed_texts(self.questions, self.encoder), test_vectors)
 
     @cached_property
     def languages(self) -> list[str | None]:
-        """Each row's language: told by the row, or where its texts leave little doubt; else None."""
-        from etabli.checks.row import told_language
+        """Each row's language: as the row states it, or as detected with little doubt; else None."""
+        from etabli.checks.row import detect_row_language
 
         self._say(f"telling the languages of {len(self)} rows")
-        return [told_language(row) for row in self.rows]
+        return [detect_row_language(row) for row in self.rows]
 
     @cached_property
-    def findings(self) -> dict[int, list[Any]]:
+    def findings(self) -> Findings:
         """What ``etabli data check`` finds wrong with each row."""
         from etabli.checks.check import check
 
-        known, rows = self._anew("findings")
+        rows = self._rows_to_compute(self._old_findings)
         self._say(f"checking {len(rows)} rows")
-        asked = [{"messages": self.rows[at]["messages"], "lang": self.rows[at].get("lang")} for at in rows]
-        found = {at: held for at, held in (known or {}).items() if at not in set(rows)}
-        for finding in check(asked, workers=self.workers).store.findings() if rows else ():
+        checked_rows = [
+            {"messages": self.rows[index]["messages"], "lang": self.rows[index].get("lang")} for index in rows
+        ]
+        old_findings = self._old_findings.value if self._old_findings else {}
+        findings = {index: row_findings for index, row_findings in old_findings.items() if index not in set(rows)}
+        for finding in check(checked_rows, workers=self.workers).store.findings() if rows else ():
             if finding.row is not None:
-                found.setdefault(rows[finding.row], []).append(finding)
-        return found
+                findings.setdefault(rows[finding.row], []).append(finding)
+        return findings
 
 
-COSTLY = ("vectors", "signed", "findings")
-
-
-def _taken_over(previous: View, rows: Sequence[Row]) -> dict[str, tuple[Any, set[int]]]:
-    """What a view knows that was costly, and of which rows it no longer holds."""
-    changed = {at for at, (old, new) in enumerate(zip(previous.rows, rows)) if old != new}
-    held = {name: (value, before | changed) for name, (value, before) in previous._known.items()}
-    return held | {name: (vars(previous)[name], changed) for name in COSTLY if name in vars(previous)}
+def _reuse(current: Value | None, old: Reusable[Value] | None, changes: set[int]) -> Reusable[Value] | None:
+    """Return the newest value of a feature that was computed before; ``changes``: rows rewritten since ``current``."""
+    if current is not None:
+        return Reusable(current, changes)
+    return Reusable(old.value, old.stale_rows | changes) if old else None

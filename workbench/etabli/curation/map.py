@@ -1,110 +1,128 @@
-"""Rows as points: embeddings put on a plane by PCA, coloured by what is known of them. A plain plotly figure."""
+"""Draw the rows as points: their embeddings on a plane (PCA), coloured by finding, source or cluster, in plotly."""
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from etabli.core.errors import BadInput
 from etabli.core.pages import figures, render
 from etabli.curation.curation import Curation
-from etabli.data.columns import values_of
+from etabli.curation.embedding import Vectors
+from etabli.curation.pairs import Indices
+from etabli.curation.table import Table
+from etabli.data.columns import column_values
 
-COLOURS = ("finding", "status", "cluster", "source", "lang")
-MOST_COLOURS = 12
-CLUSTERS = 8
-# Okabe and Ito's colours, told apart by most eyes, and greys for the rest.
-PALETTE = ("#3C8BD9", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#7F7F7F",
-           "#4B0082", "#A0522D", "#2F4F4F", "#C0C0C0")  # fmt: skip
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+MAX_COLOURS = 12
+MAX_CLUSTERS = 8
+# Colours of Okabe and Ito, which most people can tell apart, and greys for the rest.
+PALETTE = (
+    *("#3C8BD9", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"),
+    *("#B8A800", "#7F7F7F", "#4B0082", "#A0522D", "#2F4F4F", "#C0C0C0"),
+)
 
 
-def figure(desk: Curation, colour: str = "finding", most: int = 5000) -> Any:
-    """The map. ``colour``: finding, status, cluster, source or lang, or a column of the data.
+def plot_map(curation: Curation, colour: str = "finding", most: int = 5000) -> "Figure":
+    """Return the map as a plotly figure.
 
-    Of more than ``most`` rows a sample is drawn (seeded by the recipe), and the title says so.
+    Args:
+        colour: ``finding``, ``status``, ``cluster``, ``source``, ``lang``, or a column of the data.
+        most: draw at most this many rows: a sample, seeded by the recipe; the title says so.
+
+    Raises:
+        BadInput: ``most`` is less than 2.
     """
     import plotly.graph_objects as go
 
-    view = desk.view
-    chosen = _sample(len(view), most, desk.recipe.seed)
-    points, share = plane(view.vectors[chosen])
-    names = _few(_names(desk, chosen, colour))
-    made = go.Figure()
-    for name, shade in zip([name for name, _ in Counter(names).most_common()], PALETTE):
-        at = [place for place, held in enumerate(names) if held == name]
-        texts = [_hover(desk, chosen[place]) for place in at]
-        marker = {"size": 6, "color": shade, "opacity": 0.75}
-        made.add_scattergl(
-            x=points[at, 0], y=points[at, 1], mode="markers", name=f"{figures.text(name)} ({len(at)})", text=texts,
-            hoverinfo="text", marker=marker,
-        )  # fmt: skip
-    said = f"{len(chosen)} of {len(view)} rows" if len(chosen) < len(view) else f"{len(view)} rows"
-    title = f"{said} by {figures.text(colour)}; the plane shows {share:.0%} of how they differ"
-    grey = {"showgrid": False, "zeroline": False, "showticklabels": False}
-    made.update_layout(
-        title={"text": title, "font": {"size": 14}}, height=520, xaxis=grey, yaxis=grey,
+    features = curation.features
+    sample = _sample_rows(len(features), most, curation.recipe.seed)
+    points, explained_share = project_to_plane(features.vectors[sample])
+    labels = _merge_rare(_row_labels(curation, sample, colour))
+    figure = go.Figure()
+    for (label, _), shade in zip(Counter(labels).most_common(), PALETTE):
+        places = [place for place, row_label in enumerate(labels) if row_label == label]
+        figure.add_scattergl(
+            x=points[places, 0],
+            y=points[places, 1],
+            mode="markers",
+            name=f"{figures.text(label)} ({len(places)})",
+            text=[_hover_text(curation, int(sample[place])) for place in places],
+            hoverinfo="text",
+            marker={"size": 6, "color": shade, "opacity": 0.75},
+        )
+    rows_text = f"{len(sample)} of {len(features)} rows" if len(sample) < len(features) else f"{len(features)} rows"
+    title = f"{rows_text} by {figures.text(colour)}; the plane shows {explained_share:.0%} of how they differ"
+    bare_axis = {"showgrid": False, "zeroline": False, "showticklabels": False}
+    figure.update_layout(
+        title={"text": title, "font": {"size": 14}},
+        height=520,
+        xaxis=bare_axis,
+        yaxis=bare_axis,
         margin={"l": 10, "r": 10, "t": 50, "b": 10},
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(127,127,127,0.08)", font={"color": "#808890"},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(127,127,127,0.08)",
+        font={"color": "#808890"},
         legend={"itemsizing": "constant"},
-    )  # fmt: skip
-    return made
+    )
+    return figure
 
 
-def _sample(rows: int, most: int, seed: int) -> np.ndarray:
+def _sample_rows(row_count: int, most: int, seed: int) -> Indices:
     if most < 2:
         raise BadInput(f"A map of {most} rows shows nothing: ask for at least 2.")
-    return np.sort(np.random.default_rng(seed).choice(rows, min(rows, most), replace=False))
+    return np.sort(np.random.default_rng(seed).choice(row_count, min(row_count, most), replace=False))
 
 
-def plane(vectors: np.ndarray) -> tuple[np.ndarray, float]:
-    """Vectors on the two axes along which they differ most: float (rows, 2), and the share of variance that is."""
+def project_to_plane(vectors: Vectors) -> tuple[Vectors, float]:
+    """Return the first two principal components, float (rows, 2), and the share of variance that they explain."""
     from sklearn.decomposition import PCA
 
     axes = min(2, *vectors.shape)
-    fitted = PCA(axes, random_state=0, svd_solver="full" if len(vectors) < 500 else "randomized")
-    points = fitted.fit_transform(vectors)
-    spread = float(np.nan_to_num(fitted.explained_variance_ratio_).sum())
-    return np.pad(points, ((0, 0), (0, 2 - axes))), spread
+    pca = PCA(axes, random_state=0, svd_solver="full" if len(vectors) < 500 else "randomized")
+    points = pca.fit_transform(vectors)
+    explained_share = float(np.nan_to_num(pca.explained_variance_ratio_).sum())
+    return np.pad(points, ((0, 0), (0, 2 - axes))), explained_share
 
 
-def _names(desk: Curation, chosen: np.ndarray, colour: str) -> list[str]:
+def _row_labels(curation: Curation, sample: Indices, colour: str) -> list[str]:
     if colour == "cluster":
-        return _clusters(desk, chosen)
+        return _cluster_names(curation, sample)
     if colour in ("finding", "status"):
-        from etabli.curation.table import Table
-
-        table = Table(desk)
-        lines = [table.line(int(at)) for at in chosen]
+        table = Table(curation)
+        lines = [table.line(int(index)) for index in sample]
         return [(line["found"] or ["nothing found"])[0] if colour == "finding" else line["status"] for line in lines]
-    held = values_of([desk.view.rows[at] for at in chosen], colour)
-    return [str(value) for value in held]
+    return [str(value) for value in column_values([curation.features.rows[index] for index in sample], colour)]
 
 
-def _few(names: list[str]) -> list[str]:
-    """Names, of which all but the commonest become ``others``: more colours can't be told apart."""
-    common = Counter(names).most_common()
-    kept = {name for name, _ in common[: MOST_COLOURS - (len(common) > MOST_COLOURS)]}
-    return [name if name in kept else "others" for name in names]
+def _merge_rare(labels: list[str]) -> list[str]:
+    """Replace all but the most common labels by ``others``: more colours cannot be told apart."""
+    ranking = Counter(labels).most_common()
+    common = {label for label, _ in ranking[: MAX_COLOURS - (len(ranking) > MAX_COLOURS)]}
+    return [label if label in common else "others" for label in labels]
 
 
-def _clusters(desk: Curation, chosen: np.ndarray) -> list[str]:
-    """k-means on the embeddings, each cluster named by the words that are commoner in it than elsewhere."""
+def _cluster_names(curation: Curation, sample: Indices) -> list[str]:
+    """Cluster the embeddings (k-means); each cluster is named by the three words most typical of its questions."""
     from sklearn.cluster import KMeans
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectors = desk.view.vectors[chosen]
-    labels = KMeans(min(CLUSTERS, len(chosen)), n_init=4, random_state=desk.recipe.seed).fit_predict(vectors)
-    texts = [" ".join(desk.view.asked[at] for at in chosen[labels == label]) for label in range(labels.max() + 1)]
+    vectors, questions = curation.features.vectors[sample], curation.features.questions
+    labels = KMeans(min(MAX_CLUSTERS, len(sample)), n_init=4, random_state=curation.recipe.seed).fit_predict(vectors)
+    texts = [" ".join(questions[index] for index in sample[labels == label]) for label in range(labels.max() + 1)]
     try:
-        counted = TfidfVectorizer(sublinear_tf=True, max_features=5000, max_df=0.6 if len(texts) > 2 else 1.0)
-        weights = counted.fit_transform(text or "empty" for text in texts).toarray()
-    except ValueError:  # no words at all
+        vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=5000, max_df=0.6 if len(texts) > 2 else 1.0)
+        weights = vectorizer.fit_transform(text or "empty" for text in texts).toarray()
+    except ValueError:  # the texts have no words
         return [f"cluster {label}" for label in labels]
-    words = counted.get_feature_names_out()
-    top = [", ".join(words[line.argsort()[::-1][:3]]) for line in weights]
-    return [top[label] for label in labels]
+    words = vectorizer.get_feature_names_out()
+    names = [", ".join(words[line.argsort()[::-1][:3]]) for line in weights]
+    return [names[label] for label in labels]
 
 
-def _hover(desk: Curation, at: int) -> str:
-    asked, answer = desk.view.asked[at][:120], desk.view.answers[at][:120]
-    return render("hover.html.j2", asked=asked, answer=answer, row=desk.view.rows[at]["id"])
+def _hover_text(curation: Curation, index: int) -> str:
+    features = curation.features
+    question, answer = features.questions[index][:120], features.answers[index][:120]
+    return render("hover.html.j2", asked=question, answer=answer, row=features.rows[index]["id"])

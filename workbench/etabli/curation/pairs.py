@@ -1,210 +1,214 @@
-"""Which rows are like which: by their words (MinHash) and by their meaning (embeddings), once for every threshold."""
+"""Find similar rows: by their words (MinHash) and by their meaning (embeddings)."""
 
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from etabli.curation.texts import words
+from etabli.curation.embedding import Vectors
+from etabli.curation.texts import split_words
 
-SHINGLE = 3  # words
+if TYPE_CHECKING:
+    from datasketch import MinHash, MinHashLSH
+
+SHINGLE_WORDS = 3
 PERMUTATIONS = 128
-LEXICAL_FLOOR, SEMANTIC_FLOOR = 0.5, 0.7  # less alike than this is not looked at
-MOST = 10  # rows that are remembered for each, the most alike
-CANDIDATES = 50  # rows sharing a bucket that are compared exactly
-CROWD = 30  # rows sharing a bucket from which on a row like them is not put into the index
-BLOCK = 512  # rows compared with all others at once
+LEXICAL_FLOOR, SEMANTIC_FLOOR = 0.5, 0.7  # pairs that are less similar are not kept
+MAX_NEIGHBOURS = 10  # pairs kept for each row: the most similar
+MAX_CANDIDATES = 50  # rows of a bucket that are compared exactly
+CROWD = 30  # rows of a bucket from which on a similar row is not put into the index
+BLOCK_ROWS = 512  # rows compared with all others at once
 
-Copies = dict[int, tuple[int, float]]  # row -> (the row that stands for it, how alike they are)
+Duplicates = dict[int, tuple[int, float]]  # row -> (the row that stays in its place, their similarity)
+Indices = NDArray[np.int64]
+Shingles = NDArray[np.uint32]  # sorted hashes, each once
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Rows that are alike: ``first`` < ``second`` (int64), ``likeness`` (float32, 0 to 1); most alike first."""
+    """Pairs of similar rows: ``first`` < ``second`` (int64), ``similarity`` (float32, 0 to 1); most similar first."""
 
-    first: np.ndarray
-    second: np.ndarray
-    likeness: np.ndarray
+    first: Indices
+    second: Indices
+    similarity: NDArray[np.float32]
 
     @classmethod
-    def of(cls, found: dict[tuple[int, int], float]) -> "Pairs":
-        """From {(row, other row): likeness}."""
-        ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
-        both = np.array([pair for pair, _ in ordered], dtype=np.int64).reshape(-1, 2)
-        return cls(both[:, 0], both[:, 1], np.array([value for _, value in ordered], dtype=np.float32))
+    def from_similarities(cls, similarities: dict[tuple[int, int], float]) -> "Pairs":
+        """Build from {(row, other row): similarity}."""
+        ordered = sorted(similarities.items(), key=lambda item: (-item[1], item[0]))
+        rows = np.array([pair for pair, _ in ordered], dtype=np.int64).reshape(-1, 2)
+        return cls(rows[:, 0], rows[:, 1], np.array([similarity for _, similarity in ordered], dtype=np.float32))
 
     def __len__(self) -> int:
         return len(self.first)
 
-    def among(self, rows: set[int]) -> "Pairs":
-        """The pairs of which both rows are among these."""
-        chosen = [one in rows and other in rows for one, other in zip(self.first.tolist(), self.second.tolist())]
-        return Pairs(self.first[chosen], self.second[chosen], self.likeness[chosen]) if len(self) else self
+    def restrict_to(self, rows: set[int]) -> "Pairs":
+        """Return the pairs of which both rows are in ``rows``."""
+        wanted = list(rows)
+        mask = np.isin(self.first, wanted) & np.isin(self.second, wanted)
+        return Pairs(self.first[mask], self.second[mask], self.similarity[mask])
 
-    def above(self, threshold: float) -> int:
-        """How many pairs are at least so alike."""
-        return int(np.searchsorted(-self.likeness, -np.float32(threshold), side="right"))
+    def count_above(self, threshold: float) -> int:
+        """Count the pairs with this similarity or more."""
+        return int(np.searchsorted(-self.similarity, -np.float32(threshold), side="right"))
 
-    def border(self, threshold: float, count: int) -> list[tuple[int, int, float]]:
-        """The pairs closest to a threshold on both sides, most alike first."""
-        middle = self.above(threshold)
-        around = range(max(0, middle - count), min(len(self), middle + count))
-        return [(int(self.first[at]), int(self.second[at]), float(self.likeness[at])) for at in around]
+    def around(self, threshold: float, count: int) -> list[tuple[int, int, float]]:
+        """Return the ``count`` pairs closest to a threshold on each side: (first, second, similarity)."""
+        middle = self.count_above(threshold)
+        part = slice(max(0, middle - count), middle + count)
+        return list(zip(self.first[part].tolist(), self.second[part].tolist(), self.similarity[part].tolist()))
 
 
 @dataclass(frozen=True)
-class Signed:
-    """Texts as sets of hashed shingles, and their MinHash signatures, as objects and uint32 (texts, permutations)."""
+class Signatures:
+    """Texts as sets of shingle hashes, with MinHash signatures: as objects, and as uint32 (texts, permutations)."""
 
-    shingles: list[np.ndarray]
-    hashed: list[Any]
-    signatures: np.ndarray
+    shingles: list[Shingles]
+    minhashes: list["MinHash"]
+    values: NDArray[np.uint32]
 
-    def replaced(self, rows: list[int], made: "Signed") -> "Signed":
-        """The same with some texts' anew."""
-        shingles, hashed, signatures = list(self.shingles), list(self.hashed), self.signatures.copy()
-        for at, held, signature in zip(rows, made.shingles, made.hashed):
-            shingles[at], hashed[at] = held, signature
-        signatures[rows] = made.signatures
-        return Signed(shingles, hashed, signatures)
+    def replace(self, rows: list[int], new: "Signatures") -> "Signatures":
+        """Return a copy in which ``rows`` have the entries of ``new``, in that order."""
+        shingles, minhashes, values = list(self.shingles), list(self.minhashes), self.values.copy()
+        for row, row_shingles, minhash in zip(rows, new.shingles, new.minhashes):
+            shingles[row], minhashes[row] = row_shingles, minhash
+        values[rows] = new.values
+        return Signatures(shingles, minhashes, values)
 
-    def likeness(self, one: int, other: int) -> float:
-        """Jaccard of two texts' shingles, exactly."""
-        mine, theirs = self.shingles[one], self.shingles[other]
-        shared = len(np.intersect1d(mine, theirs, assume_unique=True))
-        return shared / (len(mine) + len(theirs) - shared) if shared else 0.0
+    def similarity(self, row: int, other: int) -> float:
+        """Return the exact Jaccard similarity of the shingles of two texts."""
+        mine, theirs = self.shingles[row], self.shingles[other]
+        shared_count = len(np.intersect1d(mine, theirs, assume_unique=True))
+        return shared_count / (len(mine) + len(theirs) - shared_count) if shared_count else 0.0
 
-    def closest(self, row: int, candidates: list[int]) -> list[tuple[int, float]]:
-        """The candidates most like a row, at most ``MOST``; of many the likeliest are compared, by their signatures."""
-        chosen = np.array(sorted(candidates), dtype=np.int64)
-        if len(chosen) > CANDIDATES:
-            agree = (self.signatures[chosen] == self.signatures[row]).sum(axis=1)
-            chosen = chosen[np.argsort(-agree, kind="stable")[:CANDIDATES]]
-        scored = [(int(other), self.likeness(row, int(other))) for other in chosen]
-        return sorted(scored, key=lambda item: -item[1])[:MOST]
+    def most_similar(self, row: int, candidates: list[int]) -> list[tuple[int, float]]:
+        """Return the ``MAX_NEIGHBOURS`` candidates most similar to a row, with their similarity.
+
+        Of many candidates only those with the most similar signatures are compared exactly.
+        """
+        compared_rows = np.array(sorted(candidates), dtype=np.int64)
+        if len(compared_rows) > MAX_CANDIDATES:
+            agreement = (self.values[compared_rows] == self.values[row]).sum(axis=1)
+            compared_rows = compared_rows[np.argsort(-agreement, kind="stable")[:MAX_CANDIDATES]]
+        similarities = [(other, self.similarity(row, other)) for other in compared_rows.tolist()]
+        return sorted(similarities, key=lambda item: -item[1])[:MAX_NEIGHBOURS]
 
 
-def sign(texts: Sequence[str]) -> Signed:
-    """Shingles of three words, and MinHash signatures of them (Broder 1997; datasketch, 128 permutations)."""
+def compute_signatures(texts: Sequence[str]) -> Signatures:
+    """Return shingles of three words and their MinHash signatures (Broder 1997; datasketch, 128 permutations)."""
     from datasketch import MinHash
 
-    shingled = [_shingles(text) for text in texts]
-    hashed = MinHash.bulk([held.tolist() for held in shingled], num_perm=PERMUTATIONS, hashfunc=_itself)
-    signed = np.array([one.hashvalues for one in hashed], dtype=np.uint32).reshape(-1, PERMUTATIONS)
-    return Signed(shingled, hashed, signed)
+    shingles = [_shingles(text) for text in texts]
+    hashes = [row_shingles.tolist() for row_shingles in shingles]
+    minhashes = MinHash.bulk(hashes, num_perm=PERMUTATIONS, hashfunc=lambda shingle: shingle)  # hashed already
+    values = np.array([minhash.hashvalues for minhash in minhashes], dtype=np.uint32).reshape(-1, PERMUTATIONS)
+    return Signatures(shingles, minhashes, values)
 
 
-def _itself(value: int) -> int:
-    return value
-
-
-def _shingles(text: str) -> np.ndarray:
-    """Hashes of all runs of three words, sorted; of a shorter text, of the whole."""
-    held = words(text)
-    runs = (" ".join(held[at : at + SHINGLE]) for at in range(max(1, len(held) - SHINGLE + 1)))
+def _shingles(text: str) -> Shingles:
+    """Return the hashes of all runs of three words, sorted; for a shorter text, the hash of the whole."""
+    words = split_words(text)
+    runs = (" ".join(words[start : start + SHINGLE_WORDS]) for start in range(max(1, len(words) - SHINGLE_WORDS + 1)))
     return np.unique(np.array([zlib.crc32(run.encode()) for run in runs if run], dtype=np.uint32))
 
 
-def _index(threshold: float):
-    """An index of signatures in which texts so much alike share a bucket, at 0.5 in 87 of 100 cases, from 0.6 in 98."""
+def _new_index(threshold: float) -> "MinHashLSH":
+    """Return an index in which texts of this similarity share a bucket: at 0.5 in 87 % of cases, from 0.6 in 98 %."""
     from datasketch import MinHashLSH
 
-    rows = 6 if threshold >= 0.8 else 5 if threshold >= 0.7 else 4
-    return MinHashLSH(num_perm=PERMUTATIONS, params=(PERMUTATIONS // rows, rows))
+    band_rows = 6 if threshold >= 0.8 else 5 if threshold >= 0.7 else 4
+    return MinHashLSH(num_perm=PERMUTATIONS, params=(PERMUTATIONS // band_rows, band_rows))
 
 
-def lexical(signed: Signed, floor: float = LEXICAL_FLOOR) -> Pairs:
-    """Pairs of texts that are at least ``floor`` alike: to look at, not to decide by.
+def find_lexical_pairs(signatures: Signatures, floor: float = LEXICAL_FLOOR) -> Pairs:
+    """Return pairs of texts with a similarity of ``floor`` or more; for people to read, not to decide by.
 
-    Each row keeps its ten most alike among those before it. Where ``CROWD`` rows like it are in the index, it is
-    looked for and not put in: a thousand copies are a thousand pairs, and not half a million.
+    Each row keeps its ten most similar rows among those before it. When ``CROWD`` similar rows are in the index, the
+    row is looked up but not added: so a thousand copies give thousands of pairs, and not half a million.
     """
-    index = _index(floor)
-    found: dict[tuple[int, int], float] = {}
-    for row, shingles in enumerate(signed.shingles):
-        if not len(shingles):  # no word: alike in nothing that could be told
+    index = _new_index(floor)
+    similarities: dict[tuple[int, int], float] = {}
+    for row, shingles in enumerate(signatures.shingles):
+        if not len(shingles):  # a text without words is similar to nothing
             continue
-        signature = signed.hashed[row]
-        candidates = index.query(signature)
-        near = [(other, likeness) for other, likeness in signed.closest(row, candidates) if likeness >= floor]
-        found.update({(other, row): likeness for other, likeness in near})
-        if len(near) < MOST or len(candidates) < CROWD:
-            index.insert(row, signature)
-    return Pairs.of(found)
+        candidates = index.query(signatures.minhashes[row])
+        neighbours = [item for item in signatures.most_similar(row, candidates) if item[1] >= floor]
+        similarities.update({(other, row): similarity for other, similarity in neighbours})
+        if len(neighbours) < MAX_NEIGHBOURS or len(candidates) < CROWD:
+            index.insert(row, signatures.minhashes[row])
+    return Pairs.from_similarities(similarities)
 
 
-def lexical_copies(signed: Signed, threshold: float, order: Sequence[int]) -> Copies:
-    """Rows at least so much like one before them in ``order`` that stays: {row: (it, how alike)}.
+def find_lexical_duplicates(signatures: Signatures, threshold: float, order: Sequence[int]) -> Duplicates:
+    """Return rows whose similarity to an earlier row in ``order`` that stays is ``threshold`` or more.
 
-    No chains: a row is never put away for being like one that is put away too, and of two that stay none is found that
-    is so much like the other. Only what stays is in the index, so copies cost no more than other rows.
+    There are no chains: a row is only a duplicate of a row that stays, and no two rows that stay are found to be so
+    similar. Only rows that stay are in the index, so that duplicates cost no more than other rows.
     """
-    index = _index(threshold)
-    found: Copies = {}
+    index = _new_index(threshold)
+    duplicates: Duplicates = {}
     for row in order:
-        if not len(signed.shingles[row]):
+        if not len(signatures.shingles[row]):
             continue
-        signature = signed.hashed[row]
-        best = next(iter(signed.closest(row, index.query(signature))), None)
-        if best and best[1] >= threshold:
-            found[row] = best
+        minhash = signatures.minhashes[row]
+        neighbours = signatures.most_similar(row, index.query(minhash))
+        if neighbours and neighbours[0][1] >= threshold:
+            duplicates[row] = neighbours[0]
         else:
-            index.insert(row, signature)
-    return found
+            index.insert(row, minhash)
+    return duplicates
 
 
-def semantic(vectors: np.ndarray, floor: float = SEMANTIC_FLOOR) -> Pairs:
-    """Pairs whose embeddings have a cosine of ``floor`` or more; each row keeps its ten most alike before it.
+def find_semantic_pairs(vectors: Vectors, floor: float = SEMANTIC_FLOOR) -> Pairs:
+    """Return pairs with a cosine of ``floor`` or more; each row keeps its ten most similar rows before it.
 
     Args:
         vectors: float32 (rows, dimensions), each of length 1, or 0 where a text has no word.
     """
-    found: dict[tuple[int, int], float] = {}
-    for start in range(0, len(vectors), BLOCK):
-        stop = min(start + BLOCK, len(vectors))
-        cosines = vectors[start:stop] @ vectors[:stop].T
+    similarities: dict[tuple[int, int], float] = {}
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, len(vectors))
+        block_cosines = vectors[start:stop] @ vectors[:stop].T
         for row in range(start, stop):
-            line = cosines[row - start, :row]
-            for other in _top(line, floor):
-                found[int(other), row] = min(1.0, float(line[other]))
-    return Pairs.of(found)
+            cosines = block_cosines[row - start, :row]
+            neighbours = np.flatnonzero(cosines >= floor)
+            if len(neighbours) > MAX_NEIGHBOURS:
+                neighbours = neighbours[np.argpartition(-cosines[neighbours], MAX_NEIGHBOURS)[:MAX_NEIGHBOURS]]
+            similarities.update({(int(other), row): min(1.0, float(cosines[other])) for other in neighbours})
+    return Pairs.from_similarities(similarities)
 
 
-def _top(line: np.ndarray, floor: float) -> np.ndarray:
-    near = np.flatnonzero(line >= floor)
-    return near if len(near) <= MOST else near[np.argpartition(-line[near], MOST)[:MOST]]
-
-
-def semantic_copies(vectors: np.ndarray, threshold: float, order: Sequence[int]) -> Copies:
-    """As ``lexical_copies``, by the cosine of embeddings, each row against all that stay."""
-    kept = np.zeros((len(order), vectors.shape[1]), dtype=np.float32)
-    names: list[int] = []
-    found: Copies = {}
-    for start in range(0, len(order), BLOCK):
-        block = list(order[start : start + BLOCK])
-        before = len(names)
-        known = vectors[block] @ kept[:before].T
-        among = vectors[block] @ vectors[block].T
-        stayed: list[int] = []  # places in the block
+def find_semantic_duplicates(vectors: Vectors, threshold: float, order: Sequence[int]) -> Duplicates:
+    """Like ``find_lexical_duplicates``, by the cosine of embeddings; each row is compared with all that stay."""
+    stayed_vectors = np.zeros((len(order), vectors.shape[1]), dtype=np.float32)
+    stayed_rows: list[int] = []
+    duplicates: Duplicates = {}
+    for start in range(0, len(order), BLOCK_ROWS):
+        block = list(order[start : start + BLOCK_ROWS])
+        earlier_cosines = vectors[block] @ stayed_vectors[: len(stayed_rows)].T
+        block_cosines = vectors[block] @ vectors[block].T
+        stayed_places: list[int] = []  # in the block
         for place, row in enumerate(block):
-            line = np.concatenate([known[place], among[place, stayed]])
-            best = int(line.argmax()) if len(line) else -1
-            if best >= 0 and line[best] >= threshold:
-                found[row] = (names[best], min(1.0, float(line[best])))
+            cosines = np.concatenate([earlier_cosines[place], block_cosines[place, stayed_places]])
+            best = int(cosines.argmax()) if len(cosines) else -1
+            if best >= 0 and cosines[best] >= threshold:
+                duplicates[row] = (stayed_rows[best], min(1.0, float(cosines[best])))
                 continue
-            kept[len(names)] = vectors[row]
-            names.append(row)
-            stayed.append(place)
-    return found
+            stayed_vectors[len(stayed_rows)] = vectors[row]
+            stayed_rows.append(row)
+            stayed_places.append(place)
+    return duplicates
 
 
-def nearest(vectors: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each vector the closest known one: (its index, the cosine). Both arrays have rows of length 1."""
-    at, likeness = np.zeros(len(vectors), dtype=np.int64), np.zeros(len(vectors), dtype=np.float32)
-    for start in range(0, len(vectors), BLOCK):
-        cosines = vectors[start : start + BLOCK] @ known.T
-        at[start : start + BLOCK] = best = cosines.argmax(axis=1)
-        likeness[start : start + BLOCK] = cosines[np.arange(len(best)), best]
-    return at, likeness
+def find_nearest(vectors: Vectors, references: Vectors) -> tuple[Indices, NDArray[np.float32]]:
+    """Return for each vector the index of the closest reference and its cosine. All rows have length 1."""
+    indices, best_cosines = np.zeros(len(vectors), dtype=np.int64), np.zeros(len(vectors), dtype=np.float32)
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        cosines = vectors[start : start + BLOCK_ROWS] @ references.T
+        nearest = cosines.argmax(axis=1)
+        indices[start : start + BLOCK_ROWS] = nearest
+        best_cosines[start : start + BLOCK_ROWS] = cosines[np.arange(len(nearest)), nearest]
+    return indices, best_cosines

@@ -1,4 +1,4 @@
-"""A curation recipe: which rows, which filters in which order, what is protected. Saved, hashed, run again."""
+"""Curation recipes: which rows, which filters in which order, and which sources are protected."""
 
 import hashlib
 import json
@@ -14,29 +14,30 @@ from etabli.core.provenance import FromFile
 from etabli.core.trust import Code
 from etabli.curation import embedding
 from etabli.curation.filters import KINDS, AnyFilter
-from etabli.data.dataset import located
+from etabli.data.dataset import find_path
 
 DEFAULT = ({"filter": "exact"}, {"filter": "near"}, {"filter": "quality"}, {"filter": "contamination"})
 
 
 class Protect(BaseModel):
-    """What is not to be wiped out: each value of ``by`` keeps ``least`` rows if it has so many, where there are two.
+    """Keep small sources: each value of ``by`` keeps ``least`` rows, if it has so many and there are two values.
 
-    Rows come back from filters of opinion (near, semantic, language, length, quality); copies word for word, what gives
-    the evaluation away and what a person dropped do not.
+    Rows come back from filters of opinion (near, semantic, language, length, quality). Exact duplicates, rows that
+    give the evaluation away and rows that a person dropped do not come back.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: str = "source"
-    least: int = Field(10, ge=0)
+    least: int = Field(default=10, ge=0)
 
 
 class CurationRecipe(FromFile):
-    """Everything that decides which rows of ``data`` are trained, but for what people decide.
+    """Everything that decides which rows of ``data`` are trained, without the decisions of people.
 
-    ``eval_data`` is what must not be given away: its rows marked ``test``, or all; by default the rows of ``data``
-    that are marked ``test``. ``decisions`` is the file of what people decided, by default beside the data.
+    ``eval_data``: the evaluation data; its rows with the split ``test``, or all its rows, must not be in the training
+    rows. By default it is the rows of ``data`` with the split ``test``. ``decisions``: the file of people's decisions;
+    by default it is beside the data.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,14 +54,14 @@ class CurationRecipe(FromFile):
         try:
             super().__init__(**keys)
         except ValidationError as error:
-            raise BadRecipe(mistakes(error, _known())) from None
+            raise BadRecipe(mistakes(error, _known_keys())) from None
 
     @classmethod
     def load(cls, path: str | Path) -> "CurationRecipe":
         """Read a recipe from YAML.
 
         Raises:
-            BadRecipe: every mistake at once, each with its key.
+            BadRecipe: all mistakes, each with its key.
         """
         try:
             return cls(**read_yaml(path)).read_from(path)
@@ -68,7 +69,7 @@ class CurationRecipe(FromFile):
             raise BadRecipe(error.problems, str(path)) from None
 
     def save(self, path: str | Path) -> None:
-        """Write it as YAML.
+        """Write the recipe as YAML.
 
         Raises:
             BadRecipe: it holds a secret.
@@ -76,66 +77,69 @@ class CurationRecipe(FromFile):
         write_yaml(path, self.keys())
 
     def keys(self) -> dict[str, Any]:
-        """Plain values, as they are written to YAML."""
+        """Return the keys with plain values, as they are written to YAML."""
         return self.model_dump(mode="json")
 
     @property
     def hash(self) -> str:
-        """Changes when a key does that decides which rows stay, or a file of rules or encoders it names."""
-        said = {name: value for name, value in self.keys().items() if name not in ("data", "eval_data", "decisions")}
-        held = [code.sha256 for code in self.code()]
-        return hashlib.sha256(json.dumps([said, held], sort_keys=True).encode()).hexdigest()
+        """Hash of the keys that decide which rows stay, and of the files with rules or encoders."""
+        paths = ("data", "eval_data", "decisions")
+        keys = {name: value for name, value in self.keys().items() if name not in paths}
+        file_hashes = [code.sha256 for code in self.code()]
+        return hashlib.sha256(json.dumps([keys, file_hashes], sort_keys=True).encode()).hexdigest()
 
     def code(self) -> list[Code]:
-        """The Python files that it names; nothing is run.
+        """Return the Python files that the recipe names, without running them.
 
         Raises:
-            BadInput: a file that is not there.
+            BadInput: a file does not exist.
         """
         rules = [trust.read_code(step.rules, "rules") for step in self.filters if step.filter == "own"]
-        path, mark, _ = self.encoder.rpartition(":")
-        return [*rules, trust.read_code(path, "encoders")] if mark else rules
+        path, separator, _ = self.encoder.rpartition(":")
+        return [*rules, trust.read_code(path, "encoders")] if separator else rules
 
-    def agree(self, trust_code: bool = False) -> None:
-        """Ask for the yes to these files: who made the recipe in this program says it by naming them.
+    def require_trust(self, trust_code: bool = False) -> None:
+        """Check that the user trusts the named Python files; who makes a recipe in Python trusts them by naming them.
 
         Raises:
-            UntrustedCode: that yes is missing; BadInput: a file that is not there.
+            UntrustedCode: the user does not trust a file yet.
+            BadInput: a file does not exist.
         """
         if self.file is None:
             trust.remember(self.code())
         else:
             trust.require(self.code(), trust_code, f"etabli.curate({str(self.file)!r}, trust_code=True)")
 
-    def found(self, near: Path | None) -> "CurationRecipe":
-        """The same with files that lie beside the recipe (``near``) named from here.
+    def locate_files(self, recipe_file: Path | None) -> "CurationRecipe":
+        """Return the recipe with paths seen from here; in the recipe they are seen from ``recipe_file``.
 
         Raises:
-            BadInput: rules or an encoder that are not there.
+            BadInput: a file of rules or an encoder does not exist.
         """
         steps = [
-            step.model_copy(update={"rules": _file(step.rules, near)}) if step.filter == "own" else step
+            step.model_copy(update={"rules": _locate_file(step.rules, recipe_file)}) if step.filter == "own" else step
             for step in self.filters
         ]
-        path, mark, function = self.encoder.rpartition(":")
-        encoder = f"{_file(path, near)}:{function}" if mark else self.encoder
+        path, separator, function_name = self.encoder.rpartition(":")
+        encoder = f"{_locate_file(path, recipe_file)}:{function_name}" if separator else self.encoder
         return self.model_copy(update={"filters": tuple(steps), "encoder": encoder})
 
     def with_filter(self, name: str, **keys: Any) -> "CurationRecipe":
-        """The same with other keys of a filter; one that is not there yet is added at the end."""
-        steps = self.keys()["filters"]
-        mine = next((step for step in steps if step["filter"] == name), None)
-        changed = [{**step, **keys} if step is mine else step for step in steps]
-        return CurationRecipe(**self.keys() | {"filters": changed if mine else [*steps, {"filter": name, **keys}]})
+        """Return the recipe with changed keys of a filter; a filter that it does not have is added at the end."""
+        steps: list[dict[str, Any]] = self.keys()["filters"]
+        position = next((place for place, step in enumerate(steps) if step["filter"] == name), len(steps))
+        old_keys = steps[position] if position < len(steps) else {"filter": name}
+        steps[position : position + 1] = [{**old_keys, **keys}]
+        return CurationRecipe(**self.keys() | {"filters": steps})
 
 
-def _file(name: str, near: Path | None) -> str:
-    place = located(name, near)
-    if not place.is_file():
-        raise BadInput(f"There is no file {name}, which the curation recipe names.")
-    return str(place)
+def _locate_file(name: str, recipe_file: Path | None) -> str:
+    path = find_path(name, recipe_file)
+    if not path.is_file():
+        raise BadInput(f"There is no file {name}, which the curation recipe names. Correct its path in the recipe.")
+    return str(path)
 
 
-def _known() -> list[str]:
-    keys = [*CurationRecipe.model_fields, *(f"protect.{name}" for name in Protect.model_fields)]
-    return keys + [name for kind in KINDS for name in kind.model_fields]
+def _known_keys() -> list[str]:
+    protect_keys = [f"protect.{name}" for name in Protect.model_fields]
+    return [*CurationRecipe.model_fields, *protect_keys, *(name for kind in KINDS for name in kind.model_fields)]

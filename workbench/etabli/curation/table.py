@@ -1,187 +1,243 @@
-"""What a table of rows shows: the part that is asked for, sorted and narrowed, and all there is to say of one row."""
+"""The rows of a curation as a table: searched, sorted, and with the details of one row."""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypedDict
 
-from etabli.core.contracts import Decision
+from etabli.core.contracts import Decision, Reason, Row
 from etabli.core.errors import BadInput
-from etabli.curation.apply import Sifted
-from etabli.curation.curation import Curation, last_said
-from etabli.curation.diff import difference
-from etabli.curation.texts import answer, said
-from etabli.data.notes import escaped
+from etabli.curation.curation import Curation, find_last_answer, fixed_messages
+from etabli.curation.diff import compare_words
+from etabli.curation.texts import last_answer, row_text
+from etabli.data.notes import escape_invisible
 
-SHORT = 160  # characters of a question or an answer in a line
-LONGEST = 20_000  # characters of a text shown whole
+EXCERPT_CHARACTERS = 160  # of a question or an answer in a line
+MAX_CHARACTERS = 20_000  # of a message shown in the details
 SORTS = ("row", "length", "likeness", "finding", "source")
-_DONE = {"keep": "kept", "fix": "fixed", "drop": "dropped"}
-STATUS = ("stays", "rejected", "protected", *_DONE.values())
+DECIDED_STATUS = {"keep": "kept", "fix": "fixed", "drop": "dropped"}
+STATUS = ("stays", "rejected", "protected", *DECIDED_STATUS.values())
+
+
+class TableLine(TypedDict):
+    """One row in short, as the widget and ``etabli data rows --json`` show it."""
+
+    at: int  # index of the row
+    id: str
+    asked: str
+    answer: str
+    length: int
+    source: str | None
+    found: list[str]  # filters with a finding
+    status: str
+
+
+class SimilarRow(TypedDict):
+    """The row that another is similar to; ``difference``: as ``compare_words`` returns."""
+
+    id: str
+    test: bool  # an evaluation row
+    difference: list[tuple[str, str]]
+
+
+class RowDetail(TypedDict):
+    """Everything known about one row."""
+
+    id: str
+    status: str
+    reasons: list[Reason]
+    decision: dict[str, Any] | None  # do, by, why, t
+    messages: list[dict[str, str]]  # role, content
+    last: str  # the content that a fix rewrites
+    about: dict[str, object]
+    like: SimilarRow | None
 
 
 class Table:
-    """Rows of a curation as lines. Filters are those of the moment it was made or ``refresh``ed; decisions are live."""
+    """Rows of a curation as lines. Filters are applied when it is made or ``refresh``ed; decisions show at once."""
 
-    def __init__(self, desk: Curation):
-        self.desk = desk
-        self._asked: dict[str, Any] = {}
+    def __init__(self, curation: Curation):
+        self.curation = curation
+        self._selection: dict[str, Any] = {}
         self.refresh()
 
     def refresh(self) -> int:
-        """Apply the filters again, with all that was decided meanwhile; returns how many rows are shown."""
-        self._view = self.desk.view  # looked up once: whether rows have changed is asked of each of them
-        self._sifted: Sifted = self.desk.sifted
-        self._standing = dict(self._sifted.decisions)
-        self._low = [text.casefold() for text in self._view.said]
-        self._at = {row["id"]: at for at, row in enumerate(self._sifted.rows)}
-        self._counts = Counter(map(self.status, range(self.total)))
-        return self.select(**self._asked)
+        """Apply the filters again, with all decisions made meanwhile. Returns how many rows are shown."""
+        self._features = self.curation.features  # read once: each read compares every row
+        self._result = self.curation.result
+        self._standing = dict(self._result.decisions)
+        self._search_texts = [text.casefold() for text in self._features.texts]
+        self._index_by_id = {row["id"]: index for index, row in enumerate(self._result.rows)}
+        self._count_statuses()
+        return self.select(**self._selection)
+
+    def _count_statuses(self) -> None:
+        self._status_counts = Counter(map(self.status, range(self.total)))
 
     def __len__(self) -> int:
-        return len(self._shown)
+        return len(self._shown_rows)
 
     @property
     def total(self) -> int:
         """How many rows there are."""
-        return len(self._sifted.rows)
+        return len(self._result.rows)
 
     def select(
-        self, search: str = "", finding: str = "", status: str = "", source: str = "", sort: str = "row",
+        self,
+        search: str = "",
+        finding: str = "",
+        status: str = "",
+        source: str = "",
+        sort: str = "row",
         descending: bool = False,
-    ) -> int:  # fmt: skip
-        """Choose which rows are shown and in which order; returns how many.
+    ) -> int:
+        """Choose which rows are shown and in which order. Returns how many are shown.
 
         Raises:
             BadInput: an unknown order or status.
         """
         if sort not in SORTS or (status and status not in STATUS):
             raise BadInput(f"Rows are sorted by {', '.join(SORTS)}, and their status is {', '.join(STATUS)}.")
-        self._asked = {
-            "search": search, "finding": finding, "status": status, "source": source, "sort": sort,
+        self._selection = {
+            "search": search,
+            "finding": finding,
+            "status": status,
+            "source": source,
+            "sort": sort,
             "descending": descending,
-        }  # fmt: skip
-        needle, held = search.casefold(), self._sifted
-        shown = [
-            at
-            for at in range(self.total)
-            if (not needle or needle in self._low[at])
-            and (not finding or finding in self._found(at))
-            and (not status or self.status(at) == status)
-            and (not source or str(held.rows[at].get("source")) == source)
+        }
+        needle = search.casefold()
+        self._shown_rows = [
+            index
+            for index in range(self.total)
+            if (not needle or needle in self._search_texts[index])
+            and (not finding or finding in self._finding_names(index))
+            and (not status or self.status(index) == status)
+            and (not source or str(self._result.rows[index].get("source")) == source)
         ]
-        shown.sort(key=lambda at: self._key(at, sort), reverse=descending)
-        self._shown = shown
-        return len(shown)
+        self._shown_rows.sort(key=self._sort_key(sort), reverse=descending)
+        return len(self._shown_rows)
 
-    def _key(self, at: int, sort: str) -> Any:
-        if sort == "length":
-            return len(self._low[at])
-        if sort == "likeness":
-            held = self._sifted.reasons.get(at, ())
-            return max((reason["value"] or 0.0 for reason in held if reason["like"]), default=-1.0)
-        if sort == "finding":
-            return (not (found := self._found(at)), found)
-        return str(self._sifted.rows[at].get("source")) if sort == "source" else at
+    def _sort_key(self, sort: str) -> Callable[[int], Any]:
+        keys: dict[str, Callable[[int], Any]] = {
+            "row": lambda index: index,
+            "length": lambda index: len(self._search_texts[index]),
+            "likeness": self._highest_similarity,
+            "finding": lambda index: (not self._finding_names(index), self._finding_names(index)),
+            "source": lambda index: str(self._result.rows[index].get("source")),
+        }
+        return keys[sort]
 
-    def _found(self, at: int) -> list[str]:
-        return list(dict.fromkeys(reason["filter"] for reason in self._sifted.reasons.get(at, ())))
+    def _highest_similarity(self, index: int) -> float:
+        reasons = self._result.reasons.get(index, ())
+        return max((reason["value"] or 0.0 for reason in reasons if reason["like"]), default=-1.0)
 
-    def status(self, at: int) -> str:
-        """What becomes of a row: what a person said, else what the filters did."""
-        decision = self._standing.get(self._sifted.rows[at]["id"])
+    def _finding_names(self, index: int) -> list[str]:
+        return list(dict.fromkeys(reason["filter"] for reason in self._result.reasons.get(index, ())))
+
+    def status(self, index: int) -> str:
+        """Return what becomes of a row: what a person decided, else what the filters did."""
+        decision = self._standing.get(self._result.rows[index]["id"])
         if decision:
-            return _DONE[decision["do"]]
-        return "rejected" if at in self._sifted.rejected else "protected" if at in self._sifted.protected else "stays"
+            return DECIDED_STATUS[decision["do"]]
+        if index in self._result.rejections:
+            return "rejected"
+        return "protected" if index in self._result.protections else "stays"
 
-    # --- what is shown ---------------------------------------------------------------------------------------
+    # --- what is shown ------------------------------------------------------------------------------------------------
 
-    def lines(self, start: int, stop: int) -> list[dict[str, Any]]:
-        """The rows shown from one place to another, in short."""
-        return [self.line(at) for at in self._shown[max(0, start) : stop]]
+    def lines(self, start: int, stop: int) -> list[TableLine]:
+        """Return the shown rows from place ``start`` to ``stop``, in short."""
+        return [self.line(index) for index in self._shown_rows[max(0, start) : stop]]
 
-    def line(self, at: int) -> dict[str, Any]:
-        """One row in short."""
-        row = self._sifted.rows[at]
+    def line(self, index: int) -> TableLine:
+        """Return one row in short, with the last answer as somebody may just have rewritten it."""
+        row = self._result.rows[index]
+        decision = self._standing.get(row["id"])
+        is_fix = decision is not None and decision["do"] == "fix"
+        answer = last_answer({"messages": fixed_messages(row, decision)}) if is_fix else self._features.answers[index]
         return {
-            "at": at, "id": row["id"], "asked": _short(self._view.asked[at]),
-            "answer": _short(self._answer(at)), "length": len(self._low[at]), "source": row.get("source"),
-            "found": self._found(at), "status": self.status(at),
-        }  # fmt: skip
-
-    def _answer(self, at: int) -> str:
-        """The last answer, as somebody may just have rewritten it."""
-        decision = self._standing.get(self._sifted.rows[at]["id"])
-        return answer(decision) if decision and decision["do"] == "fix" else self._view.answers[at]
+            "at": index,
+            "id": row["id"],
+            "asked": _shorten(self._features.questions[index]),
+            "answer": _shorten(answer),
+            "length": len(self._search_texts[index]),
+            "source": row.get("source"),
+            "found": self._finding_names(index),
+            "status": self.status(index),
+        }
 
     def facets(self) -> dict[str, dict[str, int]]:
-        """How many rows have each finding, status and source."""
-        found = Counter(name for held in self._sifted.reasons.values() for name in {one["filter"] for one in held})
-        sources = Counter(str(row.get("source")) for row in self._sifted.rows)
-        return {"finding": dict(found), "status": self.statuses(), "source": dict(sources.most_common(50))}
+        """Return how many rows have each finding, status and source."""
+        findings = Counter(name for index in self._result.reasons for name in self._finding_names(index))
+        sources = Counter(str(row.get("source")) for row in self._result.rows)
+        return {"finding": dict(findings), "status": self.statuses(), "source": dict(sources.most_common(50))}
 
     def statuses(self) -> dict[str, int]:
-        """How many rows have each status now."""
-        return {name: count for name, count in self._counts.items() if count}
+        """Return how many rows have each status now."""
+        return {name: count for name, count in self._status_counts.items() if count}
 
-    def detail(self, name: str) -> dict[str, Any]:
-        """All there is to say of a row: turns, reasons, the row it is most like, what differs, what was decided."""
-        at = self._where(name)
-        row, reasons = self._sifted.rows[at], self._sifted.reasons.get(at, [])
-        decision = self._standing.get(name)
-        messages = (decision or {}).get("messages") or row["messages"]
-        like = next((reason["like"] for reason in reasons if reason["like"]), None)
+    def detail(self, row_id: str) -> RowDetail:
+        """Return everything about a row: turns, reasons, the most similar row with the differences, the decision."""
+        index = self._find_index(row_id)
+        row, reasons = self._result.rows[index], self._result.reasons.get(index, [])
+        decision = self._standing.get(row_id)
+        messages = fixed_messages(row, decision)
+        similar_id = next((reason["like"] for reason in reasons if reason["like"]), None)
+        fields = dict(row)
+        about_keys = ("lang", "source", "licence", "generator", "template")
         return {
-            "id": name, "status": self.status(at), "reasons": reasons, "decision": _told(decision),
-            "messages": [{"role": turn["role"], "content": turn["content"][:LONGEST]} for turn in messages],
-            "last": messages[last_said(messages)]["content"],
-            "about": {key: row[key] for key in ("lang", "source", "licence", "generator", "template") if row.get(key)},
-            "like": self._likeness(like, {**row, "messages": messages}) if like else None,
-        }  # fmt: skip
+            "id": row_id,
+            "status": self.status(index),
+            "reasons": reasons,
+            "decision": {key: decision[key] for key in ("do", "by", "why", "t")} if decision else None,
+            "messages": [{"role": turn["role"], "content": turn["content"][:MAX_CHARACTERS]} for turn in messages],
+            "last": messages[find_last_answer(messages)]["content"],
+            "about": {key: fields[key] for key in about_keys if fields.get(key)},
+            "like": self._similar_row(similar_id, {**row, "messages": messages}) if similar_id else None,
+        }
 
-    def _likeness(self, name: str, row: dict[str, Any]) -> dict[str, Any] | None:
-        """The row another is like (of the training or the test rows), and what differs."""
-        rows = self._sifted.rows
-        other = rows[self._at[name]] if name in self._at else self.desk.tested(name)
+    def _similar_row(self, row_id: str, row: Row) -> SimilarRow | None:
+        """Return the similar training or evaluation row, with its differences from ``row``."""
+        is_training_row = row_id in self._index_by_id
+        other = (
+            self._result.rows[self._index_by_id[row_id]] if is_training_row else self.curation.evaluation_row(row_id)
+        )
         if other is None:
             return None
-        pieces = difference(said(other)[:LONGEST], said(row)[:LONGEST])
-        return {"id": name, "test": name not in self._at, "difference": pieces}
+        segments = compare_words(row_text(other)[:MAX_CHARACTERS], row_text(row)[:MAX_CHARACTERS])
+        return {"id": row_id, "test": not is_training_row, "difference": segments}
 
-    def _where(self, name: str) -> int:
-        self.desk.row(name)
-        return self._at[name]
+    def _find_index(self, row_id: str) -> int:
+        self.curation.row(row_id)
+        return self._index_by_id[row_id]
 
-    # --- what is decided ---------------------------------------------------------------------------------------
+    # --- decisions ----------------------------------------------------------------------------------------------------
 
-    def decide(self, do: str, name: str, why: str = "", text: str | None = None) -> dict[str, Any]:
-        """Write down what is done about a row; ``text`` is the last answer of a fix. Returns the row's new line."""
-        at = self._where(name)
-        messages = self.desk.rewritten(name, text) if do == "fix" else None
-        before = self.status(at)
-        made = self.desk.decide(do, name, why or self._why(at, do), messages)
-        if do == "undo":
-            self._standing = self.desk.standing
+    def decide(self, do: str, row_id: str, why: str = "", text: str | None = None) -> TableLine:
+        """Write a decision about a row; ``text`` is the last answer of a fix. Returns the row's new line.
+
+        A dropped row with findings gets their names as the reason, unless another reason is given.
+        """
+        index = self._find_index(row_id)
+        messages = self.curation.rewrite_answer(row_id, text) if do == "fix" else None
+        old_status = self.status(index)
+        if do == "drop" and not why:
+            why = ", ".join(self._finding_names(index))
+        decision = self.curation.decide(do, row_id, why, messages)
+        if do == "undo":  # this reads the decisions again, with those that others made meanwhile
+            self._standing = self.curation.standing
+            self._count_statuses()
         else:
-            self._standing[name] = made
-        if do == "undo":  # with it comes what others decided meanwhile
-            self._counts = Counter(map(self.status, range(self.total)))
-        else:
-            self._counts[before] -= 1
-            self._counts[self.status(at)] += 1
-        return self.line(at)
+            self._standing[row_id] = decision
+            self._status_counts[old_status] -= 1
+            self._status_counts[self.status(index)] += 1
+        return self.line(index)
 
-    def _why(self, at: int, do: str) -> str:
-        """Dropping a row that filters found something in is for that reason, unless another is given."""
-        return ", ".join(self._found(at)) if do == "drop" else ""
-
-    def undo(self) -> dict[str, Any] | None:
-        """Take the newest decision of this author back, whatever row it is about; returns the row's new line."""
-        last = self.desk.decisions.last(self.desk.source)
-        return self.decide("undo", last["row"]) if last else None
+    def undo(self) -> TableLine | None:
+        """Undo this author's newest decision about any row. Returns the row's new line."""
+        decision: Decision | None = self.curation.decisions.latest(self.curation.source_rows)
+        return self.decide("undo", decision["row"]) if decision else None
 
 
-def _told(decision: Decision | None) -> dict[str, Any] | None:
-    return {name: decision[name] for name in ("do", "by", "why", "t")} if decision else None
-
-
-def _short(text: str) -> str:
-    return escaped(" ".join(text[: 2 * SHORT].split()))[:SHORT]
+def _shorten(text: str) -> str:
+    return escape_invisible(" ".join(text[: 2 * EXCERPT_CHARACTERS].split()))[:EXCERPT_CHARACTERS]

@@ -1,66 +1,88 @@
-"""How alike is too alike: what each threshold would put away, and the pairs at its border."""
+"""Choose a similarity threshold: how many rows each threshold rejects, and the pairs close to it."""
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from etabli.core.errors import BadInput
-from etabli.curation.apply import asked_of, sift
+from etabli.curation.apply import apply_filters, make_filter_input
 from etabli.curation.curation import Curation
-from etabli.curation.diff import difference
-from etabli.curation.filters.copies import Alike, Near, Semantic
+from etabli.curation.diff import compare_words
+from etabli.curation.filters.duplicates import Near, Semantic
 from etabli.curation.pairs import LEXICAL_FLOOR, SEMANTIC_FLOOR
 
-KINDS = {"near": Near, "semantic": Semantic}
+FILTERS = {"near": Near(), "semantic": Semantic()}
 FLOORS = {"near": LEXICAL_FLOOR, "semantic": SEMANTIC_FLOOR}
-BORDER = 4  # pairs on each side
-EXACTLY = 20_000
+BORDER_PAIRS = 4  # on each side of the threshold
+MAX_COUNTED_ROWS = 20_000  # with more rows, counting the rejected ones is too slow for a slider
+
+
+class BorderPair(TypedDict):
+    """Two rows whose similarity is close to the threshold; ``difference``: as ``compare_words`` returns."""
+
+    ids: list[str]
+    likeness: float
+    above: bool
+    difference: list[tuple[str, str]]
+
+
+class ThresholdEffect(TypedDict):
+    """What a threshold does."""
+
+    value: float
+    rows: int
+    gone: int | None  # rejected rows; None when there are too many rows to count
+    pairs: int  # at the threshold or above
+    border: list[BorderPair]
 
 
 class Threshold:
-    """The pairs of a filter and what follows from a threshold, for the rows that the filters before it leave."""
+    """The pairs of a similarity filter, for the rows that the filters before it leave."""
 
-    def __init__(self, desk: Curation, filter: str):
-        if filter not in KINDS:
-            raise BadInput(f"{filter!r} has no pairs to look at; there are {', '.join(KINDS)}.")
-        self.desk, self.filter, self._view = desk, filter, desk.view
-        self._step = next((one for one in desk.recipe.filters if one.filter == filter), KINDS[filter]())
-        done = sift(self._view, desk.recipe, desk.standing, until=filter)
-        self._asked = asked_of(self._step, self._view, desk.recipe.seed, done)
-        self._left = set(self._asked.order)
-        self.value, self.pairs = self._step.threshold, self._step.pairs(self._view).among(self._left)
+    def __init__(self, curation: Curation, filter: str):
+        if filter not in FILTERS:
+            raise BadInput(f"{filter!r} has no pairs to look at; there are {', '.join(FILTERS)}.")
+        self.curation, self.filter, self._features = curation, filter, curation.features
+        steps = (step for step in curation.recipe.filters if isinstance(step, Near | Semantic))
+        self._step = next((step for step in steps if step.filter == filter), FILTERS[filter])
+        result = apply_filters(self._features, curation.recipe, curation.standing, until=filter)
+        self._input = make_filter_input(self._step, self._features, curation.recipe.seed, result)
+        self.value = self._step.threshold
+        self.pairs = self._step.pairs(self._features).restrict_to(set(self._input.order))
 
     @property
     def floor(self) -> float:
-        """The least likeness that was looked for."""
+        """The lowest threshold that can be chosen."""
         return FLOORS[self.filter]
 
-    def at(self, value: float) -> dict[str, Any]:
-        """What a threshold does: rows put away, pairs above it, and the pairs at its border with what differs.
+    def at(self, value: float) -> ThresholdEffect:
+        """Return what a threshold does: rejected rows, pairs above it, and the pairs close to it with differences.
 
-        Of more than ``EXACTLY`` rows those that go are not counted: it takes too long for a slider.
+        With more than ``MAX_COUNTED_ROWS`` rows the rejected rows are not counted.
         """
-        gone = None
-        if len(self._left) <= EXACTLY:
-            gone = len(set(self._kind(value).find(self._view, self._asked)) - self._asked.placed)
-        border = self.pairs.border(value, BORDER)
+        rejected_count = None
+        if len(self._input.order) <= MAX_COUNTED_ROWS:
+            step = self._step.model_copy(update={"threshold": value})
+            rejected_count = len(set(step.find(self._features, self._input)) - self._input.must_stay)
+        border = self.pairs.around(value, BORDER_PAIRS)
         return {
-            "value": value, "rows": len(self._left), "gone": gone, "pairs": self.pairs.above(value),
-            "border": [self._pair(*pair, value) for pair in border],
-        }  # fmt: skip
+            "value": value,
+            "rows": len(self._input.order),
+            "gone": rejected_count,
+            "pairs": self.pairs.count_above(value),
+            "border": [self._border_pair(*pair, value) for pair in border],
+        }
 
-    def _kind(self, value: float) -> Alike:
-        return self._step.model_copy(update={"threshold": value})
-
-    def _pair(self, one: int, other: int, likeness: float, value: float) -> dict[str, Any]:
-        rows, texts = self._view.rows, self._view.said
-        above = bool(np.float32(likeness) >= np.float32(value))  # as the pairs are counted
+    def _border_pair(self, first: int, second: int, similarity: float, threshold: float) -> BorderPair:
+        rows, texts = self._features.rows, self._features.texts
         return {
-            "ids": [rows[one]["id"], rows[other]["id"]], "likeness": round(likeness, 4), "above": above,
-            "difference": difference(texts[one], texts[other]),
-        }  # fmt: skip
+            "ids": [rows[first]["id"], rows[second]["id"]],
+            "likeness": round(similarity, 4),
+            "above": bool(np.float32(similarity) >= np.float32(threshold)),  # in float32, as pairs are counted
+            "difference": compare_words(texts[first], texts[second]),
+        }
 
     def choose(self, value: float) -> None:
-        """Take a threshold into the recipe."""
+        """Set the threshold in the recipe."""
         self.value = value
-        self.desk.set(self.filter, threshold=value)
+        self.curation.set(self.filter, threshold=value)

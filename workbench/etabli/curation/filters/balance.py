@@ -1,4 +1,4 @@
-"""Not more of one kind than of another."""
+"""Limit the number of rows of each kind."""
 
 import random
 from typing import ClassVar, Literal
@@ -6,39 +6,40 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from etabli.core.contracts import Reason
-from etabli.curation.features import View
-from etabli.curation.filters.base import Asked, Filter
-from etabli.data.columns import values_of
+from etabli.curation.features import RowFeatures
+from etabli.curation.filters.base import Filter, FilterInput
+from etabli.data.columns import column_values
 
 
 class Balance(Filter):
     """At most ``most`` rows of each value of ``by`` (lang, source, template or any column), chosen at random.
 
-    Without ``most``, as many as the smallest value that has ``least`` rows or more.
+    Without ``most``: as many rows as the smallest value that has ``least`` rows or more.
     """
 
-    alone: ClassVar[bool] = False
-    protects: ClassVar[bool] = False
+    row_by_row: ClassVar[bool] = False
+    reversible: ClassVar[bool] = False
 
     filter: Literal["balance"] = "balance"
     by: str = "lang"
     most: int | None = Field(None, ge=1)
     least: int = Field(10, ge=1)
 
-    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
-        """Rows beyond what their value may have; what a person keeps counts, and does not go."""
-        strata: dict[str, list[int]] = {}
-        for row, name in zip(
-            asked.order, values_of([view.rows[row] for row in asked.order], self.by) if asked.order else []
+    def find(self, features: RowFeatures, filter_input: FilterInput) -> dict[int, Reason]:
+        """Return a random choice of the surplus rows; rows that a person keeps are counted, but never chosen."""
+        order = filter_input.order
+        groups: dict[str, list[int]] = {}
+        for index, value in zip(
+            order, column_values([features.rows[index] for index in order], self.by) if order else []
         ):
-            strata.setdefault(str(name), []).append(row)
-        large = [len(rows) for rows in strata.values() if len(rows) >= self.least]
-        most = self.most or min(large, default=len(asked.order))
-        found = {}
-        for name, rows in strata.items():
-            free = [row for row in rows if row not in asked.placed]
-            beyond = min(len(free), max(0, len(rows) - most))
-            for row in random.Random(f"{asked.seed}-balance-{name}").sample(free, beyond):
-                why = f"{self.by} {name} has {len(rows)} rows; {most} of them were drawn."
-                found[row] = self.reason("balance", why, len(rows))
-        return found
+            groups.setdefault(str(value), []).append(index)
+        large_sizes = [len(rows) for rows in groups.values() if len(rows) >= self.least]
+        limit = self.most or min(large_sizes, default=len(order))
+        reasons = {}
+        for name, rows in groups.items():
+            removable = [index for index in rows if index not in filter_input.must_stay]
+            surplus = min(len(removable), max(0, len(rows) - limit))
+            for index in random.Random(f"{filter_input.seed}-balance-{name}").sample(removable, surplus):
+                why = f"{self.by} {name} has {len(rows)} rows; {limit} of them were drawn."
+                reasons[index] = self.reason("balance", why, len(rows))
+        return reasons

@@ -1,4 +1,4 @@
-"""What every filter is: keys of a recipe, and a function of rows to reasons."""
+"""``Filter``: keys of a recipe, and a method that returns for each row the reason why it should not stay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,40 +7,40 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from etabli.core.contracts import Reason
-from etabli.curation.features import View
+from etabli.curation.features import RowFeatures
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a filter is to look at.
+class FilterInput:
+    """The rows that a filter looks at.
 
-    ``order``: rows by their index, those that a person wants to stay first; ``placed``: which these are; ``seed``: for
-    what is left to chance.
+    ``order``: row indices, those of ``must_stay`` first; ``must_stay``: rows that a person keeps; ``seed``: for random
+    choices.
     """
 
     order: Sequence[int]
-    placed: frozenset[int] = frozenset()
+    must_stay: frozenset[int] = frozenset()
     seed: int = 0
 
 
 class Filter(BaseModel):
     """One step of a curation recipe.
 
-    ``rejects``: rows it finds are not trained; else it only shows them. ``alone``: it looks at every row by itself;
-    else at rows that the filters before it have left, in an order in which those that a person keeps come first.
-    ``protects``: a source that it would nearly wipe out gets rows back.
+    ``rejects``: its findings reject rows; else they are only shown. ``row_by_row``: it looks at each row by itself, and
+    at all rows; else at the rows that the filters before it leave. ``reversible``: a small source gets back rows that
+    this filter rejected.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    alone: ClassVar[bool] = True
-    protects: ClassVar[bool] = True
+    row_by_row: ClassVar[bool] = True
+    reversible: ClassVar[bool] = True
 
-    rejects: bool = Field(True)
+    rejects: bool = Field(default=True)
 
-    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
-        """Why rows should not stay, by their index."""
+    def find(self, features: RowFeatures, filter_input: FilterInput) -> dict[int, Reason]:
+        """Return the reasons why rows should not stay, by row index."""
         raise NotImplementedError
 
     def reason(self, name: str, why: str, value: float | None = None, like: str | None = None) -> Reason:
-        """One reason of this filter."""
+        """Return one reason of this filter."""
         return {"filter": name, "why": why, "value": value, "like": like, "rejects": self.rejects}

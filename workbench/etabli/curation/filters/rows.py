@@ -1,4 +1,4 @@
-"""What is wrong with a row by itself: its language, its length, its quality, or what your own rules say."""
+"""Filters that look at a row by itself: its language, its length, its quality, and the user's own rules."""
 
 from typing import ClassVar, Literal
 
@@ -7,39 +7,38 @@ from pydantic import Field, field_validator, model_validator
 from etabli.checks import custom_rules, language
 from etabli.core.contracts import Reason
 from etabli.core.errors import BadInput
-from etabli.curation.features import View
-from etabli.curation.filters.base import Asked, Filter
-from etabli.curation.texts import words
+from etabli.curation.features import RowFeatures
+from etabli.curation.filters.base import Filter, FilterInput
+from etabli.curation.texts import split_words
 from etabli.data.catalogue import CODES
 
-# What makes an answer bad to learn from; personal data and secrets are for a person to decide about.
+# Codes of answers that are bad to learn from. Personal data and secrets are not here: a person decides about them.
 QUALITY = (
-    "ai-disclaimer", "refusal", "placeholder", "truncated-answer", "repetition", "leaked-template", "merged-rows",
-    "unseen-media", "wrong-language", "empty-answer", "mojibake",
-)  # fmt: skip
+    *("ai-disclaimer", "refusal", "placeholder", "truncated-answer", "repetition", "leaked-template"),
+    *("merged-rows", "unseen-media", "wrong-language", "empty-answer", "mojibake"),
+)
 
 
 class Language(Filter):
-    """Rows in a language that is not wanted. One that can't be told (short, mixed) stays."""
+    """Rows in a language that is not wanted. A row whose language is not clear (short, mixed) stays."""
 
     filter: Literal["language"] = "language"
     keep: tuple[str, ...] = Field(min_length=1)
 
     @field_validator("keep")
     @classmethod
-    def _told(cls, keep: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := [lang for lang in keep if language.base(lang) is None]:
+    def _check_languages(cls, keep: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [lang for lang in keep if language.base_code(lang) is None]:
             raise ValueError(f"no language that can be told: {', '.join(unknown)}; write en, fr, zh")
         return keep
 
-    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
-        """Rows told to be in another language."""
-        wanted = {language.base(lang) for lang in self.keep}
-        why = "It is {}, not {}."
+    def find(self, features: RowFeatures, filter_input: FilterInput) -> dict[int, Reason]:
+        """Return the rows in another language."""
+        wanted_codes = {language.base_code(lang) for lang in self.keep}
         return {
-            row: self.reason("language", why.format(view.languages[row], ", ".join(self.keep)))
-            for row in asked.order
-            if view.languages[row] and view.languages[row] not in wanted
+            index: self.reason("language", f"It is {features.languages[index]}, not {', '.join(self.keep)}.")
+            for index in filter_input.order
+            if features.languages[index] and features.languages[index] not in wanted_codes
         }
 
 
@@ -53,26 +52,25 @@ class Length(Filter):
     most: int | None = Field(None, ge=1)
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Length":
+    def _check_order(self) -> "Length":
         if self.most is not None and self.most < self.least:
             raise ValueError(f"most ({self.most}) is less than least ({self.least}): no row would stay")
         return self
 
-    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
-        """Rows that are too short or too long."""
-        texts = view.answers if self.of == "answer" else view.said
-        found = {}
-        for row in asked.order:
-            size = len(texts[row]) if self.unit == "characters" else len(words(texts[row]))
+    def find(self, features: RowFeatures, filter_input: FilterInput) -> dict[int, Reason]:
+        """Return the rows that are too short or too long."""
+        texts = features.answers if self.of == "answer" else features.texts
+        reasons = {}
+        for index in filter_input.order:
+            size = len(texts[index]) if self.unit == "characters" else len(split_words(texts[index]))
             if size < self.least:
-                found[row] = self.reason(
-                    "length", f"Its {self.of} has {size} {self.unit}, fewer than {self.least}.", size
-                )
+                limit = f"fewer than {self.least}"
             elif self.most is not None and size > self.most:
-                found[row] = self.reason(
-                    "length", f"Its {self.of} has {size} {self.unit}, more than {self.most}.", size
-                )
-        return found
+                limit = f"more than {self.most}"
+            else:
+                continue
+            reasons[index] = self.reason("length", f"Its {self.of} has {size} {self.unit}, {limit}.", size)
+        return reasons
 
 
 class Quality(Filter):
@@ -83,38 +81,44 @@ class Quality(Filter):
 
     @field_validator("codes")
     @classmethod
-    def _known(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_codes(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
         if unknown := [code for code in codes if code not in CODES]:
             raise ValueError(f"no such code as {', '.join(unknown)}: docs/checks.md lists all")
         return codes
 
-    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
-        """Rows with one of the codes; all of them are named."""
-        found = {}
-        for row in asked.order:
-            held = [finding for finding in view.findings.get(row, ()) if finding.code in self.codes]
-            if held:
-                names = ", ".join(dict.fromkeys(finding.code for finding in held))
-                found[row] = self.reason("quality", f"{names}: {held[0].why} ({held[0].excerpt})", len(held))
-        return found
+    def find(self, features: RowFeatures, filter_input: FilterInput) -> dict[int, Reason]:
+        """Return the rows with one of the codes; the reason names all codes."""
+        reasons = {}
+        for index in filter_input.order:
+            findings = [finding for finding in features.findings.get(index, ()) if finding.code in self.codes]
+            if findings:
+                names = ", ".join(dict.fromkeys(finding.code for finding in findings))
+                why = f"{names}: {findings[0].why} ({findings[0].excerpt})"
+                reasons[index] = self.reason("quality", why, len(findings))
+        return reasons
 
 
 class Own(Filter):
-    """Rows that a filter or a check in a Python file of your own finds (``etabli.own_filter``, ``own_check``)."""
+    """Rows found by the user's own filters and checks in a Python file (``etabli.own_filter``, ``own_check``)."""
 
-    protects: ClassVar[bool] = False
+    reversible: ClassVar[bool] = False
 
     filter: Literal["own"] = "own"
     rules: str = Field(min_length=1)
 
-    def find(self, view: View, asked: Asked) -> dict[int, Reason]:
-        """Rows your rules find; a rule that raises stops everything: what it would have said is not known."""
-        applied, found = custom_rules.rules(self.rules), {}
-        for row in asked.order:
-            held = [finding for rule in applied for finding in rule.findings(view.rows[row], row, None)]
-            raised = next((finding for finding in held if finding.code == custom_rules.RAISED), None)
-            if raised:
-                raise BadInput(f"row {view.rows[row]['id']}: {raised.why}")
-            if held:
-                found[row] = self.reason("own", f"{held[0].code}: {held[0].why}")
-        return found
+    def find(self, features: RowFeatures, filter_input: FilterInput) -> dict[int, Reason]:
+        """Return the rows that the rules find.
+
+        Raises:
+            BadInput: a rule raised an exception, so that its answer is not known.
+        """
+        rules, reasons = custom_rules.load_rules(self.rules), {}
+        for index in filter_input.order:
+            row = features.rows[index]
+            findings = [finding for rule in rules for finding in rule.findings(row, index, None)]
+            for finding in findings:
+                if finding.code == custom_rules.RAISED:
+                    raise BadInput(f"row {row['id']}: {finding.why}")
+            if findings:
+                reasons[index] = self.reason("own", f"{findings[0].code}: {findings[0].why}")
+        return reasons
