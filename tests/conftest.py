@@ -44,7 +44,7 @@ def pytest_sessionstart(session):
     """Of several processes one converts the embedded model, before any test asks for it; the others wait."""
     from etabli.models import embedded
 
-    if hasattr(session.config, "workerinput") and not embedded.ready():
+    if hasattr(session.config, "workerinput") and not embedded.is_cached():
         converted()
 
 
@@ -109,7 +109,7 @@ def embedded():
 def tokenizer(embedded):
     from etabli.models import loading
 
-    return loading.tokenizer(embedded)
+    return loading.load_tokenizer(embedded)
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +127,7 @@ def tiny(embedded, tmp_path_factory):
     )  # fmt: skip
     LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copy2(embedded.folder / name, folder / name)
+        shutil.copy2(embedded.model_folder / name, folder / name)
     return str(folder)
 
 
@@ -226,12 +226,12 @@ def adapted(model, folder, scale, seed=0):
     from etabli.training import lora_and_optimizer
 
     loaded = loading.load(model)
-    peft = lora_and_optimizer.attach(loaded, Recipe(data="x", model=model))
+    peft = lora_and_optimizer.add_lora(loaded, Recipe(data="x", model=model))
     torch.manual_seed(seed)
     for name, parameter in peft.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=scale) if scale else torch.nn.init.zeros_(parameter)
-    with storage.whole(folder) as place:
+    with storage.write_folder(folder) as place:
         checkpoints.save_adapter(peft, loaded.source, place)
 
 

@@ -73,7 +73,7 @@ def templates() -> dict[str, str]:
 def embedded():
     from etabli.models import loading, sources
 
-    return loading.tokenizer(sources.resolve("default"))
+    return loading.load_tokenizer(sources.resolve("default"))
 
 
 @cache

@@ -28,9 +28,9 @@ def curation(path: Path) -> object:
 
 
 def mapping(path: Path) -> object:
-    from etabli.data.reading.mappings import mapped
+    from etabli.data.reading.mappings import read_entry
 
-    return mapped(path)
+    return read_entry(path)
 
 
 def card(path: Path) -> object:
@@ -110,7 +110,7 @@ def template(path: Path) -> object:
     from etabli.rendering import template_engine
 
     talk = json.loads(path.with_name("talk.json").read_text())
-    return len(template_engine.render(Templated(path.read_text()), [template_engine.Conversation(talk)])[0])
+    return len(template_engine.apply_template(Templated(path.read_text()), [template_engine.Conversation(talk)])[0])
 
 
 class Templated:

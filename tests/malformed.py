@@ -231,7 +231,7 @@ def files():
     yield Case("utf-32", "x.jsonl", good.decode().encode("utf-32"), "utf-16", 1)
     yield Case("gzip", "x.jsonl", gzip.compress(good), "compressed", 1)
     yield Case("half a gzip", "x.jsonl.gz", gzip.compress(good * 2000)[:200], "unreadable", None, 2)
-    yield Case("bomb", "x.jsonl.gz", gzip.compress(good[:-2] + b" " * 200 * 2**20), "out-of-proportion", None)
+    yield Case("bomb", "x.jsonl.gz", gzip.compress(good[:-2] + b" " * 200 * 2**20), "out-of-proportion", None, 2)
     yield Case("zip of one", "x.jsonl", zipped({"a.jsonl": good}), "compressed", 1)
     yield Case("zip of two", "x.zip", zipped({"a.jsonl": good, "b.jsonl": good}), "unreadable", None, 2)
     yield Case(

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etabli.core import journal
-from etabli.core.contracts import CHOICES, Sitting, Standing, Vote, Watch
+from etabli.core.contracts import CHOICES, ArenaReport, VoteResults, Vote, VoteProgress
 from etabli.core.errors import BadData, BadInput
 from etabli.review import answers, bradley_terry, e_process, report, votes
-from etabli.review.pairs import Contest, Item
-from etabli.review.results import standing
-from etabli.review.session import Session, opened
+from etabli.review.pairs import Comparison, Item
+from etabli.review.results import summarise_votes
+from etabli.review.session import Session, open_session
 
 ARMS = ("base", "tuned")
 
@@ -27,7 +27,7 @@ ARMS = ("base", "tuned")
 def contest(n=40, arms=ARMS, same=()):
     made = [Item(f"i{at}", f"prompt {at}", {arm: "the same" if at in same else f"{arm}'s {at}" for arm in arms})
             for at in range(n)]  # fmt: skip
-    return Contest(tuple(arms), tuple(made))
+    return Comparison(tuple(arms), tuple(made))
 
 
 def session(path, n=40, author="ann", arms=ARMS, **how):
@@ -35,7 +35,7 @@ def session(path, n=40, author="ann", arms=ARMS, **how):
 
 
 def cast(held, choice):
-    held.showing()
+    held.current_pair()
     return held.vote(choice)
 
 
@@ -43,7 +43,7 @@ def favour(held, arm, rate=1.0, luck=None, most=10**9):
     """Vote to the end: for an arm, or so often for it."""
     luck = luck or random.Random(0)
     for _ in range(most):
-        if (now := held.showing()) is None:
+        if (now := held.current_pair()) is None:
             return
         wanted = arm if luck.random() < rate else (now.right if now.left == arm else now.left)
         cast(held, "left" if now.left == wanted else "right")
@@ -72,7 +72,7 @@ def test_with_three_arms_every_pair_of_arms_is_shown_for_every_item():
 
 def test_answers_that_are_the_same_are_not_shown():
     held = contest(10, same={0, 3})
-    assert held.alike() == 2 and not {"i0", "i3"} & {one.item.id for one in held.plan("x")}
+    assert held.count_same_answers() == 2 and not {"i0", "i3"} & {one.item.id for one in held.plan("x")}
 
 
 @given(st.integers(0, 40), st.text(max_size=5), st.floats(0, 1), st.integers(2, 4))
@@ -92,8 +92,8 @@ def test_which_side_is_a_fair_coin_at_every_place():
 
 def test_the_hash_is_of_what_was_answered_not_of_the_order():
     one = contest(5)
-    assert Contest(("tuned", "base"), one.items[::-1]).hash == one.hash != contest(6).hash
-    changed = Contest(ARMS, (Item("i0", "prompt 0", {"base": "x", "tuned": "y"}), *one.items[1:]))
+    assert Comparison(("tuned", "base"), one.items[::-1]).hash == one.hash != contest(6).hash
+    changed = Comparison(ARMS, (Item("i0", "prompt 0", {"base": "x", "tuned": "y"}), *one.items[1:]))
     assert changed.hash != one.hash
 
 
@@ -105,11 +105,11 @@ def test_a_session_goes_on_where_it_was_left(tmp_path):
     for choice in ("left", "right", "tie", "both bad"):
         cast(held, choice)
     later = session(tmp_path)
-    assert later.number == 4 and later.showing() == held.showing()
-    assert [vote["choice"] for vote in later.mine()] == ["left", "right", "tie", "both bad"]
-    assert set(Vote.__annotations__) == set(later.mine()[0])
+    assert later.vote_count == 4 and later.current_pair() == held.current_pair()
+    assert [vote["choice"] for vote in later.own_votes()] == ["left", "right", "tie", "both bad"]
+    assert set(Vote.__annotations__) == set(later.own_votes()[0])
     favour(later, "tuned")
-    assert later.showing() is None
+    assert later.current_pair() is None
     with pytest.raises(BadInput, match=r"All 4[0-9] pairs are voted on"):
         cast(later, "left")
 
@@ -120,11 +120,11 @@ def test_what_a_voter_watches_tells_nothing_of_whose_the_votes_were(tmp_path):
     for name, arm in (("ann", "tuned"), ("bob", "base")):
         held = Session(contest(40), tmp_path / f"{name}.jsonl", name, 0)
         seen[name] = []
-        while held.showing():
-            favour(held, arm if held.number % 3 else ("base" if arm == "tuned" else "tuned"), most=1)
-            seen[name].append((held.watch(), held.watched()))
+        while held.current_pair():
+            favour(held, arm if held.vote_count % 3 else ("base" if arm == "tuned" else "tuned"), most=1)
+            seen[name].append((held.progress(), held.progress_text()))
     assert seen["ann"] == seen["bob"]
-    assert set(seen["ann"][0][0]) == set(Watch.__annotations__)
+    assert set(seen["ann"][0][0]) == set(VoteProgress.__annotations__)
     texts = " ".join(text for _, text in seen["ann"])
     assert "tuned" not in texts and "base" not in texts
     told = [watch["evidence"] for watch, _ in seen["ann"]]
@@ -146,37 +146,37 @@ def test_two_windows_of_one_voter(tmp_path):
     assert one.pair == other.pair
     other.received({"type": "vote", "choice": "right", "number": 1})
     one.received({"type": "vote", "choice": "left", "number": 1})
-    kept = session(tmp_path).mine()
+    kept = session(tmp_path).own_votes()
     assert len(kept) == 1 and kept[0]["choice"] == "right"
     assert "another window" in one.error and one.pair == other.pair and one.heard == 1
     one.received({"type": "vote", "choice": "left", "number": 2})
-    assert not one.error and len(session(tmp_path).mine()) == 2
+    assert not one.error and len(session(tmp_path).own_votes()) == 2
 
 
 def test_the_same_vote_of_two_kernels_counts_once(tmp_path):
     held = session(tmp_path)
     twin = {**cast(held, "left"), "id": "another", "choice": "right"}
     held.file.add(twin)
-    assert len(held.mine()) == 1 and held.look()["pairs"][0]["items"] == 1
+    assert len(held.own_votes()) == 1 and held.reveal()["pairs"][0]["items"] == 1
 
 
 def test_the_judged_arm_is_the_one_named_last(tmp_path):
     favour(session(tmp_path, n=30), "tuned")
-    turned = Session(Contest(("tuned", "base"), contest(30).items), tmp_path / "votes.jsonl", "ann")
-    assert turned.showing() is None, "the same answers, the same plan"
-    made = turned.look()["verdict"]["all"]
+    turned = Session(Comparison(("tuned", "base"), contest(30).items), tmp_path / "votes.jsonl", "ann")
+    assert turned.current_pair() is None, "the same answers, the same plan"
+    made = turned.reveal()["verdict"]["all"]
     assert (made["subject"], made["verdict"]) == ("base", "worse")
 
 
 def test_votes_after_looking_say_so(tmp_path):
     held = session(tmp_path)
     cast(held, "tie")
-    made = held.look()
-    assert set(made) == set(Standing.__annotations__) and "Every vote is a tie or both bad" in " ".join(made["said"])
-    assert session(tmp_path).looked, "also in a new kernel"
+    made = held.reveal()
+    assert set(made) == set(VoteResults.__annotations__) and "Every vote is a tie or both bad" in " ".join(made["said"])
+    assert session(tmp_path).is_revealed, "also in a new kernel"
     cast(session(tmp_path), "left")
-    assert [vote["unblinded"] for vote in held.mine()] == [False, True]
-    assert "1 of 2 votes were cast after looking who is who: they don't count" in " ".join(held.look()["said"])
+    assert [vote["unblinded"] for vote in held.own_votes()] == [False, True]
+    assert "1 of 2 votes were cast after looking who is who: they don't count" in " ".join(held.reveal()["said"])
 
 
 def test_a_killed_process_loses_no_vote(tmp_path):
@@ -184,7 +184,7 @@ def test_a_killed_process_loses_no_vote(tmp_path):
         "import os, sys\nfrom etabli.review.session import Session\nfrom etabli.review.pairs import Contest, Item\n"
         "items = tuple(Item(str(n), str(n), {'a': f'a{n}', 'b': f'b{n}'}) for n in range(500))\n"
         f"held = Session(Contest(('a', 'b'), items), {str(tmp_path / 'v.jsonl')!r}, 'x', 0)\n"
-        "for n in range(500):\n    held.showing()\n    print(held.vote('left')['id'], flush=True)\n"
+        "for n in range(500):\n    held.current_pair()\n    print(held.vote('left')['id'], flush=True)\n"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     told = [child.stdout.readline().strip() for _ in range(30)]
@@ -198,9 +198,9 @@ def test_votes_on_other_answers_are_left_alone(tmp_path):
     held = session(tmp_path)
     favour(held, "tuned", most=3)
     other = session(tmp_path, n=12)
-    assert other.number == 0 and "3 votes in" in other.said[0]
+    assert other.vote_count == 0 and "3 votes in" in other.notes[0]
     cast(other, "left")
-    assert session(tmp_path).number == 3
+    assert session(tmp_path).vote_count == 3
 
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
@@ -217,32 +217,32 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     with pytest.raises(NoSpace):
         cast(held, "left")
     monkeypatch.undo()
-    assert held.number == 1 and cast(held, "right")["choice"] == "right"
+    assert held.vote_count == 1 and cast(held, "right")["choice"] == "right"
 
 
 def test_what_was_not_shown_is_not_voted_on(tmp_path):
     held = session(tmp_path)
-    with pytest.raises(BadInput, match="Nothing was shown yet"):
+    with pytest.raises(BadInput, match="No pair was shown yet"):
         held.vote("left")
-    held.showing()
+    held.current_pair()
     held.vote("left")
-    with pytest.raises(BadInput, match="Nothing was shown yet"):
+    with pytest.raises(BadInput, match="No pair was shown yet"):
         held.vote("left")
-    assert len(held.mine()) == 1
+    assert len(held.own_votes()) == 1
 
 
 def test_the_watch_moves_on_votes_that_have_a_winner(tmp_path):
     """Nine ties between two looks would leave one vote that made the difference."""
     held = session(tmp_path, n=200)
     luck, told = random.Random(0), []
-    while held.showing():
+    while held.current_pair():
         cast(held, luck.choice(["tie", "tie", "both bad", "left", "right"]))
-        told.append(held.watch()["evidence"])
-    decided = sum(votes.winner(vote) is not None and not vote["repeat"] for vote in held.mine())
+        told.append(held.progress()["evidence"])
+    decided = sum(votes.winner(vote) is not None and not vote["repeat"] for vote in held.own_votes())
     assert len({value for value in told if value}) <= decided // 10 + 1
     changes = [at for at, (one, other) in enumerate(itertools.pairwise(told)) if one != other]
     between = [
-        sum(votes.winner(vote) is not None and not vote["repeat"] for vote in held.mine()[one + 1 : other + 1])
+        sum(votes.winner(vote) is not None and not vote["repeat"] for vote in held.own_votes()[one + 1 : other + 1])
         for one, other in itertools.pairwise(changes)
     ]
     assert all(count >= 10 for count in between)
@@ -262,13 +262,13 @@ def test_answers_from_a_file(tmp_path):
     path = tmp_path / "answers.jsonl"
     lines = [{"prompt": f"p{n}", "answers": {"a": f"a{n} <b>", "b": "שלום 😀"}} for n in range(3)]
     path.write_text("\n".join(map(json.dumps, lines)))
-    held = opened(path, author="x")
-    assert held.contest.arms == ("a", "b") and held.total == 3 and held.file.path == tmp_path / "votes" / "x.jsonl"
+    held = open_session(path, author="x")
+    assert held.comparison.arms == ("a", "b") and held.total == 3 and held.file.path == tmp_path / "votes" / "x.jsonl"
     split = {"prompt": "a\u2028b\u0085c", "answers": {"a": "x", "b": "y"}}
     (tmp_path / "split.jsonl").write_text("\n".join(json.dumps(split, ensure_ascii=False) for _ in range(2)))
-    assert len(answers.read(tmp_path / "split.jsonl").items) == 2
+    assert len(answers.read_answers(tmp_path / "split.jsonl").items) == 2
     (tmp_path / "list.json").write_text(json.dumps(lines))
-    assert answers.read(tmp_path / "list.json").hash == held.contest.hash
+    assert answers.read_answers(tmp_path / "list.json").hash == held.comparison.hash
 
 
 @pytest.mark.parametrize(
@@ -283,13 +283,13 @@ def test_answers_from_a_file(tmp_path):
         ('{"prompt": 3, "answers": {"a": "x", "b": "y"}}', "item 0"),
         ('{"prompt": "p", "answers": {"a": "x", "b": "y"}}\n{"prompt": "q"', "line 2"),
         ('{"prompt": "p", "answers": {"a": "x", "b": "y"}}\n{"prompt": "q", "answers": {"a": "x", "c": "y"}}', "of b"),
-        (json.dumps([{"id": 1, "prompt": "p", "answers": {"a": "x", "b": "y"}}] * 2), "share an id"),
+        (json.dumps([{"id": 1, "prompt": "p", "answers": {"a": "x", "b": "y"}}] * 2), "several items"),
     ],
 )
 def test_a_file_that_is_no_list_of_answers(tmp_path, text, said):
     (tmp_path / "a.jsonl").write_text(text)
     with pytest.raises(BadData, match=said):
-        opened(tmp_path / "a.jsonl")
+        open_session(tmp_path / "a.jsonl")
 
 
 # --- the test that may be watched -----------------------------------------------------------------------------------
@@ -323,10 +323,10 @@ def test_the_boundary_is_where_the_evidence_reaches_the_threshold():
 
 
 def test_votes_needed_shrink_as_a_winner_shows():
-    assert e_process.needed(40, 5) is None
-    close, clear = e_process.needed(11, 9), e_process.needed(16, 4)
-    assert clear["half"] < close["half"] and clear == e_process.needed(16, 4)
-    assert e_process.needed(1000, 1000)["half"] is None
+    assert e_process.votes_needed(40, 5) is None
+    close, clear = e_process.votes_needed(11, 9), e_process.votes_needed(16, 4)
+    assert clear["half"] < close["half"] and clear == e_process.votes_needed(16, 4)
+    assert e_process.votes_needed(1000, 1000)["half"] is None
     # Played on from 16 to 4 at 80 %, half of all sessions end within about as many.
     luck = np.random.default_rng(0)
     ends = []
@@ -345,55 +345,55 @@ def test_a_clear_winner_a_loser_and_all_ties(tmp_path):
     for name, arm, said in (("a", "tuned", "better"), ("b", "base", "worse")):
         held = session(tmp_path, author=name)
         favour(held, arm)
-        made = held.look()
+        made = held.reveal()
         assert made["verdict"]["all"]["verdict"] == said
         assert made["self_agreement"][name]["value"] == 1.0 and made["scores"][0]["arms"][arm]["value"] == 1.0
     ties = session(tmp_path, author="c")
-    while ties.showing():
+    while ties.current_pair():
         cast(ties, "tie")
-    made = ties.look()
+    made = ties.reveal()
     assert made["verdict"]["all"]["verdict"] == "cannot tell" and made["pairs"][0]["ties"] == 40
     gap = made["scores"][0]["differences"][0]
     assert gap["value"] == 0 and gap["low"] < 0 < gap["high"]
     assert (
-        "more items" not in report.text(made) and "No end in sight" in ties.watched()
-    ) or "is shown every" in ties.watched()
+        "more items" not in report.format_results(made) and "No verdict is in sight" in ties.progress_text()
+    ) or "is shown every" in ties.progress_text()
     json.dumps(made, allow_nan=False)
 
 
 def test_a_voter_who_always_takes_the_left_is_told_so_and_finds_no_winner(tmp_path):
     held = session(tmp_path, n=80)
-    while held.showing():
+    while held.current_pair():
         cast(held, "left")
-    made = held.look()
+    made = held.reveal()
     assert made["sides"]["ann"]["value"] == 1.0 and made["self_agreement"]["ann"]["value"] == 0.0
     assert made["verdict"]["all"]["verdict"] == "cannot tell"
 
 
 def test_the_longer_answer(tmp_path):
-    made = Contest(ARMS, tuple(Item(str(n), "p", {"base": "x" * (n + 1), "tuned": "y" * 50}) for n in range(40)))
+    made = Comparison(ARMS, tuple(Item(str(n), "p", {"base": "x" * (n + 1), "tuned": "y" * 50}) for n in range(40)))
     held = Session(made, tmp_path / "v.jsonl", "ann", 0)
-    while now := held.showing():
+    while now := held.current_pair():
         left, right = (len(now.item.answers[arm]) for arm in now[1:3])
         cast(held, "left" if left > right else "right")
-    assert held.look()["longer"]["ann"]["value"] == 1.0
+    assert held.reveal()["longer"]["ann"]["value"] == 1.0
 
 
 def test_three_arms_are_put_on_one_scale(tmp_path):
     held = session(tmp_path, n=30, arms=("bad", "middling", "good"), repeats=0)
     order = ["bad", "middling", "good"]
     luck = random.Random(3)
-    while now := held.showing():
+    while now := held.current_pair():
         better = max(now[1:3], key=order.index)
         wanted = better if luck.random() < 0.8 else next(arm for arm in now[1:3] if arm != better)
         cast(held, "left" if now.left == wanted else "right")
-    made = held.look()
+    made = held.reveal()
     found = {one["arm"]: one for one in made["strengths"]}
     assert found["bad"]["value"] < found["middling"]["value"] < found["good"]["value"]
     assert all(one["low"] < one["value"] < one["high"] and not one["separated"] for one in found.values())
     assert sum(one["value"] for one in found.values()) == pytest.approx(0, abs=1e-9)
     assert made["pairs"][0]["threshold"] == 60 and made["verdict"]["all"]["rival"] in ("bad", "middling")
-    assert "Bradley-Terry" in report.text(made)
+    assert "Bradley-Terry" in report.format_results(made)
 
 
 def test_strengths_are_what_the_likelihood_says():
@@ -408,7 +408,7 @@ def test_strengths_are_what_the_likelihood_says():
         def loss(free, wins=wins):
             s = np.concatenate([[0], free])
             gaps = s[:, None] - s[None, :]
-            held = (wins + bradley_terry.HALF) * (1 - np.eye(4))
+            held = (wins + bradley_terry.PRIOR_VOTES) * (1 - np.eye(4))
             return float((held * np.log1p(np.exp(-gaps))).sum())
 
         found = np.concatenate([[0], minimize(loss, np.zeros(3), tol=1e-12).x])
@@ -417,9 +417,9 @@ def test_strengths_are_what_the_likelihood_says():
 
 def test_a_clean_sweep_is_named_separated(tmp_path):
     held = session(tmp_path, n=6, arms=("a", "b", "c"), repeats=0)
-    while now := held.showing():
+    while now := held.current_pair():
         cast(held, "left" if now.left == "a" or (now.left == "b" and now.right != "a") else "right")
-    found = {one["arm"]: one for one in held.look()["strengths"]}
+    found = {one["arm"]: one for one in held.reveal()["strengths"]}
     assert found["a"]["separated"] and found["c"]["separated"] and found["a"]["high"] is None
 
 
@@ -427,7 +427,7 @@ def test_several_voters_who_agree_are_not_as_many_coins(tmp_path):
     """Ten people of one mind on eight items: that is eight items' worth of news, not eighty votes'."""
     for name in range(10):
         favour(Session(contest(8), tmp_path / f"{name}.jsonl", f"v{name}", 0), "tuned")
-    made = standing(*votes.pool(sorted(tmp_path.glob("*.jsonl"))))
+    made = summarise_votes(*votes.pool(sorted(tmp_path.glob("*.jsonl"))))
     assert made["votes"] == 80 and made["pairs"][0]["wins"] == 8
     assert (
         made["pairs"][0]["evidence"] == e_process.evidence(8, 0) and made["verdict"]["all"]["verdict"] == "cannot tell"
@@ -444,10 +444,10 @@ def test_coins_on_three_arms_do_not_agree(tmp_path):
         luck = random.Random(seed)
         for name in ("ann", "bob"):
             held = Session(contest(40, ("a", "b", "c")), tmp_path / f"{seed}{name}.jsonl", name, 0)
-            while held.showing():
+            while held.current_pair():
                 cast(held, luck.choice(["left", "right"]))
         both, _ = votes.pool([tmp_path / f"{seed}ann.jsonl", tmp_path / f"{seed}bob.jsonl"])
-        found.append(standing(both)["agreement"][0]["kappa"])
+        found.append(summarise_votes(both)["agreement"][0]["kappa"])
     assert abs(np.mean(found)) < 0.1
 
 
@@ -456,18 +456,18 @@ def test_few_pairs_have_no_interval_of_kappa(tmp_path):
         held = Session(contest(2), tmp_path / f"{name}.jsonl", name, 0)
         for arm in ("tuned", "base"):
             favour(held, arm, most=1)
-    made = standing(votes.pool([tmp_path / "ann.jsonl", tmp_path / "bob.jsonl"])[0])["agreement"][0]
+    made = summarise_votes(votes.pool([tmp_path / "ann.jsonl", tmp_path / "bob.jsonl"])[0])["agreement"][0]
     assert (
-        made["low"] is None and made["high"] is None and report.told(standing(votes.pool([tmp_path / "ann.jsonl"])[0]))
+        made["low"] is None and made["high"] is None and report.describe_results(summarise_votes(votes.pool([tmp_path / "ann.jsonl"])[0]))
     )
 
 
 def test_votes_that_were_not_blind_do_not_count(tmp_path):
     held = session(tmp_path, n=40, repeats=0)
     cast(held, "tie")
-    held.look()
+    held.reveal()
     favour(held, "tuned")
-    made = held.look()
+    made = held.reveal()
     assert made["pairs"][0]["wins"] == 0 and made["verdict"]["all"]["verdict"] == "cannot tell"
     assert made["votes"] == 40 and made["scores"][0]["n"] == 1
 
@@ -477,20 +477,20 @@ def test_only_votes_that_were_not_blind(tmp_path):
     cast(held, "left")
     first = held.file.path.read_bytes()
     held.file.path.write_bytes(first.replace(b'"unblinded": false', b'"unblinded": true'))
-    made = standing(votes.pool([held.file.path])[0])
-    assert made["scores"] == [] and report.text(made)
+    made = summarise_votes(votes.pool([held.file.path])[0])
+    assert made["scores"] == [] and report.format_results(made)
 
 
 def test_an_item_slice_of_any_name(tmp_path):
     for names in (["all"] * 12, ["all", "by ann"] * 6, [""] * 12):
-        made = Contest(
+        made = Comparison(
             ARMS, tuple(Item(str(n), "p", {"base": "b", "tuned": "t"}, name) for n, name in enumerate(names))
         )
         path = tmp_path / f"{names[1] or 'none'}.jsonl"
         held = Session(made, path, "ann", 0)
         favour(held, "tuned")
-        told = held.look()
-        assert [score["n"] for score in told["scores"] if score["slice"] == "all"] == [12] and report.text(told)
+        told = held.reveal()
+        assert [score["n"] for score in told["scores"] if score["slice"] == "all"] == [12] and report.format_results(told)
 
 
 @pytest.mark.parametrize("n", [1, 5, 8, 20, 60])
@@ -505,14 +505,14 @@ def test_a_class_that_shares_a_user_name(tmp_path, monkeypatch):
     names = set()
     for number in range(3):
         monkeypatch.setenv("ETABLI_CACHE", str(tmp_path / str(number)))
-        names |= {votes.voter(), votes.voter()}
+        names |= {votes.voter_name(), votes.voter_name()}
     assert len(names) == 3 and all(name.startswith("jovyan-") for name in names)
-    assert votes.voter("jovyan") == "jovyan" and votes.voter("ann") == "ann"
+    assert votes.voter_name("jovyan") == "jovyan" and votes.voter_name("ann") == "ann"
 
 
 def test_names_and_reasons_of_others_cannot_steer_a_terminal(tmp_path):
     odd = "\x1b]0;owned\x07"
-    held = Session(Contest(("a" + odd, "b"), (Item("1", "p", {"a" + odd: "x", "b": "y"}),)), tmp_path / "v.jsonl", odd)
+    held = Session(Comparison(("a" + odd, "b"), (Item("1", "p", {"a" + odd: "x", "b": "y"}),)), tmp_path / "v.jsonl", odd)
     cast(held, "left")
     code, out, _ = command("votes", "pool", held.file.path)
     assert code == 0 and "\x1b" not in out and "\\u001b" in out
@@ -527,10 +527,10 @@ def test_agreement_is_cohens_kappa(tmp_path):
     luck = random.Random(5)
     for name in ("ann", "bob"):
         held = Session(contest(60), tmp_path / f"{name}.jsonl", name, 0)
-        while held.showing():
+        while held.current_pair():
             cast(held, luck.choice(CHOICES))
     both, _ = votes.pool([tmp_path / "ann.jsonl", tmp_path / "bob.jsonl"])
-    made = standing(both)["agreement"][0]
+    made = summarise_votes(both)["agreement"][0]
     said = {
         name: {v["item"]: votes.winner(v) or v["choice"] for v in both if v["by"] == name} for name in ("ann", "bob")
     }
@@ -558,7 +558,7 @@ def test_one_voter_twice_is_not_two(tmp_path):
     found, said = votes.pool([tmp_path / "votes.jsonl", tmp_path / "elsewhere.jsonl"])
     assert len(found) == 10 and all(votes.winner(vote) == "tuned" for vote in found)
     assert (
-        "10 votes are by ann on pairs that ann had judged before: the first counts. If these are several people"
+        "10 votes are by ann on pairs that ann had judged before: the first vote counts. If these are several people"
         in " ".join(said)
     )
 
@@ -571,9 +571,9 @@ def test_half_a_line_and_lines_of_something_else_are_passed_over(tmp_path):
     file.write_bytes(whole.rstrip())  # a last line without an end is whole
     assert len(votes.pool([file])[0]) == 4 and not votes.pool([file])[1]
     file.write_bytes(whole + b'{"id": "x", "choice": "left"}\n[1]\n' + whole.splitlines()[0][:40])
-    assert session(tmp_path, n=10, repeats=0).number == 4
+    assert session(tmp_path, n=10, repeats=0).vote_count == 4
     found, said = votes.pool([file])
-    assert len(found) == 4 and "3 lines of 7 no whole vote: passed over" in said[0]
+    assert len(found) == 4 and "3 of 7 lines are no complete votes" in said[0]
     cast(session(tmp_path, n=10, repeats=0), "left")
     assert len(votes.pool([file])[0]) == 5, "the torn line is ended first"
 
@@ -596,7 +596,7 @@ def test_a_vote_with_a_field_of_another_kind_is_no_vote(tmp_path_factory, odd):
         found, _ = votes.pool([path])
     except BadData:
         return
-    assert standing(found)["votes"] == 1
+    assert summarise_votes(found)["votes"] == 1
 
 
 def test_other_comparisons_are_not_added_up(tmp_path):
@@ -629,7 +629,7 @@ def test_voting_and_pooling_at_the_terminal(tmp_path):
     )
     code, out, err = command("arena", path, "--author", "ann", "--json", stdin="1\n2\nt\nx\nq\n")
     made = json.loads(out)
-    assert code == 0 and made["done"] == 4 and made["standing"] is None and set(made) == set(Sitting.__annotations__)
+    assert code == 0 and made["done"] == 4 and made["standing"] is None and set(made) == set(ArenaReport.__annotations__)
     assert "\x1b" not in err and "<b>bold</b>" in err and "LEFT" in err
     code, out, _ = command("arena", path, "--author", "bob", stdin="left\nright\n")
     assert code == 0 and "2 of 5 pairs voted on" in out and "Who is who: --look" in out, "a break unblinds nobody"

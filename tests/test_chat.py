@@ -6,7 +6,7 @@ import pytest
 
 import etabli
 from etabli.core import journal, storage
-from etabli.core.contracts import CHAT, Asked
+from etabli.core.contracts import CHAT, ChatEntry
 from etabli.core.errors import BadInput, DeviceBusy
 from etabli.models.generate import stream
 from etabli.review import chat as chatting
@@ -25,13 +25,13 @@ def test_every_side_answers_and_is_kept(run, monkeypatch):
     assert list(answers) == sides and answers["base"] != answers["tuned"]
     assert all(chat.figures[side]["first_s"] > 0 for side in sides)
     kept = journal.Journal(run / CHAT, lambda line: True).all()
-    assert len(kept) == 1 and set(Asked.__annotations__) == set(kept[0])
+    assert len(kept) == 1 and set(ChatEntry.__annotations__) == set(kept[0])
     assert {side: one["text"] for side, one in kept[0]["answers"].items()} == answers
     # What was asked is there again without a model.
     monkeypatch.setattr(chatting, "load", lambda *_, **__: pytest.fail("a model was loaded"))
     again = etabli.chat(run)
     assert "switch on the lamp" in again.html() and again.history[0]["answers"] == answers
-    assert [one["prompt"] for one in chatting.asked(run)] == ["switch on the lamp"]
+    assert [one["prompt"] for one in chatting.read_history(run)] == ["switch on the lamp"]
 
 
 def test_strength_goes_from_the_base_to_the_tuned_model(run):
@@ -40,7 +40,7 @@ def test_strength_goes_from_the_base_to_the_tuned_model(run):
     none = chat.ask("turn it off", strength=0.0)
     again = chat.ask("turn it off", strength=1.0)
     assert none["tuned"] == full["base"] == none["base"] and again == full
-    with pytest.raises(BadInput, match=r"strength is 0 to 1\.5"):
+    with pytest.raises(BadInput, match=r"strength is .*between 0 and 1\.5"):
         chat.ask("x", strength=2.0)
 
 
@@ -74,7 +74,7 @@ def test_the_commands(run, capsys):
         return left.value.code, capsys.readouterr().out
 
     code, out = told("chat", run, "hello", "--side", "base", "--max-new-tokens", "3", "--json")
-    assert code == 0 and set(json.loads(out)) == set(Asked.__annotations__)
+    assert code == 0 and set(json.loads(out)) == set(ChatEntry.__annotations__)
     code, out = told("chat", run)
     assert code == 0 and out.startswith("> hello\nbase: ")
     assert told("chat", run, "x", "--side", "nobody")[0] == 2
@@ -82,15 +82,15 @@ def test_the_commands(run, capsys):
 
 def test_prompts_of_ones_own_are_asked_once(run, tmp_path, monkeypatch):
     from etabli.review import answers as items
-    from etabli.review.session import opened
+    from etabli.review.session import open_session
 
-    held = opened(run, ["base", "step-000002"], ["turn it on", "turn it off"], votes=tmp_path / "v.jsonl")
-    assert [item.prompt for item in held.contest.items] == ["turn it on", "turn it off"]
+    held = open_session(run, ["base", "step-000002"], ["turn it on", "turn it off"], votes=tmp_path / "v.jsonl")
+    assert [item.prompt for item in held.comparison.items] == ["turn it on", "turn it off"]
     monkeypatch.setattr(items, "load", lambda *_, **__: pytest.fail("a model was loaded"))
-    again = opened(run, ["base", "step-000002"], ["turn it on", "turn it off"], votes=tmp_path / "v.jsonl")
-    assert again.contest.hash == held.contest.hash
+    again = open_session(run, ["base", "step-000002"], ["turn it on", "turn it off"], votes=tmp_path / "v.jsonl")
+    assert again.comparison.hash == held.comparison.hash
     with pytest.raises(BadInput, match="0 prompts"):
-        opened(run, [], [" "])
+        open_session(run, [], [" "])
 
 
 def test_the_same_seed_draws_the_same_for_everyone(run):
@@ -126,7 +126,7 @@ def test_nothing_is_loaded_before_the_first_question_nor_beside_a_run(run, monke
     def busy(what):
         raise DeviceBusy("a run owns the device")
 
-    monkeypatch.setattr("etabli.core.processes.refuse_if_owned", busy)
+    monkeypatch.setattr("etabli.core.processes.require_free_device", busy)
     chat = etabli.chat(run, max_new_tokens=2)
     with pytest.raises(DeviceBusy):
         chat.ask("x")
@@ -136,7 +136,7 @@ def test_nothing_is_loaded_before_the_first_question_nor_beside_a_run(run, monke
 def test_sides_that_are_not_there(run):
     for sides in (["base", "nobody"], [], ["base", "base"]):
         with pytest.raises(
-            BadInput, match="Sides are different ones of base, prompted, tuned, step-000001, step-000002"
+            BadInput, match="not possible. Choose different ones of base, prompted, tuned, step-000001, step-000002"
         ):
             etabli.chat(run, sides=sides)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 import malformed
 from etabli.checks.check import check
 from etabli.core.errors import BadData
-from etabli.data.reading.jsonlists import json_values
-from etabli.data.reading.opening import opened
+from etabli.data.reading.jsonlists import read_json_values
+from etabli.data.reading.opening import open_file
 from etabli.data.reading.source import read
 
 CASES = list(malformed.cases())
@@ -106,7 +106,7 @@ def test_lines_are_broken_exactly_where_a_strict_parser_says(edits, tmp_path):
     report = check(path)
     found = {item["line"] for item in report.findings() if item["code"] in BROKEN_LINE}
     # An object that goes over several lines is no mistake: the file is then read as objects, not as lines.
-    if report.format["name"] == "chat" and opened(path).kind == "jsonl":
+    if report.format["name"] == "chat" and open_file(path).kind == "jsonl":
         lines = enumerate(data.split(b"\n"), 1)
         assert found == {number for number, line in lines if line.strip() and not strict(line)}
 
@@ -149,7 +149,7 @@ def test_a_list_is_read_as_json_reads_it(values, indent, tmp_path):
     path = tmp_path / "x.json"
     path.write_text(text)
     with path.open("rb") as stream:
-        records = list(json_values(stream))
+        records = list(read_json_values(stream))
     assert repr([record.value for record in records]) == repr(json.loads(text, parse_constant=lambda name: None))
     lines = [record.line for record in records]
     assert lines == sorted(lines) and (indent is None or text.split("\n")[lines[-1] - 1].lstrip().startswith("{"))

@@ -19,7 +19,7 @@ from etabli.data import catalogue
 from etabli.data.dataset import Dataset
 from etabli.data.reading.source import read
 from etabli.models import counting
-from etabli.rendering.render import measure, render
+from etabli.rendering.render import count_tokens, render
 
 
 def codes(question, answer, **more):
@@ -203,7 +203,7 @@ def test_without_word_lists_toxicity_is_not_run(monkeypatch):
 
 
 def test_without_a_model_cost_is_not_run(monkeypatch):
-    monkeypatch.setattr("etabli.models.embedded.ready", lambda: False)
+    monkeypatch.setattr("etabli.models.embedded.is_cached", lambda: False)
     report = check(malformed.rows("alpaca"))
     assert report.cost is None and [item["fix"] for item in report.not_run if item["check"] == "cost"] == [
         "--model default"
@@ -246,7 +246,7 @@ def test_secrets_are_found_and_not_repeated(secret):
 
 @pytest.fixture(scope="module")
 def light(embedded):
-    return counting.tokenizer(str(embedded.folder))
+    return counting.load_tokenizer(str(embedded.folder))
 
 
 def test_the_light_tokenizer_is_the_whole_one(light, tokenizer, commands):
@@ -268,7 +268,7 @@ TEXT = st.text(st.sampled_from("ab é漢🙂\n<|im_end|>" + "x. "), min_size=1, 
 def test_measuring_is_counting_what_is_rendered(light, turns, policy, most):
     talk = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(turns)]
     whole = render(talk, light, policy)
-    assert measure(talk, light, policy, most) == (len(whole), sum(whole.trained[1:]), sum(whole.trained[1:most]))
+    assert count_tokens(talk, light, policy, most) == (len(whole), sum(whole.trained[1:]), sum(whole.trained[1:most]))
 
 
 def test_what_is_asked_for_wrongly_is_said_once(write_jsonl):
@@ -289,22 +289,22 @@ def test_truncation_is_told_with_its_numbers(light):
 
 def test_the_cost_is_what_a_run_trains(light, tiny, write_jsonl):
     from etabli.runs.recipe import Recipe
-    from etabli.training.packing import plan
-    from etabli.training.tokenize_dataset import encode
+    from etabli.training.packing import pack_rows
+    from etabli.training.tokenize_dataset import tokenize_rows
 
     path = write_jsonl([{"prompt": f"Say {n}", "completion": "word " * n + "."} for n in range(1, 120)])
     recipe = Recipe(model=tiny, data=str(path), max_length=64, tokens_per_batch=64)
-    rows = encode(read(path), light, recipe)[0]
+    rows = tokenize_rows(read(path), light, recipe)[0]
     told = check(path, model=tiny, max_length=64).cost
     assert told["trained_tokens"] == sum(row.trained for row in rows)
-    assert told["steps"] <= len(plan(rows, recipe, 0)) * told["epochs"] <= 1.3 * told["steps"]
+    assert told["steps"] <= len(pack_rows(rows, recipe, 0)) * told["epochs"] <= 1.3 * told["steps"]
 
 
 @pytest.mark.parametrize(
     "rows, epochs", [(1, 25), (10, 10), (33, 3), (34, 3), (8333, 3), (8334, 2), (26_000, 1), (10**6, 1)]
 )
 def test_automatic_epochs(rows, epochs):
-    assert cost.epochs(rows) == epochs
+    assert cost.suggest_epochs(rows) == epochs
 
 
 def test_time_is_told_only_from_a_run_that_was_measured(tmp_path, monkeypatch, write_jsonl):
@@ -404,7 +404,7 @@ def test_a_rule_can_not_change_the_rows():
         row["messages"].clear()
 
     rows = read(malformed.rows("alpaca"))
-    kept, _ = custom_rules.keep(rows, custom_rules.rules(spoils))
+    kept, _ = custom_rules.filter_rows(rows, custom_rules.load_rules(spoils))
     assert kept == rows and all(row["messages"] for row in kept)
 
 
@@ -414,14 +414,14 @@ def test_a_rule_can_not_change_the_rows():
 )
 def test_rules_that_are_none(source, said):
     with pytest.raises(BadInput, match=said):
-        custom_rules.rules(source)
+        custom_rules.load_rules(source)
 
 
 def test_a_rule_file_that_breaks_or_holds_none(tmp_path):
     for text, said in (("1/0", "ZeroDivisionError"), ("x = 1", "no function with")):
         (tmp_path / "r.py").write_text(text)
         with pytest.raises(BadInput, match=said):
-            custom_rules.rules(tmp_path / "r.py")
+            custom_rules.load_rules(tmp_path / "r.py")
 
 
 def test_a_rule_can_not_take_a_built_in_name():
@@ -494,7 +494,7 @@ def test_several_processes_find_what_one_does(tmp_path):
 
 
 def test_language_tags():
-    assert [language.base(tag) for tag in ("fr-CA", "EN_us", "de", "", None, "french")] == [
+    assert [language.base_code(tag) for tag in ("fr-CA", "EN_us", "de", "", None, "french")] == [
         "fr",
         "en",
         "de",

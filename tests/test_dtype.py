@@ -14,7 +14,7 @@ from etabli.memory import gpus
 from etabli.memory.runs import of_run
 from etabli.models import loading, sources
 from etabli.runs import events
-from etabli.runs.recipe import Recipe, read_run
+from etabli.runs.recipe import Recipe, read_recipe
 from etabli.runs.run import Run
 from etabli.training import worker
 from trainings import by_formula, gradients, training
@@ -175,14 +175,14 @@ def test_models_forecasts_and_the_doctor_compute_in_what_is_faster(
     assert loaded.dtype == dtype and {layer.compute_dtype for layer in layers} == {dtype}
     assert {layer.weight.quant_state.dtype for layer in layers} == {dtype}
     assert loaded.model.get_input_embeddings().weight.dtype == dtype
-    assert gpus.card("here", 576).dtype == name == str(machine.compute_dtype()).removeprefix("torch.")
+    assert gpus.find_device("here", 576).dtype == name == str(machine.compute_dtype()).removeprefix("torch.")
     assert f"computes in {name}" in compute.dtypes()[1] and "2000.0 ms" in compute.dtypes()[1]
     assert loading.load(tiny, dtype="float32").dtype == torch.float32
 
 
 def test_the_width_of_a_model(tiny, tmp_path):
     assert loading.hidden_size(sources.resolve(tiny).folder) == 64 and loading.hidden_size(tmp_path) == 0
-    assert loading.width({"n_embd": 768}) == 768 and loading.width({}) == 0
+    assert loading.layer_width({"n_embd": 768}) == 768 and loading.layer_width({}) == 0
     (tmp_path / "config.json").write_text('{"text_config": {"hidden_size": 4096}}')
     assert loading.hidden_size(tmp_path) == 4096
 
@@ -259,8 +259,8 @@ def test_a_run_freezes_its_dtype_and_resumes_in_it(tiny, dataset, tmp_path, monk
     assert run.state == "stopped" and run.frozen["dtype"] == run.dtype == "float32"
     remember(tmp_path / "cache", FASTER["bfloat16"])
     run.resume().wait(quiet=True)
-    begun = [event["dtype"] for event in events.of(run.events(), "start")]
-    assert len(begun) == 2 and set(begun) == {"float32"} and read_run(run.folder / RECIPE)[1]["dtype"] == "float32"
+    begun = [event["dtype"] for event in events.of_kind(run.events(), "start")]
+    assert len(begun) == 2 and set(begun) == {"float32"} and read_recipe(run.folder / RECIPE)[1]["dtype"] == "float32"
     assert of_run(run)["setup"]["dtype"] == "float32"
 
 
@@ -283,7 +283,7 @@ def test_in_float32_every_gradient_is_that_of_the_formula(
     for parameter in made.trainable:
         torch.nn.init.normal_(parameter, std=0.05)
     assert {parameter.dtype for parameter in made.trainable} == {torch.float32}
-    assert made.accelerator.mixed_precision == "no" and not made.objective.said
-    packs = made.schedule.packs(1)
+    assert made.accelerator.mixed_precision == "no" and not made.packed_loss.warning
+    packs = made.sampler.packs(1)
     for ours, theirs in zip(gradients(made, packs), by_formula(made, packs)):
         assert (ours - theirs).norm() < 1e-3 * theirs.norm()

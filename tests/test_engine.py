@@ -15,8 +15,8 @@ from etabli.core.errors import BadInput, BadRecipe, NoRoom, NotFinite
 from etabli.runs.recipe import Lora, Recipe
 from etabli.training import chunked_cross_entropy as loss
 from etabli.training import lora_and_optimizer, lora_linear4bit, oom, packed_attention
-from etabli.training.packing import Encoded, plan, tensors
-from etabli.training.preflight import rehearse
+from etabli.training.packing import TokenizedRow, pack_rows, collate
+from etabli.training.preflight import run_preflight
 
 lengths = st.lists(st.integers(1, 90), min_size=1, max_size=7)
 
@@ -53,7 +53,7 @@ def test_attention_is_that_of_each_row_alone(sizes, seed, way):
         patch.setattr(packed_attention, "_shares_keys", lambda device: way == "shared")
         query, key, value = (heads(sum(sizes), count, seed + at) for at, count in enumerate((6, 2, 2)))
         upstream = torch.randn(1, sum(sizes), 6, 8)
-        with packed_attention.within(sizes):
+        with packed_attention.attend_by_row(sizes):
             found = packed_attention._attention(Module(), query, key, value, None)[0]
             got = torch.autograd.grad(found, (query, key, value), upstream)
     wanted = row_by_row(query, key, value, sizes)
@@ -64,7 +64,7 @@ def test_attention_is_that_of_each_row_alone(sizes, seed, way):
 
 @pytest.mark.parametrize("name", ["s_aux", "softcap", "position_bias"])
 def test_attention_that_is_the_models_own_is_refused(name):
-    with packed_attention.within([3]), pytest.raises(ValueError, match=name):
+    with packed_attention.attend_by_row([3]), pytest.raises(ValueError, match=name):
         packed_attention._attention(Module(), *(heads(3, 2, 0) for _ in range(3)), None, **{name: torch.ones(1)})
 
 
@@ -82,7 +82,7 @@ def test_the_loss_in_chunks_is_the_whole_one(scale, cap, bias, monkeypatch):
     weight, hidden = torch.randn(301, 16), torch.randn(200, 16, requires_grad=True)
     held, targets = torch.randn(301) if bias else None, torch.randint(301, (200,))
     monkeypatch.setattr(loss, "LOGITS", 301 * 70)  # three chunks
-    found = loss.summed(hidden, loss.Head(weight, held, scale, cap), targets)
+    found = loss.summed_cross_entropy(hidden, loss.Head(weight, held, scale, cap), targets)
     logits = (hidden @ weight.T + (held if bias else 0)) * scale
     wanted = F.cross_entropy(torch.tanh(logits / cap) * cap if cap else logits, targets, reduction="sum")
     torch.testing.assert_close(found, wanted)
@@ -108,7 +108,7 @@ def test_logits_never_exist_whole(monkeypatch):
     hidden = torch.randn(640, 8, requires_grad=True)
     head, targets = loss.Head(torch.randn(1000, 8)), torch.randint(1000, (640,))
     with Sizes():
-        loss.summed(hidden, head, targets).backward()
+        loss.summed_cross_entropy(hidden, head, targets).backward()
     assert largest == 1000 * 64
 
 
@@ -195,21 +195,21 @@ def test_every_family_keeps_its_rows_apart(kind):
     parameters = [one for one in made.parameters() if one.requires_grad]
     wanted = sum(before)
     due = torch.autograd.grad(wanted, parameters, allow_unused=True)
-    with made.of(ROWS) as found:
+    with made.compute(ROWS) as found:
         got = torch.autograd.grad(found, parameters, allow_unused=True)
-    assert found.item() == pytest.approx(wanted.item(), rel=1e-4), made.said
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-4), made.warning
     for one, other in zip(got, due):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
     expected = {"gemma2": (False, True)}.get(kind, (True, True))
-    assert rowwise_and_chunked(made) == expected, made.said
+    assert rowwise_and_chunked(made) == expected, made.warning
 
 
-ROWS = [Encoded(str(size), *[[(at * 11 + size) % 500 for at in range(size)]] * 2) for size in (20, 3, 33)]
+ROWS = [TokenizedRow(str(size), *[[(at * 11 + size) % 500 for at in range(size)]] * 2) for size in (20, 3, 33)]
 
 
 def row_loss(base, row):
     held = torch.tensor([row.ids])
-    return base(held, labels=held).loss * row.trained
+    return base(held, labels=held).loss * row.trained_tokens
 
 
 def objective(kind, **keys):
@@ -217,14 +217,14 @@ def objective(kind, **keys):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from etabli.training.packed_loss import Objective
+    from etabli.training.packed_loss import PackedLoss
 
     base = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **_SMALL | FAMILIES[kind])).float().eval()
     peft = get_peft_model(base, LoraConfig(**{"target_modules": "all-linear", "task_type": "CAUSAL_LM"} | keys))
     for name, one in peft.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(one, std=0.05)
-    return Objective(peft, Holder(), contextlib.nullcontext).eval()
+    return PackedLoss(peft, Holder(), contextlib.nullcontext).eval()
 
 
 def rowwise_and_chunked(made):
@@ -237,7 +237,7 @@ def test_a_model_that_leaks_is_found_out(monkeypatch):
 
     monkeypatch.setattr(packed_attention, "_attention", sdpa_attention_forward)
     made = objective("llama")
-    assert not made.rowwise and made.head is not None and "own kind" in made.said
+    assert not made.rowwise and made.head is not None and "own kind" in made.warning
 
 
 def test_a_trained_head_is_left_to_the_model():
@@ -246,9 +246,9 @@ def test_a_trained_head_is_left_to_the_model():
 
 
 def test_memory_that_runs_out_in_the_trial_is_no_verdict(monkeypatch):
-    from etabli.training.packed_loss import Objective
+    from etabli.training.packed_loss import PackedLoss
 
-    monkeypatch.setattr(Objective, "_hidden", OutOfMemory(None, 1))
+    monkeypatch.setattr(PackedLoss, "_hidden", OutOfMemory(None, 1))
     with pytest.raises(torch.OutOfMemoryError):
         objective("llama")
 
@@ -256,13 +256,13 @@ def test_memory_that_runs_out_in_the_trial_is_no_verdict(monkeypatch):
 # --- little room ----------------------------------------------------------------------------------------------------
 
 rows = st.lists(st.integers(1, 50), min_size=1, max_size=20).map(
-    lambda sizes: [Encoded(str(at), [7] * size, [7] * size) for at, size in enumerate(sizes)]
+    lambda sizes: [TokenizedRow(str(at), [7] * size, [7] * size) for at, size in enumerate(sizes)]
 )
 
 
 @given(rows, st.sampled_from([1, 2, 4, 8, 64]))
 def test_parts_hold_every_row_in_order(pack, pieces):
-    made = oom.parts(pack, pieces)
+    made = oom.split_pack(pack, pieces)
     assert [row for part in made for row in part] == pack
     assert len(made) <= pieces and all(made)
     if pieces >= len(pack) * 50:
@@ -272,14 +272,14 @@ def test_parts_hold_every_row_in_order(pack, pieces):
 @given(rows, st.integers(0, 3))
 def test_no_pack_of_any_epoch_takes_more_than_the_rehearsed_one(pack, epoch):
     recipe = Recipe(data="x", max_length=50, tokens_per_batch=60)
-    made = oom.longest(pack, recipe)
+    made = oom.longest_pack(pack, recipe)
     assert max(len(row.ids) for row in pack) == len(made[0].ids)
     assert sum(len(row.ids) for row in made) <= 60
-    for planned in plan(pack, recipe, epoch):
+    for planned in pack_rows(pack, recipe, epoch):
         assert (
             sum(len(row.ids) for row in planned) <= sum(len(row.ids) for row in made) + 1
         )  # a row of 1 trains nothing
-    assert len(oom.longest(pack, Recipe(data="x", batch_size=3))) == min(3, len(pack))
+    assert len(oom.longest_pack(pack, Recipe(data="x", batch_size=3))) == min(3, len(pack))
 
 
 class OutOfMemory:
@@ -299,7 +299,7 @@ class OutOfMemory:
 
 @pytest.fixture
 def training(tiny, dataset, tmp_path, no_owner):
-    return trainings.training(tiny, dataset, tmp_path, accumulate=2, schedule="constant", warmup_steps=0)
+    return trainings.training(tiny, dataset, tmp_path, gradient_accumulation_steps=2, lr_scheduler="constant", warmup_steps=0)
 
 
 def kinds(training, kind):
@@ -314,19 +314,19 @@ def weights(training):
 def test_out_of_memory_in_a_step_halves_the_batch_and_nothing_else(training, phase, monkeypatch):
     trainings.in_float32(training)
     before, start = [parameter.detach().clone() for parameter in training.trainable], weights(training)
-    training.one_step()
+    training.train_step()
     whole, said = weights(training), kinds(training, "step")[-1]
     for parameter, held in zip(training.trainable, before):
         parameter.data.copy_(held)
     training.optimizer.optimizer.state.clear()
     training.step = 0
-    place, name = (training.objective, "forward") if phase == "forward" else (training.accelerator, "backward")
+    place, name = (training.packed_loss, "forward") if phase == "forward" else (training.accelerator, "backward")
     failing = OutOfMemory(getattr(place, name), 2, after="done" in phase)
     monkeypatch.setattr(place, name, failing)
-    training.one_step()
+    training.train_step()
     again = kinds(training, "step")[-1]
     assert (
-        training.pieces == 4 and [event["why"][:18] for event in kinds(training, "retry")] == ["CUDA out of memory"] * 2
+        training.micro_batches == 4 and [event["why"][:18] for event in kinds(training, "retry")] == ["CUDA out of memory"] * 2
     )
     assert again["loss"] == pytest.approx(said["loss"], rel=1e-3) and again["trained_tokens"] == said["trained_tokens"]
     assert again["grad_norm"] == pytest.approx(said["grad_norm"], rel=1e-3)
@@ -334,64 +334,64 @@ def test_out_of_memory_in_a_step_halves_the_batch_and_nothing_else(training, pha
 
 
 def test_a_row_that_never_fits_is_named_and_checkpointing_was_tried(training, monkeypatch):
-    failing = OutOfMemory(training.objective.forward, 99)
-    monkeypatch.setattr(training.objective, "forward", failing)
+    failing = OutOfMemory(training.packed_loss.forward, 99)
+    monkeypatch.setattr(training.packed_loss, "forward", failing)
     with pytest.raises(NoRoom, match=r"Row (en|fr)-\w+ with its \d+ tokens does not fit(.|\n)*max_length"):
-        training.one_step()
-    assert training.thrifty and any("computed again" in event["what"] for event in kinds(training, "retry"))
+        training.train_step()
+    assert training.recompute_layers and any("computed again" in event["what"] for event in kinds(training, "retry"))
     assert all(parameter.grad is None for parameter in training.trainable)
 
 
 def test_out_of_memory_in_an_evaluation_or_in_answers_never_touches_training(training, monkeypatch):
     from etabli.models import generate
 
-    training.looks.evaluate(0)
-    monkeypatch.setattr(training.objective, "forward", OutOfMemory(training.objective.forward, 1))
-    training.looks.evaluate(1)
+    training.evaluator.evaluate(0)
+    monkeypatch.setattr(training.packed_loss, "forward", OutOfMemory(training.packed_loss.forward, 1))
+    training.evaluator.evaluate(1)
     first, second = kinds(training, "eval")
     assert second["loss"] == pytest.approx(first["loss"], rel=1e-3) and not kinds(training, "retry")
-    monkeypatch.setattr(training.objective, "forward", OutOfMemory(training.objective.forward, 999))
-    training.looks.evaluate(2)
+    monkeypatch.setattr(training.packed_loss, "forward", OutOfMemory(training.packed_loss.forward, 999))
+    training.evaluator.evaluate(2)
     assert len(kinds(training, "eval")) == 2 and "No held-out loss at step 2" in kinds(training, "warning")[-1]["what"]
     monkeypatch.setattr(generate, "answer", OutOfMemory(generate.answer, 1))
-    training.looks.sample(3)
+    training.evaluator.sample(3)
     assert len(kinds(training, "sample")) == 2
     monkeypatch.setattr(generate, "answer", OutOfMemory(generate.answer, 9))
-    training.looks.sample(4)
+    training.evaluator.sample(4)
     assert len(kinds(training, "sample")) == 2 and "No answers" in kinds(training, "warning")[-1]["what"]
-    assert training.pieces == 1 and not training.thrifty
+    assert training.micro_batches == 1 and not training.recompute_layers
 
 
 def test_the_part_that_fails_is_split_and_named_not_the_fullest(training, monkeypatch):
     """One long row alone in its pack never fits; a pack of many short ones always does."""
-    packs = sorted(training.schedule.packs(1), key=len)
+    packs = sorted(training.sampler.packs(1), key=len)
     longest = max((row for pack in packs for row in pack), key=lambda row: len(row.ids))
     short = [row for row in packs[-1] if row is not longest]
-    forward, failing = training.objective.forward, OutOfMemory(None, 99)
-    training.schedule.packs = lambda step: [[longest], short]
+    forward, failing = training.packed_loss.forward, OutOfMemory(None, 99)
+    training.sampler.packs = lambda step: [[longest], short]
 
     def held(input_ids, **given):
         is_long = longest.ids == input_ids[0, : len(longest.ids)].tolist()
         return (failing if is_long else forward)(input_ids=input_ids, **given)
 
-    monkeypatch.setattr(training.objective, "forward", held)
+    monkeypatch.setattr(training.packed_loss, "forward", held)
     with pytest.raises(NoRoom, match=longest.id):
-        training.one_step()
-    assert training.pieces == 1 and training.thrifty
+        training.train_step()
+    assert training.micro_batches == 1 and training.recompute_layers
 
 
 def test_states_that_do_not_fit_are_told_before_the_first_step(training, monkeypatch):
     monkeypatch.setattr(training.optimizer.optimizer, "step", OutOfMemory(training.optimizer.optimizer.step, 9))
     before = weights(training)
     with pytest.raises(NoRoom, match=r"states for [\d,]+ weights"):
-        rehearse(training)
+        run_preflight(training)
     assert torch.equal(weights(training), before) and not kinds(training, "step")
 
 
 def test_memory_that_runs_out_in_the_optimisers_step_saves_nothing(training, monkeypatch):
     monkeypatch.setattr(training.optimizer.optimizer, "step", OutOfMemory(training.optimizer.optimizer.step, 1))
     with pytest.raises(NoRoom, match="last checkpoint"):
-        training.go(lambda: None)
+        training.train(lambda: None)
     assert not kinds(training, "checkpoint")
 
 
@@ -400,30 +400,30 @@ def test_a_rehearsal_leaves_no_trace(tiny, dataset, tmp_path, no_owner, kind):
     """Weights, dice and rates are as before, and the steps that follow are those of a run without one, bit for bit."""
     plain, made = (trainings.training(tiny, dataset, tmp_path / name, optimizer=kind) for name in "ab")
     before, dice = weights(made), torch.get_rng_state()
-    rehearse(made)
+    run_preflight(made)
     assert torch.equal(weights(made), before) and torch.equal(torch.get_rng_state(), dice)
     assert [event["phase"] for event in kinds(made, "memory")] == ["forward", "backward", "optimizer", "evaluation"]
     assert all(event["resident"] > 2**20 for event in kinds(made, "memory"))
-    assert [group["lr"] for group in made.optimizer.param_groups] == made.rates.get_last_lr()
+    assert [group["lr"] for group in made.optimizer.param_groups] == made.lr_scheduler.get_last_lr()
     for training in (plain, made):
-        training.one_step()
-        training.one_step()
+        training.train_step()
+        training.train_step()
     assert torch.equal(weights(plain), weights(made))
 
 
 def test_no_weight_that_is_not_finite_is_saved(training, tmp_path):
     from etabli.runs import checkpoints
 
-    training.one_step()
+    training.train_step()
     training.save()
     with torch.no_grad():
         training.trainable[0].view(-1)[0] = float("nan")
     training.step += 1
     with pytest.raises(NotFinite, match="Nothing was saved"):
         training.save()
-    assert [folder.name for folder in checkpoints.found(tmp_path)] == ["step-000001"]
+    assert [folder.name for folder in checkpoints.list_checkpoints(tmp_path)] == ["step-000001"]
     with pytest.raises(NotFinite, match="Rows of this batch"):
-        training.one_step()
+        training.train_step()
 
 
 class Scaled:
@@ -438,12 +438,12 @@ class Scaled:
 
 def test_a_gradient_beyond_half_precision_is_skipped_up_to_a_point(training, monkeypatch):
     monkeypatch.setattr(training.accelerator, "clip_grad_norm_", lambda *_: torch.tensor(math.inf))
-    losses = [([Encoded("a", [1], [1])], torch.tensor(1.0))]
+    losses = [([TokenizedRow("a", [1], [1])], torch.tensor(1.0))]
     monkeypatch.setattr(training.accelerator, "scaler", Scaled(2.0**16))
-    assert training._update(losses) == (1.0, math.inf)
+    assert training._clip_gradients(losses) == (1.0, math.inf)
     monkeypatch.setattr(training.accelerator, "scaler", Scaled(2.0**-11))
     with pytest.raises(NotFinite, match="Rows of this step: a"):
-        training._update(losses)
+        training._clip_gradients(losses)
 
 
 def test_a_gradient_that_is_not_finite_ends_the_run_before_the_step(training, monkeypatch):
@@ -455,21 +455,21 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_step(training, mo
 
     monkeypatch.setattr(training.accelerator, "backward", spoilt)
     with pytest.raises(NotFinite, match="gradient norm nan"):
-        training.one_step()
+        training.train_step()
     assert torch.equal(weights(training), before) and training.step == 0
 
 
 def test_the_batch_with_the_bad_loss_is_named(training, monkeypatch):
-    first, second = training.schedule.packs(1)
-    calls, forward = [], training.objective.forward
+    first, second = training.sampler.packs(1)
+    calls, forward = [], training.packed_loss.forward
 
     def spoilt(**given):
         calls.append(1)
         return forward(**given) * (math.nan if len(calls) == 2 else 1.0)
 
-    monkeypatch.setattr(training.objective, "forward", spoilt)
+    monkeypatch.setattr(training.packed_loss, "forward", spoilt)
     with pytest.raises(NotFinite, match=rf"Rows of this batch: {second[0].id}") as error:
-        training.one_step()
+        training.train_step()
     assert first[0].id not in str(error.value)
 
 
@@ -486,7 +486,7 @@ def test_half_precision_keeps_the_slopes_of_a_sure_token(monkeypatch):
 
     def off():
         got = hidden.half().requires_grad_()
-        (loss.summed(got, loss.Head(weight.half()), targets) * 2.0**14).backward()
+        (loss.summed_cross_entropy(got, loss.Head(weight.half()), targets) * 2.0**14).backward()
         return float(torch.linalg.norm(got.grad.float() / 2.0**14 - wanted.grad) / torch.linalg.norm(wanted.grad))
 
     assert off() < 0.06  # float16 itself rounds a logit of 18 by 0.008
@@ -497,12 +497,12 @@ def test_half_precision_keeps_the_slopes_of_a_sure_token(monkeypatch):
 @pytest.mark.parametrize("checkpointing", ["all", 1])
 def test_checkpointing_changes_no_gradient(training, checkpointing):
     trainings.in_float32(training)
-    packs = training.schedule.packs(1)
+    packs = training.sampler.packs(1)
     for parameter in training.trainable:
         torch.nn.init.normal_(parameter, std=0.05)
     before, calls = trainings.gradients(training, packs), []
     lora_and_optimizer.checkpoint_layers(training.peft, None if checkpointing == "all" else checkpointing)
-    for at, layer in enumerate(training.objective.base.model.layers):
+    for at, layer in enumerate(training.packed_loss.base.model.layers):
         layer.mlp.register_forward_pre_hook(lambda *_, at=at: calls.append(at))
     for one, other in zip(before, trainings.gradients(training, packs)):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
@@ -515,7 +515,7 @@ def test_checkpointing_changes_no_gradient(training, checkpointing):
 
 def test_any_field_of_lora_config_passes_through():
     held = Lora(rank=8, use_rslora=True, init_lora_weights="gaussian", target_modules=["q_proj"])
-    assert held.peft() == {
+    assert held.peft_fields() == {
         "r": 8, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": ["q_proj"], "use_rslora": True,
         "init_lora_weights": "gaussian",
     }  # fmt: skip
@@ -543,12 +543,12 @@ def test_a_slip_in_lora_is_told(given, said):
 def test_whole_modules_that_are_trained_are_float32(tiny, dataset, tmp_path, no_owner):
     made = trainings.training(tiny, dataset, tmp_path, lora={"modules_to_save": ["lm_head"]})
     assert {one.dtype for one in made.trainable} == {torch.float32}
-    assert made.objective.head is None
-    made.one_step()
+    assert made.packed_loss.head is None
+    made.train_step()
 
 
 def test_auto_is_filled_in_or_waits_for_the_device(training):
-    auto = dict.fromkeys(("learning_rate", "tokens_per_batch", "threads", "optimizer", "checkpointing"), "auto")
+    auto = dict.fromkeys(("learning_rate", "tokens_per_batch", "threads", "optimizer", "gradient_checkpointing"), "auto")
     assert Recipe(data="x", **auto) == Recipe(data="x")
     assert type(training.optimizer.optimizer) is torch.optim.AdamW
     with pytest.raises(BadRecipe, match="epochs"):
@@ -557,20 +557,20 @@ def test_auto_is_filled_in_or_waits_for_the_device(training):
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "inverse_sqrt"])
 def test_every_schedule_warms_up(schedule):
-    recipe = Recipe(data="x", schedule=schedule, warmup_steps=4, learning_rate=0.1)
+    recipe = Recipe(data="x", lr_scheduler=schedule, warmup_steps=4, learning_rate=0.1)
     rates = curve(recipe, 20)
     assert rates[:5] == pytest.approx([0, 0.025, 0.05, 0.075, 0.1]) and max(rates) == pytest.approx(0.1)
 
 
 def test_a_range_rises_evenly_on_a_logarithmic_scale():
-    rates = curve(Recipe(data="x", schedule="range", learning_rate=0.1), 21)
+    rates = curve(Recipe(data="x", lr_scheduler="range", learning_rate=0.1), 21)
     assert rates[0] == pytest.approx(1e-5) and rates[-1] == pytest.approx(0.1)
     assert all(later / earlier == pytest.approx(1e4 ** (1 / 20)) for earlier, later in itertools.pairwise(rates))
 
 
 def curve(recipe, steps):
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=recipe.learning_rate)
-    made = lora_and_optimizer.rates(optimizer, recipe, steps)
+    made = lora_and_optimizer.make_lr_scheduler(optimizer, recipe, steps)
     found = []
     for _ in range(steps):
         found.append(made.get_last_lr()[0])
@@ -580,6 +580,6 @@ def curve(recipe, steps):
 
 
 def test_a_pack_is_filled_up_by_less_than_a_block():
-    made = tensors([Encoded("a", [5] * 70, [5] * 70)], 0, "cpu")
+    made = collate([TokenizedRow("a", [5] * 70, [5] * 70)], 0, "cpu")
     assert made["input_ids"].shape == (1, 128) and made["lengths"] == [70, 58]
-    assert tensors([Encoded("a", [5] * 64, [5] * 64)], 0, "cpu")["lengths"] == [64]
+    assert collate([TokenizedRow("a", [5] * 64, [5] * 64)], 0, "cpu")["lengths"] == [64]

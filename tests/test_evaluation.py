@@ -47,7 +47,7 @@ def test_results_are_complete_and_come_out_the_same_from_the_saved_log(runs, eva
     assert set(results) == set(contracts.Results.__annotations__)
     assert [score["slice"] for score in results["scores"]][:3] == ["en", "fr", ALL]
     for answered in results["rows"]:
-        assert set(answered) == set(contracts.Answered.__annotations__)
+        assert set(answered) == set(contracts.AnsweredRow.__annotations__)
         assert set(answered["answers"]) == set(answered["rendered"]) == set(answered["raw"]) == set(contracts.ARMS)
         assert answered["rendered"]["lookup"].startswith("The closest training row (")
         assert answered["prompt"] in answered["rendered"]["tuned"]
@@ -124,9 +124,9 @@ def test_checkpoints_answer_beside_the_tuned_model(runs, evaluate):
     alone = evaluate(runs / "changed", arms=["step-000001", "base"])
     assert alone["subject"] == "step-000001"
     assert alone["scores"][-1]["arms"]["step-000001"]["value"] == pytest.approx(losses["step-000001"], rel=1e-3)
-    with pytest.raises(BadInput, match=r"Nobody called 'step-9' can answer; there are base.*step-000001"):
+    with pytest.raises(BadInput, match=r"Unknown system 'step-9': choose from base.*step-000001"):
         evaluate(runs / "changed", arms=["step-9"])
-    with pytest.raises(BadInput, match="Nobody is there to be judged"):
+    with pytest.raises(BadInput, match="No system to be judged"):
         evaluate(runs / "changed", arms=["base", "lookup"])
 
 
@@ -181,7 +181,7 @@ def test_worked_examples_make_room_for_the_answer(runs):
 
     from etabli.models import loading, sources
 
-    Short.tokenizer = loading.tokenizer(sources.resolve("default"))
+    Short.tokenizer = loading.load_tokenizer(sources.resolve("default"))
     [whole] = baselines.build_prompts(tests, train, near)
     talk = systems._fitting(whole, tests[0], Short, 32)
     from etabli.rendering.render import render
@@ -225,7 +225,7 @@ def test_what_overlaps():
     train = [row(0, "Turn on the light!", "{}"), row(1, "¿Qué?", "a"), row(2, "5 - 3", "2")]
     tests = [row(3, "turn ON  the light", "{}"), row(4, "Turn on the lights", "{}"), row(5, "qué", "b"),
              row(6, "", "c"), row(7, "!!", "{}"), row(8, "5 + 3", "8")]  # fmt: skip
-    assert overlap.overlaps(tests, train) == ["row", None, "question", None, None, None]
+    assert overlap.find_overlaps(tests, train) == ["row", None, "question", None, None, None]
 
 
 def talk(number, *turns, **more):
@@ -236,21 +236,21 @@ def talk(number, *turns, **more):
 
 def test_earlier_turns_and_system_texts_overlap_as_they_should():
     train = [talk(0, "Capital of France?", "Paris", "And of Spain?", "Madrid")]
-    assert overlap.overlaps([talk(1, "Capital of France?", "Paris")], train) == ["row"]
-    assert overlap.overlaps([talk(1, "And of Spain?", "Madrid")], train) == [None]
+    assert overlap.find_overlaps([talk(1, "Capital of France?", "Paris")], train) == ["row"]
+    assert overlap.find_overlaps([talk(1, "And of Spain?", "Madrid")], train) == [None]
 
     def about(number, document, answer):
         system = {"role": "system", "content": document}
         return {"id": f"d{number}", "messages": [system, *talk(0, "Summarise the text.", answer)["messages"]]}
 
     known = [about(0, "A text on bees.", "Bees."), about(1, "A text on cats.", "Cats.")]
-    assert overlap.overlaps([about(2, "A text on dogs.", "Dogs."), about(3, "A text on bees.", "b")], known) == [
+    assert overlap.find_overlaps([about(2, "A text on dogs.", "Dogs."), about(3, "A text on bees.", "b")], known) == [
         None, "question",
     ]  # fmt: skip
     bare = talk(4, "Summarise the text.", "Bees.")
-    assert overlap.overlaps([bare], known) == ["row"], "a test row without the system text"
+    assert overlap.find_overlaps([bare], known) == ["row"], "a test row without the system text"
     only_system = {"id": "s", "messages": [known[0]["messages"][0], {"role": "assistant", "content": "x"}]}
-    assert overlap.overlaps(
+    assert overlap.find_overlaps(
         [only_system],
         [{**only_system, "messages": [{"role": "system", "content": "other"}, only_system["messages"][1]]}],
     ) == [None]
@@ -306,7 +306,7 @@ def test_slices_by_any_column(runs, evaluate, tmp_path):
         with pytest.raises(BadData, match=said.replace("no.*", ".*")):
             evaluate(runs / "changed", data=tmp_path / "sliced", only=bad)
     with pytest.raises(BadData, match="too many to slice by"):
-        test_set._sliced([row(at, "q", "a", source=f"s{at}") for at in range(50)], ["source"])
+        test_set._slice_rows([row(at, "q", "a", source=f"s{at}") for at in range(50)], ["source"])
 
 
 def test_equal_lengths_make_one_slice():
@@ -457,7 +457,7 @@ def test_columns_that_json_cannot_hold(runs, evaluate, tmp_path):
     from etabli.evaluation.systems import System
 
     [one, _] = scoring.score_rows(
-        made, [System("lookup", answers=["c", "x"], raws=["c", "x"], rendered=["", ""])], load_scores(["exact"])
+        made, [System("lookup", answers=["c", "x"], raw_answers=["c", "x"], prompt_texts=["", ""])], load_scores(["exact"])
     )
     storage.write_json(tmp_path / "x.json", one)
     assert one["row"]["columns"] == {"day": "2026-01-02", "half": "?"} and one["values"]["exact"] == {"lookup": True}

@@ -10,7 +10,7 @@ import pytest
 import etabli
 from etabli.checks import custom_rules
 from etabli.core.contracts import EVENTS, RECIPE
-from etabli.curation.desk import curate
+from etabli.curation.session import curate
 from etabli.curation.table import Table
 from etabli.data.dataset import Dataset
 from etabli.runs.recipe import Recipe
@@ -93,8 +93,8 @@ def indented(text):
 def test_the_rules_of_the_example_find_and_filter():
     space = {}
     exec(indented(custom_rules.__doc__), space)
-    rules = custom_rules.rules([space["spelled_number"], space["short_enough"]])
-    kept, found = custom_rules.keep([row("a", "How many?", "twelve"), row("b", "Why?", "word " * 500)], rules)
+    rules = custom_rules.load_rules([space["spelled_number"], space["short_enough"]])
+    kept, found = custom_rules.filter_rows([row("a", "How many?", "twelve"), row("b", "Why?", "word " * 500)], rules)
     assert [kept_row["id"] for kept_row in kept] == ["a"] and found == {"spelled-number": 1, "short-enough": 1}
 
 

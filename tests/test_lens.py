@@ -14,7 +14,7 @@ from etabli.rendering.render import POLICIES, render
 from etabli.runs.recipe import Recipe
 from etabli.training import batch_lens, train_data
 from etabli.training.packing import MASKED
-from etabli.training.tokenize_dataset import encode
+from etabli.training.tokenize_dataset import tokenize_rows
 from etabli_widgets import MaskLens
 
 CHATML = (
@@ -77,7 +77,7 @@ def test_end_of_text_that_is_begin_of_text_is_no_second_beginning(tokenizer):
     one.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + eos_token + '\n' }}{% endfor %}"
     one.bos_token = one.eos_token
     seen = render(talk()["messages"], one)
-    said = {held.name: held.ok for held in token_checks.of_row(talk(), seen, one, "answers", 512)}
+    said = {held.name: held.ok for held in token_checks.check_row(talk(), seen, one, "answers", 512)}
     assert said["one-bos"] is True and said["end-of-turn"] is True
 
 
@@ -94,11 +94,11 @@ def test_empty_rows_are_left_out_if_that_is_asked_for(model, tmp_path, tokenizer
     rows = [talk(), talk("long", "word " * 200)]
     Dataset(rows).save(tmp_path / "data")
     recipe = Recipe(data=str(tmp_path / "data"), model=model(CHATML), max_length=64, empty_rows="leave_out")
-    made = train_data.gather(recipe, tokenizer)
+    made = train_data.load_train_data(recipe, tokenizer)
     assert [row.id for row in made.rows] == ["a"] and made.untrainable == ["long"]
     Dataset(rows[1:]).save(tmp_path / "none")
     with pytest.raises(BadData, match="not-empty: 1 of 1 rows"):
-        train_data.gather(Recipe(**recipe.keys() | {"data": str(tmp_path / "none")}), tokenizer)
+        train_data.load_train_data(Recipe(**recipe.keys() | {"data": str(tmp_path / "none")}), tokenizer)
 
 
 # --- the batch --------------------------------------------------------------------------------------------------------
@@ -106,14 +106,14 @@ def test_empty_rows_are_left_out_if_that_is_asked_for(model, tmp_path, tokenizer
 
 @pytest.fixture(scope="module")
 def batch(dataset, tiny):
-    return batch_lens.Batch(Recipe(data=str(dataset), model=tiny, accumulate=2))
+    return batch_lens.Batch(Recipe(data=str(dataset), model=tiny, gradient_accumulation_steps=2))
 
 
 def test_the_batch_is_the_collators(batch, dataset, tiny, tokenizer):
-    from etabli.training.packing import Schedule
+    from etabli.training.packing import PackSampler
 
-    recipe = Recipe(data=str(dataset), model=tiny, accumulate=2)
-    packs = Schedule(train_data.gather(recipe, tokenizer).rows, recipe).packs(1)
+    recipe = Recipe(data=str(dataset), model=tiny, gradient_accumulation_steps=2)
+    packs = PackSampler(train_data.load_train_data(recipe, tokenizer).rows, recipe).packs(1)
     rows = [row for pack in packs for row in pack]
     assert [row["id"] for row in batch.facts["rows"]] == [row.id for row in rows] and batch.facts["packs"] == 2
     for seen, row in zip(batch.facts["rows"], rows):
@@ -176,25 +176,25 @@ def test_rows_of_one_id_and_a_recipe_of_spans(tiny, tmp_path):
     rows = [
         talk("a"),
         talk("a", "Another?", "Another one."),
-        {"id": "b", "messages": batch_lens.chosen(talk()["messages"], {1: [[0, 5]]})},
+        {"id": "b", "messages": batch_lens.apply_spans(talk()["messages"], {1: [[0, 5]]})},
     ]
     Dataset(rows).save(tmp_path / "data")
     batch = batch_lens.Batch(Recipe(data=str(tmp_path / "data"), model=tiny), loss=False)
     assert {row["id"] for row in batch.facts["rows"]} == {"a", "a~2", "b"}
     spans = batch_lens.Batch(
-        Recipe(data=str(tmp_path / "data"), model=tiny, policy="spans", empty_rows="leave_out"), loss=False
+        Recipe(data=str(tmp_path / "data"), model=tiny, train_on="spans", empty_rows="leave_out"), loss=False
     )
     before = spans.facts["policies"]["spans"]["trained"]
     assert spans.choose("b", {1: [[0, 18]]})["policies"]["spans"]["trained"] > before > 0
 
 
 def test_spans_travel_with_the_row(tmp_path, tokenizer):
-    messages = batch_lens.chosen(talk()["messages"], {1: [[0, 5]]})
+    messages = batch_lens.apply_spans(talk()["messages"], {1: [[0, 5]]})
     Dataset([{"id": "a", "messages": messages}, talk("b")]).save(tmp_path / "data")
     rows = Dataset.open(tmp_path / "data").rows
     assert rows[0]["messages"][1]["spans"] == [[0, 5]] and "spans" not in rows[1]["messages"][1]
     assert Dataset([talk("a")]).hash != Dataset([{"id": "a", "messages": messages}]).hash
-    kept, empty, _ = encode(rows, tokenizer, Recipe(data="x", policy="spans"))
+    kept, empty, _ = tokenize_rows(rows, tokenizer, Recipe(data="x", train_on="spans"))
     assert [row.id for row in kept] == ["a"] and empty == ["b"]
     assert tokenizer.decode([label for label in kept[0].labels if label != MASKED]) == "North"
 

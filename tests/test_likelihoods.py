@@ -110,7 +110,7 @@ def test_no_more_logits_than_fit():
     from etabli.models import prefix_cache
 
     sizes = [150] * 6 + [4] * 200 + [150, 1]
-    parts = list(prefix_cache.batches(list(range(len(sizes))), sizes, 1024))
+    parts = list(prefix_cache.make_batches(list(range(len(sizes))), sizes, 1024))
     assert [at for part in parts for at in part] == list(range(len(sizes)))
     assert all(len(part) * max(sizes[at] for at in part) <= 1024 for part in parts)
 

@@ -85,7 +85,7 @@ def test_merge_keys_and_aliases_of_honest_size_mean_what_yaml_says():
 
     text = "base: &base {type: alpaca, split: train}\ndatasets:\n  - {<<: *base, path: a}\n  - {<<: [*base], path: b}\n"
     assert parsing.parse_yaml(text) == yaml.safe_load(text)
-    assert parsing.parse_yaml("a: !other 1\nb: 2", unknown_tags=True) == {"a": None, "b": 2}
+    assert parsing.parse_yaml("a: !other 1\nb: 2", tagged=[]) == {"a": None, "b": 2}
 
 
 def test_an_error_shows_the_beginning_of_a_value():
@@ -102,7 +102,7 @@ def test_an_error_shows_the_beginning_of_a_value():
 
 @pytest.mark.parametrize("value", [1, "a'b", [1, ("x",), {}], {"a": [None, (1, 2)], 2: b"x"}, (), [], -1.5, "é" * 150])
 def test_brief_is_repr_of_what_is_short(value):
-    assert parsing.brief(value) == repr(value)
+    assert parsing.short_repr(value) == repr(value)
 
 
 def test_brief_makes_no_more_than_it_shows():
@@ -110,7 +110,7 @@ def test_brief_makes_no_more_than_it_shows():
     for _ in range(40):
         value = [value] * 9
     tracemalloc.start()
-    shown = parsing.brief(value), parsing.brief("x" * 10**7), parsing.brief(1 << 10**6)
+    shown = parsing.short_repr(value), parsing.short_repr("x" * 10**7), parsing.short_repr(1 << 10**6)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert all(len(text) <= 201 for text in shown) and peak < 12 * 10**6
@@ -211,7 +211,7 @@ def test_forged_weights_are_refused_before_they_are_parsed(name, tmp_path):
 
     (tmp_path / "model.safetensors").write_bytes(WEIGHTS[name])
     with pytest.raises(Damaged, match=r"model\.safetensors"):
-        headers.require_sane(tmp_path)
+        headers.require_valid_files(tmp_path)
 
 
 def test_weights_that_safetensors_writes_are_sane(tmp_path):
@@ -222,7 +222,7 @@ def test_weights_that_safetensors_writes_are_sane(tmp_path):
 
     tensors = {"b": np.zeros((3, 2), np.float32), "a": np.ones(5, np.int8), "none": np.zeros((0, 4), np.float32)}
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    headers.require_sane(tmp_path)
+    headers.require_valid_files(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
@@ -283,33 +283,33 @@ TALK = [{"role": "user", "content": " hi é\n"}, {"role": "assistant", "content"
 
 def test_a_template_is_given_up_after_three_strikes(monkeypatch):
     monkeypatch.setattr(confined, "SECONDS", 0.2)
-    process = confined.Confined()
+    process = confined.ConfinedProcess()
     monkeypatch.setattr(confined, "ask", process.ask)
     slow = Templated(TEMPLATES["loops"])
     for _ in range(confined.STRIKES):
         with pytest.raises(BadData, match="was ended after"):
-            template_engine.render(slow, [Conversation(TALK)])
+            template_engine.apply_template(slow, [Conversation(TALK)])
     with pytest.raises(BadData, match="not tried again"):
-        template_engine.render(slow, [Conversation(TALK)])
+        template_engine.apply_template(slow, [Conversation(TALK)])
     assert process._process is None, "nothing was started for it again"
-    assert template_engine.render(Templated("{{ messages | length }}"), [Conversation(TALK)]) == ["2"]
+    assert template_engine.apply_template(Templated("{{ messages | length }}"), [Conversation(TALK)]) == ["2"]
     process.close()
 
 
 def test_a_template_that_is_slow_on_every_row_is_ended_too(monkeypatch):
     """A little below the limit on each of many rows would be days."""
     monkeypatch.setattr(confined, "SECONDS", 0.5)
-    process = confined.Confined()
+    process = confined.ConfinedProcess()
     monkeypatch.setattr(confined, "ask", process.ask)
     slow = Templated("{% for a in range(90000) %}{% for b in range(40) %}{% endfor %}{% endfor %}x")
     with pytest.raises(BadData, match="was ended"):
         for _ in range(2000):
-            template_engine.render(slow, [Conversation(TALK)])
+            template_engine.apply_template(slow, [Conversation(TALK)])
     process.close()
 
 
 def test_a_killed_process_is_started_again():
-    process = confined.Confined()
+    process = confined.ConfinedProcess()
     assert process.ask("search", "b+", jobs=["abc", "ac"]) == [True, False]
     os.kill(process._process.pid, signal.SIGKILL)
     process._process.wait()
@@ -318,7 +318,7 @@ def test_a_killed_process_is_started_again():
 
 
 def test_an_interrupt_leaves_no_answer_to_the_next_question(monkeypatch):
-    process = confined.Confined()
+    process = confined.ConfinedProcess()
     process.ask("search", "a", jobs=["a"])
 
     class Interrupted:
@@ -338,7 +338,7 @@ def test_the_confined_process_knows_no_secret_and_writes_no_file(monkeypatch, tm
     if not Path("/proc/self/environ").exists():
         pytest.skip("needs /proc")
     monkeypatch.setenv("HF_TOKEN", "hf_" + "aB3" * 10)
-    process = confined.Confined()
+    process = confined.ConfinedProcess()
     process.ask("search", "a", jobs=["a"])
     environment = Path(f"/proc/{process._process.pid}/environ").read_bytes()
     limits = Path(f"/proc/{process._process.pid}/limits").read_text()
@@ -407,15 +407,15 @@ def test_templates_render_as_transformers_renders_them(tokenizer, name, kind):
         expected = of_transformers(changed, talk, tools, prompt)
         if expected is None:
             with pytest.raises(BadData, match="refuses this conversation"):
-                template_engine.render(changed, [Conversation(talk, prompt, tools)])
+                template_engine.apply_template(changed, [Conversation(talk, prompt, tools)])
         else:
-            assert template_engine.render(changed, [Conversation(talk, prompt, tools)]) == [expected]
+            assert template_engine.apply_template(changed, [Conversation(talk, prompt, tools)]) == [expected]
 
 
 def test_of_several_templates_the_one_for_tools_is_taken(tokenizer):
     several = with_template(tokenizer, {"default": "plain", "tool_use": "tools"})
     for _, tools in TALKS.values():
-        assert template_engine.render(several, [Conversation(TALK, tools=tools)]) == [
+        assert template_engine.apply_template(several, [Conversation(TALK, tools=tools)]) == [
             of_transformers(several, TALK, tools, False)
         ]
 
@@ -430,7 +430,7 @@ def test_rows_rendered_ahead_are_rows_rendered_one_by_one(tokenizer, commands):
     rows = [{"messages": row["messages"]} for row in commands.rows[:70]]
     rows[5:5] = [{"messages": [{"role": "user", "content": "no"}]}, {"messages": [{"role": "text", "content": "a"}]}]
     rows[40:40] = [{"messages": []}, {"messages": [{"role": "user", "content": None}]}]
-    ahead = list(pieces.render_ahead(rows, refusing))
+    ahead = list(pieces.render_rows(rows, refusing))
     assert [at for at, texts in enumerate(ahead) if texts is None] == [5, 6, 40, 41]
     for row, texts in zip(rows, ahead):
         if texts:
@@ -593,7 +593,7 @@ def test_a_packed_bomb_is_refused(name, tmp_path):
 
 def test_an_honest_repetitive_file_goes(tmp_path):
     """Nearly a hundred times its size, as a log of the same few sentences may be."""
-    from etabli.data.reading.opening import opened
+    from etabli.data.reading.opening import open_file
 
     path = tmp_path / "rows.jsonl.gz"
     rows = [
@@ -602,7 +602,7 @@ def test_an_honest_repetitive_file_goes(tmp_path):
     ]
     path.write_bytes(gzip.compress(b"\n".join(rows), compresslevel=6))
     assert sum(map(len, rows)) > 80 * path.stat().st_size
-    assert sum(1 for _ in opened(path).stream) == 60_000
+    assert sum(1 for _ in open_file(path).stream) == 60_000
 
 
 def test_a_table_of_conversations_is_read_as_it_was_written(tmp_path):
@@ -610,8 +610,8 @@ def test_a_table_of_conversations_is_read_as_it_was_written(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from etabli.data.reading.opening import opened
-    from etabli.data.reading.tables import columnar
+    from etabli.data.reading.opening import open_file
+    from etabli.data.reading.tables import read_columnar
 
     rows = [
         {
@@ -623,7 +623,7 @@ def test_a_table_of_conversations_is_read_as_it_was_written(tmp_path):
     schema = pa.Table.from_pylist([{**row, "map": None} for row in rows]).schema
     schema = schema.set(schema.get_field_index("map"), pa.field("map", pa.map_(pa.string(), pa.string())))
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp_path / "rows.parquet")
-    assert [record.value for record in columnar(opened(tmp_path / "rows.parquet"))] == rows
+    assert [record.value for record in read_columnar(open_file(tmp_path / "rows.parquet"))] == rows
 
 
 # --- patterns and schemas --------------------------------------------------------------------------------------------

@@ -19,11 +19,11 @@ from etabli.core.errors import BadInput, UnknownModel
 from etabli.memory import calibration, gpus, trace_cache
 from etabli.memory import ledger_view as sliders
 from etabli.memory.config import ROUND, Setup
-from etabli.memory.device_overhead import reckoned
-from etabli.memory.model_configs import KNOWN, config
+from etabli.memory.device_overhead import break_down
+from etabli.memory.model_configs import KNOWN_CONFIGS, load_config
 from etabli.runs.recipe import Recipe
 from etabli.runs.run import Run
-from etabli.training.tensor_counter import Allocations, total
+from etabli.training.tensor_counter import TensorCounter, total_bytes
 from own_cache import cache_in
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ TINY = {
 def kept_traces(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ETABLI_CACHE", str(cache_in(tmp_path_factory.mktemp("cache") / "own")))
-        with trace_cache.kept():
+        with trace_cache.shared_worker():
             yield
 
 
@@ -62,7 +62,7 @@ def phases(facts, *setups):
 
 
 def told(facts, setup):
-    return reckoned(trace_cache.closed_forms(facts, [setup]), setup)
+    return break_down(trace_cache.load_formulas(facts, [setup]), setup)
 
 
 # --- published ------------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_against_tensors_alive_on_a_cpu(point, embedded):
     command = [sys.executable, str(ROOT / "benchmarks" / "memory_grid.py"), "--one", json.dumps(point)]
     said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
     setup = Setup(**point, device="cpu", dtype=said["dtype"])
-    for phase, size in told(config("default"), setup.settled())["phases"].items():
+    for phase, size in told(load_config("default"), setup.settled())["phases"].items():
         if phase in said["alive"]:
             assert size == pytest.approx(said["alive"][phase], rel=0.03), phase
     # torch's own account, which counts in another way, and also what an operation holds inside itself.
@@ -129,7 +129,7 @@ def test_against_tensors_alive_on_a_cpu(point, embedded):
 def test_storages_are_counted_once_until_they_are_gone():
     import torch
 
-    with Allocations() as counted:
+    with TensorCounter() as counted:
         one = torch.zeros(1024)
         view, other = one.view(32, 32), one + 1
         assert counted.now == 2 * 4096
@@ -137,7 +137,7 @@ def test_storages_are_counted_once_until_they_are_gone():
         assert counted.now == 4096 and view.shape == (32, 32)  # a view holds the whole
         del view
         assert counted.now == 0
-    assert max(map(total, counted.take_moments())) == 2 * 4096
+    assert max(map(total_bytes, counted.take_moments())) == 2 * 4096
 
 
 # --- the formula ----------------------------------------------------------------------------------------------------
@@ -178,21 +178,21 @@ def test_the_formula_against_traces_of_the_setups_themselves(kind):
 def against_traces(kind, setups):
     facts = SHAPE | FAMILIES[kind] | {"model_type": kind}
     for setup in map(Setup.settled, setups):
-        traced = trace_cache.itself(facts, setup)
+        traced = trace_cache.trace_itself(facts, setup)
         for phase, size in told(facts, setup)["phases"].items():
-            assert size == pytest.approx(total(traced[phase]), rel=0.03), (setup, phase)
+            assert size == pytest.approx(total_bytes(traced[phase]), rel=0.03), (setup, phase)
 
 
 def test_the_formula_where_a_length_is_a_size_of_the_model():
     """Llama 3.1 8B is 4,096 wide: rows of as many tokens, and of four times as many."""
     for setup in (Setup(4096).settled(), Setup(16384, rank=128, checkpointing="all").settled()):
-        traced = trace_cache.itself(KNOWN[LLAMA], setup)
-        for phase, size in told(KNOWN[LLAMA], setup)["phases"].items():
-            assert size == pytest.approx(total(traced[phase]), rel=0.03), (setup, phase)
+        traced = trace_cache.trace_itself(KNOWN_CONFIGS[LLAMA], setup)
+        for phase, size in told(KNOWN_CONFIGS[LLAMA], setup)["phases"].items():
+            assert size == pytest.approx(total_bytes(traced[phase]), rel=0.03), (setup, phase)
 
 
 def test_the_anchor_is_no_size_of_the_model():
-    anchor = trace_cache.anchor({"hidden_size": 17 * 64, "heads": [13, {"more": 11}]}, Setup().settled())
+    anchor = trace_cache.anchor_setup({"hidden_size": 17 * 64, "heads": [13, {"more": 11}]}, Setup().settled())
     assert anchor.tokens == 19 * 64 and anchor.rank == 17 and anchor.tokens % ROUND == 0
 
 
@@ -200,9 +200,9 @@ def test_layers_that_are_checkpointed_in_part(tiny_config):
     """Traced on all five layers of the model, three of them checkpointed."""
     setup = Setup(1024, checkpointing="3", optimizer="adamw").settled()  # so narrow that 8-bit states are not in 8 bits
     request = json.dumps({"config": TINY, "setups": [setup.keys()], "layers": [5, 6]}) + "\n"
-    traced = trace_cache._asked(trace_cache._kept[-1], request)["traced"][0][0]
+    traced = trace_cache._request(trace_cache._workers[-1], request)["traced"][0][0]
     for phase, size in told(TINY, setup)["phases"].items():
-        assert size == pytest.approx(max(map(total, traced[phase])), rel=0.03), phase
+        assert size == pytest.approx(max(map(total_bytes, traced[phase])), rel=0.03), phase
 
 
 def test_what_a_trace_and_its_engine_say_twice_is_the_same():
@@ -218,7 +218,7 @@ def test_what_a_trace_and_its_engine_say_twice_is_the_same():
 
 def test_a_slider_is_answered_in_milliseconds():
     """Bars, advice and how far one can go, of a model with 32 layers."""
-    ledger = sliders.Ledger(LLAMA, gpus.card("t4"), Setup(2048))
+    ledger = sliders.Ledger(LLAMA, gpus.find_device("t4"), Setup(2048))
     began = time.process_time()  # what else the machine does is no matter
     for layers in (0, 5, 31):
         ledger.at(seq=4096, checkpointing=layers)
@@ -227,16 +227,16 @@ def test_a_slider_is_answered_in_milliseconds():
 
 @given(seq=st.integers(1, 10**5), batch=st.integers(1, 64), rank=st.integers(1, 512), some=st.integers(0, 5))
 def test_more_of_anything_never_takes_less(seq, batch, rank, some):
-    forms = trace_cache.closed_forms(TINY, [Setup().settled()])
+    forms = trace_cache.load_formulas(TINY, [Setup().settled()])
     setup = Setup(seq, batch, rank, checkpointing=str(some)).settled()
-    sizes = reckoned(forms, setup)["phases"]
+    sizes = break_down(forms, setup)["phases"]
     for more in ({"seq": seq + 64}, {"batch": batch + 1}, {"rank": rank + 1}):
-        grown = reckoned(forms, replace(setup, **more))["phases"]
+        grown = break_down(forms, replace(setup, **more))["phases"]
         assert all(grown[name] >= size for name, size in sizes.items()), more
 
 
 def test_a_formula_is_not_stretched_beyond_what_it_was_made_of():
-    form = trace_cache.closed_forms(TINY, [Setup().settled()])["chunked"]
+    form = trace_cache.load_formulas(TINY, [Setup().settled()])["chunked"]
     with pytest.raises(BadInput, match="another engine and loss"):
         form.phases(Setup(engine="trainer").settled())
 
@@ -253,9 +253,9 @@ def test_layers_carry_on_in_a_line(setup):
     """Against a trace of all of twelve layers."""
     facts = TINY | {"num_hidden_layers": 12}
     request = json.dumps({"config": facts, "setups": [setup.settled().keys()], "layers": [12, 13]}) + "\n"
-    traced = trace_cache._asked(trace_cache._kept[-1], request)["traced"][0][0]
+    traced = trace_cache._request(trace_cache._workers[-1], request)["traced"][0][0]
     for phase, size in told(facts, setup.settled())["phases"].items():
-        assert size == pytest.approx(max(map(total, traced[phase])), rel=0.03), phase
+        assert size == pytest.approx(max(map(total_bytes, traced[phase])), rel=0.03), phase
 
 
 def test_experts_in_every_second_layer_are_not_in_every_layer():
@@ -265,7 +265,7 @@ def test_experts_in_every_second_layer_are_not_in_every_layer():
 
 
 def test_weights_are_what_can_be_counted():
-    facts = KNOWN[LLAMA]
+    facts = KNOWN_CONFIGS[LLAMA]
     width, inner, layers, vocabulary = (
         facts[n] for n in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
     )
@@ -343,7 +343,7 @@ def test_a_stock_loop_is_told_to_take_its_loss_in_chunks(tiny_config):
 
 
 def test_a_ledger_of_a_stock_loop_advises_too(tiny_config):
-    seen = sliders.Ledger(tiny_config, gpus.card("0.7"), Setup(4096, 8, engine="trainer")).at()
+    seen = sliders.Ledger(tiny_config, gpus.find_device("0.7"), Setup(4096, 8, engine="trainer")).at()
     assert not seen["fits"] and seen["advice"]  # among what is tried is a loss in chunks, which is another formula
 
 
@@ -382,15 +382,15 @@ def test_models_and_cards_that_are_none(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text("{}")
     for name in (str(tmp_path), "owner/unheard-of"):
         with pytest.raises(UnknownModel):
-            config(name)
+            load_config(name)
     for name in ("voodoo2", "-5", "9" * 400, "nan", "0"):
         with pytest.raises(BadInput, match="Unknown card"):
-            gpus.card(name)
-    assert gpus.card("A100 80GB") == gpus.card("a100-80")
+            gpus.find_device(name)
+    assert gpus.find_device("A100 80GB") == gpus.find_device("a100-80")
     assert (
-        gpus.card("RTX 3090").total == pytest.approx(24576 * gpus.MIB, rel=0.03) and gpus.card("16").total == 16 * 2**30
+        gpus.find_device("RTX 3090").total == pytest.approx(24576 * gpus.MIB, rel=0.03) and gpus.find_device("16").total == 16 * 2**30
     )
-    assert gpus.card("t4").dtype == "float16" and gpus.card("2xt4").capability < gpus.NEW
+    assert gpus.find_device("t4").dtype == "float16" and gpus.find_device("2xt4").capability < gpus.NEW
 
 
 def test_an_architecture_that_cannot_be_built_is_told(tmp_path):
@@ -423,19 +423,19 @@ def test_a_run_beside_its_forecast(finished_run, capsys):
 
 
 def test_residuals_are_of_this_machine_and_the_newest(monkeypatch):
-    machine = calibration.machine(TINY, Setup(device="cpu").settled())
-    here, t4 = gpus.Card("here", 2**34, "cpu"), gpus.card("t4")
-    for number in range(calibration.MOST + 5):
-        calibration.keep(f"run{number}", machine, 100, 150)
-    assert len(calibration.of_machine(machine)) == calibration.MOST
-    assert calibration.known(machine, here) == {"factor": 1.5, "runs": calibration.MOST}
-    assert calibration.known(machine, here, but="run24")["runs"] == calibration.MOST - 1
-    assert calibration.known(machine, t4) == {"factor": 1.0, "runs": 0}
-    assert calibration.known(calibration.machine(SHAPE, Setup(device="cpu").settled()), here)["runs"] == 0
+    machine = calibration.machine_key(TINY, Setup(device="cpu").settled())
+    here, t4 = gpus.Device("here", 2**34, "cpu"), gpus.find_device("t4")
+    for number in range(calibration.MAX_RUNS + 5):
+        calibration.save_run(f"run{number}", machine, 100, 150)
+    assert len(calibration.read_runs(machine)) == calibration.MAX_RUNS
+    assert calibration.load_factor(machine, here) == {"factor": 1.5, "runs": calibration.MAX_RUNS}
+    assert calibration.load_factor(machine, here, but="run24")["runs"] == calibration.MAX_RUNS - 1
+    assert calibration.load_factor(machine, t4) == {"factor": 1.0, "runs": 0}
+    assert calibration.load_factor(calibration.machine_key(SHAPE, Setup(device="cpu").settled()), here)["runs"] == 0
     calibration._place().write_text(
         '[{"foreign": 1}, 2, {"run": "a", "machine": "b", "forecast": 0, "measured": null}]'
     )
-    assert calibration.known(machine, here)["runs"] == 0
+    assert calibration.load_factor(machine, here)["runs"] == 0
 
 
 def test_a_run_that_has_measured_nothing_is_told(tmp_path, finished_run):

@@ -48,12 +48,12 @@ def test_the_kept_4_bit_form_answers_like_a_fresh_one(embedded, tokenizer, no_ow
     import torch
 
     ids = torch.tensor([tokenizer("The workbench stands")["input_ids"]])
-    fresh = loading.settle(
+    fresh = loading.disable_weight_repacking(
         loading._read(
             embedded.folder,
             "cpu",
             machine.compute_dtype(),
-            quantization_config=loading.nf4(machine.compute_dtype()),
+            quantization_config=loading.nf4_config(machine.compute_dtype()),
         )
     )
     kept = loading.load("default").model
@@ -106,7 +106,7 @@ def test_a_wheel_with_another_checksum_is_not_used(tmp_path, monkeypatch):
     (tmp_path / "input" / wheel.WHEEL).write_bytes(b"half a wheel")
     with pytest.raises(Damaged, match="not bcc81830d10c"):
         sources.resolve("default")
-    assert not wheel.ready()
+    assert not wheel.is_cached()
 
 
 def test_an_interrupted_conversion_is_not_taken_for_a_model(tmp_path, monkeypatch):
@@ -120,8 +120,8 @@ def test_an_interrupted_conversion_is_not_taken_for_a_model(tmp_path, monkeypatc
 
     monkeypatch.setattr(wheel, "_convert", half)
     with pytest.raises(KeyboardInterrupt):
-        wheel.make()
-    assert not wheel.ready() and not list((tmp_path / "models").iterdir())
+        wheel.ensure_model()
+    assert not wheel.is_cached() and not list((tmp_path / "models").iterdir())
 
 
 def test_adapters_of_another_base_and_none(tiny, tmp_path):
@@ -162,7 +162,7 @@ def test_a_dead_owner_owns_nothing(tmp_path, no_owner):
     who = processes.identity(child.pid)
     storage.write_json(tmp_path / "owner.json", {**who, "run": "runs/x"})
     assert processes.device_owner()["pid"] == child.pid
-    assert not processes.alive({**who, "started": who["started"] - 100}), "the pid alone proves nothing"
+    assert not processes.is_alive({**who, "started": who["started"] - 100}), "the pid alone proves nothing"
     child.communicate(b"\n")
     assert processes.device_owner() is None
 

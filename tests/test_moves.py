@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 import etabli
 from etabli.core import storage
-from etabli.core.contracts import EVENTS, RECIPE, Film, Frame, TokenDiffRow, TokenDiffs, TokenMoves
+from etabli.core.contracts import EVENTS, RECIPE, ProbeHistory, ProbeAnswer, TokenDiffRow, TokenDiffs, TokenMoves
 from etabli.core.errors import BadInput, Damaged, DeviceBusy
 from etabli.models import token_divergence
-from etabli.models.generate import pieces
+from etabli.models.generate import token_texts
 from etabli.review import probe_history as filming
 from etabli.review import token_diff as diffing
 from etabli.runs.recipe import Recipe
@@ -71,17 +71,17 @@ def encode(vocabulary, text):
 @given(text=st.text(max_size=40))
 def test_pieces_joined_are_the_text(vocabulary, text):
     ids = encode(vocabulary, text)
-    made = pieces(vocabulary, ids)
+    made = token_texts(vocabulary, ids)
     assert len(made) == len(ids)
     assert "".join(made) == (vocabulary.decode(ids, clean_up_tokenization_spaces=False) if ids else "")
 
 
 def test_a_sign_of_several_tokens_stands_at_its_last_one(vocabulary):
     ids = encode(vocabulary, "a 👩‍👩‍👧 שלום")
-    made = pieces(vocabulary, ids)
+    made = token_texts(vocabulary, ids)
     assert "" in made and "\ufffd" not in "".join(made) and "👩" in "".join(made)
     half = ids[: made.index("") + 1]
-    assert len(pieces(vocabulary, half)) == len(half), "an answer that was cut in the middle of a sign"
+    assert len(token_texts(vocabulary, half)) == len(half), "an answer that was cut in the middle of a sign"
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def directly(model, prompt, answer):
 
 
 def check(model, vocabulary, prompt, answer):
-    made = token_divergence.moves(sides(model), vocabulary, prompt, answer)
+    made = token_divergence.compare_tokens(sides(model), vocabulary, prompt, answer)
     base, tuned = directly(model, prompt, answer)
     for place, token in enumerate(answer):
         for name, said in (("base_", base[place]), ("", tuned[place])):
@@ -156,13 +156,13 @@ def test_answers_longer_than_a_piece_and_of_one_token(adapted_models, fallback):
 
 def test_an_answer_of_ten_thousand_tokens(adapted_models, fallback):
     ids = [260 + at % 50 for at in range(10_000)]
-    made = token_divergence.moves(sides(adapted_models[len(fallback)]), fallback, ids[:3], ids)
+    made = token_divergence.compare_tokens(sides(adapted_models[len(fallback)]), fallback, ids[:3], ids)
     assert len(made["kl"]) == 10_000 and all(value - value == 0 for value in made["kl"])
 
 
 def test_no_prompt_is_refused(adapted_models, fallback):
     with pytest.raises(ValueError, match="prompt is empty"):
-        token_divergence.moves(sides(adapted_models[len(fallback)]), fallback, [], [300])
+        token_divergence.compare_tokens(sides(adapted_models[len(fallback)]), fallback, [], [300])
 
 
 # --- a run's token differences --------------------------------------------------------------------------------------
@@ -215,9 +215,9 @@ def test_what_was_measured_is_read_without_a_model(runs, measured, tmp_path, mon
     for text in ("{", "[]", '{"version": 9}', *(json.dumps({**measured, "rows": [row]}) for row in odd)):
         place.write_text(text)
         with pytest.raises(Damaged, match="measure again"):
-            diffing.read(place)
+            diffing.read_token_diffs(place)
     with pytest.raises(BadInput, match="There is no"):
-        diffing.read(tmp_path / "none.json")
+        diffing.read_token_diffs(tmp_path / "none.json")
 
 
 def test_what_changed_since_is_told(runs, answered, measured, tmp_path):
@@ -227,13 +227,13 @@ def test_what_changed_since_is_told(runs, answered, measured, tmp_path):
     shutil.copytree(runs / "changed", run)
     storage.write_json(run / "results.json", answered)
     storage.write_json(run / "token_diff.json", measured)
-    assert diffing.kept(run)["said"] == measured["said"]
+    assert diffing.load_saved(run)["said"] == measured["said"]
     answered["rows"][0]["answers"]["tuned"] = "another"
     storage.write_json(run / "results.json", answered)
-    assert "The evaluation's answers have changed since" in diffing.kept(run)["said"][-1]
+    assert "The evaluation's answers have changed since" in diffing.load_saved(run)["said"][-1]
     shutil.rmtree(run / "adapter")
     shutil.rmtree(run / "checkpoints", ignore_errors=True)
-    assert diffing.kept(run)["rows"], "the file is still true where the adapter is gone"
+    assert diffing.load_saved(run)["rows"], "the file is still true where the adapter is gone"
 
 
 def test_nobody_of_that_name_and_a_busy_device(runs, answered, monkeypatch):
@@ -245,7 +245,7 @@ def test_nobody_of_that_name_and_a_busy_device(runs, answered, monkeypatch):
     def busy(what):
         raise DeviceBusy("a run owns it")
 
-    monkeypatch.setattr("etabli.core.processes.refuse_if_owned", busy)
+    monkeypatch.setattr("etabli.core.processes.require_free_device", busy)
     with pytest.raises(DeviceBusy):
         diffing.measure(runs / "changed", results=answered, save=False)
     assert diffing.measure(runs / "changed", results=answered, save=False, limit=1, alongside=True)["rows"]
@@ -273,8 +273,8 @@ def test_a_film_has_a_strip_for_every_probe(tmp_path):
     one = [sample(0, "x", kl=0.0), sample(20, "x", kl=0.5), sample(40, "X", kl=3.0)]
     other = [sample(0, "y", 1, 0.0), sample(20, "z", 1, 2.0), sample(40, "z", 1, 2.1)]
     run = a_run(tmp_path / "r", start("a?", "b?"), *one, *other)
-    made = filming.shot(run)
-    assert set(made) == set(Film.__annotations__) and set(made["strips"][0]["frames"][0]) == set(Frame.__annotations__)
+    made = filming.read_probe_history(run)
+    assert set(made) == set(ProbeHistory.__annotations__) and set(made["strips"][0]["frames"][0]) == set(ProbeAnswer.__annotations__)
     assert [(strip["probe"], strip["changed"], strip["jump"]) for strip in made["strips"]] == [
         ("a?", 40, 40),
         ("b?", 20, 20),
@@ -286,7 +286,7 @@ def test_a_probe_that_was_changed_on_the_way_is_another_strip(tmp_path):
     before = [start("old?", "same?"), sample(0, "x"), sample(0, "s", 1), sample(20, "x2"), sample(20, "s", 1)]
     after = [start("new?", "same?"), {"kind": "resume", "step": 20}, sample(40, "n"), sample(40, "s", 1)]
     run = a_run(tmp_path / "r", *before, *after)
-    made = filming.shot(run)
+    made = filming.read_probe_history(run)
     assert [(strip["probe"], [f["step"] for f in strip["frames"]]) for strip in made["strips"]] == [
         ("old?", [0, 20]), ("same?", [0, 20, 40]), ("new?", [40]),
     ]  # fmt: skip
@@ -297,12 +297,12 @@ def test_a_probe_that_was_changed_on_the_way_is_another_strip(tmp_path):
 def test_frames_of_a_resumed_run_are_those_that_count(tmp_path):
     run = a_run(tmp_path / "r", start("a?"), sample(0, "x"), sample(20, "lost"), {"kind": "resume", "step": 10},
                 sample(20, "kept"), sample(20, "kept"))  # fmt: skip
-    frames = filming.shot(run)["strips"][0]["frames"]
+    frames = filming.read_probe_history(run)["strips"][0]["frames"]
     assert [(frame["step"], frame["text"]) for frame in frames] == [(0, "x"), (20, "kept")]
 
 
 def test_one_frame_odd_lines_and_no_samples(tmp_path):
-    one = filming.shot(a_run(tmp_path / "one", start("a?"), sample(0, "<b>")))
+    one = filming.read_probe_history(a_run(tmp_path / "one", start("a?"), sample(0, "<b>")))
     assert "One frame" in one["said"][-1] and one["strips"][0]["changed"] is None
     odd = {
         "kind": "sample",
@@ -313,13 +313,13 @@ def test_one_frame_odd_lines_and_no_samples(tmp_path):
         "base_logp": None,
         "kl": [None],
     }
-    made = filming.shot(a_run(tmp_path / "odd", start("a?"), sample(0, "x", kl=1.0), odd))
+    made = filming.read_probe_history(a_run(tmp_path / "odd", start("a?"), sample(0, "x", kl=1.0), odd))
     assert made["strips"][1]["probe"] == "probe 9" and made["strips"][1]["frames"][0]["tokens"] is None
     assert "1 frame with text alone" in " ".join(made["said"])
     with pytest.raises(BadInput, match="0 samples"):
-        filming.shot(a_run(tmp_path / "none", start("a?")))
+        filming.read_probe_history(a_run(tmp_path / "none", start("a?")))
     with pytest.raises(BadInput, match="holds no run"):
-        filming.shot(tmp_path)
+        filming.read_probe_history(tmp_path)
 
 
 def test_pins_stand_until_they_are_taken_away(tmp_path):
@@ -331,7 +331,7 @@ def test_pins_stand_until_they_are_taken_away(tmp_path):
         file.write('{"id": "torn", "st')
     assert filming.Pins(run, "bob").set("a?", 20)[1]["by"] == "bob"
     assert [pin["by"] for pin in filming.Pins(run, "ann").set("a?", 20, on=False)] == ["bob"], "one's own alone"
-    assert [pin["step"] for pin in filming.shot(run)["pins"]] == [20]
+    assert [pin["step"] for pin in filming.read_probe_history(run)["pins"]] == [20]
     for asked, said in ((("a?", 7), "no frame of step 7 to pin; there are 0, 20"), (("b?", 0), "no such probe")):
         with pytest.raises(BadInput, match=said):
             pins.set(*asked)
@@ -349,7 +349,7 @@ def test_pins_stand_until_they_are_taken_away(tmp_path):
 def test_a_damaged_line_does_not_end_the_film(tmp_path, odd):
     bad = {**sample(20, "y", kl=1.0), **odd}
     run = a_run(tmp_path / "r", start("a?"), sample(0, "x", kl=0.0), bad, sample(40, "z", kl=1.0))
-    made = filming.shot(run)
+    made = filming.read_probe_history(run)
     assert {frame["step"] for strip in made["strips"] for frame in strip["frames"]} >= {40}
     json.dumps(made, allow_nan=False)
 
@@ -372,7 +372,7 @@ def test_a_real_run_records_its_film(tiny, dataset, tmp_path, training_here):
         model=tiny, data=str(dataset), max_steps=4, sample_every=2, eval_every=4, learning_rate=5e-3, threads=1
     )
     run = etabli.Run.start(recipe, tmp_path / "run")
-    made = filming.shot(run)
+    made = filming.read_probe_history(run)
     for strip in made["strips"]:
         assert [frame["step"] for frame in strip["frames"]] == [0, 2, 4]
         first, last = strip["frames"][0], strip["frames"][-1]

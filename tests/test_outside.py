@@ -94,16 +94,16 @@ OUTSIDE = [
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_names_that_lead_outside(tmp_path, name):
     with pytest.raises(OutsideFolder):
-        folders.inside(tmp_path, name)
+        folders.resolve_inside(tmp_path, name)
 
 
 def test_names_within(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "link").symlink_to("a")
-    assert folders.inside(tmp_path, "a/b.txt") == tmp_path.resolve() / "a" / "b.txt"
-    assert folders.inside(tmp_path, "link/c") == tmp_path.resolve() / "a" / "c"
-    assert folders.inside(tmp_path / "link", "c") == tmp_path.resolve() / "a" / "c", "what was named may be a link"
-    assert folders.inside(tmp_path, "not..climbing") and folders.inside(tmp_path, "...")
+    assert folders.resolve_inside(tmp_path, "a/b.txt") == tmp_path.resolve() / "a" / "b.txt"
+    assert folders.resolve_inside(tmp_path, "link/c") == tmp_path.resolve() / "a" / "c"
+    assert folders.resolve_inside(tmp_path / "link", "c") == tmp_path.resolve() / "a" / "c", "what was named may be a link"
+    assert folders.resolve_inside(tmp_path, "not..climbing") and folders.resolve_inside(tmp_path, "...")
 
 
 # --- what lies in a folder ------------------------------------------------------------------------------------------
@@ -138,9 +138,9 @@ def test_what_is_no_file_of_the_folder(tmp_path, kind):
     (tmp_path / "a").write_text("a")
     PLANTED[kind](tmp_path / "sub" / "x")
     with pytest.raises(OutsideFolder, match="x"):
-        folders.files_of(tmp_path)
+        folders.list_files(tmp_path)
     with pytest.raises(OutsideFolder):
-        folders.inside(tmp_path, "sub/x")
+        folders.resolve_inside(tmp_path, "sub/x")
     with pytest.raises(OutsideFolder):
         folders.copy_files(tmp_path, tmp_path.parent / "copy")
     assert not (tmp_path.parent / "copy").exists(), "all is looked at before anything is copied"
@@ -152,12 +152,12 @@ def test_a_hard_link_to_anothers_file(tmp_path):
     for path in (tmp_path / "mine", tmp_path / "others"):
         path.write_text("x")
     os.link(tmp_path / "mine", tmp_path / "mine-too")
-    assert len(folders.files_of(tmp_path)) == 3
+    assert len(folders.list_files(tmp_path)) == 3
     os.chown(tmp_path / "others", 12345, -1)
-    assert len(folders.files_of(tmp_path)) == 3, "a file of another owner is common; a second name of it is not"
+    assert len(folders.list_files(tmp_path)) == 3, "a file of another owner is common; a second name of it is not"
     os.link(tmp_path / "others", tmp_path / "others-too")
     with pytest.raises(OutsideFolder, match="hard links"):
-        folders.files_of(tmp_path)
+        folders.list_files(tmp_path)
 
 
 def test_the_hubs_cache_is_made_of_links(tmp_path):
@@ -167,8 +167,8 @@ def test_the_hubs_cache_is_made_of_links(tmp_path):
     snapshot.mkdir(parents=True)
     (blobs / "cafe").write_text("weights")
     (snapshot / "model.json").symlink_to("../../blobs/cafe")
-    assert folders.inside(snapshot, "model.json") == (blobs / "cafe").resolve()
-    assert folders.files_of(snapshot) == [snapshot / "model.json"]
+    assert folders.resolve_inside(snapshot, "model.json") == (blobs / "cafe").resolve()
+    assert folders.list_files(snapshot) == [snapshot / "model.json"]
     forged = tmp_path / "forged" / "snapshots" / "123"
     forged.mkdir(parents=True)
     (tmp_path / "private").mkdir()
@@ -176,12 +176,12 @@ def test_the_hubs_cache_is_made_of_links(tmp_path):
     (tmp_path / "forged" / "blobs").symlink_to(tmp_path / "private")
     (forged / "key").symlink_to("../../blobs/key")
     with pytest.raises(OutsideFolder):
-        folders.inside(forged, "key")
+        folders.resolve_inside(forged, "key")
 
 
 def test_a_link_put_there_after_looking_is_not_followed(tmp_path):
     (tmp_path / "a").write_text("a")
-    source = folders.inside(tmp_path, "a")
+    source = folders.resolve_inside(tmp_path, "a")
     source.unlink()
     source.symlink_to("/etc/hostname")
     with pytest.raises(OSError, match=r"symbolic|Too many"):
@@ -193,7 +193,7 @@ def test_a_link_put_there_after_looking_is_not_followed(tmp_path):
 
 @pytest.mark.parametrize("name", ["../private", "/etc/hostname", "link"])
 def test_a_manifest_speaks_of_its_own_files_alone(tmp_path, name):
-    with storage.whole(tmp_path / "x") as folder:
+    with storage.write_folder(tmp_path / "x") as folder:
         (folder / "a").write_text("a")
     (tmp_path / "private").write_text(CANARY)
     (tmp_path / "x" / "link").symlink_to(tmp_path / "private")
@@ -211,7 +211,7 @@ def test_a_journal_is_not_written_through_a_link(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "votes.jsonl").symlink_to(tmp_path / "shell.rc")
     book = journal.Journal(tmp_path / "folder" / "votes.jsonl", lambda line: True)
-    for act in (lambda: book.add(journal.stamp()), book.all):
+    for act in (lambda: book.add(journal.new_entry()), book.all):
         with pytest.raises(OutsideFolder):
             act()
     assert (tmp_path / "shell.rc").read_text() == "before\n"
@@ -219,10 +219,10 @@ def test_a_journal_is_not_written_through_a_link(tmp_path):
 
 def test_living_files_of_a_replaced_folder_are_no_links(tmp_path):
     (tmp_path / "private").write_text(CANARY)
-    with storage.whole(tmp_path / "x") as folder:
+    with storage.write_folder(tmp_path / "x") as folder:
         (folder / "a").write_text("a")
     (tmp_path / "x" / "living").symlink_to(tmp_path / "private")
-    with pytest.raises(OutsideFolder), storage.whole(tmp_path / "x", living=("living",)) as folder:
+    with pytest.raises(OutsideFolder), storage.write_folder(tmp_path / "x", living=("living",)) as folder:
         (folder / "a").write_text("b")
     assert (tmp_path / "x" / "a").read_text() == "a"
     assert [data for path, data in all_bytes(tmp_path / "x") if CANARY.encode() in data] == []
@@ -455,7 +455,7 @@ def test_a_model_folder_shows_nothing_from_elsewhere(tiny, tmp_path, kind):
     assert sources.resolve(str(tmp_path / "model")).hash == sources.resolve(tiny).hash
     (tmp_path / "model" / "chat_template.jinja").unlink()
     PLANTED[kind](tmp_path / "model" / "chat_template.jinja")
-    for act in (sources.resolve, counting.tokenizer):
+    for act in (sources.resolve, counting.load_tokenizer):
         with pytest.raises((OutsideFolder, UnknownModel)):
             act(str(tmp_path / "model"))
 
@@ -574,7 +574,7 @@ def test_a_checkpoint_that_is_not_finite_is_not_gone_on_with(hostile, monkeypatc
     monkeypatch.setattr(checkpoints, "_require_all", lambda folder, said: None)  # the fixture's have no optimiser
     newest = checkpoints.list_checkpoints(hostile)[0]
     tensor = poisoned(newest, float("nan"))
-    with storage.whole(newest.with_name("resealed")) as place:
+    with storage.write_folder(newest.with_name("resealed")) as place:
         shutil.copytree(newest, place, dirs_exist_ok=True)
     shutil.rmtree(newest)
     newest.with_name("resealed").rename(newest)
@@ -617,8 +617,8 @@ def saved(place, **_):
 
 
 WRITES = {
-    "journal": lambda place, **_: journal.Journal(place / "votes" / "me.jsonl", bool).add(journal.stamp()),
-    "journal there": lambda place, **_: journal.Journal(place / "there" / "me.jsonl", bool).add(journal.stamp()),
+    "journal": lambda place, **_: journal.Journal(place / "votes" / "me.jsonl", bool).add(journal.new_entry()),
+    "journal there": lambda place, **_: journal.Journal(place / "there" / "me.jsonl", bool).add(journal.new_entry()),
     "text": lambda place, **_: storage.write_text(place / "new" / "page.html", "x" * 10_000),
     "data set": saved,
     "export": lambda place, run, **_: merge.export_adapter(run, place / "out"),
@@ -626,7 +626,7 @@ WRITES = {
     "recipe": lambda place, **_: Recipe(data="x").save(place / "new" / RECIPE),
     "csv": lambda place, **_: etabli.check([{"prompt": "", "completion": "b"}]).to_csv(place / "out.csv"),
     "start": lambda place, tiny, **_: Run.start(Recipe(data="home-commands", model=tiny), place / "runs" / "one"),
-    "copy": lambda place, run, **_: storage.copy_whole(run / "adapter", place / "new" / "adapter"),
+    "copy": lambda place, run, **_: storage.copy_folder(run / "adapter", place / "new" / "adapter"),
     "copy of a file": lambda place, run, **_: storage.copy_file(run / RECIPE, place / "new" / RECIPE),
 }
 
@@ -643,9 +643,9 @@ def test_nobody_waits_in_vain_for_a_lock_that_was_taken_away(full_disk):
     """The lock of a write that failed is removed; the next write takes a new one, once there is room."""
     book = journal.Journal(full_disk / "there" / "me.jsonl", bool)
     with pytest.raises(NoSpace):
-        book.add(journal.stamp())
+        book.add(journal.new_entry())
     (full_disk / "filler").unlink()
-    book.add(journal.stamp())
+    book.add(journal.new_entry())
     assert len(book.all()) == 1
 
 

@@ -17,7 +17,7 @@ import hostile_markup
 import test_widgets as parts
 from etabli.app import notebooks, report
 from etabli.core.pages import FOLDER, NOTHING, figures
-from etabli.core.pages.sanitise import ATTRIBUTES, sanitised
+from etabli.core.pages.sanitise import ATTRIBUTES, sanitise_html
 from etabli.evaluation import card
 from hostile_markup import HARMLESS, TEXTS, evaluation_with, leaves, planted, replaced, run_with
 
@@ -201,7 +201,7 @@ def test_what_our_own_twins_need_is_kept():
     """A sanitiser that took away what a twin is made of would show pages that are wrong, not unsafe."""
     twins = [etabli_widgets.RunMonitor(events=hostile_markup.LOG), card.verdict(hostile_markup.evaluation())]
     for twin in (*(widget.html() for widget in twins), checked(HARMLESS).split("</style>")[1]):
-        kept = [element for element in outline(sanitised(str(twin))) if element[0] != "tbody"]  # every parser adds it
+        kept = [element for element in outline(sanitise_html(str(twin))) if element[0] != "tbody"]  # every parser adds it
         assert str(kept).replace(": ", ":").replace(";'", "'") == str(outline(str(twin))).replace(": ", ":")
 
 
@@ -308,7 +308,7 @@ WIDGETS = {
     ),
     "MemoryLedger": (ledger, {**HELD, "now": {**HELD["now"], "card": "t4", "model": "m"}}),
     "ThresholdPairs": (compared, {**parts.Pairs().at(0.8), "filter": "near"}),
-    "BlindArena": (voted, {"watched": "w", "told": parts.Session().told(), "said": ["s"]}),
+    "BlindArena": (voted, {"watched": "w", "told": parts.Session().reveal_as_text(), "said": ["s"]}),
     "DatasetTable": (listed, {"lines": ROWS, "facets": parts.Rows().facets()}),
     "ChatCompare": (
         lambda past: etabli_widgets.ChatCompare({"base": iter}, past=past),

@@ -38,7 +38,7 @@ def until(true, seconds=120):
 
 
 def at_step(run, step):
-    return events.last(run.events(), "step").get("step", 0) >= step
+    return events.last_of_kind(run.events(), "step").get("step", 0) >= step
 
 
 def pid(run):
@@ -74,10 +74,10 @@ def resume(at):
     ],
 )
 def test_steps_done_twice_tell(written, due, again, first, words):
-    (made,) = continuity.proofs(written)
+    (made,) = continuity.compare_repeated_steps(written)
     assert set(made) == set(Continuity.__annotations__)
     assert (made["due"], made["again"], made["first_difference"]) == (due, again, first)
-    assert words in continuity.said(made)
+    assert words in continuity.describe(made)
 
 
 @given(
@@ -87,16 +87,16 @@ def test_steps_done_twice_tell(written, due, again, first, words):
 )
 def test_any_story_is_told(story):
     written = [step(at, loss) if kind == "step" else resume(at) for kind, at, loss in story]
-    made = continuity.proofs(written)
+    made = continuity.compare_repeated_steps(written)
     assert len(made) == sum(kind == "resume" for kind, *_ in story)
     assert all(one["first_difference"] is None or one["first_difference"] > one["step"] for one in made)
-    assert all(continuity.said(one) for one in made)
+    assert all(continuity.describe(one) for one in made)
 
 
 @pytest.mark.parametrize("odd", [{"step": None}, {"step": "x"}, {"loss": "nan"}, {"loss": None}])
 def test_a_damaged_line_is_no_proof(odd):
     written = [step(1, 2.0), {**step(2, 1.5), **odd}, resume(1), {**step(2, 1.5), **odd}, step(3, 1.0)]
-    assert len(continuity.proofs(written)) == 1
+    assert len(continuity.compare_repeated_steps(written)) == 1
 
 
 def test_killed_and_resumed_shows_that_it_is_the_same_run(tiny, dataset, tmp_path, cache):
@@ -121,7 +121,7 @@ def test_a_run_that_ended_is_offered_for_resume_and_an_error_is_shown(copied, mo
     def busy(what):
         raise DeviceBusy("another run owns it")
 
-    monkeypatch.setattr(processes, "refuse_if_owned", busy)
+    monkeypatch.setattr(processes, "require_free_device", busy)
     monitor.received({"type": "resume"})
     assert "another run owns it" in monitor.error and monitor.state == "stopped"
 
@@ -144,14 +144,14 @@ def test_a_hang_up_and_the_end_of_who_started_it_do_not_reach_it(tiny, dataset, 
     until(lambda: at_step(run, 1))
     os.kill(pid(run), signal.SIGHUP)
     run.wait(quiet=True)
-    assert run.state == "completed" and not events.of(run.events(), "resume")
+    assert run.state == "completed" and not events.of_kind(run.events(), "resume")
 
 
 @pytest.mark.nightly
 def test_a_killed_rank_ends_the_run_and_it_resumes(tiny, dataset, tmp_path, cache):
     import psutil
 
-    keys = {"devices": 2, "accumulate": 2, "max_steps": 6}
+    keys = {"devices": 2, "gradient_accumulation_steps": 2, "max_steps": 6}
     whole = Run.start(recipe(tiny, dataset, **keys), tmp_path / "whole").wait(quiet=True)
     run = Run.start(recipe(tiny, dataset, callbacks=slowly(tmp_path, 3), **keys), tmp_path / "run")
     until(lambda: at_step(run, 4))
@@ -165,10 +165,10 @@ def test_a_killed_rank_ends_the_run_and_it_resumes(tiny, dataset, tmp_path, cach
     others[0].kill()
     until(lambda: run.state in ("failed", "lost", "stopped"))
     assert run.state in ("failed", "stopped") and "process" in run.why, run.why
-    assert checkpoints.newest_whole(run.folder).name >= "step-000002"
+    assert checkpoints.find_newest_valid(run.folder).name >= "step-000002"
     until(lambda: not psutil.pid_exists(lead))
     run.resume().wait(quiet=True)
-    losses = [[event["loss"] for event in events.of(one.events(), "step")] for one in (whole, run)]
+    losses = [[event["loss"] for event in events.of_kind(one.events(), "step")] for one in (whole, run)]
     assert run.state == "completed" and losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
@@ -189,7 +189,7 @@ def test_a_disk_that_fills_up_during_a_run(tiny, dataset, tmp_path, cache, small
     (small_disk / "filler").write_bytes(b"x" * max(0, _free(small_disk) - 100_000))
     with pytest.raises(EtabliError, match="disk is full"):
         run.wait(quiet=True)
-    whole = checkpoints.newest_whole(keep)
+    whole = checkpoints.find_newest_valid(keep)
     assert whole is not None and not list((keep / "checkpoints").glob("damaged-*"))
     (small_disk / "filler").unlink()
     with in_process():
@@ -205,8 +205,8 @@ def _free(place):
 
 def test_a_full_mirror_is_a_warning(tiny, dataset, tmp_path, training_here, small_disk):
     (small_disk / "filler").write_bytes(b"x" * max(0, _free(small_disk) - 50_000))
-    run = Run.start(recipe(tiny, dataset, mirror=str(small_disk)), tmp_path / "run").wait(quiet=True)
-    said = [event["what"] for event in events.of(run.events(), "warning")]
+    run = Run.start(recipe(tiny, dataset, backup=str(small_disk)), tmp_path / "run").wait(quiet=True)
+    said = [event["what"] for event in events.of_kind(run.events(), "warning")]
     assert run.state == "completed" and any("mirror" in what for what in said), said
 
 
@@ -222,7 +222,7 @@ def test_a_mirror_takes_along_what_a_mapping_file_names(tiny, tmp_path, cache):
     data = f"{home.parent / 'dataset_info.json'}#mine"
     there = tmp_path / "drive" / "run"
     callbacks = dies_after(5, tmp_path, once_there_is=there / "checkpoints" / "step-000002" / "MANIFEST.json")
-    keys = {"mirror": str(tmp_path / "drive"), "callbacks": callbacks}
+    keys = {"backup": str(tmp_path / "drive"), "callbacks": callbacks}
     run = Run.start(recipe(tiny, data, **keys), tmp_path / "run")
     until(lambda: run.state == "lost")
     for gone in (run.folder, home.parent):
@@ -236,7 +236,7 @@ def test_two_machines_by_a_rendezvous(tiny, dataset, tmp_path, cache):
     """Two torchruns that meet at an address, as on two machines: the losses of one process that does both parts."""
     import socket
 
-    keys = {"max_steps": 4, "accumulate": 2}
+    keys = {"max_steps": 4, "gradient_accumulation_steps": 2}
     with in_process():
         one = Run.start(recipe(tiny, dataset, **keys), tmp_path / "one")
     recipe(tiny, dataset, **keys).save(tmp_path / "two" / RECIPE)
@@ -251,8 +251,8 @@ def test_two_machines_by_a_rendezvous(tiny, dataset, tmp_path, cache):
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [child.wait(180) for child in both] == [0, 0]
     two = Run.attach(tmp_path / "two")
-    assert two.state == "completed" and events.last(two.events(), "start")["processes"] == 2
-    losses = [[event["loss"] for event in events.of(run.events(), "step")] for run in (one, two)]
+    assert two.state == "completed" and events.last_of_kind(two.events(), "start")["processes"] == 2
+    losses = [[event["loss"] for event in events.of_kind(run.events(), "step")] for run in (one, two)]
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
 
 
@@ -279,24 +279,24 @@ def copied(stopped, tmp_path, training_here):
 
 
 def newest(run):
-    return checkpoints.found(run.folder)[0]
+    return checkpoints.list_checkpoints(run.folder)[0]
 
 
 def test_a_manifest_that_names_nothing_or_another_step_is_damage(copied):
-    older = checkpoints.found(copied.folder)[1]
+    older = checkpoints.list_checkpoints(copied.folder)[1]
     manifest = newest(copied) / "MANIFEST.json"
     said = json.loads(manifest.read_text())
     for odd in ({"files": {}}, {**said, "files": {}}, {**said, "step": 1}):
         manifest.write_text(json.dumps(odd))
         before = newest(copied)
-        assert checkpoints.newest_whole(copied.folder, lambda text: None) == older
+        assert checkpoints.find_newest_valid(copied.folder, lambda text: None) == older
         (copied.folder / "checkpoints" / f"damaged-{before.name}").rename(before)
 
 
 def test_a_million_steps_are_more_than_999950(tmp_path):
     for name in ("step-999950", "step-1000000", "step-000004.bak2", "step-"):
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
-    assert [folder.name for folder in checkpoints.found(tmp_path)] == ["step-1000000", "step-999950"]
+    assert [folder.name for folder in checkpoints.list_checkpoints(tmp_path)] == ["step-1000000", "step-999950"]
 
 
 @pytest.mark.parametrize(
@@ -338,12 +338,12 @@ def test_a_mirror_is_no_copy_into_itself(copied, tmp_path):
 
     said = []
     (tmp_path / "same").symlink_to(copied.folder.parent)
-    assert backup.mirrored(copied.folder, Recipe(data="x", mirror=str(tmp_path / "same")), said.append) is None
+    assert backup.make_backup(copied.folder, Recipe(data="x", backup=str(tmp_path / "same")), said.append) is None
     assert "no second copy" in said[0]
     data = tmp_path / "data"
     data.mkdir()
     (data / "rows.jsonl").write_text("{}")
-    held = backup.mirrored(copied.folder, Recipe(data=str(data), mirror=str(data / "mirror")), said.append)
+    held = backup.make_backup(copied.folder, Recipe(data=str(data), backup=str(data / "mirror")), said.append)
     held.close()
     assert "lies within it" in " ".join(said) and not list((data / "mirror").rglob("rows.jsonl"))
 
@@ -354,7 +354,7 @@ def test_a_mirror_copies_a_log_that_was_torn_within_a_sign(copied, tmp_path):
     with (copied.folder / EVENTS).open("ab") as file:
         file.write(b'{"kind": "warning", "what": "\xc3\n')
     said = []
-    held = backup.mirrored(copied.folder, Recipe(data="home-commands", mirror=str(tmp_path / "drive")), said.append)
+    held = backup.make_backup(copied.folder, Recipe(data="home-commands", backup=str(tmp_path / "drive")), said.append)
     held.offer(newest(copied))
     held.close()
     assert said == [] and (tmp_path / "drive" / "run" / EVENTS).read_bytes() == (copied.folder / EVENTS).read_bytes()
@@ -367,7 +367,7 @@ def test_a_mirror_that_was_resumed_is_left_alone(copied, tmp_path):
     place = tmp_path / "drive" / "run"
     place.mkdir(parents=True)
     (place / "process.json").write_text("{}")
-    held = backup.mirrored(copied.folder, Recipe(data="home-commands", mirror=str(tmp_path / "drive")), said.append)
+    held = backup.make_backup(copied.folder, Recipe(data="home-commands", backup=str(tmp_path / "drive")), said.append)
     held.offer(newest(copied))
     held.close()
     assert "is a run of its own now" in " ".join(said) and len(list(place.rglob("*"))) == 1
@@ -384,7 +384,7 @@ def test_a_process_that_is_not_gone_yet_is_waited_for(copied):
     from etabli.core import storage
     from etabli.core.errors import RunLocked
 
-    with storage.locked(copied.folder / "lock", "a mirror that is still copying"), pytest.raises(RunLocked):
+    with storage.lock_file(copied.folder / "lock", "a mirror that is still copying"), pytest.raises(RunLocked):
         copied.resume()
     assert copied.state == "stopped", "nothing was started"
 
@@ -394,5 +394,5 @@ def test_looking_for_secrets_takes_time_in_proportion():
 
     for part in ("x:/y:", "password=a", "://a:bbb", "sk-a", "hf_a"):
         began = time.monotonic()
-        secrets.hidden(part * 20_000)
+        secrets.cover_secrets(part * 20_000)
         assert time.monotonic() - began < 5, part

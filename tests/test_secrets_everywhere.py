@@ -44,9 +44,9 @@ def a_home_of_our_own(monkeypatch, tmp_path):
 @pytest.mark.parametrize("around", ["{}", "before {} after", "\x1b[31m{}\x1b[0m", "a\\n{}", "'{}'", "({})", "x\n{}\ny"])
 def test_every_shape_is_covered_and_nothing_else(name, around):
     text = around.format(SHAPES[name][0].format(SHAPES[name][1]))
-    covered = secrets.hidden(text)
+    covered = secrets.cover_secrets(text)
     assert SHAPES[name][1] not in covered and len(covered) == len(text)
-    assert secrets.hidden(covered) == covered, "covered twice is covered once"
+    assert secrets.cover_secrets(covered) == covered, "covered twice is covered once"
     start, end = around.split("{}")
     assert covered.startswith(start) and covered.endswith((end, "•" * len(end))), "a password may end with a bracket"
 
@@ -64,7 +64,7 @@ def test_json_that_was_covered_as_text_is_still_json():
         odd = "".join(dice.choice('ab1\\"\n{}, \x1bé') for _ in range(12))
         around = dice.choice(list(SHAPES.values()))
         text = json.dumps({"a": odd + around[0].format(around[1]) + odd, "password": odd, "b": [odd]})
-        json.loads(terminal.plain(text))
+        json.loads(terminal.to_printable(text))
 
 
 ORDINARY = [
@@ -97,7 +97,7 @@ ORDINARY = [
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_stays(text):
-    assert secrets.hidden(text) == text and secrets.deep({"a": [text]}) == {"a": [text]}
+    assert secrets.cover_secrets(text) == text and secrets.cover_secrets_in({"a": [text]}) == {"a": [text]}
 
 
 def test_the_package_and_its_rows_come_through_unchanged():
@@ -113,9 +113,9 @@ def test_the_package_and_its_rows_come_through_unchanged():
     assert len(files) > 100
     for path in files:
         text = path.read_text(encoding="utf-8")
-        assert secrets.hidden(text) == text, path
+        assert secrets.cover_secrets(text) == text, path
     rows = home_commands()
-    assert secrets.deep(rows) == rows
+    assert secrets.cover_secrets_in(rows) == rows
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_the_package_and_its_rows_come_through_unchanged():
 def test_the_time_is_in_proportion_to_the_text(part):
     def seconds(times):
         began = time.process_time()
-        secrets.hidden(part * times)
+        secrets.cover_secrets(part * times)
         return time.process_time() - began
 
     seconds(10)
@@ -179,11 +179,11 @@ def written(value):
     "name", ["MY_TOKEN", "mykeyx", "A_SECRET_B", "DB_PASSWORD", "MYCREDENTIALS", "DB_PASSWD", "X_PWD"]
 )
 def test_a_value_of_the_environment_is_covered_however_it_is_written(monkeypatch, kind, name):
-    assert secrets.hidden(ODD[kind]) == ODD[kind] or kind == "key"
+    assert secrets.cover_secrets(ODD[kind]) == ODD[kind] or kind == "key"
     monkeypatch.setenv(name, ODD[kind])
     for way in written(ODD[kind]):
         bare = way.strip("\"'")
-        covered = secrets.hidden(f"x {way} y")
+        covered = secrets.cover_secrets(f"x {way} y")
         assert bare not in covered and covered.startswith("x ") and covered.endswith(" y"), way
         longest = max(re.findall("[^•]+", covered[2:-2]), key=len, default="")
         assert len(longest) <= max(3, len(bare) // 5), f"{covered!r} keeps {longest!r}"
@@ -193,7 +193,7 @@ def test_in_the_middle_of_something_in_base64(monkeypatch):
     monkeypatch.setenv("MY_TOKEN", ODD["no digits"])
     for offset in range(6):
         text = base64.b64encode(b"u" * offset + ODD["no digits"].encode() + b":rest of it").decode()
-        assert "•" * 20 in secrets.hidden(f"Basic {text}")
+        assert "•" * 20 in secrets.cover_secrets(f"Basic {text}")
 
 
 @pytest.mark.parametrize(
@@ -204,22 +204,22 @@ def test_short_and_ordinary_values_stay(monkeypatch, value, tmp_path):
     monkeypatch.setenv("OTHER_KEY", str(tmp_path))
     monkeypatch.setenv("THE_KEY_FILE", "/etc/a/long/name.pem")
     text = f"1 true false abc123 / aaaaaaaaaaaa 12345678 disabled PASSWORD {tmp_path} /etc/a/long/name.pem"
-    assert secrets.hidden(text) == text
+    assert secrets.cover_secrets(text) == text
 
 
 def test_a_value_counts_from_when_it_is_set_and_stays_secret(monkeypatch):
     text = f"it is {ODD['no digits']}"
-    assert secrets.hidden(text) == text
+    assert secrets.cover_secrets(text) == text
     monkeypatch.setenv("A_TOKEN", ODD["no digits"])
-    assert ODD["no digits"] not in secrets.hidden(text)
+    assert ODD["no digits"] not in secrets.cover_secrets(text)
     monkeypatch.delenv("A_TOKEN")
     monkeypatch.setenv("B_TOKEN", "another" + "-value")
-    assert ODD["no digits"] not in secrets.hidden(text) and "another-value" not in secrets.hidden("another-value")
+    assert ODD["no digits"] not in secrets.cover_secrets(text) and "another-value" not in secrets.cover_secrets("another-value")
 
 
 def test_a_password_within_an_address_of_the_environment(monkeypatch):
     monkeypatch.setenv("DATABASE", "postgresql://anna:correct" + "horse@example.org/x")
-    assert secrets.hidden("refused: correct" + "horse") == "refused: " + "•" * 12
+    assert secrets.cover_secrets("refused: correct" + "horse") == "refused: " + "•" * 12
 
 
 FILES = {
@@ -237,10 +237,10 @@ def test_what_token_files_hold_is_covered_and_read_once(tmp_path, name, monkeypa
     path = tmp_path / "home" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(FILES[name].format(value))
-    assert value not in secrets.hidden(f"it is {value}")
+    assert value not in secrets.cover_secrets(f"it is {value}")
     path.unlink()
     monkeypatch.setenv("SOMETHING", "else")
-    assert value not in secrets.hidden(f"it is {value}")
+    assert value not in secrets.cover_secrets(f"it is {value}")
 
 
 # --- sinks ------------------------------------------------------------------------------------------------------------
@@ -260,8 +260,8 @@ def clean(text):
 def test_files(everything, tmp_path):
     storage.write_json(tmp_path / "a.json", {"why": everything, "in": [{everything: 1}], "n": (everything,)})
     storage.write_text(tmp_path / "a.html", f"<p>{html.escape(ODD['no digits'])}</p>")
-    journal.Journal(tmp_path / "a.jsonl", lambda line: True).add({**journal.stamp(), "why": everything})
-    with storage.whole(tmp_path / "whole", {"source": everything}) as folder:
+    journal.Journal(tmp_path / "a.jsonl", lambda line: True).add({**journal.new_entry(), "why": everything})
+    with storage.write_folder(tmp_path / "whole", {"source": everything}) as folder:
         (folder / "x").write_text("x")
     for path in tmp_path.rglob("*.*"):
         assert not path.is_file() or clean(path.read_text()), path
@@ -281,7 +281,7 @@ def test_data_of_a_person_is_not_altered(everything, tmp_path):
     Dataset(rows).save(tmp_path / "data")
     assert Dataset.open(tmp_path / "data").rows[0]["messages"][0]["content"] == everything
     file = journal.Journal(tmp_path / "decisions.jsonl", lambda line: True)
-    file.add({**journal.stamp(), "why": everything, "messages": rows[0]["messages"]})
+    file.add({**journal.new_entry(), "why": everything, "messages": rows[0]["messages"]})
     again = json.loads((tmp_path / "decisions.jsonl").read_text())
     assert again["messages"] == rows[0]["messages"] and clean(again["why"])
 
@@ -398,18 +398,18 @@ def test_a_secret_that_is_split_over_flushes_reaches_no_log(name, monkeypatch):
     text = f"before {around.format(secret)} after"
     for cut in range(1, len(text)):
         out = io.StringIO()
-        stream = streams.Guarded(out)
+        stream = streams.GuardedStream(out)
         for piece in (text[:cut], text[cut:]):
             stream.write(piece)
             stream.flush()
         assert secret not in out.getvalue()
         stream.end()
-        assert out.getvalue() == secrets.hidden(text), "and nothing is lost"
+        assert out.getvalue() == secrets.cover_secrets(text), "and nothing is lost"
 
 
 def test_letter_by_letter_nothing_is_lost_or_swapped(everything):
     out = io.StringIO()
-    stream = streams.Guarded(out)
+    stream = streams.GuardedStream(out)
     for sign in everything:
         stream.write(sign)
         stream.flush()
@@ -419,7 +419,7 @@ def test_letter_by_letter_nothing_is_lost_or_swapped(everything):
 
 def test_a_line_that_never_ends_takes_memory_and_time_in_proportion():
     out = io.StringIO()
-    stream = streams.Guarded(out)
+    stream = streams.GuardedStream(out)
     for _ in range(2_000):
         stream.write("word " * 20)
         assert len(stream._line) < 20_000
@@ -436,7 +436,7 @@ def test_the_last_word_comes_when_the_process_ends():
 
 def test_a_terminal_without_such_signs_gets_them_written_out():
     raw = io.BytesIO()
-    stream = streams.Guarded(io.TextIOWrapper(raw, encoding="ascii"))
+    stream = streams.GuardedStream(io.TextIOWrapper(raw, encoding="ascii"))
     stream.write("é password=correct" + "horse\n")
     stream.flush()
     assert raw.getvalue().startswith(b"\\xe9 password=\\u2022")
@@ -492,12 +492,12 @@ def test_what_a_terminal_would_obey_is_shown(kind, noisy, capsys, tmp_path, monk
             assert not OBEYED.search(out + err), words
             if words == ["noisy", "--json"]:
                 assert json.loads(out)["text"] == text, "what is written out is what JSON means by it"
-    assert terminal.visible(text).startswith("before ") and terminal.visible(text).endswith(" after")
+    assert terminal.escape_controls(text).startswith("before ") and terminal.escape_controls(text).endswith(" after")
 
 
 def test_nothing_is_lost_of_readable_text():
     for text in ("naïve café\n\tΩ", "می‌خواهم", "नमस्ते", "line\r\nline"):
-        assert terminal.visible(text) == text.replace("\r\n", "\n")
+        assert terminal.escape_controls(text) == text.replace("\r\n", "\n")
 
 
 def test_terminal_and_widgets_know_the_same_signs():
@@ -505,7 +505,7 @@ def test_terminal_and_widgets_know_the_same_signs():
 
     for code in range(0x10000):
         if code != 0x0D and not 0xD800 <= code < 0xE000:
-            assert visible(chr(code)) == terminal.visible(chr(code)), hex(code)
+            assert visible(chr(code)) == terminal.escape_controls(chr(code)), hex(code)
 
 
 class Terminal(io.StringIO):
@@ -528,7 +528,7 @@ def test_a_progress_bar_rewrites_itself_and_nothing_else():
     from tqdm import tqdm
 
     out = Terminal()
-    stream = streams.Guarded(out, rewriting=True)
+    stream = streams.GuardedStream(out, rewriting=True)
     print("an important line", file=stream)
     with tqdm(total=3, file=stream, mininterval=0, ncols=60) as bar:
         for _ in range(3):
@@ -544,7 +544,7 @@ def test_a_progress_bar_rewrites_itself_and_nothing_else():
 
 def test_in_a_log_each_state_of_a_bar_is_a_line():
     out = io.StringIO()
-    stream = streams.Guarded(out)
+    stream = streams.GuardedStream(out)
     for step in range(3):
         stream.write(f"\rstep {step}")
         stream.flush()

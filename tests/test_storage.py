@@ -19,16 +19,16 @@ def fill(folder, **files):
 
 
 def test_a_folder_is_whole_and_verified(tmp_path):
-    with storage.whole(tmp_path / "x", {"step": 3}) as folder:
+    with storage.write_folder(tmp_path / "x", {"step": 3}) as folder:
         fill(folder, a="one", b="two")
     assert storage.verify(tmp_path / "x")["step"] == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x"]
 
 
 def test_an_error_leaves_the_old_folder(tmp_path):
-    with storage.whole(tmp_path / "x") as folder:
+    with storage.write_folder(tmp_path / "x") as folder:
         fill(folder, a="old")
-    with pytest.raises(RuntimeError), storage.whole(tmp_path / "x") as folder:
+    with pytest.raises(RuntimeError), storage.write_folder(tmp_path / "x") as folder:
         fill(folder, a="new")
         raise RuntimeError
     assert (tmp_path / "x" / "a").read_text() == "old"
@@ -37,7 +37,7 @@ def test_an_error_leaves_the_old_folder(tmp_path):
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "half", "flipped", "manifest gone", "manifest half"])
 def test_damage_is_told(tmp_path, damage):
-    with storage.whole(tmp_path / "x") as folder:
+    with storage.write_folder(tmp_path / "x") as folder:
         fill(folder, a="contents of a", b="contents of b")
     victim, manifest = tmp_path / "x" / "a", tmp_path / "x" / storage.MANIFEST
     {
@@ -55,13 +55,13 @@ def test_damage_is_told(tmp_path, damage):
 @pytest.mark.parametrize("call", ["write_text", "fsync", "replace"])
 def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch, call):
     """No space at each kind of write in turn: the old folder stays, nothing lies beside it, the message says so."""
-    with storage.whole(tmp_path / "x") as folder:
+    with storage.write_folder(tmp_path / "x") as folder:
         fill(folder, a="old")
 
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(NoSpace, match="MB free"), storage.whole(tmp_path / "x") as folder:
+    with pytest.raises(NoSpace, match="MB free"), storage.write_folder(tmp_path / "x") as folder:
         fill(folder, a="new")
         monkeypatch.setattr(storage.os if call == "fsync" else Path, call, full)
     monkeypatch.undo()
@@ -98,12 +98,12 @@ def test_what_is_somebody_elses_is_not_replaced(tmp_path, kind):
         (place / "thesis.tex").write_text("years")
     else:
         place.write_text("years")
-    with pytest.raises(BadInput, match="Nothing was changed"), storage.whole(place):
+    with pytest.raises(BadInput, match="Nothing was changed"), storage.write_folder(place):
         pass
     assert (place / "thesis.tex" if kind == "folder" else place).read_text() == "years"
 
 
 def test_one_owner(tmp_path):
-    again = storage.locked(tmp_path / "lock", "Run x")
-    with storage.locked(tmp_path / "lock", "Run x"), pytest.raises(RunLocked, match="Run x"), again:
+    again = storage.lock_file(tmp_path / "lock", "Run x")
+    with storage.lock_file(tmp_path / "lock", "Run x"), pytest.raises(RunLocked, match="Run x"), again:
         pass

@@ -37,7 +37,7 @@ class TestTour:
         assert set(results) == set(contracts.Results.__annotations__)
         assert len(results["rows"]) == 12
         for row in results["rows"]:
-            assert set(row) == set(contracts.Answered.__annotations__)
+            assert set(row) == set(contracts.AnsweredRow.__annotations__)
             assert set(row["answers"]) == set(row["correct"]) == set(contracts.ARMS)
         for score in results["scores"]:
             assert set(score) == set(contracts.Score.__annotations__)

@@ -198,18 +198,18 @@ class Session:
     """Stands for etabli.review.session.Session; test_arena.py tests the real one."""
 
     def __init__(self, left=2):
-        self.total, self.said, self.cast = left, ["a note " + HOSTILE], []
+        self.total, self.notes, self.cast = left, ["a note " + HOSTILE], []
 
     @property
-    def number(self):
+    def vote_count(self):
         return len(self.cast)
 
-    def showing(self):
+    def current_pair(self):
         from types import SimpleNamespace as Plain
 
         answers = {"SECRET-BASE": "one", "SECRET-TUNED": HOSTILE}
         item = Plain(prompt="asked " + HOSTILE, answers=answers)
-        return Plain(item=item, left="SECRET-BASE", right="SECRET-TUNED") if self.number < self.total else None
+        return Plain(item=item, left="SECRET-BASE", right="SECRET-TUNED") if self.vote_count < self.total else None
 
     def vote(self, choice):
         if choice == "full":
@@ -217,10 +217,10 @@ class Session:
         self.cast.append(choice)
         return {"choice": choice, "lengths": [3, 50], "seconds": 1.0}
 
-    def watched(self):
+    def progress_text(self):
         return "Evidence 1.0"
 
-    def told(self):
+    def reveal_as_text(self):
         row = ["SECRET-TUNED against SECRET-BASE", "1"]
         return {"verdict": HOSTILE, "kind": "better", "heads": ["", "won"], "rows": [row], "notes": ["n " + HOSTILE]}
 

@@ -14,7 +14,7 @@ def training(tiny, dataset, tmp_path, **keys):
 
     recipe = Recipe(model=tiny, data=str(dataset), max_steps=4, **keys)
     loaded = loading.load(tiny, dtype=recipe.dtype)
-    return trainer.Training(tmp_path, recipe, loaded, train_data.gather(recipe, loaded.tokenizer), Log())
+    return trainer.Training(tmp_path, recipe, loaded, train_data.load_train_data(recipe, loaded.tokenizer), Log())
 
 
 def gradients(training, packs):
@@ -22,7 +22,7 @@ def gradients(training, packs):
     training.model.train()
     training.optimizer.zero_grad()
     clip, trainer.CLIP = trainer.CLIP, 1e9
-    training.backward(packs, sum(row.trained for pack in packs for row in pack))
+    training.backward(packs, sum(row.trained_tokens for pack in packs for row in pack))
     trainer.CLIP = clip
     return [parameter.grad.clone() for parameter in training.trainable if parameter.grad is not None]
 
@@ -50,7 +50,7 @@ def by_formula(training, packs):
             moved[f"{name}.weight"] = dequantize_4bit(held.data, held.quant_state).float() + scale * up @ down
             moved.pop(f"{name}.base_layer.weight")
             leaves += [down, up]
-    total = sum(row.trained for pack in packs for row in pack)
+    total = sum(row.trained_tokens for pack in packs for row in pack)
     loss = 0.0
     for row in (row for pack in packs for row in pack):
         held = torch.func.functional_call(plain, moved, (torch.tensor([row.ids]),), {"use_cache": False})
@@ -74,15 +74,15 @@ def in_float32(training):
     import bitsandbytes as bnb
     import torch
 
-    training.objective.autocast = training.accelerator.autocast = contextlib.nullcontext
+    training.packed_loss.autocast = training.accelerator.autocast = contextlib.nullcontext
     for module in training.model.modules():
         if isinstance(module, bnb.nn.Linear4bit):
             module.compute_dtype = torch.float32
             module.weight.quant_state.dtype = torch.float32
     training.model.float()
-    training.objective._choose(True)
+    training.packed_loss._choose_fast_paths(True)
 
 
 def loss(training, pack):
-    with training.objective.of(pack) as found:
+    with training.packed_loss.compute(pack) as found:
         return found.item()

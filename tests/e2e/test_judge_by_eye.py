@@ -33,7 +33,7 @@ def answers(path, n=60):
 def test_vote_by_keys_and_lose_nothing_when_the_kernel_dies(lab, open_notebook):
     root = lab[1]
     answers(root / "answers.jsonl")
-    nbformat.write(notebook_of([ARENA, "print(len(arena._session.mine()), 'on the disk')"]), root / "arena.ipynb")
+    nbformat.write(notebook_of([ARENA, "print(len(arena._session.own_votes()), 'on the disk')"]), root / "arena.ipynb")
     notebook = open_notebook("arena.ipynb")
     page = notebook.page
     notebook.theme(LIGHT)  # the last test's is kept

@@ -69,7 +69,7 @@ def saving(made, run):
 def check(run, newest=(OLD, NEW)):
     """The newest whole checkpoint is one of these, and a run goes on from it to write the next."""
     said = []
-    found = checkpoints.newest_whole(run, said.append)
+    found = checkpoints.find_newest_valid(run, said.append)
     assert found is not None and found.name in newest, said
     storage.verify(found)
     assert json.loads((found / checkpoints.STATE).read_text())["step"] == int(found.name[-6:])
@@ -166,7 +166,7 @@ def test_every_damage_to_every_file_falls_back_to_the_older_checkpoint(made, run
         copy = fresh(run, "copy")
         damage(copy / "checkpoints" / NEW / name)
         said = []
-        found = checkpoints.newest_whole(copy, said.append)
+        found = checkpoints.find_newest_valid(copy, said.append)
         assert found.name == OLD and len(said) == 1 and f"damaged-{NEW}" in said[0], (name, kind)
         shutil.rmtree(copy)
         counted["damaged"] += 1
@@ -181,7 +181,7 @@ def test_one_owner_of_many_that_race(tmp_path, counted):
             os.close(go)
             os.read(ready, 1)  # both wait until the pipe is closed
             try:
-                with storage.locked(tmp_path / "lock", "Run x"):
+                with storage.lock_file(tmp_path / "lock", "Run x"):
                     (tmp_path / f"owner-{os.getpid()}").touch()
                     assert select.select([refused], [], [], 60)[0], "nobody was refused while it was held"
             except RunLocked:
@@ -210,10 +210,10 @@ def test_one_owner_of_many_that_race(tmp_path, counted):
         owners[0].unlink()
         counted["races"] += 1
     assert points.killed_at(tmp_path, 2, lambda: _hold(tmp_path)) == -9
-    with storage.locked(tmp_path / "lock", "Run x"):
+    with storage.lock_file(tmp_path / "lock", "Run x"):
         pass
 
 
 def _hold(folder):
-    with storage.locked(folder / "lock", "Run x"):
+    with storage.lock_file(folder / "lock", "Run x"):
         (folder / "never").touch()

@@ -116,9 +116,9 @@ KEY = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIEow\nAbCdEf123\n-----END RSA " +
 
 
 def test_private_keys_are_covered_whole():
-    assert "AbCdEf123" not in secrets.hidden(f"a {KEY} b") and secrets.hidden(f"a {KEY} b").endswith(" b")
+    assert "AbCdEf123" not in secrets.cover_secrets(f"a {KEY} b") and secrets.cover_secrets(f"a {KEY} b").endswith(" b")
     stream = io.StringIO()
-    scrubbed = streams.Guarded(stream)
+    scrubbed = streams.GuardedStream(stream)
     scrubbed.writelines([f"before\n{KEY}\n", "after " + SHAPES["Hugging Face"][1] + "\n"])
     assert "AbCdEf123" not in stream.getvalue() and not leaks(stream.getvalue())
     assert stream.getvalue().startswith("before\n") and "after " in stream.getvalue()
@@ -131,7 +131,7 @@ def test_private_keys_are_covered_whole():
 )  # fmt: skip
 def test_more_shapes(around):
     secret = letters(24) + "7"
-    assert secret not in secrets.hidden(f"before {around.format(secret)} after")
+    assert secret not in secrets.cover_secrets(f"before {around.format(secret)} after")
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_more_shapes(around):
      "eos_token: 2", "bearer of bad news", "trained_tokens: 123456789012345678", "desk-bound-words-2"],
 )  # fmt: skip
 def test_ordinary_words_stay(text):
-    assert secrets.hidden(text) == text
+    assert secrets.cover_secrets(text) == text

@@ -11,7 +11,7 @@ from etabli_widgets.markup import Markup, element, fragment, notes, table
 class BlindArena(Widget):
     """Vote on pairs of answers without knowing whose they are.
 
-    ``session`` is an ``etabli.review.session.Session``: ``showing``, ``vote``, ``watched``, ``told``. The page gets
+    ``session`` is an ``etabli.review.session.Session``: ``current_pair``, ``vote``, ``progress_text``, ``reveal_as_text``. The page gets
     the two texts alone; who is who stays here until ``look`` is called. ``vote`` and ``look`` are the code paths of
     the keys.
     """
@@ -34,12 +34,12 @@ class BlindArena(Widget):
 
     def __init__(self, session: Any, **traits: Any):
         self._session = session
-        super().__init__(total=session.total, said=session.said, **traits)
+        super().__init__(total=session.total, said=session.notes, **traits)
         self._next()
 
     def _next(self) -> None:
-        now, done = self._session.showing(), self._session.number
-        self.done, self.watched = done, self._session.watched()
+        now, done = self._session.current_pair(), self._session.vote_count
+        self.done, self.watched = done, self._session.progress_text()
         self.pair = {} if now is None else {
             "number": done + 1, "prompt": now.item.prompt,
             "left": now.item.answers[now.left], "right": now.item.answers[now.right],
@@ -57,7 +57,7 @@ class BlindArena(Widget):
     def look(self) -> dict[str, Any]:
         """Who is who and what the votes say. Votes after this do not count: they are not blind."""
         self.error = ""
-        self.told = self._session.told()
+        self.told = self._session.reveal_as_text()
         return self.told
 
     @message(number=int, choice=str)

@@ -15,14 +15,14 @@ MOST_TWIN = 12  # frames of a strip in the twin
 class TrainingFilm(Widget):
     """Scrub through a run: each frame is the answer to a probe, its tokens shaded by how far the adapter moved them.
 
-    ``film`` is ``etabli.core.contracts.Film``. ``pin`` is called with (probe, step, why, on) and returns the pins that
+    ``film`` is ``etabli.core.contracts.ProbeHistory``. ``pin`` is called with (probe, step, why, on) and returns the pins that
     stand; ``show``, ``pin_here`` and ``feed`` are the code paths of the slider, the pin and a run that goes on.
     """
 
     _esm = script("chart", "moved", "training_film")
     _css = style("moved", "training_film")
 
-    film = traitlets.Dict(help="The film: see etabli.core.contracts.Film").tag(sync=True)
+    film = traitlets.Dict(help="The film: see etabli.core.contracts.ProbeHistory").tag(sync=True)
     probe = traitlets.Int(0, help="The strip that is shown").tag(sync=True)
     at = traitlets.Int(0, help="The frame that is shown, counted from 0").tag(sync=True)
     author = traitlets.Unicode("", help="Who pins here: everybody takes off their own").tag(sync=True)

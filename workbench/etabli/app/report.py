@@ -1,7 +1,7 @@
 """One page a person can send on: the table, the verdict, the loss, and where each comes from."""
 
 from etabli.app import notebooks
-from etabli.core.contracts import Answered, Results
+from etabli.core.contracts import AnsweredRow, Results
 from etabli.core.pages import render, styles
 from etabli.evaluation.card import verdict
 from etabli.runs.run import Run
@@ -19,7 +19,7 @@ def page(results: Results, run: Run, seconds: float) -> str:
         "report.html.j2",
         verdict=verdict(results),
         monitor=RunMonitor(events=run.events(), name=run.name),
-        styles=styles.of_widgets("VerdictCard", "RunMonitor"),
+        styles=styles.widget_styles("VerdictCard", "RunMonitor"),
         arms=results["arms"],
         rows=[_cells(row, results["arms"]) for row in results["rows"][::step][:ROWS]],
         model=results["model"],
@@ -30,7 +30,7 @@ def page(results: Results, run: Run, seconds: float) -> str:
     )
 
 
-def _cells(row: Answered, arms: list[str]) -> list[str]:
+def _cells(row: AnsweredRow, arms: list[str]) -> list[str]:
     answers = [_mark(row["correct"].get(arm)) + row["answers"][arm][:LONGEST] for arm in arms]
     return [row["prompt"], row["truth"], *answers]
 

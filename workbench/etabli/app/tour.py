@@ -35,7 +35,7 @@ def tour(
     chosen = {name: value for name, value in given.items() if value is not None}
     if data and Path(data).exists():
         chosen["DATA"] = str(Path(data).absolute())
-    processes.refuse_if_owned("The tour can't begin")
+    processes.require_free_device("The tour can't begin")
     notebooks.check_parameters(chosen)
     out = _fresh(Path(out).absolute())
     began = time.monotonic()
@@ -109,8 +109,8 @@ class ProgressLine:
         terminal.say(f"{self.title} · done in {time.monotonic() - self._began:.0f} s")
 
     def _follow(self) -> None:
-        from etabli.core.contracts import ENDED
-        from etabli.runs.progress import describe
+        from etabli.core.contracts import END_STATES
+        from etabli.runs.progress import describe_progress
         from etabli.runs.run import Run
 
         every = 1.0 if sys.stderr.isatty() else 15.0
@@ -118,7 +118,7 @@ class ProgressLine:
             parts = [self.title, self._cell]
             if (self.run / "recipe.yaml").is_file():
                 run = Run.attach(self.run)
-                parts += [describe(run.progress())] if run.state not in ENDED else [self._answers()]
+                parts += [describe_progress(run.progress())] if run.state not in END_STATES else [self._answers()]
             text = " · ".join(part for part in parts if part)
             (terminal.rewrite if sys.stderr.isatty() else terminal.say)(text)
 

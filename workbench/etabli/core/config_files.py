@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from etabli.core import parsing, storage
 from etabli.core.errors import BadRecipe
-from etabli.core.secrets import deep
+from etabli.core.secrets import cover_secrets_in
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -25,7 +25,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         keys = parsing.read_yaml(path)
     except FileNotFoundError:
         raise BadRecipe(["there is no such file"], str(path)) from None
-    except (OSError, parsing.Unparsed) as error:
+    except (OSError, parsing.ParseError) as error:
         why = str(getattr(error, "strerror", None) or error).removeprefix(str(path)).strip(": ")
         raise BadRecipe([why if why.startswith(("it ", "the ")) else f"it {why}"], str(path)) from None
     if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys):
@@ -41,7 +41,7 @@ def write_yaml(path: str | Path, keys: dict[str, Any], also: dict[str, Any] | No
     """
     import yaml
 
-    if secret := [key for key, value in keys.items() if deep({key: value}) != {key: value}]:
+    if secret := [key for key, value in keys.items() if cover_secrets_in({key: value}) != {key: value}]:
         advice = "holds a password, key or token, which the file would give away. Put it into an environment variable"
         raise BadRecipe([f"{key}: {advice}" for key in secret], str(path))
     storage.write_text(path, yaml.safe_dump(keys | (also or {}), sort_keys=False, allow_unicode=True))
@@ -59,11 +59,11 @@ def mistakes(error: "ValidationError", known: Sequence[str], unsaid: Sequence[st
 
 
 def _mistake(item: dict[str, Any], known: Sequence[str], unsaid: Sequence[str]) -> str:
-    key = ".".join(str(part)[: parsing.SHOWN] for part in item["loc"] if part not in unsaid)
+    key = ".".join(str(part)[: parsing.MOST_SHOWN] for part in item["loc"] if part not in unsaid)
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.split(".")[-1], known, n=1)
         return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
     if item["type"] == "missing":
         return f"{key}: missing, and it has no default"
     said = item["msg"].removeprefix("Value error, ")
-    return f"{key}: {said}, not {parsing.brief(item['input'])}" if key else said
+    return f"{key}: {said}, not {parsing.short_repr(item['input'])}" if key else said

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,21 @@ _WORKER = Path(__file__).with_name("confined_worker.py")
 _KEPT = ("PATH", "TZ", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # of the environment: nothing secret
 
 
-class Ended(BadInput):
+@contextlib.contextmanager
+def process() -> Iterator["ConfinedProcess"]:
+    """A process for one piece of work, which ends with it: what a table leaves in memory is not the next one's."""
+    confined = ConfinedProcess()
+    try:
+        yield confined
+    finally:
+        confined.close()
+
+
+class LimitExceeded(BadInput):
     """A template, a pattern or a schema took more time or memory than it may."""
 
 
-class Refused(BadInput):
+class ConfinedError(BadInput):
     """A template, a pattern or a schema raised an error; its text is the error's."""
 
 
@@ -39,7 +50,7 @@ class _Account:
         self.strikes = self.sent_to = 0
 
 
-class Confined:
+class ConfinedProcess:
     """A process that answers one request at a time; its state is one process's own."""
 
     def __init__(self) -> None:
@@ -62,16 +73,16 @@ class Confined:
         with self._lock:
             account = self._accounts.setdefault(subject, _Account(len(self._accounts), seconds))
             if account.strikes >= STRIKES:
-                raise Ended(f"it was ended {STRIKES} times for taking too long, so it is not tried again")
+                raise LimitExceeded(f"it was ended {STRIKES} times for taking too long, so it is not tried again")
             account.left = min(seconds, account.left + SHARE * len(request["jobs"]))
             reply = self._reply(subject, account, {"action": action, "seconds": max(account.left, SHARE), **request})
             if reply is None:
                 account.strikes += 1
                 account.left = seconds
-                raise Ended(f"it was ended after {seconds:.0f} s of processor time, or for the memory it took")
+                raise LimitExceeded(f"it was ended after {seconds:.0f} s of processor time, or for the memory it took")
             account.left -= reply["took"]
         if "error" in reply:
-            raise Refused(reply["error"])
+            raise ConfinedError(reply["error"])
         return reply["values"]
 
     def _reply(self, subject: str, account: _Account, request: dict[str, Any]) -> dict[str, Any] | None:
@@ -130,6 +141,6 @@ def _plain(value: Any) -> Any:
     return f"<{type(value).__name__}>"
 
 
-_confined = Confined()
+_confined = ConfinedProcess()
 atexit.register(_confined.close)
 ask = _confined.ask

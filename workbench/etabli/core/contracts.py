@@ -20,7 +20,7 @@ ADAPTER = "adapter"
 MANIFEST = "MANIFEST.json"
 VERDICT = "verdict.json"
 RESULTS = "results.json"
-ABLATED = "ablation.json"
+ABLATION = "ablation.json"
 VOTES = "votes"  # a folder: one file a voter, append-only
 TOKEN_DIFF = "token_diff.json"
 PINS = "pins.jsonl"  # steps that somebody marked in the training film, append-only
@@ -28,7 +28,7 @@ CHAT = "chat.jsonl"  # what was asked by hand, append-only
 
 # --- the Dataset folder ---------------------------------------------------------------------------------------------
 ROWS = "rows.parquet"
-REJECTED = "rejected.parquet"  # rows that are not trained, with why
+REJECTED_ROWS = "rejected.parquet"  # rows that are not trained, with why
 DECISIONS = "decisions.jsonl"  # what people decided, append-only
 DATASET = "manifest.json"
 
@@ -73,7 +73,7 @@ class Continuity(TypedDict):
 
 # The last event decides; "lost" is never written, only concluded: no heartbeat and the process is gone.
 STATES = ("starting", "running", "stopping", "completed", "stopped", "failed", "lost")
-ENDED = frozenset({"completed", "stopped", "failed", "lost"})
+END_STATES = frozenset({"completed", "stopped", "failed", "lost"})
 HEARTBEAT_SECONDS = 5.0
 
 # --- rows -----------------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Row(TypedDict, total=False):
 
 # --- why a row is trained or not ------------------------------------------------------------------------------------
 
-DOINGS = ("keep", "fix", "drop", "undo")
+DECISION_KINDS = ("keep", "fix", "drop", "undo")
 
 
 class Reason(TypedDict):
@@ -153,7 +153,7 @@ class Decision(TypedDict):
     undoes: NotRequired[str]  # of an undo: the id of the decision
 
 
-class Prepared(TypedDict):
+class CurationSummary(TypedDict):
     """``etabli data prepare --json``. Rows marked ``test`` are counted apart: they are not curated."""
 
     version: int
@@ -315,7 +315,7 @@ class Metric(TypedDict):
     better: str
 
 
-class Answered(TypedDict):
+class AnsweredRow(TypedDict):
     """One test row with what every arm was asked and answered, and every score of it."""
 
     id: str
@@ -349,12 +349,12 @@ class Results(TypedDict):
     rivals: list[str]  # those it is judged against
     metrics: list[Metric]  # the first decides the verdict
     scores: list[Score]
-    rows: list[Answered]
+    rows: list[AnsweredRow]
     warnings: list[str]
     verdict: dict[str, Any]  # by slice
 
 
-class Ablated(TypedDict):
+class Ablation(TypedDict):
     """``etabli data ablate --json``: runs that differ in their rows alone. Every answer is in ``results``."""
 
     version: int
@@ -402,7 +402,7 @@ class Vote(TypedDict):
     slice: str  # the item's language, or nothing
 
 
-class Look(TypedDict):
+class Reveal(TypedDict):
     """A line of a vote file: somebody looked who is who."""
 
     version: int
@@ -413,7 +413,7 @@ class Look(TypedDict):
     looked: bool
 
 
-class Watch(TypedDict):
+class VoteProgress(TypedDict):
     """How far a voter's session is from a verdict, without saying whose."""
 
     votes: int  # that this is told of
@@ -424,7 +424,7 @@ class Watch(TypedDict):
     needed: dict[str, int | None] | None  # more votes: half, most; null where it can be told
 
 
-class Sitting(TypedDict):
+class ArenaReport(TypedDict):
     """``etabli arena --json``. ``standing`` is there once the voter has looked who is who."""
 
     version: int
@@ -433,8 +433,8 @@ class Sitting(TypedDict):
     file: str
     done: int
     total: int
-    watch: Watch
-    standing: "Standing | None"
+    watch: VoteProgress
+    standing: "VoteResults | None"
     said: list[str]
 
 
@@ -447,7 +447,7 @@ class ArenaItem(TypedDict):
     slice: NotRequired[str]
 
 
-class Standing(TypedDict):
+class VoteResults(TypedDict):
     """What votes say. ``etabli votes pool --json``."""
 
     version: int
@@ -509,7 +509,7 @@ class TokenDiffs(TypedDict):
     said: list[str]
 
 
-class Frame(TypedDict):
+class ProbeAnswer(TypedDict):
     """What a probe was answered at a step. Lists with an entry a token; null in runs that did not record them."""
 
     step: int
@@ -521,12 +521,12 @@ class Frame(TypedDict):
     mean_kl: float | None
 
 
-class Strip(TypedDict):
+class ProbeAnswers(TypedDict):
     """One probe's frames, by step. ``changed``: the first step with another text than at first; ``jump``: the step
     before which the mean KL from the base rose most."""
 
     probe: str
-    frames: list[Frame]
+    frames: list[ProbeAnswer]
     changed: int | None
     jump: int | None
 
@@ -544,19 +544,19 @@ class Pin(TypedDict):
     undoes: NotRequired[str]
 
 
-class Film(TypedDict):
+class ProbeHistory(TypedDict):
     """``etabli film --json``."""
 
     version: int
     run: str
     state: str
     steps: int | None
-    strips: list[Strip]
+    strips: list[ProbeAnswers]
     pins: list[Pin]
     said: list[str]
 
 
-class Asked(TypedDict):
+class ChatEntry(TypedDict):
     """A line of ``chat.jsonl``: one prompt and what every side answered. ``etabli chat --json``."""
 
     version: int

@@ -63,7 +63,7 @@ def seconds(hidden_size: int, threads: int, cache: Path) -> Seconds:
         return times
     with contextlib.suppress(OSError, EtabliError):
         cache.mkdir(parents=True, exist_ok=True)
-        with storage.locked(file.with_suffix(".lock"), str(file), PATIENCE):
+        with storage.lock_file(file.with_suffix(".lock"), str(file), PATIENCE):
             known = _read(file)
             if key not in known:  # else another process has timed meanwhile
                 known[key] = time_products(SHAPES[size], threads)

@@ -21,17 +21,17 @@ EtabliError
 
 from collections.abc import Sequence
 
-from etabli.core.secrets import hidden
+from etabli.core.secrets import cover_secrets
 
 
 class EtabliError(Exception):
     """Base of all errors that établi raises on purpose. Secrets in its text are covered."""
 
     def __str__(self) -> str:
-        return hidden(super().__str__())
+        return cover_secrets(super().__str__())
 
     def __repr__(self) -> str:
-        return hidden(super().__repr__())
+        return cover_secrets(super().__repr__())
 
 
 class BadInput(EtabliError):
@@ -84,7 +84,7 @@ class UntrustedCode(BadInput):
 
     def __str__(self) -> str:
         named = "; ".join(f"{path} (sha256 {sha256[:12]}), a file of {purpose}" for path, sha256, purpose in self.files)
-        return hidden(
+        return cover_secrets(
             f"Code that a recipe names was not run: {named}. Code can do all that you can: read your files, send them "
             "away, delete them. If you wrote it, or have read it and trust it, say yes with "
             f"{self.next_command}. The yes is kept for these very bytes, for you alone."

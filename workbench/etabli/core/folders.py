@@ -26,7 +26,7 @@ NAME_SHOWN = 200  # characters of a name that an error repeats
 _allowed: ContextVar[bool] = ContextVar("allow_outside", default=False)
 
 
-def inside(folder: str | Path, name: str | Path) -> Path:
+def resolve_inside(folder: str | Path, name: str | Path) -> Path:
     """The absolute, resolved path of ``name`` within ``folder``; nothing has to be there yet.
 
     Raises:
@@ -45,7 +45,7 @@ def inside(folder: str | Path, name: str | Path) -> Path:
     return target
 
 
-def files_of(folder: str | Path, linked: tuple[str, ...] = ()) -> list[Path]:
+def list_files(folder: str | Path, linked: tuple[str, ...] = ()) -> list[Path]:
     """Every file in a folder and below, sorted; links within it count as files, links to folders are not followed.
 
     Args:
@@ -62,7 +62,7 @@ def files_of(folder: str | Path, linked: tuple[str, ...] = ()) -> list[Path]:
             if name.endswith(linked) and linked:
                 _require_ordinary(path, path)
             elif not path.is_dir() or path.is_symlink():
-                inside(root, path.relative_to(root))
+                resolve_inside(root, path.relative_to(root))
         found += [path for path in (Path(place, name) for name in names) if path.is_file()]
     return sorted(found)
 
@@ -103,7 +103,7 @@ def copy_file(folder: str | Path, name: str | Path, place: str | Path) -> None:
     Raises:
         OutsideFolder: as ``inside``; OSError: the disk is full, and others.
     """
-    source = inside(folder, name)
+    source = resolve_inside(folder, name)
     with open_file(source, follow=False) as file, Path(place).open("xb") as copy:
         shutil.copyfileobj(file, copy, 2**20)
     shutil.copystat(source, place, follow_symlinks=False)
@@ -115,7 +115,7 @@ def copy_files(folder: str | Path, place: str | Path) -> None:
     Raises:
         OutsideFolder: as ``inside``, before anything is copied.
     """
-    names = [path.relative_to(folder) for path in files_of(folder)]
+    names = [path.relative_to(folder) for path in list_files(folder)]
     for name in names:
         (Path(place) / name).parent.mkdir(parents=True, exist_ok=True)
         copy_file(folder, name, Path(place) / name)
@@ -139,7 +139,7 @@ def is_outside_allowed() -> bool:
     return _allowed.get()
 
 
-def takes_allow_outside(function: Callable) -> Callable:
+def add_allow_outside(function: Callable) -> Callable:
     """Give a function the keyword ``allow_outside=False``: as ``outside_allowed`` around the call."""
     signature = inspect.signature(function)
     extra = inspect.Parameter("allow_outside", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)

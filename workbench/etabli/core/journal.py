@@ -16,7 +16,7 @@ from typing import Any
 from etabli.core import folders, storage
 from etabli.core.contracts import VERSION
 from etabli.core.errors import BadInput
-from etabli.core.secrets import deep
+from etabli.core.secrets import cover_secrets_in
 
 
 class Journal:
@@ -36,7 +36,7 @@ class Journal:
         """
         with self._lock:
             try:
-                path = folders.inside(self.path.parent, self.path.name)
+                path = folders.resolve_inside(self.path.parent, self.path.name)
                 lines, self._read = storage.read_lines(path, self._read)
             except OSError as error:
                 raise BadInput(f"{self.path} can't be read: {(error.strerror or str(error)).lower()}.") from error
@@ -54,7 +54,7 @@ class Journal:
             NoSpace: the disk is full; BadInput: it can't be written for another reason. Then the file is as it was, and
             nothing new stays behind.
         """
-        line = storage.to_json(deep(entry, data=("messages",))).encode("utf-8", "backslashreplace") + b"\n"
+        line = storage.to_json(cover_secrets_in(entry, data=("messages",))).encode("utf-8", "backslashreplace") + b"\n"
         try:
             with self._lock, storage.new_folder(self.path.parent):
                 storage.append(self.path, line)
@@ -63,12 +63,12 @@ class Journal:
             raise BadInput(f"{self.path} can't be written: {said}. Nothing was kept of it.") from error
 
 
-def stamp() -> dict[str, Any]:
+def new_entry() -> dict[str, Any]:
     """What every entry begins with: version, id, time."""
     return {"version": VERSION, "id": uuid.uuid4().hex[:16], "t": round(time.time(), 3)}
 
 
-def author(given: str | None = None) -> str:
+def author_name(given: str | None = None) -> str:
     """Who acts: the one named, ``ETABLI_AUTHOR``, or the user."""
     return given or os.environ.get("ETABLI_AUTHOR") or _user()
 

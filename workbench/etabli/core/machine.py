@@ -45,7 +45,7 @@ def cores_idle() -> bool:
     return busiest <= 1
 
 
-def where() -> str:
+def detect_platform() -> str:
     """``colab``, ``kaggle``, ``notebook`` or ``shell``."""
     if "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ:
         return "colab"
@@ -164,11 +164,11 @@ def hub_token() -> str | None:
 def _notebook_secret(name: str) -> str | None:
     # Each service raises its own errors for a secret that is absent or not granted, so any failure means "none".
     try:
-        if where() == "colab":
+        if detect_platform() == "colab":
             from google.colab import userdata
 
             return userdata.get(name)
-        if where() == "kaggle":
+        if detect_platform() == "kaggle":
             from kaggle_secrets import UserSecretsClient
 
             return UserSecretsClient().get_secret(name)

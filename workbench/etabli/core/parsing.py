@@ -20,14 +20,14 @@ LARGEST_YAML = 2**20
 MOST_VALUES = 10_000_000  # commas and brackets in JSON
 MOST_NODES = 20_000  # values in YAML, each alias counted as all that it stands for; they take two seconds
 _LONGEST_NUMBER = 100  # characters
-SHOWN = 200  # characters of a value in an error
+MOST_SHOWN = 200  # characters of a value in an error
 
 
-class Unparsed(Damaged, ValueError):
+class ParseError(Damaged, ValueError):
     """A text that is not the JSON or YAML it should be, or that is too large or too deep to be read."""
 
 
-def brief(value: Any, most: int = SHOWN) -> str:
+def short_repr(value: Any, most: int = MOST_SHOWN) -> str:
     """``repr`` of a value, in at most about ``most`` characters: no more of it than that is ever written out."""
     parts, length = [], 0
     for part in _repr_parts(value, most):
@@ -77,7 +77,7 @@ def read_json(path: str | Path, most: int = LARGEST_JSON, lenient: bool = False)
     Raises:
         OSError: it can't be opened; Unparsed: it is not JSON, or is too large or too deep.
     """
-    return parse_json(_bytes(Path(path), most), str(path), most, lenient)
+    return parse_json(read_bytes(path, most), str(path), most, lenient)
 
 
 def read_text(path: str | Path, most: int = LARGEST_CONFIG) -> str:
@@ -87,17 +87,21 @@ def read_text(path: str | Path, most: int = LARGEST_CONFIG) -> str:
         OSError: it can't be opened; Unparsed: it is too large, or not UTF-8.
     """
     try:
-        return _bytes(Path(path), most).decode("utf-8")
+        return read_bytes(path, most).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Unparsed(f"{path} is not UTF-8: {error.reason} at byte {error.start}.") from None
+        raise ParseError(f"{path} is not UTF-8: {error.reason} at byte {error.start}.") from None
 
 
-def _bytes(path: Path, most: int) -> bytes:
-    """A file's bytes, and never more than may be parsed: a file may be longer than it says."""
+def read_bytes(path: str | Path, most: int) -> bytes:
+    """A file's bytes, and never more than may be parsed: a file may be longer than it says.
+
+    Raises:
+        OSError: it can't be opened; Unparsed: it is too large.
+    """
     with open_file(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise Unparsed(_too_long(str(path), most))
+        raise ParseError(_too_long(str(path), most))
     return data
 
 
@@ -105,19 +109,19 @@ def parse_json(text: str | bytes, source: str = "It", most: int = LARGEST_JSON, 
     """As ``read_json``, of a text; ``source`` names it in errors."""
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(data) > most:
-        raise Unparsed(_too_long(source, most))
+        raise ParseError(_too_long(source, most))
     if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise Unparsed(f"{source} has more than {MOST_VALUES:,} values, which no such file has: look at what wrote it.")
+        raise ParseError(f"{source} has more than {MOST_VALUES:,} values, which no such file has: look at what wrote it.")
     try:
         value = (_LENIENT if lenient else _STRICT).decode(data.decode("utf-8-sig", "surrogatepass"))
     except RecursionError:
-        raise Unparsed(_too_deep(source)) from None
+        raise ParseError(_too_deep(source)) from None
     except UnicodeDecodeError:
-        raise Unparsed(f"{source} is not JSON: its bytes are not UTF-8. Make the file again.") from None
+        raise ParseError(f"{source} is not JSON: its bytes are not UTF-8. Make the file again.") from None
     except ValueError as error:
-        raise Unparsed(f"{source} is not JSON: {_one_line(error)}. Make the file again.") from None
+        raise ParseError(f"{source} is not JSON: {_one_line(error)}. Make the file again.") from None
     if depth(value, data) > DEEPEST:
-        raise Unparsed(_too_deep(source))
+        raise ParseError(_too_deep(source))
     return value
 
 
@@ -148,7 +152,7 @@ def _too_deep(source: str) -> str:
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error)[:1000].split())
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -156,7 +160,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):
         names = set()
         twice = next(name for name, _ in pairs if name in names or names.add(name))
-        raise ValueError(f"the key {brief(twice)} stands twice in one object")
+        raise ValueError(f"the key {short_repr(twice)} stands twice in one object")
     return made
 
 
@@ -184,7 +188,7 @@ def read_yaml(path: str | Path, most: int = LARGEST_YAML, tagged: list[str] | No
     Raises:
         OSError: it can't be opened; Unparsed: it is not YAML, or is too large or too deep.
     """
-    return parse_yaml(_bytes(Path(path), most), str(path), most, tagged)
+    return parse_yaml(read_bytes(path, most), str(path), most, tagged)
 
 
 def parse_yaml(text: str | bytes, source: str = "It", most: int = LARGEST_YAML, tagged: list[str] | None = None) -> Any:
@@ -198,17 +202,17 @@ def parse_yaml(text: str | bytes, source: str = "It", most: int = LARGEST_YAML, 
         Unparsed: it is not YAML, or is too large or too deep; its text names the cause.
     """
     if len(text) > most:
-        raise Unparsed(_too_long(source, most))
+        raise ParseError(_too_long(source, most))
     try:
         content = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         _require_small(content, source)
         return _loader(tagged)(content).get_single_data()
-    except Unparsed:
+    except ParseError:
         raise
     except RecursionError:
-        raise Unparsed(_too_deep(source)) from None
+        raise ParseError(_too_deep(source)) from None
     except Exception as error:  # PyYAML raises IndexError, ValueError and others on odd scalars
-        raise Unparsed(f"{source} can't be read as YAML: {_one_line(error)}") from None
+        raise ParseError(f"{source} can't be read as YAML: {_one_line(error)}") from None
 
 
 def _loader(tagged: list[str] | None) -> Any:
@@ -242,16 +246,16 @@ def _require_small(text: str, source: str) -> None:
             sizes |= {anchor: count - before} if anchor else {}
         elif isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in open_nodes):
-                raise Unparsed(f"{source}: the alias *{brief(event.anchor, 40)[1:-1]} stands within what it names.")
+                raise ParseError(f"{source}: the alias *{short_repr(event.anchor, 40)[1:-1]} stands within what it names.")
             count += sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.ScalarEvent):
             _require_short_number(loader, event, source)
             sizes |= {event.anchor: 1} if event.anchor else {}
             count += 1
         if len(open_nodes) > DEEPEST:
-            raise Unparsed(_too_deep(source))
+            raise ParseError(_too_deep(source))
         if count > MOST_NODES:
-            raise Unparsed(
+            raise ParseError(
                 f"{source} has more than {MOST_NODES:,} values once its aliases are written out: write less into it, "
                 "and each value where it belongs."
             )
@@ -266,4 +270,4 @@ def _require_short_number(loader: Any, event: Any, source: str) -> None:
     tag = event.tag or loader.resolve(yaml.ScalarNode, event.value, event.implicit)
     if str(tag).endswith((":int", ":float")):
         shown = "".join(islice(event.value, 40))
-        raise Unparsed(f"{source}: {shown}… is a number of {len(event.value):,} characters: put it in quotes.")
+        raise ParseError(f"{source}: {shown}… is a number of {len(event.value):,} characters: put it in quotes.")

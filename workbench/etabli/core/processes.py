@@ -23,7 +23,7 @@ def identity(pid: int | None = None) -> dict[str, Any]:
     return {"pid": process.pid, "started": process.create_time(), "host": socket.gethostname()}
 
 
-def alive(who: dict[str, Any]) -> bool:
+def is_alive(who: dict[str, Any]) -> bool:
     """Does the process that ``identity`` described still run on this machine?"""
     import psutil
 
@@ -45,17 +45,17 @@ def device_owner() -> dict[str, Any] | None:
         owner = parsing.read_json(_owner_file(), parsing.LARGEST_CONFIG)
     except (OSError, ValueError):
         return None
-    return owner if isinstance(owner, dict) and alive(owner) else None
+    return owner if isinstance(owner, dict) and is_alive(owner) else None
 
 
 @contextmanager
-def owning_device(run: Path) -> Iterator[None]:
+def hold_device(run: Path) -> Iterator[None]:
     """Own the device while a run trains.
 
     Raises:
         DeviceBusy: another run owns it.
     """
-    refuse_if_owned(f"Training {run.name} can't begin", run)
+    require_free_device(f"Training {run.name} can't begin", run)
     own_device(run)
     try:
         yield
@@ -70,7 +70,7 @@ def own_device(run: Path, pid: int | None = None) -> None:
     storage.write_json(_owner_file(), {**identity(pid), "run": str(run.absolute())})
 
 
-def refuse_if_owned(what: str, mine: Path | None = None) -> None:
+def require_free_device(what: str, mine: Path | None = None) -> None:
     """Raise DeviceBusy, with the owner's name, memory and the way to stop it, if a run other than mine owns it."""
     owner = device_owner()
     if owner is None or owner["pid"] == os.getpid() or (mine and owner.get("run") == str(mine.absolute())):

@@ -14,12 +14,12 @@ COVER = "•"
 _SHORTEST_NAMED = 6  # characters of a value that its key may make a secret
 
 
-def hidden(text: str) -> str:
+def cover_secrets(text: str) -> str:
     """Text of the same length without its secrets: a report must not be a second leak."""
     return _covered(text, [*secret_values.spans(text), *secret_shapes.spans(text)])
 
 
-def hidden_values(text: str) -> str:
+def cover_known_values(text: str) -> str:
     """Text without the secret values of this machine. Shapes stay: for whole pages, which hold scripts and styles."""
     return _covered(text, secret_values.spans(text))
 
@@ -36,23 +36,23 @@ def _covered(text: str, spans: list[tuple[int, int]]) -> str:
     return "".join([*parts, text[done:]])
 
 
-def deep(value: Any, data: Collection[str] = ()) -> Any:
+def cover_secrets_in(value: Any, data: Collection[str] = ()) -> Any:
     """The same for every text within dicts and lists, keys too. Under a key of ``data`` all stays as it is."""
     if isinstance(value, str):
-        return hidden(value)
+        return cover_secrets(value)
     if isinstance(value, dict):
         return {_key(key): item if key in data else _named(key, item, data) for key, item in value.items()}
-    return [deep(item, data) for item in value] if isinstance(value, list | tuple) else value
+    return [cover_secrets_in(item, data) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _key(key: Any) -> Any:
-    return hidden(key) if isinstance(key, str) else key
+    return cover_secrets(key) if isinstance(key, str) else key
 
 
 def _named(key: Any, item: Any, data: Collection[str]) -> Any:
     """A value of a dict: ``{"password": "..."}`` is a secret by its key."""
-    covered = deep(item, data)
+    covered = cover_secrets_in(item, data)
     if isinstance(key, str) and isinstance(item, str) and len(item) >= _SHORTEST_NAMED and covered == item:
         before = f'"{key}": "'
-        return hidden(f'{before}{item}"')[len(before) : -1]
+        return cover_secrets(f'{before}{item}"')[len(before) : -1]
     return covered

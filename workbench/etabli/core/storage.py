@@ -19,7 +19,7 @@ from typing import Any
 from etabli.core import folders, parsing
 from etabli.core.contracts import DATASET, MANIFEST
 from etabli.core.errors import BadInput, Damaged, NoSpace, OutsideFolder, RunLocked
-from etabli.core.secrets import deep, hidden_values
+from etabli.core.secrets import cover_secrets_in, cover_known_values
 
 # Of files that grow a line at a time; a run of a million steps writes a quarter of it.
 LONGEST_LINE, MOST_LINES, LARGEST_JOURNAL = 64 * 2**20, 4_000_000, 2**30
@@ -56,7 +56,7 @@ def write_text(path: str | Path, text: str) -> None:
 
     Secret values of this machine are covered in it. Shapes of secrets are not: scripts and styles may look like them.
     """
-    _write(Path(path), hidden_values(text))
+    _write(Path(path), cover_known_values(text))
 
 
 def _write(path: Path, text: str) -> None:
@@ -67,7 +67,7 @@ def _write(path: Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """``write_text`` for JSON; numbers that are not finite become null, and secrets of any kind are covered."""
-    _write(Path(path), to_json(deep(value), indent=1) + "\n")
+    _write(Path(path), to_json(cover_secrets_in(value), indent=1) + "\n")
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -86,7 +86,7 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def whole(
+def write_folder(
     folder: str | Path, extra: dict[str, Any] | None = None, manifest: str = MANIFEST, living: tuple[str, ...] = ()
 ) -> Iterator[Path]:
     """Yield a folder to fill; on leaving it becomes ``folder``, complete with a manifest, or nothing at all.
@@ -109,7 +109,7 @@ def whole(
         _seal(beside, extra or {}, manifest)
         with contextlib.ExitStack() as held:  # until the folder has taken its place nobody adds to what comes along
             for name in living:
-                if folders.inside(folder, name).is_file():
+                if folders.resolve_inside(folder, name).is_file():
                     held.enter_context(_exclusively(folder / name))
                     folders.copy_file(folder, name, beside / name)
                     _fsync(beside / name)
@@ -153,7 +153,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def copy_whole(source: str | Path, place: str | Path, manifest: str = MANIFEST) -> None:
+def copy_folder(source: str | Path, place: str | Path, manifest: str = MANIFEST) -> None:
     """Copy a folder that has a manifest; the copy is whole and verified, or not there. One that is there stays.
 
     Raises:
@@ -175,7 +175,7 @@ def _seal(folder: Path, extra: dict[str, Any], manifest: str) -> None:
     for path in files:
         _fsync(path)
     facts = {path.relative_to(folder).as_posix(): _fact(path) for path in files}
-    _write(folder / manifest, to_json({**deep(extra), "files": facts}, indent=1) + "\n")  # file names are looked up
+    _write(folder / manifest, to_json({**cover_secrets_in(extra), "files": facts}, indent=1) + "\n")  # file names are looked up
 
 
 def _fact(path: Path) -> dict[str, Any]:
@@ -202,12 +202,12 @@ def verify(folder: str | Path, manifest: str = MANIFEST) -> dict[str, Any]:
     """
     folder = Path(folder)
     try:
-        said = parsing.read_json(folders.inside(folder, manifest), parsing.LARGEST_CONFIG)
+        said = parsing.read_json(folders.resolve_inside(folder, manifest), parsing.LARGEST_CONFIG)
         files = {name: (fact["size"], fact["sha256"]) for name, fact in said["files"].items()}
     except (OSError, OutsideFolder, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{folder} has no readable {manifest}: it is not whole. Delete it and make it again.") from error
     try:
-        bad = [name for name, fact in files.items() if not _intact(folders.inside(folder, name), fact)]
+        bad = [name for name, fact in files.items() if not _intact(folders.resolve_inside(folder, name), fact)]
     except OutsideFolder as error:
         raise Damaged(f"{folder}: its {manifest} names what is not its own. {error}") from error
     except OSError as error:
@@ -274,7 +274,7 @@ def _parsed(line: bytes) -> list[dict[str, Any]]:
     """The object of a line, or nothing: a line that was torn, too deep or too long is no entry."""
     try:
         item = parsing.parse_json(line, most=LONGEST_LINE - 1)
-    except parsing.Unparsed:
+    except parsing.ParseError:
         return []
     return [item] if isinstance(item, dict) else []
 
@@ -288,7 +288,7 @@ def append(path: str | Path, line: bytes) -> None:
     Raises:
         NoSpace: the disk is full; OutsideFolder: a link to another folder's file; OSError: any other reason.
     """
-    path = folders.inside(Path(path).parent, Path(path).name)
+    path = folders.resolve_inside(Path(path).parent, Path(path).name)
     lock = _exclusively(path)
     new = [file for file in (path, Path(lock.lock_file)) if not file.exists()]
     with disk_errors(path), lock:
@@ -337,7 +337,7 @@ def _exclusively(path: Path):
 
 
 @contextmanager
-def locked(path: str | Path, owner: str, patience: float = 0) -> Iterator[None]:
+def lock_file(path: str | Path, owner: str, patience: float = 0) -> Iterator[None]:
     """Hold an OS lock on a file; the system lets go of it when the process dies. ``patience``: seconds to wait for it.
 
     Raises:

@@ -13,15 +13,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 from etabli.core import secret_values
-from etabli.core.secrets import COVER, hidden
-from etabli.core.terminal import visible
+from etabli.core.secrets import COVER, cover_secrets
+from etabli.core.terminal import escape_controls
 
 _CONTEXT = 4096  # characters of a line without an end that are remembered, and of a word without an end that wait
 _BEGIN, _END = re.compile("-----BEGIN [A-Z ]*PRIVATE KEY"), re.compile("-----END [A-Z ]*PRIVATE KEY")
 _UP = re.compile(r"(?:\x1b\[A)+")  # how a progress bar goes back to the line above: not followed, and not shown
 
 
-class Guarded:
+class GuardedStream:
     """A text stream that passes on each line without its secrets and with control characters written out.
 
     What is not yet a line waits for its end. ``flush`` passes on all but the last word, which might be the beginning of
@@ -102,8 +102,8 @@ class Guarded:
     def _pass(self, end: int) -> None:
         """Pass the line on up to there. All of it is looked at: a name that was passed makes what follows a secret."""
         if end > self._passed:
-            covered = COVER * 3 if self._in_key else hidden(self._line)[self._passed : end]
-            self._put(visible(covered))
+            covered = COVER * 3 if self._in_key else cover_secrets(self._line)[self._passed : end]
+            self._put(escape_controls(covered))
             self._passed = end
 
     def _put(self, text: str) -> None:
@@ -132,7 +132,7 @@ class Guarded:
 class _Bytes:
     """The bytes' side of a guarded stream."""
 
-    def __init__(self, text: Guarded):
+    def __init__(self, text: GuardedStream):
         self._text = text
 
     def write(self, data: bytes) -> int:
@@ -157,7 +157,7 @@ class _Present:
 
 def guard_standard_streams() -> None:
     """Cover what this process prints until it ends, tracebacks too: for a child whose output goes to a file."""
-    sys.stdout, sys.stderr = Guarded(sys.stdout), Guarded(sys.stderr)
+    sys.stdout, sys.stderr = GuardedStream(sys.stdout), GuardedStream(sys.stderr)
     atexit.register(_end, (sys.stdout, sys.stderr))
 
 
@@ -165,7 +165,7 @@ def guard_standard_streams() -> None:
 def guarded_streams() -> Iterator[None]:
     """Cover what is printed within: for a command."""
     before = sys.stdout, sys.stderr
-    inside = [Guarded(stream, stream.isatty()) for stream in before if stream is not None]  # None: no console at all
+    inside = [GuardedStream(stream, stream.isatty()) for stream in before if stream is not None]  # None: no console at all
     sys.stdout, sys.stderr = inside if len(inside) == len(before) else before
     try:
         yield
@@ -176,7 +176,7 @@ def guarded_streams() -> Iterator[None]:
             stream._stream = _Present(name)
 
 
-def _end(streams: Iterable[Guarded]) -> None:
+def _end(streams: Iterable[GuardedStream]) -> None:
     for stream in streams:
         with contextlib.suppress(OSError, ValueError):  # closed before
             stream.end()

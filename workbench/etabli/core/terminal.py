@@ -8,7 +8,7 @@ which is also what JSON means by it. Line breaks and tabs stay.
 import re
 import sys
 
-from etabli.core.secrets import hidden
+from etabli.core.secrets import cover_secrets
 
 # Signs that a terminal or a page obeys or does not show; etabli_widgets._base and static/shared.js have the same ones,
 # but for the carriage return, lone surrogates and tags. Joiners may stay between two signs that are not Latin.
@@ -20,12 +20,12 @@ _OBEYED = re.compile(
 )
 
 
-def plain(text: str) -> str:
+def to_printable(text: str) -> str:
     """Text for a person: without secrets, and with control characters written out. The only way to a terminal."""
-    return visible(hidden(text))
+    return escape_controls(cover_secrets(text))
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Text in which nothing is obeyed; a Windows line break is a line break."""
     return _OBEYED.sub(_written_out, text.replace("\r\n", "\n"))
 
@@ -38,9 +38,9 @@ def _written_out(sign: re.Match[str]) -> str:
 def say(*lines: str) -> None:
     """Print lines for a person, to stderr."""
     for line in lines:
-        print(plain(line), file=sys.stderr, flush=True)
+        print(to_printable(line), file=sys.stderr, flush=True)
 
 
 def rewrite(text: str, width: int = 100) -> None:
     """Print a line of progress over the one before it, to stderr."""
-    print(f"\r{plain(text):<{width}}", end="", file=sys.stderr, flush=True)
+    print(f"\r{to_printable(text):<{width}}", end="", file=sys.stderr, flush=True)

@@ -24,7 +24,7 @@ from typing import Any
 
 from etabli.core.contracts import RECIPE
 from etabli.core.errors import BadInput, UntrustedCode
-from etabli.core.secrets import hidden
+from etabli.core.secrets import cover_secrets
 from etabli.core.terminal import say
 
 LARGEST_FILE = 2**20  # bytes of a Python file
@@ -128,7 +128,7 @@ def remember(codes: Iterable[Code]) -> None:
         say(f"{record_file()} can't be written ({error.strerror}): the yes holds for now alone.")
 
 
-def allow_here(hashes: Iterable[str]) -> None:
+def trust_hashes(hashes: Iterable[str]) -> None:
     """Let this process run the files of these sha256: what the process that started it passed on."""
     _trusted_here.update(hashes)
 
@@ -177,7 +177,7 @@ def _add_to_record(codes: Sequence[Code]) -> None:
             file.parent.chmod(0o700)
             now = time.strftime("%Y-%m-%dT%H:%M:%S")
             kept |= {
-                code.sha256: {"file": hidden(str(code.path.absolute())), "purpose": code.purpose, "time": now}
+                code.sha256: {"file": cover_secrets(str(code.path.absolute())), "purpose": code.purpose, "time": now}
                 for code in codes
             }
             _replace_record(file, json.dumps(kept, indent=1).encode("ascii") + b"\n")

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +9,7 @@ import click
 from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
 from etabli.app.cli.trusting import trust_code as trusting
+from etabli.core import parsing
 from etabli.core.contracts import VERSION
 from etabli.core.errors import BadInput
 from etabli.core.terminal import say
@@ -25,8 +25,8 @@ def _sitting(sitting: dict) -> str:
 
     head = f"{sitting['done']} of {sitting['total']} pairs voted on, in {sitting['file']}."
     if sitting["standing"]:
-        return f"{report.text(sitting['standing'])}\n{head}"
-    return f"{head}\n{report.watched(sitting['watch'])}\nWho is who: --look. Votes cast after that do not count."
+        return f"{report.format_results(sitting['standing'])}\n{head}"
+    return f"{head}\n{report.describe_progress(sitting['watch'])}\nWho is who: --look. Votes cast after that do not count."
 
 
 @click.command()
@@ -48,33 +48,33 @@ def arena(
 
     Keys are read from the terminal, or one a line from a pipe. Who is who is said when all is voted on, or with --look.
     """
-    from etabli.review.session import opened
+    from etabli.review.session import open_session
 
     asked = _lines(prompts) if prompts else None
-    session = opened(place, arms, asked, votes=file, author=author, alongside=alongside, trust_code=trust_code)
-    say(*session.said)
+    session = open_session(place, arms, asked, votes=file, author=author, alongside=alongside, trust_code=trust_code)
+    say(*session.notes)
     if not look:
         _vote(session)
-    told = session.look() if session.mine() and (look or session.number == session.total) else None
+    told = session.reveal() if session.own_votes() and (look or session.vote_count == session.total) else None
     return {
-        "version": VERSION, "comparison": session.contest.hash, "author": session.author,
-        "file": str(session.file.path), "done": session.number, "total": session.total, "watch": session.watch(),
-        "standing": told, "said": session.said,
+        "version": VERSION, "comparison": session.comparison.hash, "author": session.author,
+        "file": str(session.file.path), "done": session.vote_count, "total": session.total, "watch": session.progress(),
+        "standing": told, "said": session.notes,
     }  # fmt: skip
 
 
 def _lines(path: str) -> list[str]:
     try:
-        return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        return [line.strip() for line in parsing.read_text(path).splitlines() if line.strip()]
+    except (OSError, parsing.ParseError) as error:
         raise BadInput(f"{path} can't be read: {error}.") from None
 
 
 def _vote(session: Any) -> None:
     """Show pairs and take keys until there are no more of either."""
     keys = _keys()
-    while (now := session.showing()) is not None:
-        say("", f"--- {session.number + 1} of {session.total} · {session.watched()}", now.item.prompt)
+    while (now := session.current_pair()) is not None:
+        say("", f"--- {session.vote_count + 1} of {session.total} · {session.progress_text()}", now.item.prompt)
         say("", "LEFT", now.item.answers[now.left], "", "RIGHT", now.item.answers[now.right], "", ASKING)
         choice = next((KEYS.get(key, "") for key in keys if key in KEYS or key in QUIT), "")
         if not choice:
@@ -104,7 +104,7 @@ def _keys() -> Iterator[str]:
 def _pooled(standing: dict) -> str:
     from etabli.review import report
 
-    return report.text(standing)
+    return report.format_results(standing)
 
 
 @click.group()
@@ -118,7 +118,7 @@ def votes() -> None:
 @reporting(_pooled)
 def pool(files: tuple[str, ...], comparison: str) -> dict:
     """Add up the votes of several people, and say how far they agree."""
-    from etabli.review.results import standing
-    from etabli.review.votes import pool as pooled
+    from etabli.review.results import summarise_votes
+    from etabli.review.votes import pool as pool_votes
 
-    return standing(*pooled(files, comparison))
+    return summarise_votes(*pool_votes(files, comparison))

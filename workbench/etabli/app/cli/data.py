@@ -88,4 +88,4 @@ def tokens(file: str, row: int, model: str, policy: str, max_length: int, loss: 
     rows = Dataset.open(file).rows
     if row >= len(rows):
         raise BadInput(f"{file} has {len(rows)} rows, counted from 0; there is no row {row}.")
-    return batch_lens.tokens(rows[row], model, policy, max_length, loss)
+    return batch_lens.describe_tokens(rows[row], model, policy, max_length, loss)

@@ -52,11 +52,11 @@ def chat(
     temperature: float, seed: int, strength: float, alongside: bool, trust_code: bool,
 ) -> dict:  # fmt: skip
     """Ask PROMPT of the base, the tuned model and others; without one, list what was asked. Kept in chat.jsonl."""
-    from etabli.review.chat import asked
+    from etabli.review.chat import read_history
     from etabli.review.chat import chat as opened
 
     if prompt is None:
-        return {"asked": asked(folder)}
+        return {"asked": read_history(folder)}
     settings = {"temperature": temperature, "seed": seed, "strength": strength, "alongside": alongside}
     settings["trust_code"] = trust_code
     widget = opened(folder, system=system, max_new_tokens=max_new_tokens, sides=sides or ("base", "tuned"), **settings)
@@ -75,7 +75,7 @@ def _moved(diffs: dict) -> str:
     for row in diffs["rows"][:10]:
         lines += ["", f"{row['prompt'][:100]}  (whole answer {row['total']:+.2f}, KL {row['kl']:.2f} a token)"]
         moves = row["moves"]
-        changes = token_divergence.changes(moves)
+        changes = token_divergence.log_probability_changes(moves)
         most = sorted(range(len(changes)), key=lambda at: -abs(changes[at]))[:5]
         lines += [_token(moves, changes, at) for at in sorted(most)]
     more = len(diffs["rows"]) - 10
@@ -100,7 +100,7 @@ def token_diff(folder: str, of: str | None, limit: int | None, again: bool, alon
     from etabli.review import token_diff as diffing
 
     asked = {name: value for name, value in (("of", of), ("limit", limit)) if value is not None}
-    if not asked and not again and (kept := diffing.kept(folder)):
+    if not asked and not again and (kept := diffing.load_saved(folder)):
         return kept
     return diffing.measure(folder, **asked, alongside=alongside, progress=_counted)
 
@@ -138,7 +138,7 @@ def film(folder: str, pin: int | None, unpin: int | None, probe: int, why: str, 
     """What a run answered to its probes, step by step, and how far that was from the base. No model is loaded."""
     from etabli.review import probe_history as filming
 
-    shot = filming.shot(folder)
+    shot = filming.read_probe_history(folder)
     step = unpin if pin is None else pin
     if step is None:
         return shot

@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from etabli.core import storage
-from etabli.core.secrets import deep
+from etabli.core.secrets import cover_secrets_in
 
 
 def _whole(result: Any) -> Iterable[str]:
-    return [storage.to_json(deep(result), indent=1)]
+    return [storage.to_json(cover_secrets_in(result), indent=1)]
 
 
 def reporting(

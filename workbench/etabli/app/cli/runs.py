@@ -8,14 +8,14 @@ import click
 from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
 from etabli.app.cli.trusting import trust_code as trusting
-from etabli.core.contracts import ENDED
+from etabli.core.contracts import END_STATES
 from etabli.core.terminal import say
 
 
 def _human(result: dict) -> str:
-    from etabli.runs.progress import describe
+    from etabli.runs.progress import describe_progress
 
-    return f"{result['run']}\n  {describe(result)}"
+    return f"{result['run']}\n  {describe_progress(result)}"
 
 
 def _failed(result: dict) -> int:
@@ -24,7 +24,7 @@ def _failed(result: dict) -> int:
 
 def _watched(run: Any, detach: bool) -> dict:
     """Wait, unless told not to. Ctrl-C ends the watching with 130; the run goes on."""
-    if not detach and run.wait().state not in ENDED:
+    if not detach and run.wait().state not in END_STATES:
         raise KeyboardInterrupt
     return run.progress()
 

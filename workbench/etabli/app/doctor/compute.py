@@ -101,7 +101,7 @@ def overflow() -> Found:
     """The largest activation of the embedded model in a forward pass: float16 ends at 65504."""
     from etabli.models import embedded
 
-    if not embedded.ready():
+    if not embedded.is_cached():
         return True, "not probed: the embedded model is not fetched yet", ""
     largest, where = largest_activation("default")
     half, holds = machine.half_precision(), largest < HALF

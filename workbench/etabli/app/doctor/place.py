@@ -85,7 +85,7 @@ def model() -> Found:
     from etabli.models import embedded
 
     reach = "reachable" if machine.hub_reachable() else "not reachable (etabli works with what is here)"
-    kept = "cached" if embedded.ready() else "not fetched yet"
+    kept = "cached" if embedded.is_cached() else "not fetched yet"
     return True, f"Hub {reach}, embedded model {kept}", ""
 
 
@@ -99,7 +99,7 @@ def owner() -> Found:
 
 def service() -> Found:
     """What Colab and Kaggle ask for."""
-    where, device = machine.where(), machine.device()
+    where, device = machine.detect_platform(), machine.device()
     if where == "colab":
         return (
             device == "cuda",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etabli.core.secrets import hidden
+from etabli.core.secrets import cover_secrets
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -19,12 +19,12 @@ FOLDER = Path(__file__).parent
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'"
 
 
-class Inert(str):
+class SafeHtml(str):
     """HTML, CSS or a script that is known to be ours or was sanitised: a template prints it as it is."""
 
     __slots__ = ()
 
-    def __html__(self) -> "Inert":
+    def __html__(self) -> "SafeHtml":
         return self
 
 
@@ -56,8 +56,8 @@ def _environment() -> "Environment":
 
 
 def _without_secrets(value: Any) -> Any:
-    """A text that a template prints, with its secrets covered; what is ``Inert`` or no text stays as it is."""
-    return hidden(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    """A text that a template prints, with its secrets covered; what is ``SafeHtml`` or no text stays as it is."""
+    return cover_secrets(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def policy(scripts: Sequence[str], images: bool) -> str:

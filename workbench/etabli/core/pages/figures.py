@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from etabli.core.pages import FOLDER, Inert, render
+from etabli.core.pages import FOLDER, SafeHtml, render
 
 
-def scripts() -> list[Inert]:
+def scripts() -> list[SafeHtml]:
     """Plotly itself, out of the installed package, and what draws the figures that lie in a page.
 
     Raises:
@@ -17,15 +17,15 @@ def scripts() -> list[Inert]:
     texts = [get_plotlyjs().replace("\r\n", "\n"), (FOLDER / "draw.js").read_text(encoding="utf-8")]
     if any("</script" in text or "<!--" in text for text in texts):
         raise ValueError("The script of this version of plotly would end too early in a page: install another one.")
-    return [Inert(text) for text in texts]
+    return [SafeHtml(text) for text in texts]
 
 
 def page(figure: Any, title: str) -> str:
     """One ``plotly.graph_objects.Figure`` as a page."""
-    return render("figure.html.j2", title=title, figure=drawable(json.loads(figure.to_json())), scripts=scripts())
+    return render("figure.html.j2", title=title, figure=to_drawable(json.loads(figure.to_json())), scripts=scripts())
 
 
-def drawable(figure: dict[str, Any]) -> dict[str, Any]:
+def to_drawable(figure: dict[str, Any]) -> dict[str, Any]:
     """A figure as JSON that can be drawn in a page which may not make scripts of texts: WebGL's traces would."""
     flat = {"scattergl": "scatter", "scatterpolargl": "scatterpolar"}
     traces = [{**trace, "type": flat.get(trace.get("type"), trace.get("type"))} for trace in figure.get("data", [])]

@@ -4,8 +4,8 @@ import base64
 import re
 from typing import Any
 
-from etabli.core.pages import Inert, figures, render, styles
-from etabli.core.pages.sanitise import sanitised, without_styles
+from etabli.core.pages import SafeHtml, figures, render, styles
+from etabli.core.pages.sanitise import sanitise_html, split_styles
 
 PLOTLY = "application/vnd.plotly.v1+json"
 PICTURES = ("image/png", "image/jpeg", "image/gif")
@@ -23,7 +23,7 @@ def page(notebook: Any, title: str) -> str:
         "notebook.html.j2",
         title=title,
         cells=cells,
-        styles=styles.of_widgets(*twins),
+        styles=styles.widget_styles(*twins),
         scripts=figures.scripts() if plots else [],
         images=plots or any(output["kind"] == "image" for output in outputs),
     )
@@ -38,23 +38,23 @@ def _cell(cell: Any) -> dict[str, Any]:
     return {"kind": "raw", "html": cell.source, "outputs": []}
 
 
-def _highlighted(source: str) -> Inert:
+def _highlighted(source: str) -> SafeHtml:
     from nbconvert.filters import Highlight2HTML
 
-    return sanitised(Highlight2HTML()(source))
+    return sanitise_html(Highlight2HTML()(source))
 
 
-def _markdown(source: str) -> Inert:
+def _markdown(source: str) -> SafeHtml:
     """Markdown as HTML; a link to another notebook leads to its page."""
     from nbconvert.filters import markdown2html
 
-    return sanitised(markdown2html(_NEXT_NOTEBOOK.sub(r"\1.html)", source)))
+    return sanitise_html(markdown2html(_NEXT_NOTEBOOK.sub(r"\1.html)", source)))
 
 
-def _coloured(text: str) -> Inert:
+def _coloured(text: str) -> SafeHtml:
     from nbconvert.filters import ansi2html
 
-    return sanitised(ansi2html(text))
+    return sanitise_html(ansi2html(text))
 
 
 def _output(output: Any) -> dict[str, Any] | None:
@@ -68,7 +68,7 @@ def _output(output: Any) -> dict[str, Any] | None:
 def _display(data: dict[str, Any]) -> dict[str, Any] | None:
     """The richest form of an output that can be shown without running anything of it."""
     if PLOTLY in data:
-        return {"kind": "figure", "figure": figures.drawable(data[PLOTLY])}
+        return {"kind": "figure", "figure": figures.to_drawable(data[PLOTLY])}
     if "text/html" in data:
         return _html(data["text/html"])
     if SVG in data:
@@ -83,9 +83,9 @@ def _display(data: dict[str, Any]) -> dict[str, Any] | None:
 
 def _html(html: str) -> dict[str, Any]:
     """HTML of an output. Of its style sheets only our own widgets' are kept, in the page's head."""
-    rest, sheets = without_styles(html)
-    twin = next((styles.known()[sheet] for sheet in sheets if sheet in styles.known()), None)
-    return {"kind": "html", "html": sanitised(rest), "twin": twin}
+    rest, sheets = split_styles(html)
+    twin = next((styles.known_styles()[sheet] for sheet in sheets if sheet in styles.known_styles()), None)
+    return {"kind": "html", "html": sanitise_html(rest), "twin": twin}
 
 
 def _picture(mime: str, encoded: str) -> dict[str, Any]:

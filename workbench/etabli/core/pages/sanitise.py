@@ -4,7 +4,7 @@ import functools
 import re
 from typing import Any
 
-from etabli.core.pages import Inert
+from etabli.core.pages import SafeHtml
 
 _STYLE = re.compile(r"<style\b[^>]*>(.*?)</style\s*>", re.IGNORECASE | re.DOTALL)
 _TAGS = """
@@ -26,14 +26,14 @@ ATTRIBUTES = {
 STYLES = ["--etabli-move", "background-color", "color", "font-weight", "left", "text-align", "text-decoration", "width"]
 
 
-def without_styles(html: str) -> tuple[str, list[str]]:
+def split_styles(html: str) -> tuple[str, list[str]]:
     """HTML without its style sheets, and these."""
     return _STYLE.sub("", html), _STYLE.findall(html)
 
 
-def sanitised(html: str) -> Inert:
+def sanitise_html(html: str) -> SafeHtml:
     """The HTML with every tag that is not harmless written out as text, and every other attribute left out."""
-    return Inert(_sanitiser().sanitize_html_tags(html))
+    return SafeHtml(_sanitiser().sanitize_html_tags(html))
 
 
 @functools.cache

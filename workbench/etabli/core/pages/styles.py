@@ -2,16 +2,16 @@
 
 import functools
 
-from etabli.core.pages import FOLDER, Inert
+from etabli.core.pages import FOLDER, SafeHtml
 
 
-def of_widgets(*names: str) -> Inert:
+def widget_styles(*names: str) -> SafeHtml:
     """The styles of the widgets of these class names, for elements of the class ``twin-NAME``."""
-    return Inert("\n".join(f".twin-{name} {{\n{css}\n}}" for css, name in known().items() if name in names))
+    return SafeHtml("\n".join(f".twin-{name} {{\n{css}\n}}" for css, name in known_styles().items() if name in names))
 
 
 @functools.cache
-def known() -> dict[str, str]:
+def known_styles() -> dict[str, str]:
     """Every style sheet that a twin of this installation brings along, and the name of whose it is."""
     import etabli_widgets
 
