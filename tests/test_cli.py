@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from etabli.app.cli import _code
+from etabli.app.cli import run_command
 
 
 def run(capsys, *words):
-    code = _code(list(words), False)
+    code = run_command(list(words), False)
     out, err = capsys.readouterr()
     assert "Traceback" not in out + err
     return code, out, err
@@ -91,7 +91,7 @@ def test_the_doctor_names_who_holds_the_memory(monkeypatch):
     hog = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         hog.stdout.readline()
-        assert hog.pid in [number for number, _, _ in place.holders(most=50)]
+        assert hog.pid in [number for number, _, _ in place.largest_processes(limit=50)]
         monkeypatch.setattr(place, "ENOUGH_MEMORY", 1e15)
         ok, said, fix = place.memory()
         assert not ok and "GB free" in said and fix.startswith("kill ")
@@ -105,8 +105,8 @@ def test_the_doctor_tells_threads_that_spin_and_numbers_that_overflow(monkeypatc
     monkeypatch.setattr(compute, "SLOW", 0.0)
     assert compute.threads()[0] is False and "OMP_WAIT_POLICY" in compute.threads()[2]
     monkeypatch.setattr(compute, "HALF", 1.0)
-    assert compute.overflow()[0] is not compute.environment.half_precision()
-    monkeypatch.setattr(compute.environment, "half_precision", lambda: True)
+    assert compute.overflow()[0] is not compute.machine.half_precision()
+    monkeypatch.setattr(compute.machine, "half_precision", lambda: True)
     ok, said, fix = compute.overflow()
     assert not ok and "does NOT hold" in said and fix
 
@@ -117,8 +117,8 @@ def test_the_doctor_tells_threads_that_spin_and_numbers_that_overflow(monkeypatc
 def test_hosted_services_say_what_to_switch_on(where, device, well, monkeypatch):
     from etabli.app.doctor import place
 
-    monkeypatch.setattr(place.environment, "where", lambda: where)
-    monkeypatch.setattr(place.environment, "device", lambda: device)
+    monkeypatch.setattr(place.machine, "detect_platform", lambda: where)
+    monkeypatch.setattr(place.machine, "device", lambda: device)
     ok, said, fix = place.service()
     assert ok is well and where in said.casefold() and "GPU" in fix
 
@@ -126,7 +126,7 @@ def test_hosted_services_say_what_to_switch_on(where, device, well, monkeypatch)
 def test_the_doctor_finds_a_broken_4_bit_layer(here, capsys, monkeypatch):
     from etabli.app import doctor
 
-    monkeypatch.setattr(doctor.compute, "_relative", lambda found, wanted: 0.9)
+    monkeypatch.setattr(doctor.compute, "_relative_error", lambda value, reference: 0.9)
     code, out, _ = run(capsys, "doctor", "--json")
     broken = next(check for check in json.loads(out)["checks"] if check["name"] == "four_bit")
     assert code == 1 and not broken["ok"] and broken["fix"]

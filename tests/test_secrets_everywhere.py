@@ -341,9 +341,9 @@ def test_a_widget_sends_and_shows_none(everything, monkeypatch):
 
 
 def run_command(words, capsys, debug=False):
-    from etabli.app.cli import _code
+    from etabli.app.cli import run_command
 
-    code = _code(words, debug)
+    code = run_command(words, debug)
     out, err = capsys.readouterr()
     return code, out, err
 

@@ -14,7 +14,7 @@ import pytest
 
 import etabli
 import etabli_widgets
-from etabli.app.cli import _code
+from etabli.app.cli import run_command
 from etabli.checks import custom_rules
 from etabli.core import processes, storage, trust
 from etabli.core.contracts import EVENTS, RECIPE, RESULTS
@@ -135,7 +135,7 @@ def hostile(stranger, runs, answered, result_of_a_file):
 def test_no_command_runs_what_a_strangers_folder_names(hostile, marker, capsys):
     before = trust.read_record()
     for words in (*REFUSED, *OTHERS):
-        code = _code(words, False)
+        code = run_command(words, False)
         out, err = capsys.readouterr()
         assert not marker.exists(), words
         if words in REFUSED:
@@ -182,7 +182,7 @@ def test_a_process_imports_nothing_from_the_working_folder(hostile, tmp_path, ma
 
 
 def asked_for(words, capsys):
-    code = _code(words, False)
+    code = run_command(words, False)
     return code, *capsys.readouterr()
 
 
@@ -502,7 +502,7 @@ def test_an_adapter_can_not_ask_for_an_import(runs, tmp_path, no_owner):
         ["export", "--to", "merged", "--out", "out"],
         ["evaluate", "--limit", "1"],
     ):
-        assert _code([words[0], str(tmp_path / "run"), *words[1:]], False) == 2
+        assert run_command([words[0], str(tmp_path / "run"), *words[1:]], False) == 2
     with pytest.raises(EtabliError, match="import 'payload'"):
         etabli.load(Run.attach(tmp_path / "run").recipe.model, adapter=file.parent)
     with pytest.raises(BadInput, match="not for a recipe to say"):

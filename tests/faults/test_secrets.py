@@ -45,14 +45,14 @@ def test_no_secret_is_left_in_a_run_folder(tiny, tmp_path, cache, everything, mo
 
 
 def test_no_secret_is_shown_by_an_error_or_a_command(everything, tmp_path, monkeypatch, capsys):
-    from etabli.app.cli import _code
+    from etabli.app.cli import run_command
 
     assert not leaks(str(EtabliError(everything))) and leaks(everything) == list(SHAPES)
     monkeypatch.chdir(tmp_path)
     for words in (["train", everything], ["evaluate", everything], ["resume", everything]):
         for debug in (False, True):
             with contextlib.redirect_stderr(io.StringIO()):
-                _code(words, debug)
+                run_command(words, debug)
             out, err = capsys.readouterr()
             assert not leaks(out + err), words[0]
     assert not list(tmp_path.iterdir())

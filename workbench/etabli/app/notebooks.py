@@ -1,9 +1,9 @@
-"""The notebooks themselves: where they are, with other parameters, run without a browser, as HTML."""
+"""The notebooks: find and copy them, set their parameters, run them without a browser, export them as HTML."""
 
 import ast
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,70 +15,76 @@ PARAMETERS = "parameters"
 
 
 def folder() -> Path:
-    """The notebooks of the checkout if this is one, else those that came with the wheel.
+    """Return the folder of the notebooks: the checkout's, or the one that came with the wheel.
 
-    The checkout first: an editable install also has a copy, made when it was installed.
+    The checkout comes first: an editable install also has a copy, made when it was installed, which may be old.
+
+    Raises:
+        EtabliError: neither is there.
     """
-    here = Path(__file__).resolve()
-    for place in (here.parents[3] / "notebooks", here.parents[1] / "notebooks"):
+    module = Path(__file__).resolve()
+    for place in (module.parents[3] / "notebooks", module.parents[1] / "notebooks"):
         if (place / f"{TOUR[0]}.ipynb").is_file():
             return place
-    raise EtabliError("The notebooks did not come with this installation; install the wheel or work in a checkout.")
+    raise EtabliError("This installation has no notebooks: install the wheel (pip install etabli) or use a checkout.")
 
 
-def copy(to: str | Path) -> list[Path]:
-    """Copy the notebooks to a folder of the person's; what is there already is left alone."""
-    to = Path(to)
-    to.mkdir(parents=True, exist_ok=True)
+def copy(target: str | Path) -> list[Path]:
+    """Copy the notebooks to a folder, and return all notebooks there. Files that are there stay as they are."""
+    target = Path(target)
+    target.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder().glob("*.ipynb")):
-        if not (to / path.name).exists():
-            shutil.copy2(path, to / path.name)
-    return sorted(to.glob("*.ipynb"))
+        if not (target / path.name).exists():
+            shutil.copy2(path, target / path.name)
+    return sorted(target.glob("*.ipynb"))
 
 
 def with_parameters(path: Path, parameters: dict[str, Any]) -> Any:
-    """Read a notebook and set its parameters in a cell after the one tagged ``parameters``.
+    """Return a notebook (``nbformat.NotebookNode``) whose parameters are set, in a cell after its own parameters.
 
     Raises:
-        BadInput: no such cell.
+        BadInput: no cell is tagged ``parameters``.
     """
     from nbformat.v4 import new_code_cell
 
     notebook = _read(path)
-    at, cell = _parameter_cell(notebook)
-    mine = {name: value for name, value in parameters.items() if name in assigned(cell.source)}
-    if mine:
-        source = "\n".join(f"{name} = {value!r}" for name, value in mine.items())
-        notebook.cells.insert(at + 1, new_code_cell(source, metadata={"tags": ["injected-parameters"]}))
+    index, cell = _find_parameter_cell(notebook)
+    assignments = [f"{name} = {value!r}" for name, value in parameters.items() if name in assigned_names(cell.source)]
+    if assignments:
+        new_cell = new_code_cell("\n".join(assignments), metadata={"tags": ["injected-parameters"]})
+        notebook.cells.insert(index + 1, new_cell)
     return notebook
 
 
 def check_parameters(parameters: dict[str, Any]) -> None:
-    """Every parameter must be one of some notebook of the tour; a misspelt one would silently change nothing.
+    """Check that a notebook of the tour has each parameter: a misspelt one would change nothing.
 
     Raises:
-        BadInput: names those that are not.
+        BadInput: names the unknown parameters, and those that there are.
     """
-    known = set().union(*(assigned(_parameter_cell(_read(folder() / f"{name}.ipynb"))[1].source) for name in TOUR))
-    if unknown := sorted(set(parameters) - known):
-        raise BadInput(f"No notebook has the parameters {', '.join(unknown)}; there are {', '.join(sorted(known))}.")
+    cells = [_find_parameter_cell(_read(folder() / f"{name}.ipynb"))[1] for name in TOUR]
+    choices = {name for cell in cells for name in assigned_names(cell.source)}
+    if unknown := sorted(set(parameters) - choices):
+        raise BadInput(
+            f"No notebook has the parameters {', '.join(unknown)}; choose from {', '.join(sorted(choices))}."
+        )
 
 
 def _read(path: Path) -> Any:
-    with _needs_lab():
+    with _require_lab():
         import nbformat
     return nbformat.read(path, as_version=4)
 
 
-def _parameter_cell(notebook: Any) -> tuple[int, Any]:
-    for at, cell in enumerate(notebook.cells):
+def _find_parameter_cell(notebook: Any) -> tuple[int, Any]:
+    for index, cell in enumerate(notebook.cells):
         if PARAMETERS in cell.metadata.get("tags", []):
-            return at, cell
-    raise BadInput(f"The notebook has no cell tagged {PARAMETERS!r}.")
+            return index, cell
+    raise BadInput(f"The notebook has no cell tagged {PARAMETERS!r}: add this tag to the cell with its parameters.")
 
 
-def assigned(source: str) -> set[str]:
-    """The names that a cell assigns."""
+def assigned_names(source: str) -> set[str]:
+    """Return the names that the code of a cell assigns."""
     return {
         node.id
         for node in ast.walk(ast.parse(source))
@@ -87,17 +93,20 @@ def assigned(source: str) -> set[str]:
 
 
 def execute(notebook: Any, cwd: Path, on_cell: Callable[[int, int], None] | None = None) -> None:
-    """Run every cell in a fresh kernel, in ``cwd``. The notebook is filled in place, as far as it came.
+    """Run every cell in a new kernel, in the folder ``cwd``. The outputs are put into ``notebook``.
+
+    Args:
+        on_cell: called before each cell with its number, from 1, and the number of cells.
 
     Raises:
-        EtabliError: a cell failed; says which and why.
+        EtabliError: a cell failed; the message says why. The notebook holds the outputs up to this cell.
     """
-    with _needs_lab():
+    with _require_lab():
         from nbclient import NotebookClient
         from nbclient.exceptions import CellExecutionError
     total = len(notebook.cells)
 
-    async def say(cell: Any, cell_index: int) -> None:
+    async def report_cell(cell: Any, cell_index: int) -> None:
         if on_cell:
             on_cell(cell_index + 1, total)
 
@@ -107,7 +116,7 @@ def execute(notebook: Any, cwd: Path, on_cell: Callable[[int, int], None] | None
         kernel_name="python3",
         resources={"metadata": {"path": str(cwd)}},
         store_widget_state=False,
-        on_cell_start=say,
+        on_cell_start=report_cell,
     )
     try:
         client.execute()
@@ -116,18 +125,19 @@ def execute(notebook: Any, cwd: Path, on_cell: Callable[[int, int], None] | None
 
 
 def to_html(notebook: Any, path: Path) -> None:
-    """Export a run notebook as one HTML file that fetches nothing and runs nothing of what the outputs hold.
+    """Write a notebook as one HTML file that loads nothing and runs no script of the outputs.
 
-    A widget can't live there: its HTML twin stands in for it.
+    Widgets do not work in such a file: it shows their HTML twins.
     """
-    with _needs_lab():
+    with _require_lab():
         from etabli.core.pages.notebook import page
 
         storage.write_text(path, page(notebook, path.stem))
 
 
 @contextlib.contextmanager
-def _needs_lab():
+def _require_lab() -> Iterator[None]:
+    """Turn a failed import within into an error that names the extra to install."""
     try:
         yield
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""One page a person can send on: the table, the verdict, the loss, and where each comes from."""
+"""The report of a tour: one HTML page with the verdict, the loss, some answers, and where each number comes from."""
 
 from etabli.app import notebooks
 from etabli.core.contracts import AnsweredRow, Results
@@ -11,7 +11,7 @@ LONGEST = 90  # characters of an answer
 
 
 def page(results: Results, run: Run, seconds: float) -> str:
-    """The report as one HTML file that needs nothing from elsewhere."""
+    """Return the report as one HTML page that loads nothing from elsewhere. ``seconds``: how long the tour took."""
     from etabli_widgets import RunMonitor
 
     step = max(1, len(results["rows"]) // ROWS)
@@ -30,10 +30,10 @@ def page(results: Results, run: Run, seconds: float) -> str:
     )
 
 
-def _cells(row: AnsweredRow, arms: list[str]) -> list[str]:
-    answers = [_mark(row["correct"].get(arm)) + row["answers"][arm][:LONGEST] for arm in arms]
+def _cells(row: AnsweredRow, systems: list[str]) -> list[str]:
+    answers = [_mark(row["correct"].get(system)) + row["answers"][system][:LONGEST] for system in systems]
     return [row["prompt"], row["truth"], *answers]
 
 
-def _mark(right: bool | None) -> str:
-    return {True: "✓ ", False: "✗ "}.get(right, "")
+def _mark(is_correct: bool | None) -> str:
+    return "" if is_correct is None else "✓ " if is_correct else "✗ "

@@ -1,4 +1,4 @@
-"""The tour: the five notebooks, in order, without a browser. They are the product; this only runs them."""
+"""The tour: runs the five notebooks in order, without a browser."""
 
 import sys
 import threading
@@ -22,73 +22,77 @@ def tour(
     max_minutes: float | None = None,
     **parameters: Any,
 ) -> Results:
-    """Run the notebooks in ``out`` and leave there their HTML, the run folder, ``results.json`` and ``report.html``.
+    """Run the notebooks in the folder ``out`` and return the results of the evaluation.
+
+    The folder then holds the notebooks as HTML, the run folder, ``results.json`` and ``report.html``.
 
     Args:
-        out: a folder; what a tour left there before is kept beside it, as ``NAME.previous``.
-        model, data, steps, max_minutes: instead of the notebooks' own; more parameters of theirs by name.
+        out: the folder; the files of an earlier tour are moved to ``NAME.previous`` beside it.
+        model, data, steps, max_minutes: replace the notebooks' own parameters; ``parameters``: others by name.
 
     Raises:
-        EtabliError: a cell failed, with the notebook and what it said.
+        BadInput: no notebook has a parameter of this name; DeviceBusy: a run uses the device.
+        EtabliError: a cell failed; the message names the notebook and the error.
     """
-    given = {"MODEL": model, "DATA": data, "STEPS": steps, "MAX_MINUTES": max_minutes, **parameters}
-    chosen = {name: value for name, value in given.items() if value is not None}
+    options = {"MODEL": model, "DATA": data, "STEPS": steps, "MAX_MINUTES": max_minutes, **parameters}
+    overrides = {name: value for name, value in options.items() if value is not None}
     if data and Path(data).exists():
-        chosen["DATA"] = str(Path(data).absolute())
+        overrides["DATA"] = str(Path(data).absolute())
     processes.require_free_device("The tour can't begin")
-    notebooks.check_parameters(chosen)
-    out = _fresh(Path(out).absolute())
-    began = time.monotonic()
+    notebooks.check_parameters(overrides)
+    out = _prepare_folder(Path(out).absolute())
+    start = time.monotonic()
     try:
         for number, name in enumerate(notebooks.TOUR, 1):
-            _run_one(number, name, out, chosen)
+            _run_notebook(number, name, out, overrides)
     except KeyboardInterrupt:
         _stop_training(out)
         raise
-    results = parsing.read_json(out / "results.json")
-    _report(out, results, time.monotonic() - began)
+    results: Results = parsing.read_json(out / "results.json")
+    _write_report(out, results, time.monotonic() - start)
     return results
 
 
 def _stop_training(out: Path) -> None:
-    """The run would outlive an interrupted tour, as runs do; nobody would expect that here."""
+    """Stop the run of an interrupted tour: it is a process of its own and would go on."""
     from etabli.runs.run import Run
 
     if (out / RUN / "recipe.yaml").is_file():
         Run.attach(out / RUN).stop(wait=False)
 
 
-def _fresh(out: Path) -> Path:
+def _prepare_folder(out: Path) -> Path:
+    """Make the folder of a tour, and move the files of an earlier tour aside."""
     import shutil
 
     if out.exists() and any(out.iterdir()):
         if not (out / "tour.json").is_file():
             raise EtabliError(f"{out} is not empty and no tour made it: choose another folder with --out.")
-        before = out.with_name(f"{out.name}.previous")
-        if before.exists() and not (before / "tour.json").is_file():
-            raise EtabliError(f"{before} is in the way and no tour made it: move it, or choose another --out.")
-        shutil.rmtree(before, ignore_errors=True)
-        out.replace(before)
+        previous = out.with_name(f"{out.name}.previous")
+        if previous.exists() and not (previous / "tour.json").is_file():
+            raise EtabliError(f"{previous} is in the way and no tour made it: move it, or choose another --out.")
+        shutil.rmtree(previous, ignore_errors=True)
+        out.replace(previous)
     with storage.disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         storage.write_json(out / "tour.json", {"began": time.time()})
     return out
 
 
-def _run_one(number: int, name: str, out: Path, parameters: dict[str, Any]) -> None:
+def _run_notebook(number: int, name: str, out: Path, parameters: dict[str, Any]) -> None:
     notebook = notebooks.with_parameters(notebooks.folder() / f"{name}.ipynb", parameters)
     line = ProgressLine(f"[{number}/{len(notebooks.TOUR)}] {name}", out / RUN)
     try:
         notebooks.execute(notebook, out, line.cell)
     except EtabliError as error:
-        raise EtabliError(f"{name}: {error} The notebook as far as it came: {out / name}.html") from error
+        raise EtabliError(f"{name}: {error} The notebook up to this cell: {out / name}.html") from error
     finally:
         line.close()
         notebooks.to_html(notebook, out / f"{name}.html")
 
 
 class ProgressLine:
-    """Says which notebook, which cell, and in training which step, at what speed, with how much time left."""
+    """Shows which notebook and which cell runs; during training also the step, the speed and the time left."""
 
     def __init__(self, title: str, run: Path):
         self.title, self.run = title, run
@@ -99,11 +103,11 @@ class ProgressLine:
         self._thread.start()
 
     def cell(self, number: int, total: int) -> None:
-        """A cell begins."""
+        """Show that a cell begins."""
         self._cell = f"cell {number}/{total}"
 
     def close(self) -> None:
-        """The notebook is done."""
+        """Show that the notebook is done, and end the thread."""
         self._ended.set()
         self._thread.join()
         terminal.say(f"{self.title} · done in {time.monotonic() - self._began:.0f} s")
@@ -123,15 +127,15 @@ class ProgressLine:
             (terminal.rewrite if sys.stderr.isatty() else terminal.say)(text)
 
     def _answers(self) -> str:
-        """How far the evaluation is; the notebook's kernel writes it down."""
+        """Return how far the evaluation is, from the file that the notebook's kernel writes."""
         try:
-            now = parsing.read_json(self.run / "evaluating.json", parsing.LARGEST_CONFIG)
-            return f"{now['arm']}: {now['done']}/{now['total']} answers"
+            count = parsing.read_json(self.run / "evaluating.json", parsing.LARGEST_CONFIG)
+            return f"{count['arm']}: {count['done']}/{count['total']} answers"
         except (OSError, ValueError, KeyError):
             return ""
 
 
-def _report(out: Path, results: Results, seconds: float) -> None:
+def _write_report(out: Path, results: Results, seconds: float) -> None:
     from etabli.app.report import page
     from etabli.runs.run import Run
 

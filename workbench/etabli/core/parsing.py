@@ -111,7 +111,9 @@ def parse_json(text: str | bytes, source: str = "It", most: int = LARGEST_JSON, 
     if len(data) > most:
         raise ParseError(_too_long(source, most))
     if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise ParseError(f"{source} has more than {MOST_VALUES:,} values, which no such file has: look at what wrote it.")
+        raise ParseError(
+            f"{source} has more than {MOST_VALUES:,} values, which no such file has: look at what wrote it."
+        )
     try:
         value = (_LENIENT if lenient else _STRICT).decode(data.decode("utf-8-sig", "surrogatepass"))
     except RecursionError:
@@ -246,7 +248,9 @@ def _require_small(text: str, source: str) -> None:
             sizes |= {anchor: count - before} if anchor else {}
         elif isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in open_nodes):
-                raise ParseError(f"{source}: the alias *{short_repr(event.anchor, 40)[1:-1]} stands within what it names.")
+                raise ParseError(
+                    f"{source}: the alias *{short_repr(event.anchor, 40)[1:-1]} stands within what it names."
+                )
             count += sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.ScalarEvent):
             _require_short_number(loader, event, source)

@@ -19,7 +19,7 @@ from typing import Any
 from etabli.core import folders, parsing
 from etabli.core.contracts import DATASET, MANIFEST
 from etabli.core.errors import BadInput, Damaged, NoSpace, OutsideFolder, RunLocked
-from etabli.core.secrets import cover_secrets_in, cover_known_values
+from etabli.core.secrets import cover_known_values, cover_secrets_in
 
 # Of files that grow a line at a time; a run of a million steps writes a quarter of it.
 LONGEST_LINE, MOST_LINES, LARGEST_JOURNAL = 64 * 2**20, 4_000_000, 2**30
@@ -175,7 +175,9 @@ def _seal(folder: Path, extra: dict[str, Any], manifest: str) -> None:
     for path in files:
         _fsync(path)
     facts = {path.relative_to(folder).as_posix(): _fact(path) for path in files}
-    _write(folder / manifest, to_json({**cover_secrets_in(extra), "files": facts}, indent=1) + "\n")  # file names are looked up
+    _write(
+        folder / manifest, to_json({**cover_secrets_in(extra), "files": facts}, indent=1) + "\n"
+    )  # file names are looked up
 
 
 def _fact(path: Path) -> dict[str, Any]:

@@ -165,7 +165,9 @@ def guard_standard_streams() -> None:
 def guarded_streams() -> Iterator[None]:
     """Cover what is printed within: for a command."""
     before = sys.stdout, sys.stderr
-    inside = [GuardedStream(stream, stream.isatty()) for stream in before if stream is not None]  # None: no console at all
+    inside = [
+        GuardedStream(stream, stream.isatty()) for stream in before if stream is not None
+    ]  # None: no console at all
     sys.stdout, sys.stderr = inside if len(inside) == len(before) else before
     try:
         yield

@@ -1,7 +1,7 @@
-"""The command line: every interactive step has its command.
+"""The command line: there is a command for every interactive step.
 
-Each takes ``--json`` (one object on stdout, nothing else there). Ends 0 when all is well, 1 when something is wrong in
-what it looked at, 2 when it could not do its work, 130 on Ctrl-C; no traceback without ``--debug``.
+Each command takes ``--json``: it then prints one object to stdout, and nothing else there. Exit codes: 0 all is well, 1
+something is wrong in what was checked, 2 the command could not do its work, 130 Ctrl-C. Tracebacks need ``--debug``.
 """
 
 import os
@@ -11,29 +11,29 @@ import traceback
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and leave with its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
+    """Run a command and exit with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     os.environ["PYTHONSAFEPATH"] = "1"  # processes started from here import nothing from the working folder
-    sys.exit(_code([word for word in given if word != "--debug"], debug))
+    sys.exit(run_command([word for word in words if word != "--debug"], "--debug" in words))
 
 
-def _code(given: list[str], debug: bool) -> int:
-    """Run a command; all that is printed meanwhile passes ``streams``, which covers secrets and obeys nobody."""
+def run_command(words: list[str], debug: bool) -> int:
+    """Run a command and return its exit code. Secrets and control characters in its output are covered."""
     from etabli.core.streams import guarded_streams
 
     with guarded_streams():
-        return _run(given, debug)
+        return _run(words, debug)
 
 
-def _run(given: list[str], debug: bool) -> int:
+def _run(words: list[str], debug: bool) -> int:
+
     import click
 
     from etabli.app.cli.root import etabli
     from etabli.core.errors import EtabliError, UntrustedCode
 
     try:
-        return etabli.main(given, prog_name="etabli", standalone_mode=False) or 0
+        return int(etabli.main(words, prog_name="etabli", standalone_mode=False) or 0)
     except click.exceptions.Exit as done:
         return done.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -41,7 +41,7 @@ def _run(given: list[str], debug: bool) -> int:
         return 130
     except Exception as error:
         if isinstance(error, UntrustedCode):
-            error.next_command = shlex.join(["etabli", *given, "--trust-code"])
+            error.next_command = shlex.join(["etabli", *words, "--trust-code"])
         if debug:
             traceback.print_exc()
         elif isinstance(error, click.ClickException):

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,72 +10,93 @@ from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
 from etabli.app.cli.trusting import trust_code as trusting
 from etabli.core import parsing
-from etabli.core.contracts import VERSION
+from etabli.core.contracts import VERSION, ArenaReport, VoteResults
 from etabli.core.errors import BadInput
 from etabli.core.terminal import say
+
+if TYPE_CHECKING:
+    from etabli.review.session import Session
 
 KEYS = {"1": "left", "\x1b[D": "left", "2": "right", "\x1b[C": "right", "t": "tie", "\x1b[B": "tie", "x": "both bad"}
 WORDS = {"left": "1", "right": "2", "tie": "t", "both bad": "x"}
 QUIT = ("q", "\x03", "\x04")
-ASKING = "[1 or ← left · 2 or → right · t or ↓ tie · x both bad · q enough for now]"
+QUESTION = "[1 or ← left · 2 or → right · t or ↓ tie · x both bad · q enough for now]"
 
 
-def _sitting(sitting: dict) -> str:
+def _format_session(session: ArenaReport) -> str:
     from etabli.review import report
 
-    head = f"{sitting['done']} of {sitting['total']} pairs voted on, in {sitting['file']}."
-    if sitting["standing"]:
-        return f"{report.format_results(sitting['standing'])}\n{head}"
-    return f"{head}\n{report.describe_progress(sitting['watch'])}\nWho is who: --look. Votes cast after that do not count."
+    head = f"{session['done']} of {session['total']} pairs voted on, in {session['file']}."
+    if session["standing"]:
+        return f"{report.format_results(session['standing'])}\n{head}"
+    progress = report.describe_progress(session["watch"])
+    return f"{head}\n{progress}\nTo see whose answers these are: --look. Votes after that do not count."
 
 
 @click.command()
 @click.argument("place")
-@click.option("--arm", "arms", multiple=True, help="Two or more that have answered; the last is judged. Repeat it.")
-@click.option("--prompts", type=click.Path(), help="Ask these instead, one a line; the answers are kept in the run.")
-@click.option("--votes", "file", type=click.Path(), help="The vote file; by default votes/AUTHOR.jsonl in the run.")
-@click.option("--author", help="Who votes; by default ETABLI_AUTHOR or your user name.")
-@click.option("--look", is_flag=True, help="Do not vote: who is who, and what your votes say.")
-@click.option("--alongside", is_flag=True, help="Load the model even while a run owns the device.")
+@click.option("--arm", "systems", multiple=True, help="Systems to compare, two or more; the last is judged. Repeat it.")
+@click.option(
+    "--prompts", type=click.Path(), help="Ask the prompts of this file, one a line. The run keeps the answers."
+)
+@click.option("--votes", "file", type=click.Path(), help="The vote file. Default: votes/AUTHOR.jsonl in the run.")
+@click.option("--author", help="Who votes. Default: ETABLI_AUTHOR or your user name.")
+@click.option("--look", is_flag=True, help="Do not vote. Show whose answers these are and the result of your votes.")
+@click.option("--alongside", is_flag=True, help="Load the model even if a run uses the device.")
 @allow_outside
 @trusting
-@reporting(_sitting)
+@reporting(_format_session)
 def arena(
-    place: str, arms: tuple[str, ...], prompts: str | None, file: str | None, author: str | None, look: bool,
-    alongside: bool, trust_code: bool,
-) -> dict:  # fmt: skip
+    place: str,
+    systems: tuple[str, ...],
+    prompts: str | None,
+    file: str | None,
+    author: str | None,
+    look: bool,
+    alongside: bool,
+    trust_code: bool,
+) -> ArenaReport:
     """Vote blind on the saved answers of PLACE: a run, its results.json, or a file of answers.
 
-    Keys are read from the terminal, or one a line from a pipe. Who is who is said when all is voted on, or with --look.
+    The command reads keys from the terminal, or one choice a line from a pipe. It shows which system gave which answer
+    after the last vote, or with --look.
     """
     from etabli.review.session import open_session
 
-    asked = _lines(prompts) if prompts else None
-    session = open_session(place, arms, asked, votes=file, author=author, alongside=alongside, trust_code=trust_code)
+    questions = _read_prompts(prompts) if prompts else None
+    session = open_session(
+        place, systems, questions, votes=file, author=author, alongside=alongside, trust_code=trust_code
+    )
     say(*session.notes)
     if not look:
         _vote(session)
-    told = session.reveal() if session.own_votes() and (look or session.vote_count == session.total) else None
+    may_reveal = session.own_votes() and (look or session.vote_count == session.total)
     return {
-        "version": VERSION, "comparison": session.comparison.hash, "author": session.author,
-        "file": str(session.file.path), "done": session.vote_count, "total": session.total, "watch": session.progress(),
-        "standing": told, "said": session.notes,
-    }  # fmt: skip
+        "version": VERSION,
+        "comparison": session.comparison.hash,
+        "author": session.author,
+        "file": str(session.file.path),
+        "done": session.vote_count,
+        "total": session.total,
+        "watch": session.progress(),
+        "standing": session.reveal() if may_reveal else None,
+        "said": session.notes,
+    }
 
 
-def _lines(path: str) -> list[str]:
+def _read_prompts(path: str) -> list[str]:
     try:
         return [line.strip() for line in parsing.read_text(path).splitlines() if line.strip()]
     except (OSError, parsing.ParseError) as error:
         raise BadInput(f"{path} can't be read: {error}.") from None
 
 
-def _vote(session: Any) -> None:
-    """Show pairs and take keys until there are no more of either."""
-    keys = _keys()
+def _vote(session: "Session") -> None:
+    """Show pairs and read keys until either ends."""
+    keys = _read_keys()
     while (now := session.current_pair()) is not None:
         say("", f"--- {session.vote_count + 1} of {session.total} · {session.progress_text()}", now.item.prompt)
-        say("", "LEFT", now.item.answers[now.left], "", "RIGHT", now.item.answers[now.right], "", ASKING)
+        say("", "LEFT", now.item.answers[now.left], "", "RIGHT", now.item.answers[now.right], "", QUESTION)
         choice = next((KEYS.get(key, "") for key in keys if key in KEYS or key in QUIT), "")
         if not choice:
             return
@@ -87,8 +108,8 @@ def _vote(session: Any) -> None:
         say(f"{choice}. Left had {made['lengths'][0]} characters, right {made['lengths'][1]}.")
 
 
-def _keys() -> Iterator[str]:
-    """Keys of a terminal as they are pressed, or a choice a line."""
+def _read_keys() -> Iterator[str]:
+    """Yield keys as they are pressed in a terminal, or one choice a line from a pipe."""
     if not sys.stdin.isatty():
         for line in sys.stdin:
             word = line.strip().lower()
@@ -101,23 +122,23 @@ def _keys() -> Iterator[str]:
             yield "q"
 
 
-def _pooled(standing: dict) -> str:
+def _format_results(results: VoteResults) -> str:
     from etabli.review import report
 
-    return report.format_results(standing)
+    return report.format_results(results)
 
 
 @click.group()
 def votes() -> None:
-    """Vote files of the blind arena."""
+    """Work with vote files of the blind arena."""
 
 
 @votes.command()
 @click.argument("files", nargs=-1, required=True)
-@click.option("--comparison", default="", help="Of files on several sets of answers, this one: how its hash begins.")
-@reporting(_pooled)
-def pool(files: tuple[str, ...], comparison: str) -> dict:
-    """Add up the votes of several people, and say how far they agree."""
+@click.option("--comparison", default="", help="Count only the comparison whose hash begins with this text.")
+@reporting(_format_results)
+def pool(files: tuple[str, ...], comparison: str) -> VoteResults:
+    """Add up the votes of several people and measure how far they agree."""
     from etabli.review.results import summarise_votes
     from etabli.review.votes import pool as pool_votes
 

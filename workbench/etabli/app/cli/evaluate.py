@@ -2,129 +2,151 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import click
 
 from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
 from etabli.app.cli.trusting import trust_code as trusting
-from etabli.core.contracts import ARMS
+from etabli.core.contracts import ARMS, Comparison, RescoredResults, Results
 from etabli.core.errors import BadInput
 
+SCORES_HELP = (
+    "exact, number, regex:PATTERN, json_schema:FILE, choice, ifeval, rouge_l, chrf, loss, mine.py … "
+    "The first decides the verdict. Repeat it for more."
+)
 OPTIONS = [
-    click.option("--data", help="An evaluation set: its rows marked test, or all. By default the run's own."),
-    click.option("--limit", type=click.IntRange(1), help="At most this many test rows a language."),
-    click.option("--score", "scores", multiple=True, help="exact, number, regex:PATTERN, json_schema:FILE, choice, "
-                 "ifeval, rouge_l, chrf, loss, mine.py …; the first decides the verdict. May be repeated."),
-    click.option("--by", multiple=True, help="Slice by lang, length, source or any column. May be repeated."),
-    click.option("--only", help="COLUMN=VALUE: these test rows alone."),
-    click.option("--cluster", help="The column whose values stand or fall together."),
-    click.option("--max-new-tokens", type=click.IntRange(1), help="Longest answer; by default told by the truths."),
+    click.option("--data", help="Evaluation set: its rows marked test, else all its rows. Default: the run's own."),
+    click.option("--limit", type=click.IntRange(1), help="Use at most this many test rows for each language."),
+    click.option("--score", "scores", multiple=True, help=SCORES_HELP),
+    click.option(
+        "--by", "slice_by", multiple=True, help="Slice by lang, length, source or any column. Repeat for more."
+    ),
+    click.option("--only", help="COLUMN=VALUE: use only the test rows with this value."),
+    click.option("--cluster", help="Column whose rows with one value form a cluster (for the intervals)."),
+    click.option(
+        "--max-new-tokens", type=click.IntRange(1), help="Longest answer. Default: from the test rows' answers."
+    ),
     trusting,
-]  # fmt: skip
+]
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _options(command: Callable) -> Callable:
-    return functools.reduce(lambda made, option: option(made), reversed(OPTIONS), command)
+def _add_options(command: Command) -> Command:
+    return functools.reduce(lambda function, option: option(function), reversed(OPTIONS), command)
 
 
-def _given(scores: tuple[str, ...], by: tuple[str, ...], **rest: Any) -> dict[str, Any]:
-    return {"scores": list(scores) or None, "by": by or ("lang",), **rest}
+def _keywords(scores: tuple[str, ...], slice_by: tuple[str, ...], **others: Any) -> dict[str, Any]:
+    return {"scores": list(scores) or None, "by": slice_by or ("lang",), **others}
 
 
-def _human(results: dict) -> str:
+def _format_results(results: Results) -> str:
     from etabli.evaluation import table
 
-    told = results.get("again")
-    if told is None:
+    if "again" not in results:
         return table.format_results(results)
-    kept = "".join(f"\n{name} keeps its values: {why}." for name, why in told["kept"].items())
-    came = "comes out of the saved rows, to the last bit" if told["same"] else "DOES NOT COME OUT of the saved rows"
-    again = f" Scored again from the saved answers: {', '.join(told['rescored'])}." if told["rescored"] else ""
-    return f"{table.format_results(results)}\n\nWhat was saved {came}.{again}{kept}"
+    rescored = cast(RescoredResults, results)["again"]
+    unchanged = "".join(f"\n{name} keeps its values: {why}." for name, why in rescored["kept"].items())
+    outcome = "The saved scores follow from the saved rows, to the last bit."
+    if not rescored["same"]:
+        outcome = "The saved scores DO NOT FOLLOW from the saved rows."
+    names = f" Scored again from the saved answers: {', '.join(rescored['rescored'])}." if rescored["rescored"] else ""
+    return f"{table.format_results(results)}\n\n{outcome}{names}{unchanged}"
 
 
-def _code(results: dict) -> int:
-    """1 if what was saved does not come out again, or if no row could be scored."""
-    unsaid = results["verdict"] and all(one["rival"] is None for one in results["verdict"].values())
-    return 1 if unsaid or not results.get("again", {}).get("same", True) else 0
+def _exit_code(results: Results) -> int:
+    """Return 1 if the saved scores do not follow from the saved rows, or if no row could be scored."""
+    verdicts = results["verdict"].values()
+    if verdicts and all(verdict["rival"] is None for verdict in verdicts):
+        return 1
+    return 0 if "again" not in results or cast(RescoredResults, results)["again"]["same"] else 1
 
 
 @click.command()
 @click.argument("folder")
-@_options
-@click.option("--arm", "arms", multiple=True, help=f"Who answers: {', '.join(ARMS)}, step-000040 … May be repeated.")
+@_add_options
+@click.option("--arm", "systems", multiple=True, help=f"Who answers: {', '.join(ARMS)}, step-000040 … Repeat for more.")
 @click.option("--shots", type=click.IntRange(0), default=5, show_default=True, help="Worked examples for prompted.")
-@click.option("--instructions", help="What prompted is told above its worked examples.")
-@click.option("--task", help="Instead: a task of lm-eval, its YAML file with local data. Needs etabli[harness].")
-@click.option("--from-log", is_flag=True, help="No model: make scores, those of --score too, anew from results.json.")
-@click.option("--html", "page", help="Write the verdict card to this file.")
+@click.option("--instructions", help="Instructions for prompted, above its worked examples.")
+@click.option("--task", help="Run an lm-eval task instead: its YAML file, with local data. Needs etabli[harness].")
+@click.option("--from-log", is_flag=True, help="Load no model: compute the scores again from results.json.")
+@click.option("--html", "page", help="Write the verdict card to this HTML file.")
 @allow_outside
-@reporting(_human, _code)
+@reporting(_format_results, _exit_code)
 def evaluate(
-    folder: str, from_log: bool, task: str | None, page: str | None, arms: tuple, shots: int,
-    instructions: str | None, **options: Any,
-) -> dict:  # fmt: skip
-    """Compare a run's adapter with its base, the prompted base and lookup."""
+    folder: str,
+    from_log: bool,
+    task: str | None,
+    page: str | None,
+    systems: tuple[str, ...],
+    shots: int,
+    instructions: str | None,
+    **options: Any,
+) -> Results:
+    """Compare the adapter of the run FOLDER with its base, the prompted base and lookup."""
     from etabli.evaluation import card, lm_eval
     from etabli.evaluation import evaluate as bench
 
     if from_log:
         _refuse_others("--from-log", ("scores", "from_log", "page"))
-        results = _from_log(folder, options["scores"])
+        results = _rescore(folder, options["scores"])
     elif task:
         _refuse_others("--task", ("task", "limit", "page", "trust_code"))
         results = lm_eval.evaluate_task(folder, task, options["limit"], trust_code=options["trust_code"])
     else:
-        asking = {"arms": arms or ARMS, "shots": shots, "instructions": instructions}
-        results = bench.evaluate(folder, **_given(**options), **asking)
+        prompting: dict[str, Any] = {"arms": systems or ARMS, "shots": shots, "instructions": instructions}
+        results = bench.evaluate(folder, **_keywords(**options), **prompting)
     if page:
         card.write_page(results, page)
     return results
 
 
-def _refuse_others(what: str, allowed: tuple[str, ...]) -> None:
-    """An option that does nothing is a mistake that nobody would see."""
+def _refuse_others(mode: str, allowed_names: tuple[str, ...]) -> None:
+    """Raise BadInput for an option that has no effect: nobody would see this mistake."""
     context = click.get_current_context()
     for option in context.command.params:
-        given = context.get_parameter_source(option.name) is click.core.ParameterSource.COMMANDLINE
-        if given and option.name not in ("folder", "as_json", *allowed):
-            raise BadInput(f"{option.opts[0]} has no effect with {what}: leave it out.")
+        name = str(option.name)
+        typed = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if typed and name not in ("folder", "as_json", *allowed_names):
+            raise BadInput(f"{option.opts[0]} has no effect with {mode}: leave it out.")
 
 
-def _from_log(folder: str, names: tuple[str, ...]) -> dict:
-    """Saved results scored again, and by more scores; of files, those that were named on this command line alone."""
+def _rescore(folder: str, names: tuple[str, ...]) -> RescoredResults:
+    """Return saved results scored again, with the scores of ``names`` added.
+
+    A score that lives in a Python file is run only if this command line names the file.
+    """
     from etabli.evaluation import rescore, scores
 
-    saved, named = rescore.read_results(folder), scores.load_scores(names)
-    known = {metric["name"] for metric in saved["metrics"] if rescore.names_file(metric["spec"])}
-    results, told = rescore.rescore_results(saved, [score for score in named if score.name in known])
-    more = [score for score in named if score.name not in known]
-    return {**(rescore.add_scores(results, more) if more else results), "again": told}
+    log, requests = rescore.read_results(folder), scores.load_scores(names)
+    from_files = {metric["name"] for metric in log["metrics"] if rescore.names_file(metric["spec"])}
+    results, rescoring = rescore.rescore_results(log, [score for score in requests if score.name in from_files])
+    new_scores = [score for score in requests if score.name not in from_files]
+    return {**(rescore.add_scores(results, new_scores) if new_scores else results), "again": rescoring}
 
 
-def _compared(comparison: dict) -> str:
+def _format_comparison(comparison: Comparison) -> str:
     from etabli.evaluation import table
 
-    differ = [f"  {key}: {left} → {right}" for key, (left, right) in comparison["recipes"].items()]
-    head = "What differs in the recipes:\n" + "\n".join(differ) if differ else "The recipes are the same."
+    changes = [f"  {key}: {before} → {after}" for key, (before, after) in comparison["recipes"].items()]
+    head = "What differs in the recipes:\n" + "\n".join(changes) if changes else "The recipes are the same."
     return f"{head}\n\n{table.format_results(comparison)}"
 
 
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@_options
-@click.option("--html", "page", help="Write the verdict card to this file.")
+@_add_options
+@click.option("--html", "page", help="Write the verdict card to this HTML file.")
 @allow_outside
-@reporting(_compared)
-def compare(a: str, b: str, page: str | None, **options: Any) -> dict:
-    """Compare run B with run A on the same rows; begins with what differs in their recipes."""
+@reporting(_format_comparison)
+def compare(a: str, b: str, page: str | None, **options: Any) -> Comparison:
+    """Compare run B with run A on the same rows. The report begins with the differences of their recipes."""
     from etabli.evaluation import card
-    from etabli.evaluation.compare import compare as compared
+    from etabli.evaluation.compare import compare as compare_runs
 
-    results = compared(a, b, **_given(**options))
+    results = compare_runs(a, b, **_keywords(**options))
     if page:
         card.write_page(results, page)
     return results

@@ -3,16 +3,17 @@
 import click
 
 from etabli.app.cli.output import reporting
+from etabli.core.contracts import Export
 
 
 @click.command()
 @click.argument("folder")
-@click.option("--to", type=click.Choice(["adapter", "merged"]), default="adapter", show_default=True)
+@click.option("--to", "form", type=click.Choice(["adapter", "merged"]), default="adapter", show_default=True)
 @click.option("--out", required=True, help="Folder to write.")
 @reporting(lambda result: "\n".join(result["files"]))
-def export(folder: str, to: str, out: str) -> dict:
-    """Take a run's adapter away, alone or merged into its base."""
+def export(folder: str, form: str, out: str) -> Export:
+    """Export the adapter of the run FOLDER, alone or merged into its base model."""
     from etabli.export import merge
 
-    files = merge.export_adapter(folder, out) if to == "adapter" else merge.merge(folder, out)
+    files = merge.export_adapter(folder, out) if form == "adapter" else merge.merge(folder, out)
     return {"files": files, "parity": "not run"}

@@ -3,9 +3,10 @@
 import click
 
 from etabli.app.cli.output import reporting
+from etabli.core.contracts import Check
 
 
-def _human(result: dict) -> str:
+def _format_checks(result: dict[str, list[Check]]) -> str:
     lines = []
     for check in result["checks"]:
         fix = f"\n       mend it with: {check['fix']}" if check["fix"] else ""
@@ -14,9 +15,9 @@ def _human(result: dict) -> str:
 
 
 @click.command()
-@reporting(_human, lambda result: int(not all(check["ok"] for check in result["checks"])))
-def doctor() -> dict:
-    """Test whether this machine is fit: tests that run, each failure with what mends it."""
+@reporting(_format_checks, lambda result: int(not all(check["ok"] for check in result["checks"])))
+def doctor() -> dict[str, list[Check]]:
+    """Test whether this machine can train. Each failure comes with the command that mends it."""
     from etabli.app.doctor import doctor as examine
 
     return {"checks": examine()}

@@ -1,4 +1,4 @@
-"""How a command speaks: a JSON object on stdout and nothing else there, or text for a person."""
+"""The output of commands: text for a person, or with ``--json`` one JSON object on stdout and nothing else there."""
 
 import contextlib
 import functools
@@ -13,31 +13,35 @@ from etabli.core import storage
 from etabli.core.secrets import cover_secrets_in
 
 
-def _whole(result: Any) -> Iterable[str]:
+def _json_pieces(result: object) -> Iterable[str]:
     return [storage.to_json(cover_secrets_in(result), indent=1)]
 
 
 def reporting(
-    human: Callable[[Any], str],
-    code: Callable[[Any], int] = lambda result: 0,
-    pieces: Callable[[Any], Iterable[str]] = _whole,
-) -> Callable:
-    """Give a command ``--json``. The command returns its result; ``human`` makes the text, ``code`` the exit code.
+    format_text: Callable[[Any], str],
+    exit_code: Callable[[Any], int] = lambda result: 0,
+    json_pieces: Callable[[Any], Iterable[str]] = _json_pieces,
+) -> Callable[[Callable[..., object]], Callable[..., int]]:
+    """Return a decorator that adds ``--json`` to a command, prints the command's result and returns the exit code.
 
-    ``pieces`` makes the JSON, in pieces where the whole would be too large to hold. While it works, whatever libraries
-    print goes to stderr.
+    While the command works, everything that libraries print goes to stderr.
+
+    Args:
+        format_text: makes the text for a person from the command's result.
+        exit_code: makes the exit code from the result.
+        json_pieces: yields the JSON text; in many pieces where the whole would need too much memory.
     """
 
-    def wrap(command: Callable) -> Callable:
+    def wrap(command: Callable[..., object]) -> Callable[..., int]:
         @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
         @functools.wraps(command)
         def run(*args: Any, as_json: bool, **kwargs: Any) -> int:
-            with _quiet_stdout():
+            with _redirect_stdout():
                 result = command(*args, **kwargs)
-            for piece in pieces(result) if as_json else [human(result)]:
+            for piece in json_pieces(result) if as_json else [format_text(result)]:
                 click.echo(piece, nl=False)
             click.echo()
-            return code(result)
+            return exit_code(result)
 
         return run
 
@@ -45,18 +49,18 @@ def reporting(
 
 
 @contextlib.contextmanager
-def _quiet_stdout() -> Iterator[None]:
-    """Whatever is printed goes to stderr: by Python, by a library in C, or by a process that a score starts."""
+def _redirect_stdout() -> Iterator[None]:
+    """Send everything that is printed to stderr: by Python, by a library in C, or by a process that a score starts."""
     try:
         sys.stdout.flush()
-        kept = os.dup(1)
+        stdout_copy = os.dup(1)
         os.dup2(2, 1)
     except OSError:  # closed, as under pythonw
-        kept = None
+        stdout_copy = None
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
-        if kept is not None:
-            os.dup2(kept, 1)
-            os.close(kept)
+        if stdout_copy is not None:
+            os.dup2(stdout_copy, 1)
+            os.close(stdout_copy)

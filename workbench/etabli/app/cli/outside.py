@@ -11,6 +11,9 @@ def _allow(context: click.Context, parameter: click.Parameter, value: bool) -> N
 
 
 allow_outside = click.option(
-    "--allow-outside", is_flag=True, expose_value=False, callback=_allow,
-    help="Read data files that a mapping file or a run's recipe names outside of its own folder, too.",
-)  # fmt: skip
+    "--allow-outside",
+    is_flag=True,
+    expose_value=False,
+    callback=_allow,
+    help="Also read data files outside the folder of the mapping file or the recipe that names them.",
+)

@@ -1,4 +1,4 @@
-"""The command ``etabli`` and what hangs below it."""
+"""The command ``etabli`` and its subcommands."""
 
 import click
 
@@ -12,11 +12,14 @@ def etabli() -> None:
     """See and test what fine-tuning does, instead of believing it."""
 
 
-for command in (
-    tour.tour, tour.lab, machine.doctor, memory.memory, data.data, runs.train, runs.resume, runs.stop, runs.runs,
-    evaluate.evaluate, evaluate.compare, arena.arena, arena.votes, judging.chat, judging.token_diff, judging.film,
-    experiments.lr_range, experiments.overlay, export.export,
-):  # fmt: skip
+COMMANDS: list[click.Command] = [
+    *(tour.tour, tour.lab, machine.doctor, memory.memory, data.data),
+    *(runs.train, runs.resume, runs.stop, runs.runs),
+    *(evaluate.evaluate, evaluate.compare, arena.arena, arena.votes),
+    *(judging.chat, judging.token_diff, judging.film),
+    *(experiments.lr_range, experiments.overlay, export.export),
+]
+for command in COMMANDS:
     etabli.add_command(command)
 for command in (curation.prepare, curation.decide, curation.rows, curation.ablate):
     data.data.add_command(command)

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from etabli.app.cli.output import reporting
+from etabli.core.contracts import Results
 from etabli.core.terminal import say
 
 
-def _human(results: dict) -> str:
+def _format_results(results: Results) -> str:
     from etabli.evaluation import table
 
     return table.format_results(results)
@@ -19,13 +20,13 @@ def _human(results: dict) -> str:
 
 @click.command()
 @click.option("--out", default="tour", show_default=True, help="Folder for the notebooks, the run and the report.")
-@click.option("--model", help="Hub id, folder, or 'default'. By default chosen for this machine.")
-@click.option("--data", help="Data file, Dataset folder, or 'home-commands'.")
-@click.option("--steps", type=click.IntRange(1), help="Training steps.")
-@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="End training in order after this long.")
-@reporting(_human)
-def tour(out: str, model: str | None, data: str | None, steps: int | None, max_minutes: float | None) -> dict:
-    """Run the five notebooks in order, without a browser."""
+@click.option("--model", help="Hub id, folder, or 'default'. Default: chosen for this machine.")
+@click.option("--data", help="Data file, Dataset folder, or 'home-commands'. Default: the notebooks' own.")
+@click.option("--steps", type=click.IntRange(1), help="Training steps. Default: the notebooks' own.")
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop training after this many minutes.")
+@reporting(_format_results)
+def tour(out: str, model: str | None, data: str | None, steps: int | None, max_minutes: float | None) -> Results:
+    """Run the five notebooks in order, without a browser, and write a report."""
     from etabli.app.tour import tour as run_tour
 
     results = run_tour(out, model, data, steps, max_minutes)
@@ -36,7 +37,7 @@ def tour(out: str, model: str | None, data: str | None, steps: int | None, max_m
 @click.command()
 @click.argument("folder", default="etabli-notebooks")
 def lab(folder: str) -> int:
-    """Copy the notebooks to FOLDER, unless they are there, and open JupyterLab on them."""
+    """Copy the notebooks to FOLDER, keep the files that are there, and open JupyterLab in it."""
     import importlib.util
 
     from etabli.app import notebooks
@@ -45,6 +46,6 @@ def lab(folder: str) -> int:
     if importlib.util.find_spec("jupyterlab") is None:
         raise MissingExtra("JupyterLab is not installed: pip install 'etabli[lab]'")
     notebooks.copy(folder)
-    # Safe path for the server alone: a notebook may import what lies beside it, as everywhere in Jupyter.
+    # Only the server gets the safe path: a notebook may import files beside it, as everywhere in Jupyter.
     command = [sys.executable, "-P", "-m", "jupyterlab", f"--notebook-dir={folder}", "--ServerApp.ip=127.0.0.1"]
     return subprocess.call(command, env={name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"})

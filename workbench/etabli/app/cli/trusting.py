@@ -1,9 +1,9 @@
-"""``--trust-code``: the yes to Python files that a recipe names, on every command that may run them."""
+"""The option ``--trust-code`` of every command that may run Python files which a recipe names."""
 
 import click
 
 trust_code = click.option(
     "--trust-code",
     is_flag=True,
-    help="Say yes to the Python files that the recipe names: they are shown, run, and remembered for you by sha256.",
+    help="Run the Python files that the recipe names. They are listed first, and remembered for you by sha256.",
 )

@@ -1,14 +1,17 @@
-"""Is this machine fit for it? Not a list of versions but tests that run, each with the one command that mends it."""
+"""The doctor: tests whether this machine can train. Each failed test names the command that mends it."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from etabli.app.doctor import compute, place
+from etabli.core.contracts import Check
 
-Check = dict[str, Any]
-Found = tuple[bool, str, str]  # is it well, what was seen, the command that mends it
+if TYPE_CHECKING:
+    from etabli_widgets import RoundTrip
 
-CHECKS: dict[str, Callable[[], Found]] = {
+CheckResult = tuple[bool, str, str]  # whether it is well, what was measured, the command that mends it
+
+CHECKS: dict[str, Callable[[], CheckResult]] = {
     "device": compute.device,
     "four_bit": compute.four_bit,
     "dtypes": compute.dtypes,
@@ -24,21 +27,21 @@ CHECKS: dict[str, Callable[[], Found]] = {
 
 
 def doctor() -> list[Check]:
-    """Run every check: ``[{name, ok, detail, fix}]``. A check that raises is a check that failed.
+    """Run every check and return the results. A check that raises an error has failed.
 
-    What only a page can tell, whether a widget in it reaches the kernel, ``round_trip`` shows.
+    One thing only a page can test: whether its widgets reach the kernel. ``round_trip`` does that.
     """
     return [_run(name, check) for name, check in CHECKS.items()]
 
 
-def round_trip() -> Any:
-    """A widget that sends a message from the page to the kernel and back, and says how long it took, or what to do."""
+def round_trip() -> "RoundTrip":
+    """Return a widget that sends a message from the page to the kernel and back, and shows how long it took."""
     from etabli_widgets import RoundTrip
 
     return RoundTrip()
 
 
-def _run(name: str, check: Callable[[], Found]) -> Check:
+def _run(name: str, check: Callable[[], CheckResult]) -> Check:
     try:
         ok, detail, fix = check()
     except Exception as error:

@@ -1,0 +1,172 @@
+"""Rows, findings about them, and the tokens of a batch."""
+
+from typing import Any, NamedTuple, NotRequired, TypedDict
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+# "text" is not a turn of a chat but plain text that is trained as it stands (language modelling).
+ROLES = ("system", "user", "assistant", "tool", "text")
+
+
+class Message(TypedDict, total=False):
+    """One turn. ``train`` overrides the mask policy for an assistant turn or for plain text.
+
+    ``content`` is always text; it is empty where a file has null beside ``tool_calls``. ``spans`` are the parts of it
+    that the policy ``spans`` trains: [first character, one after the last].
+    """
+
+    role: str
+    content: str
+    train: bool | None
+    spans: list[list[int]]
+    name: str
+    tool_calls: list[dict[str, Any]]
+    tool_call_id: str
+
+
+class Reason(TypedDict):
+    """Why a filter marks a row."""
+
+    filter: str  # name of the filter (near, quality, ...), or "person" where somebody dropped the row
+    why: str
+    value: float | None  # the measured value: a similarity between 0 and 1, or a length
+    like: str | None  # id of the similar row, from the training or the test rows
+    rejects: bool  # true if the filter rejects the row; false if it only shows it
+
+
+DECISION_KINDS = ("keep", "fix", "drop", "undo")
+
+
+class Decision(TypedDict):
+    """A line of ``decisions.jsonl``: what somebody decided about a row."""
+
+    version: int
+    id: str
+    t: float  # seconds since epoch
+    do: str  # one of DECISION_KINDS
+    row: str  # id of the row
+    was: str  # hash of the row's messages; the decision does not apply to a row that has changed since
+    by: str
+    why: str
+    messages: NotRequired[list[Message]]  # of a fix: the new messages of the row
+    undoes: NotRequired[str]  # of an undo: the id of the decision that it takes back
+
+
+class Row(TypedDict, total=False):
+    """One conversation with its lineage. ``split`` and ``template`` exist only where a data set has them.
+
+    ``columns`` holds the other columns of a file by name: an evaluation may slice by them, and some scores need them
+    (``choices``, ``instruction_id_list``). They are not trained.
+    """
+
+    id: str
+    messages: list[Message]
+    tools: list[dict[str, Any]]
+    lang: str | None
+    source: str | None
+    licence: str | None
+    terms: str | None
+    parents: list[str]
+    generator: str | None
+    created: str | None
+    split: str | None
+    template: str | None
+    columns: dict[str, Any]
+    reasons: list[Reason]
+    decision: Decision
+
+
+class CurationSummary(TypedDict):
+    """``etabli data prepare --json``. Rows marked ``test`` are counted apart: they are not curated."""
+
+    version: int
+    rows: int
+    kept: int
+    dropped: dict[str, int]  # filter -> rows that it rejected
+    found: dict[str, int]  # filter -> rows that it marked, also those that stay
+    protected: int  # rows of small sources that stay although a filter rejects them
+    test: int
+    hash: str  # of the resulting Dataset
+    recipe_hash: str
+    decisions: int  # decisions that apply
+    not_run: list[str]
+
+
+# --- the tokens of a batch ------------------------------------------------------------------------------------------
+
+
+class LensRow(TypedDict):
+    """One row of a batch. Lists have one entry for each token, except ``starts`` and ``cut``."""
+
+    id: str
+    ids: list[int]
+    text: list[str]
+    role: list[str]
+    offset: list[list[int]]  # [first character, one after the last] in the row's whole text
+    message: list[int | None]  # number of the message; null: the token belongs to the template
+    starts: dict[str, int]  # message -> first character of its content in the whole text
+    lengths: dict[str, int]  # message -> characters of its content
+    trained: dict[str, list[bool]]  # by policy
+    nats: list[float | None] | None  # loss under the base model
+    cut: int  # number of tokens beyond max_length
+    assertions: dict[str, list[dict[str, Any]]]  # by policy: name, ok (true, false, null), why
+
+
+class Lens(TypedDict):
+    """The batch of one step, and the rows of the whole data set that fail an assertion."""
+
+    version: int
+    model: str
+    step: int
+    steps: int
+    policy: str  # the recipe's policy
+    max_length: int  # tokens
+    packs: int
+    rows: list[LensRow]
+    policies: dict[str, dict[str, float | int | None]]  # policy -> trained (tokens), share, loss (nats a token)
+    failed: dict[str, list[list[str]]]  # assertion -> its first failing rows: [id, why]
+    failing: dict[str, int]  # assertion -> number of failing rows
+    of: int  # number of rows to train on
+    said: str
+
+
+# --- findings about a file ------------------------------------------------------------------------------------------
+
+SEVERITIES = ("error", "warning", "info")
+
+
+class Finding(NamedTuple):
+    """One finding about a data file. ``row`` counts from 0, ``line`` from 1; null where there is none."""
+
+    severity: str
+    code: str
+    row: int | None
+    line: int | None
+    field: str
+    excerpt: str
+    why: str
+    fix: str
+
+
+class NotRun(TypedDict):
+    """A check that did not look at all rows, and why. A check never passes silently."""
+
+    check: str
+    why: str
+    rows: int | None  # number of rows that were not checked; null: all
+    fix: str
+
+
+class CheckReport(TypedDict):
+    """``etabli data check --json``."""
+
+    version: int
+    file: str
+    format: dict[str, Any]  # name, reason, columns, preview
+    rows: int
+    counts: dict[str, int]  # finding code -> number of findings
+    findings: list[Finding]
+    not_run: list[NotRun]
+    checks: list[dict[str, Any]]  # name, by (model or rules), languages, own
+    cost: dict[str, Any] | None
+    lineage: dict[str, dict[str, int]]  # licence, source, terms, generator -> value -> rows

@@ -1,0 +1,108 @@
+"""Events of a run and what commands print about runs and machines."""
+
+from typing import NotRequired, TypedDict
+
+EVENT_FIELDS: dict[str, tuple[str, ...]] = {
+    "start": ("steps", "rows", "trained_tokens_total", "device", "dtype", "threads", "processes", "versions"),
+    "step": ("step", "loss", "lr", "grad_norm", "tokens", "trained_tokens", "tokens_per_s", "memory_bytes"),
+    "eval": ("step", "loss", "by"),
+    "sample": ("step", "probe", "text", "ids", "tokens", "logp", "base_logp", "kl"),
+    "examples": ("step", "losses"),
+    "checkpoint": ("step", "path"),
+    "memory": ("phase", "allocated", "reserved", "resident", "rows", "tokens", "trained", "checkpointing"),
+    "heartbeat": (),
+    "resume": ("step",),
+    "retry": ("what", "why"),
+    "warning": ("what",),
+    "end": ("state", "why"),
+}
+
+# The last event decides the state. "lost" is never written: a reader concludes it when there is no heartbeat and the
+# process is gone.
+STATES = ("starting", "running", "stopping", "completed", "stopped", "failed", "lost")
+END_STATES = frozenset({"completed", "stopped", "failed", "lost"})
+HEARTBEAT_SECONDS = 5.0
+
+
+class Continuity(TypedDict):
+    """Comparison of the steps that a resumed run did twice. In ``etabli runs --json`` under ``continuity``."""
+
+    step: int  # the checkpoint's step, from which the run went on
+    due: int  # number of later steps that had been done before
+    again: int  # number of those steps that have been done again
+    first_difference: int | None  # first step with another result; null: all are the same to the last bit
+    largest: float  # largest absolute difference of a loss, in nats a token
+
+
+class RunProgress(TypedDict):
+    """Progress of a run: ``etabli train``, ``resume`` and ``stop --json``, and an entry of ``etabli runs --json``."""
+
+    run: str  # the run folder
+    state: str  # one of STATES
+    step: int
+    steps: int | None  # total steps; null before the run has started
+    loss: float | None  # nats a token
+    tokens_per_s: float | None
+    seconds_left: float | None
+    memory_bytes: int | None
+    continuity: list[Continuity]
+
+
+class RateRange(TypedDict):
+    """A learning-rate range test. ``etabli lr-range --json``."""
+
+    version: int
+    run: str  # the run folder
+    rates: list[float]  # learning rate of each step
+    losses: list[float]  # nats a token, of each step
+    smoothed: list[float]  # running mean of the losses
+    lowest_at: float  # rate at which the smoothed loss is lowest
+    turned: bool  # true if the loss rose again; if not, the lowest point may lie beyond the last rate
+    advice: float  # a tenth of lowest_at
+
+
+class Points(TypedDict):
+    """One line of a plot."""
+
+    x: list[float]
+    y: list[float]
+
+
+class Overlay(TypedDict):
+    """``etabli overlay --json``."""
+
+    page: str  # the HTML file
+    field: str
+    kind: str  # of events
+    over: str  # the horizontal axis
+    runs: dict[str, Points]  # by run name
+
+
+class Export(TypedDict):
+    """``etabli export --json``."""
+
+    files: list[str]
+    parity: str  # not run, or whether the exported model answers as the run's
+
+
+class ProcessIdentity(TypedDict):
+    """``process.json``: a process by its pid and its start time, because pids are used again."""
+
+    pid: int
+    started: float  # seconds since epoch
+    host: str
+
+
+class DeviceOwner(ProcessIdentity):
+    """The file that says which run uses this machine's device."""
+
+    run: NotRequired[str]  # absolute path of the run folder
+
+
+class Check(TypedDict):
+    """One test of ``etabli doctor --json``."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str  # the command or action that mends it; empty if ok
