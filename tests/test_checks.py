@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import etabli
 import malformed
-from etabli.checks import cost, custom_rules, language, safety
+from etabli.checks import cost, custom_rules, language
 from etabli.checks.check import check
 from etabli.core.errors import BadInput
 from etabli.data import catalogue
@@ -61,7 +61,6 @@ def test_nothing_is_found_where_nothing_is_wrong(question, answer):
         ("Write a loop.", "```python\nfor x in xs:\n    print(x)", "truncated-answer"),
         ("Who are you?", "Hello {{name}}, I was made by {{author}} for you.", "leaked-template"),
         ("Say it again and again.", "This is a line that repeats itself.\n" * 8, "repetition"),
-        ("What do you think of my neighbour?", "I think that he is a stupid asshole, and so do you.", "toxicity"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_found(question, answer, code):
@@ -73,13 +72,6 @@ def test_the_same_question_twice():
     report = check([{"prompt": question, "completion": answer} for question, answer in rows])
     found = [(item["row"], item["code"]) for item in report.findings() if item["row"] is not None]
     assert found == [(2, "duplicate-row"), (3, "conflicting-answers"), (4, "duplicate-row")]
-
-
-def test_an_ordinary_word_on_a_list_is_none():
-    assert (
-        codes("Qu'est-ce que je peux mettre dans la soupe de ce soir, à ton avis ?", "Tu peux y mettre des carottes.")
-        == set()
-    )
 
 
 ODD = ["a", " ", "\n", "1. ", "Instruction: x\n", "as an AI ", "a@", "a.", "0 ", "(", "http://a:", "FR76 3000 ", "<|", "{{ ",
@@ -196,10 +188,12 @@ def test_an_answer_that_no_rules_looked_at_is_counted_whatever_the_question_was(
         assert item["rows"] == 1 and "de (1 rows)" in item["why"]
 
 
-def test_without_word_lists_toxicity_is_not_run(monkeypatch):
-    monkeypatch.setattr(safety, "toxic_languages", lambda: ())
+def test_toxicity_is_not_run():
+    """There is no word list any more: its ten hits on real rows were all innocent (docs/log.md)."""
     report = check(malformed.rows("alpaca"))
-    assert [item["fix"] for item in report.not_run if item["check"] == "toxicity"] == ["pip install 'etabli[safety]'"]
+    items = [item for item in report.not_run if item["check"] == "toxicity"]
+    assert [item["rows"] for item in items] == [report.rows] and "--rules FILE" in items[0]["fix"]
+    assert "toxicity" not in {item["name"] for item in report.checks} | catalogue.CODES.keys()
 
 
 def test_without_a_model_cost_is_not_run(monkeypatch):
@@ -215,7 +209,6 @@ def test_every_check_names_its_rules_and_languages():
         "form",
         "meaning",
         "safety",
-        "toxicity",
         "cost",
     }
     assert all(item["by"] and item["languages"] for item in check(malformed.rows("alpaca")).checks)

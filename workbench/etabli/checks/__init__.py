@@ -1,1 +1,1 @@
-"""What can be wrong with a row, one module a concern, and the catalogue of every code."""
+"""Check rows: one module for each kind of problem."""

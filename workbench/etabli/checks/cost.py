@@ -1,17 +1,21 @@
-"""What a row costs in tokens, by the chosen model's own tokenizer, and what training on all rows would take."""
+"""Count the tokens of rows with a model's tokenizer, and estimate what training on all rows takes."""
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from etabli.core.contracts import Row
 from etabli.core.errors import BadData
-from etabli.data.notes import Note, escaped
-from etabli.rendering.render import measure
+from etabli.data.notes import Note, escape_invisible
+from etabli.rendering.render import count_tokens
+
+if TYPE_CHECKING:
+    from etabli.models.counting import CountingTokenizer
 
 # The rule of OpenAI's "Data preparation and analysis for chat model fine-tuning" notebook (openai-cookbook): three
 # epochs, more for few rows, fewer for many.
-EPOCHS, FEWEST, MOST, MOST_EPOCHS = 3, 100, 25_000, 25
+DEFAULT_EPOCHS, MAX_EPOCHS = 3, 25
+MIN_ROW_PASSES, MAX_ROW_PASSES = 100, 25_000
 RULE = (
     "3 epochs; as many as make 100 row passes if there are few rows (at most 25), as few as make 25,000 if there are "
     "many (openai-cookbook, Chat_finetuning_data_prep)"
@@ -20,84 +24,122 @@ RULE = (
 
 @dataclass
 class Cost:
-    """Tokens of the rows seen so far."""
+    """Token counts of rows."""
 
-    sizes: Counter[int] = field(default_factory=Counter)  # tokens of a row -> rows
-    kept: int = 0
-    trained: int = 0
-    truncated: int = 0
-    lost: int = 0
+    rows_by_size: Counter[int] = field(default_factory=Counter)  # tokens of a row -> rows
+    used_tokens: int = 0  # within max_length
+    trained_tokens: int = 0
+    truncated_rows: int = 0
+    truncated_tokens: int = 0
 
     def add(self, other: "Cost") -> None:
-        """Take in another count."""
-        self.sizes.update(other.sizes)
-        self.kept += other.kept
-        self.trained += other.trained
-        self.truncated += other.truncated
-        self.lost += other.lost
+        """Add other counts."""
+        self.rows_by_size.update(other.rows_by_size)
+        self.used_tokens += other.used_tokens
+        self.trained_tokens += other.trained_tokens
+        self.truncated_rows += other.truncated_rows
+        self.truncated_tokens += other.truncated_tokens
+
+
+class CostSummary(TypedDict):
+    """The cost of a whole file."""
+
+    model: str
+    max_length: int
+    policy: str
+    rows: int
+    tokens: int
+    tokens_per_row: dict[str, int]  # min, median, p90, p99, max
+    truncated_rows: int
+    truncated_tokens: int
+    trained_tokens: int
+    epochs: int
+    epochs_rule: str
+    steps: int
+    seconds: NotRequired[int]
+    seconds_from: NotRequired[str]  # where the speed was measured
 
 
 def check(
-    row: Row, tokenizer: Any, max_length: int, policy: str, cost: Cost, texts: list[str] | None = None
+    row: Row,
+    tokenizer: "CountingTokenizer",
+    max_length: int,
+    policy: str,
+    cost: Cost,
+    texts: list[str] | None = None,
 ) -> list[Note]:
-    """Count a row's tokens, and say what of it would be cut off."""
+    """Add a row's tokens to ``cost``, and return notes on what would be cut off.
+
+    Args:
+        texts: the row as rendered by ``template.render_rows``, if that is done already.
+    """
     try:
-        size, trained, left = measure(row["messages"], tokenizer, policy, max_length, row.get("tools"), texts)
+        size, trained_count, trained_within = count_tokens(
+            row["messages"], tokenizer, policy, max_length, row.get("tools"), texts
+        )
     except BadData as error:
-        return [Note("not-renderable", "messages", why=escaped(str(error)))]
-    cost.sizes[size] += 1
-    cost.kept += min(size, max_length)
-    cost.trained += left
-    if size <= max_length:
+        return [Note("not-renderable", "messages", why=escape_invisible(str(error)))]
+    cost.rows_by_size[size] += 1
+    cost.used_tokens += min(size, max_length)
+    cost.trained_tokens += trained_within
+    excess = size - max_length
+    if excess <= 0:
         return []
-    cost.truncated += 1
-    cost.lost += size - max_length
-    if trained and not left:
+    cost.truncated_rows += 1
+    cost.truncated_tokens += excess
+    if trained_count and not trained_within:
         why = f"The question alone has {max_length} tokens or more: nothing of the answer is left within max_length."
         return [Note("answer-cut-off", "messages", f"{size} tokens", why)]
-    beyond = f"{size - max_length} are beyond max_length {max_length}, {trained - left} of them of the answer"
-    why = f"{size} tokens: {beyond}."
+    answer_tokens = trained_count - trained_within
+    why = f"{size} tokens: {excess} are beyond max_length {max_length}, {answer_tokens} of them of the answer."
     return [Note("truncated-row", "messages", f"{size} tokens", why)]
 
 
-def epochs(rows: int) -> int:
-    """How often to go through that many rows, where nobody said."""
-    if rows * EPOCHS < FEWEST:
-        return min(MOST_EPOCHS, max(EPOCHS, FEWEST // max(rows, 1)))
-    return max(1, MOST // rows) if rows * EPOCHS > MOST else EPOCHS
+def suggest_epochs(rows: int) -> int:
+    """Return the number of epochs for that many rows, by ``RULE``."""
+    if rows * DEFAULT_EPOCHS < MIN_ROW_PASSES:
+        return min(MAX_EPOCHS, max(DEFAULT_EPOCHS, MIN_ROW_PASSES // max(rows, 1)))
+    return max(1, MAX_ROW_PASSES // rows) if rows * DEFAULT_EPOCHS > MAX_ROW_PASSES else DEFAULT_EPOCHS
 
 
-def summary(cost: Cost, model: str, max_length: int, policy: str, speed: tuple[float, str] | None) -> dict[str, Any]:
-    """The cost of the whole file. A step is a pack of ``max_length`` tokens, as in a run without ``batch_size``."""
-    rows = cost.sizes.total()
-    times = epochs(rows)
-    told = {
+def summarise(cost: Cost, model: str, max_length: int, policy: str, speed: tuple[float, str] | None) -> CostSummary:
+    """Return the cost of the whole file.
+
+    A step is a pack of ``max_length`` tokens, as in a run without ``batch_size``.
+
+    Args:
+        speed: tokens per second, and where that was measured.
+    """
+    rows = cost.rows_by_size.total()
+    epochs = suggest_epochs(rows)
+    summary: CostSummary = {
         "model": model,
         "max_length": max_length,
         "policy": policy,
         "rows": rows,
-        "tokens": sum(size * count for size, count in cost.sizes.items()),
-        "tokens_per_row": {name: _at(cost.sizes, share) for name, share in _SHARES.items()},
-        "truncated_rows": cost.truncated,
-        "truncated_tokens": cost.lost,
-        "trained_tokens": cost.trained,
-        "epochs": times,
+        "tokens": sum(size * count for size, count in cost.rows_by_size.items()),
+        "tokens_per_row": {name: _quantile(cost.rows_by_size, share) for name, share in _QUANTILES.items()},
+        "truncated_rows": cost.truncated_rows,
+        "truncated_tokens": cost.truncated_tokens,
+        "trained_tokens": cost.trained_tokens,
+        "epochs": epochs,
         "epochs_rule": RULE,
-        "steps": -(-cost.kept // max_length) * times if rows else 0,
+        "steps": -(-cost.used_tokens // max_length) * epochs if rows else 0,
     }
     if speed:
-        told |= {"seconds": round(cost.kept * times / speed[0]), "seconds_from": speed[1]}
-    return told
+        summary["seconds"] = round(cost.used_tokens * epochs / speed[0])
+        summary["seconds_from"] = speed[1]
+    return summary
 
 
-_SHARES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+_QUANTILES = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
-def _at(sizes: Counter[int], share: float) -> int:
-    """The size that this share of the rows does not exceed."""
-    below, wanted = 0, share * (sizes.total() - 1)
-    for size in sorted(sizes):
-        below += sizes[size]
-        if below > wanted:
+def _quantile(rows_by_size: Counter[int], share: float) -> int:
+    """Return the size that this share of the rows does not exceed; 0 without rows."""
+    position, row_count = share * (rows_by_size.total() - 1), 0
+    for size in sorted(rows_by_size):
+        row_count += rows_by_size[size]
+        if row_count > position:
             return size
     return 0

@@ -1,53 +1,59 @@
-"""Which language is this? py3langid, asked only where a text is long enough to tell."""
+"""Detect the language of a text with py3langid, if the text is long enough."""
 
 import re
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
-SHORTEST = 20  # letters; below, a guess is worth little
-SURE = 0.97
-MOST_READ = 240  # characters; more tells no better and takes longer
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
+
+MIN_LETTERS = 20  # below, a guess is often wrong
+MIN_PROBABILITY = 0.97
+MAX_CHARACTERS = 240  # more makes the answer no better, and slower
 NAME = "py3langid"
 _LETTERS = re.compile(r"[^\W\d_]")
 _NOISE = re.compile(r"```.*?(?:```|\Z)|https?://\S+|[\w.+-]+@\S+|<[^>]{1,80}>|[{}\[\]|=_/\\]", re.DOTALL)
+# ISO 639-2 -> ISO 639-1
+_THREE_LETTER_CODES = {
+    **{"eng": "en", "fra": "fr", "fre": "fr", "deu": "de"},
+    **{"ger": "de", "spa": "es", "ita": "it", "por": "pt"},
+}
 
 
 @cache
-def _identifier():
+def _identifier() -> "LanguageIdentifier":
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
-@cache
-def _labels() -> frozenset[str]:
-    return frozenset(_identifier().labels)
-
-
-def told(text: str) -> tuple[str | None, float]:
-    """(ISO 639-1 code, probability), or (None, 0) where the text is too short or too little of it is words."""
-    words = _NOISE.sub(" ", text[: 2 * MOST_READ])[:MOST_READ]
-    if len(_LETTERS.findall(words)) < SHORTEST:
+def classify(text: str) -> tuple[str | None, float]:
+    """Return (ISO 639-1 code, probability); (None, 0) if the text has too few letters outside of code and links."""
+    prose = _NOISE.sub(" ", text[: 2 * MAX_CHARACTERS])[:MAX_CHARACTERS]
+    if len(_LETTERS.findall(prose)) < MIN_LETTERS:
         return None, 0.0
-    name, probability = _identifier().classify(words)
-    return name, float(probability)
+    code, probability = _identifier().classify(prose)
+    return code, float(probability)
 
 
-def sure(text: str) -> str | None:
-    """The language, if there is little doubt."""
-    return _sure(text[: 2 * MOST_READ])
+def detect(text: str) -> str | None:
+    """Return the language, if its probability is ``MIN_PROBABILITY`` or more."""
+    return _detect(text[: 2 * MAX_CHARACTERS])
 
 
 @lru_cache(maxsize=4096)
-def _sure(beginning: str) -> str | None:
-    name, probability = told(beginning)
-    return name if probability >= SURE else None
+def _detect(beginning: str) -> str | None:
+    code, probability = classify(beginning)
+    return code if probability >= MIN_PROBABILITY else None
 
 
-_THREE = {"eng": "en", "fra": "fr", "fre": "fr", "deu": "de", "ger": "de", "spa": "es", "ita": "it", "por": "pt"}
+@cache
+def _known_codes() -> frozenset[str]:
+    return frozenset(_identifier().labels)
 
 
-def base(tag: str | None) -> str | None:
-    """``fr`` of ``fr-CA``, ``fr_FR`` or ``fra``; None of what is no language that can be told (``php``, ``und``)."""
-    said = re.match(r"[a-z]{2,3}(?=[-_]|\Z)", (tag or "").strip().casefold())
-    name = _THREE.get(said[0], said[0]) if said else None
-    return name if name in _labels() else None
+def base_code(tag: str | None) -> str | None:
+    """Return ``fr`` for ``fr-CA``, ``fr_FR`` or ``fra``; None if it is no language that can be detected."""
+    match = re.match(r"[a-z]{2,3}(?=[-_]|\Z)", (tag or "").strip().casefold())
+    code = _THREE_LETTER_CODES.get(match[0], match[0]) if match else None
+    return code if code in _known_codes() else None

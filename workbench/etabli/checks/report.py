@@ -1,153 +1,148 @@
-"""What a check found: counted, grouped, exported; the same as JSON, as text and as a page in a notebook."""
+"""``Report``: the findings of a check, counted and grouped; as JSON, CSV, text and a page in a notebook."""
 
 import contextlib
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from etabli.checks import language, safety
-from etabli.checks.row import UNTOLD
+from etabli.checks.cost import CostSummary
+from etabli.checks.row import UNKNOWN_LANGUAGE, CheckedRows, Settings
 from etabli.checks.rules import PACKS
 from etabli.checks.store import Store
 from etabli.core import storage
-from etabli.core.contracts import VERSION, Finding
+from etabli.core.contracts import VERSION, Finding, NotRun
 from etabli.core.errors import BadInput, NoSpace, Unreadable
 from etabli.core.pages import render
 from etabli.data.catalogue import CODES
-from etabli.data.notes import Note, escaped
+from etabli.data.notes import Note, escape_invisible
 
-SHOWN = 40  # rows of a code in a notebook
-# A cell that begins so is run as a formula by Excel and LibreOffice (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_NOTEBOOK_ROWS = 40  # rows of a code in a notebook
+# Excel and LibreOffice run a cell that begins with one of these as a formula (OWASP, CSV injection).
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_OWN_RULES_FIX = "Write a check of your own: @etabli.own_check, --rules FILE."
+
+Cell = TypeVar("Cell")
+
+
+class FormatInfo(TypedDict):
+    """How the file was read; ``preview``: its first rows as text."""
+
+    name: str | None
+    reason: str
+    columns: Mapping[str, str]
+    preview: list[str]
+
+
+class CheckInfo(TypedDict):
+    """One check that ran, what it uses, and the languages that it knows."""
+
+    name: str
+    by: str | None
+    languages: str | list[str]
+    own: bool
 
 
 class Report:
-    """Findings of one source. ``code``: 0 clean, 1 an error or a warning, 2 not to be read as data."""
+    """Findings of one source. ``code`` is the exit code: 0 clean; 1 an error or a warning; 2 the data is unreadable."""
 
     def __init__(self, name: str):
         self.name, self.rows, self.store = name, 0, Store()
-        self.format: dict[str, Any] = {"name": None, "reason": "", "columns": {}, "preview": []}
-        self.cost: dict[str, Any] | None = None
+        self.format: FormatInfo = {"name": None, "reason": "", "columns": {}, "preview": []}
+        self.cost: CostSummary | None = None
         self.lineage: dict[str, dict[str, int]] = {}
         self.languages: dict[str, int] = {}
-        self.not_run: list[dict[str, Any]] = []
-        self.checks: list[dict[str, Any]] = []
-        self.nothing_read = False
+        self.not_run: list[NotRun] = []
+        self.checks: list[CheckInfo] = []
+        self.is_unreadable = False
 
     def add_note(self, note: Note, line: int | None, row: int | None = None) -> None:
-        """A finding about the file as a whole, or about the row that stands for it."""
+        """Add a finding about the file as a whole, or about a row that stands for it."""
         code = CODES[note.code]
-        self.store.add(
-            [Finding(code.severity, note.code, row, line, note.field, note.excerpt, note.why or code.why, code.fix)]
-        )
+        why = note.why or code.why
+        self.store.add([Finding(code.severity, note.code, row, line, note.field, note.excerpt, why, code.fix)])
 
-    def unreadable(self, error: Unreadable) -> None:
-        """Not one row can be read."""
-        self.nothing_read = True
-        self.add_note(Note(error.code, why=escaped(str(error))), error.line)
+    def add_unreadable(self, error: Unreadable) -> None:
+        """Add the finding that no row can be read."""
+        self.is_unreadable = True
+        self.add_note(Note(error.code, why=escape_invisible(str(error))), error.line)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Findings by code, worst first."""
+        """Findings of each code, worst first."""
         return self.store.counts()
 
     @property
     def code(self) -> int:
         """The exit code."""
-        severe = any(self.severity(code) != "info" for code in self.counts)
-        return 2 if self.nothing_read else int(severe)
+        if self.is_unreadable:
+            return 2
+        return int(any(self.severity(code) != "info" for code in self.counts))
 
     def severity(self, code: str) -> str:
-        """How bad a code is, as it was found here."""
+        """Return the severity of a code; for a user's own check, that of its first finding."""
         return CODES[code].severity if code in CODES else next(self.store.findings(code, 1)).severity
 
     def findings(self, code: str | None = None) -> Iterator[dict[str, Any]]:
-        """Every finding as ``contracts.Finding``, in the order of the file; of one code, if it is named."""
+        """Yield findings as dicts with the fields of ``Finding``, in the order of the file: all, or those of a code."""
         return (finding._asdict() for finding in self.store.findings(code))
 
     @property
-    def frame(self):
+    def frame(self) -> "pd.DataFrame":
         """Every finding, as a pandas frame."""
         return self.of(None)
 
-    def of(self, code: str | None):
-        """The findings of one code, as a pandas frame."""
+    def of(self, code: str | None) -> "pd.DataFrame":
+        """Return the findings of one code, as a pandas frame."""
         import pandas as pd
 
-        columns = list(Finding._fields)
-        frame = pd.DataFrame(self.store.findings(code), columns=columns)
+        frame = pd.DataFrame(self.store.findings(code), columns=list(Finding._fields))
         return frame.astype({"row": "Int64", "line": "Int64"})
 
-    def describe_checks(self, settings: Any, total: Any) -> None:
-        """Which checks ran, by what, on which languages; and which did not."""
-        toxic = safety.toxic_languages()
-        self.checks = [
-            {"name": "form", "by": "own rules", "languages": "all", "own": False},
-            {"name": "meaning", "by": f"own rule packs, {language.NAME}", "languages": sorted(PACKS), "own": False},
-            {"name": "safety", "by": "python-stdnum, phonenumbers, own patterns", "languages": "all", "own": False},
-            {"name": "toxicity", "by": f"word lists of {safety.LISTS}", "languages": list(toxic), "own": False},
-            {"name": "cost", "by": settings.model, "languages": "all", "own": False},
-            *({"name": rule.name, "by": "your own", "languages": "all", "own": True} for rule in settings.own()),
+    def describe_checks(self, settings: Settings, total: CheckedRows) -> None:
+        """Record which checks ran, and which did not."""
+        checks: list[tuple[str, str | None, str | list[str]]] = [
+            ("form", "own rules", "all"),
+            ("meaning", f"own rule packs, {language.NAME}", sorted(PACKS)),
+            ("safety", "python-stdnum, phonenumbers, own patterns", "all"),
+            ("cost", settings.model, "all"),
         ]
-        if total.read:
-            self._missing(toxic, total, settings)
+        self.checks = [
+            {"name": name, "by": tool, "languages": languages, "own": False} for name, tool, languages in checks
+        ]
+        self.checks += [
+            {"name": rule.name, "by": "your own", "languages": "all", "own": True} for rule in settings.own_rules()
+        ]
+        if total.conversations:
+            self.not_run += _checks_not_run(settings, total)
 
-    def _missing(self, toxic: tuple[str, ...], total: Any, settings: Any) -> None:
-        if total.without_rules:
-            said = ", ".join(f"{lang} ({n} rows)" for lang, n in total.without_rules.most_common(12))
-            self._not_run(
-                "refusal, ai-disclaimer, unseen-media, truncated-answer", f"There are no rules for {said}.",
-                total.without_rules.total(), "Write them as a check of your own: @etabli.own_check, --rules FILE.",
-            )  # fmt: skip
-        if not toxic:
-            self._not_run("toxicity", "Its word lists are not installed.", total.read, "pip install 'etabli[safety]'")
-        elif none := {lang: n for lang, n in total.languages.items() if lang not in toxic}:
-            said = ", ".join(f"{lang} ({n})" for lang, n in list(none.items())[:12])
-            self._not_run(
-                "toxicity",
-                f"No word list for rows in: {said}.",
-                sum(none.values()),
-                "Say the language in a column lang.",
-            )
-        self._not_run(
-            "names of people", "No check knows them without a language model of its own.", total.read, "Read a sample."
-        )
-        foreign = {lang: n for lang, n in total.languages.items() if lang not in (*safety.REGIONS, UNTOLD)}
-        if foreign:
-            why = "Numbers without +country are looked for in rows told to be English (US, GB) or French (FR) only."
-            self._not_run("pii-phone", why, sum(foreign.values()), "Say the language in a column lang.")
-        if settings.model is None:
-            self._not_run(
-                "cost",
-                "No model is named, and the embedded one is not on this machine yet.",
-                total.read,
-                "--model default",
-            )
-
-    def _not_run(self, check: str, why: str, rows: int, fix: str) -> None:
-        self.not_run.append({"check": check, "why": why, "rows": rows, "fix": fix})
-
-    # --- out of here --------------------------------------------------------------------------------------------------
+    # --- output -------------------------------------------------------------------------------------------------------
 
     def json_pieces(self, code: str | None = None) -> Iterator[str]:
-        """``contracts.CheckReport`` as JSON, piece by piece: findings of a large file are never in memory at once."""
+        """Yield ``contracts.CheckReport`` as JSON in pieces: the findings of a large file are never all in memory."""
         head = {"version": VERSION, "file": self.name, "format": self.format, "rows": self.rows, "counts": self.counts}
         tail = {
-            "not_run": self.not_run, "checks": self.checks, "cost": self.cost, "lineage": self.lineage,
+            "not_run": self.not_run,
+            "checks": self.checks,
+            "cost": self.cost,
+            "lineage": self.lineage,
             "languages": self.languages,
-        }  # fmt: skip
+        }
         yield storage.to_json(head)[:-1] + ', "findings": ['
         for number, finding in enumerate(self.findings(code)):
             yield (",\n" if number else "\n") + json.dumps(finding, ensure_ascii=False)
         yield "],\n" + storage.to_json(tail)[1:]
 
     def to_csv(self, path: str | Path) -> int:
-        """Write every finding as CSV; cells that a spreadsheet would run as formulas begin with an apostrophe.
+        """Write every finding as CSV; a cell that a spreadsheet would run begins with an apostrophe. Returns the count.
 
         Raises:
-            NoSpace: the disk is full; BadInput: it can't be written for another reason. No new file stays behind.
+            NoSpace: the disk is full; BadInput: another reason. A new file is deleted again.
         """
         is_new = not Path(path).exists()
         try:
@@ -162,89 +157,135 @@ class Report:
             raise BadInput(f"{path} can't be written: {(error.strerror or str(error)).lower()}.") from None
 
     def _write_csv(self, path: str | Path) -> int:
-        with Path(path).open("w", newline="", encoding="utf-8") as out:
-            writer = csv.writer(out, quoting=csv.QUOTE_ALL)  # else a semicolon begins a cell in some countries
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, quoting=csv.QUOTE_ALL)  # else a semicolon begins a cell in some countries
             writer.writerow(Finding._fields)
-            return sum(writer.writerow(map(harmless, finding)) > 0 for finding in self.store.findings())
+            return sum(writer.writerow(map(disarm_formula, finding)) > 0 for finding in self.store.findings())
 
     def text(self, code: str | None = None) -> str:
-        """For a terminal: codes worst first, or every row of one code."""
-        return as_text(self, code)
+        """Return the report for a terminal: each code with three rows, worst first; or every row of one code."""
+        lines = [f"{self.name}: {_summary(self)}"]
+        counts = self.counts
+        for name, count in counts.items():
+            if code in (None, name):
+                lines += _code_lines(self, name, count, -1 if code else 3)
+        if code and code not in counts:
+            lines.append(f"no finding {code}")
+        for title, section_lines in _sections(self).items():
+            lines += ["", f"{title}:", *(f"  {line}" for line in section_lines)]
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return as_page(self)
+        """Return static HTML for a notebook; a click on a code opens its rows."""
+        return render(
+            "check.html.j2",
+            name=self.name,
+            summary=_summary(self),
+            preview=self.format["preview"],
+            codes=[_code_section(self, name, count) for name, count in self.counts.items()],
+            sections=_sections(self),
+        )
 
     def __repr__(self) -> str:
         return self.text()
 
 
-def harmless(cell: Any) -> Any:
-    """A cell that no spreadsheet runs."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+def _checks_not_run(settings: Settings, total: CheckedRows) -> Iterator[NotRun]:
+    """Yield the checks that did not look at all rows, with the reason and what to do."""
+    if total.languages_without_rules:
+        most_common = total.languages_without_rules.most_common(12)
+        names = ", ".join(f"{lang} ({count} rows)" for lang, count in most_common)
+        yield {
+            "check": "refusal, ai-disclaimer, unseen-media, truncated-answer",
+            "why": f"There are no rules for {names}.",
+            "rows": total.languages_without_rules.total(),
+            "fix": _OWN_RULES_FIX,
+        }
+    yield {
+        "check": "toxicity",
+        "why": "A list of words cannot tell an insult from a quotation: its ten hits on real data were ten wrong ones.",
+        "rows": total.conversations,
+        "fix": f"Read a sample. {_OWN_RULES_FIX}",
+    }
+    yield {
+        "check": "names of people",
+        "why": "No check knows them without a language model of its own.",
+        "rows": total.conversations,
+        "fix": "Read a sample.",
+    }
+    foreign_count = sum(
+        count for lang, count in total.languages.items() if lang not in (*safety.REGIONS, UNKNOWN_LANGUAGE)
+    )
+    if foreign_count:
+        yield {
+            "check": "pii-phone",
+            "why": "Numbers without +country are looked for only in English (US, GB) and French (FR) rows.",
+            "rows": foreign_count,
+            "fix": "State the language in a column lang.",
+        }
+    if settings.model is None:
+        yield {
+            "check": "cost",
+            "why": "No model is named, and the embedded one is not on this machine yet.",
+            "rows": total.conversations,
+            "fix": "--model default",
+        }
 
 
-def as_text(report: Report, code: str | None = None) -> str:
-    """For a terminal."""
-    lines = [f"{report.name}: {_rows(report)}{_format(report)}"]
-    counts = report.counts
-    for name, count in counts.items():
-        if code not in (None, name):
-            continue
-        lines.append(f"\n{report.severity(name).upper():<8} {name}  × {count}")
-        first = next(report.store.findings(name, 1))
-        lines += [f"         {CODES[name].why if name in CODES else first.why}", f"         → {first.fix}"]
-        shown = -1 if code else 3
-        lines += [f"           {place(item)}: {_said(item)}" for item in report.store.findings(name, shown)]
-        if not code and count > 3:
-            lines.append(f"           … and {count - 3} more: --code {name}")
-    if code and code not in counts:
-        lines.append(f"no finding {code}")
-    for title, said in _sections(report).items():
-        lines += ["", f"{title}:", *(f"  {line}" for line in said)]
-    return "\n".join(lines)
+def disarm_formula(cell: Cell) -> Cell | str:
+    """Return the cell, with an apostrophe before it if a spreadsheet would run it as a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
 
 
-def place(item) -> str:
-    """Where a finding is."""
-    said = "the file" if item.row is None else f"row {item.row}"
-    return said + (f", line {item.line}" if item.line else "")
+def place(finding: Finding) -> str:
+    """Return where a finding is: the file, or row and line."""
+    location = "the file" if finding.row is None else f"row {finding.row}"
+    return location + (f", line {finding.line}" if finding.line else "")
 
 
-def _said(item) -> str:
-    same = item.code in CODES and item.why == CODES[item.code].why
-    parts = [item.field, "" if same else item.why, item.excerpt]
-    return " · ".join(part for part in parts if part) or item.why
+def _describe(finding: Finding) -> str:
+    """Return field, reason and excerpt; the reason only if it is not the usual one of its code."""
+    is_usual = finding.code in CODES and finding.why == CODES[finding.code].why
+    parts = [finding.field, "" if is_usual else finding.why, finding.excerpt]
+    return " · ".join(part for part in parts if part) or finding.why
 
 
-def _rows(report: Report) -> str:
-    wrong = report.store.rows_with("error")
-    return f"{report.rows} rows" + (f", {wrong} with errors" if wrong else "")
+def _code_lines(report: Report, name: str, count: int, limit: int) -> list[str]:
+    first = next(report.store.findings(name, 1))
+    lines = [
+        f"\n{report.severity(name).upper():<8} {name}  × {count}",
+        f"         {CODES[name].why if name in CODES else first.why}",
+        f"         → {first.fix}",
+        *(f"           {place(finding)}: {_describe(finding)}" for finding in report.store.findings(name, limit)),
+    ]
+    return [*lines, f"           … and {count - limit} more: --code {name}"] if 0 < limit < count else lines
 
 
-def _format(report: Report) -> str:
+def _summary(report: Report) -> str:
+    error_rows = report.store.rows_with("error")
+    summary = f"{report.rows} rows" + (f", {error_rows} with errors" if error_rows else "")
     name = report.format["name"]
-    return f", read as {name} ({report.format['reason']})" if name else ""
+    return summary + (f", read as {name} ({report.format['reason']})" if name else "")
 
 
 def _sections(report: Report) -> dict[str, list[str]]:
-    """What is said of the file as a whole: title -> lines."""
-    said = {"Cost": _cost(report.cost)} if report.cost else {}
+    """Return the sections about the file as a whole: title -> lines."""
+    sections = {"Cost": _cost_lines(report.cost)} if report.cost else {}
     if report.lineage:
-        said["Where the rows come from"] = [_origin(name, counts) for name, counts in report.lineage.items()]
+        sections["Where the rows come from"] = [
+            f"{name}: " + ", ".join(f"{value} ({count} rows)" for value, count in list(counts.items())[:3])
+            for name, counts in report.lineage.items()
+        ]
     if report.not_run:
-        said["Not run"] = [
+        sections["Not run"] = [
             f"{item['check']} ({item['rows']} rows): {item['why']} → {item['fix']}" for item in report.not_run
         ]
-    return said
+    return sections
 
 
-def _origin(name: str, counts: dict[str, int]) -> str:
-    return f"{name}: " + ", ".join(f"{value} ({count} rows)" for value, count in list(counts.items())[:3])
-
-
-def _cost(cost: dict) -> list[str]:
-    each = cost["tokens_per_row"]
-    sizes = f"median {each['median']}, p99 {each['p99']}, most {each['max']} a row"
+def _cost_lines(cost: CostSummary) -> list[str]:
+    per_row = cost["tokens_per_row"]
+    sizes = f"median {per_row['median']}, p99 {per_row['p99']}, most {per_row['max']} a row"
     steps = f"about {cost['steps']:,} steps of {cost['max_length']} tokens"
     lines = [
         f"{cost['tokens']:,} tokens by the tokenizer of {cost['model']}: {sizes}",
@@ -253,32 +294,18 @@ def _cost(cost: dict) -> list[str]:
         f"{cost['epochs']} epochs would be chosen: {steps} ({cost['epochs_rule']})",
     ]
     if "seconds" in cost:
-        lines.append(f"about {cost['seconds'] / 60:,.0f} minutes here, by {cost['seconds_from']}")
-    else:
-        lines.append("how long that takes is not known: no run of this model in runs/ to go by")
-    return lines
+        return [*lines, f"about {cost['seconds'] / 60:,.0f} minutes here, by {cost['seconds_from']}"]
+    return [*lines, "how long that takes is not known: runs/ has no run of this model to estimate it from"]
 
 
-def as_page(report: Report) -> str:
-    """For a notebook: static HTML, nothing to load; a click on a code opens its rows."""
-    return render(
-        "check.html.j2",
-        name=report.name,
-        summary=_rows(report) + _format(report),
-        preview=report.format["preview"],
-        codes=[_code(report, name, count) for name, count in report.counts.items()],
-        sections=_sections(report),
-    )
-
-
-def _code(report: Report, name: str, count: int) -> dict[str, Any]:
-    items = list(report.store.findings(name, SHOWN))
+def _code_section(report: Report, name: str, count: int) -> dict[str, object]:
+    findings = list(report.store.findings(name, MAX_NOTEBOOK_ROWS))
     return {
         "name": name,
         "count": count,
-        "more": count - SHOWN,
-        "severity": items[0].severity,
-        "why": CODES[name].why if name in CODES else items[0].why,
-        "fix": items[0].fix,
-        "rows": [{"place": place(item), "text": _said(item)} for item in items],
+        "more": count - MAX_NOTEBOOK_ROWS,
+        "severity": findings[0].severity,
+        "why": CODES[name].why if name in CODES else findings[0].why,
+        "fix": findings[0].fix,
+        "rows": [{"place": place(finding), "text": _describe(finding)} for finding in findings],
     }

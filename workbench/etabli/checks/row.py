@@ -1,190 +1,221 @@
-"""Everything that is asked of one record, and of a chunk of them: a plain function, so that any process can do it."""
+"""Check one record, or a chunk of records: plain functions, so that any process can run them."""
 
 import hashlib
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from etabli.checks import characters, cost, language, meaning, safety
-from etabli.checks import custom_rules as own
+from etabli.checks import characters, cost, custom_rules, language, meaning, safety
 from etabli.checks.cost import Cost
 from etabli.checks.custom_rules import Rule
 from etabli.checks.rules import PACKS
-from etabli.checks.store import Pair
+from etabli.checks.store import QuestionAnswer
 from etabli.core import trust
 from etabli.core.contracts import Finding, Row
 from etabli.core.errors import BadInput
-from etabli.core.secrets import hidden
+from etabli.core.secrets import cover_secrets
+from etabli.core.texts import fold
 from etabli.data.catalogue import CODES
-from etabli.data.licences import NON_COMMERCIAL, RESTRICTED
-from etabli.data.notes import Note, escaped
-from etabli.data.reading import formats
-from etabli.data.reading.formats import FORMATS
-from etabli.data.reading.jsonfiles import BROKEN, Record, parsed
+from etabli.data.licences import NON_COMMERCIAL, RESTRICTIVE_TERMS
+from etabli.data.notes import Note, escape_invisible
+from etabli.data.reading.formats import FORMATS, unused_columns
+from etabli.data.reading.jsonfiles import BROKEN, Record, parse_record
 from etabli.data.reading.layout import Layout
-from etabli.data.reading.source import conversation
+from etabli.data.reading.source import read_conversation
 from etabli.rendering import template
 
-UNTOLD = "not told"  # too short, or its question and answer seem to be in two languages
-FEW = 50  # values of a lineage field that are counted; a column of ids is none
-_SPACE = re.compile(r"\s+")
+if TYPE_CHECKING:
+    from etabli.models.counting import CountingTokenizer
+
+UNKNOWN_LANGUAGE = "not told"  # texts too short, or question and answer in two languages
+MAX_COUNTED_VALUES = 50  # of a lineage field, such as its sources; the rest are counted as "others"
+LINEAGE_FIELDS = ("licence", "source", "terms", "generator")
+INCOMPLETE_CODES = frozenset({"empty-answer", "empty-prompt", "no-assistant"})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How rows are to be looked at. Everything here can go to another process."""
+    """How rows are checked. It can be pickled and sent to another process, unless it has ``rules``."""
 
     layout: Layout
-    about: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
     model: str | None = None
     tokenizer: Path | None = None  # its folder
-    max_length: int = 512
+    max_length: int = 512  # tokens
     policy: str = "answers"
-    rules_file: tuple[str, str] | None = None  # path and hash: a file that was mended is read again
+    rules_file: tuple[str, str] | None = None  # path and sha256, so that a changed file is read again
     rules: tuple[Rule, ...] = ()
 
-    def own(self) -> Sequence[Rule]:
-        """The person's own rules."""
-        return _rules(*self.rules_file) if self.rules_file else self.rules
+    def own_rules(self) -> Sequence[Rule]:
+        """Return the user's own rules."""
+        return _load_rules_file(*self.rules_file) if self.rules_file else self.rules
 
 
 @dataclass
-class Seen:
-    """What came of some records."""
+class CheckedRows:
+    """The results of some records."""
 
     rows: int = 0
-    read: int = 0  # rows that are conversations
+    conversations: int = 0  # rows that could be read
     findings: list[Finding] = field(default_factory=list)
-    pairs: list[Pair] = field(default_factory=list)
+    pairs: list[QuestionAnswer] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
-    languages: Counter = field(default_factory=Counter)
-    without_rules: Counter = field(default_factory=Counter)  # languages of answers that no rule pack looked at
-    lineage: dict[str, Counter] = field(default_factory=dict)
-    unused: Counter = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
+    languages_without_rules: Counter[str] = field(default_factory=Counter)  # of answers that no rule pack checked
+    lineage: dict[str, Counter[str]] = field(default_factory=dict)
+    unused_columns: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "CheckedRows") -> None:
+        """Add the counts of other records; findings and pairs go to the store instead."""
+        self.rows += other.rows
+        self.conversations += other.conversations
+        self.cost.add(other.cost)
+        self.languages.update(other.languages)
+        self.languages_without_rules.update(other.languages_without_rules)
+        for name, count in other.unused_columns.items():
+            count_value(self.unused_columns, name, count)
+        for name, counts in other.lineage.items():
+            for value, count in counts.items():
+                count_value(self.lineage.setdefault(name, Counter()), value, count)
 
 
 @lru_cache(maxsize=4)
-def _rules(path: str, digest: str) -> tuple[Rule, ...]:
-    """The rules of a file that the person named, whose sha256 was taken when the check began."""
+def _load_rules_file(path: str, sha256: str) -> tuple[Rule, ...]:
+    """Return the rules of a file that the user named, if it is the same as when the check started."""
     code = trust.read_code(path, "rules")
-    if code.sha256 != digest:
+    if code.sha256 != sha256:
         raise BadInput(f"{path} was changed while the check went on: check again.")
-    return tuple(own.rules_of(code))
+    return tuple(custom_rules.load_rules_file(code))
 
 
 @cache
-def _tokenizer(folder: Path) -> tuple[Any, re.Pattern]:
+def _load_tokenizer(folder: Path) -> tuple["CountingTokenizer", re.Pattern[str]]:
+    """Return the tokenizer, and a pattern of its control tokens with those of common model families."""
     from etabli.models.counting import CountingTokenizer
 
-    made = CountingTokenizer(folder)
-    return made, characters.control_pattern(tuple(name for name in made.added if name.strip() and len(name) > 2))
+    tokenizer = CountingTokenizer(folder)
+    names = tuple(name for name in tokenizer.get_added_vocab() if name.strip() and len(name) > 2)
+    return tokenizer, characters.control_pattern(names)
 
 
-_FAMILIES = characters.control_pattern()
+_COMMON_CONTROL_TOKENS = characters.control_pattern()
 
 
-def check_records(records: Sequence[Record], settings: Settings) -> Seen:
-    """Look at some records in every way that needs no other record."""
-    seen = Seen()
-    read = [_read(record, settings, seen) for record in map(parsed, records)]
-    rows = (row for _, row, _ in read if row is not None)
-    texts = template.render_ahead(rows, _tokenizer(settings.tokenizer)[0]) if settings.tokenizer else repeat(None)
-    for record, row, notes in read:
+def check_records(records: Sequence[Record], settings: Settings) -> CheckedRows:
+    """Run every check on some records that needs no other record."""
+    checked = CheckedRows()
+    readings = [_read_record(record, settings, checked) for record in map(parse_record, records)]
+    rows = (row for _, row, _ in readings if row is not None)
+    tokenizer = _load_tokenizer(settings.tokenizer)[0] if settings.tokenizer else None
+    rendered_texts = template.render_rows(rows, tokenizer) if tokenizer else repeat(None)
+    for record, row, notes in readings:
         findings = [_finding(note, record) for note in notes]
         if row is not None:
-            findings += _row(row, record, settings, seen, {finding.code for finding in findings}, next(texts))
+            codes = {finding.code for finding in findings}
+            findings += _check_row(row, record, settings, checked, codes, next(rendered_texts))
         elif record.value is not BROKEN and not findings and not FORMATS[settings.layout.name].refused:
             findings.append(_finding(Note("no-messages"), record))
-        seen.findings += findings
-    return seen
+        checked.findings += findings
+    return checked
 
 
-def _read(record: Record, settings: Settings, seen: Seen) -> tuple[Record, Row | None, list[Note]]:
-    """A record with the conversation it holds, if it holds one, and what was noticed."""
-    seen.rows += record.row is not None
+def _read_record(record: Record, settings: Settings, checked: CheckedRows) -> tuple[Record, Row | None, Sequence[Note]]:
+    """Return a record with its conversation, if it has one, and the notes from reading it."""
+    checked.rows += record.row is not None
     if FORMATS[settings.layout.name].refused:
-        return record, None, list(record.notes)
-    seen.unused.update(formats.unused(record.value, settings.layout))
-    return record, *conversation(record, settings.layout, settings.about)
+        return record, None, record.notes
+    checked.unused_columns.update(unused_columns(record.value, settings.layout))
+    row, notes = read_conversation(record, settings.layout, settings.about)
+    return record, row, notes
 
 
-def _row(
-    row: Row, record: Record, settings: Settings, seen: Seen, wrong: set[str], texts: list[str] | None
+def _check_row(
+    row: Row,
+    record: Record,
+    settings: Settings,
+    checked: CheckedRows,
+    reading_codes: set[str],
+    rendered_texts: list[str] | None,
 ) -> list[Finding]:
-    """What is doubtful about a conversation; what it asks, costs and comes from goes into ``seen``."""
-    tokenizer, control = _tokenizer(settings.tokenizer) if settings.tokenizer else (None, _FAMILIES)
-    lang = told_language(row)
-    seen.read += 1
-    seen.languages[lang or UNTOLD] += 1
-    _count_lineage(row, seen)
-    packs = _packs(row, lang, seen)
-    notes = [*_of_texts(row, lang, control), *meaning.check(row["messages"], row.get("lang"), packs)]
-    if tokenizer and _usable({*wrong, *(note.code for note in notes)}):
-        notes += cost.check(row, tokenizer, settings.max_length, settings.policy, seen.cost, texts)
-    if _NOTHING_SAID.isdisjoint(wrong):
-        seen.pairs.append(_pair(row, record))
-    own_findings = [found for rule in settings.own() for found in rule.findings(row, record.row, record.line)]
-    return [_finding(note, record) for note in notes] + own_findings
+    """Return the findings of one conversation; its counts go into ``checked``."""
+    lang = detect_row_language(row)
+    checked.conversations += 1
+    checked.languages[lang or UNKNOWN_LANGUAGE] += 1
+    for name in LINEAGE_FIELDS:
+        value = escape_invisible(str(dict(row).get(name) or "unknown"))[:200]
+        count_value(checked.lineage.setdefault(name, Counter()), value)
+    if settings.tokenizer:
+        tokenizer, control_tokens = _load_tokenizer(settings.tokenizer)
+    else:
+        tokenizer, control_tokens = None, _COMMON_CONTROL_TOKENS
+    packs = _choose_packs(row, lang, checked)
+    notes = [*_check_texts(row, lang, control_tokens), *meaning.check(row["messages"], row.get("lang"), packs)]
+    if tokenizer and _is_trainable({*reading_codes, *(note.code for note in notes)}):
+        notes += cost.check(row, tokenizer, settings.max_length, settings.policy, checked.cost, rendered_texts)
+    if INCOMPLETE_CODES.isdisjoint(reading_codes):
+        checked.pairs.append(_question_answer(row, record))
+    findings = [_finding(note, record) for note in notes]
+    return findings + [
+        finding for rule in settings.own_rules() for finding in rule.findings(row, record.row, record.line)
+    ]
 
 
-_NOTHING_SAID = frozenset({"empty-answer", "empty-prompt", "no-assistant"})
-
-
-def _usable(codes: set[str]) -> bool:
-    """Can a row with these findings be trained at all? A secret does not keep it from being counted."""
+def _is_trainable(codes: set[str]) -> bool:
+    """Can a row with these findings be trained, and so be counted? A secret does not prevent it."""
     return not any(CODES[code].severity == "error" for code in codes - {"secret"})
 
 
-def _packs(row: Row, lang: str | None, seen: Seen) -> list[str]:
-    """The rule packs for its last answer: of its language; all, if that can't be told; none is counted as such."""
-    answered = language.sure(row["messages"][-1]["content"]) or (lang if row.get("lang") else None)
-    if answered is None:
+def _choose_packs(row: Row, lang: str | None, checked: CheckedRows) -> list[str]:
+    """Return the rule packs for the last answer: of its language; all, if the language is unknown.
+
+    A language without a pack is counted, for the report to say so.
+    """
+    answer_language = language.detect(row["messages"][-1]["content"]) or (lang if row.get("lang") else None)
+    if answer_language is None:
         return list(PACKS)
-    if answered in PACKS:
-        return [answered]
-    seen.without_rules[answered] += 1
+    if answer_language in PACKS:
+        return [answer_language]
+    checked.languages_without_rules[answer_language] += 1
     return []
 
 
-def _of_texts(row: Row, lang: str | None, control: re.Pattern) -> Iterator[Note]:
-    """What characters, personal data, secrets and word lists have to say of every text."""
-    for where, text in _texts(row):
-        yield from characters.check(text, where, control)
+def _check_texts(row: Row, lang: str | None, control_tokens: re.Pattern[str]) -> Iterator[Note]:
+    """Check the characters, personal data and secrets of every text."""
+    for where, text in _row_texts(row):
+        yield from characters.check(text, where, control_tokens)
         yield from safety.check(text, where, lang)
-        yield from safety.toxicity(text, where, lang)
 
 
-def _texts(row: Row) -> Iterator[tuple[str, str]]:
-    """Everything in a row that somebody wrote: contents, and calls and tools as JSON."""
+def _row_texts(row: Row) -> Iterator[tuple[str, str]]:
+    """Yield (place, text) for everything in a row that somebody wrote; tool calls and tools as JSON."""
     for number, message in enumerate(row["messages"]):
         yield f"messages[{number}].content", message["content"]
         if message.get("tool_calls"):
-            yield f"messages[{number}].tool_calls", _written(message["tool_calls"])
+            yield f"messages[{number}].tool_calls", _to_json(message["tool_calls"])
         if message.get("name"):
             yield f"messages[{number}].name", message["name"]
     if row.get("tools"):
-        yield "tools", _written(row["tools"])
+        yield "tools", _to_json(row["tools"])
 
 
-def _written(value: Any) -> str:
+def _to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str).replace("\\u0000", "\0")
 
 
-def told_language(row: Row) -> str | None:
-    """The language a row says, else the one its last question and answer agree on; None if that can't be told."""
-    said = language.base(row.get("lang"))
-    if said:
-        return said
-    texts = {message["role"]: message["content"] for message in row["messages"] if message["role"] != "system"}
-    told = {found for text in texts.values() if (found := language.sure(text))}
-    return told.pop() if len(told) == 1 else None
+def detect_row_language(row: Row) -> str | None:
+    """Return the language that a row states, else that of its last question and answer; None if they differ."""
+    stated_language = language.base_code(row.get("lang"))
+    if stated_language:
+        return stated_language
+    last_texts = {message["role"]: message["content"] for message in row["messages"] if message["role"] != "system"}
+    languages = {lang for text in last_texts.values() if (lang := language.detect(text))}
+    return languages.pop() if len(languages) == 1 else None
 
 
 def _finding(note: Note, record: Record) -> Finding:
@@ -194,56 +225,38 @@ def _finding(note: Note, record: Record) -> Finding:
     )
 
 
-def _count_lineage(row: Row, seen: Seen) -> None:
-    """Count where rows come from."""
-    for name in ("licence", "source", "terms", "generator"):
-        few(seen.lineage.setdefault(name, Counter()), escaped(str(row.get(name) or "unknown"))[:200])
+def count_value(counter: Counter[str], value: str, count: int = 1) -> None:
+    """Count a value; after ``MAX_COUNTED_VALUES`` different values, new ones are counted as ``others``."""
+    counter[value if value in counter or len(counter) < MAX_COUNTED_VALUES else "others"] += count
 
 
-def few(counter: Counter, value: str, count: int = 1) -> None:
-    """Count, but not more values than a person reads."""
-    counter[value if value in counter or len(counter) < FEW else "others"] += count
-
-
-def restrictions(lineage: Mapping[str, Mapping[str, int]]) -> list[Note]:
-    """What licences and terms say of the file as a whole."""
+def licence_notes(lineage: Mapping[str, Mapping[str, int]]) -> list[Note]:
+    """Return the notes on licences and terms of the file as a whole."""
     notes = []
-    licences = {name: n for name, n in lineage.get("licence", {}).items() if name != "unknown"}
-    if unknown := lineage.get("licence", {}).get("unknown"):
-        notes.append(
-            Note(
-                "licence-unknown",
-                "licence",
-                why=f"{unknown} rows: neither they nor the command say under which licence they are.",
-            )
-        )
+    licences = dict(lineage.get("licence", {}))
+    if unknown_count := licences.pop("unknown", 0):
+        why = f"{unknown_count} rows: neither they nor the command say under which licence they are."
+        notes.append(Note("licence-unknown", "licence", why=why))
     for name, count in licences.items():
         if NON_COMMERCIAL.search(name):
             notes.append(Note("licence-non-commercial", "licence", name, f"{count} rows are under {name}."))
-    terms = {said: count for said, count in lineage.get("terms", {}).items() if RESTRICTED.search(said)}
-    return notes + [
-        Note("terms-restrict", "terms", said[:80], f"{count} rows: {said}.") for said, count in terms.items()
-    ]
+    for terms, count in lineage.get("terms", {}).items():
+        if RESTRICTIVE_TERMS.search(terms):
+            notes.append(Note("terms-restrict", "terms", terms[:80], f"{count} rows: {terms}."))
+    return notes
 
 
-def _pair(row: Row, record: Record) -> Pair:
+def _question_answer(row: Row, record: Record) -> QuestionAnswer:
+    """Return the hashes of a row's question and last answer; for plain text both are of the text."""
     messages = row["messages"]
-    last = max(
-        (number for number, message in enumerate(messages) if message["role"] in ("assistant", "text")), default=0
-    )
-    asked = "\n".join(f"{message['role']}: {_same(message['content'])}" for message in messages[:last])
-    answer = _same(messages[last]["content"]) + repr(messages[last].get("tool_calls") or "")
-    if not asked:  # plain text answers nothing: only whole copies count
-        asked = answer
-    heads = [message["content"] for message in messages[:last] if message["role"] == "user"] or [
-        messages[last]["content"]
-    ]
-    return Pair(_digest(asked), _digest(answer), record.row, record.line, escaped(hidden(heads[-1][:360])[:60]))
-
-
-def _same(text: str) -> str:
-    """Text without what makes no difference to a reader."""
-    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    answer_places = [place for place, message in enumerate(messages) if message["role"] in ("assistant", "text")]
+    last = answer_places[-1] if answer_places else 0
+    question = "\n".join(f"{message['role']}: {fold(message['content'])}" for message in messages[:last])
+    answer = fold(messages[last]["content"]) + repr(messages[last].get("tool_calls") or "")
+    user_messages = [message for message in messages[:last] if message["role"] == "user"]
+    shown_text = (user_messages or [messages[last]])[-1]["content"]
+    head = escape_invisible(cover_secrets(shown_text[:360])[:60])
+    return QuestionAnswer(_digest(question or answer), _digest(answer), record.row, record.line, head)
 
 
 def _digest(text: str) -> bytes:

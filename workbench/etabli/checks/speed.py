@@ -1,4 +1,4 @@
-"""How fast this machine trained a model before: the only honest ground for saying how long it will take."""
+"""Find how fast this machine trained a model before, to estimate how long a training takes."""
 
 import statistics
 from pathlib import Path
@@ -7,26 +7,24 @@ from etabli.core import parsing, storage
 from etabli.core.contracts import EVENTS, RECIPE
 from etabli.models import embedded
 
-_DEFAULT = {None, "default", embedded.NAME, embedded.HUB_ID}
+_DEFAULT_NAMES = {None, "default", embedded.NAME, embedded.HUB_ID}
 
 
-def measured(model: str, runs: Path = Path("runs")) -> tuple[float, str] | None:
-    """(tokens a second, the run it is from): the newest run of that model in a folder of runs."""
-    found = sorted(runs.glob(f"*/{EVENTS}"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for events in found:
-        lines = storage.read_lines(events)[0]
+def find_measured_speed(model: str, runs: Path = Path("runs")) -> tuple[float, str] | None:
+    """Return (tokens per second, where it was measured) from the newest run of a model; None without such a run."""
+    event_files = sorted(runs.glob(f"*/{EVENTS}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in event_files:
+        lines = storage.read_lines(path)[0]
         speeds = [speed for line in lines if isinstance(speed := line.get("tokens_per_s"), int | float) and speed > 0]
-        if speeds and _same(_model(events.with_name(RECIPE)), model):
-            return statistics.median(speeds), f"the median of {len(speeds)} steps of {events.parent}"
+        names = {_read_model(path.with_name(RECIPE)), model}
+        if speeds and (len(names) == 1 or names <= _DEFAULT_NAMES):
+            return statistics.median(speeds), f"the median of {len(speeds)} steps of {path.parent}"
     return None
 
 
-def _model(recipe: Path) -> str | None:
+def _read_model(recipe: Path) -> str | None:
     try:
-        return (parsing.read_yaml(recipe) or {}).get("model", "default")
+        model: str | None = (parsing.read_yaml(recipe) or {}).get("model", "default")
     except (OSError, ValueError, AttributeError):
         return None
-
-
-def _same(one: str | None, other: str) -> bool:
-    return one == other or {one, other} <= _DEFAULT
+    return model

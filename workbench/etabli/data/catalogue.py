@@ -193,10 +193,6 @@ SAFETY = {
         "A key, token or password. Whoever has the data has it.",
         "Revoke it at its issuer first, then remove it here.",
     ),
-    # A list knows no context: every hit on the Alpaca sample was innocent, so it points at rows and condemns none.
-    "toxicity": Code(
-        "info", "A word that is on a list of insults and profanities.", "Read the row; leave it out if it is meant so."
-    ),
 }
 LINEAGE = {
     "licence-unknown": Code(

@@ -1,23 +1,14 @@
 """Test rows that the training rows hold already."""
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 
 from etabli.core.contracts import Message, Row
+from etabli.core.texts import fold_sentence
 
-EDGES = " \t\r\n.,;:!?¡¿…\"'«»“”‘’"
 Question = tuple[str, ...]
 
 
-def plain(text: str) -> str:
-    """Text without case, without blanks that don't count and without what stands about a sentence.
-
-    Signs within it stay: 5 - 3 is not 5 + 3.
-    """
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).strip(EDGES)
-
-
-def overlaps(tests: Sequence[Row], train: Sequence[Row]) -> list[str | None]:
+def find_overlaps(tests: Sequence[Row], train: Sequence[Row]) -> list[str | None]:
     """For each test row how a training row is like it: ``row`` (question and answer), ``question``, or None.
 
     A question is all that comes before the answer; every answer of a training row counts, its earlier ones too. System
@@ -30,7 +21,7 @@ def overlaps(tests: Sequence[Row], train: Sequence[Row]) -> list[str | None]:
     return [_likeness(row, known) for row in tests]
 
 
-def questions(row: Row) -> Iterator[Question]:
+def questions_before_answers(row: Row) -> Iterator[Question]:
     """All that comes before each answer of a row but for its system text; of a row without answers, all of it."""
     found = list(_answers(row["messages"]))
     yield from (said for said, _, _ in found) if found else [_parts(row["messages"])[0]]
@@ -50,12 +41,12 @@ def _answers(messages: list[Message]) -> Iterator[tuple[Question, str, str]]:
     """Question, system text and answer of every assistant turn."""
     for at, turn in enumerate(messages):
         if turn["role"] == "assistant":
-            yield (*_parts(messages[:at]), plain(turn["content"]))
+            yield (*_parts(messages[:at]), fold_sentence(turn["content"]))
 
 
 def _parts(messages: list[Message]) -> tuple[Question, str]:
-    said = tuple(plain(turn["content"]) or turn["content"] for turn in messages if turn["role"] != "system")
-    return said, plain(" ".join(turn["content"] for turn in messages if turn["role"] == "system"))
+    said = tuple(fold_sentence(turn["content"]) or turn["content"] for turn in messages if turn["role"] != "system")
+    return said, fold_sentence(" ".join(turn["content"] for turn in messages if turn["role"] == "system"))
 
 
 def question_key(messages: list[Message]) -> str:

@@ -1,6 +1,6 @@
-"""Rule packs: phrases that tell a refusal, a disclaimer, a missing picture; one module a language.
+"""Rule packs: phrases of refusals, disclaimers and missing pictures; one module for each language.
 
-A language without a pack is reported as *not run*, never passed.
+A language without a pack is reported as *not run*.
 """
 
 from etabli.checks.rules import en, fr

@@ -10,11 +10,11 @@ _JOBS = "engineer|researcher|expert|scientist|developer|student|company|startup|
 _SORRY = r"I(?:'m| am|’m) (?:very |so |really |truly )?sorry|I apologi[sz]e|Sorry|My apologies|Apologies|Unfortunately|I regret"
 _UNABLE = r"(?:can(?:no|')?t|can’t|cannot|am unable|'m unable|’m unable|unable|am not able|'m not able|not able|do(?:n't|n’t| not) have)"
 _UNABLE_I = r"(?:(?:'m|’m| am) (?:unable|not able)| can(?:no|')?t| can’t)"
-# what is done for whoever asked; not "come", "attend" or "make it"
+# what an assistant does for the person who asks; not "come", "attend" or "make it"
 _DO = r"(?:in good conscience|assist|help|provide (?!for)|access|fulfil|comply|generate|create|do (?:that|this)|retrieve|browse|determine|answer|write|open|see (?:images|pictures|the)|display|predict|estimate|complete|perform|give you|offer|discuss|support|share|respond|the (?:data|ability|capab|information|means|necessary)|access|enough|information|real-time|any )"
 
-RULES: dict[str, re.Pattern] = {
-    # about itself, in the first person; "as an AI engineer" is somebody's job
+RULES: dict[str, re.Pattern[str]] = {
+    # in the first person; "as an AI engineer" is a job
     "ai-disclaimer": any_of(
         rf"\bas {_MODEL}(?: (?:language )?(?:model|assistant|system))?\b(?! (?:{_JOBS})),? (?:\w+ ){{0,6}}?(?:I|my|me)\b",
         rf"\bas {_MODEL}(?: (?:language )?(?:model|assistant))?\s*[,;]",
@@ -24,7 +24,7 @@ RULES: dict[str, re.Pattern] = {
         r"\bI (?:was|am|have been) (?:an? )?(?:\w+ ){0,3}?(?:trained|developed|created|made) by (?:OpenAI|Anthropic)\b",
         r"\bI (?:do(?:n't|n’t| not)) have (?:personal |any |my own )*(?:opinions|feelings|emotions|beliefs|experiences|preferences|consciousness)\b",
     ),
-    # an answer that declines to whoever asked; a letter that apologises to somebody else is none
+    # an answer that refuses the question; a letter that apologises to somebody is no refusal
     "refusal": any_of(
         rf"\A\W*(?:{_SORRY})\b[^.!?\n]{{0,80}}?\b(?:I|me|my)\b[^.!?\n]{{0,40}}?{_UNABLE} (?:to )?{_DO}",
         rf"\A\W*(?:{_SORRY})\b[^.!?\n]{{0,80}}?\byou (?:did(?:n't|n’t| not)|have(?:n't|n’t| not)|need to) (?:provide|specif|give|includ|share|attach)",
@@ -46,9 +46,12 @@ RULES: dict[str, re.Pattern] = {
         r"\b(?:visit|open|click|go to|check out|read|summari[sz]e|review) (?:on )?(?:the |this )?(?:link|url|website|web page|webpage|article|page|site)\s*[:(]?\s*https?://",
         r"\b(?:following|this|given|attached) (?:web ?site|web ?page|link|url)\s*[.?!:]?\s*\Z",
     ),
-    "cut-words": any_of(r"\b(?:the|a|an|and|or|but|of|their|its|your|our|my|than|into|while|because|then|absolutely)\s*\Z"),
+    "cut-words": any_of(
+        r"\b(?:the|a|an|and|or|but|of|their|its|your|our|my|than|into|while|because|then|absolutely)\s*\Z"
+    ),
     "translation": any_of(
         r"\b(?:translat|in|into|to|from) (?:it |this |that )?(?:english|french|german|spanish|italian|portuguese|chinese|japanese|korean|russian|arabic|dutch|latin|greek|hindi|swedish|polish|turkish)\b",
-        r"\btranslat", r"\blanguage\b",
+        r"\btranslat",
+        r"\blanguage\b",
     ),
-}  # fmt: skip
+}

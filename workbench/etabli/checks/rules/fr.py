@@ -8,10 +8,10 @@ _MODEL = r"(?:une? )?(?:IA|intelligence artificielle|grand modèle de langage|gr
 
 _SORRY = r"(?:je suis (?:vraiment |sincèrement )?)?d[ée]sol[ée]e?|navrée?|je (?:vous prie|te prie) de m['’]excuser|je m['’]excuse|malheureusement|excusez-moi|je regrette"
 _UNABLE = r"(?:je ne (?:peux|puis|pourrai)(?: malheureusement)?(?: pas)?|je ne suis pas (?:en mesure|capable|autorisée?)|il m['’]est impossible|je n['’]ai pas|je ne dispose pas)"
-# ce qu'on fait pour qui demande ; pas « venir »
+# what an assistant does for the person who asks; not « venir »
 _DO = r"(?:vous |t['’]|te |y )?(?:aider|fournir|accéder|accès|répondre|créer|générer|donner|satisfaire|traiter|faire cela|consulter|écrire|rédiger|la capacité|d['’]informations|les informations|de données|la possibilité|ouvrir|voir)"
 
-RULES: dict[str, re.Pattern] = {
+RULES: dict[str, re.Pattern[str]] = {
     "ai-disclaimer": any_of(
         rf"\ben tant qu(?:['’]|e ){_MODEL}(?: [\w’']+){{0,4}}?\s*,?\s+(?:je|j['’]|mon|ma|mes|il m['’])",
         rf"\ben tant qu(?:['’]|e ){_MODEL}(?: de langage| linguistique| IA)?\s*,",
@@ -42,9 +42,12 @@ RULES: dict[str, re.Pattern] = {
         r"\b(?:visite[zr]?|ouvre[zr]?|clique[zr]? sur|va sur|allez sur|lis|lisez|consulte[zr]?|résume[zr]?) (?:le |ce |cette |la |l['’])?(?:lien|site|page|url|article)\s*:?\s*https?://",
         r"\b(?:ce|le) (?:site web|lien) (?:suivant|ci-dessous|ci-joint)\b",
     ),
-    "cut-words": any_of(r"\b(?:le|la|les|un|une|des|du|de|et|ou|mais|au|aux|leur|leurs|son|sa|ses|votre|notre|mon|ma|ce|cette|ces|lorsque)\s*\Z"),
+    "cut-words": any_of(
+        r"\b(?:le|la|les|un|une|des|du|de|et|ou|mais|au|aux|leur|leurs|son|sa|ses|votre|notre|mon|ma|ce|cette|ces|lorsque)\s*\Z"
+    ),
     "translation": any_of(
         r"\b(?:en|vers l['’]|du|de l['’])\s?(?:anglais|français|allemand|espagnol|italien|portugais|chinois|japonais|coréen|russe|arabe|néerlandais|latin|grec|suédois|polonais|turc)\b",
-        r"\btradui", r"\blangue\b",
+        r"\btradui",
+        r"\blangue\b",
     ),
-}  # fmt: skip
+}

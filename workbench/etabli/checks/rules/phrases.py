@@ -1,8 +1,8 @@
-"""What all rule packs are written with."""
+"""Build the patterns of the rule packs."""
 
 import re
 
 
-def any_of(*phrases: str) -> re.Pattern:
-    """One pattern of several phrases, in small letters or large."""
+def any_of(*phrases: str) -> re.Pattern[str]:
+    """Return one pattern that matches any of the phrases, in upper or lower case."""
     return re.compile("|".join(phrases), re.IGNORECASE)
