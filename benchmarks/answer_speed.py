@@ -14,6 +14,7 @@ from pathlib import Path
 
 import etabli
 from etabli.core import storage
+from etabli.data.questions import question
 from etabli.evaluation import baselines, test_set
 from etabli.models import generate
 from etabli.rendering.render import render
@@ -83,7 +84,7 @@ def main() -> None:
     loaded = etabli.load(run.recipe.model, adapter=run.adapter)
     near = baselines.nearest_rows(tests, asked.train, baselines.SHOTS)
     shapes = {
-        "plain": [test_set.question(row) for row in tests],
+        "plain": [question(row) for row in tests],
         "prompted": baselines.build_prompts(tests, asked.train, near),
     }
     found = {name: rounds(loaded, talks, chosen.rounds) for name, talks in shapes.items()}

@@ -20,7 +20,7 @@ import etabli
 from etabli.core import storage
 from etabli.core.contracts import RECIPE, Results, Row
 from etabli.evaluation.compare import merge_results
-from etabli.models.loading import Loaded, load
+from etabli.models.loading import LoadedModel, load
 from etabli.runs import checkpoints
 from etabli.training import lora_and_optimizer
 
@@ -106,7 +106,7 @@ def _planted(out: Path, seed: int) -> list[dict]:
     return [*judged, _judged("broken_template", seed, good, bad)]
 
 
-def _tuned(run: Path, data: Path, loaded: Loaded | None = None) -> Results:
+def _tuned(run: Path, data: Path, loaded: LoadedModel | None = None) -> Results:
     kept = run.with_name(f"{run.name}{'-broken' * bool(loaded)}.json")
     if not kept.is_file():
         said = etabli.evaluate(run, data, limit=ROWS, loaded=loaded, scores=SCORES, arms=["tuned"], save=False)
@@ -136,7 +136,7 @@ def _nothing(out: Path, seed: int) -> dict:
         recipe = etabli.Recipe(data=str(out / f"data-nothing-{seed}"), seed=seed)
         loaded = load()
         peft = lora_and_optimizer.add_lora(loaded, recipe)
-        with storage.whole(run / "adapter") as folder:
+        with storage.write_folder(run / "adapter") as folder:
             checkpoints.save_adapter(peft, loaded.source, folder)
         recipe.save(run / RECIPE)
     said = etabli.evaluate(run, scores=SCORES, arms=["base", "tuned"], save=False)

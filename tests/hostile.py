@@ -125,14 +125,14 @@ def pattern(path: Path) -> object:
     from etabli.evaluation.scores.registry import load_scores
 
     (score,) = load_scores(f"regex:{path.read_text()}")
-    return score.of("a" * 100, "", {})
+    return score.compute("a" * 100, "", {})
 
 
 def schema(path: Path) -> object:
     from etabli.evaluation.scores.registry import load_scores
 
     (score,) = load_scores(f"json_schema:{path}")
-    return score.of(json.dumps("a" * 100), "", {})
+    return score.compute(json.dumps("a" * 100), "", {})
 
 
 READERS: dict[str, Callable[[Path], object]] = {

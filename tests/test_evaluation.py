@@ -183,7 +183,7 @@ def test_worked_examples_make_room_for_the_answer(runs):
 
     Short.tokenizer = loading.load_tokenizer(sources.resolve("default"))
     [whole] = baselines.build_prompts(tests, train, near)
-    talk = systems._fitting(whole, tests[0], Short, 32)
+    talk = systems.fit_prompt(whole, tests[0], Short, 32)
     from etabli.rendering.render import render
 
     assert len(render(talk, Short.tokenizer, prompt=True)) <= 368

@@ -24,10 +24,10 @@ def test_rows_encoded_in_parallel_or_read_back_are_the_same(commands, tokenizer,
     rows = [*commands.rows, {"id": "bad", "messages": [{"role": "nobody", "content": "?"}]}]
     recipe = Recipe(data="x", max_length=60)  # some are cut to nothing
     plain = tokenize_dataset.tokenize_rows(rows, tokenizer, recipe)
-    monkeypatch.setattr(tokenize_dataset, "KEPT_FROM", 1)
+    monkeypatch.setattr(tokenize_dataset, "CACHED_FROM", 1)
     monkeypatch.setattr(tokenize_dataset, "PARALLEL_FROM", 1)
     fresh = tokenize_dataset.tokenize_rows(rows, tokenizer, recipe)
-    monkeypatch.setattr(tokenize_dataset, "_encoded", None)  # from now on nothing can be encoded
+    monkeypatch.setattr(tokenize_dataset, "_tokenize", None)  # from now on nothing can be encoded
     assert plain == fresh == tokenize_dataset.tokenize_rows(rows, tokenizer, recipe) and plain[0] and plain[1] and plain[2]
 
 
@@ -55,7 +55,7 @@ def test_what_the_tokens_depend_on_is_in_the_key(commands, tokenizer, change):
 
 def test_a_damaged_cache_is_made_again(commands, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setenv("ETABLI_CACHE", str(tmp_path))
-    monkeypatch.setattr(tokenize_dataset, "KEPT_FROM", 1)
+    monkeypatch.setattr(tokenize_dataset, "CACHED_FROM", 1)
     recipe = Recipe(data="x")
     first = tokenize_dataset.tokenize_rows(commands.rows, tokenizer, recipe)
     place = next((tmp_path / "encoded").glob("*/tokens.npz"))

@@ -652,4 +652,4 @@ def test_a_pattern_says_what_re_says(pattern, answer):
     from etabli.evaluation.scores.registry import load_scores
 
     (score,) = load_scores(f"regex:{pattern}")
-    assert score.of(answer, "", {}) is (re.search(pattern, answer) is not None)
+    assert score.compute(answer, "", {}) is (re.search(pattern, answer) is not None)

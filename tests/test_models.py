@@ -145,8 +145,8 @@ def test_a_hub_that_connects_but_gives_nothing_ends_at_the_wheel(tmp_path, monke
     def fails(*args, **kwargs):
         raise LocalEntryNotFoundError("no connection")
 
-    monkeypatch.setattr(wheel, "ready", lambda: False)
-    monkeypatch.setattr(wheel, "make", lambda: embedded.folder)
+    monkeypatch.setattr(wheel, "is_cached", lambda: False)
+    monkeypatch.setattr(wheel, "ensure_model", lambda: embedded.folder)
     monkeypatch.setattr(machine, "hub_reachable", lambda: True)
     monkeypatch.setattr(sources, "_cached", lambda hub_id: None)
     monkeypatch.setattr("huggingface_hub.snapshot_download", fails)

@@ -102,7 +102,9 @@ def test_names_within(tmp_path):
     (tmp_path / "link").symlink_to("a")
     assert folders.resolve_inside(tmp_path, "a/b.txt") == tmp_path.resolve() / "a" / "b.txt"
     assert folders.resolve_inside(tmp_path, "link/c") == tmp_path.resolve() / "a" / "c"
-    assert folders.resolve_inside(tmp_path / "link", "c") == tmp_path.resolve() / "a" / "c", "what was named may be a link"
+    assert folders.resolve_inside(tmp_path / "link", "c") == tmp_path.resolve() / "a" / "c", (
+        "what was named may be a link"
+    )
     assert folders.resolve_inside(tmp_path, "not..climbing") and folders.resolve_inside(tmp_path, "...")
 
 
@@ -371,7 +373,7 @@ def test_why_private_data_can_not_be_read_is_not_told(hostile, canary):
     assert CANARY not in str(told.value) and told.value.__cause__ is None
 
 
-def test_a_resumed_run_writes_no_mirror_that_it_has_not_begun(hostile, canary):
+def test_a_resumed_run_writes_no_backup_that_it_has_not_begun(hostile, canary):
     recipe, said = Recipe(data="x", backup=str(canary)), []
     assert backup.without_unknown_backup(hostile, recipe, {"data_hash": "a"}, said.append).backup is None
     assert "--allow-outside" in said[0]
@@ -493,13 +495,15 @@ def test_a_curation_recipe_does_not_write_decisions_elsewhere(tmp_path, canary):
     assert code == 0 and '"drop"' in (canary / "text").read_text()
 
 
-def test_a_mirror_does_not_follow_links(tmp_path, canary):
-    """What the recipe names is copied along; a link in it, or one planted in the mirror, leads nowhere."""
+def test_a_backup_does_not_follow_links(tmp_path, canary):
+    """What the recipe names is copied along; a link in it, or one planted in the backup, leads nowhere."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "rows.jsonl").symlink_to(canary / "rows.jsonl")
     (tmp_path / "run").mkdir()
     said = []
-    copy = backup.Backup(tmp_path / "run", Recipe(data=str(tmp_path / "data"), backup=str(tmp_path / "m")), said.append)
+    copy = backup.make_backup(
+        tmp_path / "run", Recipe(data=str(tmp_path / "data"), backup=str(tmp_path / "m")), said.append
+    )
     copy.close()
     assert any("leads out of" in text for text in said)
     assert not [path for path, held in all_bytes(tmp_path / "m") if CANARY.encode() in held]
@@ -507,7 +511,7 @@ def test_a_mirror_does_not_follow_links(tmp_path, canary):
     (tmp_path / "m" / "run" / "data").symlink_to(canary)
     (tmp_path / "mine.jsonl").write_text("{}")
     said.clear()
-    backup.Backup(
+    backup.make_backup(
         tmp_path / "run", Recipe(data=str(tmp_path / "mine.jsonl"), backup=str(tmp_path / "m")), said.append
     ).close()
     assert any("leads out of" in text for text in said) and len(list(canary.iterdir())) == 2
@@ -571,7 +575,7 @@ def test_a_file_that_only_says_it_is_safetensors(hostile):
 
 
 def test_a_checkpoint_that_is_not_finite_is_not_gone_on_with(hostile, monkeypatch):
-    monkeypatch.setattr(checkpoints, "_require_all", lambda folder, said: None)  # the fixture's have no optimiser
+    monkeypatch.setattr(checkpoints, "_require_all_files", lambda folder, said: None)  # the fixture's have no optimiser
     newest = checkpoints.list_checkpoints(hostile)[0]
     tensor = poisoned(newest, float("nan"))
     with storage.write_folder(newest.with_name("resealed")) as place:

@@ -267,8 +267,8 @@ def source(**answers):
 
 def ledger(seen):
     place = SimpleNamespace(name=seen["now"]["card"])
-    known = {"model": seen["now"]["model"], "place": place, "stops": {}, "setup": None}
-    return etabli_widgets.MemoryLedger(SimpleNamespace(**known, **vars(source(now={}, at=seen))))
+    known = {"model": seen["now"]["model"], "device": place, "stops": {}, "setup": None}
+    return etabli_widgets.MemoryLedger(SimpleNamespace(**known, **vars(source(slider_positions={}, breakdown_at=seen))))
 
 
 def compared(data):
@@ -291,7 +291,7 @@ def listed(data):
     return etabli_widgets.DatasetTable(rows)
 
 
-HELD = parts.Memory().at(seq=128, batch=1, rank=8, checkpointing=0)
+HELD = parts.Memory().breakdown_at(seq=128, batch=1, rank=8, checkpointing=0)
 ROWS = [parts.Rows().line(number) for number in range(3)]
 WIDGETS = {
     "RunMonitor": (

@@ -145,7 +145,7 @@ def test_regex_is_pythons():
         texts(5), iter(lambda: rng.choice([r"\bcat", r"^\s*the", r"\d+", "(?i)CAT.$", "ß"]), 0)
     ):
         [score] = load_scores([f"regex:{pattern}"])
-        assert score.of(one, "", {}) == any(True for _ in re.finditer(pattern, one))
+        assert score.compute(one, "", {}) == any(True for _ in re.finditer(pattern, one))
 
 
 SCHEMA = {
@@ -181,7 +181,7 @@ def test_json_schema(tmp_path):
             held["more"] = 1
         text = json.dumps(held) if rng.random() < 0.9 else json.dumps(held)[:-1]
         seen[follows(text)] += 1
-        assert score.of(text, "", {}) is follows(text), text
+        assert score.compute(text, "", {}) is follows(text), text
     assert min(seen.values()) > 200
 
 
@@ -357,8 +357,8 @@ def test_own_functions_are_hashed_by_what_they_do():
         return answer < truth
 
     assert load_scores([one])[0].hash == load_scores([one])[0].hash != load_scores([other])[0].hash
-    assert load_scores([lambda answer, truth, row: 0.5])[0].of("", "", {}) == 0.5
-    assert math.isclose(load_scores([one])[0].of("b", "a", {}), True)
+    assert load_scores([lambda answer, truth, row: 0.5])[0].compute("", "", {}) == 0.5
+    assert math.isclose(load_scores([one])[0].compute("b", "a", {}), True)
 
 
 def test_what_own_functions_are_given():
@@ -374,8 +374,8 @@ def test_what_own_functions_are_given():
         return np.bool_(True)
 
     held = {"columns": {"x": 1}}
-    assert load_scores([with_default])[0].of("", "", held) is True
-    assert load_scores([with_row])[0].of("", "", held) and held == {"columns": {"x": 1}}, "a copy of the row"
+    assert load_scores([with_default])[0].compute("", "", held) is True
+    assert load_scores([with_row])[0].compute("", "", held) and held == {"columns": {"x": 1}}, "a copy of the row"
 
     def closing(limit):
         def score(answer, truth):

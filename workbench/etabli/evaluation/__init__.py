@@ -1,1 +1,1 @@
-"""Is it better, by how much, how sure: rivals, scores, paired differences."""
+"""Evaluate a tuned model: baselines, scores, paired differences with intervals, and a verdict."""

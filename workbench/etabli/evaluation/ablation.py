@@ -161,15 +161,17 @@ def _train(arm: str, recipe: Recipe, folder: Path, trust_code: bool) -> Run:
 def _evaluate_arms(
     runs: dict[str, Run], curation: Curation, tests: Path, evaluate_arm: Callable[..., Results], say: Say
 ) -> Results:
-    """The merged results of all arms on the same test rows; the weights are loaded once."""
+    """The merged results of all arms on the same test rows; the weights are loaded_model once."""
     Dataset(curation.evaluation_rows, {"ablation": "tests"}).save(tests)
     first = next(iter(runs.values()))
-    loaded = load(first.recipe.model, adapter=first.adapter, dtype=first.dtype)
+    loaded_model = load(first.recipe.model, adapter=first.adapter, dtype=first.dtype)
     evaluations = []
     for arm, run in runs.items():
         say(f"{arm}: asked {len(curation.evaluation_rows)} test rows")
         evaluations.append(
-            evaluate_arm(run, tests, loaded=loaded, arms=[TUNED], save=False, progress=lambda system, done, total: None)
+            evaluate_arm(
+                run, tests, loaded=loaded_model, arms=[TUNED], save=False, progress=lambda system, count, total: None
+            )
         )
     return merge_results(evaluations, list(runs))
 

@@ -1,11 +1,12 @@
-"""The verdict card: what a person sees of an evaluation, as widget and as page. Its JSON is the results themselves."""
+"""The verdict card of an evaluation, as widget and as page. Its JSON is the results themselves."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from etabli.core import storage
-from etabli.core.contracts import Answered, Difference, Results, Score
+from etabli.core.contracts import AnsweredRow, Difference, Results, Score
 from etabli.core.pages import render, styles
 from etabli.evaluation import rescore, table
 from etabli.evaluation.aggregate import rows_in_slice
@@ -13,11 +14,14 @@ from etabli.evaluation.scores.score import MEAN, SHARE
 from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE, format_interval, verdict_sentence
 from etabli.runs.run import Run
 
+if TYPE_CHECKING:
+    from etabli_widgets import VerdictCard
+
 LONGEST = 20_000  # characters of one prompt or output that a page shows
 PAGE_ROWS = 500
 
 
-def verdict(of: Results | Run | str | Path):
+def verdict(source: Results | Run | str | Path) -> "VerdictCard":
     """The verdict card as a widget, from results or from the ``results.json`` of a run. No model is loaded.
 
     Raises:
@@ -25,131 +29,165 @@ def verdict(of: Results | Run | str | Path):
     """
     from etabli_widgets import VerdictCard
 
-    results = of if isinstance(of, dict) else rescore.read_results(of)
-    return VerdictCard(view(results), lambda asked: pick_rows(results, **asked))
+    results = source if isinstance(source, dict) else rescore.read_results(source)
+    return VerdictCard(view(results), lambda query: pick_rows(results, **query))
 
 
 def write_page(results: Results, path: str | Path) -> None:
-    """The verdict card as one HTML file that needs nothing from elsewhere; every row is in it, up to 500 a fold."""
-    twin, css = verdict(results).html(PAGE_ROWS), styles.of_widgets("VerdictCard")
+    """Write the verdict card as one HTML file without references to other files, with up to 500 rows a fold."""
+    twin, css = verdict(results).html(PAGE_ROWS), styles.widget_styles("VerdictCard")
     storage.write_text(path, render("verdict.html.j2", subject=results["subject"], twin=twin, styles=css))
 
 
-def view(results: Results) -> dict[str, Any]:
-    """What the card shows: sentences, warnings, a table, bars, and how it was made."""
+def view(results: Results) -> dict[str, object]:
+    """The card's content: sentences, warnings, a table, bars, and the settings behind the numbers."""
+    heads, scores = _lead_columns(results), results["scores"]
     return {
         "subject": results["subject"],
-        "lines": [{"verdict": one["verdict"], "text": verdict_sentence(part, one)} for part, one in results["verdict"].items()],
+        "lines": [
+            {"verdict": slice_verdict["verdict"], "text": verdict_sentence(part, slice_verdict)}
+            for part, slice_verdict in results["verdict"].items()
+        ],
         "warnings": results["warnings"],
-        "heads": [*(about := _about(results)), *results["arms"]],
-        "first": len(about),
-        "scores": [_line(score, about, results["arms"]) for score in results["scores"]],
-        "gaps": [_gap(score, gap, results) for score in results["scores"] for gap in score["differences"]],
+        "heads": [*heads, *results["arms"]],
+        "first": len(heads),
+        "scores": [_table_line(score, heads, results["arms"]) for score in scores],
+        "gaps": [_describe_gap(score, gap, results) for score in scores for gap in score["differences"]],
         "facts": facts(results),
     }
 
 
-def _about(results: Results) -> list[str]:
-    """What is said of a score before its arms: clusters and errors only where there is something to say."""
-    held = results["scores"]
-    clustered = ["clusters"] * any(score["clusters"] != score["n"] for score in held)
-    return ["score", "slice", "n", *clustered, *["errors"] * any(score["errors"] for score in held)]
+def _lead_columns(results: Results) -> list[str]:
+    """The columns before the arms: clusters and errors only if some score has a value worth showing."""
+    scores = results["scores"]
+    columns = ["score", "slice", "n"]
+    if any(score["clusters"] != score["n"] for score in scores):
+        columns.append("clusters")
+    return [*columns, "errors"] if any(score["errors"] for score in scores) else columns
 
 
-def _line(score: Score, about: list[str], arms: list[str]) -> list[Any]:
-    held = {**score, "score": score["name"], "errors": sum(score["errors"].values())}
-    return [*(held[name] for name in about), *(table.format_score(score, arm) for arm in arms)]
+def _table_line(score: Score, heads: list[str], arms: list[str]) -> list[object]:
+    cells: dict[str, object] = {**score, "score": score["name"], "errors": sum(score["errors"].values())}
+    return [*(cells[name] for name in heads), *(table.format_score(score, arm) for arm in arms)]
 
 
-def _gap(score: Score, gap: Difference, results: Results) -> dict[str, Any]:
-    judged = results["verdict"].get(score["slice"], {})
-    main = (judged.get("score"), judged.get("rival")) == (score["name"], gap["minus"])
+def _describe_gap(score: Score, gap: Difference, results: Results) -> dict[str, object]:
+    """One difference: its text, p-value, colour, and where its interval lies on a bar (percent of the bar's width)."""
+    slice_verdict = results["verdict"].get(score["slice"], {})
+    main = (slice_verdict.get("score"), slice_verdict.get("rival")) == (score["name"], gap["minus"])
+    reach = _bar_reach(score)
+    start, end, dot = (
+        50 + 50 * max(-1.0, min(1.0, number / reach)) for number in (gap["low"], gap["high"], gap["value"])
+    )
     return {
-        "score": score["name"], "slice": score["slice"], "n": gap["n"], "against": gap["minus"],
+        "score": score["name"],
+        "slice": score["slice"],
+        "n": gap["n"],
+        "against": gap["minus"],
         "main": main,
-        "text": format_interval(gap, score["unit"]), "flips": gap["flips"], "chance": _chance(gap),
-        "verdict": judged["verdict"] if main else _colour(score, gap), **_bar(gap, _widest(score)),
-    }  # fmt: skip
+        "text": format_interval(gap, score["unit"]),
+        "flips": gap["flips"],
+        "chance": _format_p_values(gap),
+        "verdict": slice_verdict["verdict"] if main else _outcome_of_interval(score, gap),
+        "zero": 50.0,
+        "left": start,
+        "width": max(0.0, end - start),
+        "dot": dot,
+    }
 
 
-def _colour(score: Score, gap: Difference) -> str:
+def _outcome_of_interval(score: Score, gap: Difference) -> str:
     low, high = (gap["low"], gap["high"]) if score["better"] == "higher" else (-gap["high"], -gap["low"])
     return BETTER if low > 0 else WORSE if high < 0 else CANNOT_TELL
 
 
-def _chance(gap: Difference) -> str:
-    held = gap["flips"]
-    if not held:
+def _format_p_values(gap: Difference) -> str:
+    flips = gap["flips"]
+    if not flips:
         return ""
-    said = f"p = {held['mcnemar']:.2g}"
-    return said if held["by_cluster"] is None else f"{said}, by cluster {held['by_cluster']:.2g}"
+    text = f"p = {flips['mcnemar']:.2g}"
+    return text if flips["by_cluster"] is None else f"{text}, by cluster {flips['by_cluster']:.2g}"
 
 
-def _widest(score: Score) -> float:
-    """What reaches to the end of a bar: a hundred points, or the farthest bound of the score's intervals."""
-    bounds = [abs(gap[key]) for gap in score["differences"] for key in ("low", "high") if math.isfinite(gap[key])]
-    return 1.0 if score["unit"] in (SHARE, MEAN) else max([*bounds, 1e-9])
-
-
-def _bar(gap: Difference, reach: float) -> dict[str, float]:
-    """Where the interval lies on a bar whose middle is no difference, in percent of its width."""
-    left, right, dot = (50 + 50 * max(-1.0, min(1.0, gap[key] / reach)) for key in ("low", "high", "value"))
-    return {"zero": 50.0, "left": left, "width": max(0.0, right - left), "dot": dot}
+def _bar_reach(score: Score) -> float:
+    """The difference at the end of a bar: a hundred points, or the farthest bound of the score's intervals."""
+    if score["unit"] in (SHARE, MEAN):
+        return 1.0
+    bounds = [abs(bound) for gap in score["differences"] for bound in (gap["low"], gap["high"])]
+    return max([*filter(math.isfinite, bounds), 1e-9])
 
 
 def facts(results: Results) -> list[list[str]]:
-    """Names and values of all that the numbers depend on."""
-    held = {name: results[name] for name in ("model", "data_hash", "seed")} | results["made_with"]
-    held |= {f"score {metric['name']}": metric["hash"] for metric in results["metrics"]}
-    return [[name, text] for name, value in held.items() for name, text in _said(name, value)]
+    """Names and values of everything that the numbers depend on."""
+    values: dict[str, object] = {
+        "model": results["model"],
+        "data_hash": results["data_hash"],
+        "seed": results["seed"],
+        **results["made_with"],
+        **{f"score {metric['name']}": metric["hash"] for metric in results["metrics"]},
+    }
+    return [[name, text] for key, value in values.items() for name, text in _flatten(key, value)]
 
 
-def _said(name: str, value: Any) -> list[tuple[str, str]]:
+def _flatten(name: str, value: object) -> list[tuple[str, str]]:
+    """The leaves of nested mappings, each with its path of names."""
     if isinstance(value, dict):
-        return [pair for key, inner in value.items() for pair in _said(f"{name} {key}", inner)]
+        return [leaf for key, item in value.items() for leaf in _flatten(f"{name} {key}", item)]
     return [(name, str(value))]
 
 
 def pick_rows(
     results: Results, score: str, slice: str, arm: str = "", against: str = "", which: str = ""
-) -> list[dict[str, Any]]:
-    """The rows behind a number, as a card shows them: those of a flip, or all, an arm's wrong ones first."""
+) -> list[dict[str, object]]:
+    """The rows behind a number, as a card shows them.
+
+    Args:
+        which: ``fixed``, ``broken``, ``both`` or ``neither``: only rows with that change between the subject and
+            ``against``. Without it all rows are returned: errors of ``arm`` first, then its worst rows.
+    """
     rows = [row for row in rows_in_slice(results["rows"], slice) if score in row["values"]]
     if which:
-        rows = [row for row in rows if _flip(row["values"][score], results["subject"], against) == which]
+        rows = [row for row in rows if _flip_kind(row["values"][score], results["subject"], against) == which]
     else:
-        rows = sorted(rows, key=lambda row: _rank(row["values"][score].get(arm), results, score))
-    return [_row(row, results["arms"], score) for row in rows]
+        better = next(metric["better"] for metric in results["metrics"] if metric["name"] == score)
+        sign = 1 if better == "higher" else -1
 
+        def rank(row: AnsweredRow) -> float:
+            value = row["values"][score].get(arm)
+            return -math.inf if value is None else float(value) * sign
 
-def _flip(values: dict[str, Any], of: str, minus: str) -> str | None:
-    if values.get(of) is None or values.get(minus) is None:
-        return None
-    return {(True, False): "fixed", (False, True): "broken", (True, True): "both", (False, False): "neither"}[
-        bool(values[of]), bool(values[minus])
+        rows = sorted(rows, key=rank)
+    return [
+        {
+            "prompt": row["prompt"][:LONGEST] or row["id"],
+            "truth": row["truth"][:LONGEST],
+            "answers": [_describe_answer(row, name, score) for name in results["arms"] if name in row["answers"]],
+        }
+        for row in rows
     ]
 
 
-def _rank(value: float | None, results: Results, score: str) -> float:
-    """Errors first, then the worst."""
-    metric = next(metric for metric in results["metrics"] if metric["name"] == score)
-    return -math.inf if value is None else float(value) * (1 if metric["better"] == "higher" else -1)
+def _flip_kind(values: Mapping[str, float | None], subject: str, baseline: str) -> str | None:
+    """``fixed``, ``broken``, ``both`` or ``neither``; None if one of the two has no value."""
+    if values.get(subject) is None or values.get(baseline) is None:
+        return None
+    if values[subject]:
+        return "both" if values[baseline] else "fixed"
+    return "broken" if values[baseline] else "neither"
 
 
-def _row(row: Answered, arms: list[str], score: str) -> dict[str, Any]:
+def _format_value(value: bool | float | None) -> str:
+    if value is None or isinstance(value, bool):
+        return {True: "✓", False: "✗", None: ""}[value]
+    return f"{value:.3f}"
+
+
+def _describe_answer(row: AnsweredRow, arm: str, score: str) -> dict[str, str]:
+    error = row["errors"].get(score, {}).get(arm)
     return {
-        "prompt": row["prompt"][:LONGEST] or row["id"],
-        "truth": row["truth"][:LONGEST],
-        "answers": [_answer(row, arm, score) for arm in arms if arm in row["answers"]],
+        "arm": arm,
+        "mark": error or _format_value(row["values"][score].get(arm)),
+        "answer": row["answers"][arm][:LONGEST],
+        "rendered": row["rendered"].get(arm, "")[:LONGEST],
+        "raw": row["raw"].get(arm, "")[:LONGEST],
     }
-
-
-def _answer(row: Answered, arm: str, score: str) -> dict[str, str]:
-    value = row["values"][score].get(arm)
-    raised = row["errors"].get(score, {}).get(arm)
-    mark = {True: "✓", False: "✗", None: ""}[value if isinstance(value, bool) or value is None else None]
-    mark = mark or raised or (f"{value:.3f}" if value is not None else "")
-    return {
-        "arm": arm, "mark": mark, "answer": row["answers"][arm][:LONGEST],
-        "rendered": row["rendered"].get(arm, "")[:LONGEST], "raw": row["raw"].get(arm, "")[:LONGEST],
-    }  # fmt: skip

@@ -1,71 +1,85 @@
-"""What a reader of the verdict has to be told first."""
+"""The warnings that a reader of the verdict needs first."""
 
 from collections.abc import Sequence
 
-from etabli.core.contracts import ALL, UNSEEN, Answered, Metric
+from etabli.core.contracts import ALL, UNSEEN, AnsweredRow, Metric
 from etabli.evaluation import intervals
-from etabli.evaluation.aggregate import slice_names, rows_in_slice
+from etabli.evaluation.aggregate import rows_in_slice, slice_names
 from etabli.evaluation.systems import System, context_length
 from etabli.evaluation.test_set import TestSet
-from etabli.models.loading import Loaded
+from etabli.models.loading import LoadedModel
 
-FEW = 8  # clusters in effect, below which benchmarks/coverage.py has nothing to say for an interval
+MIN_CLUSTERS = 8  # effective clusters; benchmarks/coverage.py does not vouch for an interval of fewer
 
 
-def list_caveats(asked: TestSet, arms: list[System], rows: list[Answered], metrics: list[Metric], loaded: Loaded) -> list[str]:
-    """Sentences, the gravest first: overlap, what was left out, few clusters, empty and cut answers, failed scores."""
+def list_caveats(
+    test_set: TestSet, systems: list[System], rows: list[AnsweredRow], metrics: list[Metric], loaded_model: LoadedModel
+) -> list[str]:
+    """Sentences, the gravest first: overlap, rows left out, few clusters, empty and cut answers, scores that failed."""
     return [
-        *overlap_caveats(rows), *asked.said, *cluster_caveats(rows, str(asked.about["clustered_by"])),
-        *_answers(asked, arms, loaded), *score_error_caveats(rows, metrics),
-    ]  # fmt: skip
+        *overlap_caveats(rows),
+        *test_set.warnings,
+        *cluster_caveats(rows, str(test_set.provenance["clustered_by"])),
+        *_answer_caveats(test_set, systems, loaded_model),
+        *score_error_caveats(rows, metrics),
+    ]
 
 
-def overlap_caveats(rows: Sequence[Answered]) -> list[str]:
-    """How many test rows the training rows hold."""
-    found = [row["overlap"] for row in rows]
-    whole, asked, total = found.count("row"), found.count("question"), len(rows)
-    if not whole + asked:
+def overlap_caveats(rows: Sequence[AnsweredRow]) -> list[str]:
+    """One sentence with the number of test rows that are in the training rows, if there are any."""
+    overlaps = [row["overlap"] for row in rows]
+    row_count, question_count, total = overlaps.count("row"), overlaps.count("question"), len(rows)
+    kinds = []
+    if row_count:
+        kinds.append(f"{row_count} of {total} test rows stand in the training rows, question and answer")
+    if question_count:
+        kinds.append(f"{question_count} of {total} test questions were trained with another answer")
+    if not kinds:
         return []
-    kinds = [f"{whole} of {total} test rows stand in the training rows, question and answer"] * bool(whole)
-    kinds += [f"{asked} of {total} test questions were trained with another answer"] * bool(asked)
-    left = total - whole - asked
-    tell = f"The slice {UNSEEN!r} is without them" if left else "None is left without them: these scores say nothing"
-    return [f"OVERLAP: {'; '.join(kinds)}. {tell}."]
+    if row_count + question_count < total:
+        advice = f"The slice {UNSEEN!r} is without them"
+    else:
+        advice = "None is left without them: these scores say nothing"
+    return [f"OVERLAP: {'; '.join(kinds)}. {advice}."]
 
 
-def cluster_caveats(rows: Sequence[Answered], by: str) -> list[str]:
-    """Slices of so few clusters that their intervals can't be relied on."""
-    few = []
+def cluster_caveats(rows: Sequence[AnsweredRow], clustered_by: str) -> list[str]:
+    """One sentence that names the slices with too few clusters for a reliable interval, if there are any."""
+    small_slices = []
     for part in slice_names(rows):
         clusters = [row["cluster"] for row in rows_in_slice(rows, part)]
-        if clusters and intervals.effective_clusters(clusters) < FEW:
-            few.append(
-                f"{'the whole' if part == ALL else part} ({len(set(clusters))} clusters in {len(clusters)} rows)"
-            )
-    said = f"Too few clusters ({by}) for an interval to be relied on: {', '.join(few)}."
-    return [said] if few else []
+        if clusters and intervals.effective_clusters(clusters) < MIN_CLUSTERS:
+            name = "the whole" if part == ALL else part
+            small_slices.append(f"{name} ({len(set(clusters))} clusters in {len(clusters)} rows)")
+    if not small_slices:
+        return []
+    return [f"Too few clusters ({clustered_by}) for a reliable interval: {', '.join(small_slices)}."]
 
 
-def _answers(asked: TestSet, arms: list[System], loaded: Loaded) -> list[str]:
-    said, total, most = [], len(asked.tests), context_length(loaded)
-    for arm in arms:
-        empty = sum(not text.strip() for text in arm.answers)
-        said += [f"{arm.name} answered nothing on {empty} of {total} rows."] * (empty > 0)
-        said += [f"{arm.name}: {arm.cut} of {total} answers were cut at the greatest length."] * (arm.cut > 0)
-        beyond = sum(size > most for size in arm.sizes)
-        said += [f"{arm.name}: {beyond} prompts are longer than the model's context of {most}."] * (beyond > 0)
-    return said
+def _answer_caveats(test_set: TestSet, systems: list[System], loaded_model: LoadedModel) -> list[str]:
+    caveats, total, longest = [], len(test_set.tests), context_length(loaded_model)
+    for system in systems:
+        if empty_count := sum(not text.strip() for text in system.answers):
+            caveats.append(f"{system.name} answered nothing on {empty_count} of {total} rows.")
+        if system.cut_count:
+            caveats.append(f"{system.name}: {system.cut_count} of {total} answers were cut at the greatest length.")
+        if long_count := sum(length > longest for length in system.prompt_lengths):
+            caveats.append(f"{system.name}: {long_count} prompts are longer than the model's context of {longest}.")
+    return caveats
 
 
-def score_error_caveats(rows: Sequence[Answered], metrics: list[Metric]) -> list[str]:
-    """Scores that raised: for whom, on how many rows, and what the first of them said."""
-    said = []
+def score_error_caveats(rows: Sequence[AnsweredRow], metrics: list[Metric]) -> list[str]:
+    """For each score that raised: the systems, the number of rows, and the first error."""
+    caveats = []
     for metric in metrics:
         name = metric["name"]
-        found = [(row["id"], row["errors"][name]) for row in rows if name in row["errors"]]
-        if found:
-            counts = {arm: sum(arm in raised for _, raised in found) for _, raised in found for arm in raised}
-            told = ", ".join(f"{arm} {count}" for arm, count in counts.items())
-            first, why = found[0][0], next(iter(found[0][1].values()))
-            said.append(f"{name} failed on {len(found)} of {len(rows)} rows ({told}), first on {first}: {why}")
-    return said
+        errors = [(row["id"], row["errors"][name]) for row in rows if name in row["errors"]]
+        if errors:
+            systems = dict.fromkeys(system for _, by_system in errors for system in by_system)
+            counts = [f"{system} {sum(system in by_system for _, by_system in errors)}" for system in systems]
+            first_row, first_error = errors[0][0], next(iter(errors[0][1].values()))
+            caveats.append(
+                f"{name} failed on {len(errors)} of {len(rows)} rows ({', '.join(counts)}), first on {first_row}: "
+                f"{first_error}"
+            )
+    return caveats

@@ -1,29 +1,28 @@
-"""Two runs on the same rows: what differs in their recipes, and which is better."""
+"""Compare two runs on the same rows: how their recipes differ, and which run is better."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from etabli.core import folders
-from etabli.core.contracts import ARMS, Answered, Comparison, Metric, Results
+from etabli.core.contracts import ARMS, AnsweredRow, Comparison, Metric, Results
 from etabli.core.errors import BadData, BadInput
-from etabli.data.dataset import located
-from etabli.evaluation import evaluate
+from etabli.data.dataset import find_path
 from etabli.evaluation.aggregate import summarise
 from etabli.evaluation.caveats import overlap_caveats
-from etabli.evaluation.scores.score import LOSS, MEAN, NUMBER, SHARE
+from etabli.evaluation.evaluate import evaluate
+from etabli.evaluation.scores.score import LOSS, MEAN, NUMBER, SHARE, ScoreFunction
 from etabli.evaluation.systems import TUNED, ReportProgress
 from etabli.models.loading import load
 from etabli.models.sources import resolve
 from etabli.runs.recipe_code import agree_to_read
 from etabli.runs.run import Run
 
-# What a row holds by arm, and is put side by side.
-_BY_ARM = ("rendered", "answers", "raw", "correct")
+Value = TypeVar("Value")
 
 
-@folders.takes_allow_outside
+@folders.add_allow_outside
 def compare(
     a: Run | str | Path,
     b: Run | str | Path,
@@ -32,133 +31,155 @@ def compare(
     max_new_tokens: int | None = None,
     progress: ReportProgress | None = None,
     *,
-    scores: Sequence[str | Callable] | None = None,
+    scores: Sequence[str | ScoreFunction] | None = None,
     by: Sequence[str] = ("lang",),
     only: str | None = None,
     cluster: str | None = None,
     trust_code: bool = False,
 ) -> Comparison:
-    """Run ``b`` against run ``a``, row by row; on one copy of the weights where they have the same base.
+    """Compare run ``b`` with run ``a``, row by row; on one copy of the weights if they have the same base.
 
     Args:
         a, b: runs or their folders.
         data: an evaluation set; by default the test rows of ``a``'s data.
-        limit, max_new_tokens, progress, scores, by, only, cluster, trust_code: as for ``bench.evaluate``.
+        limit, max_new_tokens, progress, scores, by, only, cluster, trust_code: as for ``evaluate``.
 
     Returns:
-        ``results.json``'s fields with the runs' names as arms and ``b`` as subject, and ``recipes``: {key: [a's, b's]}.
-        Nothing is written into either run.
+        The fields of ``results.json`` with the runs' names as arms and ``b`` as subject, and ``recipes``:
+        {key: [a's value, b's value]}. Nothing is written into either run.
 
     Raises:
-        BadInput: a run against itself; as ``bench.evaluate``.
+        BadInput: a run is compared with itself; further errors as for ``evaluate``.
     """
     a, b = Run.attach(a), Run.attach(b)
     if a.folder.resolve() == b.folder.resolve():
         raise BadInput(f"{a.name} is compared with itself: name two runs.")
-    for run in (a, b):  # both, before a model is loaded
+    for run in (a, b):  # both, before a model is loaded_model
         agree_to_read(run.recipe, run.folder, trust_code, "etabli.compare(..., trust_code=True)")
-    given: dict[str, Any] = {"data": data or _own_data(a), "limit": limit, "progress": progress, "scores": scores,
-                             "by": by, "only": only, "cluster": cluster, "arms": [TUNED], "save": False}  # fmt: skip
-    loaded = load(a.recipe.model, adapter=a.adapter, dtype=a.dtype)
-    one = evaluate.evaluate(a, max_new_tokens=max_new_tokens, loaded=loaded, **given)
-    same_base = resolve(b.recipe.model).hash == loaded.source.hash
-    longest = one["made_with"]["max_new_tokens"]
-    other = evaluate.evaluate(b, max_new_tokens=longest, loaded=loaded if same_base else None, **given)
-    return {**merge_results([one, other], _names(a, b)), "recipes": recipe_differences(a, b)}
+    evaluate_tuned = functools.partial(
+        evaluate,
+        data=data or _find_own_data(a),
+        limit=limit,
+        progress=progress,
+        scores=scores,
+        arms=[TUNED],
+        by=by,
+        only=only,
+        cluster=cluster,
+        save=False,
+    )
+    loaded_model = load(a.recipe.model, adapter=a.adapter, dtype=a.dtype)
+    results_a = evaluate_tuned(a, max_new_tokens=max_new_tokens, loaded=loaded_model)
+    same_base = resolve(b.recipe.model).hash == loaded_model.source.hash
+    longest = results_a["made_with"]["max_new_tokens"]
+    results_b = evaluate_tuned(b, max_new_tokens=longest, loaded=loaded_model if same_base else None)
+    clear_names = a.name != b.name and not {a.name, b.name} & set(ARMS)
+    names = (a.name, b.name) if clear_names else (str(a.folder), str(b.folder))
+    return {**merge_results([results_a, results_b], names), "recipes": recipe_differences(a, b)}
 
 
-def _own_data(run: Run) -> str:
-    """The run's own data, named so that they are found from wherever the other run is looked at."""
-    file, mark, entry = run.recipe.data.partition("#")
-    place = located(file, run.folder)
-    return f"{place.absolute()}{mark}{entry}" if place.exists() else run.recipe.data
-
-
-def _names(a: Run, b: Run) -> tuple[str, str]:
-    plain = a.name != b.name and not {a.name, b.name} & set(ARMS)
-    return (a.name, b.name) if plain else (str(a.folder), str(b.folder))
+def _find_own_data(run: Run) -> str:
+    """The name of the run's own data, as an absolute path where it is a file: the other run finds it by that name."""
+    file, separator, entry = run.recipe.data.partition("#")
+    path = find_path(file, run.folder)
+    return f"{path.absolute()}{separator}{entry}" if path.exists() else run.recipe.data
 
 
 def recipe_differences(a: Run, b: Run) -> dict[str, list[Any]]:
-    """The keys in which two recipes differ, with both values; and what their folders froze, where that differs."""
-    one, other = (run.recipe.keys() | {"frozen": {**run.frozen, "recipe": None}} for run in (a, b))
-    found: dict[str, list[Any]] = {}
-    for key, left, right in _pairs(one, other):
-        if left != right:
-            found[key] = [left, right]
-    return found
+    """The keys in which two recipes or the runs' frozen settings differ, each with both values."""
+    keys_a, keys_b = (run.recipe.keys() | {"frozen": {**run.frozen, "recipe": None}} for run in (a, b))
+    return {key: [value_a, value_b] for key, value_a, value_b in _walk_pairs(keys_a, keys_b) if value_a != value_b}
 
 
-def _pairs(one: dict, other: dict, path: str = ""):
-    for key in sorted({*one, *other}):
-        left, right = one.get(key), other.get(key)
-        if isinstance(left, dict) and isinstance(right, dict):
-            yield from _pairs(left, right, f"{path}{key}.")
+def _walk_pairs(
+    first: Mapping[str, object], second: Mapping[str, object], path: str = ""
+) -> Iterator[tuple[str, object, object]]:
+    """Every leaf of two nested mappings: its dotted key, and both values (None where one is missing)."""
+    for key in sorted({*first, *second}):
+        value_a, value_b = first.get(key), second.get(key)
+        if isinstance(value_a, dict) and isinstance(value_b, dict):
+            yield from _walk_pairs(value_a, value_b, f"{path}{key}.")
         else:
-            yield f"{path}{key}", left, right
+            yield f"{path}{key}", value_a, value_b
 
 
-def merge_results(held: Sequence[Results], names: Sequence[str]) -> Results:
-    """Evaluations of the same rows as one, their subjects side by side under these names; the last is judged.
+def merge_results(evaluations: Sequence[Results], names: Sequence[str]) -> Results:
+    """Merge evaluations of the same rows: their subjects become arms under these names, and the last is judged.
 
     Raises:
-        BadData: they are not of the same rows.
+        BadData: the evaluations have different rows.
     """
-    first = held[0]
-    for name, other in zip(names, held):
-        if [row["id"] for row in other["rows"]] != [row["id"] for row in first["rows"]]:
+    first = evaluations[0]
+    for name, results in zip(names, evaluations):
+        if [row["id"] for row in results["rows"]] != [row["id"] for row in first["rows"]]:
             raise BadData(f"{names[0]} and {name} were not asked the same rows: name a data set with --data.")
-    metrics, dropped = _comparable(held)
-    kept = [metric["name"] for metric in metrics]
-    rows = [_side_by_side(dict(zip(names, each)), held, kept) for each in zip(*(one["rows"] for one in held))]
-    each = [(name, text) for name, one in zip(names, held) for text in one["warnings"]]
-    said = [f"{name}: {text}" for name, text in each if not text.startswith("OVERLAP")]
+    metrics, warnings = _comparable_metrics(evaluations)
+    subjects = {name: results["subject"] for name, results in zip(names, evaluations)}
+    metric_names = [metric["name"] for metric in metrics]
+    rows = [
+        _merge_row(versions, subjects, metric_names)
+        for versions in zip(*(results["rows"] for results in evaluations), strict=True)
+    ]
+    for name, results in zip(names, evaluations):
+        warnings += [f"{name}: {text}" for text in results["warnings"] if not text.startswith("OVERLAP")]
     return summarise(
         {
             **first,
-            "model": ", ".join(dict.fromkeys(one["model"] for one in held)),
-            "made_with": {name: one["made_with"] for name, one in zip(names, held)},
+            "model": ", ".join(dict.fromkeys(results["model"] for results in evaluations)),
+            "made_with": {name: results["made_with"] for name, results in zip(names, evaluations)},
             "arms": list(names),
             "subject": names[-1],
             "rivals": list(names[:-1]),
             "metrics": metrics,
             "rows": rows,
-            "warnings": [*overlap_caveats(rows), *dropped, *said],
+            "warnings": [*overlap_caveats(rows), *warnings],
         }
     )
 
 
-def _comparable(held: Sequence[Results]) -> tuple[list[Metric], list[str]]:
-    """Scores that all have and that mean the same; a loss a token does only where the tokens do."""
-    same_base = len({(one["made_with"]["template_hash"], one["made_with"]["model_hash"]) for one in held}) == 1
-    kept: list[Metric] = []
-    said = []
-    for metric in held[0]["metrics"]:
-        twins = [twin for one in held for twin in one["metrics"] if twin["name"] == metric["name"]]
-        if len(twins) < len(held) or len({twin["hash"] for twin in twins}) > 1:
-            said.append(f"{metric['name']} is left out: it was not made in the same way for all.")
+def _comparable_metrics(evaluations: Sequence[Results]) -> tuple[list[Metric], list[str]]:
+    """The metrics with the same meaning in all evaluations, and a warning for every other metric.
+
+    A loss per token is comparable only between models with the same tokens.
+    """
+    settings = [results["made_with"] for results in evaluations]
+    same_base = len({(of_run["template_hash"], of_run["model_hash"]) for of_run in settings}) == 1
+    metrics: list[Metric] = []
+    warnings = []
+    for metric in evaluations[0]["metrics"]:
+        name = metric["name"]
+        twins = [twin for results in evaluations for twin in results["metrics"] if twin["name"] == name]
+        if len(twins) < len(evaluations) or len({twin["hash"] for twin in twins}) > 1:
+            warnings.append(f"{name} is left out: it was not made in the same way for all.")
         elif metric["unit"] == LOSS and not same_base:
-            said.append(f"{metric['name']} is left out: the bases differ, and their tokens can't be compared.")
+            warnings.append(f"{name} is left out: the bases differ, and their tokens can't be compared.")
         else:
-            kept.append({**metric, "unit": functools.reduce(_wider, (twin["unit"] for twin in twins))})
-    return kept, said
+            metrics.append({**metric, "unit": functools.reduce(_wider_unit, (twin["unit"] for twin in twins))})
+    return metrics, warnings
 
 
-def _wider(one: str, other: str) -> str:
-    """Units told by values may differ between runs: what holds for both is the wider."""
+def _wider_unit(first: str, second: str) -> str:
+    """The unit that holds for the values of both; the unit of a custom score follows from each run's values."""
     order = (SHARE, MEAN, NUMBER)
-    return max(one, other, key=order.index) if {one, other} <= set(order) else one
+    return max(first, second, key=order.index) if {first, second} <= set(order) else first
 
 
-def _side_by_side(rows: dict[str, Answered], held: Sequence[Results], metrics: list[str]) -> Answered:
-    """One test row with what each evaluation's subject made of it."""
-    each = [(name, row, one["subject"]) for (name, row), one in zip(rows.items(), held)]
-    made: dict[str, Any] = {key: {name: row[key][arm] for name, row, arm in each if arm in row[key]} for key in _BY_ARM}
-    made["values"] = {metric: {name: row["values"][metric][arm] for name, row, arm in each} for metric in metrics}
-    made["errors"] = {
-        metric: failed
-        for metric in metrics
-        if (failed := {name: why for name, row, arm in each if (why := row["errors"].get(metric, {}).get(arm))})
+def _merge_row(versions: Sequence[AnsweredRow], subjects: Mapping[str, str], metrics: Sequence[str]) -> AnsweredRow:
+    """One test row with the answers and values of each evaluation's subject."""
+
+    def collect(entries: Iterable[Mapping[str, Value]]) -> dict[str, Value]:
+        """By the new names the entry of each evaluation's subject, where it has one."""
+        items = zip(subjects.items(), entries)
+        return {name: by_system[subject] for (name, subject), by_system in items if subject in by_system}
+
+    errors = {metric: collect(row["errors"].get(metric, {}) for row in versions) for metric in metrics}
+    return {
+        **versions[0],
+        "rendered": collect(row["rendered"] for row in versions),
+        "answers": collect(row["answers"] for row in versions),
+        "raw": collect(row["raw"] for row in versions),
+        "correct": collect(row["correct"] for row in versions),
+        "values": {metric: collect(row["values"][metric] for row in versions) for metric in metrics},
+        "errors": {metric: by_name for metric, by_name in errors.items() if by_name},
+        "overlap": next((row["overlap"] for row in versions if row["overlap"]), None),
     }
-    made["overlap"] = next((row["overlap"] for _, row, _ in each if row["overlap"]), None)
-    return {**each[0][1], **made}

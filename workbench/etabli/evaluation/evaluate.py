@@ -1,25 +1,35 @@
-"""Base against tuned, prompted and lookup: every answer, every score, the verdict."""
+"""Evaluate a run: the answers of base, prompted, lookup and tuned, every score of them, and the verdict."""
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from etabli.core import folders, machine, storage
 from etabli.core.contracts import ARMS, RESULTS, VERDICT, VERSION, Results
 from etabli.core.errors import BadData, BadInput, NoSpace
-from etabli.evaluation import scoring, test_set
+from etabli.data.questions import truth
 from etabli.evaluation.aggregate import summarise
 from etabli.evaluation.baselines import SHOTS
 from etabli.evaluation.caveats import list_caveats
 from etabli.evaluation.scores import Score, default_scores, load_scores
-from etabli.evaluation.scores.score import LOSS, CUSTOM
-from etabli.evaluation.systems import TUNED, System, AnswerSettings, ReportProgress, generate_answers, score_choices, build_systems, max_answer_tokens, score_truths
-from etabli.evaluation.test_set import TestSet
+from etabli.evaluation.scores.score import CUSTOM, LOSS, ScoreFunction
+from etabli.evaluation.scoring import describe_metrics, row_choices, score_rows
+from etabli.evaluation.systems import (
+    TUNED,
+    AnswerSettings,
+    ReportProgress,
+    System,
+    build_systems,
+    generate_answers,
+    max_answer_tokens,
+    score_choices,
+    score_truths,
+)
+from etabli.evaluation.test_set import TestSet, build_test_set
 from etabli.models import adapter_files
-from etabli.models.loading import Loaded, load
+from etabli.models.loading import LoadedModel, load
 from etabli.runs.progress import ProgressLine
 from etabli.runs.recipe_code import agree_to_read
 from etabli.runs.run import Run
@@ -28,16 +38,16 @@ from etabli.training.train_data import template_hash
 PROGRESS = "evaluating.json"
 
 
-@folders.takes_allow_outside
+@folders.add_allow_outside
 def evaluate(
     run: Run | str | Path,
     data: str | Path | None = None,
     limit: int | None = None,
     max_new_tokens: int | None = None,
-    loaded: Loaded | None = None,
+    loaded: LoadedModel | None = None,
     progress: ReportProgress | None = None,
     *,
-    scores: Sequence[str | Callable | Score] | None = None,
+    scores: Sequence[str | ScoreFunction | Score] | None = None,
     arms: Sequence[str] = ARMS,
     by: Sequence[str] = ("lang",),
     only: str | None = None,
@@ -47,30 +57,30 @@ def evaluate(
     save: bool = True,
     trust_code: bool = False,
 ) -> Results:
-    """Compare a run's adapter with its base and its rivals on the test rows, on one copy of the weights.
+    """Compare a run's adapter with its base and the baselines on the test rows, on one copy of the weights.
 
     Args:
         run: a run or its folder.
         data: an evaluation set (rows marked ``test``, or all); by default the test rows of the run's own data.
-        limit: at most this many test rows a language.
-        max_new_tokens: longest answer, for every arm; by default told by the truths.
+        limit: the greatest number of test rows in each language.
+        max_new_tokens: the greatest answer length, for every system; by default it follows from the truths.
         loaded: base and adapter, if they are in memory already.
-        progress: called with (what, done, total); by default a line on stderr.
+        progress: called with (system, done, total); by default a line on stderr.
         scores: names (``evaluation.scores.registry.NAMES``), files, functions; the first decides the verdict. By
-            default what suits the rows.
-        arms: who answers; names of checkpoints (``step-000040``) may stand among them.
+            default the scores that suit the rows.
+        arms: the systems that answer; names of checkpoints (``step-000040``) may be among them.
         by: columns to slice by: ``lang``, ``length``, ``source``, or any column of the data.
-        only: ``COLUMN=VALUE``: these test rows alone.
-        cluster: the column whose values stand or fall together; by default template, conversation or document.
-        shots: worked examples for the prompted base; instructions: what it is told above them, instead of the list of
+        only: ``COLUMN=VALUE`` keeps only these test rows.
+        cluster: the column that clusters the rows; by default template, conversation or document.
+        shots: worked examples for the prompted base; instructions: the text above them, instead of the list of
             intents that it gets where answers are JSON with an ``intent``.
         save: write ``results.json`` and ``verdict.json`` into the run folder.
-        trust_code: say yes to the rules that the run's recipe names: they are run to know which rows it trained on.
-            The yes is kept; rules of runs that you trained here have it already.
+        trust_code: agree to run the rules that the run's recipe names, which select the rows it trained on.
+            Your consent is stored; rules of runs that you trained here have it already.
         allow_outside: the run's recipe, or a mapping file, may name data anywhere (``data.run_rows``).
 
     Returns:
-        What ``results.json`` holds.
+        The content of ``results.json``.
 
     Raises:
         BadData: no test rows, an unknown column, an empty slice, rows without the answer that a score needs; BadInput:
@@ -79,113 +89,106 @@ def evaluate(
     """
     run = Run.attach(run)
     agree_to_read(run.recipe, run.folder, trust_code, f"etabli.evaluate({str(run.folder)!r}, trust_code=True)")
-    asked = test_set.build_test_set(run, data, limit, by, only, cluster)
-    chosen = load_scores(scores) if scores else default_scores(asked.tests, [test_set.truth(row) for row in asked.tests])
-    _require_truths(asked, chosen)
-    loaded = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype)
-    asking = AnswerSettings(_longest(max_new_tokens, asked, loaded, chosen), shots, instructions)
-    answering = build_systems([arms] if isinstance(arms, str) else list(arms), asked, run, loaded, asking)
-    subject = _subject(answering)
-    made_with = asked.about | asdict(asking) | _made_with(run, loaded, answering)
-    with _saying(run if save else None, progress) as say:
-        for arm in answering:
-            _let(arm, asked, loaded, asking.max_new_tokens, chosen, say)
-    results = _results(run, asked, loaded, answering, subject, chosen, made_with)
+    test_set = build_test_set(run, data, limit, by, only, cluster)
+    score_list = load_scores(scores) if scores else default_scores(test_set.tests, [truth(r) for r in test_set.tests])
+    _require_truths(test_set, score_list)
+    loaded_model = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype)
+    settings = AnswerSettings(_answer_length(max_new_tokens, test_set, loaded_model, score_list), shots, instructions)
+    systems = build_systems([arms] if isinstance(arms, str) else list(arms), test_set, run, loaded_model, settings)
+    subject = _find_subject(systems)
+    made_with = {**test_set.provenance, **asdict(settings), **_describe_model(run, loaded_model, systems)}
+    with _progress_reporter(run if save else None, progress) as report:
+        for system in systems:
+            generate_answers(system, test_set, loaded_model, settings.max_new_tokens, report)
+            if any(score.unit == LOSS for score in score_list):
+                score_truths(system, test_set, loaded_model, report)
+            if any(score.from_model and score.unit != LOSS for score in score_list):
+                score_choices(system, test_set, [row_choices(row) for row in test_set.tests], loaded_model, report)
+    rows = score_rows(test_set, systems, score_list)
+    metrics = describe_metrics(score_list, rows)
+    results = summarise(
+        {
+            "version": VERSION,
+            "seed": run.recipe.seed,
+            "model": loaded_model.name,
+            "data_hash": test_set.data_hash,
+            "made_with": made_with,
+            "arms": [system.name for system in systems],
+            "subject": subject,
+            "rivals": [system.name for system in systems if system.name in ARMS and system.name != subject],
+            "metrics": metrics,
+            "scores": [],
+            "rows": rows,
+            "warnings": list_caveats(test_set, systems, rows, metrics, loaded_model),
+            "verdict": {},
+        }
+    )
     if save:
         storage.write_json(run.folder / RESULTS, results)
         storage.write_json(run.folder / VERDICT, results["verdict"])
     return results
 
 
-def _require_truths(asked: TestSet, scores: list[Score]) -> None:
-    missing = [row["id"] for row in asked.tests if not test_set.truth(row)]
-    needing = [score.name for score in scores if score.needs_truth and score.unit != CUSTOM]
-    if missing and needing:
+def _require_truths(test_set: TestSet, scores: list[Score]) -> None:
+    missing = [row["id"] for row in test_set.tests if not truth(row)]
+    names = [score.name for score in scores if score.needs_truth and score.unit != CUSTOM]
+    if missing and names:
         raise BadData(
-            f"{len(missing)} of {len(asked.tests)} test rows have no answer to compare with (first {missing[0]}), and "
-            f"{', '.join(needing)} need one. Give them answers, or name scores that need none: ifeval, regex, "
+            f"{len(missing)} of {len(test_set.tests)} test rows have no answer to compare with (first {missing[0]}), "
+            f"and {', '.join(names)} need one. Give them answers, or name scores that need none: ifeval, regex, "
             "json_schema, valid_json, your own."
         )
 
 
-def _longest(given: int | None, asked: TestSet, loaded: Loaded, scores: list[Score]) -> int:
-    if given is not None and given < 1:
-        raise BadInput(f"max_new_tokens is {given}: an answer needs at least one token.")
-    reasoned = any(score.name in ("number", "ifeval") for score in scores)
-    return given or max_answer_tokens(asked, loaded.tokenizer, reasoned)
+def _answer_length(
+    max_new_tokens: int | None, test_set: TestSet, loaded_model: LoadedModel, scores: list[Score]
+) -> int:
+    if max_new_tokens is not None and max_new_tokens < 1:
+        raise BadInput(f"max_new_tokens is {max_new_tokens}: an answer needs at least one token.")
+    with_reasoning = any(score.name in ("number", "ifeval") for score in scores)
+    return max_new_tokens or max_answer_tokens(test_set, loaded_model.tokenizer, with_reasoning)
 
 
-def _subject(answering: list[System]) -> str:
-    """Who is judged: the tuned model, or the last checkpoint named in its place."""
-    names = [arm.name for arm in answering if arm.name == TUNED or arm.name not in ARMS]
+def _find_subject(systems: list[System]) -> str:
+    """The name of the system that is judged: the tuned model, or the last checkpoint if it is not there."""
+    names = [system.name for system in systems if system.name == TUNED or system.name not in ARMS]
     if not names:
-        raise BadInput(f"Nobody is there to be judged: name {TUNED} or a checkpoint among the arms.")
+        raise BadInput(f"No system to be judged: name {TUNED} or a checkpoint among the arms.")
     return TUNED if TUNED in names else names[-1]
 
 
-def _let(arm: System, asked: TestSet, loaded: Loaded, longest: int, scores: list[Score], say: ReportProgress) -> None:
-    """Let an arm do all that the scores ask for."""
-    generate_answers(arm, asked, loaded, longest, say)
-    if any(score.unit == LOSS for score in scores):
-        score_truths(arm, asked, loaded, say)
-    if any(score.from_model and score.unit != LOSS for score in scores):
-        score_choices(arm, asked, [scoring.row_choices(row) for row in asked.tests], loaded, say)
-
-
 @contextlib.contextmanager
-def _saying(run: Run | None, progress: ReportProgress | None) -> Iterator[ReportProgress]:
-    """Say how far it is: to the caller, or on a line; and in the run's folder, for whoever else is looking."""
-    line, last = ProgressLine(), [0.0]
+def _progress_reporter(run: Run | None, progress: ReportProgress | None) -> Iterator[ReportProgress]:
+    """A function that reports progress to the caller or on a line, and each second in the run's folder."""
+    line, last_write = ProgressLine(), 0.0
 
-    def say(what: str, done: int, total: int) -> None:
-        if run is not None and time.monotonic() - last[0] > 1:
-            last[0] = time.monotonic()
+    def report(system: str, count: int, total: int) -> None:
+        nonlocal last_write
+        if run is not None and time.monotonic() - last_write > 1:
+            last_write = time.monotonic()
             with contextlib.suppress(OSError, NoSpace):
-                storage.write_json(run.folder / PROGRESS, {"arm": what, "done": done, "total": total})
+                storage.write_json(run.folder / PROGRESS, {"arm": system, "done": count, "total": total})
         if progress:
-            progress(what, done, total)
+            progress(system, count, total)
         else:
-            line.show(f"{what}: {done}/{total} rows", urgent=done == total)
+            line.show(f"{system}: {count}/{total} rows", urgent=count == total)
 
     try:
-        yield say
+        yield report
     finally:
         line.close()
         if run is not None:
             (run.folder / PROGRESS).unlink(missing_ok=True)
 
 
-def _results(
-    run: Run, asked: TestSet, loaded: Loaded, arms: list[System], subject: str, scores: list[Score], made_with: dict
-) -> Results:
-    rows = scoring.score_rows(asked, arms, scores)
-    metrics = scoring.describe_metrics(scores, rows)
-    return summarise(
-        {
-            "version": VERSION,
-            "seed": run.recipe.seed,
-            "model": loaded.name,
-            "data_hash": asked.data_hash,
-            "made_with": made_with,
-            "arms": [arm.name for arm in arms],
-            "subject": subject,
-            "rivals": [arm.name for arm in arms if arm.name in ARMS and arm.name != subject],
-            "metrics": metrics,
-            "scores": [],
-            "rows": rows,
-            "warnings": list_caveats(asked, arms, rows, metrics, loaded),
-            "verdict": {},
-        }
-    )
-
-
-def _made_with(run: Run, loaded: Loaded, arms: list[System]) -> dict[str, Any]:
+def _describe_model(run: Run, loaded_model: LoadedModel, systems: list[System]) -> dict[str, object]:
+    adapters = {system.name: system.adapter for system in systems if system.adapter}
     return {
-        "model_hash": loaded.source.hash,
-        "template_hash": template_hash(loaded.tokenizer),
-        "adapters": {arm.name: adapter_files.weights_hash(arm.adapter) for arm in arms if arm.adapter},
+        "model_hash": loaded_model.source.hash,
+        "template_hash": template_hash(loaded_model.tokenizer),
+        "adapters": {name: adapter_files.weights_hash(folder) for name, folder in adapters.items()},
         "run": run.name,
-        "dtype": str(loaded.dtype),
+        "dtype": str(loaded_model.dtype),
         "processor": machine.processor(),
         "versions": machine.versions(),
     }

@@ -1,19 +1,30 @@
-"""The saved log of an evaluation: read it, score it again, see that the same comes out."""
+"""Read the saved results of an evaluation, and score the saved answers again."""
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from etabli.core import folders, parsing, storage
-from etabli.core.contracts import RESULTS, VERSION, Answered, Metric, Results
+from etabli.core.contracts import RESULTS, VERSION, Difference, Estimate, Metric, Results
 from etabli.core.errors import BadInput, Damaged, EtabliError
-from etabli.evaluation import scoring
 from etabli.evaluation.aggregate import summarise
 from etabli.evaluation.caveats import score_error_caveats
 from etabli.evaluation.scores import Score, builtin_score, load_scores
+from etabli.evaluation.scores.score import ScoreFunction
+from etabli.evaluation.scoring import describe_metrics, score_texts
 from etabli.runs.run import Run
+
+NOT_NAMED = "not scored again: its file was not named now (read it, then name it: --score FILE)"
+
+
+class Rescoring(TypedDict):
+    """The outcome of ``rescore_results``."""
+
+    same: bool  # are the new results equal to the saved ones?
+    rescored: list[str]
+    kept: dict[str, str]  # score -> why it could not be computed again
 
 
 def read_results(place: Run | str | Path) -> Results:
@@ -23,105 +34,96 @@ def read_results(place: Run | str | Path) -> Results:
         BadInput: nothing was evaluated there; Damaged: not the results of an evaluation, or of another version.
     """
     path = place.folder if isinstance(place, Run) else Path(place)
-    path = folders.inside(path, RESULTS) if path.is_dir() else path
+    path = folders.resolve_inside(path, RESULTS) if path.is_dir() else path
     try:
-        held = parsing.read_json(path)
+        results = cast("Results", parsing.read_json(path))
     except OSError:
         raise BadInput(f"There are no results in {path}: run etabli.evaluate, or etabli evaluate, first.") from None
-    missing = sorted(set(Results.__annotations__) - set(held)) if isinstance(held, dict) else ["everything"]
-    if missing or held["version"] != VERSION:
-        why = f"lacks {', '.join(missing)}" if missing else f"is of version {held['version']}, not {VERSION}"
+    missing = sorted(set(Results.__annotations__) - set(results)) if isinstance(results, dict) else ["everything"]
+    if missing or results["version"] != VERSION:
+        why = f"lacks {', '.join(missing)}" if missing else f"is of version {results['version']}, not {VERSION}"
         raise Damaged(f"{path} {why}: evaluate again.")
     try:
-        summarise(held)
-        for score in held["scores"]:
-            for one in [*score["arms"].values(), *score["differences"]]:
-                _unbounded(one)
+        summarise(results)
+        for score in results["scores"]:
+            for interval in [*score["arms"].values(), *score["differences"]]:
+                _restore_bounds(interval)
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise Damaged(f"{path} is not as it was written ({type(error).__name__}: {error}): evaluate again.") from error
-    return held
+    return results
 
 
-def _unbounded(one: dict[str, Any]) -> None:
-    """A bound that is not known is null in JSON."""
-    for key, bound in (("low", -math.inf), ("high", math.inf)):
-        one[key] = bound if one[key] is None else one[key]
+def _restore_bounds(interval: Estimate | Difference) -> None:
+    """Replace null, which stands for an unknown bound in JSON, by an infinity."""
+    interval["low"] = -math.inf if interval["low"] is None else interval["low"]
+    interval["high"] = math.inf if interval["high"] is None else interval["high"]
 
 
-def rescore_results(results: Results, named: Sequence[str | Callable | Score] = ()) -> tuple[Results, dict[str, Any]]:
-    """Score the saved answers again, and make scores and verdict anew.
+def rescore_results(results: Results, named: Sequence[str | ScoreFunction | Score] = ()) -> tuple[Results, Rescoring]:
+    """Score the saved answers again, and compute scores and verdict from the new values.
 
-    The results may be a stranger's: no file that they name is opened or run, whatever hash stands beside it.
+    The results may come from a stranger: no file that they name is opened or run, whatever hash stands beside it.
 
     Args:
-        named: files and functions of scores that the person names now: a score of the results that has the name of one
-            of them is made by it.
+        named: files and functions of scores that the person names now; each replaces the score of the same name.
 
     Returns:
-        The results made anew, and ``{same: bool, rescored: [...], kept: {score: why it could not be made again}}``.
-        What is read from a model's probabilities, scores whose code or library has changed, and scores of a file that
-        is not among ``named`` keep their values.
+        The new results, and which scores were computed again. Scores that are read from a model's probabilities,
+        scores whose code or library has changed, and scores of a file that is not among ``named`` keep their values.
     """
-    rows, kept = copy.deepcopy(results["rows"]), {}
-    given = {score.name: score for score in load_scores(named)}
+    rows, reasons_kept = copy.deepcopy(results["rows"]), {}
+    named_scores = {score.name: score for score in load_scores(named)}
     for metric in results["metrics"]:
-        score, why = _again(metric, given.get(metric["name"]))
+        score, why = _find_score(metric, named_scores.get(metric["name"]))
         if score is None:
-            kept[metric["name"]] = why
+            reasons_kept[metric["name"]] = why
             continue
         for row in rows:
-            _mark(row, score)
-    made = summarise({**results, "rows": rows})
-    rescored = [metric["name"] for metric in results["metrics"] if metric["name"] not in kept]
-    return made, {"same": storage.to_json(made) == storage.to_json(results), "rescored": rescored, "kept": kept}
+            score_texts(row, score)
+    new_results = summarise({**results, "rows": rows})
+    rescored_names = [metric["name"] for metric in results["metrics"] if metric["name"] not in reasons_kept]
+    is_same = storage.to_json(new_results) == storage.to_json(results)
+    return new_results, {"same": is_same, "rescored": rescored_names, "kept": reasons_kept}
 
 
-def add_scores(results: Results, names: str | Callable | Sequence[str | Callable]) -> Results:
-    """The same answers with more scores, made from their texts: no model, no new answers.
+def add_scores(results: Results, names: str | ScoreFunction | Sequence[str | ScoreFunction]) -> Results:
+    """The same answers with more scores, computed from their texts: no model, no new answers.
 
     Args:
-        results: as ``read`` gives them; names: as for ``bench.evaluate``, without what is read from a model.
+        results: as ``read_results`` returns them; names: as for ``evaluate``, but no score that needs the model.
 
     Raises:
         BadInput: a score that needs the model, or one that the results have already.
     """
-    rows = copy.deepcopy(results["rows"])
-    scores = load_scores(names)
-    known = {metric["name"] for metric in results["metrics"]}
+    rows, scores = copy.deepcopy(results["rows"]), load_scores(names)
+    existing_names = {metric["name"] for metric in results["metrics"]}
     for score in scores:
-        if score.from_model or score.name in known:
+        if score.from_model or score.name in existing_names:
             why = "is read from a model: evaluate again" if score.from_model else "is there already"
             raise BadInput(f"{score.name} {why}.")
         for row in rows:
-            _mark(row, score)
-    new = scoring.describe_metrics(scores, rows)
-    warnings = [*results["warnings"], *score_error_caveats(rows, new)]
-    return summarise({**results, "rows": rows, "metrics": [*results["metrics"], *new], "warnings": warnings})
+            score_texts(row, score)
+    new_metrics = describe_metrics(scores, rows)
+    warnings = [*results["warnings"], *score_error_caveats(rows, new_metrics)]
+    return summarise({**results, "rows": rows, "metrics": [*results["metrics"], *new_metrics], "warnings": warnings})
 
 
-NOT_NAMED = "not scored again: its file was not named now (read it, then name it: --score FILE)"
-
-
-def _again(metric: Metric, named: Score | None) -> tuple[Score | None, str]:
-    """A score as it was, or why it can't be had: one that the person named, or one that needs no file."""
+def _find_score(metric: Metric, named_score: Score | None) -> tuple[Score | None, str]:
+    """The score that a metric was made with: the one that the person named, or one without a file; else why not."""
     try:
-        score = named or builtin_score(metric["spec"])
+        score = named_score or builtin_score(metric["spec"])
     except EtabliError:
         return None, "it can't be had from here"
     if score is None or score.name != metric["name"]:
         return None, NOT_NAMED if names_file(metric["spec"]) else "it can't be had from here"
     if score.from_model:
         return None, "it is read from the model's probabilities"
-    changed = score.hash != metric["hash"]
-    return (None, "its code, its options or its library have changed since") if changed else (score, "")
+    if score.hash != metric["hash"]:
+        return None, "its code, its options or its library have changed since"
+    return score, ""
 
 
-def names_file(spec: Any) -> bool:
-    """Does a recorded score name a file of functions, or a schema?"""
+def names_file(spec: object) -> bool:
+    """Does the recorded name of a score contain a file of functions, or a schema?"""
     kind = str(spec).partition(":")[0]
     return kind.endswith(".py") or kind == "json_schema"
-
-
-def _mark(row: Answered, score: Score) -> None:
-    row["errors"].pop(score.name, None)
-    scoring.add_score(row, score, {arm: scoring.of_text(score, arm, row["row"], row) for arm in row["answers"]})

@@ -1,127 +1,137 @@
-"""Every score of every answer. What raises is an error of that row, and the rest go on."""
+"""Every score of every answer. A score that raises is an error of its row, and the other rows are still scored."""
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-from etabli.core.contracts import Answered, Metric, Row
-from etabli.core.secrets import hidden
+from etabli.core.contracts import AnsweredRow, Metric, Row
+from etabli.core.secrets import cover_secrets
+from etabli.data.questions import last_user_text, truth
 from etabli.evaluation.scores import Score
 from etabli.evaluation.scores.answers import normalised
-from etabli.evaluation.scores.score import LOSS, CUSTOM, unit_of
 from etabli.evaluation.scores.registry import CHOICES
+from etabli.evaluation.scores.score import CUSTOM, LOSS, unit_of
 from etabli.evaluation.systems import System
-from etabli.evaluation.test_set import TestSet, asked, truth
+from etabli.evaluation.test_set import TestSet
+
+LONGEST_ERROR = 300  # characters
 
 
-def score_rows(asked_set: TestSet, arms: list[System], scores: list[Score]) -> list[Answered]:
-    """What every arm answered, and every score of it; one entry a test row."""
-    return [_row(at, asked_set, arms, scores) for at in range(len(asked_set.tests))]
+def score_rows(test_set: TestSet, systems: list[System], scores: list[Score]) -> list[AnsweredRow]:
+    """One record a test row: the answer of every system, and every score of it."""
+    return [_score_row(index, test_set, systems, scores) for index in range(len(test_set.tests))]
 
 
-def _row(at: int, asked_set: TestSet, arms: list[System], scores: list[Score]) -> Answered:
-    row = asked_set.tests[at]
-    made: Answered = {
+def _score_row(index: int, test_set: TestSet, systems: list[System], scores: list[Score]) -> AnsweredRow:
+    row = test_set.tests[index]
+    # A column may hold a date or half a character, which JSON and UTF-8 cannot store.
+    storable = json.dumps(row, default=str, ensure_ascii=False).encode("utf-8", "replace")
+    record: AnsweredRow = {
         "id": row["id"],
         "lang": str(row.get("lang") or ""),
         "template": row.get("template") or row["id"],
-        "cluster": asked_set.clusters[at],
-        "slices": asked_set.slices[at],
-        "row": _storable(row),
-        "overlap": asked_set.overlaps[at],
-        "prompt": asked(row),
+        "cluster": test_set.clusters[index],
+        "slices": test_set.slices[index],
+        "row": cast("Row", json.loads(storable)),
+        "overlap": test_set.overlaps[index],
+        "prompt": last_user_text(row),
         "truth": truth(row),
-        "rendered": {arm.name: arm.rendered[at] for arm in arms},
-        "answers": {arm.name: arm.answers[at] for arm in arms},
-        "raw": {arm.name: arm.raws[at] for arm in arms},
+        "rendered": {system.name: system.prompt_texts[index] for system in systems},
+        "answers": {system.name: system.answers[index] for system in systems},
+        "raw": {system.name: system.raw_answers[index] for system in systems},
         "correct": {},
         "values": {},
         "weights": {},
         "errors": {},
     }
     for score in scores:
-        add_score(made, score, {arm.name: _value(score, arm, at, row, made) for arm in arms})
+        add_score(record, score, {system.name: _scorer(score, system, index, row, record) for system in systems})
         if score.unit == LOSS:
-            tokens = max((arm.losses[at].tokens for arm in arms if arm.losses), default=1)
-            made["weights"][score.name] = float(tokens or 1)
-    return made
+            lengths = (system.truth_likelihoods[index].tokens for system in systems if system.truth_likelihoods)
+            record["weights"][score.name] = float(max(lengths, default=1) or 1)
+    return record
 
 
-def _storable(row: Row) -> Row:
-    """A copy that JSON and UTF-8 can hold: a column may have a date in it, or half a character."""
-    return json.loads(json.dumps(row, default=str, ensure_ascii=False).encode("utf-8", "replace"))
+def _scorer(score: Score, system: System, index: int, row: Row, record: AnsweredRow) -> Callable[[], object]:
+    """The function that computes the score: from the model's likelihoods, or from the answer's text."""
+    if not score.from_model or system.prompts is None:
+        return partial(score.compute, record["answers"][system.name], record["truth"], row)
+    if score.unit == LOSS:
+        return partial(_loss_per_token, system, index)
+    return partial(_is_choice_right, score, system, index, row)
 
 
-def _value(score: Score, arm: System, at: int, row: Row, made: Answered) -> Callable[[], Any]:
-    """How an arm's value is had: read from the model, or made from the answer's text."""
-    if not score.from_model or arm.talks is None:
-        return of_text(score, arm.name, row, made)
-    return partial(_loss, arm, at) if score.unit == LOSS else partial(_chosen, score, arm, at, row)
+def score_texts(record: AnsweredRow, score: Score) -> None:
+    """Add a score that is made from the answers' texts to a record; errors of an earlier scoring are removed."""
+    record["errors"].pop(score.name, None)
+    answers = record["answers"].items()
+    add_score(
+        record,
+        score,
+        {system: partial(score.compute, answer, record["truth"], record["row"]) for system, answer in answers},
+    )
 
 
-def of_text(score: Score, arm: str, row: Row, made: Answered) -> Callable[[], Any]:
-    """How a value is made from an answer's text."""
-    return partial(score.of, made["answers"][arm], made["truth"], row)
-
-
-def add_score(made: Answered, score: Score, values: dict[str, Callable[[], Any]]) -> None:
-    """Put a score of every arm's answer into a row; what raises is an error of the row."""
-    found: dict[str, Any] = {}
-    for arm, value in values.items():
+def add_score(record: AnsweredRow, score: Score, scorers: Mapping[str, Callable[[], object]]) -> None:
+    """Add a score of every system's answer to a record. An exception is recorded as an error, with value None."""
+    values: dict[str, float | None] = {}
+    for system, compute in scorers.items():
         try:
-            found[arm] = _number(value())
+            values[system] = _to_number(compute())
         except (Exception, SystemExit) as error:
-            found[arm] = None
-            said = hidden(f"{type(error).__name__}: {error}")[:300]
-            made["errors"].setdefault(score.name, {})[arm] = said
-    made["values"][score.name] = found
+            values[system] = None
+            message = cover_secrets(f"{type(error).__name__}: {error}")[:LONGEST_ERROR]
+            record["errors"].setdefault(score.name, {})[system] = message
+    record["values"][score.name] = values
 
 
-def _number(said: Any) -> bool | float | None:
-    if said is None or isinstance(said, bool):
-        return said
-    if type(said).__name__ in ("bool", "bool_"):  # numpy's
-        return bool(said)
-    number = float(said)
-    if number - number != 0:
-        raise ValueError(f"the score is {number}, which is no number to count with")
+def _to_number(value: Any) -> bool | float | None:
+    """The value as bool, finite float or None; numpy's scalars are accepted."""
+    if value is None or isinstance(value, bool):
+        return value
+    if type(value).__name__ in ("bool", "bool_"):  # of numpy
+        return bool(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"the score is {number}, which is not a finite number")
     return number
 
 
-def _loss(arm: System, at: int) -> float:
-    held = arm.losses[at]
-    if not held.tokens:
+def _loss_per_token(system: System, index: int) -> float:
+    likelihood = system.truth_likelihoods[index]
+    if not likelihood.tokens:
         raise ValueError("the answer has no tokens")
-    if held.nats - held.nats != 0:
-        raise ValueError(f"the model gives the answer a likelihood of {held.nats}")
-    return held.nats / held.tokens
+    if not math.isfinite(likelihood.nats):
+        raise ValueError(f"the model gives the answer a likelihood of {likelihood.nats}")
+    return likelihood.nats / likelihood.tokens
 
 
-def _chosen(score: Score, arm: System, at: int, row: Row) -> bool:
-    """Is the likeliest choice the true one? ``choice_norm`` divides by characters. The end of the turn counts, too."""
-    offered = row_choices(row)
-    right = [at for at, choice in enumerate(offered) if choice.strip() == truth(row).strip()]
-    right = right or [at for at, choice in enumerate(offered) if normalised(choice, truth(row))]
+def _is_choice_right(score: Score, system: System, index: int, row: Row) -> bool:
+    """Is the likeliest choice the true one? ``choice_norm`` divides by characters. The end-of-turn token counts too."""
+    choices, answer = row_choices(row), truth(row)
+    right = [number for number, choice in enumerate(choices) if choice.strip() == answer.strip()]
+    right = right or [number for number, choice in enumerate(choices) if normalised(choice, answer)]
     if len(right) != 1:
-        raise ValueError(f"{len(right)} of the row's {len(offered)} choices are its answer")
-    lengths = [max(1, len(choice)) if score.name == "choice_norm" else 1 for choice in offered]
-    costs = [held.nats / length for held, length in zip(arm.choices[at], lengths)]
+        raise ValueError(f"{len(right)} of the row's {len(choices)} choices are its answer")
+    lengths = [max(1, len(choice)) if score.name == "choice_norm" else 1 for choice in choices]
+    costs = [likelihood.nats / length for likelihood, length in zip(system.choice_likelihoods[index], lengths)]
     return costs.index(min(costs)) == right[0]
 
 
 def row_choices(row: Row) -> list[str]:
-    """What a row offers: a list of texts, or lm-eval's ``{"text": [...]}``; nothing if it offers none."""
-    held = (row.get("columns") or {}).get(CHOICES) or []
-    return [str(choice) for choice in (held.get("text", []) if isinstance(held, dict) else held)]
+    """The choices that a row offers: a list of texts, or lm-eval's ``{"text": [...]}``; empty if it offers none."""
+    choices = (row.get("columns") or {}).get(CHOICES) or []
+    return [str(choice) for choice in (choices.get("text", []) if isinstance(choices, dict) else choices)]
 
 
-def describe_metrics(scores: list[Score], made: list[Answered]) -> list[Metric]:
-    """What each score was made with. The unit of one's own is told by what it gave."""
-    return [{**score.metric, "unit": _unit(score, made)} for score in scores]
-
-
-def _unit(score: Score, made: list[Answered]) -> str:
-    if score.unit != CUSTOM:
-        return score.unit
-    return unit_of(value for row in made for value in row["values"][score.name].values())
+def describe_metrics(scores: list[Score], records: list[AnsweredRow]) -> list[Metric]:
+    """The metric of each score, for the results. The unit of a custom score follows from its values."""
+    metrics = []
+    for score in scores:
+        metric = score.metric
+        if score.unit == CUSTOM:
+            metric["unit"] = unit_of(value for record in records for value in record["values"][score.name].values())
+        metrics.append(metric)
+    return metrics

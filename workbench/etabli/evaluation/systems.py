@@ -1,175 +1,218 @@
-"""Who answers: the base asked plainly, the base prompted at its best, lookup, the tuned model, and its checkpoints."""
+"""The systems that answer: the base, the base with its best prompt, lookup, the tuned model, and checkpoints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etabli.core.contracts import Message, Row
 from etabli.core.errors import BadData, BadInput
-from etabli.evaluation import baselines, test_set
+from etabli.data.questions import last_user_text, question, truth
+from etabli.evaluation import baselines
 from etabli.evaluation.test_set import TestSet
 from etabli.models import generate, likelihood
 from etabli.models.likelihood import Likelihood
-from etabli.models.loading import Loaded
+from etabli.models.loading import LoadedModel
 from etabli.rendering.render import render
 from etabli.runs import checkpoints
 from etabli.runs.run import Run
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 BASE, PROMPTED, LOOKUP, TUNED = "base", "prompted", "lookup", "tuned"
-LEAST_NEW, MOST_NEW, ROOM = 32, 1024, 256  # tokens an answer, where nobody says how many
+# Bounds of the answer length in tokens where none is given; an answer with reasoning gets at least REASONING_TOKENS.
+MIN_NEW_TOKENS, MAX_NEW_TOKENS, REASONING_TOKENS = 32, 1024, 256
 
 ReportProgress = Callable[[str, int, int], None]
 
 
 @dataclass
 class System:
-    """One that answers. ``talks`` are its prompts; lookup has none. ``adapter``: None is the base alone."""
+    """A system that answers, with its prompts and, once it has answered, its answers: one entry a test row.
+
+    ``prompts`` is None for lookup, which asks no model. With ``adapter`` None the base answers alone.
+    """
 
     name: str
-    talks: list[list[Message]] | None = None
+    prompts: list[list[Message]] | None = None
     adapter: Path | None = None
     answers: list[str] = field(default_factory=list)
-    raws: list[str] = field(default_factory=list)
-    rendered: list[str] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)  # tokens of each prompt
-    cut: int = 0  # answers that had no end within the tokens allowed
-    losses: list[Likelihood] = field(default_factory=list)
-    choices: list[list[Likelihood]] = field(default_factory=list)
+    raw_answers: list[str] = field(default_factory=list)  # with control tokens
+    prompt_texts: list[str] = field(default_factory=list)  # the prompts as the model got them
+    prompt_lengths: list[int] = field(default_factory=list)  # in tokens
+    cut_count: int = 0  # answers that reached the greatest length without an end-of-turn token
+    truth_likelihoods: list[Likelihood] = field(default_factory=list)
+    choice_likelihoods: list[list[Likelihood]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class AnswerSettings:
-    """How an evaluation asks: tokens an answer, worked examples, instructions for the prompted base."""
+    """Tokens an answer, worked examples in a prompt, and instructions for the prompted base."""
 
     max_new_tokens: int
     shots: int = baselines.SHOTS
     instructions: str | None = None
 
 
-def build_systems(names: list[str], asked: TestSet, run: Run, loaded: Loaded, asking: AnswerSettings) -> list[System]:
-    """The arms of these names, each with its prompts. Without training rows lookup and prompted are left out.
+def build_systems(
+    names: list[str], test_set: TestSet, run: Run, loaded_model: LoadedModel, settings: AnswerSettings
+) -> list[System]:
+    """The systems of these names, each with its prompts. Without training rows lookup and prompted are left out.
 
     Args:
-        names: of ``contracts.ARMS``, or of the run's checkpoints (``step-000040``).
-        asked: the test rows and the training rows that rivals may use.
+        names: names from ``contracts.ARMS``, or of the run's checkpoints (``step-000040``).
+        test_set: the test rows, and the training rows that the baselines may use; a note is added to its
+            ``warnings`` when baselines are left out.
 
     Raises:
         BadInput: an unknown name.
     """
-    found = {folder.name: folder for folder in checkpoints.list_checkpoints(run.folder)}
-    for name in names:
-        if name not in (BASE, PROMPTED, LOOKUP, TUNED) and name not in found:
-            there = ", ".join([BASE, PROMPTED, LOOKUP, TUNED, *sorted(found)])
-            raise BadInput(f"Nobody called {name!r} can answer; there are {there}.")
-    wanted = [name for name in dict.fromkeys(names) if asked.train or name not in (PROMPTED, LOOKUP)]
-    if len(wanted) < len(dict.fromkeys(names)):
-        asked.said.append("The run has no training rows that are answered questions: prompted and lookup are left out.")
-    near = baselines.nearest_rows(asked.tests, asked.train, max(1, asking.shots)) if {PROMPTED, LOOKUP} & {*wanted} else []
-    plain = [test_set.question(row) for row in asked.tests]
-    made = {
-        BASE: lambda: System(BASE, plain),
-        PROMPTED: lambda: System(PROMPTED, _prompted(asked, near, loaded, asking)),
-        LOOKUP: lambda: _lookup([rows[0] for rows in near]),
-        TUNED: lambda: System(TUNED, plain, run.adapter),
+    names = list(dict.fromkeys(names))
+    checkpoint_folders = {folder.name: folder for folder in checkpoints.list_checkpoints(run.folder)}
+    known_names = [BASE, PROMPTED, LOOKUP, TUNED, *sorted(checkpoint_folders)]
+    if unknown := [name for name in names if name not in known_names]:
+        raise BadInput(f"Unknown system {unknown[0]!r}: choose from {', '.join(known_names)}.")
+    if not test_set.train and {PROMPTED, LOOKUP} & set(names):
+        names = [name for name in names if name not in (PROMPTED, LOOKUP)]
+        test_set.warnings.append(
+            "The run has no training rows that are answered questions: prompted and lookup are left out."
+        )
+    neighbours: list[list[Row]] = []
+    if {PROMPTED, LOOKUP} & set(names):
+        neighbours = baselines.nearest_rows(test_set.tests, test_set.train, max(1, settings.shots))
+    plain_prompts = [question(row) for row in test_set.tests]
+    builders: dict[str, Callable[[], System]] = {
+        BASE: lambda: System(BASE, plain_prompts),
+        PROMPTED: lambda: System(PROMPTED, _build_shot_prompts(test_set, neighbours, loaded_model, settings)),
+        LOOKUP: lambda: _build_lookup([rows[0] for rows in neighbours]),
+        TUNED: lambda: System(TUNED, plain_prompts, run.adapter),
     }
-    return [made[name]() if name in made else System(name, plain, found[name]) for name in wanted]
+    return [
+        builders[name]() if name in builders else System(name, plain_prompts, checkpoint_folders[name])
+        for name in names
+    ]
 
 
-def _lookup(rows: list[Row]) -> System:
-    """Lookup's answers; in the place of a prompt the training row that each was found in."""
-    answers = [test_set.truth(row) for row in rows]
-    found = [f"The closest training row ({row['id']}):\n{test_set.asked(row)}" for row in rows]
-    return System(LOOKUP, answers=answers, raws=answers, rendered=found)
+def _build_lookup(rows: list[Row]) -> System:
+    """Lookup with its answers; each prompt text names the training row that gave the answer."""
+    answers = [truth(row) for row in rows]
+    sources = [f"The closest training row ({row['id']}):\n{last_user_text(row)}" for row in rows]
+    return System(LOOKUP, answers=answers, raw_answers=answers, prompt_texts=sources)
 
 
-def _prompted(asked: TestSet, near: list[list[Row]], loaded: Loaded, asking: AnswerSettings) -> list[list[Message]]:
-    shown = [rows[: asking.shots] for rows in near]
-    talks = baselines.build_prompts(asked.tests, asked.train, shown, asking.instructions)
-    return [_fitting(talk, row, loaded, asking.max_new_tokens) for talk, row in zip(talks, asked.tests)]
+def _build_shot_prompts(
+    test_set: TestSet, neighbours: list[list[Row]], loaded_model: LoadedModel, settings: AnswerSettings
+) -> list[list[Message]]:
+    """Prompts that the template accepts, with as many worked examples as the model's context can hold."""
+    shots = [rows[: settings.shots] for rows in neighbours]
+    prompts = baselines.build_prompts(test_set.tests, test_set.train, shots, settings.instructions)
+    return [
+        fit_prompt(prompt, row, loaded_model, settings.max_new_tokens) for prompt, row in zip(prompts, test_set.tests)
+    ]
 
 
-def _fitting(talk: list[Message], row: Row, loaded: Loaded, most: int) -> list[Message]:
-    """A prompt that the template takes, with as many worked examples as the model's context has room for."""
-    room = context_length(loaded) - most
+def fit_prompt(prompt: list[Message], row: Row, loaded_model: LoadedModel, max_new_tokens: int) -> list[Message]:
+    """The prompt, if necessary without a system turn, or without the farthest worked examples.
+
+    Args:
+        row: the test row that the prompt asks; max_new_tokens: the tokens of the context to keep for the answer.
+    """
+    max_prompt_tokens = context_length(loaded_model) - max_new_tokens
+
+    def count_tokens(messages: list[Message]) -> int:
+        return len(render(messages, loaded_model.tokenizer, prompt=True, tools=row.get("tools")))
+
     try:
-        size = _size(talk, row, loaded)
+        length = count_tokens(prompt)
     except BadData:  # some templates refuse a system turn
-        talk = baselines.without_system(talk)
-        size = _size(talk, row, loaded)
-    while size > room and (shorter := baselines.without_farthest(talk, row)):
-        talk, size = shorter, _size(shorter, row, loaded)
-    return talk
+        prompt = baselines.without_system(prompt)
+        length = count_tokens(prompt)
+    while length > max_prompt_tokens and (shorter := baselines.without_farthest(prompt, row)):
+        prompt, length = shorter, count_tokens(shorter)
+    return prompt
 
 
-def _size(talk: list[Message], row: Row, loaded: Loaded) -> int:
-    return len(render(talk, loaded.tokenizer, prompt=True, tools=row.get("tools")))
-
-
-def context_length(loaded: Loaded) -> int:
-    """Tokens that the model was made for."""
-    config = loaded.model.config.get_text_config()
+def context_length(loaded_model: LoadedModel) -> int:
+    """The greatest number of tokens in the model's context; 2**31 where the configuration names none."""
+    config = loaded_model.model.config.get_text_config()
     return int(getattr(config, "max_position_embeddings", 0) or 2**31)
 
 
-def max_answer_tokens(asked: TestSet, tokenizer: Any, reasoned: bool) -> int:
-    """A quarter more tokens than nineteen truths in twenty have; the same for every arm.
+def max_answer_tokens(test_set: TestSet, tokenizer: "PreTrainedTokenizerBase", with_reasoning: bool) -> int:
+    """The answer length in tokens for every system: 1.25 times the 95 % quantile of the truths' lengths.
 
     Args:
-        reasoned: what is scored may come after much else (a number, an instruction followed): then there is room.
+        with_reasoning: the part that is scored may follow other text (a number, an instruction that was followed):
+            then an answer gets at least ``REASONING_TOKENS``.
     """
     import numpy as np
 
-    sizes = [len(tokenizer(test_set.truth(row), add_special_tokens=False)["input_ids"]) for row in asked.tests]
-    least = ROOM if reasoned or not any(sizes) else LEAST_NEW
-    return int(min(MOST_NEW, max(least, 1.25 * np.quantile(sizes, 0.95) + 1)))
+    lengths = [len(tokenizer(truth(row), add_special_tokens=False)["input_ids"]) for row in test_set.tests]
+    least = REASONING_TOKENS if with_reasoning or not any(lengths) else MIN_NEW_TOKENS
+    return int(min(MAX_NEW_TOKENS, max(least, 1.25 * np.quantile(lengths, 0.95) + 1)))
 
 
-def generate_answers(arm: System, asked: TestSet, loaded: Loaded, most: int, say: ReportProgress) -> None:
-    """Let an arm answer every test row."""
-    if arm.talks is None:
+def generate_answers(
+    system: System, test_set: TestSet, loaded_model: LoadedModel, max_new_tokens: int, report: ReportProgress
+) -> None:
+    """Generate the system's answer to every test row. Lookup has its answers already."""
+    if system.prompts is None:
         return
-    with loaded.using(arm.adapter):
-        made = generate.answer(
-            loaded.model, loaded.tokenizer, arm.talks, most, tools=_tools(asked.tests), progress=_as(arm.name, say)
+    with loaded_model.using(system.adapter):
+        output = generate.answer(
+            loaded_model.model,
+            loaded_model.tokenizer,
+            system.prompts,
+            max_new_tokens,
+            tools=[row.get("tools") for row in test_set.tests],
+            progress=lambda count, total: report(system.name, count, total),
         )
-    arm.answers, arm.raws, arm.rendered, arm.sizes = made.texts, made.raws, made.rendered, made.sizes
-    arm.cut = sum(made.cut)
+    system.answers, system.raw_answers = output.texts, output.raws
+    system.prompt_texts, system.prompt_lengths = output.rendered, output.sizes
+    system.cut_count = sum(output.cut)
 
 
-def score_truths(arm: System, asked: TestSet, loaded: Loaded, say: ReportProgress) -> None:
-    """How likely an arm finds the truths."""
-    if arm.talks is None:
-        return
-    told = [_told(talk, test_set.truth(row)) for talk, row in zip(arm.talks, asked.tests)]
-    with loaded.using(arm.adapter):
-        arm.losses = likelihood.score(
-            loaded.model, loaded.tokenizer, told, tools=_tools(asked.tests), progress=_as(f"{arm.name}, loss", say)
+def score_truths(system: System, test_set: TestSet, loaded_model: LoadedModel, report: ReportProgress) -> None:
+    """Compute the likelihood that the system's model gives to the truth of every test row."""
+    if system.prompts is not None:
+        answers = [[truth(row)] for row in test_set.tests]
+        likelihoods = _score_continuations(system, test_set, answers, loaded_model, f"{system.name}, loss", report)
+        system.truth_likelihoods = [of_row[0] for of_row in likelihoods]
+
+
+def score_choices(
+    system: System, test_set: TestSet, choices: list[list[str]], loaded_model: LoadedModel, report: ReportProgress
+) -> None:
+    """Compute the likelihood that the system's model gives to each choice of every test row."""
+    if system.prompts is not None:
+        system.choice_likelihoods = _score_continuations(
+            system, test_set, choices, loaded_model, f"{system.name}, choices", report
         )
 
 
-def score_choices(arm: System, asked: TestSet, offered: list[list[str]], loaded: Loaded, say: ReportProgress) -> None:
-    """How likely an arm finds each of the choices that a row offers."""
-    if arm.talks is None:
-        return
-    told = [_told(talk, choice) for talk, choices in zip(arm.talks, offered) for choice in choices]
-    tools = [held for held, choices in zip(_tools(asked.tests), offered) for _ in choices]
-    with loaded.using(arm.adapter):
-        flat = iter(
+def _score_continuations(
+    system: System,
+    test_set: TestSet,
+    answers: list[list[str]],
+    loaded_model: LoadedModel,
+    label: str,
+    report: ReportProgress,
+) -> list[list[Likelihood]]:
+    """The likelihoods of one or more answers to each test row, after the system's prompt."""
+    conversations: list[list[Message]] = []
+    tools: list[list[dict[str, Any]] | None] = []
+    for prompt, row, row_answers in zip(system.prompts or [], test_set.tests, answers):
+        conversations += [[*prompt, {"role": "assistant", "content": answer}] for answer in row_answers]
+        tools += [row.get("tools")] * len(row_answers)
+    with loaded_model.using(system.adapter):
+        scores = iter(
             likelihood.score(
-                loaded.model, loaded.tokenizer, told, tools=tools, progress=_as(f"{arm.name}, choices", say)
+                loaded_model.model,
+                loaded_model.tokenizer,
+                conversations,
+                tools=tools,
+                progress=lambda count, total: report(label, count, total),
             )
         )
-    arm.choices = [[next(flat) for _ in choices] for choices in offered]
-
-
-def _told(talk: list[Message], answer: str) -> list[Message]:
-    return [*talk, {"role": "assistant", "content": answer}]
-
-
-def _tools(rows: list[Row]) -> list[list | None]:
-    return [row.get("tools") for row in rows]
-
-
-def _as(name: str, say: ReportProgress) -> Callable[[int, int], None]:
-    return lambda done, total: say(name, done, total)
+    return [[next(scores) for _ in row_answers] for row_answers in answers]

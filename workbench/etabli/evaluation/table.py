@@ -1,94 +1,114 @@
-"""The results as tables a person reads."""
+"""The results as tables for a person to read."""
 
 import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from etabli.core.contracts import Difference, Estimate, Results, Score
 from etabli.evaluation.scores.score import MEAN, SHARE
 from etabli.evaluation.verdict import format_interval, verdict_sentence
 
-NONE = "—"
-
-
-def scores_frame(results: Results):
-    """One line a score and slice, one column an arm, as a pandas frame of text."""
-    return _frame(results, lambda score: {arm: format_score(score, arm) for arm in results["arms"]})
-
-
-def differences_frame(results: Results):
-    """One line a score and slice: the subject minus each other arm, as a pandas frame of text."""
-    return _frame(
-        results, lambda score: {f"{gap['of']} − {gap['minus']}": _gap(gap, score) for gap in score["differences"]}
-    )
-
-
-def _gap(gap: Difference, score: Score) -> str:
-    return format_interval(gap, score["unit"]) + (f" (n = {gap['n']})" if gap["n"] != score["n"] else "")
-
-
-def flips_frame(results: Results):
-    """One line a score, slice and rival: which rows changed sides, as a pandas frame."""
+if TYPE_CHECKING:
     import pandas as pd
 
-    lines = [
-        {"score": score["name"], "slice": score["slice"], "n": gap["n"], "against": gap["minus"]} | _flip(gap)
-        for score in results["scores"]
-        for gap in score["differences"]
-        if gap["flips"]
-    ]
-    return pd.DataFrame(lines)
+EMPTY_CELL = "—"
 
 
-def _flip(gap: Difference) -> dict:
-    held = dict(gap["flips"])
-    by_cluster = held["by_cluster"]
-    p = {"p (McNemar)": f"{held['mcnemar']:.2g}", "p (by cluster)": NONE if by_cluster is None else f"{by_cluster:.2g}"}
-    return {name: held[name] for name in ("fixed", "broken", "both", "neither")} | p
+def scores_frame(results: Results) -> "pd.DataFrame":
+    """A pandas frame of text with one line a score and slice, and one column an arm."""
+    return _build_frame(results, lambda score: {arm: format_score(score, arm) for arm in results["arms"]})
 
 
-def _frame(results: Results, cells):
+def differences_frame(results: Results) -> "pd.DataFrame":
+    """A pandas frame of text with one line a score and slice: the subject minus each other arm."""
+
+    def cells(score: Score) -> dict[str, str]:
+        return {f"{gap['of']} − {gap['minus']}": _format_difference(gap, score) for gap in score["differences"]}
+
+    return _build_frame(results, cells)
+
+
+def _format_difference(difference: Difference, score: Score) -> str:
+    return format_interval(difference, score["unit"]) + _own_count(difference["n"], score)
+
+
+def _own_count(count: int, score: Score) -> str:
+    """The number of rows, if it differs from the score's."""
+    return f" (n = {count})" if count != score["n"] else ""
+
+
+def flips_frame(results: Results) -> "pd.DataFrame":
+    """A pandas frame with one line a score, slice and baseline: how many rows changed sides, and the p-values."""
     import pandas as pd
 
     lines = []
     for score in results["scores"]:
-        about = {"score": score["name"], "slice": score["slice"], "n": score["n"], "clusters": score["clusters"]}
-        errors = {"errors": sum(score["errors"].values())} if any(one["errors"] for one in results["scores"]) else {}
-        lines.append(about | errors | cells(score))
-    return pd.DataFrame(lines).fillna(NONE)
+        for difference in score["differences"]:
+            if flips := difference["flips"]:
+                by_cluster = flips["by_cluster"]
+                line: dict[str, object] = {
+                    "score": score["name"],
+                    "slice": score["slice"],
+                    "n": difference["n"],
+                    "against": difference["minus"],
+                    "fixed": flips["fixed"],
+                    "broken": flips["broken"],
+                    "both": flips["both"],
+                    "neither": flips["neither"],
+                    "p (McNemar)": f"{flips['mcnemar']:.2g}",
+                    "p (by cluster)": EMPTY_CELL if by_cluster is None else f"{by_cluster:.2g}",
+                }
+                lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _build_frame(results: Results, cells: Callable[[Score], Mapping[str, str]]) -> "pd.DataFrame":
+    import pandas as pd
+
+    with_errors = any(score["errors"] for score in results["scores"])
+    lines = []
+    for score in results["scores"]:
+        line: dict[str, object] = {"score": score["name"], "slice": score["slice"], "n": score["n"]}
+        line["clusters"] = score["clusters"]
+        if with_errors:
+            line["errors"] = sum(score["errors"].values())
+        lines.append({**line, **cells(score)})
+    return pd.DataFrame(lines).fillna(EMPTY_CELL)
 
 
 def format_score(score: Score, arm: str) -> str:
-    """An arm's score; with its own n where some of its rows could not be scored."""
+    """An arm's estimate; with its own n where some of its rows could not be scored."""
     if arm not in score["arms"]:
-        return NONE
-    held = score["arms"][arm]
-    return format_estimate(held, score["unit"]) + (f" (n = {held['n']})" if held["n"] != score["n"] else "")
+        return EMPTY_CELL
+    estimate = score["arms"][arm]
+    return format_estimate(estimate, score["unit"]) + _own_count(estimate["n"], score)
 
 
-def format_estimate(held: Estimate, unit: str) -> str:
+def format_estimate(estimate: Estimate, unit: str) -> str:
     """80 % [71, 87], or 1.234 [1.201, 1.267]."""
-    times, form, sign = (100, ".0f", " %") if unit in (SHARE, MEAN) else (1, ".3f", "")
-    value, low, high = (_number(held[key], times, form) for key in ("value", "low", "high"))
+    factor, form, sign = (100, ".0f", " %") if unit in (SHARE, MEAN) else (1, ".3f", "")
+
+    def format_number(number: float | None) -> str:
+        return "?" if number is None or not math.isfinite(number) else f"{number * factor:{form}}"
+
+    value, low, high = map(format_number, (estimate["value"], estimate["low"], estimate["high"]))
     return f"{value}{sign} [{low}, {high}]"
-
-
-def _number(number: float | None, times: int, form: str) -> str:
-    return "?" if number is None or not math.isfinite(number) else f"{number * times:{form}}"
 
 
 def format_results(results: Results) -> str:
     """Warnings, verdict and tables as plain text."""
-    subject, said = results["subject"], [f"Note: {said}" for said in results["warnings"]]
+    subject = results["subject"]
+    paragraphs = [f"Note: {warning}" for warning in results["warnings"]]
     if not results["scores"]:
-        return "\n\n".join([*said, "No score is left to be shown."])
-    said += ["\n".join(verdict_sentence(part, one) for part, one in results["verdict"].items())]
-    said += ["" if results["verdict"] else "No verdict: nobody to compare with."]
-    said += ["Each arm, with 95 % intervals", _plain(scores_frame(results))]
+        return "\n\n".join([*paragraphs, "No score is left to be shown."])
+    sentences = [verdict_sentence(part, verdict) for part, verdict in results["verdict"].items()]
+    paragraphs.append("\n".join(sentences) or "No verdict: nobody to compare with.")
+    paragraphs += ["Each arm, with 95 % intervals", scores_frame(results).to_string(index=False)]
     if any(score["differences"] for score in results["scores"]):
-        said += [f"{subject} minus each other on the same rows, with 95 % intervals", _plain(differences_frame(results))]
-    if len(changed := flips_frame(results)):
-        said += [f"Rows that changed sides (fixed: {subject} right, the other wrong)", _plain(changed)]
-    return "\n\n".join(filter(None, said))
-
-
-def _plain(table) -> str:
-    return table.to_string(index=False)
+        paragraphs.append(f"{subject} minus each other on the same rows, with 95 % intervals")
+        paragraphs.append(differences_frame(results).to_string(index=False))
+    flips = flips_frame(results)
+    if len(flips):
+        paragraphs.append(f"Rows that changed sides (fixed: {subject} right, the other wrong)")
+        paragraphs.append(flips.to_string(index=False))
+    return "\n\n".join(paragraphs)

@@ -1,4 +1,4 @@
-"""The Python files that a task of lm-eval names by ``!function``; lm-eval runs them when it reads the task."""
+"""Find the Python files that a task of lm-eval names by ``!function``. lm-eval runs them when it reads the task."""
 
 from pathlib import Path
 from typing import Any
@@ -9,25 +9,25 @@ from etabli.core.trust import Code
 
 
 def read_task(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The keys of a task's YAML, without what its tags stand for, and the functions that its tags name."""
+    """The keys of a task's YAML, with its tags left unread, and the functions that its tags name."""
     functions: list[str] = []
     keys = parsing.read_yaml(path, tagged=functions)
     return (keys if isinstance(keys, dict) else {}), functions
 
 
-def code_of_task(path: Path, seen: frozenset[Path] = frozenset()) -> list[Code]:
-    """The files that a task, and the YAML files that it includes, name beside themselves, as they are read now.
+def code_of_task(path: Path, visited_paths: frozenset[Path] = frozenset()) -> list[Code]:
+    """The files of functions that a task, and the YAML files that it includes, name.
 
     Raises:
-        BadInput: a function that is in no file beside the task: nobody could read it before it is run.
+        BadInput: a function whose file is not in the task's folder, so that nobody could read it before it is run.
     """
     keys, functions = read_task(path)
     codes = [_code_of_function(path, name) for name in functions]
-    included = keys.get("include") or []
-    for name in [included] if isinstance(included, str) else included:
-        place = (path.parent / str(name)).resolve()
-        if place not in seen and place.is_file():
-            codes += code_of_task(place, seen | {place})
+    includes = keys.get("include") or []
+    for name in [includes] if isinstance(includes, str) else includes:
+        include = (path.parent / str(name)).resolve()
+        if include not in visited_paths and include.is_file():
+            codes += code_of_task(include, visited_paths | {include})
     return codes
 
 

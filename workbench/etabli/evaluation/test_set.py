@@ -1,4 +1,4 @@
-"""What an evaluation asks: test rows, the training rows they are held against, and what is known of each."""
+"""The test set of an evaluation: test rows with their clusters, slices and overlap, and the training rows."""
 
 import hashlib
 import json
@@ -6,29 +6,30 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from etabli.core.contracts import ALL, UNSEEN, Message, Row
 from etabli.core.errors import BadData
 from etabli.data import overlap
-from etabli.data.columns import values_of
-from etabli.data.dataset import Dataset, located
-from etabli.data.questions import answered, asked, has_answer, question, truth
-from etabli.evaluation import clusters as grouping
+from etabli.data.columns import column_values
+from etabli.data.dataset import Dataset, find_path
+from etabli.data.questions import has_answer, has_text_answer
+from etabli.evaluation.clusters import cluster_rows
 from etabli.runs.run import Run
 from etabli.runs.run_data import open_rows_of_run
 from etabli.training.train_data import rows_to_train
 
-__all__ = ["TestSet", "answered", "asked", "build_test_set", "question", "truth"]
-
-WIDE = 40  # slices a column may make
+MAX_SLICES = 40  # of one column
 
 
 @dataclass
 class TestSet:
-    """Rows to ask, and what is known of each, one entry a row; ``about`` is for the log, ``said`` for the reader."""
+    """Test rows, with one entry a row in ``clusters``, ``slices`` and ``overlaps``.
 
-    __test__ = False  # no test class, whatever pytest thinks
+    ``train`` are the run's training rows that the baselines may use. ``provenance`` goes into the results' log;
+    ``warnings`` are sentences for the reader.
+    """
+
+    __test__ = False  # pytest would take the name for a test class
 
     tests: list[Row]
     train: list[Row]
@@ -36,8 +37,8 @@ class TestSet:
     clusters: list[str] = field(default_factory=list)
     slices: list[list[str]] = field(default_factory=list)
     overlaps: list[str | None] = field(default_factory=list)
-    about: dict[str, Any] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    provenance: dict[str, str | int | None] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 def build_test_set(
@@ -48,144 +49,168 @@ def build_test_set(
     only: str | None = None,
     cluster: str | None = None,
 ) -> TestSet:
-    """The rows of a run's evaluation.
+    """The test rows of a run's evaluation, with the training rows of the run.
 
     Args:
-        run: whose training rows the rivals may use, and overlaps are looked for in.
+        run: the run; its training rows are compared with the test rows and used by the baselines.
         data: an evaluation set; its rows marked ``test``, or all if none is marked. By default the run's own data.
-        limit: at most this many test rows a language.
+        limit: the greatest number of test rows in each language.
         by: columns to slice by: ``lang``, ``length`` (of the truth), ``source``, or any other.
-        only: ``COLUMN=VALUE``: no other test rows.
-        cluster: the column whose values stand or fall together; by default told by ``grouping.clusters``.
+        only: ``COLUMN=VALUE`` keeps only these test rows.
+        cluster: the column that clusters the rows; by default see ``cluster_rows``.
 
     Raises:
         BadData: no test rows, an unknown column, or a slice without rows; OutsideFolder: the run's recipe names data
         that are not its own.
     """
     own_data = open_rows_of_run(run.recipe.data, run.folder, run.frozen.get("data_hash"))
-    given = _opened(data, run) if data else own_data
-    candidates, said = _conversations(_tests(given, own_data))
-    tests = _limited(_only(candidates, only), limit)
+    test_data = _open_evaluation_set(data, run) if data else own_data
+    candidates, warnings = _keep_conversations(_select_tests(test_data, own_data))
+    tests = _limit_by_language(_select_slice(candidates, only), limit)
     if not tests:
         raise BadData(
-            f"There are 0 test rows among {len(given)}: nothing can be asked. Mark rows with split 'test' "
+            f"There are 0 test rows among {len(test_data)} rows. Mark rows with split 'test' "
             "(Dataset.with_test does), or name a data set with --data."
         )
-    train = _training(run, own_data)
-    clustered_by, clusters = grouping.cluster_rows(tests, cluster)
-    about = {"data": str(data or run.recipe.data), "limit": limit, "only": only, "rows_hash": _hash(tests),
-             "train_hash": _hash(train), "clustered_by": clustered_by}  # fmt: skip
-    said += [f"Only rows with {only} were asked."] * bool(only) + _changed(run, own_data)
-    slices = _sliced(tests, [by] if isinstance(by, str) else by)
-    return TestSet(tests, train, given.hash, clusters, slices, overlap.overlaps(tests, train), about, said)
+    if only:
+        warnings.append(f"Only rows with {only} were asked.")
+    if run.frozen.get("data_hash") not in (None, own_data.hash):
+        warnings.append(
+            f"The data ({run.recipe.data}) have changed since the run was trained: overlap, lookup and worked examples "
+            "use other rows than the run learned from."
+        )
+    train = _select_training(run, own_data)
+    clustered_by, clusters = cluster_rows(tests, cluster)
+    return TestSet(
+        tests,
+        train,
+        test_data.hash,
+        clusters,
+        _slice_rows(tests, [by] if isinstance(by, str) else by),
+        overlap.find_overlaps(tests, train),
+        {
+            "data": str(data or run.recipe.data),
+            "limit": limit,
+            "only": only,
+            "rows_hash": _hash_rows(tests),
+            "train_hash": _hash_rows(train),
+            "clustered_by": clustered_by,
+        },
+        warnings,
+    )
 
 
-def build_prompt_set(run: Run, prompts: Sequence[str], system: str | None = None, with_training: bool = True) -> TestSet:
+def build_prompt_set(
+    run: Run, prompts: Sequence[str], system: str | None = None, with_training: bool = True
+) -> TestSet:
     """Typed prompts as test rows without answers, with the run's training rows.
 
     Args:
-        system: their system message; by default the one that the run's rows begin with, ``""`` for none.
-        with_training: also gather the training rows, which runs the recipe's rules; only rivals need them.
+        system: their system message; by default that of the run's first row, ``""`` for none.
+        with_training: also select the training rows, which runs the recipe's rules; only the baselines need them.
     """
     data = open_rows_of_run(run.recipe.data, run.folder, run.frozen.get("data_hash"))
-    opening = _system(data.rows) if system is None else [{"role": "system", "content": system}] * bool(system)
+    if system is None:
+        first = data.rows[0]["messages"][0]
+        system = first["content"] if first["role"] == "system" else None
+    elif not system:
+        system = None
+    head: list[Message] = [] if system is None else [{"role": "system", "content": system}]
     rows: list[Row] = [
-        {"id": str(at), "messages": [*opening, {"role": "user", "content": prompt}]}
-        for at, prompt in enumerate(prompts)
+        {"id": str(index), "messages": [*head, {"role": "user", "content": prompt}]}
+        for index, prompt in enumerate(prompts)
     ]
-    return TestSet(rows, _training(run, data) if with_training else [], data.hash)
+    return TestSet(rows, _select_training(run, data) if with_training else [], data.hash)
 
 
-def _system(rows: Sequence[Row]) -> list[Message]:
-    first = rows[0]["messages"][0]
-    return [{"role": "system", "content": first["content"]}] if first["role"] == "system" else []
+def _open_evaluation_set(data: str | Path, run: Run) -> Dataset:
+    """Open an evaluation set. Prompts without answers are accepted, since some scores need no answer."""
+    from etabli.data.reading.source import read_questions
+
+    path = find_path(data, run.folder)
+    rows = read_questions(path) if path.is_file() else None
+    return Dataset(rows, {"file": path.name}) if rows is not None else Dataset.open(data, run.folder)
 
 
-def _opened(data: str | Path, run: Run) -> Dataset:
-    """An evaluation set. Prompts without answers are welcome here: some scores need none."""
-    from etabli.data.reading.source import questions
-
-    place = located(data, run.folder)
-    rows = questions(place) if place.is_file() else None
-    return Dataset(rows, {"file": place.name}) if rows is not None else Dataset.open(data, run.folder)
+def _hash_rows(rows: Sequence[Row]) -> str:
+    contents = [[row["id"], [[turn["role"], turn["content"]] for turn in row["messages"]]] for row in rows]
+    return hashlib.sha256(json.dumps(contents, ensure_ascii=True).encode()).hexdigest()
 
 
-def _hash(rows: Sequence[Row]) -> str:
-    said = [[row["id"], [[turn["role"], turn["content"]] for turn in row["messages"]]] for row in rows]
-    return hashlib.sha256(json.dumps(said, ensure_ascii=True).encode()).hexdigest()
-
-
-def _changed(run: Run, data: Dataset) -> list[str]:
-    promised = run.frozen.get("data_hash")
-    if promised in (None, data.hash):
-        return []
-    return [
-        f"The data ({run.recipe.data}) have changed since the run was trained: overlap, lookup and worked examples are "
-        "those of other rows than it learned from."
-    ]
-
-
-def _training(run: Run, data: Dataset) -> list[Row]:
-    """The conversations that the run trained on: what it held out or left out is no rival's either."""
+def _select_training(run: Run, data: Dataset) -> list[Row]:
+    """The conversations that the run trained on. The baselines may not use rows that the run held out or left out."""
     rows = rows_to_train(run.recipe, data, run.folder)
-    return [row for row in rows if row["messages"][0]["role"] != "text" and answered(row)]
+    return [row for row in rows if row["messages"][0]["role"] != "text" and has_text_answer(row)]
 
 
-def _tests(given: Dataset, own_data: Dataset) -> list[Row]:
-    marked = [row for row in given.rows if row.get("split") == "test"]
-    return marked or ([] if given.hash == own_data.hash else given.rows)
+def _select_tests(test_data: Dataset, own_data: Dataset) -> list[Row]:
+    """Rows marked ``test``; without any, all rows, but none of the run's own data."""
+    tests = [row for row in test_data.rows if row.get("split") == "test"]
+    return tests or ([] if test_data.hash == own_data.hash else test_data.rows)
 
 
-def _conversations(rows: list[Row]) -> tuple[list[Row], list[str]]:
-    """Rows that have a question; what ends in a tool call has no text to compare with."""
+def _keep_conversations(rows: list[Row]) -> tuple[list[Row], list[str]]:
+    """The rows without those that end in a tool call or an empty answer, and a warning if there are such rows."""
     if any(row["messages"][0]["role"] == "text" for row in rows):
         raise BadData("Plain text has no questions to ask: name a data set of conversations with --data.")
-    kept = [row for row in rows if not (has_answer(row) and not answered(row))]
-    left = len(rows) - len(kept)
-    if left and not kept:
+    conversations = [row for row in rows if has_text_answer(row) or not has_answer(row)]
+    if len(conversations) == len(rows):
+        return rows, []
+    count = len(rows) - len(conversations)
+    if not conversations:
         raise BadData(
-            f"All {left} test rows end in a tool call or in an empty answer: there is no text to compare with."
+            f"All {count} test rows end in a tool call or in an empty answer: there is no text to compare with."
         )
-    said = [f"{left} of {len(rows)} test rows end in a tool call or in an empty answer and were left out."] * bool(left)
-    return kept, said
+    return conversations, [
+        f"{count} of {len(rows)} test rows end in a tool call or in an empty answer and were left out."
+    ]
 
 
-def _only(rows: list[Row], only: str | None) -> list[Row]:
+def _select_slice(rows: list[Row], only: str | None) -> list[Row]:
+    """The rows that have ``COLUMN=VALUE``."""
     if only is None:
         return rows
-    column, mark, value = only.partition("=")
-    if not mark:
-        raise BadData(f"{only!r} names no slice: write COLUMN=VALUE.")
-    held = values_of(rows, column)
-    kept = [row for row, here in zip(rows, held) if here == value]
-    if not kept:
-        there = ", ".join(sorted(set(filter(None, held)))[:10])
-        raise BadData(f"No test row has {column} {value!r}: 0 of {len(rows)}. There is {there}.")
-    return kept
+    column, equals, wanted_value = only.partition("=")
+    if not equals:
+        raise BadData(f"{only!r} is no slice: write COLUMN=VALUE.")
+    values = column_values(rows, column)
+    matches = [row for row, value in zip(rows, values) if value == wanted_value]
+    if not matches:
+        choices = ", ".join(sorted(set(filter(None, values)))[:10])
+        raise BadData(
+            f"No test row has {column} {wanted_value!r}: 0 of {len(rows)}. Values of {column} are: {choices}."
+        )
+    return matches
 
 
-def _limited(rows: list[Row], limit: int | None) -> list[Row]:
-    taken: Counter[str] = Counter()
-    kept = []
+def _limit_by_language(rows: list[Row], limit: int | None) -> list[Row]:
+    """The first ``limit`` rows of each language, in order."""
+    if limit is None:
+        return rows
+    counts: Counter[str] = Counter()
+    selection = []
     for row in rows:
-        taken[str(row.get("lang"))] += 1
-        if limit is None or taken[str(row.get("lang"))] <= limit:
-            kept.append(row)
-    return kept
+        lang = str(row.get("lang"))
+        counts[lang] += 1
+        if counts[lang] <= limit:
+            selection.append(row)
+    return selection
 
 
-def _sliced(rows: list[Row], by: Sequence[str]) -> list[list[str]]:
-    """The slices of each row. A row without a value is in none."""
-    made: list[list[str]] = [[] for _ in rows]
-    for column in by:
+def _slice_rows(rows: list[Row], columns: Sequence[str]) -> list[list[str]]:
+    """The names of the slices that each row is in. A row without a value in a column is in no slice of it."""
+    slices: list[list[str]] = [[] for _ in rows]
+    for column in columns:
         if column == "lang" and not any(row.get("lang") for row in rows):
             continue
-        values = values_of(rows, column)
-        if len(set(values)) > WIDE:
+        values = column_values(rows, column)
+        if len(set(values)) > MAX_SLICES:
             raise BadData(
-                f"{column} has {len(set(values))} values in {len(rows)} rows: too many to slice by (at most {WIDE})."
+                f"{column} has {len(set(values))} values in {len(rows)} rows: too many to slice by (at most "
+                f"{MAX_SLICES})."
             )
-        for names, value in zip(made, values):
-            short = column == "lang" and value not in (ALL, UNSEEN)
-            names += [] if value is None else [value if short else f"{column}: {value}"]
-    return made
+        for names, value in zip(slices, values):
+            is_language = column == "lang" and value not in (ALL, UNSEEN)
+            if value is not None:
+                names.append(value if is_language else f"{column}: {value}")
+    return slices

@@ -1,7 +1,7 @@
-"""Better, worse, or cannot tell, and about how many more rows would tell."""
+"""The verdict: better, worse, or cannot tell, and about how many more rows would tell."""
 
 import math
-from typing import Any
+from typing import TypedDict
 
 from etabli.core.contracts import ARMS, Difference, Metric, Score
 from etabli.evaluation.scores.score import LOSS, MEAN, SHARE
@@ -11,150 +11,190 @@ ALPHA, POWER = 0.05, 0.8
 MOST_ROWS = 1_000_000
 
 
+class SliceVerdict(TypedDict):
+    """The verdict on one slice. In ``results.json`` under ``verdict``, by slice."""
+
+    score: str
+    unit: str
+    subject: str
+    verdict: str  # better, worse or cannot tell
+    rival: str | None  # the baseline that decided; None if nothing could be compared
+    difference: Difference | None
+    n: int
+    clusters: int
+    more_rows: int | None  # about how many more rows would tell
+    worth: bool | None  # was the training worth it? None if unknown
+    why: str
+
+
 def judge_slices(
-    scores: list[Score], metrics: list[Metric], subject: str, rivals: list[str], parts: list[str]
-) -> dict[str, Any]:
-    """The subject against its rivals on each slice, by the first score.
+    scores: list[Score], metrics: list[Metric], subject: str, baselines: list[str], parts: list[str]
+) -> dict[str, SliceVerdict]:
+    """The verdict on the subject against its baselines on each slice, by the first score.
 
-    *Better* is better than every rival, each with its own 95 % interval. *Worse* is worse than one, with an interval
-    that is wider for as many rivals as there are (Bonferroni): the best of several looks good by chance. For scores
-    that say yes or no the exact test on changed rows has to agree, and for rows that could not be scored the verdict
-    has to be the same if they were wrong.
-
-    Returns:
-        For each slice: verdict, score, unit, subject, rival, difference, n, clusters, more_rows, worth, why.
+    *Better* means better than every baseline, each with its own 95 % interval. *Worse* means worse than one, with an
+    interval widened for the number of baselines (Bonferroni): the best of several looks good by chance. For scores
+    that say yes or no the exact test on changed rows has to agree. The verdict also has to stay the same if the rows
+    that could not be scored were wrong.
     """
-    if not metrics or not rivals:
+    if not metrics or not baselines:
         return {}
-    found = {score["slice"]: score for score in scores if score["name"] == metrics[0]["name"]}
-    trained = set(rivals) <= set(ARMS)  # a second run's training is judged by no other run
-    return {part: _one(found.get(part), metrics[0], subject, rivals, trained) for part in parts}
+    scores_by_slice = {score["slice"]: score for score in scores if score["name"] == metrics[0]["name"]}
+    return {part: _judge_slice(scores_by_slice.get(part), metrics[0], subject, baselines) for part in parts}
 
 
-def _one(score: Score | None, metric: Metric, subject: str, rivals: list[str], trained: bool) -> dict[str, Any]:
-    about = {"score": metric["name"], "unit": metric["unit"], "subject": subject}
-    gaps = [gap for gap in score["differences"] if gap["minus"] in rivals] if score else []
-    if score is None or not gaps:
-        why = f"no row of {metric['name']} could be scored for {subject} and a rival"
-        return about | {"verdict": CANNOT_TELL, "rival": None, "difference": None, "n": 0, "clusters": 0,
-                        "more_rows": None, "worth": None, "why": why}  # fmt: skip
-    sign = 1 if score["better"] == "higher" else -1
-    said, gap, why = judge(gaps, sign)
-    unscored = [arm for arm in rivals if arm in score["errors"] and arm not in {gap["minus"] for gap in gaps}]
-    if said == BETTER and unscored:
-        said, why = CANNOT_TELL, f"{', '.join(unscored)} could not be scored on any row"
-    more = more_rows(gap) if said == CANNOT_TELL and not why else None
-    worth = {BETTER: True, WORSE: False}.get(said) if trained else None
-    return about | {"verdict": said, "rival": gap["minus"], "difference": gap, "n": gap["n"],
-                    "clusters": gap["clusters"], "more_rows": more, "worth": worth, "why": why}  # fmt: skip
+def _judge_slice(score: Score | None, metric: Metric, subject: str, baselines: list[str]) -> SliceVerdict:
+    result: SliceVerdict = {
+        "score": metric["name"],
+        "unit": metric["unit"],
+        "subject": subject,
+        "verdict": CANNOT_TELL,
+        "rival": None,
+        "difference": None,
+        "n": 0,
+        "clusters": 0,
+        "more_rows": None,
+        "worth": None,
+        "why": f"no row of {metric['name']} could be scored for {subject} and a rival",
+    }
+    differences = [gap for gap in score["differences"] if gap["minus"] in baselines] if score else []
+    if score is None or not differences:
+        return result
+    outcome, difference, why = judge(differences, 1 if score["better"] == "higher" else -1)
+    compared_names = {gap["minus"] for gap in differences}
+    unscored_names = [name for name in baselines if name in score["errors"] and name not in compared_names]
+    if outcome == BETTER and unscored_names:
+        outcome, why = CANNOT_TELL, f"{', '.join(unscored_names)} could not be scored on any row"
+    no_training = set(baselines) <= set(ARMS)  # another run as baseline does not tell whether training was worth it
+    result["verdict"], result["why"] = outcome, why
+    result["rival"], result["difference"] = difference["minus"], difference
+    result["n"], result["clusters"] = difference["n"], difference["clusters"]
+    result["more_rows"] = more_rows(difference) if outcome == CANNOT_TELL and not why else None
+    result["worth"] = {BETTER: True, WORSE: False}.get(outcome) if no_training else None
+    return result
 
 
-def judge(gaps: list[Difference], sign: int) -> tuple[str, Difference, str]:
-    """What is said, of which rival, and what keeps it from being said."""
-    hardest = min(gaps, key=lambda gap: _bounds(gap, sign)[0])
-    losing = [gap for gap in gaps if _widened(gap, sign, len(gaps)) < 0]
-    if _bounds(hardest, sign)[0] > 0:
-        said, gap = BETTER, hardest
-    elif losing:
-        said, gap = WORSE, min(losing, key=lambda gap: sign * gap["value"])
+def judge(differences: list[Difference], sign: int) -> tuple[str, Difference, str]:
+    """The outcome (better, worse or cannot tell), the difference that decided it, and what prevented a clear outcome.
+
+    Args:
+        differences: the subject minus each baseline.
+        sign: 1 if a higher score is better, -1 if a lower one is.
+    """
+    hardest = min(differences, key=lambda gap: _signed_bounds(gap, sign)[0])
+    losses = [gap for gap in differences if _widened_upper(gap, sign, len(differences)) < 0]
+    if _signed_bounds(hardest, sign)[0] > 0:
+        outcome, difference = BETTER, hardest
+    elif losses:
+        outcome, difference = WORSE, min(losses, key=lambda gap: sign * gap["value"])
     else:
-        close = _bounds(hardest, sign)[1] < 0
-        return CANNOT_TELL, hardest, f"an interval that allows for {len(gaps)} rivals holds zero" * close
-    checked = gaps if said == BETTER else [gap]
-    if any(_chance(one) > ALPHA for one in checked):
-        return CANNOT_TELL, gap, "the exact test on the rows that changed does not agree"
-    if any(_other(one, sign, said) for one in checked):
-        return CANNOT_TELL, gap, "with the rows that could not be scored counted as wrong it would be another"
-    return said, gap, ""
+        nearly_worse = _signed_bounds(hardest, sign)[1] < 0
+        why = f"an interval that allows for {len(differences)} rivals holds zero" if nearly_worse else ""
+        return CANNOT_TELL, hardest, why
+    deciding = differences if outcome == BETTER else [difference]
+    if any(_p_value(gap) > ALPHA for gap in deciding):
+        return CANNOT_TELL, difference, "the exact test on the rows that changed does not agree"
+    if any(_errors_could_change(gap, sign, outcome) for gap in deciding):
+        return CANNOT_TELL, difference, "with the rows that could not be scored counted as wrong it would be another"
+    return outcome, difference, ""
 
 
-def _bounds(gap: Difference, sign: int) -> tuple[float, float]:
-    low, high = sorted((sign * gap["low"], sign * gap["high"]))
+def _signed_bounds(difference: Difference, sign: int) -> tuple[float, float]:
+    """The interval's bounds, so that positive is better."""
+    low, high = sorted((sign * difference["low"], sign * difference["high"]))
     return low, high
 
 
-def _widened(gap: Difference, sign: int, rivals: int) -> float:
-    """The upper bound of an interval that allows for the choice among rivals."""
-    upper, middle = _bounds(gap, sign)[1], sign * gap["value"]
-    if rivals == 1 or not math.isfinite(gap["high"] - gap["low"]):
+def _widened_upper(difference: Difference, sign: int, baseline_count: int) -> float:
+    """The upper bound of the interval, widened for the choice among baselines (Bonferroni)."""
+    upper, middle = _signed_bounds(difference, sign)[1], sign * difference["value"]
+    if baseline_count == 1 or not math.isfinite(difference["high"] - difference["low"]):
         return upper
-    wider = _quantile(gap, ALPHA / 2 / rivals) / _quantile(gap, ALPHA / 2)
-    return middle + wider * (upper - middle)
+    factor = _t_quantile(difference, ALPHA / 2 / baseline_count) / _t_quantile(difference, ALPHA / 2)
+    return middle + factor * (upper - middle)
 
 
-def _quantile(gap: Difference, tail: float) -> float:
+def _t_quantile(difference: Difference, tail: float) -> float:
     from scipy import stats
 
-    return float(stats.t.ppf(1 - tail, max(0.25, gap["effective"] - 1)))
+    return float(stats.t.ppf(1 - tail, max(0.25, difference["effective"] - 1)))
 
 
-def _chance(gap: Difference) -> float:
-    held = gap["flips"]
-    if held is None:
+def _p_value(difference: Difference) -> float:
+    """The p-value of the exact test on changed rows; 0 for scores that do not say yes or no."""
+    flips = difference["flips"]
+    if flips is None:
         return 0.0
-    return held["mcnemar"] if held["by_cluster"] is None else held["by_cluster"]
+    return flips["mcnemar"] if flips["by_cluster"] is None else flips["by_cluster"]
 
 
-def _other(gap: Difference, sign: int, said: str) -> bool:
-    if "worst" not in gap:
+def _errors_could_change(difference: Difference, sign: int, outcome: str) -> bool:
+    """Would the outcome be another if the rows that could not be scored were wrong?"""
+    if "worst" not in difference:
         return False
-    low, high = sorted(sign * bound for bound in gap["worst"])
-    return not (low > 0 if said == BETTER else high < 0)
+    low, high = sorted(sign * bound for bound in difference["worst"])
+    return not (low > 0 if outcome == BETTER else high < 0)
 
 
-def more_rows(gap: Difference) -> int | None:
-    """About how many more rows would tell, four times in five, if the difference is what it looks like (statsmodels).
+def more_rows(difference: Difference) -> int | None:
+    """About how many more rows would tell, with a power of 80 %, if the true difference is the measured one.
 
     Returns:
-        None where there is no difference to clear, nothing known of its error, or more than a million rows are needed.
+        None if there is no difference, if its error is unknown, or if more than a million rows are needed.
     """
     from statsmodels.stats.power import TTestPower
 
-    reach = max(gap["high"] - gap["value"], gap["value"] - gap["low"])  # a bound cut off at 100 points is the nearer
-    if gap["effective"] < 2 or abs(gap["value"]) < 1e-9 or not math.isfinite(reach) or reach <= 0:
+    value, groups = difference["value"], difference["effective"]
+    # A bound that is cut off at 100 points is the nearer one.
+    reach = max(difference["high"] - value, value - difference["low"])
+    if groups < 2 or abs(value) < 1e-9 or not math.isfinite(reach) or reach <= 0:
         return None
-    rows_each = gap["n"] / gap["effective"]
-    effect = abs(gap["value"]) / (reach / _quantile(gap, ALPHA / 2) * math.sqrt(gap["effective"]))
-    if (1.96 + 0.84) ** 2 / effect**2 * rows_each > MOST_ROWS:
+    rows_per_cluster = difference["n"] / groups
+    effect = abs(value) / (reach / _t_quantile(difference, ALPHA / 2) * math.sqrt(groups))
+    if (1.96 + 0.84) ** 2 / effect**2 * rows_per_cluster > MOST_ROWS:
         return None
-    needed = TTestPower().solve_power(effect_size=min(effect, 5.0), alpha=ALPHA, power=POWER)
-    return max(1, math.ceil(float(needed) * rows_each) - gap["n"])
+    clusters = TTestPower().solve_power(effect_size=min(effect, 5.0), alpha=ALPHA, power=POWER)
+    return max(1, math.ceil(float(clusters) * rows_per_cluster) - difference["n"])
 
 
-def verdict_sentence(part: str, one: dict[str, Any]) -> str:
-    """The verdict in words."""
-    if one["rival"] is None:
-        return f"{part}: nothing can be said of {one['subject']}: {one['why']}"
-    said = {CANNOT_TELL: "can't be told from"}.get(one["verdict"], f"is {one['verdict']} than")
-    n = f"n = {one['n']}" + (f" in {one['clusters']} clusters" if one["clusters"] != one["n"] else "")
-    more = one["more_rows"]
-    tell = f"; about {more:,} more row{'s' * (more > 1)} would tell" if more else ""
-    why = f": {one['why']}" if one["why"] else ""
-    head = f"{part}: {one['subject']} {said} {one['rival']} by {one['score']}"
-    return f"{head} ({format_difference(one['difference'], one['unit'])}, {n}){why}{tell}{_worth(one)}"
+def verdict_sentence(part: str, verdict: SliceVerdict) -> str:
+    """The verdict on the slice ``part`` as a sentence."""
+    subject, rival, difference = verdict["subject"], verdict["rival"], verdict["difference"]
+    outcome = verdict["verdict"]
+    if rival is None or difference is None:
+        return f"{part}: nothing can be said of {subject}: {verdict['why']}"
+    relation = "can't be told from" if outcome == CANNOT_TELL else f"is {outcome} than"
+    size = f"n = {verdict['n']}"
+    if verdict["clusters"] != verdict["n"]:
+        size += f" in {verdict['clusters']} clusters"
+    text = f"{part}: {subject} {relation} {rival} by {verdict['score']}"
+    text += f" ({format_difference(difference, verdict['unit'])}, {size})"
+    if verdict["why"]:
+        text += f": {verdict['why']}"
+    if count := verdict["more_rows"]:
+        text += f"; about {count:,} more row{'s' if count > 1 else ''} would tell"
+    if rival in ARMS and verdict["worth"] is False:
+        text += ". Not worth its training"
+    elif rival in ARMS and verdict["worth"] is None and outcome == CANNOT_TELL:
+        text += ". Not worth its training, as far as these rows can tell"
+    return text
 
 
-def _worth(one: dict[str, Any]) -> str:
-    """What it means for the training: only a rival that needs none can say."""
-    if one["rival"] not in ARMS or one["worth"] is not False:
-        unclear = one["worth"] is None and one["verdict"] == CANNOT_TELL and one["rival"] in ARMS
-        return ". Not worth its training, as far as these rows can tell" if unclear else ""
-    return ". Not worth its training"
-
-
-def format_difference(gap: Difference, unit: str) -> str:
+def format_difference(difference: Difference, unit: str) -> str:
     """A difference with its unit and interval: +52 points [+41, +63]."""
-    value, bounds = format_interval(gap, unit).split(" ", 1)
-    named = " points" if unit in (SHARE, MEAN) else " nats/token" if unit == LOSS else ""
-    return f"{value}{named} {bounds}"
+    value, bounds = format_interval(difference, unit).split(" ", 1)
+    suffix = " points" if unit in (SHARE, MEAN) else " nats/token" if unit == LOSS else ""
+    return f"{value}{suffix} {bounds}"
 
 
-def format_interval(gap: Difference, unit: str) -> str:
+def format_interval(difference: Difference, unit: str) -> str:
     """A difference with its interval: +52 [+41, +63]."""
-    times, form = (100, ".0f") if unit in (SHARE, MEAN) else (1, ".3f")
-    value, low, high = (_signed(gap[key], times, form) for key in ("value", "low", "high"))
+    factor, form = (100, ".0f") if unit in (SHARE, MEAN) else (1, ".3f")
+
+    def format_number(number: float | None) -> str:
+        if number is None or not math.isfinite(number):
+            return "?"
+        return f"{number * factor:+{form}}".replace("-", "−")
+
+    value, low, high = map(format_number, (difference["value"], difference["low"], difference["high"]))
     return f"{value} [{low}, {high}]"
-
-
-def _signed(number: float | None, times: int, form: str) -> str:
-    return "?" if number is None or not math.isfinite(number) else f"{number * times:+{form}}".replace("-", "−")

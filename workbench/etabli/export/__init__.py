@@ -1,1 +1,1 @@
-"""Take the tuned model away."""
+"""Export the tuned model: its adapter alone, or merged into its base."""

@@ -1,75 +1,78 @@
-"""Save the adapter, or the base with the adapter merged in."""
+"""Export the adapter alone, or the base with the adapter merged in."""
 
 from pathlib import Path
 
 from etabli.core import folders, machine, processes, storage
+from etabli.core.contracts import MANIFEST
 from etabli.core.errors import BadInput
-from etabli.models.adapter_files import pickles
-from etabli.models.loading import Loaded, check_adapter, load
+from etabli.models.adapter_files import pickle_files
+from etabli.models.loading import LoadedModel, check_adapter, load
 from etabli.models.sources import resolve
 from etabli.runs import checkpoints
 from etabli.runs.run import Run
 
-# A checkpoint can stand in for the final adapter; what else it holds stays behind.
-NOT_THE_ADAPTERS = {storage.MANIFEST, checkpoints.OPTIMIZER, checkpoints.RANDOM, checkpoints.STATE}
+# A checkpoint can replace the final adapter; these files of a checkpoint are not exported.
+CHECKPOINT_FILES = {MANIFEST, checkpoints.OPTIMIZER, checkpoints.RANDOM, checkpoints.STATE}
 
 
 def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
-    """Copy the run's adapter, whole, to a folder; returns the file names.
+    """Copy the run's adapter to the folder ``out``, and return the names of its files.
 
     Raises:
-        WrongAdapter, Damaged, OutsideFolder: as ``check_adapter``; BadInput: pickles lie beside the weights.
+        WrongAdapter, Damaged, OutsideFolder: as ``check_adapter``; BadInput: there are pickles beside the weights.
     """
     run = Run.attach(run)
     source = run.adapter
     check_adapter(source, resolve(run.recipe.model))
-    files = [path for path in folders.files_of(source) if path.parent == source and path.name not in NOT_THE_ADAPTERS]
-    if pickled := pickles(files):
+    files = [path for path in folders.list_files(source) if path.parent == source and path.name not in CHECKPOINT_FILES]
+    if pickles := pickle_files(files):
         raise BadInput(
-            f"{pickled[0]} is a pickle, which can run code on the machine of whoever opens it: nothing was exported. "
+            f"{pickles[0]} is a pickle, which can run code on the machine of whoever opens it: nothing was exported. "
             "Remove it, then export again."
         )
-    with storage.whole(out) as folder:
+    with storage.write_folder(out) as folder:
         for path in files:
             folders.copy_file(source, path.name, folder / path.name)
     return _names(out)
 
 
 def merge(run: Run | str | Path, out: str | Path) -> list[str]:
-    """Add the adapter to the 16-bit base and write an ordinary model folder; returns the file names.
+    """Add the adapter to the 16-bit base, write a model folder, and return the names of its files.
 
-    The sum is made on the base's own weights, not on their 4-bit form: merging into 4-bit weights rounds the adapter
-    away in part (peft #2321). The merged model therefore answers nearly, not exactly, as the adapter did on 4 bits.
+    The adapter is added to the base's own weights, not to their 4-bit form: merging into 4-bit weights partly rounds
+    the adapter away (peft #2321). The merged model therefore answers nearly, not exactly, as the adapter on 4 bits.
 
     Raises:
-        WrongAdapter: the adapter is for another base; NoSpace: the disk is full; BadInput: it adapts one of
-        embeddings and head, which are one matrix here, so that merging would change the other too.
+        WrongAdapter: the adapter is for another base; NoSpace: the disk is full; BadInput: the adapter changes the
+        embeddings or the head while both are one matrix, so that merging would change the other too.
     """
     run = Run.attach(run)
-    processes.refuse_if_owned("Merging can't begin")
+    processes.require_free_device("Merging can't begin")
     dtype = "float16" if machine.half_precision() else "bfloat16"  # 16 bits, whatever this machine computes in
-    loaded = load(run.recipe.model, four_bit=False, adapter=run.adapter, device="cpu", dtype=dtype)
-    _refuse_tied(loaded)
-    merged = loaded.model.merge_and_unload()
-    with storage.whole(out, {"base": loaded.name, "base_hash": loaded.source.hash, "run": run.name}) as folder:
-        merged.save_pretrained(folder, safe_serialization=True)
-        loaded.tokenizer.save_pretrained(folder)
+    loaded_model = load(run.recipe.model, four_bit=False, adapter=run.adapter, device="cpu", dtype=dtype)
+    _refuse_tied(loaded_model)
+    merged_model = loaded_model.model.merge_and_unload()
+    with storage.write_folder(
+        out, {"base": loaded_model.name, "base_hash": loaded_model.source.hash, "run": run.name}
+    ) as folder:
+        merged_model.save_pretrained(folder, safe_serialization=True)
+        loaded_model.tokenizer.save_pretrained(folder)
     return _names(out)
 
 
-def _refuse_tied(loaded: Loaded) -> None:
-    base = loaded.model.get_base_model()
-    tied = getattr(base.config.get_text_config(), "tie_word_embeddings", False)
+def _refuse_tied(loaded_model: LoadedModel) -> None:
+    base = loaded_model.model.get_base_model()
+    is_tied = getattr(base.config.get_text_config(), "tie_word_embeddings", False)
     ends = base.get_input_embeddings(), base.get_output_embeddings()
-    if tied and any(hasattr(end, "lora_A") for end in ends):
+    if is_tied and any(hasattr(end, "lora_A") for end in ends):
         raise BadInput(
             "This adapter changes the embeddings or the head, which are one matrix: merged, it would be another model. "
             "Export the adapter alone (--to adapter)."
         )
 
 
-def load_merged(folder: str | Path) -> Loaded:
-    """Load a merged model as it was written, in the compute dtype."""
+def load_merged(folder: str | Path) -> LoadedModel:
+    """Check a merged model's files, and load it in 16 bits or in the machine's compute dtype."""
     storage.verify(folder)
     return load(str(folder), four_bit=False, device=machine.device())
 

@@ -1,170 +1,173 @@
-"""Where an arena's items come from: saved answers of an evaluation, a file of answers, or prompts asked now."""
+"""The items of an arena: from the saved answers of an evaluation, from a file, or from prompts that are asked now."""
 
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from etabli.core import parsing, storage
 from etabli.core.contracts import ArenaItem, Results
 from etabli.core.errors import BadData, BadInput
-from etabli.evaluation import rescore
-from etabli.evaluation import systems as answering
+from etabli.evaluation import rescore, systems
 from etabli.evaluation.test_set import build_prompt_set
-from etabli.models.loading import Loaded, adapter_hash, load
+from etabli.models.loading import LoadedModel, adapter_hash, load
 from etabli.review.pairs import Comparison, Item
 from etabli.runs.recipe_code import agree_to_read
 from etabli.runs.run import Run
 
+_USES_TRAINING_ROWS = {systems.PROMPTED, systems.LOOKUP}
+
 
 def comparison_from_results(results: Results, arms: Sequence[str] = ()) -> Comparison:
-    """The saved answers of an evaluation; by default of the judged arm and the base.
+    """Return the saved answers of an evaluation; by default those of the judged system and of the base.
 
     Raises:
-        BadInput: an arm that did not answer, or fewer than two.
+        BadInput: a system did not answer, or there are fewer than two.
     """
-    wanted = tuple(dict.fromkeys(arms)) or _two(results)
-    missing = [arm for arm in wanted if arm not in results["arms"]]
-    if missing or len(wanted) < 2:
-        there = ", ".join(results["arms"])
+    baseline = next((name for name in ("base", *results["rivals"]) if name in results["arms"]), "")
+    names = tuple(dict.fromkeys(arms)) or tuple(name for name in (baseline, results["subject"]) if name)
+    missing = [name for name in names if name not in results["arms"]]
+    if missing or len(names) < 2:
         raise BadInput(
-            f"An arena takes two arms or more that have answered: {there}. Not: {', '.join(missing or wanted)}."
+            f"An arena needs two systems that have answered, not {', '.join(missing or names)}. "
+            f"Choose from {', '.join(results['arms'])}."
         )
     items = [
-        Item(row["id"], row["prompt"], {arm: row["answers"][arm] for arm in wanted}, row["lang"] or "")
+        Item(row["id"], row["prompt"], {name: row["answers"][name] for name in names}, row["lang"] or "")
         for row in results["rows"]
-        if all(arm in row["answers"] for arm in wanted)
+        if all(name in row["answers"] for name in names)
     ]
-    return _checked(wanted, items)
-
-
-def _two(results: Results) -> tuple[str, ...]:
-    rival = next((arm for arm in ("base", *results["rivals"]) if arm in results["arms"]), "")
-    return tuple(arm for arm in (rival, results["subject"]) if arm)
+    return _checked_comparison(names, items)
 
 
 def read_answers(path: str | Path, arms: Sequence[str] = ()) -> Comparison:
-    """Items from a JSON list or JSON lines of ``{"prompt": ..., "answers": {arm: text}, "id"?: ..., "slice"?: ...}``.
+    """Read a JSON list or JSON lines of ``{"prompt": ..., "answers": {arm: text}, "id"?: ..., "slice"?: ...}``.
 
     Raises:
-        BadData: not that, or two items of one id; with the number of the first that is not.
+        BadData: the file has another format, or two items have one id; the message gives the first bad item's number.
     """
-    held = _entries(Path(path))
-    items = [_item(entry, at, path) for at, entry in enumerate(held)]
-    wanted = tuple(dict.fromkeys(arms)) or tuple(items[0].answers if items else ())
-    for at, item in enumerate(items):
-        if missing := [arm for arm in wanted if arm not in item.answers]:
-            raise BadData(f"{path}: item {at} has no answer of {', '.join(missing)}; it has {', '.join(item.answers)}.")
-    return _checked(wanted, items)
+    items = [_parse_item(entry, index, path) for index, entry in enumerate(_read_entries(Path(path)))]
+    names = tuple(dict.fromkeys(arms)) or tuple(items[0].answers if items else ())
+    for index, item in enumerate(items):
+        if missing := [name for name in names if name not in item.answers]:
+            raise BadData(
+                f"{path}: item {index} has no answer of {', '.join(missing)}; it has {', '.join(item.answers)}."
+            )
+    return _checked_comparison(names, items)
 
 
-def _entries(path: Path) -> list[Any]:
+def _read_entries(path: Path) -> list[object]:
     try:
         text = parsing.read_text(path, parsing.LARGEST_JSON).removeprefix("\ufeff")
-    except (OSError, parsing.Unparsed) as error:
+    except (OSError, parsing.ParseError) as error:
         raise BadData(f"{path} can't be read as text: {error}.") from None
     try:
-        held = parsing.parse_json(text)
-    except parsing.Unparsed:
-        held = _lines(text, path)
-    return held if isinstance(held, list) else [held]
-
-
-def _lines(text: str, path: Path) -> list[Any]:
-    held = []
-    for number, line in enumerate(text.split("\n"), 1):  # and not at U+2028, which JSON may hold
+        content = parsing.parse_json(text)
+    except parsing.ParseError:
+        pass
+    else:
+        return content if isinstance(content, list) else [content]
+    entries: list[object] = []
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON text may contain U+2028
         if line.strip():
             try:
-                held.append(parsing.parse_json(line, f"{path}, line {number}"))
-            except parsing.Unparsed as error:
+                entries.append(parsing.parse_json(line, f"{path}, line {number}"))
+            except parsing.ParseError as error:
                 raise BadData(str(error)) from None
-    return held
+    return entries
 
 
-def _item(entry: Any, at: int, path: str | Path) -> Item:
-    answers = entry.get("answers") if isinstance(entry, dict) else None
-    texts = isinstance(answers, dict) and all(isinstance(one, str) for one in answers.values())
-    if not texts or not isinstance(entry.get("prompt"), str) or len(answers) < 2:
-        raise BadData(f'{path}: item {at} must be {{"prompt": text, "answers": {{arm: text, arm: text}}}}.')
-    name = entry.get("id")
-    return Item(str(at if name is None else name), entry["prompt"], answers, str(entry.get("slice") or ""))
+def _parse_item(entry: object, index: int, path: str | Path) -> Item:
+    fields = entry if isinstance(entry, dict) else {}
+    prompt, answers, name = fields.get("prompt"), fields.get("answers"), fields.get("id")
+    has_answers = isinstance(answers, dict) and len(answers) > 1 and all(isinstance(v, str) for v in answers.values())
+    if not has_answers or not isinstance(prompt, str) or not isinstance(answers, dict):
+        raise BadData(f'{path}: item {index} must be {{"prompt": text, "answers": {{arm: text, arm: text}}}}.')
+    return Item(str(index if name is None else name), prompt, answers, str(fields.get("slice") or ""))
 
 
-def _checked(arms: tuple[str, ...], items: list[Item]) -> Comparison:
-    twice = [one for one, count in Counter(item.id for item in items).items() if count > 1]
-    if twice:
-        raise BadData(f"{len(twice)} items share an id, the first {twice[0]!r}: give each its own.")
-    if not items or len(arms) < 2:
-        raise BadData("There is nothing to vote on: 0 prompts have answers of two arms.")
-    return Comparison(arms, tuple(items))
-
-
-_RIVALS = {answering.PROMPTED, answering.LOOKUP}  # who needs the training rows
+def _checked_comparison(names: tuple[str, ...], items: list[Item]) -> Comparison:
+    duplicates = [name for name, count in Counter(item.id for item in items).items() if count > 1]
+    if duplicates:
+        raise BadData(
+            f"{len(duplicates)} ids belong to several items, the first is {duplicates[0]!r}: make ids unique."
+        )
+    if not items or len(names) < 2:
+        raise BadData("There is nothing to vote on: 0 prompts have the answers of two systems.")
+    return Comparison(names, tuple(items))
 
 
 def ask_systems(
-    run: Run, prompts: Sequence[str], arms: Sequence[str], loaded: Loaded | None = None, most: int = 64,
-    alongside: bool = False, trust_code: bool = False,
-) -> Comparison:  # fmt: skip
-    """Ask the arms of a run these prompts now, and keep what they answered in the run folder.
+    run: Run,
+    prompts: Sequence[str],
+    arms: Sequence[str],
+    loaded: LoadedModel | None = None,
+    max_new_tokens: int = 64,
+    alongside: bool = False,
+    trust_code: bool = False,
+) -> Comparison:
+    """Ask the systems of a run these prompts now, and keep the answers in the run folder.
 
-    Asked the same again, the answers are read from there and no model is loaded.
+    The same question a second time reads these answers and loads no model.
 
     Raises:
-        DeviceBusy: a run owns the device; BadInput: an unknown arm, no prompts; UntrustedCode: ``prompted`` and
-        ``lookup`` need rules that this user has not said yes to.
+        DeviceBusy: a run uses the device.
+        BadInput: a system is unknown, or there are no prompts.
+        UntrustedCode: ``prompted`` and ``lookup`` need rules that this user has not agreed to.
     """
-    wanted = list(dict.fromkeys(arms)) or [answering.BASE, answering.TUNED]
-    if not [prompt for prompt in prompts if prompt.strip()]:
-        raise BadInput("There is nothing to ask: 0 prompts.")
-    adapter = adapter_hash(run.adapter)
-    key = hashlib.sha256(json.dumps([list(prompts), wanted, most, adapter]).encode()).hexdigest()[:12]
-    place = run.folder / "arena" / f"{key}.json"
-    if not place.is_file():
-        if _RIVALS & {*wanted}:
+    names = list(dict.fromkeys(arms)) or [systems.BASE, systems.TUNED]
+    if not any(prompt.strip() for prompt in prompts):
+        raise BadInput("There is nothing to ask: 0 prompts. Give at least one prompt.")
+    request = json.dumps([list(prompts), names, max_new_tokens, adapter_hash(run.adapter)])
+    file = run.folder / "arena" / f"{hashlib.sha256(request.encode()).hexdigest()[:12]}.json"
+    if not file.is_file():
+        if _USES_TRAINING_ROWS & {*names}:
             agree_to_read(run.recipe, run.folder, trust_code, "etabli.arena(..., trust_code=True)")
-        loaded = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=alongside)
-        storage.write_json(place, _answered(run, prompts, wanted, loaded, most))
-    return read_answers(place, wanted)
+        model = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=alongside)
+        storage.write_json(file, _generate_items(run, prompts, names, model, max_new_tokens))
+    return read_answers(file, names)
 
 
-def _answered(run: Run, prompts: Sequence[str], arms: list[str], loaded: Loaded, most: int) -> list[ArenaItem]:
-    rows = build_prompt_set(run, prompts, with_training=bool(_RIVALS & {*arms}))
-    made = answering.build_systems(arms, rows, run, loaded, answering.AnswerSettings(most))
-    if missing := {*arms} - {arm.name for arm in made}:
+def _generate_items(
+    run: Run, prompts: Sequence[str], names: list[str], model: LoadedModel, max_new_tokens: int
+) -> list[ArenaItem]:
+    rows = build_prompt_set(run, prompts, with_training=bool(_USES_TRAINING_ROWS & {*names}))
+    answering = systems.build_systems(names, rows, run, model, systems.AnswerSettings(max_new_tokens))
+    if missing := {*names} - {system.name for system in answering}:
         raise BadInput(f"{', '.join(sorted(missing))} can't be asked: the run has no training rows that are questions.")
-    for arm in made:
-        answering.generate_answers(arm, rows, loaded, most, lambda *_: None)
+    for system in answering:
+        systems.generate_answers(system, rows, model, max_new_tokens, lambda *_: None)
     return [
-        {"id": str(at), "prompt": prompt, "answers": {arm.name: arm.answers[at] for arm in made}}
-        for at, prompt in enumerate(prompts)
+        {"id": str(index), "prompt": prompt, "answers": {system.name: system.answers[index] for system in answering}}
+        for index, prompt in enumerate(prompts)
     ]
 
 
 def build_comparison(
-    of: Run | str | Path | Results, arms: Sequence[str] = (), prompts: Sequence[str] | None = None,
-    loaded: Loaded | None = None, alongside: bool = False, trust_code: bool = False,
-) -> Comparison:  # fmt: skip
-    """Items of a run's evaluation, of ``results.json``, of a file of answers, or of prompts asked now.
+    source: Run | str | Path | Results,
+    arms: Sequence[str] = (),
+    prompts: Sequence[str] | None = None,
+    loaded: LoadedModel | None = None,
+    alongside: bool = False,
+    trust_code: bool = False,
+) -> Comparison:
+    """Return the items of a run's evaluation, of ``results.json``, of a file of answers, or of prompts asked now.
 
     Raises:
-        BadInput: nothing was evaluated there.
+        BadInput: there is no such file, or the run was not evaluated.
     """
-    if isinstance(of, dict):
+    if isinstance(source, dict):
         if prompts is not None:
-            raise BadInput("Results have answers to their own prompts: name the run to ask it others.")
-        return comparison_from_results(of, arms)
+            raise BadInput("Results hold the answers to their own prompts: name the run to ask it new prompts.")
+        return comparison_from_results(source, arms)
     if prompts is not None:
-        return ask_systems(Run.attach(of), prompts, arms, loaded, alongside=alongside, trust_code=trust_code)
-    if isinstance(of, Run) or Path(of).is_dir():
-        return comparison_from_results(rescore.read_results(of), arms)
-    if not Path(of).exists():
-        raise BadInput(f"There is no run, results.json or file of answers at {of}.")
-    held = _entries(Path(of))
-    return (
-        comparison_from_results(rescore.read_results(of), arms)
-        if len(held) == 1 and isinstance(held[0], dict) and "scores" in held[0]
-        else read_answers(of, arms)
-    )
+        return ask_systems(Run.attach(source), prompts, arms, loaded, alongside=alongside, trust_code=trust_code)
+    if isinstance(source, Run) or Path(source).is_dir():
+        return comparison_from_results(rescore.read_results(source), arms)
+    if not Path(source).exists():
+        raise BadInput(f"There is no run, results.json or file of answers at {source}. Check the path.")
+    entries = _read_entries(Path(source))
+    if len(entries) == 1 and isinstance(entries[0], dict) and "scores" in entries[0]:
+        return comparison_from_results(rescore.read_results(source), arms)
+    return read_answers(source, arms)

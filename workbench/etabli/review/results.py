@@ -1,7 +1,7 @@
-"""What votes say: who is preferred, how sure, how many more votes would tell; and what kind of voters these are.
+"""What votes say: which system is preferred, how sure that is, and how the voters agree.
 
-A pure function of votes. What counts is the item: where several people judged the same pair of answers they share what
-those answers are like, so their votes are not as many coins. Each item is one, by whether more were for or against.
+Everything here is a pure function of votes. The unit of evidence is the item: people who judge the same pair of answers
+share what these answers are like, so their votes are not independent. An item is won by the side with more votes.
 """
 
 import itertools
@@ -9,214 +9,243 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from etabli.core.contracts import ALL, VERSION, Estimate, Score, VoteResults, Vote
+from etabli.core.contracts import ALL, VERSION, Difference, Estimate, Score, Vote, VoteResults
 from etabli.core.errors import BadData
 from etabli.evaluation import intervals
 from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE
 from etabli.review import bradley_terry, e_process
 from etabli.review.votes import valid_votes, vote_key, winner
 
-PREFERRED = "preferred"
-NEVER = {"half": None, "most": None}  # votes needed, where none has had a winner
-FEW = 10  # pairs judged by both, below which kappa has no interval worth showing
+SCORE_NAME = "preferred"
+MIN_KAPPA_PAIRS = 10  # pairs that both voters judged; below this, kappa gets no interval
 
 
-def summarise_votes(votes: Sequence[Vote], said: Sequence[str] = (), arms: Sequence[str] = ()) -> VoteResults:
-    """What votes on one comparison say.
+def summarise_votes(votes: Sequence[Vote], notes: Sequence[str] = (), arms: Sequence[str] = ()) -> VoteResults:
+    """Return the results of the votes on one comparison.
 
     Args:
-        votes: each once, oldest first (``votes.pool``); said: what a reader has to know besides.
-        arms: all arms, the judged one last; by default as most votes name them.
+        votes: each once, oldest first (``votes.pool``).
+        notes: more notes for the reader, put before those on these votes.
+        arms: all systems, the judged one last; by default in the order that most votes name.
 
     Raises:
-        BadData: no votes.
+        BadData: there are no votes.
     """
     if not votes:
-        raise BadData("There are 0 votes: nothing can be said.")
-    named, raters = list(arms) or _usual(votes), list(dict.fromkeys(vote["by"] for vote in votes))
-    first = valid_votes(votes)
-    found = compare_pairs(votes, named)
-    parts = {ALL: first} | _slices(first, raters)
+        raise BadData("There are 0 votes, so there are no results. Vote first: etabli arena RUN.")
+    systems = list(arms) or list(Counter(tuple(vote["arms"]) for vote in votes).most_common(1)[0][0])
+    voters = list(dict.fromkeys(vote["by"] for vote in votes))
+    valid = valid_votes(votes)
+    pairs = compare_pairs(votes, systems)
+    slices = {ALL: valid} | _split_votes(valid, voters)
     return {
-        "version": VERSION, "comparison": votes[0]["comparison"], "arms": named,
-        "raters": {rater: sum(vote["by"] == rater for vote in votes) for rater in raters}, "votes": len(votes),
-        "scores": [_score(part, held, named) for part, held in parts.items() if held],
-        "verdict": {ALL: _verdict(found, named)}, "pairs": found, "strengths": bradley_terry.fit_strengths(first, named),
-        **_voters(votes, first, raters, named), "said": [*said, *_notes(votes, first, raters)],
-    }  # fmt: skip
-
-
-def _usual(votes: Sequence[Vote]) -> list[str]:
-    return list(Counter(tuple(vote["arms"]) for vote in votes).most_common(1)[0][0])
-
-
-def _voters(votes: Sequence[Vote], first: list[Vote], raters: list[str], arms: list[str]) -> dict[str, Any]:
-    """What kind of voters these are, each and every two of them."""
-    return {
-        "agreement": [_agreement(first, *two, arms) for two in itertools.combinations(raters, 2)],
-        "self_agreement": {rater: _self(votes, rater) for rater in raters},
-        "sides": {rater: _share(first, rater, "left") for rater in raters},
-        "longer": {rater: _share(first, rater, "longer") for rater in raters},
+        "version": VERSION,
+        "comparison": votes[0]["comparison"],
+        "arms": systems,
+        "raters": dict(Counter(vote["by"] for vote in votes)),
+        "votes": len(votes),
+        "scores": [_score(name, slice_votes, systems) for name, slice_votes in slices.items() if slice_votes],
+        "verdict": {ALL: _verdict(pairs, systems[-1])},
+        "pairs": pairs,
+        "strengths": [dict(strength) for strength in bradley_terry.fit_strengths(valid, systems)],
+        "agreement": [_agreement(valid, *two, systems) for two in itertools.combinations(voters, 2)],
+        "self_agreement": {voter: _self_agreement(votes, voter) for voter in voters},
+        "sides": {voter: _left_share(valid, voter) for voter in voters},
+        "longer": {voter: _longer_share(valid, voter) for voter in voters},
+        "said": [*notes, *_notes(votes, valid, voters)],
     }
 
 
-def _slices(votes: list[Vote], raters: list[str]) -> dict[str, list[Vote]]:
-    """By the items' slice and by voter, where there are several; named so that no slice is taken for another."""
+def _split_votes(votes: list[Vote], voters: list[str]) -> dict[str, list[Vote]]:
+    """Votes by item slice and by voter, if there are several; the prefixes keep the two kinds of name apart."""
     names = sorted({vote["slice"] for vote in votes} - {""})
-    parts = {f"slice {name}": [vote for vote in votes if vote["slice"] == name] for name in names}
-    by_rater = {f"by {name}": [vote for vote in votes if vote["by"] == name] for name in raters}
-    return (parts if len(names) > 1 else {}) | (by_rater if len(raters) > 1 else {})
+    by_slice = {f"slice {name}": [vote for vote in votes if vote["slice"] == name] for name in names}
+    by_voter = {f"by {name}": [vote for vote in votes if vote["by"] == name] for name in voters}
+    return (by_slice if len(names) > 1 else {}) | (by_voter if len(voters) > 1 else {})
 
 
-def vote_points(vote: Vote, arm: str) -> float:
-    """1 if an arm was chosen, 0 if the other was, half for a tie of either kind."""
-    return 0.5 if winner(vote) is None else float(winner(vote) == arm)
+def vote_points(vote: Vote, system: str) -> float:
+    """Return 1 if the system was chosen, 0 if the other one was, 0.5 for a tie and for both bad."""
+    return 0.5 if winner(vote) is None else float(winner(vote) == system)
 
 
-def _score(part: str, votes: list[Vote], arms: list[str]) -> Score:
+def _score(slice_name: str, votes: list[Vote], systems: list[str]) -> Score:
     items = [vote["item"] for vote in votes]
+    estimates = {system: _estimate(votes, system) for system in systems}
+    differences = [_difference(votes, earlier, later) for earlier, later in itertools.combinations(systems, 2)]
     return {
-        "name": PREFERRED, "slice": part, "n": len(votes), "clusters": len(set(items)), "unit": "mean",
-        "better": "higher", "errors": {}, "arms": {arm: held for arm in arms if (held := _arm(votes, arm))},
-        "differences": [gap for two in itertools.combinations(arms, 2) if (gap := _gap(votes, *two))],
-    }  # fmt: skip
+        "name": SCORE_NAME,
+        "slice": slice_name,
+        "n": len(votes),
+        "clusters": len(set(items)),
+        "unit": "mean",
+        "better": "higher",
+        "errors": {},
+        "arms": {system: estimate for system, estimate in estimates.items() if estimate},
+        "differences": [difference for difference in differences if difference],
+    }
 
 
-def _arm(votes: list[Vote], arm: str) -> Estimate | None:
-    mine = [vote for vote in votes if arm in (vote["left"], vote["right"])]
-    values = [vote_points(vote, arm) for vote in mine]
-    return intervals.mean_interval(values, [vote["item"] for vote in mine], bounded=True) if mine else None
+def _estimate(votes: list[Vote], system: str) -> Estimate | None:
+    system_votes = [vote for vote in votes if system in (vote["left"], vote["right"])]
+    points = [vote_points(vote, system) for vote in system_votes]
+    return (
+        intervals.mean_interval(points, [vote["item"] for vote in system_votes], bounded=True) if system_votes else None
+    )
 
 
-def _gap(votes: list[Vote], minus: str, of: str) -> Any:
-    mine = [vote for vote in votes if {vote["left"], vote["right"]} == {of, minus}]
-    values = {arm: [vote_points(vote, arm) for vote in mine] for arm in (of, minus)}
-    return intervals.paired_difference(of, minus, values, [vote["item"] for vote in mine]) if mine else None
+def _difference(votes: list[Vote], earlier: str, later: str) -> Difference | None:
+    pair_votes = [vote for vote in votes if {vote["left"], vote["right"]} == {later, earlier}]
+    points: dict[str, Sequence[float]] = {
+        name: [vote_points(vote, name) for vote in pair_votes] for name in (later, earlier)
+    }
+    items = [vote["item"] for vote in pair_votes]
+    return intervals.paired_difference(later, earlier, points, items) if pair_votes else None
 
 
 def compare_pairs(votes: Sequence[Vote], arms: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Every two arms, the later one first: items won, lost and tied, and the evidence that they differ.
+    """Return, for every two systems, the items won, lost and tied by the later one, and the evidence of a preference.
 
-    Any of several pairs may reach the threshold by luck: it is as many times as high as there are pairs.
+    With several pairs, one may reach the threshold by chance: the threshold is multiplied by the number of pairs.
     """
-    held, two = valid_votes(votes), list(itertools.combinations(arms or votes[0]["arms"], 2))
-    return [_pair(held, *one, e_process.THRESHOLD * len(two)) for one in two]
+    valid = valid_votes(votes)
+    pairs = list(itertools.combinations(arms or votes[0]["arms"], 2))
+    return [_compare_pair(valid, earlier, later, e_process.THRESHOLD * len(pairs)) for earlier, later in pairs]
 
 
-def _pair(votes: list[Vote], minus: str, of: str, threshold: float) -> dict[str, Any]:
-    """An item is won where more of its votes are for than against; tied, or bad on both sides, where as many."""
+def _compare_pair(votes: list[Vote], earlier: str, later: str, threshold: float) -> dict[str, Any]:
+    """Count the items where ``later`` has more votes than ``earlier``, fewer, or as many (tied; bad if all said so)."""
     items: dict[str, list[Vote]] = defaultdict(list)
     for vote in votes:
-        if {vote["left"], vote["right"]} == {of, minus}:
+        if {vote["left"], vote["right"]} == {later, earlier}:
             items[vote["item"]].append(vote)
-    lean = {item: sum(vote_points(vote, of) - 0.5 for vote in mine) for item, mine in items.items()}
-    wins, losses = sum(value > 0 for value in lean.values()), sum(value < 0 for value in lean.values())
-    bad = sum(all(vote["choice"] == "both bad" for vote in mine) for mine in items.values())
-    needed = e_process.votes_needed(wins, losses, threshold)  # of votes with a winner; ties go on as they were
+    margins = [sum(vote_points(vote, later) - 0.5 for vote in item_votes) for item_votes in items.values()]
+    wins, losses = sum(margin > 0 for margin in margins), sum(margin < 0 for margin in margins)
+    bad = sum(all(vote["choice"] == "both bad" for vote in item_votes) for item_votes in items.values())
+    items_needed: e_process.VoteForecast | None = {"half": None, "most": None}  # before the first winner
+    if wins + losses:  # the forecast is of items with a winner: assume that the share of ties stays
+        items_needed = e_process.votes_needed(wins, losses, threshold)
+        items_needed = e_process.scale_votes(items_needed, (len(items) + 1) / (wins + losses + 1))
     return {
-        "of": of, "minus": minus, "items": len(items), "wins": wins, "losses": losses,
-        "ties": len(items) - wins - losses - bad, "both_bad": bad,
-        "evidence": e_process.evidence(wins, losses), "threshold": threshold,
-        "needed": e_process.scale_votes(needed, (len(items) + 1) / (wins + losses + 1)) if wins + losses else NEVER,
-    }  # fmt: skip
+        "of": later,
+        "minus": earlier,
+        "items": len(items),
+        "wins": wins,
+        "losses": losses,
+        "ties": len(items) - wins - losses - bad,
+        "both_bad": bad,
+        "evidence": e_process.evidence(wins, losses),
+        "threshold": threshold,
+        "needed": items_needed,
+    }
 
 
-def _verdict(pairs: list[dict[str, Any]], arms: list[str]) -> dict[str, Any]:
-    """The last arm against each other one. Better is better than all; worse is worse than one."""
-    subject = arms[-1]
-    mine = [pair for pair in pairs if pair["of"] == subject]
-    lost = [pair for pair in mine if _told(pair) == WORSE]
-    open_ = [pair for pair in mine if _told(pair) == CANNOT_TELL]
-    said = WORSE if lost else CANNOT_TELL if open_ else BETTER
-    pair = min(lost or open_ or mine, key=lambda pair: pair["wins"] - pair["losses"])
+def _verdict(pairs: list[dict[str, Any]], subject: str) -> dict[str, Any]:
+    """Compare the subject with every other system: it is better than all, or worse than one, or nobody can tell."""
+    subject_pairs = [pair for pair in pairs if pair["of"] == subject]
+    by_verdict: dict[str, list[dict[str, Any]]] = {WORSE: [], CANNOT_TELL: [], BETTER: []}
+    for pair in subject_pairs:
+        if pair["evidence"] < pair["threshold"]:
+            by_verdict[CANNOT_TELL].append(pair)
+        else:
+            by_verdict[BETTER if pair["wins"] > pair["losses"] else WORSE].append(pair)
+    verdict = next(name for name, verdict_pairs in by_verdict.items() if verdict_pairs)
+    pair = min(by_verdict[verdict], key=lambda pair: pair["wins"] - pair["losses"])
     return {
-        "verdict": said, "subject": subject, "rival": pair["minus"], "evidence": pair["evidence"],
-        "threshold": pair["threshold"], "items_needed": pair["needed"], "n": pair["items"],
-        "wins": pair["wins"], "losses": pair["losses"],
-    }  # fmt: skip
+        "verdict": verdict,
+        "subject": subject,
+        "rival": pair["minus"],
+        "evidence": pair["evidence"],
+        "threshold": pair["threshold"],
+        "items_needed": pair["needed"],
+        "n": pair["items"],
+        "wins": pair["wins"],
+        "losses": pair["losses"],
+    }
 
 
-def _told(pair: dict[str, Any]) -> str:
-    if pair["evidence"] < pair["threshold"]:
-        return CANNOT_TELL
-    return BETTER if pair["wins"] > pair["losses"] else WORSE
+# --- the voters -----------------------------------------------------------------------------------------------------
 
 
-# --- what kind of voters --------------------------------------------------------------------------------------------
+def _self_agreement(votes: Sequence[Vote], voter: str) -> Estimate | None:
+    """How often a voter chose the same when a pair was shown again with its sides swapped."""
+    by_key = {vote_key(vote): vote for vote in votes if vote["by"] == voter}
+    hits = []
+    for (item, pair, repeat), vote in by_key.items():
+        earlier = by_key.get((item, pair, False))
+        if repeat and earlier:
+            hits.append((winner(earlier) or earlier["choice"]) == (winner(vote) or vote["choice"]))
+    return _share(hits)
 
 
-def _self(votes: Sequence[Vote], rater: str) -> Estimate | None:
-    """How often a voter said the same when shown the same again, sides swapped."""
-    mine = {vote_key(vote): vote for vote in votes if vote["by"] == rater}
-    twice = [(mine[(item, pair, False)], vote) for (item, pair, again), vote in mine.items()
-             if again and (item, pair, False) in mine]  # fmt: skip
-    return _wilson([float(_said(one) == _said(other)) for one, other in twice])
+def _left_share(votes: list[Vote], voter: str) -> Estimate | None:
+    """The share of a voter's votes with a winner that went to the left answer."""
+    return _share([vote["choice"] == "left" for vote in votes if vote["by"] == voter and winner(vote)])
 
 
-def _said(vote: Vote) -> tuple[str | None, str]:
-    won = winner(vote)
-    return won, "" if won else vote["choice"]
+def _longer_share(votes: list[Vote], voter: str) -> Estimate | None:
+    """The share of a voter's votes with a winner that went to the longer answer; equal lengths are left out."""
+    hits = []
+    for vote in votes:
+        left, right = vote["lengths"]
+        if vote["by"] == voter and winner(vote) and left != right:
+            hits.append((left > right) == (vote["choice"] == "left"))
+    return _share(hits)
 
 
-def _share(votes: list[Vote], rater: str, what: str) -> Estimate | None:
-    """Of a voter's votes with a winner, how many went to the left, or to the longer answer."""
-    mine = [vote for vote in votes if vote["by"] == rater and winner(vote)]
-    if what == "left":
-        return _wilson([float(vote["choice"] == "left") for vote in mine])
-    uneven = [vote for vote in mine if vote["lengths"][0] != vote["lengths"][1]]
-    return _wilson([float((vote["lengths"][0] > vote["lengths"][1]) == (vote["choice"] == "left")) for vote in uneven])
+def _share(hits: list[bool]) -> Estimate | None:
+    return (
+        intervals.share_interval([float(is_hit) for is_hit in hits], list(map(str, range(len(hits))))) if hits else None
+    )
 
 
-def _wilson(hits: list[float]) -> Estimate | None:
-    return intervals.share_interval(hits, list(map(str, range(len(hits))))) if hits else None
+def _agreement(votes: list[Vote], first: str, second: str, systems: list[str]) -> dict[str, Any]:
+    """Two voters on the pairs that both judged: the share of equal choices, and Cohen's kappa (statsmodels).
 
-
-def _agreement(votes: list[Vote], one: str, other: str, arms: list[str]) -> dict[str, Any]:
-    """Two raters on what both judged: share alike, and Cohen's kappa (statsmodels) with its interval.
-
-    What was said is the pair's earlier arm, its later one, tie or both bad: with three arms, names would tell which
-    pair was shown, and that both raters have in common whatever they think.
+    A choice is the pair's earlier system, its later system, tie or both bad. With three systems, their names would
+    tell which pair was shown, and two voters have that in common whatever they think.
     """
-    held = {rater: {vote_key(vote): vote for vote in votes if vote["by"] == rater} for rater in (one, other)}
-    both = [
-        tuple(_placed(held[rater][shown], arms) for rater in (one, other))
-        for shown in held[one]
-        if shown in held[other]
-    ]
-    return {"raters": [one, other], "n": len(both), "share": _wilson([float(a == b) for a, b in both]), **_kappa(both)}
+    first_votes, second_votes = (
+        {vote_key(vote): _position(vote, systems) for vote in votes if vote["by"] == voter} for voter in (first, second)
+    )
+    choices = [(choice, second_votes[key]) for key, choice in first_votes.items() if key in second_votes]
+    share = _share([first_choice == second_choice for first_choice, second_choice in choices])
+    return {"raters": [first, second], "n": len(choices), "share": share, **_kappa(choices)}
 
 
-def _placed(vote: Vote, arms: list[str]) -> str:
-    won = winner(vote)
-    earlier = min(vote["left"], vote["right"], key=arms.index)
-    return vote["choice"] if won is None else "earlier" if won == earlier else "later"
+def _position(vote: Vote, systems: list[str]) -> str:
+    chosen_system = winner(vote)
+    if chosen_system is None:
+        return vote["choice"]
+    earlier = min(vote["left"], vote["right"], key=systems.index)
+    return "earlier" if chosen_system == earlier else "later"
 
 
-def _kappa(both: list[tuple[str, ...]]) -> dict[str, float | None]:
-    """Nothing where there is nothing to tell it from; no interval below ten pairs, or where it would have no width."""
+def _kappa(choices: list[tuple[str, str]]) -> dict[str, float | None]:
+    """Cohen's kappa; None if all choices are equal. No interval below ten pairs, or if its width would be 0."""
     import numpy as np
     from statsmodels.stats.inter_rater import cohens_kappa
 
-    kinds = sorted({said for pair in both for said in pair})
-    if len(both) < 2 or len(kinds) < 2:
+    categories = sorted({choice for pair in choices for choice in pair})
+    if len(choices) < 2 or len(categories) < 2:
         return {"kappa": None, "low": None, "high": None}
-    table = np.zeros((len(kinds), len(kinds)))
-    for a, b in both:
-        table[kinds.index(a), kinds.index(b)] += 1
-    found = cohens_kappa(table)
-    sure = len(both) >= FEW and found.std_kappa > 1e-9
-    low, high = (float(found.kappa_low), float(found.kappa_upp)) if sure else (None, None)
-    return {"kappa": float(found.kappa), "low": low, "high": high}
+    table = np.zeros((len(categories), len(categories)))
+    for first_choice, second_choice in choices:
+        table[categories.index(first_choice), categories.index(second_choice)] += 1
+    result = cohens_kappa(table)
+    has_interval = len(choices) >= MIN_KAPPA_PAIRS and result.std_kappa > 1e-9
+    low, high = (float(result.kappa_low), float(result.kappa_upp)) if has_interval else (None, None)
+    return {"kappa": float(result.kappa), "low": low, "high": high}
 
 
-def _notes(votes: Sequence[Vote], first: list[Vote], raters: list[str]) -> list[str]:
-    seen = sum(vote["unblinded"] for vote in votes)
-    several = len(first) > len({vote_key(vote) for vote in first})
-    told = first and not any(winner(vote) for vote in first)
-    return [
-        *["Every vote is a tie or both bad: nobody is preferred."] * bool(told),
-        *[f"{seen} of {len(votes)} votes were cast after looking who is who: they don't count."] * bool(seen),
-        *["Evidence counts items, by whether more votes were for or against: voters share what answers are like."]
-        * several,
-        *["One voter: this is one person's taste."] * (len(raters) == 1),
-    ]
+def _notes(votes: Sequence[Vote], valid: list[Vote], voters: list[str]) -> list[str]:
+    notes = []
+    if valid and not any(winner(vote) for vote in valid):
+        notes.append("Every vote is a tie or both bad: no system is preferred.")
+    if n_unblinded := sum(vote["unblinded"] for vote in votes):
+        notes.append(f"{n_unblinded} of {len(votes)} votes were cast after looking who is who: they don't count.")
+    if len(valid) > len({vote_key(vote) for vote in valid}):
+        notes.append("Several people judged the same answers: the evidence counts items, not votes.")
+    if len(voters) == 1:
+        notes.append("There is one voter: the results show one person's taste.")
+    return notes

@@ -1,4 +1,4 @@
-"""Which tokens did the training move? Each answer's log-probabilities under base and tuned model, side by side."""
+"""Which tokens did the training move? Each answer's log-probabilities under the base and under the tuned model."""
 
 import contextlib
 import hashlib
@@ -6,177 +6,212 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from etabli.core import parsing, storage
-from etabli.core.contracts import TOKEN_DIFF, VERSION, Answered, Message, Results, TokenDiffRow, TokenDiffs, TokenMoves
+from etabli.core.contracts import (
+    TOKEN_DIFF,
+    VERSION,
+    AnsweredRow,
+    Message,
+    Results,
+    TokenDiffRow,
+    TokenDiffs,
+    TokenMoves,
+)
 from etabli.core.errors import BadInput, Damaged, EtabliError
-from etabli.evaluation import rescore, systems, test_set
+from etabli.data.questions import question
+from etabli.evaluation import rescore, systems
 from etabli.models import token_divergence
-from etabli.models.loading import Loaded, adapter_hash, load
+from etabli.models.loading import LoadedModel, adapter_hash, load
 from etabli.rendering.render import render
 from etabli.runs.run import Run
 
+if TYPE_CHECKING:
+    from etabli_widgets import TokenDiff
+
 TRUTH = "truth"
-LIMIT = 50  # answers, where nobody says how many
+LIMIT = 50  # the default number of answers of each language
 
 Progress = Callable[[int, int], None]
 
 
-def token_diff(of: Run | str | Path | TokenDiffs, **how: Any):
-    """How the adapter moves each token of a run's answers: a ``TokenDiff``.
+def token_diff(source: Run | str | Path | TokenDiffs, **options: Any) -> "TokenDiff":
+    """Return a ``TokenDiff``: how the adapter moves each token of a run's answers.
 
     Args:
-        of: a run or its folder, where what was measured before is shown and no model is loaded; a ``token_diff.json``;
-            or what ``measure`` gives.
-        how: ``measure``'s arguments: with any of them a run is measured anew.
+        source: a run or its folder; a ``token_diff.json``; or the result of ``measure``. If the run was measured
+            before, that is shown and no model is loaded.
+        options: arguments of ``measure``: with any of them the run is measured again.
 
     Raises:
-        BadInput: nothing was evaluated there, or as ``measure``; Damaged: the file is not as it was written.
+        BadInput: the run was not evaluated, or as for ``measure``.
+        Damaged: the file was changed since it was written.
     """
     from etabli_widgets import TokenDiff
 
-    return TokenDiff(load_or_measure(of, **how))
+    return TokenDiff({**load_or_measure(source, **options)})
 
 
-def load_or_measure(of: Run | str | Path | TokenDiffs, **how: Any) -> TokenDiffs:
-    """The same without the widget."""
-    if isinstance(of, dict):
-        return of
-    return (None if how else load_saved(of)) or measure(of, **how)
+def load_or_measure(source: Run | str | Path | TokenDiffs, **options: Any) -> TokenDiffs:
+    """Return the same as ``token_diff``, without the widget."""
+    if isinstance(source, dict):
+        return source
+    return (None if options else load_saved(source)) or measure(source, **options)
 
 
-def load_saved(of: Run | str | Path) -> TokenDiffs | None:
-    """What was measured before of a run, or of a ``token_diff.json``; None if nothing was. Says what changed since."""
-    if not isinstance(of, Run) and Path(of).is_file():
-        return read_token_diffs(of)
-    run = Run.attach(of)
+def load_saved(source: Run | str | Path) -> TokenDiffs | None:
+    """Return what was measured of a run, or a ``token_diff.json``; None if there is nothing. ``said`` names changes."""
+    if not isinstance(source, Run) and Path(source).is_file():
+        return read_token_diffs(source)
+    run = Run.attach(source)
     if not (run.folder / TOKEN_DIFF).is_file():
         return None
-    held = read_token_diffs(run.folder / TOKEN_DIFF)
-    return {**held, "said": [*held["said"], *_stale(held, run)]}
-
-
-def _stale(held: TokenDiffs, run: Run) -> list[str]:
-    now: dict[str, str] = {}
-    with contextlib.suppress(EtabliError):  # the adapter, or the evaluation, may be gone: the file is still true
-        now["adapter"] = adapter_hash(run.adapter)
+    diffs = read_token_diffs(run.folder / TOKEN_DIFF)
+    notes = list(diffs["said"])
+    with contextlib.suppress(EtabliError):  # without the adapter or the evaluation the measurement is still valid
+        if adapter_hash(run.adapter) != diffs["adapter"]:
+            notes.append("The adapter has changed since this was measured: measure again.")
     with contextlib.suppress(EtabliError):
-        now["answers"] = _answers_hash(rescore.read_results(run), held["of"])
-    names = {"adapter": "The adapter has", "answers": "The evaluation's answers have"}
-    return [f"{names[key]} changed since this was measured: measure again." for key in now if now[key] != held[key]]
+        if _answers_hash(rescore.read_results(run), diffs["of"]) != diffs["answers"]:
+            notes.append("The evaluation's answers have changed since this was measured: measure again.")
+    return {**diffs, "said": notes}
 
 
-def _answers_hash(results: Results, of: str) -> str:
-    said = [[row["id"], row["prompt"], _answer_of(row, of)] for row in results["rows"]]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+def _answers_hash(results: Results, system: str) -> str:
+    answers = [[row["id"], row["prompt"], _answer_text(row, system)] for row in results["rows"]]
+    return hashlib.sha256(json.dumps(answers).encode()).hexdigest()[:16]
 
 
-def _answer_of(row: Answered, of: str) -> str:
-    return row["truth"] if of == TRUTH else row["answers"].get(of, "")
+def _answer_text(row: AnsweredRow, system: str) -> str:
+    return row["truth"] if system == TRUTH else row["answers"].get(system, "")
 
 
 def read_token_diffs(path: str | Path) -> TokenDiffs:
-    """A ``token_diff.json``.
+    """Read a ``token_diff.json``.
 
     Raises:
-        BadInput: there is no such file; Damaged: it is none, or of another version.
+        BadInput: there is no such file.
+        Damaged: it has another format or another version.
     """
     try:
-        held = parsing.read_json(path)
-        whole = isinstance(held, dict) and set(TokenDiffs.__annotations__) <= set(held) and held["version"] == VERSION
-        if not whole or not all(map(_whole, held["rows"])):
-            raise ValueError("keys are missing, or it is of another version")
+        diffs = parsing.read_json(path)
     except OSError:
-        raise BadInput(f"There is no {path}: etabli.token_diff(run) makes one.") from None
-    except (ValueError, TypeError) as error:
-        raise Damaged(f"{path} is not as it was written ({error}): measure again.") from None
-    return held
+        raise BadInput(f"There is no {path}. Make it with etabli.token_diff(run).") from None
+    except ValueError as error:
+        raise Damaged(f"{path} can't be read ({error}): measure again.") from None
+    keys = set(TokenDiffs.__annotations__)
+    if not isinstance(diffs, dict) or not keys <= set(diffs) or diffs["version"] != VERSION:
+        raise Damaged(f"{path} lacks keys, or has another version than {VERSION}: measure again.")
+    if not isinstance(diffs["rows"], list) or not all(map(_is_row, diffs["rows"])):
+        raise Damaged(f"{path} has a row that is not complete: measure again.")
+    return cast(TokenDiffs, diffs)
 
 
-def _whole(row: Any) -> bool:
+def _is_row(row: object) -> bool:
+    """Does the row have all keys, and as many entries in each list of its moves?"""
     if not isinstance(row, dict) or not set(TokenDiffRow.__annotations__) <= set(row):
         return False
     moves = row["moves"]
-    lists = isinstance(moves, dict) and [moves.get(name) for name in TokenMoves.__annotations__]
-    return bool(lists) and all(isinstance(one, list) for one in lists) and len({len(one) for one in lists}) == 1
+    lists = [moves.get(name) for name in TokenMoves.__annotations__] if isinstance(moves, dict) else [None]
+    lengths = {len(values) if isinstance(values, list) else -1 for values in lists}
+    return len(lengths) == 1 and -1 not in lengths
 
 
 def measure(
     run: Run | str | Path,
     of: str = systems.TUNED,
     limit: int | None = LIMIT,
-    loaded: Loaded | None = None,
+    loaded: LoadedModel | None = None,
     alongside: bool = False,
     progress: Progress | None = None,
     results: Results | None = None,
     save: bool = True,
 ) -> TokenDiffs:
-    """Put answers through base and tuned model, and keep how each token moved in the run's ``token_diff.json``.
+    """Compute the log-probabilities of answers under base and tuned model, and save them in ``token_diff.json``.
 
     Args:
         run: an evaluated run; its ``results.json`` has the prompts and answers, unless ``results`` are given.
-        of: whose answers: ``tuned``, ``base``, another arm of the evaluation, or ``truth``.
-        limit: at most so many, the first of each language; None: all.
-        loaded: base and adapter, if they are in memory already.
-        alongside: load the model even while a run owns the device.
+        of: whose answers: ``tuned``, ``base``, another system of the evaluation, or ``truth``.
+        limit: the first so many answers of each language; None: all.
+        loaded: base and adapter, if they are already in memory.
+        alongside: load the model even while a run uses the device.
 
     Raises:
-        BadInput: nothing was evaluated, nobody of that name answered; DeviceBusy: a run owns the device.
+        BadInput: the run was not evaluated, or the system did not answer.
+        DeviceBusy: a run uses the device.
     """
     run = Run.attach(run)
-    held = results or rescore.read_results(run)
-    if of not in (TRUTH, *held["arms"]):
-        raise BadInput(f"Nobody called {of!r} has answered; there are {', '.join([*held['arms'], TRUTH])}.")
-    chosen = _chosen(held, of, limit)
-    loaded = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=alongside)
+    results = results or rescore.read_results(run)
+    if of not in (TRUTH, *results["arms"]):
+        raise BadInput(f"No system called {of!r} has answered; there are {', '.join([*results['arms'], TRUTH])}.")
+    chosen_rows = _select_rows(results, of, limit)
+    model = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=alongside)
     rows = []
-    for number, row in enumerate(chosen, 1):
-        asked = row["row"]
-        rows.append(
-            measure_answer(loaded, row["id"], row["prompt"], test_set.question(asked), _answer_of(row, of), asked.get("tools"))
-        )
+    for number, row in enumerate(chosen_rows, 1):
+        messages, tools = question(row["row"]), row["row"].get("tools")
+        rows.append(measure_answer(model, row["id"], row["prompt"], messages, _answer_text(row, of), tools))
         if progress:
-            progress(number, len(chosen))
-    said = [f"At most {limit} answers of each language were measured."] * (len(chosen) < len(held["rows"]))
-    made: TokenDiffs = {
-        "version": VERSION, "model": loaded.name, "adapter": adapter_hash(run.adapter), "of": of, "limit": limit,
-        "answers": _answers_hash(held, of), "rows": sorted(rows, key=lambda row: (-row["move"], row["id"])),
-        "said": [*said, *_too_long(rows, systems.context_length(loaded))],
-    }  # fmt: skip
+            progress(number, len(chosen_rows))
+    notes = []
+    if len(chosen_rows) < len(results["rows"]):
+        notes.append(f"At most {limit} answers of each language were measured.")
+    context_length = systems.context_length(model)
+    if too_long := sum(len(row["moves"]["ids"]) > context_length for row in rows):
+        notes.append(f"{too_long} answers are longer than the {context_length} tokens that the model was made for.")
+    diffs: TokenDiffs = {
+        "version": VERSION,
+        "model": model.name,
+        "adapter": adapter_hash(run.adapter),
+        "of": of,
+        "limit": limit,
+        "answers": _answers_hash(results, of),
+        "rows": sorted(rows, key=lambda row: (-row["move"], row["id"])),
+        "said": notes,
+    }
     if save:
-        storage.write_json(run.folder / TOKEN_DIFF, made)
-    return made
+        storage.write_json(run.folder / TOKEN_DIFF, diffs)
+    return diffs
 
 
-def _too_long(rows: Sequence[TokenDiffRow], most: int) -> list[str]:
-    long = sum(len(row["moves"]["ids"]) > most for row in rows)
-    return [f"{long} answers are longer than the {most} tokens that the model was made for."] * bool(long)
-
-
-def _chosen(held: Results, of: str, limit: int | None) -> list[Answered]:
-    """Rows with an answer, at most so many of each language."""
-    taken: Counter[str] = Counter()
-    made = []
-    for row in held["rows"]:
-        taken[row["lang"]] += bool(_answer_of(row, of))
-        if _answer_of(row, of) and (limit is None or taken[row["lang"]] <= limit):
-            made.append(row)
-    return made
+def _select_rows(results: Results, system: str, limit: int | None) -> list[AnsweredRow]:
+    """The first ``limit`` rows of each language in which the system's answer is not empty."""
+    counts: Counter[str] = Counter()
+    rows = []
+    for row in results["rows"]:
+        if _answer_text(row, system):
+            counts[row["lang"]] += 1
+            if limit is None or counts[row["lang"]] <= limit:
+                rows.append(row)
+    return rows
 
 
 def measure_answer(
-    loaded: Loaded, name: str, prompt: str, talk: Sequence[Message], answer: str, tools: list | None = None
+    loaded: LoadedModel,
+    name: str,
+    prompt: str,
+    messages: Sequence[Message],
+    answer: str,
+    tools: list[dict[str, Any]] | None = None,
 ) -> TokenDiffRow:
-    """One answer through base and tuned model; its end of turn counts as a token of it."""
-    seen = render([*talk, {"role": "assistant", "content": answer}], loaded.tokenizer, "last", tools=tools)
-    first = seen.trained.index(True)
-    last = len(seen) - seen.trained[::-1].index(True)
+    """Return the row of one answer; the token that ends the turn counts as a token of the answer."""
+    answer_message: Message = {"role": "assistant", "content": answer}
+    conversation = render([*messages, answer_message], loaded.tokenizer, "last", tools=tools)
+    start = conversation.trained.index(True)
+    end = len(conversation) - conversation.trained[::-1].index(True)
     sides = token_divergence.Sides(loaded.model, loaded.as_base, lambda: loaded.as_base(False))
-    moves = token_divergence.moves(sides, loaded.tokenizer, seen.ids[:first], seen.ids[first:last])
-    changes = token_divergence.changes(moves)
-    at = max(range(len(changes)), key=lambda place: abs(changes[place]))
+    moves = token_divergence.compare_tokens(
+        sides, loaded.tokenizer, conversation.ids[:start], conversation.ids[start:end]
+    )
+    changes = token_divergence.log_probability_changes(moves)
+    largest = max(range(len(changes)), key=lambda index: abs(changes[index]))
     return {
-        "id": name, "prompt": prompt, "answer": answer, "move": abs(changes[at]), "at": at, "total": sum(changes),
-        "kl": sum(moves["kl"]) / len(changes), "moves": moves,
-    }  # fmt: skip
+        "id": name,
+        "prompt": prompt,
+        "answer": answer,
+        "move": abs(changes[largest]),
+        "at": largest,
+        "total": sum(changes),
+        "kl": sum(moves["kl"]) / len(changes),
+        "moves": moves,
+    }

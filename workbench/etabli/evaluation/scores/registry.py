@@ -1,4 +1,4 @@
-"""From names and functions to scores."""
+"""Scores from names, from files of functions, and from functions."""
 
 import copy
 import inspect
@@ -7,48 +7,61 @@ import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from etabli.core import confined, parsing, storage, trust
 from etabli.core.contracts import Row
 from etabli.core.errors import BadInput
 from etabli.evaluation.scores import answers, libraries, structured
-from etabli.evaluation.scores.score import LOSS, MEAN, CUSTOM, SHARE, Score, digest, digest_own
+from etabli.evaluation.scores.score import CUSTOM, LOSS, MEAN, SHARE, Score, ScoreFunction, digest, digest_custom
 from etabli.models import likelihood, prefix_cache
 from etabli.rendering import render
 
 LONGEST_PATTERN = 10_000  # characters
-CHOICES = "choices"  # the column that holds what a multiple-choice row offers
+CHOICES = "choices"  # the column with the choices of a multiple-choice row
 INSTRUCTIONS = "instruction_id_list"
-_OF_MODELS = [likelihood, prefix_cache, render]  # what a likelihood depends on
+SHORT_ANSWER = 12  # words, up to which an answer is compared word for word by default
+_LIKELIHOOD_MODULES = [likelihood, prefix_cache, render]  # a likelihood depends on their code
 NAMES = (
-    "exact", "normalised", "number", "regex:PATTERN", "valid_json", "json_schema:FILE", "choice", "choice_norm",
-    "ifeval", "rouge_l", "chrf", "loss", "FILE.py", "FILE.py:FUNCTION",
-)  # fmt: skip
+    "exact",
+    "normalised",
+    "number",
+    "regex:PATTERN",
+    "valid_json",
+    "json_schema:FILE",
+    "choice",
+    "choice_norm",
+    "ifeval",
+    "rouge_l",
+    "chrf",
+    "loss",
+    "FILE.py",
+    "FILE.py:FUNCTION",
+)
 
 
-def load_scores(names: str | Callable | Score | Iterable[str | Callable | Score]) -> list[Score]:
+def load_scores(names: str | ScoreFunction | Score | Iterable[str | ScoreFunction | Score]) -> list[Score]:
     """Scores from names (``NAMES``), files of functions, and functions of your own.
 
-    Files are run: give this only what the person named, never what a file says; for that there is ``built_in``.
+    Files are run: pass only names that the person typed, never names from a file; ``builtin_score`` is for those.
 
-    A function of your own takes (answer, truth), or (answer, truth, row), and gives True or False, or a number. Set
+    A function of your own takes (answer, truth), or (answer, truth, row), and returns True or False, or a number. Set
     ``function.better = "lower"`` if less is better. The first score decides the verdict.
 
     Raises:
         BadInput: an unknown name, a pattern or schema that can't be read, two scores of one name; MissingExtra.
     """
-    listed = [names] if isinstance(names, str | Score) or callable(names) else list(names)
-    found = [score for name in listed for score in _scores(name)]
-    said = [score.name for score in found]
-    twice = next((name for name in said if said.count(name) > 1), None)
+    items = [names] if isinstance(names, str | Score) or callable(names) else list(names)
+    scores = [score for item in items for score in _load(item)]
+    score_names = [score.name for score in scores]
+    twice = next((name for name in score_names if score_names.count(name) > 1), None)
     if twice:
-        raise BadInput(f"Two scores are called {twice}: their results could not be told apart.")
-    return found
+        raise BadInput(f"Two scores are called {twice}: their results could not be told apart. Rename one of them.")
+    return scores
 
 
-def builtin_score(spec: Any) -> Score | None:
-    """The score that a recorded ``spec`` stands for, if it comes with this package and needs no file; else None.
+def builtin_score(spec: object) -> Score | None:
+    """The score of a recorded ``spec`` if it comes with this package and needs no file, else None.
 
     Raises:
         BadInput: a pattern that can't be read; MissingExtra: its library is not installed.
@@ -58,33 +71,33 @@ def builtin_score(spec: Any) -> Score | None:
     kind, _, option = spec.partition(":")
     if spec not in _PLAIN and not (kind == "regex" and option):
         return None
-    return _scores(spec)[0]
+    return _load(spec)[0]
 
 
 def default_scores(rows: list[Row], truths: list[str]) -> list[Score]:
-    """What suits the rows: choices, instructions, JSON or short answers; ROUGE-like scores are never assumed.
+    """The scores that suit the rows: for choices, instructions, JSON or short answers. ROUGE and chrF are never chosen.
 
-    Long free answers are compared by the likelihood of the truth: to be equal to it word for word is no measure.
+    Long free answers are compared by the likelihood of the truth, since few are equal to it word for word.
     """
     columns = [row.get("columns") or {} for row in rows]
-    if all(CHOICES in held for held in columns):
+    if all(CHOICES in row_columns for row_columns in columns):
         return load_scores(["choice", "choice_norm", "exact", "loss"])
-    if all(INSTRUCTIONS in held for held in columns):
+    if all(INSTRUCTIONS in row_columns for row_columns in columns):
         return load_scores(["ifeval"])
     if all(map(structured.valid_json, truths)):
         return load_scores(["exact", "valid_json", "loss"])
-    short = sum(len(truth.split()) <= 12 for truth in truths) >= 0.9 * len(truths)
-    return load_scores(["exact", "normalised", "loss"] if short else ["loss", "exact"])
+    short_count = sum(len(truth.split()) <= SHORT_ANSWER for truth in truths)
+    return load_scores(["exact", "normalised", "loss"] if short_count >= 0.9 * len(truths) else ["loss", "exact"])
 
 
-def _scores(name: Any) -> list[Score]:
+def _load(name: str | ScoreFunction | Score) -> list[Score]:
     if isinstance(name, Score):
         return [name]
     if callable(name):
-        return [_own(name, digest_own(name))]
+        return [_custom_score(name, digest_custom(name))]
     kind, _, option = str(name).partition(":")
     if kind.endswith(".py"):
-        return _from_file(Path(kind), option)
+        return _load_file(Path(kind), option)
     if kind in _OPTIONS and option:
         return [_OPTIONS[kind](name, option)]
     if name in _PLAIN:
@@ -92,77 +105,76 @@ def _scores(name: Any) -> list[Score]:
     raise BadInput(f"Unknown score {name!r}; there are {', '.join(NAMES)}.")
 
 
-def _own(function: Callable, code: str, spec: str = "") -> Score:
+def _custom_score(function: ScoreFunction, code: str, spec: str = "") -> Score:
     name = getattr(function, "__name__", type(function).__name__)
-    takes = _takes(function)
-    if takes is None:
-        raise BadInput(f"{name} can't be called as (answer, truth) or (answer, truth, row), which a score has to take.")
+    count = _count_arguments(function)
+    if count is None:
+        raise BadInput(f"{name} can't be called as (answer, truth) or (answer, truth, row): a score takes these.")
     better = getattr(function, "better", "higher")
     if better not in ("higher", "lower"):
-        raise BadInput(f"{name}.better is {better!r}: say higher or lower.")
-    return Score(name, _with_copy(function) if takes == 3 else _without_row(function), code, CUSTOM, better, spec=spec)
+        raise BadInput(f"{name}.better is {better!r}: set it to 'higher' or 'lower'.")
+    return Score(name, _copy_row(function) if count == 3 else _drop_row(function), code, CUSTOM, better, spec=spec)
 
 
-def _takes(function: Callable) -> int | None:
-    """3 if a row is asked for, 2 if not; None if it is no score. What has a default is left alone, but for ``row``."""
+def _count_arguments(function: ScoreFunction) -> int | None:
+    """3 if the function takes a row, 2 if not, None if it is no score. Defaults are kept, except that of ``row``."""
     try:
-        held = inspect.signature(function).parameters.values()
+        parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return 2
-    plain = [one for one in held if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
-    needed = [one for one in held if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-    if any(one.kind is one.KEYWORD_ONLY for one in needed) or not 2 <= max(len(needed), min(len(plain), 2)) <= 3:
+    plain = [item for item in parameters if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required_items = [item for item in parameters if item.default is item.empty and item.kind not in variadic]
+    if any(item.kind is item.KEYWORD_ONLY for item in required_items) or len(plain) < 2 or len(required_items) > 3:
         return None
-    if len(plain) < 2:
-        return None
-    return 3 if len(needed) == 3 or (len(plain) > 2 and plain[2].name == "row") else 2
+    return 3 if len(required_items) == 3 or (len(plain) > 2 and plain[2].name == "row") else 2
 
 
-def _from_file(path: Path, only: str) -> list[Score]:
+def _load_file(path: Path, only: str) -> list[Score]:
+    """The scores of a file: the function ``only``, or every public function that can be a score."""
     code = trust.read_code(path, "scores")
     module = code.run()
-    found = {name: item for name, item in vars(module).items() if trust.is_own_function(item, module, name)}
-    if only:
-        if only not in found:
-            raise BadInput(f"{path} has no function {only}; it has {', '.join(found) or 'none'}.")
-        found = {only: found[only]}
-    else:
-        found = {name: item for name, item in found.items() if _takes(item)}  # helpers stand beside scores
-    if not found:
+    functions = {name: item for name, item in vars(module).items() if trust.is_own_function(item, module, name)}
+    if only and only not in functions:
+        raise BadInput(f"{path} has no function {only}; it has {', '.join(functions) or 'none'}.")
+    # Without a name, helper functions may stand beside the scores.
+    score_names = [only] if only else [name for name, item in functions.items() if _count_arguments(item)]
+    if not score_names:
         raise BadInput(f"{path} has no function of (answer, truth) whose name does not begin with an underscore.")
-    return [_own(item, code.sha256, f"{path}:{name}") for name, item in found.items()]
+    return [_custom_score(functions[name], code.sha256, f"{path}:{name}") for name in score_names]
 
 
-def _with_copy(function: Callable) -> Callable[[str, str, Row], Any]:
-    """A function of one's own gets a row of its own: what it changes there is nobody else's."""
+def _copy_row(function: ScoreFunction) -> Callable[[str, str, Row], object]:
+    """The function with a copy of the row, so that its changes do not reach other scores."""
     return lambda answer, truth, row: function(answer, truth, copy.deepcopy(row))
 
 
-def _without_row(function: Callable[[str, str], Any]) -> Callable[[str, str, Row], Any]:
+def _drop_row(function: ScoreFunction) -> Callable[[str, str, Row], object]:
+    """The function without the argument ``row``."""
     return lambda answer, truth, row: function(answer, truth)
 
 
-def _text(function: Callable, *code: Any) -> Score:
-    needs = function is not structured.valid_json
-    return Score(function.__name__, _without_row(function), digest(code=[function, *code]), needs_truth=needs)
+def _text_score(name: str, function: Callable[[str, str], bool], *code: ModuleType) -> Score:
+    needs_truth = function is not structured.valid_json
+    return Score(name, _drop_row(function), digest(code=[function, *code]), needs_truth=needs_truth)
 
 
-def _regex(name: str, pattern: str) -> Score:
+def _regex_score(name: str, pattern: str) -> Score:
     if len(pattern) > LONGEST_PATTERN:
         raise BadInput(f"A pattern of {len(pattern):,} characters is too long; {LONGEST_PATTERN:,} is the most.")
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        raise BadInput(f"{parsing.brief(pattern)} is no regular expression: {error}.") from None
-    return Score(name, partial(_searched, pattern), digest(name), needs_truth=False)
+        raise BadInput(f"{parsing.short_repr(pattern)} is no regular expression: {error}.") from None
+
+    def search(answer: str, truth: str, row: Row) -> object:
+        # In the confined process, since a pattern may take hours on a text that its author chose.
+        return confined.ask("search", pattern, jobs=[answer])[0]
+
+    return Score(name, search, digest(name), needs_truth=False)
 
 
-def _searched(pattern: str, answer: str, truth: str, row: Row) -> bool:
-    """Searched in the confined process: a pattern may take hours on a text that its author chose."""
-    return confined.ask("search", pattern, jobs=[answer])[0]
-
-
-def _schema(name: str, file: str) -> Score:
+def _schema_score(name: str, file: str) -> Score:
     import jsonschema
 
     try:
@@ -173,52 +185,51 @@ def _schema(name: str, file: str) -> Score:
         raise BadInput(f"The schema {file} can't be read: {error}.") from None
     except (ValueError, TypeError, AttributeError, jsonschema.SchemaError) as error:
         raise BadInput(f"{file} is no JSON Schema: {getattr(error, 'message', None) or error}.") from None
-    elsewhere = [ref for ref in structured.references(schema) if not ref.startswith("#")]
-    if elsewhere:
-        raise BadInput(f"{file} refers to {elsewhere[0]}, which is not followed: put all of it into one file.")
-    written = json.dumps(schema)
-    version = libraries.require("jsonschema", "")
-    code = digest(storage.sha256(file), version, code=[structured])
-    return Score(name, lambda answer, truth, row: _follows(written, answer), code, needs_truth=False)
+    remote = [reference for reference in structured.references(schema) if not reference.startswith("#")]
+    if remote:
+        raise BadInput(f"{file} refers to {remote[0]}, which is not followed: put all of it into one file.")
+    schema_text = json.dumps(schema)
+    code = digest(storage.sha256(file), libraries.require("jsonschema", ""), code=[structured])
+
+    def follows(answer: str, truth: str, row: Row) -> object:
+        # In the confined process, since a schema may hold patterns, and references that double each other.
+        value = structured.read_json(answer)
+        return value is not structured.UNREADABLE and confined.ask("follow", schema_text, jobs=[value])[0]
+
+    return Score(name, follows, code, needs_truth=False)
 
 
-def _follows(schema: str, answer: str) -> bool:
-    """Asked of the confined process: a schema may hold patterns, and references that double each other."""
-    value = structured.read(answer)
-    return value is not structured.UNREADABLE and confined.ask("follow", schema, jobs=[value])[0]
+def _library_score(
+    name: str, function: ScoreFunction, package: str, extra: str, unit: str = MEAN, takes_row: bool = False
+) -> Score:
+    code = digest(package, libraries.require(package, extra), code=[libraries])
+    compute = function if takes_row else _drop_row(function)
+    return Score(name, compute, code, unit, needs_truth=not takes_row)
 
 
-def _library(function: Callable, package: str, extra: str, unit: str = MEAN, row: bool = False) -> Score:
-    version = libraries.require(package, extra)
-    code = digest(package, version, code=[libraries])
-    of = function if row else _without_row(function)
-    return Score(function.__name__, of, code, unit, needs_truth=not row)
+def _choice_score(name: str) -> Score:
+    """Multiple choice by likelihood. The text of a system without a model has to equal the right choice."""
+    code = digest(name, code=[*_LIKELIHOOD_MODULES, answers])
+    return Score(name, _drop_row(answers.normalised), code, from_model=True)
 
 
-def _choice(name: str) -> Score:
-    """For an arm that only has an answer's text, that text has to be the right choice."""
-    code = digest(name, code=[*_OF_MODELS, answers])
-    return Score(name, _without_row(answers.normalised), code, from_model=True)
+def _loss_score() -> Score:
+    def compute(answer: str, truth: str, row: Row) -> None:
+        """The loss of an answer that no model gave is not defined."""
 
-
-def _loss() -> Score:
-    return Score("loss", _no_text, digest("loss", code=_OF_MODELS), LOSS, "lower", from_model=True)
-
-
-def _no_text(answer: str, truth: str, row: Row) -> None:
-    """The loss of an answer that no model gave is not defined."""
+    return Score("loss", compute, digest("loss", code=_LIKELIHOOD_MODULES), LOSS, "lower", from_model=True)
 
 
 _PLAIN: dict[str, Callable[[], Score]] = {
-    "exact": lambda: _text(answers.exact, structured),
-    "normalised": lambda: _text(answers.normalised, answers),
-    "number": lambda: _text(answers.number, answers),
-    "valid_json": lambda: _text(structured.valid_json, structured),
-    "choice": lambda: _choice("choice"),
-    "choice_norm": lambda: _choice("choice_norm"),
-    "loss": _loss,
-    "rouge_l": lambda: _library(libraries.rouge_l, "rouge-score", "scores"),
-    "chrf": lambda: _library(libraries.chrf, "sacrebleu", "scores"),
-    "ifeval": lambda: _library(libraries.ifeval, "lm-eval", "harness", SHARE, row=True),
+    "exact": partial(_text_score, "exact", answers.exact, structured),
+    "normalised": partial(_text_score, "normalised", answers.normalised, answers),
+    "number": partial(_text_score, "number", answers.number, answers),
+    "valid_json": partial(_text_score, "valid_json", structured.valid_json, structured),
+    "choice": partial(_choice_score, "choice"),
+    "choice_norm": partial(_choice_score, "choice_norm"),
+    "loss": _loss_score,
+    "rouge_l": partial(_library_score, "rouge_l", libraries.rouge_l, "rouge-score", "scores"),
+    "chrf": partial(_library_score, "chrf", libraries.chrf, "sacrebleu", "scores"),
+    "ifeval": partial(_library_score, "ifeval", libraries.ifeval, "lm-eval", "harness", SHARE, takes_row=True),
 }
-_OPTIONS: dict[str, Callable[[str, str], Score]] = {"regex": _regex, "json_schema": _schema}
+_OPTIONS: dict[str, Callable[[str, str], Score]] = {"regex": _regex_score, "json_schema": _schema_score}

@@ -1,30 +1,33 @@
-"""What a score is: a function with a name, a unit, and a hash of what it does."""
+"""The class of scores: a function with a name, a unit, and a hash of what it does."""
 
 import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
 
 from etabli.core.contracts import Metric, Row
 from etabli.core.errors import BadInput
 
-# A share of yes and no; a mean of numbers from 0 to 1; a mean of any numbers; a loss; of one's own, told by its values.
+# A share of yes and no; a mean of numbers from 0 to 1; a mean of any numbers; a loss; custom: known from the values.
 SHARE, MEAN, NUMBER, LOSS, CUSTOM = "share", "mean", "number", "nats/token", "own"
+
+# A score of your own: (answer, truth) or (answer, truth, row) to True, False, a number or None.
+ScoreFunction = Callable[..., object]
 
 
 @dataclass(frozen=True)
 class Score:
     """A score of an answer against the truth.
 
-    ``of(answer, truth, row)`` gives True or False (unit ``share``) or a number, and may raise: that row is then an
-    error, and the rest go on. ``from_model`` scores are not made from an answer's text but read from the model's
-    probabilities; ``of`` is then only for arms without a model. ``needs_truth``: a row without an answer has no score.
+    ``compute(answer, truth, row)`` returns True or False (unit ``share``) or a number. It may raise: that row is then
+    an error, and the other rows are scored. With ``from_model`` the score is computed from the model's probabilities
+    and ``compute`` is used only for systems without a model. ``needs_truth``: a row without an answer has no score.
     """
 
     name: str
-    of: Callable[[str, str, Row], Any]
+    compute: Callable[[str, str, Row], object]
     hash: str
     unit: str = SHARE
     better: str = "higher"
@@ -34,28 +37,32 @@ class Score:
 
     @property
     def metric(self) -> Metric:
-        """What is written down of it."""
+        """The record of the score in the results."""
         return {
-            "name": self.name, "spec": self.spec or self.name, "hash": self.hash, "unit": self.unit,
+            "name": self.name,
+            "spec": self.spec or self.name,
+            "hash": self.hash,
+            "unit": self.unit,
             "better": self.better,
-        }  # fmt: skip
+        }
 
 
-def digest(*parts: Any, code: Sequence[Any] = ()) -> str:
+def digest(*parts: object, code: Sequence[ModuleType | ScoreFunction] = ()) -> str:
     """Hash of what a score does: its options, the source of its modules, the versions of its libraries."""
-    said = json.dumps([*map(str, parts), *(inspect.getsource(part) for part in code)])
-    return hashlib.sha256(said.encode()).hexdigest()
+    sources = [inspect.getsource(part) for part in code]
+    return hashlib.sha256(json.dumps([*map(str, parts), *sources]).encode()).hexdigest()
 
 
-def digest_own(function: Callable) -> str:
-    """Hash of a function of one's own: its source, its defaults, and the values it takes from around it.
+def digest_custom(function: ScoreFunction) -> str:
+    """Hash of a custom function: its source, its defaults, and the values of its closure and its globals.
 
     Raises:
-        BadInput: its source can't be had.
+        BadInput: its source can't be read.
     """
     try:
-        around = inspect.getclosurevars(function)
-        return digest({**around.nonlocals, **around.globals}, getattr(function, "__defaults__", None), code=[function])
+        variables = inspect.getclosurevars(function)
+        values = {**variables.nonlocals, **variables.globals}
+        return digest(values, getattr(function, "__defaults__", None), code=[function])
     except (TypeError, OSError) as error:
         raise BadInput(
             f"The source of {function!r} can't be read, so it can't be hashed: write it as a plain function, or put it "
@@ -63,9 +70,9 @@ def digest_own(function: Callable) -> str:
         ) from error
 
 
-def unit_of(values: Iterable[Any]) -> str:
-    """The unit that numbers have: yes and no, 0 to 1, or any."""
-    given = [float(value) for value in values if value is not None]
-    if all(value in (0.0, 1.0) for value in given):
+def unit_of(values: Iterable[float | None]) -> str:
+    """The unit of these numbers: a share (all 0 or 1), a mean (all from 0 to 1), or any number."""
+    numbers = [float(value) for value in values if value is not None]
+    if all(value in (0.0, 1.0) for value in numbers):
         return SHARE
-    return MEAN if all(0 <= value <= 1 for value in given) else NUMBER
+    return MEAN if all(0 <= value <= 1 for value in numbers) else NUMBER

@@ -2,50 +2,43 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 UNREADABLE = object()
 
 
-def read(text: str) -> Any:
-    """A text as JSON, or ``UNREADABLE``; NaN and infinities are no JSON."""
+def read_json(text: str) -> object:
+    """The value of a JSON text, or ``UNREADABLE``; NaN and infinities are not JSON."""
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return UNREADABLE
 
 
-def _refuse(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def same(one: Any, other: Any) -> bool:
-    """Equality without Python's 1 == True == 1.0."""
-    if type(one) is not type(other):
+def is_equal(first: object, second: object) -> bool:
+    """Equality of JSON values, without Python's 1 == True == 1.0."""
+    if type(first) is not type(second):
         return False
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(is_equal(first[key], second[key]) for key in first)
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(is_equal, first, second))
+    return bool(first == second)
 
 
 def valid_json(answer: str, truth: str = "") -> bool:
     """Does the whole answer parse as JSON?"""
-    return read(answer) is not UNREADABLE
+    return read_json(answer) is not UNREADABLE
 
 
-def follows(validator: Any, answer: str) -> bool:
-    """Does the whole answer parse as JSON that a ``jsonschema`` validator accepts?"""
-    value = read(answer)
-    return value is not UNREADABLE and validator.is_valid(value)
-
-
-def references(schema: Any) -> Iterator[str]:
+def references(schema: object) -> Iterator[str]:
     """Every ``$ref`` in a schema."""
     if isinstance(schema, dict):
-        held = schema.get("$ref")
-        yield from [held] if isinstance(held, str) else []
+        if isinstance(reference := schema.get("$ref"), str):
+            yield reference
         for value in schema.values():
             yield from references(value)
     elif isinstance(schema, list):
