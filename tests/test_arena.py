@@ -181,9 +181,9 @@ def test_votes_after_looking_say_so(tmp_path):
 
 def test_a_killed_process_loses_no_vote(tmp_path):
     code = (
-        "import os, sys\nfrom etabli.review.session import Session\nfrom etabli.review.pairs import Contest, Item\n"
+        "import os, sys\nfrom etabli.review.session import Session\nfrom etabli.review.pairs import Comparison, Item\n"
         "items = tuple(Item(str(n), str(n), {'a': f'a{n}', 'b': f'b{n}'}) for n in range(500))\n"
-        f"held = Session(Contest(('a', 'b'), items), {str(tmp_path / 'v.jsonl')!r}, 'x', 0)\n"
+        f"held = Session(Comparison(('a', 'b'), items), {str(tmp_path / 'v.jsonl')!r}, 'x', 0)\n"
         "for n in range(500):\n    held.current_pair()\n    print(held.vote('left')['id'], flush=True)\n"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -276,7 +276,7 @@ def test_answers_from_a_file(tmp_path):
     [
         ("5", "item 0"),
         ("[null]", "item 0"),
-        ("[" * 100_000, "nested too deeply|no JSON"),
+        ("[" * 100_000, "nested more than|no JSON"),
         ("", "0 prompts"),
         ("[]", "0 prompts"),
         ('{"prompt": "p", "answers": {"a": "x"}}', "item 0"),
@@ -357,7 +357,7 @@ def test_a_clear_winner_a_loser_and_all_ties(tmp_path):
     assert gap["value"] == 0 and gap["low"] < 0 < gap["high"]
     assert (
         "more items" not in report.format_results(made) and "No verdict is in sight" in ties.progress_text()
-    ) or "is shown every" in ties.progress_text()
+    ) or "is shown after every" in ties.progress_text()
     json.dumps(made, allow_nan=False)
 
 

@@ -58,7 +58,7 @@ def tiny_config(tmp_path):
 
 def phases(facts, *setups):
     """What is told of each setup."""
-    return [told(facts, setup.settled()) for setup in setups]
+    return [told(facts, setup.resolve_auto()) for setup in setups]
 
 
 def told(facts, setup):
@@ -118,7 +118,7 @@ def test_against_tensors_alive_on_a_cpu(point, embedded):
     command = [sys.executable, str(ROOT / "benchmarks" / "memory_grid.py"), "--one", json.dumps(point)]
     said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
     setup = Setup(**point, device="cpu", dtype=said["dtype"])
-    for phase, size in told(load_config("default"), setup.settled())["phases"].items():
+    for phase, size in told(load_config("default"), setup.resolve_auto())["phases"].items():
         if phase in said["alive"]:
             assert size == pytest.approx(said["alive"][phase], rel=0.03), phase
     # torch's own account, which counts in another way, and also what an operation holds inside itself.
@@ -177,7 +177,7 @@ def test_the_formula_against_traces_of_the_setups_themselves(kind):
 
 def against_traces(kind, setups):
     facts = SHAPE | FAMILIES[kind] | {"model_type": kind}
-    for setup in map(Setup.settled, setups):
+    for setup in map(Setup.resolve_auto, setups):
         traced = trace_cache.trace_itself(facts, setup)
         for phase, size in told(facts, setup)["phases"].items():
             assert size == pytest.approx(total_bytes(traced[phase]), rel=0.03), (setup, phase)
@@ -185,21 +185,21 @@ def against_traces(kind, setups):
 
 def test_the_formula_where_a_length_is_a_size_of_the_model():
     """Llama 3.1 8B is 4,096 wide: rows of as many tokens, and of four times as many."""
-    for setup in (Setup(4096).settled(), Setup(16384, rank=128, checkpointing="all").settled()):
+    for setup in (Setup(4096).resolve_auto(), Setup(16384, rank=128, checkpointing="all").resolve_auto()):
         traced = trace_cache.trace_itself(KNOWN_CONFIGS[LLAMA], setup)
         for phase, size in told(KNOWN_CONFIGS[LLAMA], setup)["phases"].items():
             assert size == pytest.approx(total_bytes(traced[phase]), rel=0.03), (setup, phase)
 
 
 def test_the_anchor_is_no_size_of_the_model():
-    anchor = trace_cache.anchor_setup({"hidden_size": 17 * 64, "heads": [13, {"more": 11}]}, Setup().settled())
+    anchor = trace_cache.anchor_setup({"hidden_size": 17 * 64, "heads": [13, {"more": 11}]}, Setup().resolve_auto())
     assert anchor.tokens == 19 * 64 and anchor.rank == 17 and anchor.tokens % ROUND == 0
 
 
 def test_layers_that_are_checkpointed_in_part(tiny_config):
     """Traced on all five layers of the model, three of them checkpointed."""
-    setup = Setup(1024, checkpointing="3", optimizer="adamw").settled()  # so narrow that 8-bit states are not in 8 bits
-    request = json.dumps({"config": TINY, "setups": [setup.keys()], "layers": [5, 6]}) + "\n"
+    setup = Setup(1024, checkpointing="3", optimizer="adamw").resolve_auto()  # so narrow that 8-bit states are not in 8 bits
+    request = json.dumps({"config": TINY, "setups": [setup.to_dict()], "layers": [5, 6]}) + "\n"
     traced = trace_cache._request(trace_cache._workers[-1], request)["traced"][0][0]
     for phase, size in told(TINY, setup)["phases"].items():
         assert size == pytest.approx(max(map(total_bytes, traced[phase])), rel=0.03), phase
@@ -221,14 +221,14 @@ def test_a_slider_is_answered_in_milliseconds():
     ledger = sliders.Ledger(LLAMA, gpus.find_device("t4"), Setup(2048))
     began = time.process_time()  # what else the machine does is no matter
     for layers in (0, 5, 31):
-        ledger.at(seq=4096, checkpointing=layers)
+        ledger.breakdown_at(seq=4096, checkpointing=layers)
     assert (time.process_time() - began) / 3 < 0.05
 
 
 @given(seq=st.integers(1, 10**5), batch=st.integers(1, 64), rank=st.integers(1, 512), some=st.integers(0, 5))
 def test_more_of_anything_never_takes_less(seq, batch, rank, some):
-    forms = trace_cache.load_formulas(TINY, [Setup().settled()])
-    setup = Setup(seq, batch, rank, checkpointing=str(some)).settled()
+    forms = trace_cache.load_formulas(TINY, [Setup().resolve_auto()])
+    setup = Setup(seq, batch, rank, checkpointing=str(some)).resolve_auto()
     sizes = break_down(forms, setup)["phases"]
     for more in ({"seq": seq + 64}, {"batch": batch + 1}, {"rank": rank + 1}):
         grown = break_down(forms, replace(setup, **more))["phases"]
@@ -236,9 +236,9 @@ def test_more_of_anything_never_takes_less(seq, batch, rank, some):
 
 
 def test_a_formula_is_not_stretched_beyond_what_it_was_made_of():
-    form = trace_cache.load_formulas(TINY, [Setup().settled()])["chunked"]
+    form = trace_cache.load_formulas(TINY, [Setup().resolve_auto()])["chunked"]
     with pytest.raises(BadInput, match="another engine and loss"):
-        form.phases(Setup(engine="trainer").settled())
+        form.phases(Setup(engine="trainer").resolve_auto())
 
 
 @pytest.mark.parametrize(
@@ -252,16 +252,16 @@ def test_a_formula_is_not_stretched_beyond_what_it_was_made_of():
 def test_layers_carry_on_in_a_line(setup):
     """Against a trace of all of twelve layers."""
     facts = TINY | {"num_hidden_layers": 12}
-    request = json.dumps({"config": facts, "setups": [setup.settled().keys()], "layers": [12, 13]}) + "\n"
+    request = json.dumps({"config": facts, "setups": [setup.resolve_auto().to_dict()], "layers": [12, 13]}) + "\n"
     traced = trace_cache._request(trace_cache._workers[-1], request)["traced"][0][0]
-    for phase, size in told(facts, setup.settled())["phases"].items():
+    for phase, size in told(facts, setup.resolve_auto())["phases"].items():
         assert size == pytest.approx(max(map(total_bytes, traced[phase])), rel=0.03), phase
 
 
 def test_experts_in_every_second_layer_are_not_in_every_layer():
     facts = TINY | {"model_type": "qwen2_moe", "num_hidden_layers": 8, "decoder_sparse_step": 2, "num_experts": 8}
     sizes = {"moe_intermediate_size": 128, "shared_expert_intermediate_size": 128}
-    assert told(facts | sizes, Setup(128).settled())["parts"]["load"]["experts"] == 4 * 8 * 3 * 128 * 128 * 2
+    assert told(facts | sizes, Setup(128).resolve_auto())["parts"]["load"]["experts"] == 4 * 8 * 3 * 128 * 128 * 2
 
 
 def test_weights_are_what_can_be_counted():
@@ -343,7 +343,7 @@ def test_a_stock_loop_is_told_to_take_its_loss_in_chunks(tiny_config):
 
 
 def test_a_ledger_of_a_stock_loop_advises_too(tiny_config):
-    seen = sliders.Ledger(tiny_config, gpus.find_device("0.7"), Setup(4096, 8, engine="trainer")).at()
+    seen = sliders.Ledger(tiny_config, gpus.find_device("0.7"), Setup(4096, 8, engine="trainer")).breakdown_at()
     assert not seen["fits"] and seen["advice"]  # among what is tried is a loss in chunks, which is another formula
 
 
@@ -384,7 +384,7 @@ def test_models_and_cards_that_are_none(tmp_path, monkeypatch):
         with pytest.raises(UnknownModel):
             load_config(name)
     for name in ("voodoo2", "-5", "9" * 400, "nan", "0"):
-        with pytest.raises(BadInput, match="Unknown card"):
+        with pytest.raises(BadInput, match="Unknown GPU"):
             gpus.find_device(name)
     assert gpus.find_device("A100 80GB") == gpus.find_device("a100-80")
     assert (
@@ -423,16 +423,16 @@ def test_a_run_beside_its_forecast(finished_run, capsys):
 
 
 def test_residuals_are_of_this_machine_and_the_newest(monkeypatch):
-    machine = calibration.machine_key(TINY, Setup(device="cpu").settled())
+    machine = calibration.machine_key(TINY, Setup(device="cpu").resolve_auto())
     here, t4 = gpus.Device("here", 2**34, "cpu"), gpus.find_device("t4")
     for number in range(calibration.MAX_RUNS + 5):
         calibration.save_run(f"run{number}", machine, 100, 150)
     assert len(calibration.read_runs(machine)) == calibration.MAX_RUNS
     assert calibration.load_factor(machine, here) == {"factor": 1.5, "runs": calibration.MAX_RUNS}
-    assert calibration.load_factor(machine, here, but="run24")["runs"] == calibration.MAX_RUNS - 1
+    assert calibration.load_factor(machine, here, excluded_run="run24")["runs"] == calibration.MAX_RUNS - 1
     assert calibration.load_factor(machine, t4) == {"factor": 1.0, "runs": 0}
-    assert calibration.load_factor(calibration.machine_key(SHAPE, Setup(device="cpu").settled()), here)["runs"] == 0
-    calibration._place().write_text(
+    assert calibration.load_factor(calibration.machine_key(SHAPE, Setup(device="cpu").resolve_auto()), here)["runs"] == 0
+    calibration._file().write_text(
         '[{"foreign": 1}, 2, {"run": "a", "machine": "b", "forecast": 0, "measured": null}]'
     )
     assert calibration.load_factor(machine, here)["runs"] == 0

@@ -13,7 +13,7 @@ GIB = 2**30
 class MemoryLedger(Widget):
     """Stacked bars by phase, the card's line, sliders for sequence, batch, rank and layers checkpointed.
 
-    ``source`` has ``model``, ``place``, ``stops``, ``setup``, ``now(setup)`` and ``at(**keys)``:
+    ``source`` has ``model``, ``device``, ``stops``, ``setup``, ``slider_positions(setup)`` and ``breakdown_at(**keys)``:
     ``etabli.memory.ledger_view.Ledger``. ``look`` is the code path of the sliders. Where a run has measured a phase,
     what it took stands in front and the forecast is its ghost.
     """
@@ -28,15 +28,15 @@ class MemoryLedger(Widget):
 
     def __init__(self, source: Any, **traits: Any):
         self._source = source
-        about = {"model_name": source.model, "card": source.place.name, "stops": source.stops}
-        super().__init__(**about, seen=source.at(**source.now(source.setup)), **traits)
+        about = {"model_name": source.model, "card": source.device.name, "stops": source.stops}
+        super().__init__(**about, seen=source.breakdown_at(**source.slider_positions(source.setup)), **traits)
 
     def look(self, **keys: int) -> dict[str, Any]:
         """Look at another setup (``seq``, ``batch``, ``rank``, ``checkpointing``); returns what it takes."""
         unknown = set(keys) - set(self.stops)
         if unknown:
             raise ValueError(f"There is no slider for {', '.join(sorted(unknown))}; there are {', '.join(self.stops)}.")
-        self.seen = self._source.at(**{**self.seen["now"], **keys})
+        self.seen = self._source.breakdown_at(**{**self.seen["now"], **keys})
         return self.seen
 
     @message(keys=dict)

@@ -5,12 +5,19 @@
 >>> memory.of_run("runs/first")["residual"]    # doctest: +SKIP
 >>> memory.ledger("meta-llama/Llama-3.1-8B", "t4")    # doctest: +SKIP
 
-``forecast`` says it before a run, ``of_run`` sets what a run measured beside it, ``ledger`` shows either with sliders.
+``forecast`` tells it before a run, ``of_run`` compares it with what a run measured, ``ledger`` shows both with sliders.
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
 from etabli.core import machine
+
+if TYPE_CHECKING:
+    from etabli.memory.config import Setup as Setup
+    from etabli.memory.forecasting import forecast as forecast
+    from etabli.memory.ledger_view import ledger as ledger
+    from etabli.memory.runs import of_run as of_run
 
 machine.settle_threads()  # the room's modules import torch
 
@@ -22,7 +29,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"etabli.memory has no {name!r}; it has {', '.join(_HOMES)}")

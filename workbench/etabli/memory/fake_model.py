@@ -1,14 +1,16 @@
-"""Models of fake tensors, ready for a step: what stands in the way of them set aside, and the loss of a step.
+"""Models of fake tensors that can run a training step: the obstacles in the libraries removed, and a step's loss.
 
-Facts: ``Params4bit`` can't hold a fake tensor; bitsandbytes makes its code tables by reading values; PEFT moves
-adapters between devices. For the stock loop attention stands in for CUDA's fused kernels: it keeps queries, keys,
-values, the output and one number a row, and no square. This project's engine runs its own attention.
+The obstacles: ``Params4bit`` can't hold a fake tensor; bitsandbytes reads values to make its code tables; PEFT moves
+adapters between devices. For the stock loop, an attention of our own replaces CUDA's fused kernels: it saves queries,
+keys, values, the output and one number for each row, and no square matrix. This project's engine runs its own
+attention.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import bitsandbytes as bnb
 import torch
@@ -21,252 +23,265 @@ from etabli.memory.config import ALL_LINEAR, ROUND, Setup
 from etabli.training import chunked_cross_entropy as loss_module
 from etabli.training import packed_attention
 
-STOCK = "etabli_stock"  # attention of the stock loop
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from etabli.models.loading import LoadedModel
+
+STOCK_ATTENTION = "etabli_stock"
+Loss: TypeAlias = Callable[[], AbstractContextManager[Tensor]]
+_CPU_SHORT = packed_attention.SHORT
 
 
-def model(config: dict[str, Any], setup: Setup, layers: int) -> Any:
-    """The model with that many layers, 4-bit linears, adapters; ready to train as its engine makes it."""
-    base = _base(shape(config), setup, layers).requires_grad_(False)
-    _quantise(base, dtype(setup))
+def build_model(config: dict[str, Any], setup: Setup, layers: int) -> "PeftModel":
+    """Return the model with so many layers, 4-bit linear layers and adapters, as its engine prepares it for training.
+
+    Raises:
+        BadInput: the model has no linear layers, or lacks layers that the setup names.
+    """
+    base = _build_base(build_config(config), setup, layers).requires_grad_(False)
+    _quantise(base, _compute_dtype(setup))
     if setup.engine == "trainer" and setup.upcast:
         _upcast(base)
-    targets = setup.lora if setup.lora == ALL_LINEAR else _named(base, setup.lora)
+    targets = setup.lora if setup.lora == ALL_LINEAR else _find_targets(base, setup.lora)
     lora = LoraConfig(r=setup.rank, lora_alpha=setup.rank, target_modules=targets, task_type="CAUSAL_LM")
-    peft = get_peft_model(base, lora, autocast_adapter_dtype=True)
-    _checkpoint(peft, setup, layers)
-    return peft.train()
+    model = get_peft_model(base, lora, autocast_adapter_dtype=True)
+    if setup.checkpointing != "none" and setup.engine == "etabli":
+        from etabli.training.lora_and_optimizer import checkpoint_layers
+
+        checkpoint_layers(model, setup.checkpointed_layers(layers))
+    elif setup.checkpointing != "none":
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+    return model.train()
 
 
-def _named(base: Any, names: str) -> list[str]:
-    """The layers that adapters are put on; each has to be there, since PEFT leaves out what it does not find."""
-    wanted = [name.strip() for name in names.split(",")]
-    there = {name.rsplit(".", 1)[-1] for name, part in base.named_modules() if isinstance(part, bnb.nn.Linear4bit)}
-    if missing := [name for name in wanted if name.rsplit(".", 1)[-1] not in there]:
-        raise BadInput(f"it has no {', '.join(missing)}; adapters can be on {', '.join(sorted(there))}")
-    return wanted
+def _find_targets(base: "PreTrainedModel", names: str) -> list[str]:
+    """The names of the layers with adapters; each must exist, since PEFT silently ignores a name that does not."""
+    targets = [name.strip() for name in names.split(",")]
+    layers = base.named_modules()
+    linear_names = {name.rsplit(".", 1)[-1] for name, layer in layers if isinstance(layer, bnb.nn.Linear4bit)}
+    if missing := [name for name in targets if name.rsplit(".", 1)[-1] not in linear_names]:
+        raise BadInput(f"it has no {', '.join(missing)}; adapters can be on {', '.join(sorted(linear_names))}")
+    return targets
 
 
-def shape(config: dict[str, Any]) -> Any:
-    """A transformers configuration from what a ``config.json`` says."""
+def build_config(config: dict[str, Any]) -> "PretrainedConfig":
+    """Return a transformers configuration from a ``config.json``."""
     from transformers import AutoConfig
 
     return AutoConfig.for_model(**{name: value for name, value in config.items() if name != "quantization_config"})
 
 
-def _base(shape: Any, setup: Setup, layers: int) -> Any:
+def _build_base(config: "PretrainedConfig", setup: Setup, layers: int) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
 
-    shape.num_hidden_layers = layers
-    if getattr(shape, "mlp_only_layers", None):
-        shape.mlp_only_layers = []  # experts everywhere: too much, where leaving them out would be far too little
+    config.num_hidden_layers = layers
+    if getattr(config, "mlp_only_layers", None):
+        config.mlp_only_layers = []  # experts in every layer: somewhat too much, but without them far too little
     for name in ("layer_types", "no_rope_layers", "mlp_layer_types"):
-        if getattr(shape, name, None):
-            setattr(shape, name, getattr(shape, name)[:layers])
-    ways = [*([STOCK] if setup.engine == "trainer" else []), "sdpa", "eager"]
-    for way in ways:  # caps, sinks and biases SDPA can't; Falcon knows no attention but its own
+        if getattr(config, name, None):
+            setattr(config, name, getattr(config, name)[:layers])
+    attentions = [*([STOCK_ATTENTION] if setup.engine == "trainer" else []), "sdpa"]
+    for attention in attentions:  # SDPA has no caps, sinks and biases; Falcon takes only its own attention
         try:
-            return AutoModelForCausalLM.from_config(
-                shape, dtype=dtype(setup), attn_implementation=way, trust_remote_code=False
-            )
+            return _from_config(AutoModelForCausalLM, config, setup, attention)
         except (ValueError, KeyError):
-            if way == "eager":
-                raise
+            continue
+    return _from_config(AutoModelForCausalLM, config, setup, "eager")
 
 
-def dtype(setup: Setup) -> torch.dtype:
-    """What the forward pass computes in; float16 takes the bytes of bfloat16."""
+def _from_config(auto_class: Any, config: "PretrainedConfig", setup: Setup, attention: str) -> "PreTrainedModel":
+    return auto_class.from_config(
+        config, dtype=_compute_dtype(setup), attn_implementation=attention, trust_remote_code=False
+    )
+
+
+def _compute_dtype(setup: Setup) -> torch.dtype:
+    """What the forward pass computes in; float16 needs as many bytes as bfloat16, which stands for it."""
     return torch.float32 if setup.dtype == "float32" else torch.bfloat16
 
 
-def _checkpoint(peft: Any, setup: Setup, layers: int) -> None:
-    if setup.checkpointing == "none":
-        return
-    if setup.engine == "etabli":
-        from etabli.training.lora_and_optimizer import checkpoint_layers
-
-        checkpoint_layers(peft, setup.checkpointed(layers))
-    else:
-        peft.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        peft.enable_input_require_grads()
-
-
-def _quantise(base: Any, compute: torch.dtype) -> None:
-    """Every linear layer but the head as NF4 with double quantisation, as transformers does it."""
-    head, found = base.get_output_embeddings(), False
-    for part in list(base.modules()):
-        for name, child in list(part.named_children()):
-            if child is not head and isinstance(child, torch.nn.Linear | Conv1D):
-                setattr(part, name, _four_bit(child, compute))
-                found = True
-    if not found:
-        raise BadInput("it has no linear layers, which are what 4 bits and adapters are for")
-    base.is_loaded_in_4bit = True  # what PEFT asks
+def _quantise(base: "PreTrainedModel", compute_dtype: torch.dtype) -> None:
+    """Turn every linear layer but the head into NF4 with double quantisation, as transformers does."""
+    head = base.get_output_embeddings()
+    linear_layers = [
+        (parent, name, child)
+        for parent in base.modules()
+        for name, child in parent.named_children()
+        if child is not head and isinstance(child, torch.nn.Linear | Conv1D)
+    ]
+    if not linear_layers:
+        raise BadInput("it has no linear layers, which 4 bits and adapters need")
+    for parent, name, child in linear_layers:
+        setattr(parent, name, _to_four_bit(child, compute_dtype))
+    base.is_loaded_in_4bit = True  # PEFT asks for it
 
 
-def _four_bit(linear: Any, compute: torch.dtype) -> Any:
-    """A Linear4bit around fake bytes, in a plain parameter."""
-    made = bnb.nn.Linear4bit.__new__(bnb.nn.Linear4bit)
-    torch.nn.Module.__init__(made)
-    whole = linear.weight.data if isinstance(linear, torch.nn.Linear) else linear.weight.data.T.contiguous()
-    data, state = bnb.functional.quantize_4bit(whole, quant_type="nf4", compress_statistics=True)
-    weight = torch.nn.Parameter(data, requires_grad=False)
-    facts = {"compress_statistics": True, "quant_type": "nf4", "blocksize": 64, "bnb_quantized": True, "module": made}
-    for name, value in {**facts, "quant_state": state, "quant_storage": torch.uint8}.items():
-        setattr(weight, name, value)
-    made.out_features, made.in_features = whole.shape
-    made.weight, made.quant_state, made.bias = weight, state, linear.bias
-    made.compute_dtype, made.compute_type_is_set, made.quant_storage = compute, True, torch.uint8
-    made.support_avx512bf16_for_cpu = False
-    return made
+def _to_four_bit(linear: torch.nn.Module, compute_dtype: torch.dtype) -> bnb.nn.Linear4bit:
+    """A Linear4bit around fake bytes, which are in an ordinary parameter."""
+    layer = bnb.nn.Linear4bit.__new__(bnb.nn.Linear4bit)
+    torch.nn.Module.__init__(layer)
+    weight = cast(Tensor, linear.weight).data
+    weight = weight if isinstance(linear, torch.nn.Linear) else weight.T.contiguous()
+    data, state = bnb.functional.quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
+    parameter = torch.nn.Parameter(data, requires_grad=False)
+    attributes = {
+        "compress_statistics": True,
+        "quant_type": "nf4",
+        "blocksize": 64,
+        "bnb_quantized": True,
+        "module": layer,
+        "quant_state": state,
+        "quant_storage": torch.uint8,
+    }
+    for name, value in attributes.items():
+        setattr(parameter, name, value)
+    layer.out_features, layer.in_features = weight.shape
+    layer.weight, layer.quant_state, layer.bias = parameter, state, linear.bias
+    layer.compute_dtype, layer.compute_type_is_set, layer.quant_storage = compute_dtype, True, torch.uint8
+    layer.support_avx512bf16_for_cpu = False
+    return layer
 
 
-def _upcast(base: Any) -> None:
-    """What ``prepare_model_for_kbit_training`` does: everything that is not quantised becomes float32."""
-    for part in base.modules():
-        for name, held in list(part._parameters.items()):
-            if held is not None and held.dtype == torch.bfloat16:
-                part._parameters[name] = torch.nn.Parameter(held.data.float(), requires_grad=False)
+def _upcast(base: "PreTrainedModel") -> None:
+    """Turn everything that is not quantised into float32, as ``prepare_model_for_kbit_training`` does."""
+    for module in base.modules():
+        for name, parameter in list(module._parameters.items()):
+            if parameter is not None and parameter.dtype == torch.bfloat16:
+                module._parameters[name] = torch.nn.Parameter(parameter.data.float(), requires_grad=False)
     base.tie_weights()
 
 
-Loss = Callable[[], AbstractContextManager[Tensor]]
+def build_loss(model: "PeftModel", setup: Setup) -> Loss:
+    """Return the loss of one batch, as the engine or a stock loop computes it.
+
+    The loss is a context manager: its backward pass must run inside.
+    """
+    return _engine_loss(model, setup) if setup.engine == "etabli" else _stock_loss(model, setup)
 
 
-def loss(peft: Any, setup: Setup) -> Loss:
-    """The loss of one batch, as the engine or a stock loop takes it; its backward pass has to come inside."""
-    return _engine(peft, setup) if setup.engine == "etabli" else _stock(peft, setup)
+def _engine_loss(model: "PeftModel", setup: Setup) -> Loss:
+    from etabli.training.packed_loss import PackedLoss
 
+    class FakePackedLoss(PackedLoss):
+        """Takes the fast paths at once: without values it can't compare them with the slow ones."""
 
-def _engine(peft: Any, setup: Setup) -> Loss:
-    from etabli.training.packed_loss import Objective
-
-    class Known(Objective):
-        """There are no values to try the ways on: the short ones are taken."""
-
-        def _choose(self, packed: bool) -> None:
-            self.rowwise = packed_attention.use(self.base) == "sdpa"
+        def _choose_fast_paths(self, packed: bool) -> None:
+            self.rowwise = packed_attention.use_row_attention(self.base) == "sdpa"
             if not self.rowwise:
                 self.base.set_attn_implementation("eager")
-            self.head = loss_module.head_of(self.base) if setup.loss == "chunked" else None
+            self.head = loss_module.find_head(self.base) if setup.loss == "chunked" else None
 
-    objective = Known(peft, _Here(dtype(setup)), lambda: _autocast(setup))
+    loaded = cast("LoadedModel", SimpleNamespace(device="cpu", dtype=_compute_dtype(setup)))
+    packed_loss = FakePackedLoss(model, loaded, lambda: _autocast(setup))
     lengths = [setup.seq] * setup.batch + [-setup.tokens % ROUND] * bool(setup.tokens % ROUND)
     ids = torch.zeros(1, sum(lengths), dtype=torch.int64)
     positions = torch.cat([torch.arange(length) for length in lengths])[None]
-    keep = torch.arange(max(1, round(setup.tokens * setup.trained)))
+    trained_positions = torch.arange(max(1, round(setup.tokens * setup.trained)))
 
     @contextmanager
-    def found() -> Iterator[Tensor]:
-        with packed_attention.within(lengths) if objective.rowwise else nullcontext():
-            with objective.autocast():
-                held = objective(ids, positions, keep, ids[0, : len(keep)])
-            yield held
+    def compute_loss() -> Iterator[Tensor]:
+        with packed_attention.attend_by_row(lengths) if packed_loss.rowwise else nullcontext():
+            with packed_loss.autocast():
+                loss = packed_loss(ids, positions, trained_positions, ids[0, : len(trained_positions)])
+            yield loss
 
-    return found
-
-
-class _Here:
-    """What an ``Objective`` asks of a loaded model."""
-
-    device = "cpu"
-
-    def __init__(self, dtype: torch.dtype):
-        self.dtype = dtype
+    return compute_loss
 
 
-def width(setup: Setup) -> int:
-    """Tokens side by side in one row of the batch, as the engine lays them out."""
-    return setup.seq if setup.engine == "trainer" else setup.tokens + -setup.tokens % ROUND
-
-
-def _autocast(setup: Setup) -> Any:
+def _autocast(setup: Setup) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=setup.dtype != "float32")
 
 
-def _stock(peft: Any, setup: Setup) -> Loss:
+def _stock_loss(model: "PeftModel", setup: Setup) -> Loss:
     ids = torch.zeros(setup.batch, setup.seq, dtype=torch.int64)
 
+    def forward() -> Tensor:
+        loss: Tensor
+        if setup.loss == "full":
+            loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+            return loss
+        base = model.get_base_model()
+        hidden_states = base.base_model(input_ids=ids, use_cache=False).last_hidden_state.to(_compute_dtype(setup))
+        if setup.loss == "inplace":
+            loss = _InPlaceLoss.apply(base.get_output_embeddings()(hidden_states))  # type: ignore[no-untyped-call]  # torch
+            return loss
+        # This project's chunks stand for a fused kernel.
+        head = loss_module.find_head(base)
+        if head is None:
+            raise BadInput("its head is no plain linear layer, which a loss in chunks needs; choose loss full")
+        return loss_module.summed_cross_entropy(hidden_states.flatten(0, 1), head, ids.flatten())
+
     @contextmanager
-    def found() -> Iterator[Tensor]:
+    def compute_loss() -> Iterator[Tensor]:
         with _autocast(setup):
-            yield _stock_loss(peft, ids, setup)
+            yield forward()
 
-    return found
-
-
-def _stock_loss(peft: Any, ids: Tensor, setup: Setup) -> Tensor:
-    if setup.loss == "full":
-        return peft(input_ids=ids, labels=ids, use_cache=False).loss
-    base = peft.get_base_model()
-    hidden = base.base_model(input_ids=ids, use_cache=False).last_hidden_state.to(dtype(setup))
-    if setup.loss == "inplace":
-        return _InPlace.apply(base.get_output_embeddings()(hidden))
-    # A fused kernel: this project's own chunks stand in for it.
-    return loss_module.summed(hidden.flatten(0, 1), loss_module.head_of(base), ids.flatten())
+    return compute_loss
 
 
-class _InPlace(torch.autograd.Function):
-    """What kernels keep that write the gradient over float32 logits; the model's output still holds its own."""
+class _InPlaceLoss(torch.autograd.Function):
+    """A kernel that writes the gradient over the float32 logits; the model's output still holds its own logits."""
 
     @staticmethod
     def forward(context: Any, logits: Tensor) -> Tensor:
-        context.logits, context.whole = logits, logits.float()
+        context.logits, context.float_logits = logits, logits.float()
         return torch.zeros(())
 
     @staticmethod
     def backward(context: Any, upstream: Tensor) -> Tensor:
-        whole, logits = context.whole, context.logits
-        context.whole = context.logits = None
-        return whole.to(logits.dtype)
+        gradient: Tensor = context.float_logits.to(context.logits.dtype)
+        context.float_logits = context.logits = None
+        return gradient
 
 
-def settle(setup: Setup) -> None:
-    """Set aside what stands in the way of fake tensors; attention as the setup's device has it."""
-    _patch()
-    packed_attention.SHORT = _SHORT if setup.device == "cpu" else 0  # plain products are for CPUs
+def patch_libraries(setup: Setup) -> None:
+    """Remove the obstacles for fake tensors, and choose the attention of the setup's device."""
+    _patch_once()
+    packed_attention.SHORT = _CPU_SHORT if setup.device == "cpu" else 0  # the attention for short rows is for CPUs
     packed_attention._shares_keys = lambda device: setup.shares_keys
 
 
-_SHORT = packed_attention.SHORT
-
-
 @cache
-def _patch() -> None:
+def _patch_once() -> None:
     import bitsandbytes.nn.modules as modules
     from peft.tuners import tuners_utils
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface
 
-    _tables()
-    torch.__future__.set_overwrite_module_params_on_conversion(True)
-    tuners_utils.BaseTunerLayer._move_adapter_to_device_of_base_layer = lambda self, *args, **kwargs: None
-    modules.fix_4bit_weight_quant_state_from_module = lambda module: None
-    torch.nn.Module.to = lambda self, *args, **kwargs: self
-    AttentionInterface.register(STOCK, _fused)
-    AttentionMaskInterface.register(STOCK, lambda *args, **kwargs: None)
-
-
-def _tables() -> None:
-    """Made by reading values, which fake tensors have none of: so before, and once."""
-    maps = {signed: bnb.functional.create_dynamic_map(signed=signed) for signed in (True, False)}
+    # bitsandbytes reads values to make its tables, and fake tensors have none: make the tables before.
+    maps = {is_signed: bnb.functional.create_dynamic_map(signed=is_signed) for is_signed in (True, False)}
     bnb.functional.create_dynamic_map = lambda signed=True, *args, **kwargs: maps[signed]
     bnb.functional.name2qmap.update({"dynamic": maps[True], "udynamic": maps[False]})
     bnb.functional.get_4bit_type("nf4", device="cpu")
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    tuners_utils.BaseTunerLayer._move_adapter_to_device_of_base_layer = lambda self, *args, **kwargs: None
+    modules.fix_4bit_weight_quant_state_from_module = lambda module: None
+    torch.nn.Module.to = lambda self, *args, **kwargs: self  # type: ignore[method-assign]  # fake tensors stay
+    AttentionInterface.register(STOCK_ATTENTION, _stock_attention)
+    AttentionMaskInterface.register(STOCK_ATTENTION, lambda *args, **kwargs: None)
 
 
-def _fused(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **_: Any) -> tuple[Any, None]:
-    """Queries (batch, heads, tokens, width); what flash and memory-efficient attention save for their backward."""
+def _stock_attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: object
+) -> tuple[Tensor, None]:
+    """Fake attention; query: (batch, heads, tokens, width). Returns (batch, tokens, heads, width)."""
+    output = _FusedAttention.apply(query, key, value)  # type: ignore[no-untyped-call]  # torch does not annotate it
+    return output.transpose(1, 2).contiguous(), None
 
-    class Fused(torch.autograd.Function):
-        @staticmethod
-        def forward(context, query, key, value):
-            out = torch.empty_like(query)
-            sums = torch.empty(query.shape[:3], dtype=torch.float32)
-            context.save_for_backward(query, key, value, out, sums)
-            return out
 
-        @staticmethod
-        def backward(context, gradient):
-            return tuple(torch.empty_like(tensor) for tensor in context.saved_tensors[:3])
+class _FusedAttention(torch.autograd.Function):
+    """Saves what flash attention and memory-efficient attention save for their backward pass."""
 
-    return Fused.apply(query, key, value).transpose(1, 2).contiguous(), None
+    @staticmethod
+    def forward(context: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        output = torch.empty_like(query)
+        sums = torch.empty(query.shape[:3], dtype=torch.float32)
+        context.save_for_backward(query, key, value, output, sums)
+        return output
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.empty_like(tensor) for tensor in context.saved_tensors[:3])

@@ -1,81 +1,87 @@
-"""What a run will take: traced on a few layers, carried on to all, put on a card, and what would make it fit."""
+"""Forecast the memory of a run: trace a few layers, extrapolate to all, add the device's overhead, give advice."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NotRequired, cast
 
-from etabli.core.errors import BadInput
 from etabli.memory import advice, calibration, trace_cache
-from etabli.memory.config import Setup
-from etabli.memory.device_overhead import CONTEXT, LIBRARIES, LOGITS_SPILL, SPILL, on, reckoned
-from etabli.memory.gpus import Card, card
-from etabli.memory.model_configs import config
-from etabli.memory.scaling import ClosedForm, Forms
-from etabli.models.loading import width
+from etabli.memory.advice import AdviceItem, ChangeList, DeviceSize
+from etabli.memory.calibration import Calibration
+from etabli.memory.config import Setup, build_setup
+from etabli.memory.device_overhead import CONTEXT, LIBRARIES, LOGITS_SPILL, SPILL, Breakdown, break_down, setup_on
+from etabli.memory.gpus import Device, find_device
+from etabli.memory.model_configs import load_config
+from etabli.memory.scaling import Formulas, MemoryFormula
+from etabli.models.loading import layer_width
+
+
+class Forecast(Breakdown):
+    """A ``Breakdown``, and whether it fits; ``gpu`` and ``largest`` are there if a device is named."""
+
+    model: str
+    setup: dict[str, Any]
+    basis: str  # how the numbers were made, as text
+    fits: bool | None  # None if no device is named
+    advice: list[AdviceItem]
+    cheapest: ChangeList | None
+    gpu: NotRequired[DeviceSize]
+    largest: NotRequired[dict[str, int]]
 
 
 def forecast(
-    model: str = "default", gpu: str | Card | None = None, setup: Setup | None = None, **keys: Any
-) -> dict[str, Any]:
-    """Peak memory of a run before it starts. No weights are needed.
+    model: str = "default", gpu: str | Device | None = None, setup: Setup | None = None, **keys: Any
+) -> Forecast:
+    """Return the peak memory of a run before it starts. This needs no weights.
 
     Args:
         model: ``default``, a folder, a ``config.json``, or a Hub model.
-        gpu: a card, a number of GB, or ``here``: then it says whether that is enough, and what would help.
-        setup: sequence, batch, rank and the rest; or each as a key: ``seq=1024, rank=8``.
+        gpu: a GPU by name, a number of GB, or ``here``: the result says whether the run fits, and what would help.
+        setup: sequence length, batch, rank and the rest; or each of them as a key: ``seq=1024, rank=8``.
 
     Returns:
-        Bytes: ``peak`` (``allocated``: tensors; ``device``: as nvidia-smi would show, on a CPU the resident set),
-        ``phases`` (``merge``: of the host), ``components`` at the peak; ``fits``, ``advice``, ``cheapest`` and
-        ``largest`` if a card is named.
+        Bytes: ``peak`` (``allocated``: tensors; ``device``: what nvidia-smi shows, on a CPU the resident set),
+        ``phases`` (``merge`` on the host), ``components`` of the peak; and, if a device is named, ``fits``,
+        ``advice``, ``cheapest`` and ``largest``.
 
     Raises:
-        UnknownModel: no configuration; BadInput: an unknown card or key, or an architecture that can't be built.
+        UnknownModel: there is no configuration.
+        BadInput: a GPU or key is unknown, or the architecture can't be built.
     """
-    setup = made(setup, **keys)
-    place = gpu if gpu is None or isinstance(gpu, Card) else card(gpu, width(config(model)))
-    setup = on(setup, place) if place else setup.settled()
-    forms, known = prepared(model, setup, place)
-    told = reckoned(forms, setup, known)
-    told |= {"model": model, "setup": setup.keys(), "basis": _basis(forms[setup.loss], setup, told)}
-    told |= {"fits": None, "advice": [], "cheapest": None}
-    return told | (advice.fitting(forms, setup, place, known) if place else {})
+    setup = build_setup(setup, **keys)
+    device = gpu if gpu is None or isinstance(gpu, Device) else find_device(gpu, layer_width(load_config(model)))
+    setup = setup_on(setup, device) if device else setup.resolve_auto()
+    formulas, factor = load_formulas(model, setup, device)
+    breakdown = break_down(formulas, setup, factor)
+    result = {
+        **breakdown,
+        "model": model,
+        "setup": setup.to_dict(),
+        "basis": _describe_basis(formulas[setup.loss], setup, breakdown["recalibrated"]),
+        "fits": None,
+        "advice": [],
+        "cheapest": None,
+    }
+    fit = {**advice.advise(formulas, setup, device, factor)} if device else {}
+    return cast(Forecast, result | fit)
 
 
-def prepared(model: str, setup: Setup, place: Card | None) -> tuple[Forms, dict[str, Any]]:
-    """The formulae for a settled setup and for what would be advised there, and what runs on this machine add."""
-    chunked = [replace(setup, loss="chunked")] if place and setup.loss != "chunked" else []
-    facts = config(model)
-    forms = trace_cache.closed_forms(facts, [setup, *chunked])
-    return forms, calibration.known(calibration.machine(facts, setup), place)
+def load_formulas(model: str, setup: Setup, device: Device | None) -> tuple[Formulas, Calibration]:
+    """Return the formulas for a setup and for the loss that the advice tries, and this machine's calibration."""
+    config = load_config(model)
+    needs_chunked = device is not None and setup.loss != "chunked"
+    setups = [setup, replace(setup, loss="chunked")] if needs_chunked else [setup]
+    formulas = trace_cache.load_formulas(config, setups)
+    return formulas, calibration.load_factor(calibration.machine_key(config, setup), device)
 
 
-def made(setup: Setup | None = None, **keys: Any) -> Setup:
-    """A setup by its keys; ``checkpointing`` may be a number, ``lora`` a list.
-
-    Raises:
-        BadInput: there is no such key, or a setup and keys are given.
-    """
-    if setup and keys:
-        raise BadInput("Give a setup or its keys, not both.")
-    if setup:
-        return setup
-    if unknown := set(keys) - set(Setup.__dataclass_fields__):
-        raise BadInput(f"Unknown {', '.join(sorted(unknown))}; a setup has {', '.join(Setup.__dataclass_fields__)}.")
-    if "checkpointing" in keys:
-        keys["checkpointing"] = str(keys["checkpointing"])
-    if isinstance(keys.get("lora"), list | tuple):
-        keys["lora"] = ",".join(keys["lora"])
-    return Setup(**keys)
-
-
-def _basis(form: ClosedForm, setup: Setup, told: dict[str, Any]) -> str:
-    one, more = form.few
-    line = (
-        f"resident: allocated + {LIBRARIES / 1e9:.1f} GB of libraries" if setup.device == "cpu"
-        else f"the card's line: allocated x {SPILL} + {CONTEXT / 2**30:.1f} GiB"
-    )  # fmt: skip
-    if setup.device == "cuda" and setup.loss != "chunked":
-        line += f" + {LOGITS_SPILL} x float32 logits"
-    if told["recalibrated"]:
-        line += f", times {told['recalibrated']['factor']:.3f} as measured in {told['recalibrated']['runs']} runs here"
-    return f"traced on {one} and {more} of {form.layers} layers with the libraries installed here; {line}"
+def _describe_basis(formula: MemoryFormula, setup: Setup, factor: Calibration | None) -> str:
+    """How the numbers were made, in one line."""
+    if setup.device == "cpu":
+        line = f"resident: allocated + {LIBRARIES / 1e9:.1f} GB of libraries"
+    else:
+        line = f"on the GPU: allocated x {SPILL} + {CONTEXT / 2**30:.1f} GiB"
+        if setup.loss != "chunked":
+            line += f" + {LOGITS_SPILL} x float32 logits"
+    if factor:
+        line += f", times {factor['factor']:.3f} as measured in {factor['runs']} runs here"
+    first, second = formula.few
+    return f"traced on {first} and {second} of {formula.layers} layers with the libraries installed here; {line}"

@@ -1,55 +1,71 @@
-"""What memory there is: graphics cards, as nvidia-smi counts it, or the machine here."""
+"""The devices that a run may use, and their memory: GPUs by name, or this machine."""
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from etabli.core.errors import BadInput
 
 MIB = 2**20
-# MiB that nvidia-smi shows as total, and the compute capability.
-CARDS = {
-    "t4": (15360, 7.5), "l4": (23034, 8.9), "3060": (12288, 8.6), "4070": (12282, 8.9), "3090": (24576, 8.6),
-    "4090": (24564, 8.9), "a100": (40960, 8.0), "a100-80": (81920, 8.0), "h100": (81559, 9.0), "2xt4": (15360, 7.5),
-}  # fmt: skip
-# Of what nvidia-smi calls total, the driver keeps about 2 %: a T4's 15.0 GiB are 14.7 in torch's messages.
-USABLE = 0.98
-NEW = 8.0  # from this capability on, the fast attention kernels let heads share keys, and bfloat16 is computed in
+
+
+class GpuFacts(NamedTuple):
+    """What is known of a GPU by name."""
+
+    mib: int  # the total that nvidia-smi shows
+    capability: float
+
+
+GPUS = {
+    "t4": GpuFacts(15360, 7.5),
+    "l4": GpuFacts(23034, 8.9),
+    "3060": GpuFacts(12288, 8.6),
+    "4070": GpuFacts(12282, 8.9),
+    "3090": GpuFacts(24576, 8.6),
+    "4090": GpuFacts(24564, 8.9),
+    "a100": GpuFacts(40960, 8.0),
+    "a100-80": GpuFacts(81920, 8.0),
+    "h100": GpuFacts(81559, 9.0),
+    "2xt4": GpuFacts(15360, 7.5),  # a run uses one of the two
+}
+USABLE = 0.98  # the driver keeps about 2 % of the total: of a T4's 15.0 GiB, torch's messages show 14.7
+NEW = 8.0  # from this capability on, GPUs compute in bfloat16 and fast attention kernels let heads share keys
 
 
 @dataclass(frozen=True)
-class Card:
-    """Where a run would go; of two cards, one."""
+class Device:
+    """Where a run trains: one GPU, or the processor of this machine."""
 
     name: str
     total: int  # bytes
-    device: str = "cuda"
+    type: str = "cuda"  # cuda or cpu
     capability: float = NEW
     dtype: str = "bfloat16"
 
 
-def card(name: str, hidden_size: int = 0) -> Card:
-    """A card by its name, one of so many GB, or ``here``: the one in this machine, else the machine's own memory.
+def find_device(name: str, hidden_size: int = 0) -> Device:
+    """Return a GPU by name, one of so many GB, or ``here``: this machine's GPU, or else its processor.
 
     Args:
-        hidden_size: the width of the model, by which a CPU's dtype is chosen.
+        hidden_size: the width of the model, which decides the dtype on a processor.
 
     Raises:
-        BadInput: an unknown card.
+        BadInput: the name is unknown.
     """
     key = re.sub(r"[\s_]+", "-", str(name).casefold().replace("rtx", "").replace("gb", "").strip())
-    if key in CARDS:
-        size, capability = CARDS[key]
-        usable = round(size * MIB * USABLE)
-        return Card(key, usable, capability=capability, dtype="bfloat16" if capability >= NEW else "float16")
+    if key in GPUS:
+        gpu = GPUS[key]
+        dtype = "bfloat16" if gpu.capability >= NEW else "float16"
+        return Device(key, round(gpu.mib * MIB * USABLE), capability=gpu.capability, dtype=dtype)
     if re.fullmatch(r"\d{1,6}(\.\d+)?", key) and float(key) > 0:
-        return Card(key, round(float(key) * 2**30))
+        return Device(key, round(float(key) * 2**30))
     if key == "here":
-        return here(hidden_size)
-    raise BadInput(f"Unknown card {name!r}; known are {', '.join(CARDS)}, a number of GB, or here.")
+        return local_device(hidden_size)
+    raise BadInput(f"Unknown GPU {name!r}; choose from {', '.join(GPUS)}, a number of GB, or here.")
 
 
-def here(hidden_size: int = 0) -> Card:
-    """What a run on this machine would be on."""
+def local_device(hidden_size: int = 0) -> Device:
+    """Return the device that a run on this machine uses."""
     import psutil
     import torch
 
@@ -57,6 +73,6 @@ def here(hidden_size: int = 0) -> Card:
 
     dtype = str(machine.compute_dtype(hidden_size=hidden_size)).removeprefix("torch.")
     if not torch.cuda.is_available():
-        return Card("here", psutil.virtual_memory().total, "cpu", dtype=dtype)
+        return Device("here", psutil.virtual_memory().total, "cpu", dtype=dtype)
     major, minor = torch.cuda.get_device_capability()
-    return Card("here", torch.cuda.get_device_properties(0).total_memory, "cuda", major + minor / 10, dtype)
+    return Device("here", torch.cuda.get_device_properties(0).total_memory, "cuda", major + minor / 10, dtype)

@@ -1,23 +1,29 @@
-"""The ledger at hand: a model's memory under any setup, in the time that a slider takes."""
+"""The ledger behind the widget: a model's memory under any setup, fast enough for sliders."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etabli.core import contracts
 from etabli.memory import advice
-from etabli.memory.config import Setup
-from etabli.memory.device_overhead import on, reckoned
-from etabli.memory.forecasting import made, prepared
-from etabli.memory.gpus import Card, card
-from etabli.memory.model_configs import config
-from etabli.memory.runs import of_run
-from etabli.models.loading import width
+from etabli.memory.config import Setup, build_setup
+from etabli.memory.device_overhead import Breakdown, break_down, setup_on
+from etabli.memory.forecasting import load_formulas
+from etabli.memory.gpus import Device, find_device
+from etabli.memory.model_configs import load_config
+from etabli.memory.runs import Measurement, of_run
+from etabli.models.loading import layer_width
 
-SEQ = [64, 128, 256, 512, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 32768]
-BATCH = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
-RANK = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-# What the bars show, in the order in which they are stacked, and of which parts.
+if TYPE_CHECKING:
+    from etabli_widgets import MemoryLedger
+
+STOPS = {
+    "seq": [64, 128, 256, 512, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 32768],
+    "batch": [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64],
+    "rank": [1, 2, 4, 8, 16, 32, 64, 128, 256],
+}
+# The groups of a bar in the order in which they are stacked, and the components of each.
 GROUPS = {
     "4-bit weights": ("quantised",),
     "16-bit weights": ("unquantised", "experts"),
@@ -29,83 +35,91 @@ GROUPS = {
 
 
 class Ledger:
-    """A model on a card, or a run beside its forecast; ``at`` says what another setup takes.
+    """The memory of a model on a device, or of a run beside its forecast, for any position of the sliders.
 
     Raises:
-        UnknownModel, BadInput: see ``etabli.memory.forecast``.
+        UnknownModel, BadInput: as for ``etabli.memory.forecast``.
     """
 
-    def __init__(self, model: str, place: Card, setup: Setup, measured: dict[str, Any] | None = None):
-        self.model = Path(model).name if Path(model).exists() else model  # a path of this machine stays here
-        self.place, self.setup = place, on(setup, place)
-        self.measured = measured or {}
-        self._forms, self._known = prepared(model, self.setup, place)
+    def __init__(self, model: str, device: Device, setup: Setup, measurements: dict[str, Measurement] | None = None):
+        self.model = Path(model).name if Path(model).exists() else model  # hide where the folder is on this machine
+        self.device, self.setup = device, setup_on(setup, device)
+        self.measurements = measurements or {}
+        self._formulas, self._calibration = load_formulas(model, self.setup, device)
+
+    @property
+    def _layers(self) -> int:
+        return self._formulas[self.setup.loss].layers
 
     @property
     def stops(self) -> dict[str, list[int]]:
-        """Where each slider can stand; ``checkpointing`` in layers."""
-        layers = self._forms[self.setup.loss].layers
-        own = {"seq": SEQ, "batch": BATCH, "rank": RANK}
-        stops = {name: sorted({*values, getattr(self.setup, name)}) for name, values in own.items()}
-        every = [0, layers] if self.setup.engine == "trainer" else range(layers + 1)
-        return stops | {"checkpointing": list(every)}
+        """The positions of each slider; ``checkpointing`` counts layers."""
+        stops = {name: sorted({*values, getattr(self.setup, name)}) for name, values in STOPS.items()}
+        is_stock = self.setup.engine == "trainer"
+        return stops | {"checkpointing": [0, self._layers] if is_stock else list(range(self._layers + 1))}
 
-    def now(self, setup: Setup) -> dict[str, int]:
-        """Where the sliders stand."""
-        layers = self._forms[setup.loss].layers
-        return {name: getattr(setup, name) for name in ("seq", "batch", "rank")} | {
-            "checkpointing": setup.checkpointed(layers)
+    def slider_positions(self, setup: Setup) -> dict[str, int]:
+        """Return the positions of the sliders for a setup."""
+        positions = {name: getattr(setup, name) for name in STOPS}
+        return positions | {"checkpointing": setup.checkpointed_layers(self._layers)}
+
+    def breakdown_at(self, **positions: int) -> dict[str, Any]:
+        """Return what the ledger shows at these positions: ``phases``, ``peak``, ``limit``, ``fits``, ``advice`` …"""
+        layers = positions.pop("checkpointing", None)
+        settings: dict[str, Any] = {**positions}
+        if layers is not None:
+            settings["checkpointing"] = {0: "none", self._layers: "all"}.get(layers, str(layers))
+        setup = replace(self.setup, **settings)
+        breakdown = break_down(self._formulas, setup, self._calibration)
+        fit = advice.advise(self._formulas, setup, self.device, self._calibration)
+        positions = self.slider_positions(setup)
+        measurements = self.measurements if positions == self.slider_positions(self.setup) else {}
+        return {
+            "phases": [_phase_bar(name, breakdown, measurements.get(name)) for name in breakdown["device"]],
+            "host": breakdown["phases"]["merge"],
+            "peak": breakdown["peak"],
+            "limit": self.device.total,
+            "fits": fit["fits"],
+            "largest": fit["largest"],
+            "advice": fit["advice"][:4],
+            "now": positions,
+            "recalibrated": breakdown["recalibrated"],
         }
 
-    def at(self, **keys: int) -> dict[str, Any]:
-        """What the ledger shows of a setup: ``phases``, ``peak``, ``limit``, ``fits``, ``largest``, ``advice`` …"""
-        some = keys.pop("checkpointing", None)
-        changed = keys if some is None else keys | {"checkpointing": self._checkpointing(some)}
-        setup = replace(self.setup, **changed)
-        told = reckoned(self._forms, setup, self._known)
-        fits = advice.fitting(self._forms, setup, self.place, self._known)
-        own = self.measured if self.now(setup) == self.now(self.setup) else {}
-        return {
-            "phases": [_phase(name, told, own.get(name)) for name in told["device"]],
-            "host": told["phases"]["merge"], "peak": told["peak"], "limit": self.place.total,
-            "fits": fits["fits"], "largest": fits["largest"], "advice": fits["advice"][:4], "now": self.now(setup),
-            "recalibrated": told["recalibrated"],
-        }  # fmt: skip
 
-    def _checkpointing(self, some: int) -> str:
-        layers = self._forms[self.setup.loss].layers
-        return "none" if some == 0 else "all" if some == layers else str(some)
-
-
-def _phase(name: str, told: dict[str, Any], took: dict[str, int] | None) -> dict[str, Any]:
+def _phase_bar(name: str, breakdown: Breakdown, measurement: Measurement | None) -> dict[str, Any]:
     """One bar: bytes by group, what the device shows beyond tensors, and what was measured."""
-    parts = told["parts"][name]
+    parts, tensors, device = breakdown["parts"][name], breakdown["phases"][name], breakdown["device"][name]
     groups = {group: sum(parts[part] for part in members) for group, members in GROUPS.items()}
-    beyond = {"context and fragments": told["device"][name] - told["phases"][name]}
     return {
-        "name": name, "parts": groups | beyond, "tensors": told["phases"][name], "device": told["device"][name],
-        "measured": (took or {}).get("allocated"),
-    }  # fmt: skip
+        "name": name,
+        "parts": groups | {"context and fragments": device - tensors},
+        "tensors": tensors,
+        "device": device,
+        "measured": measurement.get("allocated") if measurement else None,
+    }
 
 
-def ledger(model: str = "default", gpu: str = "here", **keys: Any) -> Any:
-    """A ``MemoryLedger``: bars by phase against the card's line, with sliders. Some seconds the first time.
+def ledger(model: str = "default", gpu: str = "here", **keys: Any) -> "MemoryLedger":
+    """Return a ``MemoryLedger``: a bar for each phase, the limit of the GPU, and sliders. Seconds the first time.
 
     Args:
-        model: as for ``etabli.memory.forecast``, or the folder of a run, whose measurements are then shown.
+        model: as for ``etabli.memory.forecast``, or the folder of a run, which adds its measurements.
+        gpu: as for ``etabli.memory.forecast``.
     """
     from etabli_widgets import MemoryLedger
 
-    if (Path(model) / contracts.RECIPE).is_file():
-        told = of_run(model)
-        setup, place = Setup(**told["setup"]), card(gpu)
-        comparable = gpu == "here" and place.device == setup.device
-        place = replace(place, dtype=setup.dtype) if comparable else place
-        return MemoryLedger(Ledger(told["model"], place, setup, _alike(told["measured"]) if comparable else None))
-    return MemoryLedger(Ledger(model, card(gpu, width(config(model))), made(**keys)))
+    if not (Path(model) / contracts.RECIPE).is_file():
+        return MemoryLedger(Ledger(model, find_device(gpu, layer_width(load_config(model))), build_setup(**keys)))
+    run_forecast = of_run(model)
+    setup, device = Setup(**run_forecast["setup"]), find_device(gpu)
+    if gpu == "here" and device.type == setup.device:
+        measurements = _select_comparable(run_forecast["measured"])
+        return MemoryLedger(Ledger(run_forecast["model"], replace(device, dtype=setup.dtype), setup, measurements))
+    return MemoryLedger(Ledger(run_forecast["model"], device, setup))
 
 
-def _alike(took: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Phases in which as much went through the model as in training: the bars are of that."""
-    tokens = took["forward"]["tokens"]
-    return {name: held for name, held in took.items() if held.get("tokens", tokens) == tokens}
+def _select_comparable(measurements: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """The phases with as many tokens as in training, since the bars are of that many."""
+    tokens = measurements["forward"]["tokens"]
+    return {name: phase for name, phase in measurements.items() if phase.get("tokens", tokens) == tokens}

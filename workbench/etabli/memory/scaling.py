@@ -1,38 +1,65 @@
-"""Memory as a formula: from a trace of a few layers under one setup to the whole model under any, in microseconds.
+"""A model's memory as a formula: from the trace of a few layers under one setup to the whole model under any setup.
 
-A trace lists the moments that may be a phase's peak, each by what is alive for what. Under another setup of the same
-model and engine the same moments come again, each part grown in a way of its own (``_growth``), and with more layers
-every part grows in a line. Held against traces of the setups themselves in ``tests/test_memory.py``.
+A trace lists the moments that may be the peak of a phase, each by what the living tensors are for. Another setup of the
+same model and engine goes through the same moments; each part grows in its own way (``_growth``), and every part grows
+linearly with the number of layers. A call takes microseconds. ``tests/test_memory.py`` compares the formula with traces
+of the setups themselves.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etabli.core.errors import BadInput
-from etabli.memory.config import ROUND, Setup
-from etabli.training.tensor_counter import Parts, total
+from etabli.memory.config import Setup
+from etabli.training.tensor_counter import Parts, total_bytes
 
-Phases = Mapping[str, list[Parts]]
-CHUNK_LOGITS = 2**25  # logits that exist at once when the loss takes them in chunks: training/chunked_cross_entropy.py
-SHORT = 128  # tokens of rows that a CPU attends to in another way: training/packed_attention.py
-ADAM8 = 2 + 2 * 4 / 256  # bytes: two of one byte, and a float32 for each 256 of either
-STATE_BYTES = {"adamw": 8.0, "adamw8bit": ADAM8, "paged_adamw8bit": ADAM8}  # of a trained weight
+Phases: TypeAlias = Mapping[str, list[Parts]]  # phase -> moments
+Sizes: TypeAlias = NDArray[np.float64]  # bytes (parts,) or (moments, parts)
+CHUNK_LOGITS = 2**25  # logits that exist at once in a chunked loss: training/chunked_cross_entropy.py
+SHORT = 128  # tokens: a CPU uses another attention for rows up to this length: training/packed_attention.py
+ADAM8 = 2 + 2 * 4 / 256  # bytes: two states of one byte, and one float32 for each 256 values of either
+STATE_BYTES = {"adamw": 8.0, "adamw8bit": ADAM8, "paged_adamw8bit": ADAM8}  # for each trained weight
 PARTS = (
-    "quantised", "experts", "unquantised", "adapters", "gradients", "states", "activations", "squares", "narrow",
-    "copies", "logits", "workspace",
-)  # fmt: skip
-KEPT = ("activations", "narrow", "squares")  # what a layer keeps for its backward pass
-ALIKE = ("lora", "engine", "loss", "upcast", "device", "dtype", "shares_keys")  # under other ones all differs
+    "quantised",
+    "experts",
+    "unquantised",
+    "adapters",
+    "gradients",
+    "states",
+    "activations",
+    "squares",
+    "narrow",
+    "copies",
+    "logits",
+    "workspace",
+)
+SAVED_PARTS = ("activations", "narrow", "squares")  # what a layer saves for its backward pass
+ANCHOR_SETTINGS = (
+    "lora",
+    "engine",
+    "loss",
+    "upcast",
+    "device",
+    "dtype",
+    "shares_keys",
+)  # a formula holds for one value
 
 
 @dataclass(frozen=True, eq=False)
-class ClosedForm:
-    """What a model takes under any setup that differs from ``anchor`` in lengths, rank, layers checkpointed, optimiser.
+class MemoryFormula:
+    """The memory of a model under any setup that differs from ``anchor`` in lengths, rank, checkpointing or optimiser.
 
-    ``few`` are the two numbers of layers that were traced; ``ends`` the traces of both, by checkpointing.
+    Attributes:
+        anchor: the setup that was traced.
+        vocabulary: entries of the model's vocabulary.
+        layers: layers of the whole model.
+        few: the two numbers of layers that were traced.
+        ends: by checkpointing (none, all), the traces of both numbers of layers.
     """
 
     anchor: Setup
@@ -42,78 +69,89 @@ class ClosedForm:
     ends: Mapping[str, tuple[Phases, Phases]]
 
     def phases(self, setup: Setup) -> dict[str, Parts]:
-        """Bytes by part at the peak of each phase, of a settled setup.
+        """Return the bytes by part at the peak of each phase, of a setup without ``auto``.
 
         Raises:
-            BadInput: the setup is of another engine, device, … than the anchor.
+            BadInput: the setup has another engine, device, … than the anchor.
         """
-        if other := [name for name in ALIKE if getattr(setup, name) != getattr(self.anchor, name)]:
-            raise BadInput(f"This formula was made with another {' and '.join(other)}: trace the setup itself.")
-        some, grown = setup.checkpointed(self.layers), self._growth(setup)
-        if some in (0, self.layers):
-            found = self._whole("all" if some else "none", grown)
+        different = [name for name in ANCHOR_SETTINGS if getattr(setup, name) != getattr(self.anchor, name)]
+        if different:
+            raise BadInput(f"This formula was made with another {' and '.join(different)}: trace the setup itself.")
+        n_checkpointed, growth = setup.checkpointed_layers(self.layers), self._growth(setup)
+        if n_checkpointed in (0, self.layers):
+            peaks = self._extrapolate("all" if n_checkpointed else "none", growth)
         else:
-            found = self._between(some, grown)
-        return {phase: dict(zip(PARTS, map(round, sizes.tolist()))) for phase, sizes in found.items()}
+            peaks = self._interpolate(n_checkpointed, growth)
+        return {phase: dict(zip(PARTS, map(round, sizes.tolist()))) for phase, sizes in peaks.items()}
 
     def logits(self, setup: Setup) -> int:
-        """Tokens whose logits exist at once."""
-        wanted = setup.tokens if setup.engine == "trainer" else max(1, round(setup.tokens * setup.trained))
-        return min(wanted, max(64, CHUNK_LOGITS // self.vocabulary)) if setup.loss == "chunked" else wanted
+        """Return the number of tokens whose logits exist at once."""
+        tokens = setup.tokens if setup.engine == "trainer" else max(1, round(setup.tokens * setup.trained))
+        return min(tokens, max(64, CHUNK_LOGITS // self.vocabulary)) if setup.loss == "chunked" else tokens
 
     @cached_property
-    def _moments(self) -> dict[tuple[str, int, str], np.ndarray]:
-        """Bytes (moments, parts) by end, which of the two traces, and phase."""
+    def _moments(self) -> dict[tuple[str, int], dict[str, Sizes]]:
+        """Bytes (moments, parts) of each phase, by checkpointing and which of the two traces."""
         return {
-            (end, which, phase): np.array([[parts.get(name, 0) for name in PARTS] for parts in moments], float)
-            for end, pair in self.ends.items()
-            for which, trace in enumerate(pair)
-            for phase, moments in trace.items()
+            (end, index): {
+                phase: np.array([[parts.get(name, 0) for name in PARTS] for parts in moments], float)
+                for phase, moments in trace.items()
+            }
+            for end, traces in self.ends.items()
+            for index, trace in enumerate(traces)
         }
 
-    def _peaks(self, end: str, which: int, grown: np.ndarray) -> dict[str, np.ndarray]:
-        """The moment of each phase at which most is alive, once all has grown."""
-        of = {key[2]: moments * grown for key, moments in self._moments.items() if key[:2] == (end, which)}
-        return {phase: moments[moments.sum(1).argmax()] for phase, moments in of.items()}
+    def _peaks(self, end: str, index: int, growth: Sizes) -> dict[str, Sizes]:
+        """Bytes by part (parts,) at the largest moment of each phase, after the growth."""
+        peaks = {}
+        for phase, moments in self._moments[end, index].items():
+            sizes = moments * growth
+            peaks[phase] = sizes[sizes.sum(1).argmax()]
+        return peaks
 
-    def _whole(self, end: str, grown: np.ndarray) -> dict[str, np.ndarray]:
-        one, more = (self._peaks(end, which, grown) for which in (0, 1))
-        share = (self.layers - self.few[0]) / (self.few[1] - self.few[0])
-        return {phase: one[phase] + (more[phase] - one[phase]) * share for phase in one}
+    def _layer_sizes(self, end: str, growth: Sizes) -> dict[str, Sizes]:
+        """Bytes by part (parts,) that one more layer adds to the peak of each phase."""
+        fewer, more = self._peaks(end, 0, growth), self._peaks(end, 1, growth)
+        return {phase: (more[phase] - fewer[phase]) / (self.few[1] - self.few[0]) for phase in fewer}
 
-    def _between(self, some: int, grown: np.ndarray) -> dict[str, np.ndarray]:
-        """With some layers checkpointed: each of them keeps less, and at best as little is kept as with all."""
-        none, every = self._whole("none", grown), self._whole("all", grown)
-        kept = {end: [self._peaks(end, which, grown) for which in (0, 1)] for end in ("none", "all")}
-        rows = np.array([name in KEPT for name in PARTS])
-        for phase, sizes in none.items():
-            a_layer = [(kept[end][1][phase] - kept[end][0][phase]) / (self.few[1] - self.few[0]) for end in kept]
-            sizes[rows] = np.maximum(0, sizes - some * (a_layer[0] - a_layer[1]))[rows]
-        return {phase: max(none[phase], every[phase], key=np.sum) for phase in none}
+    def _extrapolate(self, end: str, growth: Sizes) -> dict[str, Sizes]:
+        """Peaks of the whole model, from those of few layers."""
+        layer_sizes = self._layer_sizes(end, growth)
+        missing_layers = self.layers - self.few[0]
+        return {
+            phase: sizes + layer_sizes[phase] * missing_layers for phase, sizes in self._peaks(end, 0, growth).items()
+        }
 
-    def _growth(self, setup: Setup) -> np.ndarray:
-        """By how much each part has grown since the anchor."""
-        tokens, rank = _tokens(setup) / _tokens(self.anchor), setup.rank / self.anchor.rank
-        of = {
+    def _interpolate(self, n_checkpointed: int, growth: Sizes) -> dict[str, Sizes]:
+        """Peaks with some layers checkpointed: each saves less, and the total is at least that of all checkpointed."""
+        peaks, smallest = self._extrapolate("none", growth), self._extrapolate("all", growth)
+        layer_sizes, small_layer_sizes = self._layer_sizes("none", growth), self._layer_sizes("all", growth)
+        is_saved = np.array([name in SAVED_PARTS for name in PARTS])
+        for phase, sizes in peaks.items():
+            savings = n_checkpointed * (layer_sizes[phase] - small_layer_sizes[phase])
+            sizes[is_saved] = np.maximum(0, sizes - savings)[is_saved]
+        return {phase: max(peaks[phase], smallest[phase], key=np.sum) for phase in peaks}
+
+    def _growth(self, setup: Setup) -> Sizes:
+        """The factor by which each part is larger than under the anchor: float64 (parts,)."""
+        tokens, rank = setup.filled_tokens / self.anchor.filled_tokens, setup.rank / self.anchor.rank
+        factors = {
             "activations": tokens,
-            # Each token against each other: of a pack in this engine, of each row in the stock loop.
+            # Attention scores: of a whole pack in this engine, of each row in the stock loop.
             "squares": tokens * (setup.seq / self.anchor.seq if setup.engine == "trainer" else tokens),
             "logits": self.logits(setup) / self.logits(self.anchor),
             "narrow": tokens * rank,
-            "copies": rank, "adapters": rank, "gradients": rank,
+            "copies": rank,
+            "adapters": rank,
+            "gradients": rank,
             "states": rank * STATE_BYTES[setup.optimizer] / STATE_BYTES[self.anchor.optimizer],
-        }  # fmt: skip
-        return np.array([of.get(name, 1.0) for name in PARTS])
+        }
+        return np.array([factors.get(name, 1.0) for name in PARTS])
 
 
-def _tokens(setup: Setup) -> int:
-    """What goes through the model, filled up."""
-    return setup.tokens if setup.engine == "trainer" else setup.tokens + -setup.tokens % ROUND
+Formulas: TypeAlias = Mapping[str, MemoryFormula]  # by the loss of their anchors
 
 
-Forms = Mapping[str, ClosedForm]  # by the loss of their anchors
-
-
-def largest(phases: Mapping[str, Parts], but: tuple[str, ...]) -> str:
-    """The phase that takes most."""
-    return max((name for name in phases if name not in but), key=lambda name: total(phases[name]))
+def largest_phase(phases: Mapping[str, Parts], excluded_phases: tuple[str, ...]) -> str:
+    """Return the name of the phase with the most bytes, without the excluded ones."""
+    return max((name for name in phases if name not in excluded_phases), key=lambda name: total_bytes(phases[name]))

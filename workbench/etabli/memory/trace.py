@@ -1,64 +1,72 @@
-"""The bytes that a real training step holds, without its weights and without a GPU.
+"""The bytes that a real training step holds, measured without the weights and without a GPU.
 
-This project's engine (or transformers and PEFT as they come), with bitsandbytes, runs a step on fake tensors, which
-have shapes and no contents, while every storage is counted from its making to its end. A few layers are traced; the
-rest follows, since every phase grows linearly with them.
+This project's engine (or transformers and PEFT as installed), with bitsandbytes, runs a step on fake tensors, which
+have shapes and no contents. Every storage is counted from its creation to its end. A few layers are traced; every
+phase grows linearly with the layers.
 
     echo '{"config": {...}, "setups": [{...}, ...]}' | python -m etabli.memory.trace
 
-It runs in a process of its own, because it replaces parts of those libraries (``fakes``).
+It runs in its own process, because it replaces parts of those libraries (``fake_model``).
 """
 
 import contextlib
 import json
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from etabli.training.tensor_counter import Allocations, Parts, count_model
+from etabli.training.tensor_counter import Parts, TensorCounter, count_model
 
-# Layer types between which memory does not differ.
-_ALIKE = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
+if TYPE_CHECKING:
+    import torch
+    from torch.nn import Module, Parameter
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from etabli.memory.config import Setup
+
+_SAME_MEMORY = {"full_attention", "sliding_attention", "chunked_attention", "attention"}  # layer types
 
 
 def main() -> None:
-    """Answer one request a line, as long as any come: each setup traced on two numbers of layers."""
+    """Answer one JSON request a line, until the input ends: each setup traced on two numbers of layers."""
     for line in sys.stdin:
         with contextlib.redirect_stdout(sys.stderr):
-            said = _answered(json.loads(line))
-        print(json.dumps(said), flush=True)
+            response = _respond(json.loads(line))
+        print(json.dumps(response), flush=True)
 
 
-def _answered(asked: dict[str, Any]) -> dict[str, Any]:
+def _respond(request: dict[str, Any]) -> dict[str, Any]:
     from etabli.memory import fake_model
 
     try:
-        shape = fake_model.shape(asked["config"])
-        few = asked.get("layers") or layers(shape)
-        made = [[traced(asked["config"], setup, count) for count in few] for setup in asked["setups"]]
-        return {"layers": [*few, shape.num_hidden_layers], "vocabulary": shape.vocab_size, "traced": made}
+        config = fake_model.build_config(request["config"])
+        few = request.get("layers") or layers_to_trace(config)
+        traces = [[trace_setup(request["config"], setup, count) for count in few] for setup in request["setups"]]
+        return {"layers": [*few, config.num_hidden_layers], "vocabulary": config.vocab_size, "traced": traces}
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
 
 
-def layers(shape: Any) -> tuple[int, int]:
-    """How many layers are traced: so many that the rest of the model is more of the same."""
-    dense = getattr(shape, "first_k_dense_replace", None) or 0  # before the first mixture of experts
-    kinds = getattr(shape, "layer_types", None) or []
-    sparse = getattr(shape, "decoder_sparse_step", None) or 1  # every so many layers has experts
-    if sparse > 1:
-        return sparse, 2 * sparse
-    if set(kinds) <= _ALIKE:
-        return dense + 2, dense + 3
-    period = next(size for size in range(1, len(kinds) + 1) if kinds[size:] == kinds[:-size])
+def layers_to_trace(config: "PretrainedConfig") -> tuple[int, int]:
+    """Return two numbers of layers, so that more layers only repeat what is between them."""
+    dense_layers = getattr(config, "first_k_dense_replace", None) or 0  # before the first mixture of experts
+    types = getattr(config, "layer_types", None) or []
+    expert_step = getattr(config, "decoder_sparse_step", None) or 1  # every so many layers has experts
+    if expert_step > 1:
+        return expert_step, 2 * expert_step
+    if set(types) <= _SAME_MEMORY:
+        return dense_layers + 2, dense_layers + 3
+    period = next(size for size in range(1, len(types) + 1) if types[size:] == types[:-size])
     return period, 2 * period
 
 
-def traced(config: dict[str, Any], setup: dict[str, Any], layers: int) -> dict[str, list[Parts]]:
-    """What is alive in each phase, by part, in bytes, at every moment that may be its peak.
+def trace_setup(config: dict[str, Any], settings: dict[str, Any], layers: int) -> dict[str, list[Parts]]:
+    """Return, for each phase, the bytes by part at every moment that may be its peak.
 
     Args:
-        setup: the keys of a settled ``Setup``.
+        config: the model's ``config.json``.
+        settings: the keys of a ``Setup`` without ``auto``.
+        layers: layers of the model that is traced.
     """
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -66,90 +74,97 @@ def traced(config: dict[str, Any], setup: dict[str, Any], layers: int) -> dict[s
     from etabli.memory import fake_model
     from etabli.memory.config import Setup
 
-    wanted = Setup(**setup)
-    fake_model.settle(wanted)
+    setup = Setup(**settings)
+    fake_model.patch_libraries(setup)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
-        model = fake_model.model(config, wanted, layers)
-        counted = Allocations(model.config.get_text_config().vocab_size, wanted.rank, fake_model.width(wanted))
-        count_model(model, counted)
-        return steps(model, wanted, counted, fake_model.loss(model, wanted)) | {"merge": [_merge(model)]}
+        model = fake_model.build_model(config, setup, layers)
+        width = setup.seq if setup.engine == "trainer" else setup.filled_tokens  # tokens in one row of the batch
+        counter = TensorCounter(model.config.get_text_config().vocab_size, setup.rank, width)
+        count_model(model, counter)
+        return trace_step(model, setup, counter, fake_model.build_loss(model, setup)) | {"merge": [_merge_parts(model)]}
 
 
-def steps(
-    model: Any, setup: Any, counted: Any, loss: Callable[[], contextlib.AbstractContextManager]
+def trace_step(
+    model: "PreTrainedModel",
+    setup: "Setup",
+    counter: TensorCounter,
+    compute_loss: "Callable[[], contextlib.AbstractContextManager[torch.Tensor]]",
 ) -> dict[str, list[Parts]]:
-    """A step, with the optimiser's states there as in any step but the first; then an evaluation."""
+    """Return the moments of a training step with the optimiser's states (not the first), then of an evaluation."""
     import torch
 
-    trained = [held for held in model.parameters() if held.requires_grad]
-    for held in trained:
-        held.register_post_accumulate_grad_hook(lambda held: counted.rename([held.grad], "gradients"))
-    optimizer = _optimizer(trained, setup)
-    loaded = {name: size for name, size in counted.parts.items() if name != "adapters"}
-    phases = {"load": [loaded | {"workspace": 2 * max(_sizes(model))}]}
-    with counted:
-        make_states(optimizer, trained, counted)
-        counted.take_moments()
-        with loss() as found:
-            phases["forward"] = counted.take_moments()
-            found.backward()
-        del found
-        phases["backward"] = counted.take_moments()
-        counted.purpose = "states"
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in parameters:
+        parameter.register_post_accumulate_grad_hook(lambda tensor: counter.rename([tensor.grad], "gradients"))
+    optimizer = _build_optimizer(parameters, setup)
+    largest_matrix = max(_matrix_sizes(model))
+    base_parts = {name: size for name, size in counter.parts.items() if name != "adapters"}
+    phases: dict[str, list[Parts]] = {"load": [base_parts | {"workspace": 2 * largest_matrix}]}
+    with counter:
+        make_states(optimizer, parameters, counter)
+        counter.take_moments()
+        with compute_loss() as loss:
+            phases["forward"] = counter.take_moments()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        del loss
+        phases["backward"] = counter.take_moments()
+        counter.purpose = "states"
         optimizer.step()
-        phases["optimizer"] = counted.take_moments()
+        phases["optimizer"] = counter.take_moments()
         optimizer.zero_grad(set_to_none=True)
-        counted.purpose = None
-        cache = _cache(model.config.get_text_config()) * setup.tokens
-        phases["generation"] = [counted.parts | {"activations": cache, "workspace": 2 * max(_sizes(model))}]
+        counter.purpose = None
+        cache = _cache_bytes(model.config.get_text_config()) * setup.tokens
+        phases["generation"] = [counter.parts | {"activations": cache, "workspace": 2 * largest_matrix}]
         model.eval()
-        with torch.no_grad(), loss():
-            phases["evaluation"] = counted.take_moments()
+        with torch.no_grad(), compute_loss():
+            phases["evaluation"] = counter.take_moments()
     return phases
 
 
-def make_states(optimizer: Any, trained: list, counted: Any) -> None:
-    """An optimiser's states come with its first step, and are there in every phase after it."""
+def make_states(optimizer: "torch.optim.Optimizer", parameters: "list[Parameter]", counter: TensorCounter) -> None:
+    """Make the optimiser's states: they come with its first step and stay for all later phases."""
     import torch
 
-    counted.purpose = "states"
-    for held in trained:
-        held.grad = torch.zeros_like(held)
+    counter.purpose = "states"
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    counted.purpose = None
+    counter.purpose = None
 
 
-def _optimizer(trained: list, setup: Any) -> Any:
+def _build_optimizer(parameters: "list[Parameter]", setup: "Setup") -> "torch.optim.Optimizer":
     import bitsandbytes as bnb
     import torch
 
     if setup.optimizer == "adamw":
-        foreach = setup.device == "cuda"  # torch's own choice, where the tensors are real
-        return torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.0, foreach=foreach)
-    return bnb.optim.AdamW8bit(trained, lr=1e-4, weight_decay=0.0)
+        foreach = setup.device == "cuda"  # what torch chooses for real tensors
+        return torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.0, foreach=foreach)
+    optimizer: torch.optim.Optimizer = bnb.optim.AdamW8bit(parameters, lr=1e-4, weight_decay=0.0)
+    return optimizer
 
 
-def _sizes(model: Any) -> list[int]:
-    """Weights of each matrix in 4 bits."""
+def _matrix_sizes(model: "Module") -> list[int]:
+    """The number of weights of each 4-bit matrix."""
     import bitsandbytes as bnb
 
-    return [part.in_features * part.out_features for part in model.modules() if isinstance(part, bnb.nn.Linear4bit)]
+    return [layer.in_features * layer.out_features for layer in model.modules() if isinstance(layer, bnb.nn.Linear4bit)]
 
 
-def _cache(shape: Any) -> int:
-    """Bytes of the keys and values of one token."""
-    heads = getattr(shape, "num_key_value_heads", None) or shape.num_attention_heads
-    width = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
-    return 2 * 2 * shape.num_hidden_layers * heads * width
+def _cache_bytes(config: "PretrainedConfig") -> int:
+    """Bytes of the keys and values of one token, in 16 bits."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * 2 * config.num_hidden_layers * heads * head_size)
 
 
-def _merge(model: Any) -> Parts:
-    """In the host's memory: the whole base in 16 bits, the adapters, and one matrix's update in float32."""
-    parts = {"unquantised": 2 * sum(_sizes(model)), "workspace": 2 * 4 * max(_sizes(model)), "adapters": 0}
-    for held in model.parameters():
-        if held.is_floating_point():
-            parts["adapters" if held.requires_grad else "unquantised"] += held.nbytes
+def _merge_parts(model: "Module") -> Parts:
+    """Bytes of a merge on the host: the whole base in 16 bits, the adapters, one matrix's update in float32."""
+    sizes = _matrix_sizes(model)
+    parts = {"unquantised": 2 * sum(sizes), "workspace": 2 * 4 * max(sizes), "adapters": 0}
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parts["adapters" if parameter.requires_grad else "unquantised"] += parameter.nbytes
     return parts
 
 

@@ -1,4 +1,4 @@
-"""Traces of a model, made in a process of their own and kept in the cache."""
+"""Traces of a model: made in a process of their own, kept in the cache, and turned into formulas."""
 
 import contextlib
 import functools
@@ -9,142 +9,164 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from etabli.core import machine, parsing, processes, storage
-from etabli.core.errors import BadInput
+from etabli.core.errors import BadInput, NoSpace
 from etabli.memory.config import ROUND, Setup
-from etabli.memory.scaling import SHORT, ClosedForm, Forms
+from etabli.memory.scaling import SHORT, Formulas, MemoryFormula, Phases
 from etabli.training import tensor_counter
 from etabli.training.tensor_counter import Parts
 
-LENGTHS = [ROUND * prime for prime in (17, 19, 23, 29, 31, 37, 41, 43)]
-RANKS = (13, 11, 17, 19, 23, 29, 31, 37)
+ANCHOR_LENGTHS = [ROUND * prime for prime in (17, 19, 23, 29, 31, 37, 41, 43)]
+ANCHOR_RANKS = (13, 11, 17, 19, 23, 29, 31, 37)
 
 
-def closed_forms(facts: dict[str, Any], setups: list[Setup]) -> Forms:
-    """The memory of a model as a formula, for each of these settled setups, which differ in their loss.
+class Trace(TypedDict):
+    """The trace of one setup: a file of the cache."""
+
+    layers: list[int]  # the two numbers of layers that were traced, and those of the whole model
+    vocabulary: int
+    traced: list[Phases]  # for both numbers of layers
+
+
+def load_formulas(config: dict[str, Any], setups: list[Setup]) -> Formulas:
+    """Return the memory of a model as a formula for each setup, by loss; the setups differ only in their loss.
 
     Args:
-        facts: a ``config.json``.
+        config: a ``config.json``.
+        setups: without ``auto``.
 
     Raises:
-        BadInput: an architecture that can't be built or traced.
+        BadInput: the architecture can't be built or traced.
     """
-    anchors = [anchor(facts, setup) for setup in setups]
-    said = iter(_traces(facts, [replace(one, checkpointing=end) for one in anchors for end in ("none", "all")]))
-    return {one.loss: _form(one, [next(said), next(said)]) for one in anchors}
+    anchors = [anchor_setup(config, setup) for setup in setups]
+    ends = ("none", "all")
+    traces = iter(_load_traces(config, [replace(anchor, checkpointing=end) for anchor in anchors for end in ends]))
+    return {anchor.loss: _build_formula(anchor, next(traces), next(traces)) for anchor in anchors}
 
 
-def anchor(facts: dict[str, Any], setup: Setup) -> Setup:
-    """The setup that is traced for all of its kind: its length and rank are no size, or part of one, of the model.
+def anchor_setup(config: dict[str, Any], setup: Setup) -> Setup:
+    """Return the setup that is traced for all setups of its kind.
 
-    By those two numbers the trace tells what grows with what.
+    Its number of tokens and its rank are no size of the model and no divisor of one: by these two numbers the trace can
+    tell which tensors grow with the tokens and which with the rank.
     """
-    sizes = set(_sizes(facts))
-    sizes |= {one * other for one in sizes for other in sizes if one * other < 10**6}
-    tokens = next((size for size in LENGTHS if all(one % size for one in sizes)), LENGTHS[0])
-    rank = next((rank for rank in RANKS if rank not in sizes), RANKS[0])
-    # On a CPU rows up to SHORT tokens are attended to in another way.
-    short = setup.device == "cpu" and setup.seq <= SHORT
-    rows = tokens // ROUND if short else 1
+    sizes = set(_whole_numbers(config))
+    sizes |= {first * second for first in sizes for second in sizes if first * second < 10**6}
+    tokens = next((length for length in ANCHOR_LENGTHS if all(size % length for size in sizes)), ANCHOR_LENGTHS[0])
+    rank = next((rank for rank in ANCHOR_RANKS if rank not in sizes), ANCHOR_RANKS[0])
+    is_short = setup.device == "cpu" and setup.seq <= SHORT  # a CPU uses another attention for short rows
+    rows = tokens // ROUND if is_short else 1
     return replace(setup, seq=tokens // rows, batch=rows, rank=rank, trained=1.0)
 
 
-def _sizes(facts: Any) -> Iterator[int]:
-    """Every whole number in a configuration."""
-    if isinstance(facts, dict | list):
-        for held in facts.values() if isinstance(facts, dict) else facts:
-            yield from _sizes(held)
-    elif isinstance(facts, int) and facts > 1:
-        yield facts
+def _whole_numbers(config: object) -> Iterator[int]:
+    """Every whole number above 1 in a configuration."""
+    if isinstance(config, dict | list):
+        for value in config.values() if isinstance(config, dict) else config:
+            yield from _whole_numbers(value)
+    elif isinstance(config, int) and config > 1:
+        yield config
 
 
-def itself(facts: dict[str, Any], setup: Setup) -> dict[str, Parts]:
-    """A settled setup traced as it is, on none or all of its layers checkpointed: what a formula is held against."""
-    (said,) = _traces(facts, [setup])
-    return _form(setup, [said, said]).phases(setup)
+def trace_itself(config: dict[str, Any], setup: Setup) -> dict[str, Parts]:
+    """Return the peaks of a setup from its own trace, with none or all layers checkpointed: to test the formula."""
+    (trace,) = _load_traces(config, [setup])
+    return _build_formula(setup, trace, trace).phases(setup)
 
 
-def _form(setup: Setup, said: list[dict[str, Any]]) -> ClosedForm:
-    *few, layers = said[0]["layers"]
-    traced = dict(zip(("none", "all"), (tuple(one["traced"]) for one in said)))
-    return ClosedForm(setup, said[0]["vocabulary"], layers, tuple(few), traced)
+def _build_formula(anchor: Setup, none_trace: Trace, all_trace: Trace) -> MemoryFormula:
+    first, second, layers = none_trace["layers"]
+    ends = {
+        "none": (none_trace["traced"][0], none_trace["traced"][1]),
+        "all": (all_trace["traced"][0], all_trace["traced"][1]),
+    }
+    return MemoryFormula(anchor, none_trace["vocabulary"], layers, (first, second), ends)
 
 
-def _traces(facts: dict[str, Any], setups: list[Setup]) -> list[dict[str, Any]]:
-    """``{"layers", "vocabulary", "traced"}`` for each setup."""
-    places = {setup: _place(facts, setup) for setup in setups}
-    known = {setup: _read(place) for setup, place in places.items()}
-    missing = [setup for setup, held in known.items() if held is None]
-    for setup, made in zip(missing, _trace(facts, missing)) if missing else ():
-        known[setup] = made
-        with contextlib.suppress(OSError, storage.NoSpace):  # a cache
-            storage.write_json(places[setup], made)
-    return [known[setup] for setup in setups]
+def _load_traces(config: dict[str, Any], setups: list[Setup]) -> list[Trace]:
+    """The traces of the setups, from the cache or made now."""
+    files = {setup: _cache_file(config, setup) for setup in setups}
+    traces = {setup: trace for setup, file in files.items() if (trace := _read_trace(file))}
+    missing = [setup for setup in files if setup not in traces]
+    if missing:
+        for setup, trace in zip(missing, _make_traces(config, missing)):
+            traces[setup] = trace
+            with contextlib.suppress(OSError, NoSpace):  # it is only a cache
+                storage.write_json(files[setup], trace)
+    return [traces[setup] for setup in setups]
 
 
-def _trace(facts: dict[str, Any], setups: list[Setup]) -> list[dict[str, Any]]:
-    request = json.dumps({"config": facts, "setups": [setup.keys() for setup in setups]}, default=str) + "\n"
-    if _kept:
-        said = _asked(_kept[-1], request)
-    else:
-        with kept() as process:
-            said = _asked(process, request)
-    if "error" in said:
-        raise BadInput(f"A step of this model ({facts.get('model_type')}) can't be traced: {said['error'][:500]}")
-    return [{**said, "traced": one} for one in said["traced"]]
+def _make_traces(config: dict[str, Any], setups: list[Setup]) -> list[Trace]:
+    request = json.dumps({"config": config, "setups": [setup.to_dict() for setup in setups]}, default=str) + "\n"
+    with contextlib.ExitStack() as stack:
+        worker = _workers[-1] if _workers else stack.enter_context(shared_worker())
+        response = _request(worker, request)
+    if "error" in response:
+        cause = response["error"][:500]
+        raise BadInput(f"A step of this model ({config.get('model_type')}) can't be traced: {cause}")
+    layers, vocabulary = response["layers"], response["vocabulary"]
+    return [{"layers": layers, "vocabulary": vocabulary, "traced": phases} for phases in response["traced"]]
 
 
-_kept: list[subprocess.Popen] = []
+_workers: list[subprocess.Popen[str]] = []
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[subprocess.Popen]:
-    """One process for all traces inside: to import what is traced takes longer than to trace it."""
+def shared_worker() -> Iterator[subprocess.Popen[str]]:
+    """Use one process for all traces inside: its imports take longer than a trace."""
     process = subprocess.Popen(
         [sys.executable, "-m", "etabli.memory.trace"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env=processes.child_environment(CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1"),  # nothing is computed
-    )  # fmt: skip
-    _kept.append(process)
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=processes.child_environment(CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1"),  # it computes nothing
+    )
+    _workers.append(process)
     try:
         yield process
-        process.stdin.close()
+        if process.stdin:
+            process.stdin.close()
         process.wait()
     finally:
-        _kept.remove(process)
-        process.kill()  # if it was interrupted; one that has ended is left alone
+        _workers.remove(process)
+        process.kill()  # after an interrupt; it does nothing to a process that has ended
         process.wait()
 
 
-def _asked(process: subprocess.Popen, request: str) -> dict[str, Any]:
+def _request(process: subprocess.Popen[str], request: str) -> dict[str, Any]:
+    """Send a request to the worker; its response, or ``error``."""
     try:
+        if process.stdin is None or process.stdout is None:
+            raise OSError("the process has no pipes")
         process.stdin.write(request)
         process.stdin.flush()
-        return json.loads(process.stdout.readline())
+        return cast(dict[str, Any], json.loads(process.stdout.readline()))
     except (OSError, ValueError):
-        return {"error": f"its process ended ({process.poll()}); is there enough memory?"}
+        return {"error": f"its process ended ({process.poll()}). Is there enough memory?"}
 
 
-def _place(facts: dict[str, Any], setup: Setup) -> Path:
-    known = json.dumps([facts, setup.keys(), machine.versions(), _code()], sort_keys=True, default=str)
-    return machine.cache_folder() / "memory" / f"{hashlib.sha256(known.encode()).hexdigest()[:24]}.json"
+def _cache_file(config: dict[str, Any], setup: Setup) -> Path:
+    key = json.dumps([config, setup.to_dict(), machine.versions(), _code_hash()], sort_keys=True, default=str)
+    return machine.cache_folder() / "memory" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
 @functools.cache
-def _code() -> str:
-    """What is traced, and how it is counted, is this project's own code too."""
+def _code_hash() -> str:
+    """The hash of this project's code that is traced or counts: a trace is valid for this code alone."""
     import etabli.training
 
-    homes = [Path(__file__).parent, Path(etabli.training.__file__).parent]
-    files = [Path(tensor_counter.__file__), *(file for home in homes for file in sorted(home.glob("*.py")))]
+    folders = [Path(__file__).parent, Path(etabli.training.__file__).parent]
+    files = [Path(tensor_counter.__file__), *(file for folder in folders for file in sorted(folder.glob("*.py")))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _read(place: Path) -> dict[str, Any] | None:
+def _read_trace(file: Path) -> Trace | None:
     try:
-        held = parsing.read_json(place)
-        return held if len(held["layers"]) == 3 and len(held["traced"]) == 2 and held["vocabulary"] else None
+        trace = parsing.read_json(file)
+        is_complete = len(trace["layers"]) == 3 and len(trace["traced"]) == 2 and trace["vocabulary"]
+        return cast(Trace, trace) if is_complete else None
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -1,86 +1,116 @@
-"""Three arms or more on one scale: Bradley-Terry, with intervals from items drawn again."""
+"""The strengths of three systems or more on one scale: the Bradley-Terry model, with bootstrap intervals."""
 
 import itertools
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 from etabli.core.contracts import Vote
 
-DRAWS = 400
-FEW = 5  # items, below which drawing them again tells nothing
-HALF = 0.5  # votes that every pair is given beforehand, to each side: a clean sweep stays finite
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = NDArray[np.float64]
+
+RESAMPLES = 400
+MIN_ITEMS = 5  # below this, the bootstrap over items says nothing
+PRIOR_VOTES = 0.5  # votes added to each side of every pair: the strengths stay finite when one system wins every vote
 
 
-def of(votes: Sequence[Vote], arms: list[str]) -> list[dict[str, Any]]:
-    """Each arm's strength in log-odds, their mean 0, with a 95 % interval: percentiles over items drawn again.
+class Strength(TypedDict):
+    """The strength of one system; ``low`` and ``high`` are null when there is no interval."""
 
-    A tie is half a win for each (Bradley & Terry 1952; a binomial regression of statsmodels). Every pair gets half a
-    vote a side beforehand. ``separated`` is an arm that won or lost every vote: how far it is off can't be told, and so
-    it has no interval; nor has any below five items.
+    arm: str
+    votes: float
+    value: float  # log-odds; the mean over all systems is 0
+    low: float | None
+    high: float | None
+    separated: bool  # the system won every vote or lost every vote
+
+
+def fit_strengths(votes: Sequence[Vote], systems: list[str]) -> list[Strength]:
+    """Return the strength of each system in log-odds (mean 0), with a 95 % bootstrap interval over items.
+
+    A tie counts as half a win for each side (Bradley & Terry 1952; a binomial regression of statsmodels). Half a vote
+    is added to each side of every pair. There is no interval for a ``separated`` system, which won or lost every vote,
+    and none when fewer than five items have votes.
 
     Returns:
-        Nothing for two arms, whose strengths are their share of votes said again, or without votes.
+        An empty list without votes, or for two systems: their strengths would only repeat their shares of votes.
     """
-    if len(arms) < 3 or not votes:
+    import numpy as np
+
+    if len(systems) < 3 or not votes:
         return []
     by_item: dict[str, list[Vote]] = defaultdict(list)
     for vote in votes:
         by_item[vote["item"]].append(vote)
-    groups = [_wins(held, arms) for held in by_item.values()]
-    total = sum(groups)
-    middle, bounds = _fit(total), _bounds(groups)
-    return [_one(arm, at, middle, bounds, total) for at, arm in enumerate(arms)]
-
-
-def _one(arm: str, at: int, middle: Any, bounds: Any, total: Any) -> dict[str, Any]:
-    won, lost = float(total[at].sum()), float(total[:, at].sum())
-    swept = bool(won + lost) and not (won and lost)
-    low, high = (None, None) if bounds is None else (float(bounds[0][at]), float(bounds[1][at]))
-    if low is None or high - low < 1e-9 or swept or not won + lost:  # all draws alike: nothing to tell a width from
+    wins_by_item = np.stack([_count_wins(item_votes, systems) for item_votes in by_item.values()])
+    wins = wins_by_item.sum(axis=0)
+    values, bounds = _fit(wins), _bootstrap_bounds(wins_by_item)
+    strengths: list[Strength] = []
+    for index, system in enumerate(systems):
+        win_count, loss_count = float(wins[index].sum()), float(wins[:, index].sum())
+        is_separated = bool(win_count) != bool(loss_count)
         low = high = None
-    return {"arm": arm, "votes": won + lost, "value": float(middle[at]), "low": low, "high": high, "separated": swept}
+        if bounds is not None and win_count and loss_count and bounds[1][index] - bounds[0][index] >= 1e-9:
+            low, high = float(bounds[0][index]), float(bounds[1][index])
+        strengths.append(
+            {
+                "arm": system,
+                "votes": win_count + loss_count,
+                "value": float(values[index]),
+                "low": low,
+                "high": high,
+                "separated": is_separated,
+            }
+        )
+    return strengths
 
 
-def _bounds(groups: list[Any]) -> Any:
-    """Percentiles over items drawn again: float64 (2, arms); None of too few items."""
+def _bootstrap_bounds(wins_by_item: "Floats") -> "Floats | None":
+    """The 2.5 % and 97.5 % quantiles over resampled items: float64 (2, systems). None if there are too few items."""
     import numpy as np
 
-    if len(groups) < FEW:
+    n_items = len(wins_by_item)
+    if n_items < MIN_ITEMS:
         return None
-    luck = np.random.default_rng(0)
-    drawn = [_fit(sum(groups[at] for at in luck.integers(len(groups), size=len(groups)))) for _ in range(DRAWS)]
-    return np.quantile(drawn, [0.025, 0.975], axis=0)
+    rng = np.random.default_rng(0)
+    resamples = [_fit(wins_by_item[rng.integers(n_items, size=n_items)].sum(axis=0)) for _ in range(RESAMPLES)]
+    return np.quantile(resamples, [0.025, 0.975], axis=0)
 
 
-def _wins(votes: Sequence[Vote], arms: list[str]) -> Any:
-    """How often the arm of a row beat the arm of a column: float64 (arms, arms)."""
+def _count_wins(votes: Sequence[Vote], systems: list[str]) -> "Floats":
+    """How often the system of a row beat the system of a column: float64 (systems, systems)."""
     import numpy as np
 
-    made = np.zeros((len(arms), len(arms)))
+    wins = np.zeros((len(systems), len(systems)))
     for vote in votes:
-        left, right = arms.index(vote["left"]), arms.index(vote["right"])
-        won = {"left": 1.0, "right": 0.0}.get(vote["choice"], 0.5)
-        made[left, right] += won
-        made[right, left] += 1 - won
-    return made
+        left, right = systems.index(vote["left"]), systems.index(vote["right"])
+        left_points = {"left": 1.0, "right": 0.0}.get(vote["choice"], 0.5)
+        wins[left, right] += left_points
+        wins[right, left] += 1 - left_points
+    return wins
 
 
-def _fit(wins: Any) -> Any:
+def _fit(wins: "Floats") -> "Floats":
+    """Strengths in log-odds with mean 0, from win counts (systems, systems): float64 (systems,)."""
     import numpy as np
     from statsmodels.genmod.families import Binomial
     from statsmodels.genmod.generalized_linear_model import GLM
     from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
-    size = len(wins)
-    pairs = list(itertools.combinations(range(size), 2))
-    design = np.zeros((len(pairs), size))
-    for row, (one, other) in enumerate(pairs):
-        design[row, one], design[row, other] = 1, -1
-    counts = np.array([[wins[one, other] + HALF, wins[other, one] + HALF] for one, other in pairs])
-    with warnings.catch_warnings():  # of a fit without a rest: what keeps it finite are the half votes
+    pairs = list(itertools.combinations(range(len(wins)), 2))
+    design = np.zeros((len(pairs), len(wins)))
+    counts = np.empty((len(pairs), 2))
+    for row, (first, second) in enumerate(pairs):
+        design[row, first], design[row, second] = 1, -1
+        counts[row] = wins[first, second] + PRIOR_VOTES, wins[second, first] + PRIOR_VOTES
+    with warnings.catch_warnings():  # a perfect fit is expected here; PRIOR_VOTES keep it finite
         warnings.simplefilter("ignore", PerfectSeparationWarning)
-        found = GLM(counts, design[:, 1:], family=Binomial()).fit().params  # the first arm's strength is 0
-    strengths = np.concatenate([[0.0], found])
-    return strengths - strengths.mean()
+        coefficients = GLM(counts, design[:, 1:], family=Binomial()).fit().params  # the first system's strength is 0
+    strengths: Floats = np.concatenate([[0.0], coefficients])
+    zero_mean_strengths: Floats = strengths - strengths.mean()
+    return zero_mean_strengths

@@ -1,80 +1,95 @@
-"""Is one of two preferred? A test that may be looked at after every vote, and how many votes it still needs.
+"""Is one of two systems preferred? A test that is valid after every vote, and a forecast of the votes it still needs.
 
-Looking at an ordinary test every five votes until it says yes finds a winner between two equals in a quarter of all
-sessions. This one is an e-process: the likelihood of the votes under a Beta(5, 5) mixture of win rates, over that under
-a fair coin. Between equals its expectation is 1 whenever one looks, so it reaches 20 in at most one session of twenty
-(Ville's inequality; Ramdas et al., arXiv 2210.01948). ``benchmarks/arena.py`` measures it.
+An ordinary test that is repeated every five votes until it says yes finds a winner between two equal systems in a
+quarter of all sessions. This test is an e-process: the likelihood of the votes under a Beta(5, 5) mixture of win rates,
+divided by their likelihood under a fair coin. Between equal systems its expected value is always 1, so it reaches 20
+in at most one session of twenty (Ville's inequality; Ramdas et al., arXiv 2210.01948). ``benchmarks/arena.py``
+measures this.
 """
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
-PRIOR = 5.0  # Beta(PRIOR, PRIOR): looks for win rates between about 30 and 70 %
-THRESHOLD = 20.0  # one false win in twenty
-MOST = 2000  # votes looked ahead
-PATHS = 1000
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ints: TypeAlias = NDArray[np.int64]
+    Floats: TypeAlias = NDArray[np.float64]
+
+PRIOR = 5.0  # Beta(PRIOR, PRIOR): most of its weight is on win rates between 30 and 70 %
+THRESHOLD = 20.0  # at most one false winner in twenty sessions
+HORIZON = 2000  # votes in the longest session that is simulated
+SIMULATIONS = 1000
+
+VoteForecast: TypeAlias = dict[str, int | None]  # "half" and "most" -> votes; None: more than HORIZON
 
 
 def evidence(wins: int, losses: int) -> float:
-    """How many times likelier the votes are if one of the two is preferred than if neither is."""
-    return math.exp(min(700.0, _log(wins, losses)))
+    """Return the likelihood ratio of the votes: one system is preferred, against neither is."""
+    return math.exp(min(700.0, float(_log_evidence(wins, losses))))
 
 
-def _log(wins: Any, losses: Any) -> Any:
+def _log_evidence(wins: "int | Ints", losses: "int | Ints") -> "Floats":
+    """The logarithm of ``evidence`` for one pair of counts (a scalar) or for arrays of counts."""
+    import numpy as np
     from scipy.special import betaln
 
-    return betaln(PRIOR + wins, PRIOR + losses) - betaln(PRIOR, PRIOR) + (wins + losses) * math.log(2)
+    log_ratio: Floats = betaln(PRIOR + wins, PRIOR + losses) - betaln(PRIOR, PRIOR)
+    return np.add(log_ratio, np.multiply(wins + losses, math.log(2)))
 
 
 @functools.lru_cache
-def boundary(threshold: float) -> Any:
-    """For each number of votes, how many of them one side must have, int64 (MOST + 1,): more than all if none do."""
+def boundary(threshold: float) -> "Ints":
+    """Return the wins at which the evidence reaches ``threshold``, for 0 to HORIZON votes: int64 (HORIZON + 1,).
+
+    Where no number of wins is enough, the entry is larger than the number of votes.
+    """
     import numpy as np
 
-    votes = np.arange(MOST + 1)
-    low, high = (votes + 1) // 2 - 1, votes + 1  # too few, enough: more wins of as many votes tell more
+    votes = np.arange(HORIZON + 1)
+    low, high = (votes + 1) // 2 - 1, votes + 1  # bisection: low is too few, high is enough
     while (high - low > 1).any():
         middle = (low + high) // 2
-        enough = (middle > votes) | (_log(middle, np.maximum(0, votes - middle)) >= math.log(threshold))
+        enough = (middle > votes) | (_log_evidence(middle, np.maximum(0, votes - middle)) >= math.log(threshold))
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return high
 
 
-def needed(wins: int, losses: int, threshold: float = THRESHOLD, seed: int = 0) -> dict[str, int | None] | None:
-    """About how many more votes with a winner it takes to tell, if it goes on as it went.
+def votes_needed(wins: int, losses: int, threshold: float = THRESHOLD, seed: int = 0) -> VoteForecast | None:
+    """Forecast how many more votes with a winner the test needs.
 
-    Win rates are drawn from what the votes so far leave likely, and a session is played on with each.
-
-    Won and lost are the same to it: a number that told them apart would tell a voter whose the last vote was.
+    The function draws win rates from their posterior and simulates the rest of a session with each. Wins and losses
+    are interchangeable: otherwise the forecast would tell a voter which system the last vote was for.
 
     Returns:
-        ``{"half": ..., "most": ...}``: so many are enough in half, and in nine of ten of the sessions; None for more
-        than can be looked ahead. Nothing at all if it can be told already.
+        ``{"half": n, "most": n}``: n votes are enough in half, and in nine of ten simulated sessions; None instead of
+        n if HORIZON votes are not enough. None alone if the evidence is already at the threshold.
     """
     import numpy as np
 
     wins, losses = max(wins, losses), min(wins, losses)
     if evidence(wins, losses) >= threshold:
         return None
-    ahead = MOST - wins - losses
-    if ahead < 1:
+    more_votes = HORIZON - wins - losses
+    if more_votes < 1:
         return {"half": None, "most": None}
-    luck = np.random.default_rng([seed, wins, losses])
-    rates = luck.beta(PRIOR + wins, PRIOR + losses, PATHS)[:, None]
-    won = wins + (luck.random((PATHS, ahead), dtype=np.float32) < rates).cumsum(1, dtype=np.int32)
-    votes = np.arange(wins + losses + 1, MOST + 1)
-    told = np.maximum(won, votes - won) >= boundary(threshold)[wins + losses + 1 :]
-    first = np.where(told.any(1), told.argmax(1) + 1, MOST + 1)
-    return {name: _within(np.quantile(first, part, method="higher")) for name, part in (("half", 0.5), ("most", 0.9))}
+    rng = np.random.default_rng([seed, wins, losses])
+    rates = rng.beta(PRIOR + wins, PRIOR + losses, SIMULATIONS)[:, None]
+    win_counts = wins + (rng.random((SIMULATIONS, more_votes), dtype=np.float32) < rates).cumsum(1, dtype=np.int32)
+    votes = np.arange(wins + losses + 1, HORIZON + 1)
+    enough = np.maximum(win_counts, votes - win_counts) >= boundary(threshold)[wins + losses + 1 :]
+    first_enough = np.where(enough.any(1), enough.argmax(1) + 1, HORIZON + 1)
+    forecast = {}
+    for name, share in (("half", 0.5), ("most", 0.9)):
+        count = int(np.quantile(first_enough, share, method="higher"))
+        forecast[name] = None if count > HORIZON else count
+    return forecast
 
 
-def _within(votes: float) -> int | None:
-    return None if votes > MOST else int(votes)
-
-
-def times(needed: dict[str, int | None] | None, factor: float) -> dict[str, int | None] | None:
-    """As many times as many: where only some of what is judged has a winner, or is on this pair."""
-    if needed is None:
+def scale_votes(counts: VoteForecast | None, factor: float) -> VoteForecast | None:
+    """Multiply the vote counts by ``factor``: not every vote has a winner, and not every vote is on this pair."""
+    if counts is None:
         return None
-    return {name: None if count is None else max(1, round(count * factor)) for name, count in needed.items()}
+    return {name: None if count is None else max(1, round(count * factor)) for name, count in counts.items()}

@@ -1,4 +1,4 @@
-"""What a blind arena shows: prompts, each with the answers of all arms; in which order a voter sees them."""
+"""What a blind arena shows: prompts with the answers of all systems, and the order in which a voter sees the pairs."""
 
 import functools
 import hashlib
@@ -8,13 +8,13 @@ import random
 from dataclasses import dataclass
 from typing import NamedTuple
 
-REPEATS = 0.15  # of what is shown comes a second time
-APART = 6  # showings at least between the two
+REPEATS = 0.15  # the share of pairs that are shown a second time
+MIN_DISTANCE = 6  # pairs between the first and the second time, at least
 
 
 @dataclass(frozen=True)
 class Item:
-    """One prompt with the answers of all arms."""
+    """One prompt with the answers of all systems."""
 
     id: str
     prompt: str
@@ -22,65 +22,72 @@ class Item:
     slice: str = ""
 
 
-class Showing(NamedTuple):
-    """Two answers to a prompt, as they stand before a voter."""
+class AnswerPair(NamedTuple):
+    """Two answers to one prompt, in the places where a voter sees them. ``left`` and ``right`` name systems."""
 
     item: Item
-    left: str  # arm
+    left: str
     right: str
     repeat: bool = False
 
     @property
-    def key(self) -> tuple:
-        """Which vote this asks for."""
+    def key(self) -> tuple[str, frozenset[str], bool]:
+        """What identifies the vote on this pair: see ``votes.vote_key``."""
         return self.item.id, frozenset((self.left, self.right)), self.repeat
 
 
 @dataclass(frozen=True)
-class Contest:
-    """Arms and items; ``hash`` names exactly these, so that votes count for nothing else."""
+class Comparison:
+    """Systems (``arms``) and items. A vote names the ``hash`` of its comparison and counts for no other one."""
 
     arms: tuple[str, ...]
     items: tuple[Item, ...]
 
     @functools.cached_property
     def hash(self) -> str:
-        """Of the arms and of every prompt and answer, whatever order the items come in."""
-        said = sorted((item.id, item.prompt, [item.answers[arm] for arm in sorted(self.arms)]) for item in self.items)
-        return hashlib.sha256(json.dumps([sorted(self.arms), said]).encode()).hexdigest()[:16]
+        """16 hexadecimal digits of the systems, prompts and answers; the order of systems and items does not matter."""
+        systems = sorted(self.arms)
+        contents = sorted((item.id, item.prompt, [item.answers[system] for system in systems]) for item in self.items)
+        return hashlib.sha256(json.dumps([systems, contents]).encode()).hexdigest()[:16]
 
-    def plan(self, voter: str, repeats: float = REPEATS) -> list[Showing]:
-        """Everything that this voter is shown, in order; the same each time, so that a session can be gone on with.
+    def plan(self, voter: str, repeats: float = REPEATS) -> list[AnswerPair]:
+        """Return all pairs that this voter sees, in order; always the same, so that a session can be continued.
 
-        Items are shuffled and each side is a coin toss of its own, neither to be foreseen from what was shown before:
-        that makes each vote a fair coin where the arms are alike. With three arms or more an item comes once for each
-        pair, a round of items for each. Two answers that are the same are not shown.
+        Items are shuffled, and a coin toss decides each pair's sides. Neither can be predicted from earlier pairs: so
+        every vote between equal systems is a fair coin. With three systems or more, an item comes once for each pair
+        of systems, in separate rounds. Pairs of equal answers are left out.
         """
-        luck = random.Random(f"{self.hash}/{voter}")
-        pairs = list(itertools.combinations(sorted(self.arms), 2))  # as in the hash: in whatever order they are named
-        items = luck.sample(sorted(self.items, key=lambda item: item.id), len(self.items))
-        rounds = (
-            (item, pairs[(at + turn) % len(pairs)]) for turn in range(len(pairs)) for at, item in enumerate(items)
-        )
-        first = [Showing(item, *luck.sample(pair, 2)) for item, pair in rounds if not alike(item, *pair)]
-        return _with_repeats(first, repeats, luck)
+        rng = random.Random(f"{self.hash}/{voter}")
+        system_pairs = list(itertools.combinations(sorted(self.arms), 2))  # sorted, as in the hash
+        items = rng.sample(sorted(self.items, key=lambda item: item.id), len(self.items))
+        plan = []
+        for turn in range(len(system_pairs)):
+            for index, item in enumerate(items):
+                systems = system_pairs[(index + turn) % len(system_pairs)]
+                if not same_answers(item, *systems):
+                    left, right = rng.sample(systems, 2)
+                    plan.append(AnswerPair(item, left, right))
+        return _insert_repeats(plan, repeats, rng)
 
-    def alike(self) -> int:
-        """How many pairs of answers are the same, and not shown."""
-        return sum(alike(item, *pair) for item in self.items for pair in itertools.combinations(self.arms, 2))
-
-
-def alike(item: Item, one: str, other: str) -> bool:
-    """Are two answers the same, but for blanks around them?"""
-    return item.answers[one].strip() == item.answers[other].strip()
+    def count_same_answers(self) -> int:
+        """How many pairs have two equal answers, and are not shown."""
+        return sum(same_answers(item, *pair) for item in self.items for pair in itertools.combinations(self.arms, 2))
 
 
-def _with_repeats(first: list[Showing], share: float, luck: random.Random) -> list[Showing]:
-    """Some come a second time, sides swapped, a while later; none of the last few, which could not."""
-    early = range(max(0, len(first) - APART))
-    due: dict[int, list[Showing]] = {}
-    for at in sorted(luck.sample(early, min(len(early), round(share * len(first))))):
-        again = Showing(first[at].item, first[at].right, first[at].left, True)
-        due.setdefault(at + APART + luck.randrange(APART), []).append(again)
-    shown = [one for at, showing in enumerate(first) for one in (showing, *due.pop(at, []))]
-    return [*shown, *(one for at in sorted(due) for one in due[at])]
+def same_answers(item: Item, first: str, second: str) -> bool:
+    """Do two systems give the same answer, apart from blanks around it?"""
+    return item.answers[first].strip() == item.answers[second].strip()
+
+
+def _insert_repeats(plan: list[AnswerPair], share: float, rng: random.Random) -> list[AnswerPair]:
+    """Add second showings of some pairs, with sides swapped; the last pairs have none, since no room is left."""
+    candidates = range(max(0, len(plan) - MIN_DISTANCE))
+    repeats: dict[int, list[AnswerPair]] = {}  # index in the plan -> repeats that follow this pair
+    for index in sorted(rng.sample(candidates, min(len(candidates), round(share * len(plan))))):
+        pair = plan[index]
+        place = index + MIN_DISTANCE + rng.randrange(MIN_DISTANCE)
+        repeats.setdefault(place, []).append(AnswerPair(pair.item, pair.right, pair.left, True))
+    longer_plan = []
+    for index, pair in enumerate(plan):
+        longer_plan += [pair, *repeats.pop(index, [])]
+    return longer_plan + [pair for index in sorted(repeats) for pair in repeats[index]]

@@ -1,121 +1,142 @@
-"""Votes in words, the same in a widget, at the terminal and on a page."""
+"""Vote results and progress as text: the same sentences in a widget, at the terminal and on a page."""
 
 from typing import Any
 
-from etabli.core.contracts import Estimate, Standing
+from etabli.core.contracts import Estimate, VoteProgress, VoteResults
 from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE
 
-
-def watched(now: dict[str, Any]) -> str:
-    """How far it is to a verdict, without saying whose."""
-    if now["evidence"] is None:
-        every = f"every {now['every']} votes that have a winner"
-        return f"How far it is to a verdict is shown {every}: sooner it would tell who won the last."
-    if now["needed"] is None:
-        return f"After {now['votes']} votes it can be told: evidence {_evidence(now)}. Voting on makes it surer."
-    half = now["needed"]["half"]
-    short = f" Only {now['left']:,} are left: that takes more prompts." if half is None or half > now["left"] else ""
-    return f"After {now['votes']} votes: evidence {_evidence(now)}. {_needed(now['needed'], 'votes')}{short}"
+_PREFERENCES = {BETTER: "is preferred to", WORSE: "is liked less than", CANNOT_TELL: "can't be told from"}
+_VOTER_SHARES = {
+    "self_agreement": "the same when shown again",
+    "sides": "for the left",
+    "longer": "for the longer answer",
+}
 
 
-def _evidence(one: dict[str, Any]) -> str:
-    value = one["evidence"]
-    shown = f"{value:.1f}" if value < 100 else f"{value:,.0f}" if value < 1e6 else "over a million"
-    return f"{shown} ({one['threshold']:g} needed)"
+def describe_progress(progress: VoteProgress) -> str:
+    """Say how far a session is from a verdict, without a word on which system is ahead."""
+    evidence = progress["evidence"]
+    if evidence is None:
+        return (
+            f"Your progress is shown after every {progress['every']} votes that have a winner: "
+            "shown earlier, it would tell who won the last vote."
+        )
+    strength = f"evidence {_format_evidence(evidence, progress['threshold'])}"
+    if progress["needed"] is None:
+        return f"After {progress['votes']} votes a verdict is possible: {strength}. More votes make it surer."
+    half = progress["needed"]["half"]
+    too_few = half is None or half > progress["left"]
+    short = f" Only {progress['left']:,} pairs are left: a verdict takes more prompts." if too_few else ""
+    return f"After {progress['votes']} votes: {strength}. {_describe_needed(progress['needed'], 'votes')}{short}"
 
 
-def _needed(needed: dict[str, int | None], unit: str) -> str:
-    half, most = needed["half"], needed["most"]
+def _format_evidence(value: float, threshold: float) -> str:
+    number = f"{value:.1f}" if value < 100 else f"{value:,.0f}" if value < 1e6 else "over a million"
+    return f"{number} ({threshold:g} needed)"
+
+
+def _describe_needed(forecast: dict[str, int | None], unit: str) -> str:
+    half, upper = forecast["half"], forecast["most"]
     if half is None:
-        return "No end in sight: the two are as good as alike."
-    bound = f"at most {most:,} in nine cases of ten" if most else "in one case of ten far more"
-    return f"About {half:,} more {unit} if it goes on like this, {bound}."
+        return "No verdict is in sight: the two are about equal."
+    bound = f"in nine cases of ten at most {upper:,}" if upper else "in one case of ten far more"
+    return f"About {half:,} more {unit} are needed if the votes go on like this, {bound}."
 
 
-def told(standing: Standing) -> dict[str, Any]:
-    """What a standing says: ``verdict``, a table (``heads``, ``rows``) and ``notes``."""
+def describe_results(results: VoteResults) -> dict[str, Any]:
+    """Return the results for a page: ``verdict`` and ``kind``, a table (``heads``, ``rows``) and ``notes``."""
+    verdict = results["verdict"]["all"]
     return {
-        "verdict": verdict(standing["verdict"]["all"]), "kind": standing["verdict"]["all"]["verdict"],
+        "verdict": describe_verdict(verdict),
+        "kind": verdict["verdict"],
         "heads": ["items", "won", "lost", "tied", "both bad", "share of votes", "evidence"],
-        "rows": [_pair(pair, standing) for pair in standing["pairs"] if pair["items"]],
-        "notes": [*_strengths(standing), *_voters(standing), *_raters(standing), *standing["said"]],
-    }  # fmt: skip
+        "rows": [_pair_row(pair, results) for pair in results["pairs"] if pair["items"]],
+        "notes": [*_describe_strengths(results), *_describe_voters(results), *_describe_agreement(results)]
+        + results["said"],
+    }
 
 
-def verdict(one: dict[str, Any]) -> str:
-    """The verdict in a sentence."""
-    said = {BETTER: "is preferred to", WORSE: "is worse liked than", CANNOT_TELL: "can't be told from"}[one["verdict"]]
-    won = f"{one['wins']} won, {one['losses']} lost of {one['n']} items; evidence {_evidence(one)}"
-    decided = one["wins"] + one["losses"]
-    more = f" {_needed(one['items_needed'], 'items')}" if one["items_needed"] and decided else ""
-    return f"{one['subject']} {said} {one['rival']}: {won}.{more}"
+def describe_verdict(verdict: dict[str, Any]) -> str:
+    """Return a verdict as a sentence."""
+    evidence = _format_evidence(verdict["evidence"], verdict["threshold"])
+    counts = f"{verdict['wins']} won, {verdict['losses']} lost of {verdict['n']} items; evidence {evidence}"
+    has_winners = verdict["wins"] + verdict["losses"]
+    items_needed = verdict["items_needed"]
+    more = f" {_describe_needed(items_needed, 'items')}" if items_needed and has_winners else ""
+    return f"{verdict['subject']} {_PREFERENCES[verdict['verdict']]} {verdict['rival']}: {counts}.{more}"
 
 
-def _pair(pair: dict[str, Any], standing: Standing) -> list[str]:
-    gap = next(
-        gap for gap in standing["scores"][0]["differences"] if (gap["of"], gap["minus"]) == (pair["of"], pair["minus"])
-    )
-    half = {name: 0.5 + gap[name] / 2 for name in ("value", "low", "high")}
+def _pair_row(pair: dict[str, Any], results: VoteResults) -> list[str]:
+    differences = results["scores"][0]["differences"]
+    gap = next(gap for gap in differences if (gap["of"], gap["minus"]) == (pair["of"], pair["minus"]))
+    share = _format_share(0.5 + gap["value"] / 2, 0.5 + gap["low"] / 2, 0.5 + gap["high"] / 2)
     counts = [str(pair[name]) for name in ("wins", "losses", "ties", "both_bad")]
-    return [f"{pair['of']} against {pair['minus']}", *counts, _percent(half), _evidence(pair)]
+    evidence = _format_evidence(pair["evidence"], pair["threshold"])
+    return [f"{pair['of']} against {pair['minus']}", *counts, share, evidence]
 
 
-def _percent(one: dict[str, Any] | Estimate) -> str:
-    low, high = max(0.0, one["low"]), min(1.0, one["high"])
-    return f"{one['value']:.0%} [{100 * low:.0f}, {100 * high:.0f}]"
+def _format_share(value: float, low: float, high: float) -> str:
+    return f"{value:.0%} [{100 * max(0.0, low):.0f}, {100 * min(1.0, high):.0f}]"
 
 
-def _strengths(standing: Standing) -> list[str]:
-    held = sorted((one for one in standing["strengths"] if one["votes"]), key=lambda one: -one["value"])
-    if not held:
-        return []
-    each = ", ".join(
-        f"{one['arm']} {_signed(one['value'])}{_bounds(one)}{' (won or lost every vote)' * one['separated']}"
-        for one in held
-    )
-    return [f"Strength in log-odds (Bradley-Terry): {each}."]
-
-
-def _bounds(one: dict[str, Any]) -> str:
-    return "" if one["low"] is None else f" [{_signed(one['low'])}, {_signed(one['high'])}]"
-
-
-def _signed(number: float) -> str:
+def _format_signed(number: float) -> str:
     return f"{round(number, 2) + 0.0:+.2f}".replace("-", "−")
 
 
-def _voters(standing: Standing) -> list[str]:
-    each = {rater: _voter(standing, rater) for rater in standing["raters"]}
-    return [f"{rater}: {said}." for rater, said in each.items() if said]
+def _format_bounds(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" [{_format_signed(low)}, {_format_signed(high)}]"
 
 
-def _voter(standing: Standing, rater: str) -> str:
-    asked = {"self_agreement": "the same when shown again", "sides": "for the left", "longer": "for the longer answer"}
-    return "; ".join(filter(None, (_of(standing[name][rater], what) for name, what in asked.items())))
+def _describe_strengths(results: VoteResults) -> list[str]:
+    strengths = sorted((entry for entry in results["strengths"] if entry["votes"]), key=lambda entry: -entry["value"])
+    texts = []
+    for entry in strengths:
+        separated_note = " (won or lost every vote)" if entry["separated"] else ""
+        bounds = _format_bounds(entry["low"], entry["high"])
+        texts.append(f"{entry['arm']} {_format_signed(entry['value'])}{bounds}{separated_note}")
+    return [f"Strength in log-odds (Bradley-Terry): {', '.join(texts)}."] if texts else []
 
 
-def _of(one: Estimate | None, what: str) -> str:
-    return f"{_percent(one)} {what} (n = {one['n']})" if one else ""
+def _describe_voters(results: VoteResults) -> list[str]:
+    shares: dict[str, dict[str, Estimate | None]] = {
+        "self_agreement": results["self_agreement"],
+        "sides": results["sides"],
+        "longer": results["longer"],
+    }
+    lines = []
+    for voter in results["raters"]:
+        texts = []
+        for name, meaning in _VOTER_SHARES.items():
+            share = shares[name][voter]
+            if share:
+                text = _format_share(share["value"], share["low"], share["high"])
+                texts.append(f"{text} {meaning} (n = {share['n']})")
+        if texts:
+            lines.append(f"{voter}: {'; '.join(texts)}.")
+    return lines
 
 
-def _raters(standing: Standing) -> list[str]:
-    return [_between(one) for one in standing["agreement"]]
+def _describe_agreement(results: VoteResults) -> list[str]:
+    lines = []
+    for agreement in results["agreement"]:
+        names, share = " and ".join(agreement["raters"]), agreement["share"]
+        if not agreement["n"]:
+            lines.append(f"{names} have judged no pair in common.")
+            continue
+        kappa = ""
+        if agreement["kappa"] is not None:
+            bounds = _format_bounds(agreement["low"], agreement["high"])
+            kappa = f", kappa {_format_signed(agreement['kappa'])}{bounds}"
+        text = _format_share(share["value"], share["low"], share["high"])
+        lines.append(f"{names} agree on {text} of {agreement['n']} pairs{kappa}.")
+    return lines
 
 
-def _between(one: dict[str, Any]) -> str:
-    names = " and ".join(one["raters"])
-    if not one["n"]:
-        return f"{names} have judged no pair in common."
-    kappa = "" if one["kappa"] is None else f", kappa {_signed(one['kappa'])}{_bounds(one)}"
-    return f"{names} agree on {_percent(one['share'])} of {one['n']} pairs{kappa}."
-
-
-def text(standing: Standing) -> str:
-    """A standing for a terminal."""
-    held = told(standing)
-    sizes = [max(len(row[at]) for row in [held["heads"], *held["rows"]]) for at in range(len(held["heads"]))]
-    table = [
-        "  ".join(cell.ljust(size) for cell, size in zip(row, sizes)).rstrip() for row in [held["heads"], *held["rows"]]
-    ]
-    voters = ", ".join(f"{name} ({count})" for name, count in standing["raters"].items())
-    return "\n".join([held["verdict"], "", *table, "", f"Voters: {voters}.", *held["notes"]])
+def format_results(results: VoteResults) -> str:
+    """Return the results as text for a terminal."""
+    page = describe_results(results)
+    rows = [page["heads"], *page["rows"]]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    voters = ", ".join(f"{name} ({count})" for name, count in results["raters"].items())
+    return "\n".join([page["verdict"], "", *lines, "", f"Voters: {voters}.", *page["notes"]])

@@ -1,195 +1,243 @@
-"""The blind arena: two answers, sides hidden; a vote is on the disk before the next pair is shown."""
+"""The blind arena: two answers with hidden systems; each vote is on the disk before the next pair is shown."""
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from etabli.core import journal
-from etabli.core.contracts import CHOICES, Results, Standing, Vote, Watch
+from etabli.core.contracts import CHOICES, Results, Vote, VoteProgress, VoteResults
 from etabli.core.errors import BadInput
-from etabli.models.loading import Loaded
+from etabli.models.loading import LoadedModel
 from etabli.review import answers, e_process, report, results
 from etabli.review import votes as voting
-from etabli.review.pairs import REPEATS, Contest, Showing
+from etabli.review.pairs import REPEATS, AnswerPair, Comparison
 from etabli.runs.run import Run
 
-EVERY = 10  # votes with a winner between two looks at the evidence
+if TYPE_CHECKING:
+    from etabli_widgets import BlindArena
+
+PROGRESS_STEP = 10  # votes with a winner between two updates of the progress
 
 
 def arena(
-    of: Run | str | Path | Results,
+    source: Run | str | Path | Results,
     arms: Sequence[str] = (),
     prompts: Sequence[str] | None = None,
     *,
     votes: str | Path | None = None,
     author: str | None = None,
     repeats: float = REPEATS,
-    loaded: Loaded | None = None,
+    loaded: LoadedModel | None = None,
     alongside: bool = False,
     trust_code: bool = False,
-):
-    """Vote blind on answers, in a ``BlindArena``: from saved answers, with no model in memory.
+) -> "BlindArena":
+    """Return a ``BlindArena`` to vote blind on saved answers. It loads no model, unless ``prompts`` are new.
 
     Args:
-        of: a run or its folder (the answers of its evaluation), ``results.json``, results, or a file of answers: JSON
-            or JSON lines of ``{"prompt": ..., "answers": {arm: text}}``.
-        arms: whose answers, two or more; by default base and tuned. The last one is judged.
-        prompts: ask the run's arms these instead, now; the answers are kept in the run folder. This loads the model.
-        votes: the vote file; by default one for every author, in ``votes/`` in the run folder.
-        author: who votes; by default ``ETABLI_AUTHOR`` or the user (``votes.voter``).
-        repeats: share of pairs shown a second time, sides swapped.
-        loaded, alongside: for ``prompts``: a model in memory already; load one also while a run owns the device.
-        trust_code: for ``prompts`` to ``prompted`` or ``lookup``: say yes to the rules that the run's recipe names.
+        source: a run or its folder (the answers of its evaluation), ``results.json``, results, or a file of answers:
+            JSON or JSON lines of ``{"prompt": ..., "answers": {arm: text}}``.
+        arms: the systems that answered, two or more; by default base and tuned. The last one is judged.
+        prompts: ask the run's systems these prompts now; the answers are kept in the run folder. This loads the model.
+        votes: the vote file; by default one for each author, in ``votes/`` in the run folder.
+        author: the voter; by default ``ETABLI_AUTHOR`` or the user (``votes.voter_name``).
+        repeats: the share of pairs that are shown a second time, with sides swapped.
+        loaded: for ``prompts``: a model that is already in memory.
+        alongside: for ``prompts``: load the model even while a run uses the device.
+        trust_code: for ``prompts`` to ``prompted`` or ``lookup``: agree to the rules that the run's recipe names.
 
     Raises:
-        BadInput: nothing was evaluated there, an unknown arm; BadData: a file that is not as above; DeviceBusy.
+        BadInput: the run was not evaluated, or a system is unknown.
+        BadData: the file does not have the format above.
+        DeviceBusy: a run uses the device.
     """
     from etabli_widgets import BlindArena
 
-    return BlindArena(opened(of, arms, prompts, votes=votes, author=author, repeats=repeats, loaded=loaded,
-                             alongside=alongside, trust_code=trust_code))  # fmt: skip
+    session = open_session(
+        source,
+        arms,
+        prompts,
+        votes=votes,
+        author=author,
+        repeats=repeats,
+        loaded=loaded,
+        alongside=alongside,
+        trust_code=trust_code,
+    )
+    return BlindArena(session)
 
 
-def opened(
-    of: Run | str | Path | Results, arms: Sequence[str] = (), prompts: Sequence[str] | None = None, *,
-    votes: str | Path | None = None, author: str | None = None, repeats: float = REPEATS,
-    loaded: Loaded | None = None, alongside: bool = False, trust_code: bool = False,
-) -> "Session":  # fmt: skip
-    """The same without the widget: a ``Session``."""
-    held = answers.gather(of, arms, prompts, loaded, alongside, trust_code)
-    return Session(held, votes or voting.place(of, voting.voter(author)), author, repeats)
+def open_session(
+    source: Run | str | Path | Results,
+    arms: Sequence[str] = (),
+    prompts: Sequence[str] | None = None,
+    *,
+    votes: str | Path | None = None,
+    author: str | None = None,
+    repeats: float = REPEATS,
+    loaded: LoadedModel | None = None,
+    alongside: bool = False,
+    trust_code: bool = False,
+) -> "Session":
+    """Return the ``Session`` of a voter; arguments and errors as for ``arena``."""
+    comparison = answers.build_comparison(source, arms, prompts, loaded, alongside, trust_code)
+    return Session(comparison, votes or voting.vote_file(source, voting.voter_name(author)), author, repeats)
 
 
 class Session:
-    """One voter's way through a contest. What was voted is read from the file: a new kernel goes on where one died."""
+    """One voter's votes on a comparison. They are read from the file, so a new kernel continues where one died."""
 
-    def __init__(self, held: Contest, path: str | Path, author: str | None = None, repeats: float = REPEATS):
+    def __init__(self, comparison: Comparison, path: str | Path, author: str | None = None, repeats: float = REPEATS):
         if not 0 <= repeats <= 1:
-            raise BadInput(f"repeats is a share between 0 and 1, not {repeats}.")
-        self.contest, self.author = held, voting.voter(author)
-        self.file = journal.Journal(path, lambda line: voting.is_vote(line) or voting.is_look(line))
-        self._plan = held.plan(self.author, repeats)
-        self._now: Showing | None = None  # what the voter sees
-        self._since = time.monotonic()
+            raise BadInput(f"repeats is {repeats}; it must be a share between 0 and 1.")
+        self.comparison, self.author = comparison, voting.voter_name(author)
+        self.file = journal.Journal(path, lambda line: voting.is_vote(line) or voting.is_reveal(line))
+        self._plan = comparison.plan(self.author, repeats)
+        self._current: AnswerPair | None = None  # the pair that the voter sees
+        self._shown_at = time.monotonic()
 
     def _entries(self) -> list[dict[str, Any]]:
-        ours = [entry for entry in self.file.all() if entry["comparison"] == self.contest.hash]
-        arms = {*self.contest.arms}
-        return [entry for entry in ours if voting.is_look(entry) or {*entry["arms"]} == arms]
-
-    def mine(self) -> list[Vote]:
-        """This voter's votes on this contest, oldest first."""
-        mine = [entry for entry in self._entries() if entry["by"] == self.author and voting.is_vote(entry)]
-        return voting.once(mine)[0]  # two kernels may have asked the same at the same time
-
-    @property
-    def looked(self) -> bool:
-        """Has this voter looked who is who?"""
-        return any(entry["by"] == self.author and voting.is_look(entry) for entry in self._entries())
-
-    @property
-    def said(self) -> list[str]:
-        """What a voter has to know of the file and the items."""
-        other = sum(voting.is_vote(entry) and entry["comparison"] != self.contest.hash for entry in self.file.all())
-        alike = self.contest.alike()
+        """The author's lines in the file on this comparison."""
+        systems = {*self.comparison.arms}
         return [
-            *[f"{other} votes in {self.file.path} are on other answers and do not count here."] * bool(other),
-            *[f"{self.file.passed_over} lines of {self.file.path} are no whole votes."] * bool(self.file.passed_over),
-            *[f"{alike} pairs of answers are the same and are not shown."] * bool(alike),
+            entry
+            for entry in self.file.all()
+            if (entry["comparison"], entry["by"]) == (self.comparison.hash, self.author)
+            and (voting.is_reveal(entry) or {*entry["arms"]} == systems)
         ]
 
+    def own_votes(self) -> list[Vote]:
+        """This voter's votes on this comparison, oldest first."""
+        votes = [entry for entry in self._entries() if voting.is_vote(entry)]
+        return voting.keep_first_votes(votes)[0]  # two kernels may have shown the same pair at the same time
+
     @property
-    def number(self) -> int:
-        """How many were voted on, of ``total``."""
-        return self.total - len(self._left())
+    def is_revealed(self) -> bool:
+        """Has this voter looked who is who?"""
+        return any(voting.is_reveal(entry) for entry in self._entries())
+
+    @property
+    def notes(self) -> list[str]:
+        """What a voter must know about the file and the items."""
+        notes = []
+        path, invalid = self.file.path, self.file.passed_over
+        n_others = sum(
+            voting.is_vote(entry) and entry["comparison"] != self.comparison.hash for entry in self.file.all()
+        )
+        if n_others:
+            notes.append(f"{n_others} votes in {path} are on other answers and do not count here.")
+        if invalid:
+            notes.append(f"{invalid} lines of {path} are no complete votes.")
+        if n_same := self.comparison.count_same_answers():
+            notes.append(f"{n_same} pairs of answers are the same and are not shown.")
+        return notes
+
+    @property
+    def vote_count(self) -> int:
+        """How many pairs of ``total`` this voter has judged."""
+        return self.total - len(self._open_pairs())
 
     @property
     def total(self) -> int:
-        """How many showings there are."""
+        """How many pairs the plan has."""
         return len(self._plan)
 
-    def _left(self) -> list[Showing]:
-        done = {voting.key(vote) for vote in self.mine()}
-        return [showing for showing in self._plan if showing.key not in done]
+    def _open_pairs(self) -> list[AnswerPair]:
+        keys = {voting.vote_key(vote) for vote in self.own_votes()}
+        return [pair for pair in self._plan if pair.key not in keys]
 
-    def showing(self) -> Showing | None:
-        """What is to be judged now, or None: all is. Not for the voter's eyes: it says which side is whose.
+    def current_pair(self) -> AnswerPair | None:
+        """Return the pair to judge now; None when all are judged. Keep it from the voter: it names the systems.
 
-        It stays the same until it was voted on, here or in another window.
+        It stays the same until there is a vote on it, here or in another window.
         """
-        left = self._left()
-        if self._now not in left:
-            self._now, self._since = (left[0] if left else None), time.monotonic()
-        return self._now
+        pairs = self._open_pairs()
+        if self._current not in pairs:
+            self._current, self._shown_at = (pairs[0] if pairs else None), time.monotonic()
+        return self._current
 
     def vote(self, choice: str) -> Vote:
-        """Choose between the two that were shown; on the disk when this returns.
+        """Vote on the pair that was shown; the vote is on the disk when this returns.
 
         Args:
-            choice: left, right, tie or both bad. It can't be taken back: what follows tells of it.
+            choice: left, right, tie or both bad. A vote can't be taken back, since what follows depends on it.
 
         Raises:
-            BadInput: something else; nothing is left; what was shown was voted on elsewhere meanwhile.
+            BadInput: the choice is unknown, nothing was shown, nothing is left, or the pair was judged elsewhere.
             NoSpace: the disk is full.
         """
         if choice not in CHOICES:
             raise BadInput(f"A vote is one of {', '.join(CHOICES)}, not {choice!r}.")
-        seen, now = self._now, self.showing()
-        if now is None:
+        shown_pair, pair = self._current, self.current_pair()
+        if pair is None:
             raise BadInput(f"All {self.total} pairs are voted on.")
-        if seen is None:
-            raise BadInput("Nothing was shown yet: look at showing() before you vote.")
-        if seen != now:
-            raise BadInput(
-                "This pair was voted on in another window meanwhile: nothing was kept. Here is the next one."
-            )
-        made = self._made(now, choice)
-        self.file.add(made)
-        self._now = None
-        return made
+        if shown_pair is None:
+            raise BadInput("No pair was shown yet: call current_pair() before you vote.")
+        if shown_pair != pair:
+            raise BadInput("You voted on this pair in another window: this vote was not kept. Judge the next pair.")
+        vote = cast(
+            Vote,
+            {
+                **journal.new_entry(),
+                "comparison": self.comparison.hash,
+                "arms": list(self.comparison.arms),
+                "item": pair.item.id,
+                "left": pair.left,
+                "right": pair.right,
+                "choice": choice,
+                "by": self.author,
+                "repeat": pair.repeat,
+                "unblinded": self.is_revealed,
+                "seconds": round(time.monotonic() - self._shown_at, 2),
+                "lengths": [len(pair.item.answers[pair.left]), len(pair.item.answers[pair.right])],
+                "slice": pair.item.slice,
+            },
+        )
+        self.file.add({**vote})
+        self._current = None
+        return vote
 
-    def _made(self, now: Showing, choice: str) -> Vote:
-        return {
-            **journal.stamp(), "comparison": self.contest.hash, "arms": list(self.contest.arms), "item": now.item.id,
-            "left": now.left, "right": now.right, "choice": choice, "by": self.author, "repeat": now.repeat,
-            "unblinded": self.looked, "seconds": round(time.monotonic() - self._since, 2),
-            "lengths": [len(now.item.answers[arm]) for arm in (now.left, now.right)], "slice": now.item.slice,
-        }  # fmt: skip
+    def progress(self) -> VoteProgress:
+        """Return how far a verdict is, without a word on which system is ahead: safe to show after every vote.
 
-    def watch(self) -> Watch:
-        """How far it is to a verdict, without saying whose: safe to look at after every vote.
-
-        It moves on every ten votes that have a winner and count: after each, its rise or fall would tell who won the
-        last one. Of several pairs of arms it is the one that is told best.
+        It changes only after every ten votes that have a winner and count: after every vote, its rise or fall would
+        tell which system the last vote was for. With several pairs of systems it is that of the clearest pair.
         """
-        mine = self.mine()
-        telling = [at for at, vote in enumerate(mine, 1) if voting.winner(vote) and voting.counted([vote])]
-        upto = mine[: telling[len(telling) // EVERY * EVERY - 1]] if len(telling) >= EVERY else []
-        made: Watch = {"votes": len(upto), "every": EVERY, "left": len(self._left()), "evidence": None,
-                       "threshold": e_process.THRESHOLD, "needed": None}  # fmt: skip
-        if not upto:
-            return made
-        pairs = results.pairs(upto, self.contest.arms)
-        best = max(pairs, key=lambda pair: pair["evidence"] / pair["threshold"])
-        needed = e_process.times(best["needed"], len(pairs))  # every pair of arms gets its share of what is shown
-        return {**made, "evidence": best["evidence"], "threshold": best["threshold"], "needed": needed}
+        votes = self.own_votes()
+        decisive = [count for count, vote in enumerate(votes, 1) if voting.winner(vote) and voting.valid_votes([vote])]
+        n_updates = len(decisive) // PROGRESS_STEP
+        known_votes = votes[: decisive[n_updates * PROGRESS_STEP - 1]] if n_updates else []
+        progress: VoteProgress = {
+            "votes": len(known_votes),
+            "every": PROGRESS_STEP,
+            "left": len(self._open_pairs()),
+            "evidence": None,
+            "threshold": e_process.THRESHOLD,
+            "needed": None,
+        }
+        if known_votes:
+            pairs = results.compare_pairs(known_votes, self.comparison.arms)
+            clearest = max(pairs, key=lambda pair: pair["evidence"] / pair["threshold"])
+            progress["evidence"], progress["threshold"] = clearest["evidence"], clearest["threshold"]
+            progress["needed"] = e_process.scale_votes(clearest["needed"], len(pairs))  # pairs come in turn
+        return progress
 
-    def look(self) -> Standing:
-        """Who is who, and what the votes say. Votes cast after this do not count: they are not blind.
+    def reveal(self) -> VoteResults:
+        """Return who is who and the results. Later votes do not count: they are not blind.
 
         Raises:
-            BadData: no vote yet.
+            BadData: there is no vote yet.
         """
-        made = results.standing(self.mine(), self.said, self.contest.arms)
-        if not self.looked:
-            self.file.add({**journal.stamp(), "comparison": self.contest.hash, "by": self.author, "looked": True})
-        return made
+        vote_results = results.summarise_votes(self.own_votes(), self.notes, self.comparison.arms)
+        if not self.is_revealed:
+            line = {"comparison": self.comparison.hash, "by": self.author, "looked": True}
+            self.file.add({**journal.new_entry(), **line})
+        return vote_results
 
-    def told(self) -> dict[str, Any]:
-        """``look`` in words, for a page."""
-        return report.told(self.look())
+    def reveal_as_text(self) -> dict[str, Any]:
+        """``reveal`` as text for a page: see ``report.describe_results``."""
+        return report.describe_results(self.reveal())
 
-    def watched(self) -> str:
-        """``watch`` in words."""
-        return report.watched(self.watch())
+    def progress_text(self) -> str:
+        """``progress`` as a sentence."""
+        return report.describe_progress(self.progress())

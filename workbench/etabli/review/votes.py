@@ -1,26 +1,29 @@
-"""Votes: a journal for every voter, and what is read from it."""
+"""Votes: a file for every voter, and how such files are read and added up."""
 
 import os
 import re
 import secrets
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from etabli.core import folders, journal, machine, parsing, storage
 from etabli.core.contracts import CHOICES, VERSION, VOTES, Vote
 from etabli.core.errors import BadData, BadInput
 from etabli.runs.run import Run
 
-EVERYBODY = {"root", "jovyan", "user", "ubuntu", "somebody", "codespace", "vscode"}  # names that tell nobody apart
-_TEXTS = ("id", "comparison", "item", "left", "right", "choice", "by", "slice")
+SHARED_NAMES = {"root", "jovyan", "user", "ubuntu", "somebody", "codespace", "vscode"}  # user names of many people
+_TEXT_KEYS = ("id", "comparison", "item", "left", "right", "choice", "by", "slice")
 
 
-def voter(author: str | None = None) -> str:
-    """Who votes. A user name that a whole class shares gets an ending of its own, kept in the cache folder."""
-    name = journal.author(author)
-    if author or name not in EVERYBODY or os.environ.get("ETABLI_AUTHOR"):
+def voter_name(author: str | None = None) -> str:
+    """Return the name of the voter. A shared user name gets an ending, which is kept in the cache folder.
+
+    Raises:
+        BadInput: the ending can't be kept.
+    """
+    name = journal.author_name(author)
+    if author or name not in SHARED_NAMES or os.environ.get("ETABLI_AUTHOR"):
         return name
     file = machine.cache_folder() / "voter"
     try:
@@ -29,149 +32,160 @@ def voter(author: str | None = None) -> str:
         return f"{name}-{file.read_text(encoding='utf-8').strip()}"
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(
-            f"{name} is a name that many have, and {file} can't keep an ending for it ({error}): say who you are with "
-            "--author, author=... or ETABLI_AUTHOR."
+            f"The user name {name} is shared by many people, and {file} can't keep an ending for it ({error}). "
+            "Name yourself with --author, author=... or ETABLI_AUTHOR."
         ) from None
 
 
-def place(of: Any, voter: str) -> Path:
-    """Where a voter's votes are kept: in the run folder, or beside the file that was voted on."""
-    folder = of.folder if isinstance(of, Run) else Path(of) if isinstance(of, str | Path) else Path()
+def vote_file(source: object, voter: str) -> Path:
+    """Return the file of a voter's votes: in the run folder, or beside the file with the answers.
+
+    Raises:
+        OutsideFolder: a link on the way leads out of that folder.
+    """
+    folder = source.folder if isinstance(source, Run) else Path(source) if isinstance(source, str | Path) else Path()
     folder = folder if folder.is_dir() else folder.parent
     name = re.sub(r"[^\w.-]+", "-", voter).strip(".-") or "somebody"
-    folders.inside(folder, f"{VOTES}/{name}.jsonl")  # no link on the way leads to where nobody votes
+    folders.resolve_inside(folder, f"{VOTES}/{name}.jsonl")
     return folder / VOTES / f"{name}.jsonl"
 
 
-def is_look(line: dict[str, Any]) -> bool:
+def is_reveal(line: Mapping[str, Any]) -> bool:
     """Does a line of a vote file say that a voter looked who is who?"""
     return line.get("looked") is True and all(isinstance(line.get(name), str) for name in ("comparison", "by"))
 
 
-def is_vote(line: dict[str, Any]) -> bool:
-    """Is a line of a file a vote?"""
-    texts = all(isinstance(line.get(name), str) for name in _TEXTS) and line["choice"] in CHOICES
-    flags = all(isinstance(line.get(name), bool) for name in ("repeat", "unblinded"))
-    known = isinstance(line.get("t"), int | float) and line.get("version") == VERSION
-    return texts and flags and known and _arms_fit(line) and _sized(line.get("lengths"))
-
-
-def _arms_fit(line: dict[str, Any]) -> bool:
-    arms = line.get("arms")
-    named = isinstance(arms, list) and all(isinstance(arm, str) for arm in arms) and len({*arms}) == len(arms)
-    return named and line["left"] != line["right"] and {line["left"], line["right"]} <= {*arms}
-
-
-def _sized(lengths: Any) -> bool:
-    return isinstance(lengths, list) and len(lengths) == 2 and all(isinstance(one, int) for one in lengths)
+def is_vote(line: Mapping[str, Any]) -> TypeGuard[Vote]:
+    """Is a line of a vote file a complete vote?"""
+    has_texts = all(isinstance(line.get(name), str) for name in _TEXT_KEYS) and line["choice"] in CHOICES
+    has_flags = all(isinstance(line.get(name), bool) for name in ("repeat", "unblinded"))
+    has_version = isinstance(line.get("t"), int | float) and line.get("version") == VERSION
+    if not (has_texts and has_flags and has_version):
+        return False
+    lengths, systems = line.get("lengths"), line.get("arms")
+    if not isinstance(lengths, list) or len(lengths) != 2 or not all(isinstance(length, int) for length in lengths):
+        return False
+    if not isinstance(systems, list) or not all(isinstance(system, str) for system in systems):
+        return False
+    pair = {line["left"], line["right"]}
+    return len(set(systems)) == len(systems) and len(pair) == 2 and pair <= set(systems)
 
 
 def pool(files: Sequence[str | Path], comparison: str = "") -> tuple[list[Vote], list[str]]:
-    """The votes of several files, oldest first, each once; and what a reader has to know of the files.
+    """Return the votes of several files, oldest first and each once, and notes on the files for the reader.
 
     Args:
-        comparison: of files with votes on several sets of answers, those on this one: the beginning of its hash.
+        comparison: how the hash of the comparison begins, if the files hold votes on several.
 
     Raises:
-        BadInput: no file; a file that is not there.
-        BadData: 0 votes in all; votes on different comparisons, which can't be added up.
+        BadInput: no file is named, or a file does not exist.
+        BadData: there are no votes, or votes on different comparisons, which can't be added up.
     """
     if not files:
-        raise BadInput("Name at least one vote file.")
-    found: dict[str, Vote] = {}
-    said = []
+        raise BadInput("No vote file is named. Name at least one: etabli votes pool FILE.")
+    votes: dict[str, Vote] = {}
+    notes = []
     for path in map(Path, files):
-        mine, notes = _read(path)
-        again = sum(vote["id"] in found for vote in mine)
-        said += [
-            *notes,
-            *[f"{path}: {again} of {len(mine)} votes were in an earlier file; each counts once."] * bool(again),
-        ]
-        found |= {vote["id"]: vote for vote in mine}
-    votes, others = _of_one(list(found.values()), comparison, files)
-    kept, twice = once(sorted(votes, key=lambda vote: vote["t"]))
-    return kept, [*said, *others, *twice]
+        file_votes, file_notes = _read_votes(path)
+        notes += file_notes
+        if duplicates := sum(vote["id"] in votes for vote in file_votes):
+            notes.append(f"{path}: {duplicates} of {len(file_votes)} votes were in an earlier file; each counts once.")
+        votes |= {vote["id"]: vote for vote in file_votes}
+    chosen_votes, comparison_notes = _select_comparison(list(votes.values()), comparison, files)
+    first_votes, repeat_notes = keep_first_votes(sorted(chosen_votes, key=lambda vote: vote["t"]))
+    return first_votes, [*notes, *comparison_notes, *repeat_notes]
 
 
-def _read(path: Path) -> tuple[list[Vote], list[str]]:
-    """The votes of a finished file; its last line counts also without an end."""
+def _read_votes(path: Path) -> tuple[list[Vote], list[str]]:
+    """The votes of a file that nobody writes to any more: its last line counts also without a line break."""
     try:
         with folders.open_file(path) as file:
             lines = [line for line in file.read().split(b"\n") if line.strip()]
     except OSError:
-        raise BadInput(f"There is no vote file {path}.") from None
-    entries = list(map(_parsed, lines))
+        raise BadInput(f"There is no vote file {path}. Vote first: etabli arena RUN.") from None
+    entries = []
+    for line in lines:
+        try:
+            entry = parsing.parse_json(line)
+        except parsing.ParseError:
+            entry = None
+        entries.append(entry if isinstance(entry, dict) else {})
     votes = [entry for entry in entries if is_vote(entry)]
-    odd = len(entries) - len(votes) - sum(map(is_look, entries))
-    said = [f"{path}: {odd} line{'s' * (odd > 1)} of {len(lines)} no whole vote: passed over."] * bool(odd)
-    return votes, [*said, *[f"{path} holds 0 votes."] * (not votes)]
+    invalid = len(entries) - len(votes) - sum(map(is_reveal, entries))
+    notes = []
+    if invalid:
+        notes.append(f"{path}: {invalid} of {len(lines)} lines are no complete votes and are left out.")
+    if not votes:
+        notes.append(f"{path} holds 0 votes.")
+    return votes, notes
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
-    try:
-        entry = parsing.parse_json(line)
-    except parsing.Unparsed:
-        return {}
-    return entry if isinstance(entry, dict) else {}
-
-
-def _of_one(votes: list[Vote], comparison: str, files: Sequence[str | Path]) -> tuple[list[Vote], list[str]]:
-    """The votes on one comparison, and how many were left out for being on another."""
-    kinds = {vote["comparison"]: vote for vote in votes}
-    chosen = [name for name in kinds if name.startswith(comparison)]
-    if not kinds:
-        raise BadData(f"There are 0 votes in {', '.join(map(str, files))}.")
-    if not chosen:
-        raise BadData(f"No comparison begins with {comparison!r}; there are {_listed(kinds, votes)}.")
-    if len(chosen) > 1:
-        listed = _listed({name: kinds[name] for name in chosen}, votes)
+def _select_comparison(votes: list[Vote], comparison: str, files: Sequence[str | Path]) -> tuple[list[Vote], list[str]]:
+    """The votes on one comparison, and a note on how many votes on others are left out."""
+    by_comparison: dict[str, list[Vote]] = {}
+    for vote in votes:
+        by_comparison.setdefault(vote["comparison"], []).append(vote)
+    if not by_comparison:
+        raise BadData(f"There are 0 votes in {', '.join(map(str, files))}. Vote first: etabli arena RUN.")
+    matches = {name: group for name, group in by_comparison.items() if name.startswith(comparison)}
+    if not matches:
+        raise BadData(f"No comparison begins with {comparison!r}; choose from {_describe_comparisons(by_comparison)}.")
+    if len(matches) > 1:
         raise BadData(
-            f"These are votes on {len(chosen)} comparisons, which can't be added up: {listed}. "
-            "Choose one with --comparison HASH."
+            f"These are votes on {len(matches)} comparisons, which can't be added up: "
+            f"{_describe_comparisons(matches)}. Choose one with --comparison HASH."
         )
-    mine = [vote for vote in votes if vote["comparison"] == chosen[0]]
-    if len({frozenset(vote["arms"]) for vote in mine}) > 1:
-        raise BadData(f"Votes on {chosen[0]} name different arms: the files were changed by hand.")
-    left = len(votes) - len(mine)
-    return mine, [f"{left} votes on other answers were left out."] * bool(left)
+    name, chosen_votes = matches.popitem()
+    if len({frozenset(vote["arms"]) for vote in chosen_votes}) > 1:
+        raise BadData(
+            f"Votes on {name} name different systems: the files were changed by hand. Use the original files."
+        )
+    n_excluded = len(votes) - len(chosen_votes)
+    return chosen_votes, [f"{n_excluded} votes on other answers were left out."] if n_excluded else []
 
 
-def _listed(kinds: dict[str, Vote], votes: list[Vote]) -> str:
-    counts = Counter(vote["comparison"] for vote in votes)
-    each = (
-        f"{name} ({' against '.join(one['arms'])}, {counts[name]} votes, by {one['by']})" for name, one in kinds.items()
-    )
-    return "; ".join(each)
+def _describe_comparisons(by_comparison: dict[str, list[Vote]]) -> str:
+    texts = []
+    for name, votes in by_comparison.items():
+        systems, voter = " against ".join(votes[-1]["arms"]), votes[-1]["by"]
+        texts.append(f"{name} ({systems}, {len(votes)} votes, by {voter})")
+    return "; ".join(texts)
 
 
-def once(votes: list[Vote]) -> tuple[list[Vote], list[str]]:
-    """A voter's first vote on a pair counts: a second session elsewhere does not make two people of one.
+def keep_first_votes(votes: list[Vote]) -> tuple[list[Vote], list[str]]:
+    """Keep each voter's first vote on a pair: a second session elsewhere does not make two people of one.
 
     Returns:
-        The votes that count, and what a reader has to know of the others.
+        The votes that count, and a note on the others.
     """
-    kept: dict[tuple, Vote] = {}
+    first_votes: dict[tuple[str, VoteKey], Vote] = {}
+    repeat_voters = set()
     for vote in votes:
-        kept.setdefault((vote["by"], key(vote)), vote)
-    left = len(votes) - len(kept)
-    who = ", ".join(sorted({vote["by"] for vote in votes if kept[vote["by"], key(vote)] is not vote}))
-    said = (
-        f"{left} votes are by {who} on pairs that {who} had judged before: the first counts. If these are several "
-        "people of one name, let each vote with a name of their own (--author)."
-    )
-    return list(kept.values()), [said] * bool(left)
+        if first_votes.setdefault((vote["by"], vote_key(vote)), vote) is not vote:
+            repeat_voters.add(vote["by"])
+    notes = []
+    if repeat_voters:
+        names = ", ".join(sorted(repeat_voters))
+        notes.append(
+            f"{len(votes) - len(first_votes)} votes are by {names} on pairs that {names} had judged before: the first "
+            "vote counts. If these are several people of one name, each needs a name of their own (--author)."
+        )
+    return list(first_votes.values()), notes
 
 
-def key(vote: Vote) -> tuple:
-    """Which showing a vote answers: item, pair, and whether it was the repeat."""
+VoteKey = tuple[str, frozenset[str], bool]
+
+
+def vote_key(vote: Vote) -> VoteKey:
+    """Return which showing a vote answers: its item, its two systems, and whether it was the repeat."""
     return vote["item"], frozenset((vote["left"], vote["right"])), vote["repeat"]
 
 
 def winner(vote: Vote) -> str | None:
-    """The arm that was chosen, or None: a tie, or both bad."""
-    return vote.get(vote["choice"]) if vote["choice"] in ("left", "right") else None
+    """Return the system that was chosen; None for a tie and for both bad."""
+    return {"left": vote["left"], "right": vote["right"]}.get(vote["choice"])
 
 
-def counted(votes: Iterable[Vote]) -> list[Vote]:
-    """Votes that count: repeats tell of the voter alone, and who knows whose answers these are is not blind."""
+def valid_votes(votes: Iterable[Vote]) -> list[Vote]:
+    """Return the votes that count for the results: neither repeats nor votes of somebody who looked who is who."""
     return [vote for vote in votes if not vote["repeat"] and not vote["unblinded"]]
