@@ -2,7 +2,7 @@
 
     python benchmarks/arena.py --out benchmarks/results/arena.json --sessions 10000
 
-Simulated voters go through real plans (``Contest.plan``) and look at the evidence after every vote. Between equals: a
+Simulated voters go through real plans (``Comparison.plan``) and look at the evidence after every vote. Between equals: a
 voter who tosses a coin, one who takes the left seven times in ten, one who calls three in ten a tie, one who likes
 longer answers; three arms; five raters of like taste. Beside it, for contrast, an exact binomial test looked at as
 often. Then voters with a true preference.
@@ -19,8 +19,8 @@ from scipy.stats import binomtest
 
 from etabli.core import storage
 from etabli.review import e_process
-from etabli.review.pairs import Contest, Item, Showing
-from etabli.review.results import pairs
+from etabli.review.pairs import Comparison, Item, AnswerPair
+from etabli.review.results import compare_pairs
 
 ARMS = ("base", "tuned")
 ITEMS = 200
@@ -28,30 +28,30 @@ RATES = (0.55, 0.60, 0.65, 0.70, 0.80)
 MOST = 1000
 
 
-def contest(luck: random.Random, n: int) -> Contest:
+def contest(luck: random.Random, n: int) -> Comparison:
     """Answers of random lengths, from both arms alike."""
-    return Contest(
+    return Comparison(
         ARMS,
         tuple(Item(str(at), "p", {arm: arm[0] * luck.randint(5, 400) for arm in ARMS}) for at in range(n)),
     )
 
 
-def coin(now: Showing, luck: random.Random) -> str:
+def coin(now: AnswerPair, luck: random.Random) -> str:
     """Tosses a coin."""
     return luck.choice(["left", "right"])
 
 
-def leftist(now: Showing, luck: random.Random) -> str:
+def leftist(now: AnswerPair, luck: random.Random) -> str:
     """Takes the left seven times in ten."""
     return "left" if luck.random() < 0.7 else "right"
 
 
-def undecided(now: Showing, luck: random.Random) -> str:
+def undecided(now: AnswerPair, luck: random.Random) -> str:
     """Calls three in ten a tie."""
     return "tie" if luck.random() < 0.3 else coin(now, luck)
 
 
-def longer(now: Showing, luck: random.Random) -> str:
+def longer(now: AnswerPair, luck: random.Random) -> str:
     """Likes the longer answer, whose it may be."""
     left, right = (len(now.item.answers[arm]) for arm in (now.left, now.right))
     return "left" if left > right else "right"
@@ -60,7 +60,7 @@ def longer(now: Showing, luck: random.Random) -> str:
 NULL = {"coin": coin, "left 7 of 10": leftist, "3 of 10 ties": undecided, "likes longer": longer}
 
 
-def session(voter, held: Contest, name: str, luck: random.Random) -> tuple[bool, bool, float, list[dict]]:
+def session(voter, held: Comparison, name: str, luck: random.Random) -> tuple[bool, bool, float, list[dict]]:
     """Did the evidence, or the binomial test, name a winner at any vote; the tuned arm's share of left sides; votes."""
     wins = losses = 0
     told = naive = False
@@ -101,7 +101,7 @@ def between_equals(sessions: int) -> dict:
             told, naive = told + one, naive + other
             left.append(share)
             if number < 20:  # the arena's own count of the same votes
-                pair = pairs(votes)[0]
+                pair = compare_pairs(votes)[0]
                 firsts = [vote for vote in votes if not vote["repeat"]]
                 won = sum(vote.get(vote["choice"]) == "tuned" for vote in firsts)
                 assert pair["wins"] == won and pair["evidence"] == e_process.evidence(won, pair["losses"])
@@ -116,7 +116,7 @@ def between_equals(sessions: int) -> dict:
 def three_arms(sessions: int) -> dict:
     """Coins on three alike arms, 100 prompts: did any pair of arms reach its threshold at any vote?"""
     luck, arms = random.Random("three"), ("a", "b", "c")
-    held = Contest(arms, tuple(Item(str(at), "p", {arm: f"{arm}{at}" for arm in arms}) for at in range(100)))
+    held = Comparison(arms, tuple(Item(str(at), "p", {arm: f"{arm}{at}" for arm in arms}) for at in range(100)))
     told = 0
     for number in range(sessions):
         tally: Counter = Counter()

@@ -43,13 +43,13 @@ def main() -> None:
 def compared(point: dict) -> dict:
     """One point: measured in a process of its own, and forecast."""
     from etabli.memory import Setup, trace_cache
-    from etabli.memory.device_overhead import reckoned
-    from etabli.memory.model_configs import config
+    from etabli.memory.device_overhead import break_down
+    from etabli.memory.model_configs import load_config
 
     command = [sys.executable, __file__, "--one", json.dumps(point)]
     said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
-    setup = Setup(**point, device="cpu", dtype=said["dtype"]).settled()
-    told = reckoned(trace_cache.closed_forms(config("default"), [setup]), setup)["phases"]
+    setup = Setup(**point, device="cpu", dtype=said["dtype"]).resolve_auto()
+    told = break_down(trace_cache.load_formulas(load_config("default"), [setup]), setup)["phases"]
     off = {phase: told[phase] / said["alive"][phase] - 1 for phase in PHASES}
     made = point | said | {"forecast": {phase: told[phase] for phase in PHASES}, "error": off}
     print(json.dumps(made), flush=True)
@@ -64,20 +64,20 @@ def alive(point: dict) -> dict:
     from etabli.memory.trace import make_states
     from etabli.models import loading
     from etabli.training import lora_and_optimizer
-    from etabli.training.tensor_counter import Allocations, count_model, total
+    from etabli.training.tensor_counter import TensorCounter, count_model, total_bytes
 
     loaded = loading.load()
     recipe, pack = asked(point)
-    peft = lora_and_optimizer.attach(loaded, recipe).train()
-    optimizer = lora_and_optimizer.optimizer(peft, recipe)
+    peft = lora_and_optimizer.add_lora(loaded, recipe).train()
+    optimizer = lora_and_optimizer.make_optimizer(peft, recipe)
     trained = [held for held in peft.parameters() if held.requires_grad]
-    counted, found = Allocations(), {}
+    counted, found = TensorCounter(), {}
     loss = losses(peft, loaded, pack)
     count_model(peft, counted)
     before = counted.now
 
     def ends(phase: str) -> None:
-        found[phase] = max(map(total, counted.take_moments()))
+        found[phase] = max(map(total_bytes, counted.take_moments()))
 
     with counted:
         make_states(optimizer, trained, counted)
@@ -94,7 +94,7 @@ def alive(point: dict) -> dict:
         with torch.no_grad(), loss():
             ends("evaluation")
     peft.train()
-    states = total(counted.parts) - before
+    states = total_bytes(counted.parts) - before
     said = {"dtype": str(loaded.dtype).removeprefix("torch."), "alive": found, "before": before + states}
     said["by_torch"] = by_torch(loss)
     return said | {"resident": psutil.Process().memory_info().rss}
@@ -105,26 +105,26 @@ def asked(point: dict) -> tuple:
     import torch
 
     from etabli.runs.recipe import Recipe
-    from etabli.training.packing import Encoded
+    from etabli.training.packing import TokenizedRow
 
     some = point["checkpointing"]
     recipe = Recipe(
         data="none", max_length=point["seq"], batch_size=point["batch"], lora={"rank": point["rank"]},
-        checkpointing=int(some) if some.isdigit() else some,
+        gradient_checkpointing=int(some) if some.isdigit() else some,
     )  # fmt: skip
     ids = torch.randint(0, 40_000, (point["batch"], point["seq"])).tolist()
-    return recipe, [Encoded(str(at), row, row) for at, row in enumerate(ids)]
+    return recipe, [TokenizedRow(str(at), row, row) for at, row in enumerate(ids)]
 
 
 def losses(peft, loaded, pack):
     """A function that makes the loss of the rows, as training does."""
     import torch
 
-    from etabli.training.packed_loss import Objective
+    from etabli.training.packed_loss import PackedLoss
 
     lower = loaded.dtype != torch.float32
-    objective = Objective(peft, loaded, lambda: torch.autocast("cpu", loaded.dtype, enabled=lower))
-    return lambda: objective.of(pack)
+    objective = PackedLoss(peft, loaded, lambda: torch.autocast("cpu", loaded.dtype, enabled=lower))
+    return lambda: objective.compute(pack)
 
 
 def by_torch(loss) -> int:

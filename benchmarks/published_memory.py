@@ -45,20 +45,20 @@ def compared() -> list[dict]:
     from etabli.memory import trace_cache
 
     published = json.loads(PUBLISHED.read_text())
-    with trace_cache.kept():
+    with trace_cache.shared_worker():
         return [point | {"errors": errors(point, published["shapes"][point["model"]])} for point in published["points"]]
 
 
 def errors(point: dict, shape: dict) -> dict:
     """Relative, forecast / published - 1."""
     from etabli.memory import Setup, trace_cache
-    from etabli.memory.device_overhead import reckoned
+    from etabli.memory.device_overhead import break_down
 
     setup = Setup(
         4096, point["batch"], 16, "q_proj,k_proj,v_proj,o_proj", "all", "adamw", point["loss"], "trainer",
         upcast=point["upcast"],
     )  # fmt: skip
-    peak = reckoned(trace_cache.closed_forms(shape, [setup]), setup)["peak"]
+    peak = break_down(trace_cache.load_formulas(shape, [setup]), setup)["peak"]
     otherwise = point.get("assumption", {}).get("bytes", 0)
     return {
         "tensors": peak["allocated"] / point["allocated"] - 1,

@@ -502,16 +502,16 @@ def test_a_threshold_is_looked_at_and_then_taken():
 class Memory:
     """What a ledger works on: a bar of one phase, twice as long for twice the tokens."""
 
-    model, place, setup = HOSTILE, SimpleNamespace(name="t4"), None
+    model, device, setup = HOSTILE, SimpleNamespace(name="t4"), None
 
     @property
     def stops(self):
         return {"seq": [64, 128], "batch": [1], "rank": [8], "checkpointing": [0, 1]}
 
-    def now(self, setup):
+    def slider_positions(self, setup):
         return {"seq": 64, "batch": 1, "rank": 8, "checkpointing": 0}
 
-    def at(self, **keys):
+    def breakdown_at(self, **keys):
         size, limit = keys["seq"] * 2**24, 3 * 2**29
         bar = {"name": "forward", "parts": {"activations": size, "logits": 0}, "tensors": size, "device": size}
         item = {"change": HOSTILE, "saves": size // 2, "fits": True, "cost": "rows are cut"}
