@@ -34,15 +34,15 @@ def training(folder: Path, data: Path, model: str, dtype: str) -> trainer.Traini
     """Return a training whose first step is done: that one compiles."""
     recipe = Recipe(model=model, data=str(data), max_steps=1000, dtype=dtype, max_length=256)
     loaded = loading.load(model, alongside=True, dtype=dtype)
-    made = trainer.Training(folder, recipe, loaded, train_data.gather(recipe, loaded.tokenizer), Unwritten())
-    made.one_step()
+    made = trainer.Training(folder, recipe, loaded, train_data.load_train_data(recipe, loaded.tokenizer), Unwritten())
+    made.train_step()
     return made
 
 
 def tokens_per_second(made: trainer.Training) -> float:
     """Take one step; return the tokens that went through in a second."""
     before, began = made.tokens, time.perf_counter()
-    made.one_step()
+    made.train_step()
     return (made.tokens - before) / (time.perf_counter() - began)
 
 

@@ -222,29 +222,29 @@ def ours(arm, shape, seed, train, loaded, clock, counts):
     import etabli
     from etabli.runs.events import EventLog
     from etabli.training import train_data
-    from etabli.training.packing import tensors
-    from etabli.training.preflight import rehearse
+    from etabli.training.packing import collate
+    from etabli.training.preflight import run_preflight
     from etabli.training.trainer import Training
 
     folder = Path(tempfile.mkdtemp())
     etabli.Dataset(train).save(folder / "data")
     recipe = etabli.Recipe(
-        data=str(folder / "data"), policy="last", epochs=1, learning_rate=RATE, warmup_steps=0, optimizer="adamw",
+        data=str(folder / "data"), train_on="last", epochs=1, learning_rate=RATE, warmup_steps=0, optimizer="adamw",
         max_length=min(LENGTH, SHAPES[shape][2]), tokens_per_batch=SHAPES[shape][2], seed=seed,
     )  # fmt: skip
-    held = train_data.gather(recipe, loaded.tokenizer)
-    held.rows, held.held_out, held.probes = [*held.rows, *held.held_out], [], []  # all are trained, as by the others
+    held = train_data.load_train_data(recipe, loaded.tokenizer)
+    held.rows, held.held_out, held.sample_prompts = [*held.rows, *held.held_out], [], []  # all are trained, as by the others
     training = Training(folder, recipe, loaded, held, EventLog(folder))
-    rehearse(training)
-    for step in range(training.schedule.steps):
-        packs = training.schedule.packs(step + 1)
-        training.one_step()
+    run_preflight(training)
+    for step in range(training.sampler.steps):
+        packs = training.sampler.packs(step + 1)
+        training.train_step()
         clock.tick()
         counts["rows"].append(sum(map(len, packs)))
         for pack in packs:
-            counts["padded"] += tensors(pack, 0, "cpu")["input_ids"].numel()
+            counts["padded"] += collate(pack, 0, "cpu")["input_ids"].numel()
             counts["real"] += sum(len(row.ids) for row in pack)
-            counts["trained"] += sum(row.trained for row in pack)
+            counts["trained"] += sum(row.trained_tokens for row in pack)
     return training.peft
 
 

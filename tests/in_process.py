@@ -21,11 +21,11 @@ def in_process() -> Iterator[None]:
     """Inside, ``Run.start`` and ``Run.resume`` of a run on one device train here, and return when the run has ended."""
     start_child = Run._spawn
 
-    def start(run: Run, recipe: Recipe, options: Sequence[str] = ()) -> Run:
+    def start(run: Run, recipe: Recipe, hashes: Sequence[str] = (), options: Sequence[str] = ()) -> Run:
         if recipe.devices > 1:
-            return start_child(run, recipe, options)
+            return start_child(run, recipe, hashes, options)
         (run.folder / STOP).unlink(missing_ok=True)
-        train(run, recipe, "--force" in options)
+        train(run, force="--force" in options, own_recipe="--own-recipe" in options)
         return run
 
     with pytest.MonkeyPatch.context() as patch:
@@ -33,7 +33,7 @@ def in_process() -> Iterator[None]:
         yield
 
 
-def train(run: Run, recipe: Recipe, force: bool) -> None:
+def train(run: Run, force: bool, own_recipe: bool) -> None:
     """Call the worker on a run folder. What a child keeps to itself is put back afterwards."""
     import torch
 
@@ -46,7 +46,7 @@ def train(run: Run, recipe: Recipe, force: bool) -> None:
         log = stack.enter_context((run.folder / LOG).open("a", encoding="utf-8"))
         stack.enter_context(contextlib.redirect_stdout(log))
         stack.enter_context(contextlib.redirect_stderr(log))
-        worker.main(str(run.folder), force)
+        worker.main(str(run.folder), force, own_recipe)
 
 
 def dies_after(step: int, folder: Path, once_there_is: Path | None = None) -> str:

@@ -248,7 +248,7 @@ def test_a_trained_head_is_left_to_the_model():
 def test_memory_that_runs_out_in_the_trial_is_no_verdict(monkeypatch):
     from etabli.training.packed_loss import PackedLoss
 
-    monkeypatch.setattr(PackedLoss, "_hidden", OutOfMemory(None, 1))
+    monkeypatch.setattr(PackedLoss, "_hidden_states", OutOfMemory(None, 1))
     with pytest.raises(torch.OutOfMemoryError):
         objective("llama")
 
@@ -299,7 +299,9 @@ class OutOfMemory:
 
 @pytest.fixture
 def training(tiny, dataset, tmp_path, no_owner):
-    return trainings.training(tiny, dataset, tmp_path, gradient_accumulation_steps=2, lr_scheduler="constant", warmup_steps=0)
+    return trainings.training(
+        tiny, dataset, tmp_path, gradient_accumulation_steps=2, lr_scheduler="constant", warmup_steps=0
+    )
 
 
 def kinds(training, kind):
@@ -326,7 +328,8 @@ def test_out_of_memory_in_a_step_halves_the_batch_and_nothing_else(training, pha
     training.train_step()
     again = kinds(training, "step")[-1]
     assert (
-        training.micro_batches == 4 and [event["why"][:18] for event in kinds(training, "retry")] == ["CUDA out of memory"] * 2
+        training.micro_batches == 4
+        and [event["why"][:18] for event in kinds(training, "retry")] == ["CUDA out of memory"] * 2
     )
     assert again["loss"] == pytest.approx(said["loss"], rel=1e-3) and again["trained_tokens"] == said["trained_tokens"]
     assert again["grad_norm"] == pytest.approx(said["grad_norm"], rel=1e-3)
@@ -490,7 +493,7 @@ def test_half_precision_keeps_the_slopes_of_a_sure_token(monkeypatch):
         return float(torch.linalg.norm(got.grad.float() / 2.0**14 - wanted.grad) / torch.linalg.norm(wanted.grad))
 
     assert off() < 0.06  # float16 itself rounds a logit of 18 by 0.008
-    monkeypatch.setattr(loss, "HALF_UP", 1.0)
+    monkeypatch.setattr(loss, "FLOAT16_SCALE", 1.0)
     assert off() > 0.2
 
 
@@ -528,10 +531,10 @@ def test_any_field_of_lora_config_passes_through():
         ({"use_rslorra": 1, "use_dorra": 1}, "use_rslora.*use_dora"),
         ({"ranc": 3}, "did you mean rank"),
         ({"r": 3}, "r is called rank here"),
-        ({"task_type": "X"}, "not for a recipe"),
+        ({"task_type": "X"}, "can't be set in a recipe"),
         ({"init_lora_weights": "pissa"}, "change the base"),
         ({"init_lora_weights": "orthogonal"}, "4 bits"),
-        ({"layer_replication": [[0, 2], [0, 2]]}, "not for a recipe"),
+        ({"layer_replication": [[0, 2], [0, 2]]}, "can't be set in a recipe"),
         ({"layers_pattern": "h"}, "PEFT refuses"),
     ],
 )
@@ -548,7 +551,9 @@ def test_whole_modules_that_are_trained_are_float32(tiny, dataset, tmp_path, no_
 
 
 def test_auto_is_filled_in_or_waits_for_the_device(training):
-    auto = dict.fromkeys(("learning_rate", "tokens_per_batch", "threads", "optimizer", "gradient_checkpointing"), "auto")
+    auto = dict.fromkeys(
+        ("learning_rate", "tokens_per_batch", "threads", "optimizer", "gradient_checkpointing"), "auto"
+    )
     assert Recipe(data="x", **auto) == Recipe(data="x")
     assert type(training.optimizer.optimizer) is torch.optim.AdamW
     with pytest.raises(BadRecipe, match="epochs"):

@@ -203,14 +203,14 @@ def _free(place):
     return held.f_bavail * held.f_frsize
 
 
-def test_a_full_mirror_is_a_warning(tiny, dataset, tmp_path, training_here, small_disk):
+def test_a_full_backup_is_a_warning(tiny, dataset, tmp_path, training_here, small_disk):
     (small_disk / "filler").write_bytes(b"x" * max(0, _free(small_disk) - 50_000))
     run = Run.start(recipe(tiny, dataset, backup=str(small_disk)), tmp_path / "run").wait(quiet=True)
     said = [event["what"] for event in events.of_kind(run.events(), "warning")]
-    assert run.state == "completed" and any("mirror" in what for what in said), said
+    assert run.state == "completed" and any("backup" in what for what in said), said
 
 
-def test_a_mirror_takes_along_what_a_mapping_file_names(tiny, tmp_path, cache):
+def test_a_backup_takes_along_what_a_mapping_file_names(tiny, tmp_path, cache):
     import shutil
 
     home = tmp_path / "home" / "rows"
@@ -333,7 +333,7 @@ def test_odd_lines_do_not_keep_a_run_from_being_looked_at(copied, process):
     assert run.progress()["step"] >= 3 and run.show().step >= 3 and run.notes() is not None
 
 
-def test_a_mirror_is_no_copy_into_itself(copied, tmp_path):
+def test_a_backup_is_no_copy_into_itself(copied, tmp_path):
     from etabli.runs import backup
 
     said = []
@@ -343,12 +343,12 @@ def test_a_mirror_is_no_copy_into_itself(copied, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     (data / "rows.jsonl").write_text("{}")
-    held = backup.make_backup(copied.folder, Recipe(data=str(data), backup=str(data / "mirror")), said.append)
+    held = backup.make_backup(copied.folder, Recipe(data=str(data), backup=str(data / "backup")), said.append)
     held.close()
-    assert "lies within it" in " ".join(said) and not list((data / "mirror").rglob("rows.jsonl"))
+    assert "lies within it" in " ".join(said) and not list((data / "backup").rglob("rows.jsonl"))
 
 
-def test_a_mirror_copies_a_log_that_was_torn_within_a_sign(copied, tmp_path):
+def test_a_backup_copies_a_log_that_was_torn_within_a_sign(copied, tmp_path):
     from etabli.runs import backup
 
     with (copied.folder / EVENTS).open("ab") as file:
@@ -360,7 +360,7 @@ def test_a_mirror_copies_a_log_that_was_torn_within_a_sign(copied, tmp_path):
     assert said == [] and (tmp_path / "drive" / "run" / EVENTS).read_bytes() == (copied.folder / EVENTS).read_bytes()
 
 
-def test_a_mirror_that_was_resumed_is_left_alone(copied, tmp_path):
+def test_a_backup_that_was_resumed_is_left_alone(copied, tmp_path):
     from etabli.runs import backup
 
     said = []
@@ -384,7 +384,7 @@ def test_a_process_that_is_not_gone_yet_is_waited_for(copied):
     from etabli.core import storage
     from etabli.core.errors import RunLocked
 
-    with storage.lock_file(copied.folder / "lock", "a mirror that is still copying"), pytest.raises(RunLocked):
+    with storage.lock_file(copied.folder / "lock", "a backup that is still copying"), pytest.raises(RunLocked):
         copied.resume()
     assert copied.state == "stopped", "nothing was started"
 

@@ -185,7 +185,9 @@ def test_accumulation_changes_nothing(started, parts, monkeypatch):
     pack, told = started.sampler.packs(1)[0], []
     pieces = oom.split_pack(pack, parts)
     assert len(pieces) == parts and len({len(piece) for piece in pieces}) > 1
-    monkeypatch.setattr(started, "_step_optimizer", lambda norm: False)  # as a step that was skipped: weights and rate stay
+    monkeypatch.setattr(
+        started, "_step_optimizer", lambda norm: False
+    )  # as a step that was skipped: weights and rate stay
     for packs in ([pack], pieces):
         started.sampler.packs = lambda step, packs=packs: packs
         started.train_step()
@@ -264,7 +266,9 @@ def test_killed_and_resumed_is_bit_identical(tiny, dataset, tmp_path, cache):
     assert "damaged-step-000004" in [path.name for path in (run.folder / "checkpoints").iterdir()]
     one, other = adapter(whole), adapter(run)
     assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-    losses = [[(e["step"], e["loss"], e["grad_norm"]) for e in events.of_kind(r.events(), "step")] for r in (whole, run)]
+    losses = [
+        [(e["step"], e["loss"], e["grad_norm"]) for e in events.of_kind(r.events(), "step")] for r in (whole, run)
+    ]
     assert losses[0] == losses[1]
 
 
@@ -482,8 +486,8 @@ def test_what_the_weights_do_not_depend_on_may_change(tiny, dataset, tmp_path, t
     assert run.resume().wait(quiet=True).state == "completed"
 
 
-def test_a_run_is_gone_and_its_mirror_goes_on(tiny, commands, tmp_path, cache):
-    """Process, run folder and data are deleted; from the mirror alone the weights become those of an unbroken run."""
+def test_a_run_is_gone_and_its_backup_goes_on(tiny, commands, tmp_path, cache):
+    """Process, run folder and data are deleted; from the backup alone the weights become those of an unbroken run."""
     import torch
 
     data = tmp_path / "mine"
@@ -508,7 +512,7 @@ def test_a_run_is_gone_and_its_mirror_goes_on(tiny, commands, tmp_path, cache):
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_a_mirror_has_the_end_and_every_file(tiny, dataset, tmp_path, training_here):
+def test_a_backup_has_the_end_and_every_file(tiny, dataset, tmp_path, training_here):
     """Two files of one name don't meet in it."""
     for name, text in (("a", "first"), ("b", "second")):
         (tmp_path / name).mkdir()
@@ -522,15 +526,15 @@ def test_a_mirror_has_the_end_and_every_file(tiny, dataset, tmp_path, training_h
     assert kept == ["first ", "second"]
 
 
-def test_a_broken_mirror_is_a_warning(tiny, dataset, tmp_path, training_here):
+def test_a_broken_backup_is_a_warning(tiny, dataset, tmp_path, training_here):
     (tmp_path / "file").write_text("not a folder")
     made = recipe(tiny, dataset, max_steps=4, checkpoint_every=1, backup=str(tmp_path / "file"))
     run = Run.start(made, tmp_path / "a").wait(quiet=True)
     said = [event["what"] for event in events.of_kind(run.events(), "warning")]
-    assert run.state == "completed" and sum("mirror" in what for what in said) == 1, said
+    assert run.state == "completed" and sum("backup" in what for what in said) == 1, said
 
 
-def test_a_slow_mirror_never_waits(tiny, tmp_path, monkeypatch):
+def test_a_slow_backup_never_waits(tiny, tmp_path, monkeypatch):
     """Offers come back at once; what was passed over is never begun; closing gives up in time."""
     import threading
 
@@ -538,8 +542,10 @@ def test_a_slow_mirror_never_waits(tiny, tmp_path, monkeypatch):
 
     (tmp_path / "run").mkdir()
     begun, free, said = [], threading.Event(), []
-    monkeypatch.setattr(backup.storage, "copy_whole", lambda source, place: (begun.append(source.name), free.wait(20)))
-    slow = backup.make_backup(tmp_path / "run", Recipe(data="home-commands", backup=str(tmp_path / "drive")), said.append)
+    monkeypatch.setattr(backup.storage, "copy_folder", lambda source, place: (begun.append(source.name), free.wait(20)))
+    slow = backup.make_backup(
+        tmp_path / "run", Recipe(data="home-commands", backup=str(tmp_path / "drive")), said.append
+    )
     began = time.monotonic()
     slow.offer(tmp_path / "run" / "step-1")
     until(lambda: begun)

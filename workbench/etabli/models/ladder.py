@@ -1,7 +1,7 @@
-"""Which model for which card: a ladder of ungated instruct models, each with the recipe that suits it.
+"""Choose a model for this GPU: a ladder of ungated instruct models, each with suitable recipe settings.
 
-Memory needs are estimates for rank 16 on every linear layer at 1024 tokens, from published peaks of like models; none
-of the CUDA rungs has been run yet.
+The memory needs are estimates for rank 16 on every linear layer at 1024 tokens, from published peaks of similar models;
+none of the CUDA rungs has been run yet.
 """
 
 from dataclasses import dataclass, field
@@ -13,24 +13,31 @@ from etabli.models.sources import DEFAULT
 
 @dataclass(frozen=True)
 class Rung:
-    """A model, the free memory it asks for, and what its recipe changes."""
+    """A model, the free memory it needs, and the recipe settings it changes."""
 
     model: str
     needs_bytes: float
     recipe: dict[str, Any] = field(default_factory=dict)
 
 
-_LARGE = {"checkpointing": "all", "optimizer": "paged_adamw8bit", "tokens_per_batch": 1024, "accumulate": 4}
+_LARGE = {
+    "gradient_checkpointing": "all",
+    "optimizer": "paged_adamw8bit",
+    "tokens_per_batch": 1024,
+    "gradient_accumulation_steps": 4,
+}
 LADDER = (
     Rung("Qwen/Qwen3-8B", 14e9, {**_LARGE, "learning_rate": 2e-4}),
     Rung("Qwen/Qwen3-4B-Instruct-2507", 9e9, {**_LARGE, "learning_rate": 2e-4}),
-    Rung("HuggingFaceTB/SmolLM2-1.7B-Instruct", 5e9, {**_LARGE, "accumulate": 2, "learning_rate": 3e-4}),
+    Rung(
+        "HuggingFaceTB/SmolLM2-1.7B-Instruct", 5e9, {**_LARGE, "gradient_accumulation_steps": 2, "learning_rate": 3e-4}
+    ),
     Rung("Qwen/Qwen2.5-0.5B-Instruct", 3e9, {"tokens_per_batch": 2048, "learning_rate": 5e-4}),
 )
 
 
-def recipe_for(model: str) -> dict[str, Any]:
-    """What the recipe changes for a model: its rung's, nothing for the default or off CUDA, else the careful one."""
+def recipe_overrides(model: str) -> dict[str, Any]:
+    """Return the recipe settings for a model: its rung's, or careful ones; none for the default model or without CUDA."""
     import torch
 
     if model == DEFAULT or not torch.cuda.is_available():
@@ -38,8 +45,8 @@ def recipe_for(model: str) -> dict[str, Any]:
     return next((rung.recipe for rung in LADDER if rung.model == model), {**_LARGE, "learning_rate": 2e-4})
 
 
-def choose() -> tuple[str, dict[str, Any], str]:
-    """The model for this machine, what its recipe changes, and why."""
+def choose_model() -> tuple[str, dict[str, Any], str]:
+    """Return the model for this machine, the recipe settings it changes, and the reason for the choice."""
     import torch
 
     if not torch.cuda.is_available():

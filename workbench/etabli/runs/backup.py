@@ -1,6 +1,6 @@
-"""A second copy of a run in a folder of choice, made while training goes on: Drive, /kaggle/working, another disk.
+"""A second copy of a run in another folder, made while training goes on: Drive, /kaggle/working, another disk.
 
-MIRROR/NAME/ is itself a run folder: ``etabli resume MIRROR/NAME`` goes on from it when all else is lost.
+BACKUP/NAME/ is itself a run folder: ``etabli resume BACKUP/NAME`` goes on from it when all else is lost.
 """
 
 import shutil
@@ -12,151 +12,153 @@ from typing import Any
 from etabli.core import folders, storage
 from etabli.core.contracts import ADAPTER, CHECKPOINTS, EVENTS, PROCESS, RECIPE
 from etabli.core.errors import EtabliError
-from etabli.data.dataset import kept_at, located
+from etabli.data.dataset import backup_path, find_path
 from etabli.data.parquet_rows import HOME_COMMANDS
-from etabli.data.reading.mappings import mapped
+from etabli.data.reading.mappings import read_entry
 from etabli.runs import checkpoints
-from etabli.runs.recipe import Recipe, read_run
+from etabli.runs.recipe import Recipe, read_recipe
 
-MOST_DATA = 1e9  # bytes of data that are copied along
-PATIENCE = 300.0  # seconds that a run which has ended waits for its mirror
+MAX_DATA_BYTES = 1e9  # larger data are not copied
+CLOSE_SECONDS = 300.0  # that a run which has ended waits for its backup
+Warn = Callable[[str], None]
 
 
-def mirrored(run: Path, recipe: Recipe, say: Callable[[str], None]) -> "Mirror | None":
-    """The mirror that a recipe asks for; none for a run that goes on within its mirror."""
-    if not recipe.mirror:
+def make_backup(run: Path, recipe: Recipe, warn: Warn) -> "Backup | None":
+    """Return the backup that a recipe asks for, and start it; None for a run that goes on within its own backup."""
+    if not recipe.backup:
         return None
-    if (Path(recipe.mirror) / run.name).resolve() == run.resolve():  # also by another name of the same folder
-        say(f"mirror: {recipe.mirror} is where this run is: it has no second copy.")
+    folder = Path(recipe.backup) / run.name
+    if folder.resolve() == run.resolve():  # it may be another name of the same folder
+        warn(f"backup: {recipe.backup} is where this run is: it has no second copy.")
         return None
-    return Mirror(run, recipe, say)
+    return Backup(run, folder, recipe, warn)
 
 
-def without_new_mirror(run: Path, recipe: Recipe, promised: dict[str, Any], say: Callable[[str], None]) -> Recipe:
-    """The recipe of a run that goes on, without a mirror that does not hold this very run yet.
+def without_unknown_backup(run: Path, recipe: Recipe, frozen: dict[str, Any], warn: Warn) -> Recipe:
+    """Return the recipe of a run that goes on, without its backup if that folder holds no copy of this very run.
 
-    A run folder may be a stranger's, and so may be the place that its recipe wants to have written.
+    A run folder may come from a stranger, and its recipe could name any place to be overwritten.
     """
-    if not recipe.mirror or folders.is_outside_allowed() or _holds_run(Path(recipe.mirror) / run.name, run, promised):
+    if not recipe.backup or folders.is_outside_allowed() or _holds_run(Path(recipe.backup) / run.name, run, frozen):
         return recipe
-    say(
-        f"mirror: {recipe.mirror} holds no copy of this run, so nothing is written there. If it is yours: resume with "
+    warn(
+        f"backup: {recipe.backup} holds no copy of this run, so nothing is written there. If it is yours: resume with "
         "--allow-outside."
     )
-    return recipe.model_copy(update={"mirror": None})
+    return recipe.model_copy(update={"backup": None})
 
 
-def _holds_run(place: Path, run: Path, promised: dict[str, Any]) -> bool:
-    if place.resolve() == run.resolve():
+def _holds_run(folder: Path, run: Path, frozen: dict[str, Any]) -> bool:
+    if folder.resolve() == run.resolve():
         return True
     try:
-        return bool(promised) and read_run(folders.inside(place, RECIPE))[1] == promised
+        return bool(frozen) and read_recipe(folders.resolve_inside(folder, RECIPE))[1] == frozen
     except EtabliError:
         return False
 
 
-class Mirror:
-    """Copies what it is offered, in a thread: a slow, full or broken mirror is a warning, never a stop.
+class Backup:
+    """Copies checkpoints in a thread. A slow, full or broken backup is a warning; it never stops the run.
 
-    Only the newest offer waits; what was offered before it and not begun is passed over.
+    Only the newest checkpoint waits: an older one that is not yet begun is skipped.
     """
 
-    def __init__(self, run: Path, recipe: Recipe, say: Callable[[str], None]):
-        self.run, self.place, self._recipe, self._say = run, Path(recipe.mirror) / run.name, recipe, say
-        self._news = threading.Condition()
-        self._waiting: Path | None = None
+    def __init__(self, run: Path, folder: Path, recipe: Recipe, warn: Warn):
+        self.run, self.folder, self._recipe, self._warn = run, folder, recipe, warn
+        self._changed = threading.Condition()
+        self._next_checkpoint: Path | None = None
         self._closing = False
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     def offer(self, checkpoint: Path) -> None:
-        """There is a new checkpoint. Comes back at once."""
-        with self._news:
-            self._waiting = checkpoint
-            self._news.notify()
+        """Copy a new checkpoint as soon as possible. Returns at once."""
+        with self._changed:
+            self._next_checkpoint = checkpoint
+            self._changed.notify()
 
-    def close(self, patience: float = PATIENCE) -> None:
-        """Wait until all is copied, within reason."""
-        with self._news:
+    def close(self, patience: float = CLOSE_SECONDS) -> None:
+        """Wait until all is copied, at most ``patience`` seconds."""
+        with self._changed:
             self._closing = True
-            self._news.notify()
+            self._changed.notify()
         self._thread.join(patience)
         if self._thread.is_alive():
-            self._say(f"mirror: {self.place} is still behind after {patience:.0f} s; it was left so.")
+            self._warn(f"backup: {self.folder} is still behind after {patience:.0f} s; it was left so.")
 
     def _work(self) -> None:
-        self._try(self._data)
+        self._try(self._copy_data)
         while True:
-            with self._news:
-                self._news.wait_for(lambda: self._waiting or self._closing)
-                checkpoint, self._waiting, last = self._waiting, None, self._closing
+            with self._changed:
+                self._changed.wait_for(lambda: self._next_checkpoint or self._closing)
+                checkpoint, self._next_checkpoint, closing = self._next_checkpoint, None, self._closing
             if checkpoint:
-                self._try(lambda checkpoint=checkpoint: self._copy(checkpoint))
-            if last and not self._waiting:
-                self._try(self._ending)
+                self._try(self._copy_checkpoint, checkpoint)
+            if closing and not self._next_checkpoint:
+                self._try(self._copy_adapter)
                 return
 
-    def _try(self, copy: Callable[[], None]) -> None:
+    def _try(self, copy: Callable[..., None], *arguments: Path) -> None:
         try:
-            self._require_mine()
-            copy()
-        except Exception as error:  # whatever it is, the next checkpoint is to be tried, and a person to be told
+            self._require_own_folder()
+            copy(*arguments)
+        except Exception as error:  # whatever it is: the person is warned, and the next checkpoint is tried
             kind = type(error).__name__
-            if kind not in self._told:  # the same for every checkpoint would fill the log
-                self._say(f"mirror: {kind}: {error}")
-            self._told.add(kind)
+            if kind not in self._warned:  # the same warning for every checkpoint would fill the log
+                self._warn(f"backup: {kind}: {error}")
+            self._warned.add(kind)
 
-    def _require_mine(self) -> None:
-        """A mirror that was resumed has a process of its own, which this one must not write over. No link leads out."""
-        folders.files_of(self.place)
-        if (self.place / PROCESS).exists():
-            raise EtabliError(f"{self.place} was resumed and is a run of its own now; nothing more is copied there.")
+    def _require_own_folder(self) -> None:
+        """Refuse a folder with links that lead out of it, or one in which another process has resumed the run."""
+        folders.list_files(self.folder)
+        if (self.folder / PROCESS).exists():
+            raise EtabliError(f"{self.folder} was resumed and is a run of its own now; nothing more is copied there.")
 
-    def _copy(self, checkpoint: Path) -> None:
-        """The checkpoint first, then what speaks of it; older ones go last."""
-        storage.copy_whole(checkpoint, self.place / CHECKPOINTS / checkpoint.name)
-        self._papers()
-        for old in checkpoints.found(self.place)[checkpoints.KEEP :]:
+    def _copy_checkpoint(self, checkpoint: Path) -> None:
+        """Copy a checkpoint, then recipe and events, which refer to it; then delete the oldest ones."""
+        storage.copy_folder(checkpoint, self.folder / CHECKPOINTS / checkpoint.name)
+        self._copy_recipe_and_events()
+        for old in checkpoints.list_checkpoints(self.folder)[checkpoints.KEEP :]:
             shutil.rmtree(old, ignore_errors=True)
 
-    def _papers(self) -> None:
+    def _copy_recipe_and_events(self) -> None:
         for name in (RECIPE, EVENTS):
-            storage.copy_file(self.run / name, self.place / name)
+            storage.copy_file(self.run / name, self.folder / name)
 
-    def _ending(self) -> None:
+    def _copy_adapter(self) -> None:
         if (self.run / ADAPTER).is_dir():
-            storage.copy_whole(self.run / ADAPTER, self.place / ADAPTER)
-        self._papers()
+            storage.copy_folder(self.run / ADAPTER, self.folder / ADAPTER)
+        self._copy_recipe_and_events()
 
-    def _data(self) -> None:
-        """The files that the recipe names, so that the mirror alone is enough; not what is too large."""
+    def _copy_data(self) -> None:
+        """Copy the files that the recipe names, so that the backup alone is enough; not those that are too large."""
         recipe = self._recipe
         for name in filter(None, (recipe.data, recipe.eval_data, recipe.rules, recipe.callbacks)):
             file, mark, entry = name.partition("#")
-            source = located(file, self.run)
+            source = find_path(file, self.run)
             if file == HOME_COMMANDS or not source.exists():
                 continue
-            self._keep(source, self.place / kept_at(file))
-            self._mapped(source, f"{mark}{entry}", self.place / kept_at(file))
+            self._copy_path(source, self.folder / backup_path(file))
+            self._copy_mapped_rows(source, f"{mark}{entry}", self.folder / backup_path(file))
 
-    def _mapped(self, source: Path, entry: str, place: Path) -> None:
-        """The rows that a mapping file speaks of, where they lie beside it or below."""
-        with folders.outside_allowed():  # whether it is copied is said below
-            found = mapped(f"{source}{entry}") if source.is_file() else None
-        rows = Path(found.target) if found else None
+    def _copy_mapped_rows(self, source: Path, entry: str, target: Path) -> None:
+        """Copy the rows that a mapping file names, if they lie beside it or below."""
+        with folders.outside_allowed():  # the check below decides whether they are copied
+            mapping = read_entry(f"{source}{entry}") if source.is_file() else None
+        rows = Path(mapping.target) if mapping else None
         if rows is None or not rows.exists():
             return
         if not rows.resolve().is_relative_to(source.parent.resolve()):
             raise EtabliError(f"{rows}, which {source.name} names, is not copied along: keep it where it is found.")
-        self._keep(rows, place.parent / rows.resolve().relative_to(source.parent.resolve()))
+        self._copy_path(rows, target.parent / rows.resolve().relative_to(source.parent.resolve()))
 
-    def _keep(self, source: Path, place: Path) -> None:
-        if self.place.resolve().is_relative_to(source.resolve()):
-            raise EtabliError(f"{source} is not copied along: the mirror lies within it. Choose a mirror elsewhere.")
-        files = folders.files_of(source) if source.is_dir() else [source]
+    def _copy_path(self, source: Path, target: Path) -> None:
+        if self.folder.resolve().is_relative_to(source.resolve()):
+            raise EtabliError(f"{source} is not copied along: the backup lies within it. Choose a backup elsewhere.")
+        files = folders.list_files(source) if source.is_dir() else [source]
         size = sum(path.stat().st_size for path in files)
-        if size > MOST_DATA:
+        if size > MAX_DATA_BYTES:
             raise EtabliError(f"{source} ({size / 1e9:.1f} GB) is not copied along: keep it where it is found.")
         for path in files:
-            storage.copy_file(path, place / path.relative_to(source) if source.is_dir() else place)
+            storage.copy_file(path, target / path.relative_to(source) if source.is_dir() else target)

@@ -1,9 +1,9 @@
-"""Checkpoints that are whole or absent: adapter, optimiser, schedule and random state, all safetensors and JSON."""
+"""Checkpoints that are whole or absent: adapter, optimiser, scheduler and random state, all safetensors and JSON."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etabli.core import parsing, storage
 from etabli.core.contracts import CHECKPOINTS
@@ -12,20 +12,25 @@ from etabli.models.adapter_files import WEIGHTS, require_finite
 from etabli.models.loading import BASE_FACTS
 from etabli.models.sources import Source
 
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+
 OPTIMIZER = "optimizer.safetensors"
 RANDOM = "random.safetensors"
 STATE = "state.json"
-KEEP = 2
+KEEP = 2  # checkpoints of a run
 STEP = "step-"
 
 
 def save_adapter(model: Any, source: Source, folder: Path) -> None:
-    """Write the adapter (safetensors) and which base it belongs to.
+    """Write the adapter of a PEFT model (safetensors), and which base it belongs to.
 
     Raises:
         NotFinite: a weight is NaN or infinite; nothing is written.
     """
-    bad = [name for name, held in model.named_parameters() if held.requires_grad and not held.isfinite().all()]
+    trainable = ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+    bad = [name for name, weight in trainable if not weight.isfinite().all()]
     if bad:
         raise NotFinite(
             f"{len(bad)} of the adapter's matrices are not finite ({bad[0]}, …). Nothing was saved; the last "
@@ -36,78 +41,80 @@ def save_adapter(model: Any, source: Source, folder: Path) -> None:
     storage.write_json(folder / BASE_FACTS, {"name": source.name, "hash": source.hash})
 
 
-def save(run: Path, step: int, model: Any, source: Source, optimizer: Any, state: dict[str, Any]) -> Path:
-    """Write ``checkpoints/step-NNNNNN``, whole, then delete all but the newest ``KEEP``."""
+def save(run: Path, step: int, model: Any, source: Source, optimizer: "Optimizer", state: Mapping[str, Any]) -> Path:
+    """Write ``checkpoints/step-NNNNNN``, whole, then delete all but the newest ``KEEP``; returns its folder."""
     from safetensors.torch import save_file
 
-    place = run / CHECKPOINTS / f"{STEP}{step:06d}"
-    tensors, numbers = _flat(optimizer.state_dict())
-    with storage.whole(place, {"step": step}) as folder:
+    checkpoint = run / CHECKPOINTS / f"{STEP}{step:06d}"
+    tensors, numbers = _flatten(optimizer.state_dict()["state"])
+    with storage.write_folder(checkpoint, {"step": step}) as folder:
         save_adapter(model, source, folder)
         save_file(tensors, folder / OPTIMIZER)
         save_file(_random_state(), folder / RANDOM)
         storage.write_json(folder / STATE, {**state, "step": step, "optimizer": numbers})
     leftovers = (run / CHECKPOINTS).glob(f".{STEP}*")  # of a process that was killed: this one owns the run
-    for old in [*found(run)[KEEP:], *leftovers]:
+    for old in [*list_checkpoints(run)[KEEP:], *leftovers]:
         shutil.rmtree(old, ignore_errors=True)
-    return place
+    return checkpoint
 
 
-def found(run: Path) -> list[Path]:
-    """Checkpoint folders of a run, newest first. Half-written ones have another name."""
-    named = [folder for folder in (run / CHECKPOINTS).glob(f"{STEP}*") if folder.name[len(STEP) :].isdecimal()]
-    return sorted(named, key=_step, reverse=True)
+def list_checkpoints(run: Path) -> list[Path]:
+    """Return the checkpoint folders of a run, newest first. Half-written ones have another name."""
+    folders = [folder for folder in (run / CHECKPOINTS).glob(f"{STEP}*") if folder.name[len(STEP) :].isdecimal()]
+    return sorted(folders, key=_step, reverse=True)
 
 
 def _step(folder: Path) -> int:
     return int(folder.name[len(STEP) :])
 
 
-def newest_whole(run: Path, say: Any = print) -> Path | None:
-    """The newest checkpoint that its manifest confirms; a bad one is set aside, with one line that says so."""
-    for folder in found(run):
+def find_newest_valid(run: Path, warn: Callable[[str], object] = print) -> Path | None:
+    """Return the newest checkpoint that agrees with its manifest; a bad one is renamed, and ``warn`` says so."""
+    for folder in list_checkpoints(run):
         try:
-            _require_all(folder, storage.verify(folder))
+            _require_all_files(folder, storage.verify(folder))
             require_finite(folder / WEIGHTS)
             return folder
         except Damaged as error:
             aside = folder.with_name(f"damaged-{folder.name}")
             shutil.rmtree(aside, ignore_errors=True)
             folder.replace(aside)
-            say(f"Checkpoint set aside as {aside.name}: {error}")
+            warn(f"Checkpoint set aside as {aside.name}: {error}")
     return None
 
 
-def _require_all(folder: Path, said: dict[str, Any]) -> None:
-    """A manifest that names everything, of this very step: an altered one may be in order with itself."""
-    missing = sorted({OPTIMIZER, RANDOM, STATE, WEIGHTS} - set(said["files"]))
-    if missing or said.get("step") != _step(folder):
+def _require_all_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Require that the manifest names every file, and this step: an altered one may agree with itself."""
+    missing = sorted({OPTIMIZER, RANDOM, STATE, WEIGHTS} - set(manifest["files"]))
+    if missing or manifest.get("step") != _step(folder):
         raise Damaged(
-            f"{folder}: its manifest is of step {said.get('step')} and lacks {', '.join(missing) or 'nothing'}."
+            f"{folder}: its manifest is of step {manifest.get('step')} and lacks {', '.join(missing) or 'nothing'}."
         )
 
 
-def restore(folder: Path, model: Any, optimizer: Any) -> dict[str, Any]:
+def restore(folder: Path, model: Any, optimizer: "Optimizer") -> dict[str, Any]:
     """Load adapter, optimiser and random state from a verified checkpoint; returns its ``state.json``."""
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    state = parsing.read_json(folder / STATE)
+    state: dict[str, Any] = parsing.read_json(folder / STATE)
     set_peft_model_state_dict(model, load_file(folder / WEIGHTS))
-    optimizer.load_state_dict(_unflat(optimizer.state_dict(), load_file(folder / OPTIMIZER), state["optimizer"]))
+    groups = optimizer.state_dict()["param_groups"]
+    parameters = _unflatten(load_file(folder / OPTIMIZER) | state["optimizer"])
+    optimizer.load_state_dict({"state": parameters, "param_groups": groups})
     _set_random_state(load_file(folder / RANDOM))
     return state
 
 
-def _flat(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """An optimiser's state as tensors and numbers, keyed ``parameter/name/…``; no pickle, which can run code.
+def _flatten(state: dict[Any, Any]) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
+    """Return an optimiser's state as tensors and numbers, keyed ``parameter/name/…``; no pickle, which can run code.
 
-    Cloned, because 8-bit optimisers share a quantisation map between parameters, which safetensors refuses.
+    Tensors are cloned, because 8-bit optimisers share a quantisation map between parameters, which safetensors refuses.
     """
     import torch
 
     tensors, numbers = {}, {}
-    for path, value in _leaves(state["state"]):
+    for path, value in _leaves(state):
         if torch.is_tensor(value):
             tensors[path] = value.detach().cpu().contiguous().clone()
         else:
@@ -123,18 +130,18 @@ def _leaves(tree: dict[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{path}{name}", value
 
 
-def _unflat(empty: dict[str, Any], tensors: dict[str, Any], numbers: dict[str, Any]) -> dict[str, Any]:
-    state: dict[Any, Any] = {}
-    for path, value in (tensors | numbers).items():
-        parameter, *names = path.split("/")
-        place = state.setdefault(int(parameter), {})
-        for name in names[:-1]:
-            place = place.setdefault(name, {})
-        place[names[-1]] = value
-    return {"state": state, "param_groups": empty["param_groups"]}
+def _unflatten(leaves: Mapping[str, Any]) -> dict[int, Any]:
+    state: dict[int, Any] = {}
+    for path, value in leaves.items():
+        parameter, *names, last = path.split("/")
+        branch = state.setdefault(int(parameter), {})
+        for name in names:
+            branch = branch.setdefault(name, {})
+        branch[last] = value
+    return state
 
 
-def _random_state() -> dict[str, Any]:
+def _random_state() -> dict[str, "Tensor"]:
     import torch
 
     states = {"cpu": torch.get_rng_state()}
@@ -143,7 +150,7 @@ def _random_state() -> dict[str, Any]:
     return states
 
 
-def _set_random_state(states: dict[str, Any]) -> None:
+def _set_random_state(states: Mapping[str, "Tensor"]) -> None:
     import torch
 
     torch.set_rng_state(states["cpu"])

@@ -1,64 +1,63 @@
-"""Is a resumed run the same run? Steps that were done before the process died and done again tell.
+"""Check that a resumed run is the same run, by the steps that were done before the process died and done again.
 
-A run goes on from its newest checkpoint; what it had done after that is done once more. On the same threads, processor
-and versions the loss and the gradient norm of those steps come out the same to the last bit, and so does all that
-follows.
+A run resumes from its newest checkpoint; the steps after that checkpoint are repeated. On the same threads, processor
+and versions their loss and gradient norm are the same to the last bit, and so is all that follows.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from etabli.core.contracts import Continuity
+from etabli.runs.events import Event
 
 COMPARED = ("loss", "grad_norm", "lr", "trained_tokens")
 
 
-def proofs(written: Sequence[dict[str, Any]]) -> list[Continuity]:
-    """One for each time the run went on, oldest first.
+def compare_repeated_steps(events: Sequence[Event]) -> list[Continuity]:
+    """Return one comparison for each resume, oldest first.
 
     Args:
-        written: every event of the file, those that were superseded since too.
+        events: all events of the file, superseded ones too.
     """
-    made: list[Continuity] = []
-    known: dict[int, dict[str, Any]] = {}  # what each step said last
-    for event in written:
+    comparisons: list[Continuity] = []
+    newest: dict[int, Event] = {}  # the last event of each step so far
+    for event in events:
         step = event.get("step", 0)
         if not isinstance(step, int):  # a damaged line
             continue
         if event.get("kind") == "resume":
-            due = [at for at in known if at > step]
-            made.append({"step": step, "due": len(due), "again": 0, "first_difference": None, "largest": 0.0})
+            due = sum(number > step for number in newest)
+            comparisons.append({"step": step, "due": due, "again": 0, "first_difference": None, "largest": 0.0})
         elif event.get("kind") == "step":
-            if made and step in known and step > made[-1]["step"]:
-                _compare(made[-1], step, known[step], event)
-            known[step] = event
-    return made
+            if comparisons and step in newest and step > comparisons[-1]["step"]:
+                _compare(comparisons[-1], step, newest[step], event)
+            newest[step] = event
+    return comparisons
 
 
-def _compare(proof: Continuity, step: int, before: dict[str, Any], after: dict[str, Any]) -> None:
-    proof["again"] += 1
-    if any(before.get(name) != after.get(name) for name in COMPARED) and proof["first_difference"] is None:
-        proof["first_difference"] = step
-    losses = (before.get("loss"), after.get("loss"))
-    if all(isinstance(loss, int | float) for loss in losses):
-        proof["largest"] = max(proof["largest"], abs(losses[1] - losses[0]))
+def _compare(comparison: Continuity, step: int, before: Event, after: Event) -> None:
+    comparison["again"] += 1
+    if any(before.get(name) != after.get(name) for name in COMPARED) and comparison["first_difference"] is None:
+        comparison["first_difference"] = step
+    old, new = before.get("loss"), after.get("loss")
+    if isinstance(old, int | float) and isinstance(new, int | float):
+        comparison["largest"] = max(comparison["largest"], abs(new - old))
 
 
-def said(proof: Continuity) -> str:
-    """A proof in a sentence."""
-    head, again = f"Went on from step {proof['step']}.", _steps(proof["again"])
-    if not proof["due"]:
-        return f"{head} No step after it had been done before: there is nothing to compare."
-    if not proof["again"]:
-        return f"{head} {_steps(proof['due'])} after it had been done before; none was done again."
-    if proof["first_difference"] is None:
-        done = f"{again} of {proof['due']}" if proof["again"] < proof["due"] else again
-        return f"{head} {done} after it done again: loss and gradient norm are the same to the last bit."
+def describe(comparison: Continuity) -> str:
+    """Return a comparison as a sentence."""
+    start, again = f"Went on from step {comparison['step']}.", _count_steps(comparison["again"])
+    if not comparison["due"]:
+        return f"{start} No step after it had been done before: there is nothing to compare."
+    if not comparison["again"]:
+        return f"{start} {_count_steps(comparison['due'])} after it had been done before; none was done again."
+    if comparison["first_difference"] is None:
+        steps = f"{again} of {comparison['due']}" if comparison["again"] < comparison["due"] else again
+        return f"{start} {steps} after it done again: loss and gradient norm are the same to the last bit."
     return (
-        f"{head} NOT the same run: step {proof['first_difference']} came out differently when it was done again (loss, "
-        f"gradient norm, rate or tokens; losses differ by at most {proof['largest']:.2g} over {again})."
+        f"{start} NOT the same run: step {comparison['first_difference']} came out differently when it was done again "
+        f"(loss, gradient norm, rate or tokens; losses differ by at most {comparison['largest']:.2g} over {again})."
     )
 
 
-def _steps(count: int) -> str:
+def _count_steps(count: int) -> str:
     return f"{count} step{'s' * (count != 1)}"

@@ -2,33 +2,33 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from etabli.core import secrets, storage
 from etabli.core.contracts import EVENT_FIELDS, EVENTS, STATES
 
+Event: TypeAlias = dict[str, Any]  # kind, t, and the fields of that kind (contracts.EVENT_FIELDS)
+
 
 class EventLog:
-    """Appends events. Lines are written whole; the heartbeat comes from a thread of its own."""
+    """Appends events. A lock keeps lines whole: the heartbeat is written by a thread of its own."""
 
     def __init__(self, folder: Path):
         self.path = folder / EVENTS
         self._lock = threading.Lock()
-        self._end_torn_line()
-        self._file = self.path.open("a", encoding="utf-8")
-
-    def _end_torn_line(self) -> None:
-        """A crash may have left half a line: what follows must not be glued to it."""
+        # A crash may have left half a line: end it, or the next event would be glued to it.
         if self.path.exists() and not storage.ends_line(self.path):
             with self.path.open("ab") as file:
                 file.write(b"\n")
+        self._file = self.path.open("a", encoding="utf-8")
 
     def write(self, kind: str, **fields: Any) -> None:
         """Append one event of a kind that ``contracts.EVENT_FIELDS`` names."""
         if kind not in EVENT_FIELDS:
             raise ValueError(f"unknown event kind {kind!r}")
-        line = storage.to_json({"kind": kind, "t": round(time.time(), 3), **secrets.deep(fields)}) + "\n"
+        line = storage.to_json({"kind": kind, "t": round(time.time(), 3), **secrets.cover_secrets_in(fields)}) + "\n"
         with self._lock, storage.disk_errors(self.path):
             self._file.write(line)
             self._file.flush()
@@ -38,54 +38,54 @@ class EventLog:
         self._file.close()
 
 
-class Silence:
-    """Where the other processes of a run on several devices write."""
+class SilentLog:
+    """The log of the processes that don't write, when a run has several."""
 
     def write(self, kind: str, **fields: Any) -> None:
         """Write nothing."""
 
 
-def current(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What still counts: after a resume, records of later steps written before it are superseded."""
-    kept: list[dict[str, Any]] = []
+def drop_superseded(events: Sequence[Event]) -> list[Event]:
+    """Return the events that still count: a resume supersedes what was written before it about later steps."""
+    current: list[Event] = []
     for event in events:
         if event.get("kind") == "resume":
-            kept = [old for old in kept if _step(old) <= _step(event) and old.get("kind") != "end"]
-        kept.append(event)
-    return kept
+            current = [old for old in current if _step(old) <= _step(event) and old.get("kind") != "end"]
+        current.append(event)
+    return current
 
 
-def read(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
     """Return the events from a byte offset on, and the offset after the last whole line.
 
-    Lines that are no event are passed over, here and so for everybody: who counts events counts the same ones.
+    Lines that are no event are left out, so that all who count events get the same number.
     """
     lines, end = storage.read_lines(path, offset)
     return [line for line in lines if is_event(line)], end
 
 
-def count(folder: Path) -> int:
+def count_events(folder: Path) -> int:
     """Return how many events a run folder holds: ``events_before`` of a process that begins now."""
-    return len(read(folder / EVENTS)[0])
+    return len(read_events(folder / EVENTS)[0])
 
 
-def is_event(line: dict[str, Any]) -> bool:
-    """Is a line of the file whole? One that was damaged has no place in a log."""
-    known = isinstance(line.get("kind"), str) and isinstance(line.get("t"), int | float)
-    ended = line.get("kind") != "end" or line.get("state") in STATES
-    return known and ended and isinstance(line.get("step", 0), int)
+def is_event(line: Event) -> bool:
+    """Return whether a line of the file has what every event has; a damaged line has not."""
+    has_fields = isinstance(line.get("kind"), str) and isinstance(line.get("t"), int | float)
+    has_state = line.get("kind") != "end" or line.get("state") in STATES
+    return has_fields and has_state and isinstance(line.get("step", 0), int)
 
 
-def _step(event: dict[str, Any]) -> int:
+def _step(event: Event) -> int:
     step = event.get("step", 0)
-    return step if isinstance(step, int) else 0  # of a damaged line
+    return step if isinstance(step, int) else 0  # a damaged line
 
 
-def of(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Events of one kind."""
+def of_kind(events: Sequence[Event], kind: str) -> list[Event]:
+    """Return the events of one kind."""
     return [event for event in events if event.get("kind") == kind]
 
 
-def last(events: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    """The newest event of a kind, or an empty one."""
+def last_of_kind(events: Sequence[Event], kind: str) -> Event:
+    """Return the newest event of a kind, or an empty one."""
     return next((event for event in reversed(events) if event.get("kind") == kind), {})

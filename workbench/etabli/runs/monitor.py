@@ -1,55 +1,94 @@
-"""Watching a run folder. A thread reads at most four times a second; nothing is captured or polled by the cell, so it
-goes on while other cells run and after the cell that showed it is long done."""
+"""Follow a run folder with a widget.
+
+A thread reads the folder at most four times a second. It needs no running cell: it goes on while other cells run, and
+after the cell that showed the widget has ended.
+"""
 
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
-from etabli.core.contracts import ENDED
+from etabli.core.contracts import END_STATES
+from etabli.runs.events import Event
 
-EVERY_SECONDS = 0.25
-AFTERWARDS, PATIENCE = 2.0, 600.0  # a run that has stopped may be resumed from elsewhere: looked for so often, so long
-
-
-def follow(run):
-    """A ``RunMonitor`` fed from a run's folder; a run that has ended without being complete is offered for resume."""
+if TYPE_CHECKING:
     from etabli_widgets import RunMonitor
 
-    eyes = type(run).attach(run.folder)  # eyes of its own: the cell may read the same run meanwhile
-    monitor = RunMonitor(name=run.name, stop=lambda: run.stop(wait=False), resume=lambda: _again(run, watch_it))
+EVERY_SECONDS = 0.25
+# A run that has stopped may be resumed from elsewhere: it is read this often, for this long.
+ENDED_EVERY_SECONDS, ENDED_SECONDS = 2.0, 600.0
 
-    def watch_it() -> None:
-        watch(lambda: _look(eyes, monitor), monitor)
 
-    if _look(eyes, monitor) != "completed":
-        watch_it()
+class FollowedRun(Protocol):
+    """What is needed of a ``Run``, which imports this module."""
+
+    @property
+    def name(self) -> str:
+        """As ``Run.name``."""
+
+    @property
+    def state(self) -> str:
+        """As ``Run.state``."""
+
+    @property
+    def why(self) -> str:
+        """As ``Run.why``."""
+
+    def events(self) -> list[Event]:
+        """As ``Run.events``."""
+
+    def notes(self) -> list[str]:
+        """As ``Run.notes``."""
+
+    def stop(self, wait: bool = True) -> object:
+        """As ``Run.stop``."""
+
+    def resume(self) -> object:
+        """As ``Run.resume``."""
+
+
+class HasError(Protocol):
+    """A widget that shows an error."""
+
+    error: str
+
+
+def follow(run: FollowedRun, reader: FollowedRun) -> "RunMonitor":
+    """Return a ``RunMonitor`` that is fed from a run's folder; a run that ended early can be resumed there.
+
+    Args:
+        run: is stopped and resumed. reader: another view of the same folder, for the thread alone.
+    """
+    from etabli_widgets import RunMonitor
+
+    def resume() -> None:
+        if run.state in END_STATES:  # otherwise it was resumed from elsewhere already
+            run.resume()
+        watch(feed, monitor)
+
+    def feed() -> str:
+        state = reader.state
+        monitor.feed(reader.events(), state, reader.why if state in END_STATES else "", reader.notes())
+        return state
+
+    monitor = RunMonitor(name=run.name, stop=lambda: run.stop(wait=False), resume=resume)
+    if feed() != "completed":
+        watch(feed, monitor)
     return monitor
 
 
-def _again(run, watch_it: Callable[[], None]) -> None:
-    if run.state in ENDED:  # else somebody has resumed it elsewhere, and it is there to be seen
-        run.resume()
-    watch_it()
+def watch(feed: Callable[[], str], widget: HasError, every: float = EVERY_SECONDS) -> None:
+    """Call ``feed`` in a thread until the state that it returns is ``completed``, or the run has long ended."""
 
+    def loop() -> None:
+        last_alive = time.monotonic()
+        try:
+            while (state := feed()) != "completed" and time.monotonic() - last_alive < ENDED_SECONDS:
+                ended = state in END_STATES
+                last_alive = last_alive if ended else time.monotonic()
+                time.sleep(max(every, ENDED_EVERY_SECONDS) if ended else every)
+        except Exception as error:  # an exception in a thread is only visible if the widget shows it
+            widget.error = f"{type(error).__name__}: {error}"
 
-def watch(look: Callable[[], str], widget: Any, every: float = EVERY_SECONDS) -> None:
-    """Call ``look``, which gives the run's state, in a thread until the run is complete, or has long been over."""
-    threading.Thread(target=_watching, args=(look, widget, every), daemon=True).start()
-
-
-def _watching(look: Callable[[], str], widget: Any, every: float) -> None:
-    seen_alive = time.monotonic()
-    try:
-        while (state := look()) != "completed" and time.monotonic() - seen_alive < PATIENCE:
-            over = state in ENDED
-            seen_alive = seen_alive if over else time.monotonic()
-            time.sleep(max(every, AFTERWARDS) if over else every)
-    except Exception as error:  # a thread's exception is seen by nobody unless the widget shows it
-        widget.error = f"{type(error).__name__}: {error}"
-
-
-def _look(eyes, monitor) -> str:
-    state = eyes.state
-    monitor.feed(eyes.events(), state, eyes.why if state in ENDED else "", eyes.notes())
-    return state
+    threading.Thread(target=loop, daemon=True).start()

@@ -1,6 +1,9 @@
-"""One frozen object that says everything about a run."""
+"""Everything that defines a training run, as one immutable object that is read from and written to YAML."""
 
 import difflib
+import sys
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,11 +15,21 @@ from etabli.core.provenance import FromFile
 
 FROZEN = "frozen"  # the section of a run's recipe.yaml that holds hashes, versions and threads
 
+# Old names of keys; files and calls that use them still work.
+OLD_KEYS = {
+    "accumulate": "gradient_accumulation_steps",
+    "checkpointing": "gradient_checkpointing",
+    "schedule": "lr_scheduler",
+    "policy": "train_on",
+    "probes": "sample_prompts",
+    "mirror": "backup",
+}
+
 
 class Lora(BaseModel):
     """Low-rank adapters (arXiv 2106.09685) on every linear layer but the head, as QLoRA advises.
 
-    Besides these, any field of PEFT's ``LoraConfig`` can be given, by its own name: ``use_rslora``, ``use_dora``,
+    Any other field of PEFT's ``LoraConfig`` can be set too, by its own name: ``use_rslora``, ``use_dora``,
     ``modules_to_save``, ``rank_pattern``, ``layers_to_transform`` (with ``target_modules`` listed) …
     """
 
@@ -28,64 +41,72 @@ class Lora(BaseModel):
     target_modules: str | tuple[str, ...] = "all-linear"
 
     @model_validator(mode="after")
-    def _known(self) -> "Lora":
-        """Names and values that PEFT does not take are slips; all of them are told."""
+    def _check_extra_fields(self) -> "Lora":
+        """Refuse names and values that PEFT does not take; the error lists all of them."""
         if self.model_extra:
-            _check_peft(self)
+            _check_with_peft(self)
         return self
 
-    def peft(self) -> dict[str, Any]:
-        """Keys for ``LoraConfig``."""
+    def peft_fields(self) -> dict[str, Any]:
+        """Return the keyword arguments for ``LoraConfig``."""
         targets = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
-        named = {"r": self.rank, "lora_alpha": self.alpha, "lora_dropout": self.dropout, "target_modules": targets}
-        return named | (self.model_extra or {})
+        fields = {"r": self.rank, "lora_alpha": self.alpha, "lora_dropout": self.dropout, "target_modules": targets}
+        return fields | (self.model_extra or {})
 
 
-# What a recipe says in its own words, and what it decides.
-_RENAMED = {"r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"}
-_DECIDED = {"task_type", "peft_type", "inference_mode", "auto_mapping", "base_model_name_or_path", "revision"}
-_DECIDED |= {"target_parameters", "layer_replication"}  # of 16-bit weights, and of another base
-_DECIDED |= {"megatron_config", "megatron_core"}  # PEFT imports the module of that name
-_STARTS = (True, False, "gaussian")  # others rewrite the base's weights, or need them in more than 4 bits
+# PEFT's names of fields that have another name in a recipe, and fields that a recipe can't set.
+_PEFT_NAMES = {"r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"}
+_RESERVED = {"task_type", "peft_type", "inference_mode", "auto_mapping", "base_model_name_or_path", "revision"}
+_RESERVED |= {"target_parameters", "layer_replication"}  # need 16-bit weights, or change the base
+_RESERVED |= {"megatron_config", "megatron_core"}  # PEFT imports the module of that name
+_INITIALISATIONS = (True, False, "gaussian")  # others rewrite the base's weights, or need them in more than 4 bits
 
 
-def _check_peft(lora: Lora) -> None:
+def _check_with_peft(lora: Lora) -> None:
     import dataclasses
 
     from peft import LoraConfig
 
-    known = {field.name for field in dataclasses.fields(LoraConfig) if field.init} - _DECIDED - set(_RENAMED)
-    slips = [_slip(name, [*Lora.model_fields, *known]) for name in lora.model_extra or {} if name not in known]
-    if slips:
-        raise ValueError("; ".join(slips))
-    if (lora.model_extra or {}).get("init_lora_weights", True) not in _STARTS:
-        names = ", ".join(map(str, _STARTS))
+    known = {field.name for field in dataclasses.fields(LoraConfig) if field.init} - _RESERVED - set(_PEFT_NAMES)
+    extra = lora.model_extra or {}
+    problems = [_explain_unknown_field(name, [*Lora.model_fields, *known]) for name in extra if name not in known]
+    if problems:
+        raise ValueError("; ".join(problems))
+    if extra.get("init_lora_weights", True) not in _INITIALISATIONS:
+        names = ", ".join(map(str, _INITIALISATIONS))
         raise ValueError(f"init_lora_weights must be one of {names}: others change the base, or can't start on 4 bits")
     try:
-        LoraConfig(task_type="CAUSAL_LM", **lora.peft())
+        LoraConfig(task_type="CAUSAL_LM", **lora.peft_fields())
     except (TypeError, ValueError) as error:
         raise ValueError(f"PEFT refuses it: {error}; target_modules is {lora.target_modules!r}") from None
 
 
-def _slip(name: str, known: list[str]) -> str:
-    if name in _RENAMED:
-        return f"{name} is called {_RENAMED[name]} here"
-    if name in _DECIDED:
-        return f"{name} is not for a recipe to say"
+def _explain_unknown_field(name: str, known: list[str]) -> str:
+    if name in _PEFT_NAMES:
+        return f"{name} is called {_PEFT_NAMES[name]} here"
+    if name in _RESERVED:
+        return f"{name} can't be set in a recipe"
     near = difflib.get_close_matches(name, known, 1)
     return f"{name} is no field of LoraConfig{f'; did you mean {near[0]}?' if near else ''}"
 
 
 class Recipe(FromFile):
-    """What to train on what, and how. Every key has a default but ``data``.
+    """What to train on what, and how. Every key but ``data`` has a default.
 
-    ``rules`` is a Python file of your own filters and checks (``etabli.checks.custom_rules``): rows that a filter does
-    not keep are not trained. ``empty_rows`` says what happens to rows that train nothing once cut at ``max_length``.
-    ``batch_size`` rows or ``tokens_per_batch`` tokens go through the model at once, without padding
-    between rows; ``accumulate`` of them make one optimiser step. ``epochs`` or ``max_steps`` ends the run,
-    ``max_minutes`` sooner. ``checkpointing`` computes layers again instead of keeping them: none, all, or so many;
-    ``auto`` only if a row does not fit otherwise. ``dtype`` is what is computed in; ``auto`` is what this machine
-    computes in fastest when the run begins (``etabli.core.cpu_dtype``).
+    ``rules`` is a Python file with your own filters and checks (``etabli.checks.custom_rules``): rows that a filter
+    does not keep are not trained. ``train_on`` chooses the tokens that are trained: ``answers`` (all assistant turns),
+    ``last`` (the last one), ``all`` (every token) or ``spans`` (those marked in the rows). ``empty_rows`` says what
+    happens to rows without any trained token after the cut at ``max_length``.
+
+    ``batch_size`` rows or ``tokens_per_batch`` tokens go through the model at once, without padding between rows;
+    ``gradient_accumulation_steps`` such batches make one optimiser step. ``epochs`` or ``max_steps`` ends the run,
+    ``max_minutes`` sooner. ``lr_scheduler`` is the course of the learning rate. ``gradient_checkpointing`` recomputes
+    layers in the backward pass instead of keeping their activations: ``none``, ``all``, or a number of layers;
+    ``auto`` means only if a row does not fit otherwise. ``dtype`` is the data type of the computation; ``auto`` is the
+    fastest one on this machine when the run begins (``etabli.core.cpu_dtype``).
+
+    ``sample_prompts`` are answered every ``sample_every`` steps. ``backup`` is a folder that gets a second copy of the
+    run while it goes on. Keys have had other names (``OLD_KEYS``): these are accepted, with a warning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,38 +116,38 @@ class Recipe(FromFile):
     eval_data: str | None = None
     rules: str | None = None
     max_length: int = Field(512, ge=8)
-    policy: Literal["answers", "last", "all", "spans"] = "answers"
+    train_on: Literal["answers", "last", "all", "spans"] = "answers"
     empty_rows: Literal["refuse", "leave_out"] = "refuse"
-    lora: Lora = Lora()
+    lora: Lora = Field(default_factory=lambda: Lora.model_validate({}))
     learning_rate: float = Field(2e-4, gt=0, le=1)
-    schedule: Literal["constant", "linear", "cosine", "inverse_sqrt", "range"] = "linear"
+    lr_scheduler: Literal["constant", "linear", "cosine", "inverse_sqrt", "range"] = "linear"
     warmup_steps: int = Field(5, ge=0)
     epochs: int | None = Field(None, ge=1)
     max_steps: int | None = Field(None, ge=1)
     tokens_per_batch: int | None = Field(None, ge=8)
     batch_size: int | None = Field(None, ge=1)
-    accumulate: int = Field(1, ge=1)
+    gradient_accumulation_steps: int = Field(1, ge=1)
     optimizer: Literal["auto", "adamw", "adamw8bit", "paged_adamw8bit"] = "auto"
     checkpoint_every: int = Field(50, ge=1)
     eval_every: int = Field(25, ge=1)
     sample_every: int = Field(50, ge=1)
-    probes: tuple[str, ...] = ()
+    sample_prompts: tuple[str, ...] = ()
     seed: int = Field(0, ge=0, lt=2**63)
     threads: int | None = Field(None, ge=1)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    checkpointing: Literal["auto", "none", "all"] | Annotated[int, Field(ge=1)] = "auto"
+    gradient_checkpointing: Literal["auto", "none", "all"] | Annotated[int, Field(ge=1)] = "auto"
     callbacks: str | None = None
-    mirror: str | None = None
+    backup: str | None = None
     max_minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
     devices: int = Field(1, ge=1)
 
     @model_validator(mode="before")
     @classmethod
-    def _sizes(cls, given: Any) -> Any:
-        """Fill in what depends on other keys."""
-        if not isinstance(given, dict):
-            return given
-        filled = {key: None if value == "auto" and key in _AUTO else value for key, value in given.items()}
+    def _fill_in_defaults(cls, keys: Any) -> Any:
+        """Fill in the defaults that depend on other keys."""
+        if not isinstance(keys, dict):
+            return keys
+        filled = {key: None if value == "auto" and key in _AUTO else value for key, value in keys.items()}
         # 2e-4 is QLoRA's advice from 7B up; the 135M default learns ten times as fast (docs/log.md).
         if filled.get("learning_rate") is None:
             filled["learning_rate"] = 2e-3 if filled.get("model", "default") == "default" else 2e-4
@@ -137,7 +158,7 @@ class Recipe(FromFile):
         return filled
 
     @model_validator(mode="after")
-    def _one_of_each(self) -> "Recipe":
+    def _check_combinations(self) -> "Recipe":
         if self.epochs and self.max_steps:
             raise ValueError("epochs and max_steps are both set: say one of them")
         if self.tokens_per_batch and self.batch_size:
@@ -150,8 +171,10 @@ class Recipe(FromFile):
         return self
 
     def __init__(self, /, **keys: Any):
+        present = rename_old_keys(keys)
+        _warn_of_old_keys(keys)
         try:
-            super().__init__(**keys)
+            super().__init__(**present)
         except ValidationError as error:
             raise BadRecipe(mistakes(error, _KNOWN, ("str", "tuple[str, ...]"))) from None
 
@@ -163,34 +186,67 @@ class Recipe(FromFile):
             BadRecipe: lists every mistake at once, each with its key.
         """
         try:
-            return cls(**read_run(path)[0]).read_from(path)
+            return cls(**read_recipe(path)[0]).read_from(path)
         except BadRecipe as error:
             raise BadRecipe(error.problems, str(path)) from None
 
     def keys(self) -> dict[str, Any]:
-        """Plain values, as they are written to YAML."""
+        """Return plain values, as they are written to YAML."""
         return self.model_dump(mode="json")
 
-    def save(self, path: str | Path, frozen: dict[str, Any] | None = None) -> None:
-        """Write the recipe; ``frozen`` is what a run promises beside it.
+    def save(self, path: str | Path, frozen: Mapping[str, Any] | None = None) -> None:
+        """Write the recipe; ``frozen`` is the fingerprint of a run, which becomes the section of that name.
 
         Raises:
             BadRecipe: it holds a secret, which would be shared with the run.
         """
-        write_yaml(path, self.keys(), {FROZEN: frozen} if frozen else {})
+        write_yaml(path, self.keys(), {FROZEN: dict(frozen)} if frozen else {})
 
 
-def read_run(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The keys of a recipe file, and its frozen section if it is a run's.
+def read_recipe(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the keys of a recipe file, and its section ``frozen``, which is empty unless the file is a run's.
+
+    A run's file was written by the program, so its old keys get their present names without a warning, in the section
+    ``frozen`` too: a run that an older version began is compared, and resumed, under the present names.
 
     Raises:
-        BadRecipe: no file, no YAML, or YAML that is not a mapping.
+        BadRecipe: no file, no YAML, YAML that is not a mapping, or a key under both its names.
     """
     keys = read_yaml(path)
     frozen = keys.pop(FROZEN, None)
-    return keys, frozen if isinstance(frozen, dict) else {}
+    if not isinstance(frozen, dict):
+        return keys, {}
+    if isinstance(frozen.get("recipe"), dict):
+        frozen["recipe"] = rename_old_keys(frozen["recipe"])
+    return rename_old_keys(keys), frozen
 
 
-# Keys whose "auto" is filled in when the recipe is made; optimizer's and checkpointing's wait for the device.
+def rename_old_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a recipe under their present names.
+
+    Raises:
+        BadRecipe: a key is given under both its names.
+    """
+    twice = [(old, new) for old, new in OLD_KEYS.items() if old in keys and new in keys]
+    if twice:
+        raise BadRecipe([f"{old}: the old name of {new}, which is set too; remove {old}" for old, new in twice])
+    return {OLD_KEYS.get(key, key): value for key, value in keys.items()}
+
+
+def _warn_of_old_keys(keys: Mapping[str, Any]) -> None:
+    """Warn once of all old names, at the line outside of this package that made or loaded the recipe."""
+    pairs = [f"{key} is now {OLD_KEYS[key]}" for key in keys if key in OLD_KEYS]
+    if not pairs:
+        return
+    package = __name__.partition(".")[0]
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    text = f"Recipe keys have new names: {', '.join(pairs)}. The old names still work; use the new ones."
+    warnings.warn(text, FutureWarning, stacklevel=level)
+
+
+# Keys whose "auto" is filled in when the recipe is made; "auto" for optimizer and gradient_checkpointing waits for the
+# device.
 _AUTO = ("learning_rate", "tokens_per_batch", "threads")
 _KNOWN = (*Recipe.model_fields, *(f"lora.{name}" for name in Lora.model_fields))

@@ -1,9 +1,9 @@
-"""The rows that a run folder's recipe names. The folder may be a stranger's, so the recipe may not name just anything.
+"""Open the rows that a run folder's recipe names. The folder may come from a stranger, so the recipe is restricted.
 
-Rows are read where a run's data belong: in the run folder, in the folder that it lies in, and in the one above
-(``PROJECT/runs/NAME`` beside ``PROJECT/data``), unless that is the person's home or holds it. Elsewhere only rows are
-read that the run was trained on, told by their content's hash in the run's section ``frozen``: who can write that hash
-has the rows already. Or the person says ``--allow-outside``.
+Rows are read where a run's data belong: in the run folder, in its parent, and in the folder above that
+(``PROJECT/runs/NAME`` beside ``PROJECT/data``), unless that is the person's home or holds it. Elsewhere only the rows
+that the run was trained on are read. They are recognised by their content's hash in the run's section ``frozen``:
+whoever can write that hash has the rows already. ``--allow-outside`` overrides this.
 """
 
 import os
@@ -11,21 +11,21 @@ from pathlib import Path
 
 from etabli.core import folders
 from etabli.core.errors import EtabliError, OutsideFolder
-from etabli.data.dataset import Dataset, located
+from etabli.data.dataset import Dataset, find_path
 from etabli.data.parquet_rows import HOME_COMMANDS
-from etabli.data.reading.hub import on_the_hub
+from etabli.data.reading.hub import is_hub_name
 
 
 def open_rows_of_run(name: str, run: Path, known_hash: str | None, allow_outside: bool = False) -> Dataset:
-    """The data set that a run's recipe names.
+    """Return the data set that a run's recipe names.
 
     Args:
         name: the recipe's ``data`` or ``eval_data``; run: the run folder.
-        known_hash: the content hash that the run froze of these rows.
+        known_hash: the content hash of these rows in the section ``frozen``.
         allow_outside: the person allows data from anywhere.
 
     Raises:
-        OutsideFolder: it lies elsewhere, and is not what the run froze; BadData: as ``Dataset.open``.
+        OutsideFolder: it lies elsewhere and does not have that hash; BadData: as ``Dataset.open``.
     """
     if allow_outside or folders.is_outside_allowed():
         with folders.outside_allowed():
@@ -34,33 +34,33 @@ def open_rows_of_run(name: str, run: Path, known_hash: str | None, allow_outside
         try:
             return Dataset.open(name, run)
         except OutsideFolder:  # of a mapping file, or a link in a data set
-            return _known(name, run, known_hash)
-    return _known(name, run, known_hash)
+            return _open_by_hash(name, run, known_hash)
+    return _open_by_hash(name, run, known_hash)
 
 
 def _is_near(name: str, run: Path) -> bool:
-    place = located(name.partition("#")[0], run)
-    if name == HOME_COMMANDS or on_the_hub(name) or not place.exists():
-        return True  # no file of this machine: whoever opens it says so
-    return any(folders.is_within(place, folder) for folder in _neighbourhood(run))
+    path = find_path(name.partition("#")[0], run)
+    if name == HOME_COMMANDS or is_hub_name(name) or not path.exists():
+        return True  # no file of this machine; opening it gives the right error
+    return any(folders.is_within(path, folder) for folder in _project_folders(run))
 
 
-def _neighbourhood(run: Path) -> list[Path]:
-    """The run folder, and two above it, by the name that was given and where links lead."""
+def _project_folders(run: Path) -> list[Path]:
+    """Return the run folder and the two above it, both by the given name and with links resolved."""
     home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 (Path.home raises where there is none)
-    around = [folder for base in (run.absolute(), run.resolve()) for folder in (base.parent, base.parent.parent)]
-    return [run, *(folder for folder in around if not home.is_relative_to(folder.resolve()))]
+    above = [folder for base in (run.absolute(), run.resolve()) for folder in (base.parent, base.parent.parent)]
+    return [run, *(folder for folder in above if not home.is_relative_to(folder.resolve()))]
 
 
-def _known(name: str, run: Path, known_hash: str | None) -> Dataset:
-    """Rows from elsewhere, if they are what the run froze; of others nothing is told, not even why they fail."""
+def _open_by_hash(name: str, run: Path, known_hash: str | None) -> Dataset:
+    """Return rows from elsewhere if they have the known hash; else one error, which says nothing about the rows."""
     try:
         with folders.outside_allowed():
             data = Dataset.open(name, run)
-        found_hash = data.hash
+        actual_hash = data.hash
     except (EtabliError, OSError, ValueError):
-        found_hash = ""
-    if not known_hash or found_hash != known_hash:
+        actual_hash = ""
+    if not known_hash or actual_hash != known_hash:
         raise OutsideFolder(
             f"The recipe in {run} names the data {name[: folders.NAME_SHOWN]!r}, which lie outside of the run's "
             f"project, and they are not the rows that the run was trained on (data_hash was {known_hash}). Nothing of "

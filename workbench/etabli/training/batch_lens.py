@@ -1,34 +1,43 @@
-"""What the loss sees: the very batch of a step, every token with its role, whether it is trained, and its loss.
+"""What the loss sees: the batch of a step, every token with its role, whether it is trained, and its loss.
 
-The batch is what the collator gives (``training.batches.tensors``), not a rendering of its own.
+The batch comes from the collator that training uses (``training.packing.collate``).
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etabli.core.contracts import VERSION, Lens, LensRow, Message, Row
 from etabli.core.errors import BadData, BadInput, DeviceBusy
 from etabli.models import likelihood, loading, sources
 from etabli.rendering import token_checks
-from etabli.rendering.render import POLICIES, Rendered, render
+from etabli.rendering.render import POLICIES, RenderedConversation, render
 from etabli.runs import recipe_code
 from etabli.runs.recipe import Recipe
 from etabli.training import train_data
-from etabli.training.packing import MASKED, Encoded, Schedule, tensors
+from etabli.training.packing import MASKED, Pack, PackSampler, TokenizedRow, collate
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from etabli_widgets import MaskLens
+
+Spans = Mapping[int, Sequence[Sequence[int]]]  # message -> [first character, one after the last] of its content
+Losses = list[float | None]  # of each token, in nats
+SHOWN_FAILURES = 20  # rows that are listed for a failed check
 
 
-def lens(recipe: Recipe | str | Path, step: int = 1, loss: bool = True, trust_code: bool = False):
-    """See the batch of a step as the loss sees it: a widget.
+def lens(recipe: Recipe | str | Path, step: int = 1, loss: bool = True, trust_code: bool = False) -> "MaskLens":
+    """Return a widget that shows the batch of a step as the loss sees it.
 
     Args:
-        recipe: a recipe, its YAML file, or data (the rest by default).
-        step: which step, from 1. loss: of every token under the base model, which is loaded for it.
-        trust_code: say yes to the rules that a recipe file names, which are run to choose the rows; it is kept.
+        recipe: a recipe, its YAML file, or data (with defaults for the rest).
+        step: which step, from 1. loss: show each token's loss under the base model, which is loaded for it.
+        trust_code: say yes to the rules that a recipe file names, which are run to choose the rows; the yes is kept.
 
     Raises:
         BadInput: a step the run does not have; BadRecipe, BadData: as for a run; UntrustedCode: the recipe was read
-        from a file, and its rules are none that this user has said yes to.
+        from a file, and this user has not said yes to its rules.
     """
     from etabli_widgets import MaskLens
 
@@ -36,171 +45,189 @@ def lens(recipe: Recipe | str | Path, step: int = 1, loss: bool = True, trust_co
     return MaskLens(batch.facts, batch)
 
 
-Spans = Mapping[int, Sequence[Sequence[int]]]  # message -> [first character, one after the last] of its content
-
-
 class Batch:
     """The batch of a step; ``facts`` is what ``lens`` shows, as plain values. Spans can be chosen in its rows."""
 
     def __init__(self, recipe: Recipe | str | Path, step: int = 1, loss: bool = True, trust_code: bool = False):
-        self.facts, self._rows, self._tokenizer, self._recipe = _look(recipe, step, loss, trust_code)
+        self._recipe, near = _open_recipe(recipe)
+        command = f"etabli.lens({str(self._recipe.file)!r}, trust_code=True)"
+        recipe_code.agree_to_look(self._recipe, near, trust_code, command)
+        self._tokenizer = loading.load_tokenizer(sources.resolve(self._recipe.model))
+        data = train_data.load_train_data(self._recipe, self._tokenizer, near, enforce=False)
+        # There may be no row that can be trained; then the failed checks are shown.
+        sampler = PackSampler(data.rows, self._recipe) if data.rows else None
+        steps = sampler.steps if sampler else 0
+        if step < 1 or (sampler and step > steps):
+            raise BadInput(f"The run has {steps} steps, counted from 1; there is no step {step}.")
+        packs = sampler.packs(step) if sampler else []
+        losses, note = self._losses_of(packs) if loss and packs else ([None] * len(packs), "")
+        source_rows = {row["id"]: row for row in data.source_rows}
+        self._rows = {row.id: source_rows[row.id] for pack in packs for row in pack}
+        rows = [row for pack, pack_losses in zip(packs, losses) for row in self._describe_pack(pack, pack_losses)]
+        failures = data.failed_checks.items()
+        self.facts: Lens = {
+            "version": VERSION,
+            "model": self._recipe.model,
+            "step": step,
+            "steps": steps,
+            "policy": self._recipe.train_on,
+            "max_length": self._recipe.max_length,
+            "packs": len(packs),
+            "rows": rows,
+            "policies": _summarise_policies(rows),
+            "failed": {name: [list(failure) for failure in listed[:SHOWN_FAILURES]] for name, listed in failures},
+            "failing": {name: len(listed) for name, listed in failures},
+            "of": len(data.source_rows),
+            "said": note,
+        }
 
     def choose(self, row: str, spans: Spans) -> Lens:
-        """Train these stretches of a row's messages, and no others, under the policy ``spans``; returns the facts."""
-        rows = self.facts["rows"]
+        """Train only these stretches of a row's messages under the policy ``spans``; returns the new facts."""
         if row not in self._rows:
             raise BadInput(f"Row {row!r} is not in this batch.")
-        held = {**self._rows[row], "messages": chosen(self._rows[row]["messages"], spans)}
-        told = [
-            _row(held, one["ids"], one["nats"], self._tokenizer, self._recipe) if one["id"] == row else one
-            for one in rows
+        changed: Row = {**self._rows[row], "messages": apply_spans(self._rows[row]["messages"], spans)}
+        rows = [
+            self._describe_row(changed, shown["ids"], shown["nats"]) if shown["id"] == row else shown
+            for shown in self.facts["rows"]
         ]
-        self._rows[row] = held
-        self.facts = {**self.facts, "rows": told, "policies": _policies(told)}
+        self._rows[row] = changed
+        self.facts = {**self.facts, "rows": rows, "policies": _summarise_policies(rows)}
         return self.facts
 
     def messages(self, row: str) -> list[Message]:
-        """A row's messages with the spans chosen: for ``desk.decide("fix", row, messages=...)``."""
+        """Return a row's messages with the chosen spans: for ``desk.decide("fix", row, messages=...)``."""
         return self._rows[row]["messages"]
 
+    def _losses_of(self, packs: Sequence[Pack]) -> tuple[Sequence[Losses | None], str]:
+        """Return every token's loss, pack by pack; None and the reason while a run owns the device."""
+        try:
+            loaded = loading.load(self._recipe.model)
+        except DeviceBusy as error:
+            return [None] * len(packs), f"No loss: {error}"
+        batches = [collate(pack, self._tokenizer.pad_token_id, loaded.device) for pack in packs]
+        loaded.model.eval()
+        return [
+            likelihood.token_losses(loaded.model, batch["input_ids"], batch["position_ids"]) for batch in batches
+        ], ""
 
-def chosen(messages: list[Message], spans: Spans) -> list[Message]:
-    """Messages with the stretches that are trained under the policy ``spans``; touching ones are joined."""
-    made = []
-    for number, turn in enumerate(messages):
-        bare = {key: value for key, value in turn.items() if key != "spans"}
-        held = _joined(spans.get(number) or [])
-        made.append({**bare, "spans": held} if held else bare)
-    return made
+    def _describe_pack(self, pack: Pack, losses: Losses | None) -> list[LensRow]:
+        """Return the rows of a pack, read back from the tensors that training gets."""
+        batch = collate(pack, self._tokenizer.pad_token_id, "cpu")
+        ids = batch["input_ids"][0].tolist()
+        trained = {position + 1 for position in batch["keep"].tolist()}  # a kept position predicts the next token
+        rows, start = [], 0
+        for tokenized in pack:
+            stop = start + len(tokenized.ids)
+            row = self._describe_row(self._rows[tokenized.id], ids[start:stop], losses and losses[start:stop])
+            if row["trained"][self._recipe.train_on] != [position in trained for position in range(start, stop)]:
+                raise AssertionError(f"Row {tokenized.id}: the batch trains other tokens than the rendering says.")
+            rows.append(row)
+            start = stop
+        return rows
+
+    def _describe_row(self, row: Row, ids: list[int], losses: Losses | None) -> LensRow:
+        tokenizer, most = self._tokenizer, self._recipe.max_length
+        by_policy = {policy: render(row["messages"], tokenizer, policy, tools=row.get("tools")) for policy in POLICIES}
+        rendered, size = by_policy[self._recipe.train_on], len(ids)
+        if rendered.ids[:size] != ids:
+            raise AssertionError(f"Row {row['id']}: the batch holds other ids than the rendering.")
+        return {
+            "id": row["id"],
+            "ids": ids,
+            "text": rendered.text[:size],
+            "role": rendered.role[:size],
+            "offset": [list(span) for span in rendered.offset[:size]],
+            "message": rendered.message[:size],
+            "trained": {
+                policy: [bool(position and flag) for position, flag in enumerate(each.trained[:size])]
+                for policy, each in by_policy.items()
+            },
+            "starts": {str(number): start for number, start in rendered.starts.items()},
+            "nats": losses,
+            "cut": len(rendered) - size,
+            "lengths": {str(number): len(turn["content"]) for number, turn in enumerate(row["messages"])},
+            "assertions": {
+                policy: [check._asdict() for check in token_checks.check_row(row, each, tokenizer, policy, most)]
+                for policy, each in by_policy.items()
+            },
+        }
 
 
-def _joined(spans: Sequence[Sequence[int]]) -> list[list[int]]:
-    made: list[list[int]] = []
+def apply_spans(messages: list[Message], spans: Spans) -> list[Message]:
+    """Return messages with only these stretches marked for the policy ``spans``; touching ones are joined."""
+    marked: list[Message] = []
+    for number, message in enumerate(messages):
+        copy = message.copy()
+        copy.pop("spans", None)
+        if joined := _join_spans(spans.get(number) or []):
+            copy["spans"] = joined
+        marked.append(copy)
+    return marked
+
+
+def _join_spans(spans: Sequence[Sequence[int]]) -> list[list[int]]:
+    joined: list[list[int]] = []
     for low, high in sorted(map(list, spans)):
-        if made and low <= made[-1][1]:
-            made[-1][1] = max(made[-1][1], high)
+        if joined and low <= joined[-1][1]:
+            joined[-1][1] = max(joined[-1][1], high)
         else:
-            made.append([low, high])
-    return made
+            joined.append([low, high])
+    return joined
 
 
-def _look(
-    recipe: Recipe | str | Path, step: int, loss: bool, trust_code: bool
-) -> tuple[Lens, dict[str, Row], Any, Recipe]:
-    chosen, near = _recipe(recipe)
-    recipe_code.agree_to_look(chosen, near, trust_code, f"etabli.lens({str(chosen.file)!r}, trust_code=True)")
-    tokenizer = loading.tokenizer(sources.resolve(chosen.model))
-    made = train_data.gather(chosen, tokenizer, near, enforce=False)
-    schedule = Schedule(made.rows, chosen) if made.rows else None  # no row may be as it must be: then that is shown
-    steps = schedule.steps if schedule else 0
-    if step < 1 or (schedule and step > steps):
-        raise BadInput(f"The run has {steps} steps, counted from 1; there is no step {step}.")
-    packs, by_id = schedule.packs(step) if schedule else [], {row["id"]: row for row in made.trained}
-    nats, said = _nats(chosen, packs, tokenizer) if loss and packs else ([None] * len(packs), "")
-    rows = [line for pack, values in zip(packs, nats) for line in _pack(pack, values, by_id, tokenizer, chosen)]
-    held = {name: [list(one) for one in found[:20]] for name, found in made.failed.items()}
-    facts: Lens = {
-        "version": VERSION, "model": chosen.model, "step": step, "steps": steps, "policy": chosen.policy,
-        "max_length": chosen.max_length, "packs": len(packs), "rows": rows, "policies": _policies(rows),
-        "failed": held, "failing": {name: len(found) for name, found in made.failed.items()},
-        "of": len(made.trained), "said": said,
-    }  # fmt: skip
-    return facts, {row["id"]: by_id[row["id"]] for row in rows}, tokenizer, chosen
+def _open_recipe(source: Recipe | str | Path) -> tuple[Recipe, Path | None]:
+    """Return the recipe, and the file it was read from if there is one."""
+    if isinstance(source, Recipe):
+        return source, None
+    if Path(source).suffix in (".yaml", ".yml"):
+        return Recipe.load(source), Path(source)
+    return Recipe(data=str(source)), None
 
 
-def _recipe(given: Recipe | str | Path) -> tuple[Recipe, Path | None]:
-    if isinstance(given, Recipe):
-        return given, None
-    if Path(given).suffix in (".yaml", ".yml"):
-        return Recipe.load(given), Path(given)
-    return Recipe(data=str(given)), None
+def _summarise_policies(rows: list[LensRow]) -> dict[str, dict[str, float | int | None]]:
+    """Return for each policy the batch's trained tokens, their share, and their mean loss."""
+    summaries: dict[str, dict[str, float | int | None]] = {}
+    for policy in POLICIES:
+        flags = [flag for row in rows for flag in row["trained"][policy]]
+        losses = [loss for row in rows for loss in row["nats"] or [None] * len(row["ids"])]
+        trained_losses = [loss for loss, flag in zip(losses, flags) if flag and loss is not None]
+        summaries[policy] = {
+            "trained": sum(flags),
+            "share": sum(flags) / max(1, len(flags)),
+            "loss": sum(trained_losses) / len(trained_losses) if trained_losses else None,
+        }
+    return summaries
 
 
-def _nats(recipe: Recipe, packs: Sequence[list[Encoded]], tokenizer: Any) -> tuple[list, str]:
-    """The loss of every token of every pack; none while a run owns the device, and why."""
+def describe_tokens(row: Row, model: str, policy: str, most: int, loss: bool = False) -> dict[str, Any]:
+    """Return what ``etabli data tokens --json`` prints: the tokens of one row, with its checks."""
+    tokenizer: PreTrainedTokenizerBase = loading.load_tokenizer(sources.resolve(model))
     try:
-        loaded = loading.load(recipe.model)
-    except DeviceBusy as error:
-        return [None] * len(packs), f"No loss: {error}"
-    made = [tensors(pack, tokenizer.pad_token_id, loaded.device) for pack in packs]
-    loaded.model.eval()
-    return [likelihood.per_token(loaded.model, one["input_ids"], one["position_ids"]) for one in made], ""
-
-
-def _pack(
-    pack: list[Encoded], nats: list[float | None] | None, by_id: dict[str, Row], tokenizer: Any, recipe: Recipe
-) -> list[LensRow]:
-    """The rows of a pack, read back from the tensors that training gets."""
-    made = tensors(pack, tokenizer.pad_token_id, "cpu")
-    ids = made["input_ids"][0].tolist()
-    trained = {at + 1 for at in made["keep"].tolist()}  # what is kept predicts the next token
-    rows, start = [], 0
-    for one in pack:
-        stop = start + len(one.ids)
-        made_of = _row(by_id[one.id], ids[start:stop], nats and nats[start:stop], tokenizer, recipe)
-        if made_of["trained"][recipe.policy] != [at in trained for at in range(start, stop)]:
-            raise AssertionError(f"Row {one.id}: what was rendered is not trained as the batch says.")
-        rows.append(made_of)
-        start = stop
-    return rows
-
-
-def _row(row: Row, ids: list[int], nats: list[float | None] | None, tokenizer: Any, recipe: Recipe) -> LensRow:
-    seen = {policy: render(row["messages"], tokenizer, policy, tools=row.get("tools")) for policy in POLICIES}
-    mine, size = seen[recipe.policy], len(ids)
-    flags = {policy: [bool(at and flag) for at, flag in enumerate(one.trained[:size])] for policy, one in seen.items()}
-    if mine.ids[:size] != ids:
-        raise AssertionError(f"Row {row['id']}: what was rendered is not what the batch holds.")
-    return {
-        "id": row["id"], "ids": ids, "text": mine.text[:size], "role": mine.role[:size],
-        "offset": [list(span) for span in mine.offset[:size]], "message": mine.message[:size], "trained": flags,
-        "starts": {str(number): at for number, at in mine.starts.items()}, "nats": nats, "cut": len(mine) - size,
-        "lengths": {str(number): len(turn["content"]) for number, turn in enumerate(row["messages"])},
-        "assertions": {
-            policy: [one._asdict() for one in token_checks.of_row(row, held, tokenizer, policy, recipe.max_length)]
-            for policy, held in seen.items()
-        },
-    }  # fmt: skip
-
-
-def _policies(rows: list[LensRow]) -> dict[str, dict[str, float | int | None]]:
-    """What each policy trains of the batch: tokens, their share, and their mean loss."""
-    return {policy: _trained(rows, policy) for policy in POLICIES}
-
-
-def _trained(rows: list[LensRow], policy: str) -> dict[str, float | int | None]:
-    flags = [flag for row in rows for flag in row["trained"][policy]]
-    nats = [value for row in rows for value in row["nats"] or [None] * len(row["ids"])]
-    held = [value for value, flag in zip(nats, flags) if flag and value is not None]
-    return {
-        "trained": sum(flags), "share": sum(flags) / max(1, len(flags)),
-        "loss": sum(held) / len(held) if held else None,
-    }  # fmt: skip
-
-
-def tokens(row: Row, model: str, policy: str, most: int, loss: bool = False) -> dict[str, Any]:
-    """What ``etabli data tokens --json`` prints: one row, with its assertions."""
-    tokenizer = loading.tokenizer(sources.resolve(model))
-    try:
-        seen, refused = render(row["messages"], tokenizer, policy, tools=row.get("tools")), None
+        rendered = render(row["messages"], tokenizer, policy, tools=row.get("tools"))
+        checks = list(token_checks.check_row(row, rendered, tokenizer, policy, most))
+        losses = _row_losses(rendered, model, most) if loss else None
     except BadData as error:
-        seen, refused = Rendered(), token_checks.Assertion(token_checks.TEMPLATE, False, str(error))
+        rendered, losses = RenderedConversation(), None
+        checks = [token_checks.Assertion(token_checks.TEMPLATE, False, str(error))]
     return {
-        "ids": seen.ids, "text": seen.text, "role": seen.role, "trained": seen.trained, "offset": seen.offset,
-        "share": sum(seen.trained) / max(1, len(seen)), "max_length": most, "cut": max(0, len(seen) - most),
-        "nats": _alone(seen, model, most) if loss and not refused else None,
-        "assertions": [
-            one._asdict()
-            for one in ([refused] if refused else token_checks.of_row(row, seen, tokenizer, policy, most))
-        ],
-    }  # fmt: skip
+        "ids": rendered.ids,
+        "text": rendered.text,
+        "role": rendered.role,
+        "trained": rendered.trained,
+        "offset": rendered.offset,
+        "share": sum(rendered.trained) / max(1, len(rendered)),
+        "max_length": most,
+        "cut": max(0, len(rendered) - most),
+        "nats": losses,
+        "assertions": [check._asdict() for check in checks],
+    }
 
 
-def _alone(seen: Rendered, model: str, most: int) -> list[float | None]:
-    """The loss of every token of one row, none beyond the cut."""
+def _row_losses(rendered: RenderedConversation, model: str, most: int) -> Losses:
+    """Return the loss of every token of one row; None for those beyond the cut."""
     loaded = loading.load(model)
     loaded.model.eval()
-    row = Encoded("", seen.ids[:most], [MASKED] * min(most, len(seen)))
-    made = tensors([row], loaded.tokenizer.pad_token_id, loaded.device)
-    held = likelihood.per_token(loaded.model, made["input_ids"], made["position_ids"])
-    return [*held[: len(row.ids)], *[None] * (len(seen) - len(row.ids))]
+    row = TokenizedRow("", rendered.ids[:most], [MASKED] * min(most, len(rendered)))
+    batch = collate([row], loaded.tokenizer.pad_token_id, loaded.device)
+    losses = likelihood.token_losses(loaded.model, batch["input_ids"], batch["position_ids"])
+    return [*losses[: len(row.ids)], *[None] * (len(rendered) - len(row.ids))]

@@ -1,7 +1,7 @@
-"""Cross-entropy of the trained tokens without their logits: taken in chunks, with the gradient on the way.
+"""Cross-entropy of the trained tokens in chunks, with the gradient computed on the way: all logits are never kept.
 
 A vocabulary of 150,000 turns 2,048 tokens into 1.2 GB of float32 logits, and as much again for their gradient. The head
-is frozen in QLoRA, so the gradient of the hidden states is known as soon as a chunk's logits are, and nothing of the
+is frozen in QLoRA, so the gradient of the hidden states is known as soon as a chunk's logits are, and no tensor of the
 vocabulary's width is kept (the idea of Liger's fused loss, arXiv 2410.10989, here in plain torch).
 """
 
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 LOGITS = 2**25  # of one chunk: 134 MB in float32
-HALF_UP = 2.0**12  # for float16, where a sure token's slopes underflow; a gradient scaler's factor comes too late here
+FLOAT16_SCALE = 2.0**12  # in float16 a sure token's gradients underflow; a gradient scaler acts too late to help here
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """How a model makes logits of its last hidden states."""
+    """How a model computes logits from its last hidden states."""
 
     weight: Tensor  # (vocabulary, width)
     bias: Tensor | None = None  # (vocabulary,)
@@ -25,35 +25,36 @@ class Head:
     cap: float | None = None  # logits are cap * tanh(logits / cap) (Gemma 2)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Float32 (tokens, vocabulary) of hidden states (tokens, width) in the compute dtype."""
-        made = (hidden @ self.weight.to(hidden.dtype).T).float()
+        """Return float32 (tokens, vocabulary) for hidden states (tokens, width) in the compute dtype."""
+        logits = (hidden @ self.weight.to(hidden.dtype).T).float()
         if self.bias is not None:
-            made += self.bias
+            logits += self.bias
         if self.scale != 1.0:
-            made *= self.scale
-        return made.div_(self.cap).tanh_().mul_(self.cap) if self.cap else made
+            logits *= self.scale
+        return logits.div_(self.cap).tanh_().mul_(self.cap) if self.cap else logits
 
 
-def head_of(model: Any) -> Head | None:
-    """The head of a causal model, or None if it is trained itself or no plain linear layer."""
+def find_head(model: Any) -> Head | None:
+    """Return the head of a causal model, or None if it is trained itself or is no plain linear layer."""
     config, linear = model.config.get_text_config(), model.get_output_embeddings()
-    if type(linear) is not torch.nn.Linear or any(held.requires_grad for held in linear.parameters()):
+    if type(linear) is not torch.nn.Linear or any(weight.requires_grad for weight in linear.parameters()):
         return None
     scale = getattr(config, "logit_scale", None) or 1.0  # Cohere multiplies, Granite divides
     scale /= getattr(config, "logits_scaling", None) or 1.0
     return Head(linear.weight, linear.bias, scale, getattr(config, "final_logit_softcapping", None))
 
 
-def summed(hidden: Tensor, head: Head, targets: Tensor) -> Tensor:
-    """Summed cross-entropy, a float32 scalar that is differentiable with regard to ``hidden``.
+def summed_cross_entropy(hidden: Tensor, head: Head, targets: Tensor) -> Tensor:
+    """Return the summed cross-entropy, a float32 scalar, differentiable with respect to ``hidden``.
 
     Args:
         hidden: (tokens, width), in the compute dtype. targets: int64 (tokens,).
     """
-    return _Summed.apply(hidden, head, targets)
+    loss: Tensor = _SummedCrossEntropy.apply(hidden, head, targets)  # type: ignore[no-untyped-call]  # torch has no types
+    return loss
 
 
-class _Summed(torch.autograd.Function):
+class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, hidden: Tensor, head: Head, targets: Tensor) -> Tensor:
         total = torch.zeros((), device=hidden.device)
@@ -63,7 +64,7 @@ class _Summed(torch.autograd.Function):
         for low in range(0, len(hidden), size):
             part = slice(low, low + size)
             gradient = None if context.gradient is None else context.gradient[part]
-            total += _chunk(hidden[part], head, targets[part, None], gradient)
+            total += _chunk_loss(hidden[part], head, targets[part, None], gradient)
         return total
 
     @staticmethod
@@ -71,23 +72,23 @@ class _Summed(torch.autograd.Function):
         return (context.gradient * upstream).to(context.dtype), None, None
 
 
-def _chunk(hidden: Tensor, head: Head, targets: Tensor, gradient: Tensor | None) -> Tensor:
-    """The loss of one chunk, whose gradient is written where it belongs. What it makes is gone before the next."""
+def _chunk_loss(hidden: Tensor, head: Head, targets: Tensor, gradient: Tensor | None) -> Tensor:
+    """Return the loss of one chunk, and write its gradient into ``gradient``; all other tensors are freed."""
     logits = head.logits(hidden)
-    level = logits.logsumexp(-1, keepdim=True)
-    found = (level - logits.gather(1, targets)).sum()
+    normaliser = logits.logsumexp(-1, keepdim=True)
+    loss = (normaliser - logits.gather(1, targets)).sum()
     if gradient is not None:
-        up = HALF_UP if hidden.dtype is torch.float16 else 1.0
-        slope = _slope(logits, level, head, targets).mul_(up).to(hidden.dtype)
-        gradient.copy_((slope @ head.weight.to(hidden.dtype)).float() / up)
-    return found
+        scale = FLOAT16_SCALE if hidden.dtype is torch.float16 else 1.0
+        slope = _logit_gradient(logits, normaliser, head, targets).mul_(scale).to(hidden.dtype)
+        gradient.copy_((slope @ head.weight.to(hidden.dtype)).float() / scale)
+    return loss
 
 
-def _slope(logits: Tensor, level: Tensor, head: Head, targets: Tensor) -> Tensor:
-    """The gradient of the loss by what the head's matrix gives; ``logits`` are used up."""
-    bent = 1 - (logits / head.cap) ** 2 if head.cap else None
-    slope = logits.sub_(level).exp_()
+def _logit_gradient(logits: Tensor, normaliser: Tensor, head: Head, targets: Tensor) -> Tensor:
+    """Return the gradient of the loss by the output of the head's matrix; overwrites ``logits``."""
+    cap_slope = 1 - (logits / head.cap) ** 2 if head.cap else None
+    slope = logits.sub_(normaliser).exp_()
     slope.scatter_add_(1, targets, slope.new_full(targets.shape, -1.0))
-    if bent is not None:
-        slope *= bent
+    if cap_slope is not None:
+        slope *= cap_slope
     return slope.mul_(head.scale) if head.scale != 1.0 else slope

@@ -1,4 +1,7 @@
-"""Looking at a run as it goes: the loss of what is held out, and answers to the probes. Neither can end it."""
+"""Evaluate a run while it trains: the loss of the held-out rows, and answers to the sample prompts.
+
+Nothing here ends a run: whatever goes wrong becomes a ``warning`` event.
+"""
 
 import contextlib
 import math
@@ -10,118 +13,130 @@ import torch
 from etabli.core.contracts import Message
 from etabli.core.errors import NoRoom, NotFinite
 from etabli.models import generate, token_divergence
-from etabli.models.loading import Loaded
+from etabli.models.loading import LoadedModel
 from etabli.rendering.render import render
 from etabli.runs.recipe import Recipe
 from etabli.training import oom
-from etabli.training.packed_loss import Objective
-from etabli.training.packing import Encoded, Pack, plan
-from etabli.training.tensor_counter import Allocations
+from etabli.training.packed_loss import PackedLoss
+from etabli.training.packing import Pack, TokenizedRow, pack_rows
+from etabli.training.tensor_counter import TensorCounter
 
-ANSWER = 48  # tokens of an answer to a probe
+ANSWER_TOKENS = 48  # of an answer to a sample prompt, at most
 
 
-class Looks:
-    """Held-out losses, slice by slice, and samples. ``tell`` writes an event."""
+class Evaluator:
+    """Writes held-out losses, by slice, and samples. ``emit`` writes an event."""
 
     def __init__(
         self,
-        objective: Objective,
-        loaded: Loaded,
+        packed_loss: PackedLoss,
+        loaded: LoadedModel,
         recipe: Recipe,
-        held_out: list[Encoded],
-        probes: list[list[Message]],
-        tell: oom.Log,
+        held_out: list[TokenizedRow],
+        sample_prompts: list[list[Message]],
+        emit: oom.Emit,
     ):
-        self._objective, self._loaded, self._recipe, self._tell = objective, loaded, recipe, tell
-        self._rows, self._probes = held_out, probes
+        self._packed_loss, self._loaded, self._recipe, self._emit = packed_loss, loaded, recipe, emit
+        self._rows, self._sample_prompts = held_out, sample_prompts
         slices = sorted({row.slice for row in held_out})
-        self._packs = {name: plan([row for row in held_out if row.slice == name], recipe, -1) for name in slices}
+        self._packs = {name: pack_rows([row for row in held_out if row.slice == name], recipe, -1) for name in slices}
 
-    def rehearse(self, counted: Allocations | None = None) -> None:
-        """The longest batch that an evaluation can have."""
+    def run_preflight(self, counter: TensorCounter | None = None) -> None:
+        """Compute the loss of the longest batch that an evaluation can have."""
         if self._rows:
-            pack = oom.longest(self._rows, self._recipe)
-            measured = oom.measured(self._tell, "evaluation", counted, **oom.about(pack))
-            with self._harmless("The longest evaluation batch"), measured:
+            pack = oom.longest_pack(self._rows, self._recipe)
+            phase = oom.measure_phase(self._emit, "evaluation", counter, **oom.pack_sizes(pack))
+            with self._errors_as_warnings("The longest evaluation batch"), phase:
                 self._loss(pack)
 
     def evaluate(self, step: int) -> None:
-        """Mean loss over the held-out rows' trained tokens, together and by slice."""
+        """Write the mean loss over the held-out rows' trained tokens, together and by slice."""
         if not self._rows:
             return
-        with self._harmless(f"No held-out loss at step {step}"):
+        with self._errors_as_warnings(f"No held-out loss at step {step}"):
             sums = {name: sum(map(self._loss, packs)) for name, packs in self._packs.items()}
-            sizes = {name: sum(row.trained for pack in packs for row in pack) for name, packs in self._packs.items()}
-            by = {name: sums[name] / sizes[name] for name in sums}
-            if not all(map(math.isfinite, by.values())):
-                raise NotFinite(f"it is {by}")
-            self._tell("eval", step=step, loss=sum(sums.values()) / sum(sizes.values()), by=by)
+            sizes = {
+                name: sum(row.trained_tokens for pack in packs for row in pack) for name, packs in self._packs.items()
+            }
+            means = {name: sums[name] / sizes[name] for name in sums}
+            if not all(map(math.isfinite, means.values())):
+                raise NotFinite(f"it is {means}")
+            self._emit("eval", step=step, loss=sum(sums.values()) / sum(sizes.values()), by=means)
 
     @contextlib.contextmanager
-    def _harmless(self, what: str) -> Iterator[None]:
-        """Whatever goes wrong in here is a warning: a run is not lost for a look at it."""
+    def _errors_as_warnings(self, task: str) -> Iterator[None]:
+        """Turn every error inside into a warning."""
         try:
             yield
         except Exception as error:
-            self._tell("warning", what=f"{what}: {type(error).__name__}: {error}")
+            self._emit("warning", what=f"{task}: {type(error).__name__}: {error}")
 
     def _loss(self, pack: Pack) -> float:
-        """Summed; in smaller parts if memory asks for it. Training is not touched."""
-        pieces = 1
+        """Return the summed loss of a pack, computed in smaller parts if memory runs out."""
+        micro_batches = 1
 
-        def smaller(why: str) -> None:
-            nonlocal pieces
-            if pieces >= len(pack):
-                raise oom.no_room(pack, why)
-            pieces *= 2
+        def use_smaller_parts(why: str) -> None:
+            nonlocal micro_batches
+            if micro_batches >= len(pack):
+                raise oom.no_room_error(pack, why)
+            micro_batches *= 2
 
-        return oom.attempt(lambda: sum(map(self._summed, oom.parts(pack, pieces))), smaller)
+        return oom.retry_smaller(
+            lambda: sum(map(self._part_loss, oom.split_pack(pack, micro_batches))), use_smaller_parts
+        )
 
     @torch.no_grad()
-    def _summed(self, pack: Pack) -> float:
-        self._objective.eval()
-        with self._objective.of(pack) as loss:
+    def _part_loss(self, pack: Pack) -> float:
+        self._packed_loss.eval()
+        with self._packed_loss.compute(pack) as loss:
             return float(loss)
 
     def sample(self, step: int) -> None:
-        """Answers to the recipe's probes, greedily, with how far each token is from the base; no dice are thrown."""
-        if not self._probes:
+        """Write the greedy answers to the sample prompts, with each token's distance from the base model.
+
+        The random state is unchanged.
+        """
+        if not self._sample_prompts:
             return
-        at_once = generate.BATCH_TOKENS
+        batch_tokens = generate.BATCH_TOKENS
 
-        def smaller(why: str) -> None:
-            nonlocal at_once
-            if at_once == 1:
+        def answer_one_by_one(why: str) -> None:
+            nonlocal batch_tokens
+            if batch_tokens == 1:
                 raise NoRoom(why)
-            at_once = 1
+            batch_tokens = 1
 
-        with self._harmless(f"No answers to the probes at step {step}"):
-            made = oom.attempt(lambda: self._answers(at_once, step), smaller)
-            for number, one in enumerate(made):
-                self._tell("sample", step=step, probe=number, **one)
+        with self._errors_as_warnings(f"No answers to the sample prompts at step {step}"):
+            samples = oom.retry_smaller(lambda: self._answer(batch_tokens, step), answer_one_by_one)
+            for number, sample in enumerate(samples):
+                self._emit("sample", step=step, probe=number, **sample)
 
-    def _answers(self, at_once: int, step: int) -> list[dict[str, Any]]:
-        peft = self._objective.peft
+    def _answer(self, batch_tokens: int, step: int) -> list[dict[str, Any]]:
+        peft = self._packed_loss.peft
         peft.eval()
-        with torch.random.fork_rng(), self._objective.autocast():
-            made = generate.answer(
-                peft, self._loaded.tokenizer, self._probes, max_new_tokens=ANSWER, batch_tokens=at_once
+        with torch.random.fork_rng(), self._packed_loss.autocast():
+            answers = generate.answer(
+                peft,
+                self._loaded.tokenizer,
+                self._sample_prompts,
+                max_new_tokens=ANSWER_TOKENS,
+                batch_tokens=batch_tokens,
             )
-            held = zip(self._probes, made.texts, made.ids)
-            return [{"text": text, "ids": ids, **self._moves(probe, ids, step)} for probe, text, ids in held]
+            return [
+                {"text": text, "ids": ids, **self._compare_with_base(messages, ids, step)}
+                for messages, text, ids in zip(self._sample_prompts, answers.texts, answers.ids)
+            ]
 
-    def _moves(self, probe: list[Message], ids: list[int], step: int) -> dict[str, Any]:
-        """What the training film shows of an answer: its tokens, under the adapter and without it."""
-        peft = self._objective.peft
+    def _compare_with_base(self, messages: list[Message], ids: list[int], step: int) -> dict[str, Any]:
+        """Return an answer's tokens with their log-probabilities under the adapter and without it (TrainingFilm)."""
+        peft, tokenizer = self._packed_loss.peft, self._loaded.tokenizer
         sides = token_divergence.Sides(peft, peft.disable_adapter, contextlib.nullcontext)
         try:
-            prompt = render(probe, self._loaded.tokenizer, prompt=True).ids
-            moves = token_divergence.moves(sides, self._loaded.tokenizer, prompt, ids)
-        except Exception as error:  # a picture that can't be taken is no reason to end a run
-            if oom.ran_out(error):
+            moves = token_divergence.compare_tokens(sides, tokenizer, render(messages, tokenizer, prompt=True).ids, ids)
+        except Exception as error:  # the answer's text is kept without them
+            if oom.is_out_of_memory(error):
                 raise
-            said = f"{type(error).__name__}: {error}"
-            self._tell("warning", what=f"The film has text alone at step {step}: {said}")
+            text = f"{type(error).__name__}: {error}"
+            self._emit("warning", what=f"The film has text alone at step {step}: {text}")
             return {}
-        return {"tokens": moves["tokens"], **{name: moves[name] for name in ("logp", "base_logp", "kl")}}
+        return {name: moves[name] for name in ("tokens", "logp", "base_logp", "kl")}

@@ -1,7 +1,7 @@
-"""Room to train in: what a phase takes, and what to do when it does not fit.
+"""Out of memory: measure what a phase takes, and do a step again in smaller parts when it does not fit.
 
-Out of memory, a step is done again in smaller parts: each pack split in two, then in four. Its loss is divided by the
-trained tokens of the whole step, so the effective batch, and the gradient but for rounding, stay what they were.
+Each pack is split in two, then in four. Its loss is divided by the trained tokens of the whole step, so the effective
+batch stays the same, and so does the gradient but for rounding.
 """
 
 import contextlib
@@ -11,137 +11,143 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from etabli.core.errors import NoRoom
 from etabli.runs.recipe import Recipe
-from etabli.training.packing import Encoded, Pack
-from etabli.training.tensor_counter import Allocations, count_model, total
+from etabli.training.packing import Pack, TokenizedRow
+from etabli.training.tensor_counter import TensorCounter, count_model, total_bytes
 
-Log = Callable[..., None]
-_SAID = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+Emit = Callable[..., None]  # emit(kind, **fields) writes an event
+T = TypeVar("T")
+_PHRASES = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 
 
-def ran_out(error: BaseException) -> bool:
-    """Is this a lack of memory, on whichever device?"""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, on whichever device."""
     import torch
 
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error).casefold() for word in _SAID)
+    return isinstance(error, RuntimeError) and any(phrase in str(error).casefold() for phrase in _PHRASES)
 
 
-def release() -> None:
-    """Give back what nothing holds any more."""
+def free_memory() -> None:
+    """Give memory that nothing uses back to the system and the device."""
     import torch
 
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # glibc keeps what was freed, in pieces that fit nothing large
+    with contextlib.suppress(OSError, AttributeError):  # glibc keeps freed memory, in blocks too small to be of use
         ctypes.CDLL(None).malloc_trim(0)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def attempt(what: Callable[[], Any], smaller: Callable[[str], None]) -> Any:
-    """Do something; each time memory runs out, call ``smaller`` with why, and do it again.
+def retry_smaller(task: Callable[[], T], make_smaller: Callable[[str], None]) -> T:
+    """Return what ``task`` returns; each time memory runs out, call ``make_smaller`` with the reason and try again.
 
-    ``smaller`` ends the attempts by raising. It is called when the failed attempt's tensors are gone.
+    ``make_smaller`` is called after the failed attempt's tensors are freed. It ends the attempts by raising.
     """
     while True:
         try:
-            return what()
+            return task()
         except Exception as error:
-            if not ran_out(error):
+            if not is_out_of_memory(error):
                 raise
             why = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        release()  # outside the handler: the traceback holds the tensors
-        smaller(why)
+        free_memory()  # outside of the handler: the traceback holds the tensors
+        make_smaller(why)
 
 
-def parts(pack: Pack, pieces: int) -> list[Pack]:
-    """A pack in at most ``pieces`` parts of about as many tokens, in its order; a row is never cut."""
-    size = math.ceil(sum(len(row.ids) for row in pack) / pieces)
-    made: list[Pack] = []
-    room = 0
+def split_pack(pack: Pack, count: int) -> list[Pack]:
+    """Split a pack into at most ``count`` parts of about as many tokens, in its order; no row is cut."""
+    part_tokens = math.ceil(sum(len(row.ids) for row in pack) / count)
+    parts: list[Pack] = []
+    tokens_left = 0
     for row in pack:
-        if not made or (len(row.ids) > room and len(made) < pieces):
-            made.append([])
-            room = size
-        made[-1].append(row)
-        room -= len(row.ids)
-    return made
+        if not parts or (len(row.ids) > tokens_left and len(parts) < count):
+            parts.append([])
+            tokens_left = part_tokens
+        parts[-1].append(row)
+        tokens_left -= len(row.ids)
+    return parts
 
 
-def longest(rows: list[Encoded], recipe: Recipe) -> Pack:
-    """The most that may come together: the longest rows, the last of them cut so that the pack is full."""
+def longest_pack(rows: list[TokenizedRow], recipe: Recipe) -> Pack:
+    """Return the largest pack there can be: the longest rows, the last of them cut so that the pack is full."""
     ordered = sorted(rows, key=lambda row: (-len(row.ids), row.id))
-    if recipe.batch_size:
+    if recipe.batch_size or not recipe.tokens_per_batch:
         return ordered[: recipe.batch_size]
     pack: Pack = []
-    left = recipe.tokens_per_batch
+    tokens_left = recipe.tokens_per_batch
     for row in ordered:
-        if left < 2:
+        if tokens_left < 2:
             break
-        pack.append(replace(row, ids=row.ids[:left], labels=row.labels[:left]))
-        left -= len(pack[-1].ids)
+        pack.append(replace(row, ids=row.ids[:tokens_left], labels=row.labels[:tokens_left]))
+        tokens_left -= len(pack[-1].ids)
     return pack
 
 
-def no_room(part: Pack, why: str) -> NoRoom:
-    """Nothing is left to be made smaller."""
+def no_room_error(part: Pack, why: str) -> NoRoom:
+    """Return the error for a part that can't be made smaller; it names the longest row."""
     row = max(part, key=lambda row: len(row.ids))
     return NoRoom(
         f"Row {row.id} with its {len(row.ids)} tokens does not fit into memory by itself ({why}). Lower max_length, "
-        "set checkpointing: all, or take a smaller model or rank; etabli memory MODEL says what each would take."
+        "set gradient_checkpointing: all, or take a smaller model or rank; etabli memory MODEL says what each would "
+        "take."
     )
 
 
 @contextlib.contextmanager
-def counting(model: Any, alone: bool = True) -> Iterator[Allocations | None]:
-    """On a CPU, which keeps no such count, count the tensors that are alive inside; None on a GPU.
+def count_tensors(model: "Module", single_process: bool = True) -> Iterator[TensorCounter | None]:
+    """Count the bytes of tensors that are alive inside, on a CPU; gives None on a GPU, which counts by itself.
 
     Args:
-        model: 4-bit, with adapters: what is there before. alone: several processes are not counted.
+        model: 4-bit, with adapters; its own tensors are counted first.
+        single_process: nothing is counted if there are several processes.
     """
     device = next(model.parameters()).device
-    if device.type != "cpu" or not alone:
+    if device.type != "cpu" or not single_process:
         yield None
         return
-    counted = Allocations()
-    count_model(model, counted)
-    with counted:
-        yield counted
+    counter = TensorCounter()
+    count_model(model, counter)
+    with counter:
+        yield counter
 
 
 @contextlib.contextmanager
-def measured(log: Log, phase: str, counted: Allocations | None = None, **about: Any) -> Iterator[None]:
-    """Write what a phase took at its peak, as a ``memory`` event, with what went through the model."""
-    _reset()
-    if counted:
-        counted.take_moments()
+def measure_phase(emit: Emit, phase: str, counter: TensorCounter | None = None, **facts: object) -> Iterator[None]:
+    """Write a ``memory`` event with the most bytes that a phase used, and ``facts`` about its batch."""
+    _reset_peak()
+    if counter:
+        counter.take_moments()
     yield
-    tensors = {"allocated": max(map(total, counted.take_moments()))} if counted else {}
-    log("memory", phase=phase, **_peak() | tensors, **about)
+    allocated = {"allocated": max(map(total_bytes, counter.take_moments()))} if counter else {}
+    emit("memory", phase=phase, **_read_peak() | allocated, **facts)
 
 
-def about(pack: Pack) -> dict[str, int]:
-    """Rows, tokens and trained tokens of what goes through the model."""
-    sizes = [len(row.ids) for row in pack]
-    return {"rows": len(sizes), "tokens": sum(sizes), "trained": sum(row.trained for row in pack)}
+def pack_sizes(pack: Pack) -> dict[str, int]:
+    """Return the numbers of rows, tokens and trained tokens of a pack."""
+    lengths = [len(row.ids) for row in pack]
+    return {"rows": len(lengths), "tokens": sum(lengths), "trained": sum(row.trained_tokens for row in pack)}
 
 
-def _reset() -> None:
+def _reset_peak() -> None:
     import torch
 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return
-    with contextlib.suppress(OSError):  # Linux forgets the peak of the resident set so far
+    with contextlib.suppress(OSError):  # Linux: the peak of the resident set starts again from now
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak() -> dict[str, int]:
-    """Bytes: tensors and what the allocator holds on a GPU, else the resident set."""
+def _read_peak() -> dict[str, int]:
+    """Return bytes: allocated and reserved by torch on a GPU, else the resident set."""
     import torch
 
     if torch.cuda.is_available():

@@ -1,9 +1,9 @@
-"""Attention that can't leave its row: of a pack, each row attends to itself alone, and nothing is spent on the rest.
+"""Attention inside the rows of a pack: each row attends to itself alone, and nothing is computed for pairs of rows.
 
 With a block-diagonal mask SDPA still computes every pair of tokens in a pack: of 17 rows that is 17 times the work that
-matters, 42 % of a step on a CPU. Here rows of about one length are laid side by side as a batch of their own, filled up
-to the longest (after the end, where causal attention never looks), and go through transformers' SDPA without any mask,
-which is also what lets a T4 choose its memory-efficient kernel (not run on one).
+matters, 42 % of a step on a CPU. Here rows of similar length are laid side by side as a batch of their own, padded to
+the longest (after the end, which causal attention never sees), and go through transformers' SDPA without any mask.
+Without a mask a T4 can also choose its memory-efficient kernel (not run on one).
 """
 
 import contextlib
@@ -19,149 +19,165 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 NAME = "etabli_rows"
 STEP = 32  # tokens: rows whose lengths round up to the same multiple share a batch
-SHORT = 128  # tokens: up to here, on a CPU, plain products take a quarter of the time of SDPA's blocks
+SHORT = 128  # tokens: up to here, on a CPU, plain matrix products take a quarter of the time of SDPA's blocks
 
 
 class Layout(NamedTuple):
     """Where each token of a pack goes when its rows are laid side by side."""
 
-    spread: Tensor  # int64 (places,): which token stands in each place; token 0 in the places that are filled up
+    spread: Tensor  # int64 (places,): which token stands in each place; token 0 in the places that are padding
     gather: Tensor  # int64 (tokens,): in which place each token stands
     batches: list[tuple[int, int]]  # (rows, length) of each batch, in the order of the places
 
 
-def layout(lengths: Sequence[int], device: Any = "cpu") -> Layout:
+def layout(lengths: Sequence[int], device: torch.device | str = "cpu") -> Layout:
     """Lay out rows of these lengths, in tokens, which follow one another in the pack."""
-    starts = [sum(lengths[:at]) for at in range(len(lengths))]
-    alike: dict[int, list[int]] = {}
-    for at, length in enumerate(lengths):
-        alike.setdefault(-(-length // STEP), []).append(at)
+    starts = [sum(lengths[:row]) for row in range(len(lengths))]
+    groups: dict[int, list[int]] = {}
+    for row, length in enumerate(lengths):
+        groups.setdefault(-(-length // STEP), []).append(row)
     spread: list[int] = []
     gather = [0] * sum(lengths)
     batches = []
-    for rows in alike.values():
-        longest = max(lengths[at] for at in rows)
-        for at in rows:
-            start, stop = starts[at], starts[at] + lengths[at]
-            gather[start:stop] = range(len(spread), len(spread) + lengths[at])
-            spread += [*range(start, stop), *[0] * (longest - lengths[at])]
+    for rows in groups.values():
+        longest = max(lengths[row] for row in rows)
+        for row in rows:
+            start, stop = starts[row], starts[row] + lengths[row]
+            gather[start:stop] = range(len(spread), len(spread) + lengths[row])
+            spread += [*range(start, stop), *[0] * (longest - lengths[row])]
         batches.append((len(rows), longest))
     return Layout(torch.tensor(spread, device=device), torch.tensor(gather, device=device), batches)
 
 
-_now: Layout | None = None  # not a context variable: autograd recomputes a checkpointed layer in a thread of its own
+# Not a context variable: autograd recomputes a checkpointed layer in a thread of its own.
+_current_layout: Layout | None = None
 
 
 @contextlib.contextmanager
-def within(lengths: Sequence[int], device: Any = "cpu") -> Iterator[None]:
-    """The forward and the backward pass of a pack with rows of these lengths."""
-    global _now
-    before, _now = _now, layout(lengths, device)
+def attend_by_row(lengths: Sequence[int], device: torch.device | str = "cpu") -> Iterator[None]:
+    """Surround the forward and the backward pass of a pack with rows of these lengths."""
+    global _current_layout
+    before, _current_layout = _current_layout, layout(lengths, device)
     try:
         yield
     finally:
-        _now = before
+        _current_layout = before
 
 
-def use(model: Any) -> str:
-    """Let a model attend row by row inside ``within``; outside it, it goes through SDPA. Returns what it did before."""
+def use_row_attention(model: Any) -> str:
+    """Let a model attend row by row inside ``attend_by_row``, by SDPA outside of it.
+
+    Returns the attention implementation that it had before.
+    """
     AttentionInterface.register(NAME, _attention)
     AttentionMaskInterface.register(NAME, _mask)
-    before = model.config._attn_implementation
+    before: str = model.config._attn_implementation
     model.set_attn_implementation(NAME)
     return before
 
 
 def _mask(*args: Any, local_size: int | None = None, **kwargs: Any) -> Tensor | None:
-    """None where every row may look at all that came before in it; else the mask that the model asks for.
+    """Return None if every row may attend to all that came before in it; else the mask that the model asks for.
 
-    ``local_size``: how far a layer looks, or how long its chunks are; not all models tell their attention.
+    ``local_size``: how far a layer attends, or how long its chunks are; not all models tell their attention.
     """
-    if _now is not None and (local_size is None or max(length for _, length in _now.batches) <= local_size):
+    current = _current_layout
+    if current is not None and (local_size is None or max(length for _, length in current.batches) <= local_size):
         return None
-    return sdpa_mask(*args, local_size=local_size, **kwargs)
+    mask: Tensor | None = sdpa_mask(*args, local_size=local_size, **kwargs)
+    return mask
 
 
 def _attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
     """Queries (1, heads, tokens, width), keys and values likewise; returns (1, tokens, heads, width)."""
-    if any(kwargs.get(name) is not None for name in _UNKNOWN):
-        raise ValueError(f"attention with one of {', '.join(_UNKNOWN)} is the model's own")
-    if _now is None or attention_mask is not None:
-        return sdpa(module, query, key, value, attention_mask, **kwargs)
-    spread, gather, batches = _now
+    if any(kwargs.get(name) is not None for name in _UNSUPPORTED):
+        raise ValueError(f"attention with one of {', '.join(_UNSUPPORTED)} is the model's own")
+    if _current_layout is None or attention_mask is not None:
+        output: tuple[Tensor, None] = sdpa(module, query, key, value, attention_mask, **kwargs)
+        return output
+    spread, gather, batches = _current_layout
     sizes = [rows * length for rows, length in batches]
-    parts = [_Moved.apply(one[0].transpose(0, 1), spread, gather).split(sizes) for one in (query, key, value)]
-    made = []
-    for (rows, length), *turned in zip(batches, *parts):
-        shaped = [part.unflatten(0, (rows, length)).transpose(1, 2) for part in turned]
-        alone = _alone(*shaped, kwargs.get("scaling") or query.shape[-1] ** -0.5, kwargs.get("dropout") or 0.0)
-        made.append(alone.transpose(1, 2).flatten(0, 1))
-    return _Moved.apply(torch.cat(made), gather, spread)[None], None
+    ordered = (_reorder(states[0].transpose(0, 1), spread, gather) for states in (query, key, value))
+    parts = [torch.split(states, sizes) for states in ordered]
+    scale, dropout = kwargs.get("scaling") or query.shape[-1] ** -0.5, kwargs.get("dropout") or 0.0
+    outputs = []
+    for (rows, length), *states in zip(batches, *parts):
+        q, k, v = (part.unflatten(0, (rows, length)).transpose(1, 2) for part in states)
+        outputs.append(_causal_attention(q, k, v, scale, dropout).transpose(1, 2).flatten(0, 1))
+    return _reorder(torch.cat(outputs), gather, spread)[None], None
 
 
-_UNKNOWN = ("s_aux", "softcap", "position_bias")  # sinks, caps and biases, of which SDPA knows nothing
+_UNSUPPORTED = ("s_aux", "softcap", "position_bias")  # sinks, caps and biases, which SDPA does not have
 
 
-def _alone(query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
-    """Causal attention of (rows, heads, tokens, width), each row by itself."""
+def _causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
+    """Return causal attention over (rows, heads, tokens, width), each row by itself."""
     length = query.shape[2]
     if query.device.type == "cpu" and length <= SHORT and not dropout:
-        # Query heads that share a key are laid beneath each other, so that no key is repeated.
+        # Query heads that share a key are stacked along the tokens, so that no key is repeated.
         stacked = query.reshape(query.shape[0], key.shape[1], -1, query.shape[3])
-        return _Short.apply(stacked, key, value, scale).reshape(*query.shape[:3], -1)
+        short: Tensor = _ShortAttention.apply(stacked, key, value, scale)  # type: ignore[no-untyped-call]  # torch
+        return short.reshape(*query.shape[:3], -1)
     groups = query.shape[1] // key.shape[1]
-    shared = groups > 1 and _shares_keys(query.device)
-    if groups > 1 and not shared:
+    shares_keys = groups > 1 and _shares_keys(query.device)
+    if groups > 1 and not shares_keys:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     return F.scaled_dot_product_attention(
-        query, key, value, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=shared
+        query, key, value, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=shares_keys
     )
 
 
-def _shares_keys(device: Any) -> bool:
-    """Can the fast kernel let heads share keys? Below sm_80 none can, and SDPA would write down all scores."""
+def _shares_keys(device: torch.device) -> bool:
+    """Return whether the fast kernel lets heads share keys. Below sm_80 none does: SDPA would store all scores."""
     return device.type == "cpu" or torch.cuda.get_device_capability(device)[0] >= 8
 
 
-class _Moved(torch.autograd.Function):
-    """Rows of a tensor in another order. Its gradient is a reordering too, where autograd's would be a sum."""
+def _reorder(states: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+    """Return the rows of a tensor in another order; ``inverse`` brings them back."""
+    reordered: Tensor = _Reorder.apply(states, order, inverse)  # type: ignore[no-untyped-call]  # torch has no types
+    return reordered
+
+
+class _Reorder(torch.autograd.Function):
+    """``index_select`` whose gradient is a reordering too, where autograd's would be a sum."""
 
     @staticmethod
-    def forward(context: Any, given: Tensor, there: Tensor, back: Tensor) -> Tensor:
-        context.there, context.back = there, back
-        return given.index_select(0, there)
+    def forward(context: Any, states: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        context.order, context.inverse = order, inverse
+        return states.index_select(0, order)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        there, back = context.there, context.back
-        if len(back) <= len(there):  # what stood in filled places is dropped
-            return gradient.index_select(0, back), None, None
-        return gradient.new_zeros(len(back), *gradient.shape[1:]).index_copy_(0, there, gradient), None, None
+        order, inverse = context.order, context.inverse
+        if len(inverse) <= len(order):  # the padding's gradient is dropped
+            return gradient.index_select(0, inverse), None, None
+        zeros = gradient.new_zeros(len(inverse), *gradient.shape[1:])
+        return zeros.index_copy_(0, order, gradient), None, None
 
 
-class _Short(torch.autograd.Function):
-    """Causal attention by plain products; only the inputs are kept, the weights are made again."""
+class _ShortAttention(torch.autograd.Function):
+    """Causal attention by plain matrix products; only the inputs are kept, the weights are computed again."""
 
     @staticmethod
     def forward(context: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         context.save_for_backward(query, key, value)
         context.scale = scale
-        return _weights(query, key, scale).to(value.dtype) @ value
+        return _attention_weights(query, key, scale).to(value.dtype) @ value
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, key, value = context.saved_tensors
-        held = _weights(query, key, context.scale)
+        weights = _attention_weights(query, key, context.scale)
         slope = (gradient @ value.mT).float()
-        slope = (slope - (slope * held).sum(-1, keepdim=True)).mul_(held).mul_(context.scale).to(query.dtype)
-        return slope @ key, slope.mT @ query, held.to(value.dtype).mT @ gradient, None
+        slope = (slope - (slope * weights).sum(-1, keepdim=True)).mul_(weights).mul_(context.scale).to(query.dtype)
+        return slope @ key, slope.mT @ query, weights.to(value.dtype).mT @ gradient, None
 
 
-def _weights(query: Tensor, key: Tensor, scale: float) -> Tensor:
-    """Softmax in float32 over the keys up to each query's own place."""
+def _attention_weights(query: Tensor, key: Tensor, scale: float) -> Tensor:
+    """Return the softmax in float32 over the keys up to each query's own position."""
     length = key.shape[2]
-    later = torch.ones(length, length, dtype=torch.bool, device=key.device).triu(1)
+    future = torch.ones(length, length, dtype=torch.bool, device=key.device).triu(1)
     scores = (query @ key.mT).float().mul_(scale)
-    return torch.softmax(scores.masked_fill_(later.repeat(query.shape[2] // length, 1), -torch.inf), -1)
+    return torch.softmax(scores.masked_fill_(future.repeat(query.shape[2] // length, 1), -torch.inf), -1)

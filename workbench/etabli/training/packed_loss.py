@@ -1,4 +1,4 @@
-"""The loss of a pack: rows that do not see each other, logits for the trained tokens alone, and those in chunks."""
+"""The loss of a pack: rows that do not see each other, logits for the trained tokens alone, computed in chunks."""
 
 import contextlib
 import math
@@ -10,104 +10,122 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from etabli.core.errors import BadInput, NotFinite
-from etabli.models.loading import Loaded
+from etabli.models.loading import LoadedModel
 from etabli.training import chunked_cross_entropy, lora_linear4bit, oom, packed_attention
-from etabli.training.packing import Pack, tensors
+from etabli.training.packing import Pack, collate
 
-# Of a token's logits, relative. A first token that sees the row before it is off by about 1.
-AGREED = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
-_SIZES = (9, 13)  # tokens of the two rows that are tried
+# The largest relative difference of a token's logits. A first token that sees the row before it is off by about 1.
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
+_LENGTHS = (9, 13)  # tokens of the two rows that the fast paths are tried on
 
 
-class Objective(torch.nn.Module):
-    """Summed cross-entropy of packs under a PEFT model; a module, so that several devices can average its gradients.
+class PackedLoss(torch.nn.Module):
+    """Summed cross-entropy of packs under a PEFT model; a module, so that DDP can average its gradients.
 
-    The engine's short ways are tried on two made-up rows first. A model on which they do not give what the model itself
-    gives, because it attends or makes logits in a way of its own, keeps transformers' ways, and ``said`` tells.
+    The engine's fast paths (attention row by row, cross-entropy in chunks) are tried on two made-up rows first. Where
+    they do not give what the model itself gives, because it computes attention or logits in a way of its own,
+    transformers' own path is used, and ``warning`` says so.
 
     Args:
-        peft: the base with its adapter. autocast: makes the context of the forward pass.
-        packed: may rows be packed at all? A model in which rows see each other whatever one does is then refused.
+        peft: the base with its adapter. autocast: returns the context of the forward pass.
+        packed: rows are packed. A model in which rows see each other on every path is then refused.
+
+    Raises:
+        BadInput: that refusal. NotFinite: the model itself gives NaN or infinite logits.
     """
 
-    def __init__(self, peft: Any, loaded: Loaded, autocast: Callable[[], Any], packed: bool = True):
+    def __init__(self, peft: Any, loaded: LoadedModel, autocast: Callable[[], Any], packed: bool = True):
         super().__init__()
         self.peft, self.base = peft, peft.get_base_model()
         self._loaded, self.autocast = loaded, autocast
-        self.said = ""
+        self.warning = ""
+        self.rowwise = False  # attention row by row
+        self.head: chunked_cross_entropy.Head | None = None  # for cross-entropy in chunks
         lora_linear4bit.fuse(peft)
-        self._choose(packed)
+        self._choose_fast_paths(packed)
 
     def forward(self, input_ids: Tensor, position_ids: Tensor, keep: Tensor, targets: Tensor) -> Tensor:
-        """See ``batches.tensors``."""
+        """Return the summed cross-entropy of the trained tokens; the arguments are those of ``packing.collate``."""
         if self.head is not None:
-            return chunked_cross_entropy.summed(self._hidden(input_ids, position_ids)[keep], self.head, targets)
-        held = self.peft(input_ids=input_ids, position_ids=position_ids, use_cache=False, logits_to_keep=keep)
-        return F.cross_entropy(held.logits[0].float(), targets, reduction="sum")
+            hidden = self._hidden_states(input_ids, position_ids)[keep]
+            return chunked_cross_entropy.summed_cross_entropy(hidden, self.head, targets)
+        output = self.peft(input_ids=input_ids, position_ids=position_ids, use_cache=False, logits_to_keep=keep)
+        return F.cross_entropy(output.logits[0].float(), targets, reduction="sum")
 
     @contextlib.contextmanager
-    def of(self, pack: Pack, through: Any = None) -> Iterator[Tensor]:
-        """Summed cross-entropy of a pack's trained tokens; its backward pass has to come inside.
+    def compute(self, pack: Pack, wrapper: torch.nn.Module | None = None) -> Iterator[Tensor]:
+        """Give the summed cross-entropy of a pack's trained tokens; call its backward pass inside the context.
 
         Args:
-            through: what wraps this module to average gradients over devices, if anything does.
+            wrapper: the module that wraps this one to average gradients over devices, if there is one.
         """
-        made = tensors(pack, self._loaded.tokenizer.pad_token_id, self._loaded.device)
-        with self._within(made.pop("lengths")):
+        batch = collate(pack, self._loaded.tokenizer.pad_token_id, self._loaded.device)
+        with self._row_attention(batch["lengths"]):
             with self.autocast():
-                found = (through or self)(**made)
-            yield found
+                loss = (wrapper or self)(
+                    input_ids=batch["input_ids"],
+                    position_ids=batch["position_ids"],
+                    keep=batch["keep"],
+                    targets=batch["targets"],
+                )
+            yield loss
 
-    def _within(self, lengths: list[int]) -> contextlib.AbstractContextManager:
-        return packed_attention.within(lengths, self._loaded.device) if self.rowwise else contextlib.nullcontext()
+    def _row_attention(self, lengths: list[int]) -> contextlib.AbstractContextManager[None]:
+        if self.rowwise:
+            return packed_attention.attend_by_row(lengths, self._loaded.device)
+        return contextlib.nullcontext()
 
-    def _hidden(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
-        made = self.base.base_model(input_ids=input_ids, position_ids=position_ids, use_cache=False)
-        return made.last_hidden_state[0]
+    def _hidden_states(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+        output = self.base.base_model(input_ids=input_ids, position_ids=position_ids, use_cache=False)
+        hidden: Tensor = output.last_hidden_state[0]
+        return hidden
 
-    def _choose(self, packed: bool) -> None:
-        """The first of the ways that agrees with the model itself."""
-        wanted = self._tried(lambda rows: torch.cat([self._own(row, None) for row in rows]))
-        if not wanted.isfinite().all():
+    def _choose_fast_paths(self, packed: bool) -> None:
+        """Use the fastest combination of paths that agrees with the model itself."""
+        expected = self._trial_logits(lambda rows: torch.cat([self._model_logits(row, None) for row in rows]))
+        if not expected.isfinite().all():
             raise NotFinite(f"The model itself gives numbers that are not finite in {self._loaded.dtype}.")
-        before, head = packed_attention.use(self.base), chunked_cross_entropy.head_of(self.base)
+        before, head = packed_attention.use_row_attention(self.base), chunked_cross_entropy.find_head(self.base)
         for self.rowwise, self.head in dict.fromkeys([(True, head), (False, head), (True, None), (False, None)]):
             self.base.set_attn_implementation(packed_attention.NAME if self.rowwise else before)
-            off = self._off(wanted)
-            if off < AGREED[self._loaded.dtype]:
+            difference = self._difference_from(expected)
+            if difference < TOLERANCE[self._loaded.dtype]:
                 return
-            self.said = f"This model has attention or logits of its own kind (off by {off:.2g}): a slower way is used."
+            self.warning = (
+                f"This model has attention or logits of its own kind (off by {difference:.2g}): a slower way is used."
+            )
         if packed:
             raise BadInput("In this model the rows of a batch see each other: set batch_size: 1, it can't be packed.")
 
-    def _off(self, wanted: Tensor) -> float:
-        """How far two rows in a pack come out from what the model makes of each alone: of the worst token, relative."""
-        positions = torch.cat([torch.arange(size, device=self._loaded.device) for size in _SIZES])[None]
+    def _difference_from(self, expected: Tensor) -> float:
+        """Return the largest relative difference of a token's logits: two rows in a pack against each row alone."""
+        positions = torch.cat([torch.arange(length, device=self._loaded.device) for length in _LENGTHS])[None]
         try:
-            with self._within(list(_SIZES)):
-                got = self._tried(lambda rows: self._logits(torch.cat(rows, 1), positions))
+            with self._row_attention(list(_LENGTHS)):
+                packed = self._trial_logits(lambda rows: self._logits(torch.cat(rows, 1), positions))
         except (TypeError, AttributeError, RuntimeError, ValueError) as error:
-            if oom.ran_out(error):
+            if oom.is_out_of_memory(error):
                 raise
-            return math.inf  # it takes no positions, has no hidden states, …
-        return float(((got - wanted).norm(dim=-1) / wanted.norm(dim=-1)).max().nan_to_num(math.inf))
+            return math.inf  # the model takes no positions, has no hidden states, …
+        return float(((packed - expected).norm(dim=-1) / expected.norm(dim=-1)).max().nan_to_num(math.inf))
 
     @torch.no_grad()
-    def _tried(self, make: Callable[[list[Tensor]], Tensor]) -> Tensor:
-        """Float32 logits of the two rows, without dropout."""
+    def _trial_logits(self, compute: Callable[[list[Tensor]], Tensor]) -> Tensor:
+        """Return float32 logits of the two trial rows, computed without dropout."""
         training, device = self.peft.training, self._loaded.device
-        rows = [torch.tensor([[(7 * at + 3) % 500 for at in range(size)]], device=device) for size in _SIZES]
+        rows = [torch.tensor([[(7 * place + 3) % 500 for place in range(size)]], device=device) for size in _LENGTHS]
         self.peft.eval()
         try:
             with self.autocast():
-                return make(rows).float()
+                return compute(rows).float()
         finally:
             self.peft.train(training)
 
     def _logits(self, ids: Tensor, positions: Tensor) -> Tensor:
         if self.head is not None:
-            return self.head.logits(self._hidden(ids, positions))
-        return self._own(ids, positions)
+            return self.head.logits(self._hidden_states(ids, positions))
+        return self._model_logits(ids, positions)
 
-    def _own(self, ids: Tensor, positions: Tensor | None) -> Tensor:
-        return self.base(input_ids=ids, position_ids=positions, use_cache=False).logits[0]
+    def _model_logits(self, ids: Tensor, positions: Tensor | None) -> Tensor:
+        logits: Tensor = self.base(input_ids=ids, position_ids=positions, use_cache=False).logits[0]
+        return logits

@@ -1,17 +1,23 @@
-"""Rows of tokens to fixed-size packs, without padding between rows, and a plan that any process can make again."""
+"""Put rows of tokens into fixed-size packs, without padding between rows, in an order that any process can compute."""
 
 import random
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from etabli.runs.recipe import Recipe
 
-MASKED = -100
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+MASKED = -100  # the label of a token that is not trained
+BLOCK = 64  # tokens: packs are padded to a multiple, so that few shapes occur and tensor cores are kept busy
+OPEN_PACKS = 8  # packs that a row may still be put into
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """One row as the model sees it: two lists of one length, where it comes from, and its slice (its language)."""
+class TokenizedRow:
+    """One row as the model sees it: token ids and labels (as many), the row's id, and its slice (its language)."""
 
     id: str
     ids: list[int]
@@ -19,60 +25,69 @@ class Encoded:
     slice: str = "rows"
 
     @property
-    def trained(self) -> int:
-        """How many tokens are trained. The first of a row is never predicted from anything."""
+    def trained_tokens(self) -> int:
+        """How many tokens are trained. The first of a row is never predicted, so it does not count."""
         return sum(label != MASKED for label in self.labels[1:])
 
 
-Pack = list[Encoded]
+Pack = list[TokenizedRow]
+FailedChecks = dict[str, list[tuple[str, str]]]  # name of a token check -> (row id, why it failed)
 
 
-Failed = dict[str, list[tuple[str, str]]]  # assertion -> (row id, why)
+class Batch(TypedDict):
+    """One pack as model inputs; see ``collate``."""
+
+    input_ids: "Tensor"
+    position_ids: "Tensor"
+    keep: "Tensor"
+    targets: "Tensor"
+    lengths: list[int]
 
 
-def plan(rows: list[Encoded], recipe: Recipe, epoch: int) -> list[Pack]:
-    """The packs of one epoch, the same whenever and wherever it is asked for.
+def pack_rows(rows: list[TokenizedRow], recipe: Recipe, epoch: int) -> list[Pack]:
+    """Return the packs of one epoch; the same arguments always give the same packs.
 
-    Rows are shuffled, then put first-fit into packs of ``tokens_per_batch`` tokens (or ``batch_size`` rows), looking
-    back over the last few open packs only, so that packing does not undo the shuffle.
+    Rows are shuffled, then put first-fit into packs of ``tokens_per_batch`` tokens (or ``batch_size`` rows). Only the
+    last ``OPEN_PACKS`` packs are tried, so that packing does not undo the shuffle.
     """
     rng = random.Random(f"{recipe.seed}-{epoch}")
-    order = rng.sample(rows, len(rows))
-    if recipe.batch_size:
-        return [order[at : at + recipe.batch_size] for at in range(0, len(order), recipe.batch_size)]
+    shuffled = rng.sample(rows, len(rows))
+    if recipe.batch_size or not recipe.tokens_per_batch:
+        size = recipe.batch_size or 1
+        return [shuffled[start : start + size] for start in range(0, len(shuffled), size)]
     packs: list[Pack] = []
-    room: list[int] = []
-    for row in order:
-        size = len(row.ids)
-        first = max(0, len(packs) - 8)
-        fit = next((at for at in range(first, len(packs)) if room[at] >= size), None)
-        if fit is None:
-            fit = len(packs)
+    tokens_left: list[int] = []
+    for row in shuffled:
+        length = len(row.ids)
+        candidates = range(max(0, len(packs) - OPEN_PACKS), len(packs))
+        number = next((number for number in candidates if tokens_left[number] >= length), None)
+        if number is None:
+            number = len(packs)
             packs.append([])
-            room.append(recipe.tokens_per_batch)
-        packs[fit].append(row)
-        room[fit] -= size
+            tokens_left.append(recipe.tokens_per_batch)
+        packs[number].append(row)
+        tokens_left[number] -= length
     return packs
 
 
-class Schedule:
-    """Which packs make which optimiser step, over all epochs. Steps are counted from 1."""
+class PackSampler:
+    """Says which packs make which optimiser step, over all epochs. Steps are counted from 1."""
 
-    def __init__(self, rows: list[Encoded], recipe: Recipe):
+    def __init__(self, rows: list[TokenizedRow], recipe: Recipe):
         self.rows, self.recipe = rows, recipe
-        self._epoch: tuple[int, list[Pack]] = (-1, [])
-        self._counts = [len(self._packs(0))]
+        self._cached_epoch, self._cached_packs = -1, list[Pack]()
+        self._counts = [len(self._packs_of_epoch(0))]
         if recipe.epochs:
             packs = sum(self._count(epoch) for epoch in range(recipe.epochs))
-            self.steps = -(-packs // recipe.accumulate)
+            self.steps = -(-packs // recipe.gradient_accumulation_steps)
         else:
-            self.steps = recipe.max_steps
+            self.steps = recipe.max_steps or 0
 
     def packs(self, step: int) -> list[Pack]:
-        """The packs of a step; the last step of the last epoch may have fewer."""
-        first = (step - 1) * self.recipe.accumulate
-        found = (self._pack(number) for number in range(first, first + self.recipe.accumulate))
-        return [pack for pack in found if pack is not None]
+        """Return the packs of a step; the last step of the last epoch may have fewer."""
+        count = self.recipe.gradient_accumulation_steps
+        packs = (self._pack(number) for number in range((step - 1) * count, step * count))
+        return [pack for pack in packs if pack is not None]
 
     def _pack(self, number: int) -> Pack | None:
         epoch = 0
@@ -81,47 +96,50 @@ class Schedule:
             epoch += 1
             if self.recipe.epochs and epoch >= self.recipe.epochs:
                 return None
-        return self._packs(epoch)[number]
+        return self._packs_of_epoch(epoch)[number]
 
     def _count(self, epoch: int) -> int:
         while len(self._counts) <= epoch:
-            self._counts.append(len(self._packs(len(self._counts))))
+            self._counts.append(len(self._packs_of_epoch(len(self._counts))))
         return self._counts[epoch]
 
-    def _packs(self, epoch: int) -> list[Pack]:
-        if self._epoch[0] != epoch:
-            self._epoch = (epoch, plan(self.rows, self.recipe, epoch))
-        return self._epoch[1]
+    def _packs_of_epoch(self, epoch: int) -> list[Pack]:
+        if self._cached_epoch != epoch:
+            self._cached_epoch, self._cached_packs = epoch, pack_rows(self.rows, self.recipe, epoch)
+        return self._cached_packs
 
 
-BLOCK = 64  # tokens: packs are filled up to a multiple, so that few shapes occur and tensor cores are kept busy
+def collate(pack: Pack, pad: int, device: "torch.device | str") -> Batch:
+    """Return one pack as model inputs.
 
-
-def tensors(pack: Pack, pad: int, device: Any) -> dict[str, Any]:
-    """One pack as model inputs.
-
-    Positions begin at 0 in every row: that, with no attention mask and no cache, is what keeps transformers' SDPA
-    attention inside a row (with either of them rows leak into each other). What fills the last ``BLOCK`` is a row of
-    its own, of which nothing is trained.
+    Positions begin at 0 in every row: with no attention mask and no cache, this keeps transformers' SDPA attention
+    inside a row (with either of them rows leak into each other). The padding up to a multiple of ``BLOCK`` is a row of
+    its own, without trained tokens.
 
     Returns:
         ``input_ids`` and ``position_ids`` int64 (1, tokens); ``keep`` int64 (trained,), the positions whose next
-        token is trained; ``targets`` int64 (trained,).
-        ``lengths``, a list: tokens of each row, and of what was filled up.
+        token is trained; ``targets`` int64 (trained,), these next tokens;
+        ``lengths``, a list: tokens of each row, and of the padding.
     """
     import torch
 
-    ids, positions, labels = [], [], []
+    ids: list[int] = []
+    positions: list[int] = []
+    labels: list[int] = []
     for row in pack:
         ids += row.ids
         positions += range(len(row.ids))
         labels += [MASKED, *row.labels[1:]]
-    blank = -len(ids) % BLOCK
-    ids += [pad] * blank
-    positions += range(blank)
-    labels += [MASKED] * blank
-    after = torch.tensor(labels[1:], dtype=torch.int64)
-    keep = (after != MASKED).nonzero()[:, 0]
-    made = {"input_ids": torch.tensor([ids]), "position_ids": torch.tensor([positions])}
-    there = {name: value.to(device) for name, value in (made | {"keep": keep, "targets": after[keep]}).items()}
-    return there | {"lengths": [len(row.ids) for row in pack] + [blank] * bool(blank)}
+    padding = -len(ids) % BLOCK
+    ids += [pad] * padding
+    positions += range(padding)
+    labels += [MASKED] * padding
+    next_labels = torch.tensor(labels[1:], dtype=torch.int64)
+    keep = (next_labels != MASKED).nonzero()[:, 0]
+    return {
+        "input_ids": torch.tensor([ids]).to(device),
+        "position_ids": torch.tensor([positions]).to(device),
+        "keep": keep.to(device),
+        "targets": next_labels[keep].to(device),
+        "lengths": [len(row.ids) for row in pack] + [padding] * bool(padding),
+    }

@@ -1,7 +1,7 @@
-"""Rows to tokens: rendered, cut, held to the assertions; on every core where there are many, once for the same rows.
+"""Rows to tokens: rendered, cut, and checked; on every core if there are many, once for the same rows.
 
-A row takes about a millisecond. What comes out depends on the rows, the tokenizer, the policy, the length and this
-code, so it is kept under a hash of all of them: a resumed run, or the next seed on the same data, reads it back.
+A row takes about a millisecond. The result depends on the rows, the tokenizer, ``train_on``, the length and this code,
+so it is cached under a hash of all of them: a resumed run, or the next seed on the same data, reads it back.
 """
 
 import contextlib
@@ -13,129 +13,137 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from etabli.core import machine, parsing, storage
 from etabli.core.contracts import Row
 from etabli.core.errors import BadData, Damaged, EtabliError
-from etabli.rendering import render as tokens
+from etabli.rendering import render as rendering
 from etabli.rendering import template, template_engine, token_checks
 from etabli.rendering.render import render
 from etabli.runs.recipe import Recipe
-from etabli.training.packing import MASKED, Encoded, Failed
+from etabli.training.packing import MASKED, FailedChecks, TokenizedRow
 
-COMPARED = 2000
-KEPT_FROM = 2000  # rows: fewer are encoded again sooner than they are found
-PARALLEL_FROM = 8000  # rows: fewer are done before other processes have begun
-KEPT = 8  # sets of rows
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-Made = tuple[list[Encoded], list[str], Failed]
+COMPARED = 2000  # rows whose ids are compared with the template's own, at most
+CACHED_FROM = 2000  # rows: fewer are tokenized faster than they are read back
+PARALLEL_FROM = 8000  # rows: fewer are done before other processes have started
+CACHED_SETS = 8  # sets of rows that stay in the cache
+
+Tokenized = tuple[list[TokenizedRow], list[str], FailedChecks]
 
 
-def encode(rows: Sequence[Row], tokenizer: Any, recipe: Recipe) -> Made:
-    """Render and truncate rows, and hold them to ``etabli.rendering.token_checks``.
+def tokenize_rows(rows: Sequence[Row], tokenizer: "Tokenizer", recipe: Recipe) -> Tokenized:
+    """Render and cut rows, and run ``etabli.rendering.token_checks`` on them.
 
     Returns:
-        The rows that train anything; the ids of those that don't once cut at ``max_length``; and which assertions
-        failed, where. The ids are compared with the template's own on at most ``COMPARED`` rows, spread over all.
+        The rows with a trained token; the ids of those without one after the cut at ``max_length``; and the failed
+        checks. The ids are compared with the template's own on at most ``COMPARED`` rows, spread over all.
     """
-    if len(rows) < KEPT_FROM:
-        return _encoded(rows, tokenizer, recipe)
-    if "strftime_now" in str(tokenizer.chat_template):  # a template with the date in it is another one tomorrow
-        return _encoded(rows, tokenizer, recipe)
-    place = machine.cache_folder() / "encoded" / _key(rows, tokenizer, recipe)
+    has_date = "strftime_now" in str(tokenizer.chat_template)  # such a template is another one tomorrow
+    if len(rows) < CACHED_FROM or has_date:
+        return _tokenize(rows, tokenizer, recipe)
+    folder = machine.cache_folder() / "encoded" / _key(rows, tokenizer, recipe)
     with contextlib.suppress(OSError, ValueError, KeyError, Damaged):
-        return _read(place)
-    made = _encoded(rows, tokenizer, recipe)
-    with contextlib.suppress(OSError, EtabliError):  # a cache: to fail to write it is no reason to fail
-        shutil.rmtree(place, ignore_errors=True)  # whatever half-deleted thing lies there
-        _write(place, made)
-    return made
+        return _read(folder)
+    tokenized = _tokenize(rows, tokenizer, recipe)
+    with contextlib.suppress(OSError, EtabliError):  # it is only a cache: the run goes on without it
+        shutil.rmtree(folder, ignore_errors=True)  # a half-deleted folder may be left there
+        _write(folder, tokenized)
+    return tokenized
 
 
-def _encoded(rows: Sequence[Row], tokenizer: Any, recipe: Recipe) -> Made:
+def _tokenize(rows: Sequence[Row], tokenizer: "Tokenizer", recipe: Recipe) -> Tokenized:
     every = -(-len(rows) // COMPARED) or 1
-    numbered = [(row, at % every == 0) for at, row in enumerate(rows)]
+    flagged = [(row, index % every == 0) for index, row in enumerate(rows)]
     workers = machine.cores() if len(rows) >= PARALLEL_FROM else 1
     if workers == 1:
-        return _joined([_part(numbered, tokenizer, recipe)])
+        return _join([_tokenize_part(flagged, tokenizer, recipe)])
     from joblib import Parallel, delayed
 
     size = -(-len(rows) // (4 * workers))
-    parts = [numbered[at : at + size] for at in range(0, len(rows), size)]
-    return _joined(Parallel(n_jobs=workers)(delayed(_part)(part, tokenizer, recipe) for part in parts))
+    parts = [flagged[start : start + size] for start in range(0, len(rows), size)]
+    return _join(Parallel(n_jobs=workers)(delayed(_tokenize_part)(part, tokenizer, recipe) for part in parts))
 
 
-def _part(rows: list[tuple[Row, bool]], tokenizer: Any, recipe: Recipe) -> tuple[list[Encoded], Failed]:
-    """Every row that can be rendered, and what failed; the flag beside a row: compare it with the template's own."""
-    encoded: list[Encoded] = []
-    failed: Failed = {}
+def _tokenize_part(
+    flagged: list[tuple[Row, bool]], tokenizer: "Tokenizer", recipe: Recipe
+) -> tuple[list[TokenizedRow], FailedChecks]:
+    """Tokenize the rows that can be rendered; the flag of a row: compare its ids with the template's own."""
+    rows: list[TokenizedRow] = []
+    failed_checks: FailedChecks = {}
     most = recipe.max_length
-    texts = template.render_ahead((row for row, _ in rows), tokenizer)
-    for (row, own), ahead in zip(rows, texts):
+    texts_of_rows = template.render_rows((row for row, _ in flagged), tokenizer)
+    for (row, compare), texts in zip(flagged, texts_of_rows):
         try:
-            rendered = render(row["messages"], tokenizer, recipe.policy, tools=row.get("tools"), texts=ahead)
+            rendered = render(row["messages"], tokenizer, recipe.train_on, tools=row.get("tools"), texts=texts)
         except BadData as error:
-            failed.setdefault(token_checks.TEMPLATE, []).append((row["id"], str(error)))
+            failed_checks.setdefault(token_checks.TEMPLATE, []).append((row["id"], str(error)))
             continue
-        encoded.append(Encoded(row["id"], rendered.ids[:most], rendered.labels[:most], row.get("lang") or "rows"))
-        for said in token_checks.of_row(row, rendered, tokenizer, recipe.policy, most, own=own):
-            if said.ok is False:
-                failed.setdefault(said.name, []).append((row["id"], said.why))
-    return encoded, failed
+        rows.append(TokenizedRow(row["id"], rendered.ids[:most], rendered.labels[:most], row.get("lang") or "rows"))
+        for check in token_checks.check_row(row, rendered, tokenizer, recipe.train_on, most, own=compare):
+            if check.ok is False:
+                failed_checks.setdefault(check.name, []).append((row["id"], check.why))
+    return rows, failed_checks
 
 
-def _joined(parts: list[tuple[list[Encoded], Failed]]) -> Made:
-    encoded = [row for part, _ in parts for row in part]
-    failed: Failed = {}
-    for name, found in ((name, found) for _, part in parts for name, found in part.items()):
-        failed.setdefault(name, []).extend(found)
-    return [row for row in encoded if row.trained], [row.id for row in encoded if not row.trained], failed
-
-
-# --- kept -----------------------------------------------------------------------------------------------------------
-
-
-def _key(rows: Sequence[Row], tokenizer: Any, recipe: Recipe) -> str:
-    code = "".join(
-        inspect.getsource(module) for module in (tokens, template, template_engine, token_checks, sys.modules[__name__])
+def _join(parts: list[tuple[list[TokenizedRow], FailedChecks]]) -> Tokenized:
+    rows = [row for part, _ in parts for row in part]
+    failed_checks: FailedChecks = {}
+    for _, part_checks in parts:
+        for name, failures in part_checks.items():
+            failed_checks.setdefault(name, []).extend(failures)
+    return (
+        [row for row in rows if row.trained_tokens],
+        [row.id for row in rows if not row.trained_tokens],
+        failed_checks,
     )
+
+
+# --- cache ------------------------------------------------------------------------------------------------------------
+
+
+def _key(rows: Sequence[Row], tokenizer: "Tokenizer", recipe: Recipe) -> str:
+    modules = (rendering, template, template_engine, token_checks, sys.modules[__name__])
+    code = "".join(inspect.getsource(module) for module in modules)
     vocabulary = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else json.dumps(tokenizer.get_vocab())
     special = [str(tokenizer.special_tokens_map), str(tokenizer.chat_template)]
     versions = [str(machine.versions()), *map(version, ("tokenizers", "jinja2"))]
-    said = [code, vocabulary, *special, *versions, recipe.policy, str(recipe.max_length)]
-    known = hashlib.sha256("\0".join(said).encode())
+    texts = [code, vocabulary, *special, *versions, recipe.train_on, str(recipe.max_length)]
+    digest = hashlib.sha256("\0".join(texts).encode())
     for row in rows:
-        known.update(storage.to_json([row["id"], row["messages"], row.get("tools"), row.get("lang")]).encode())
-    return known.hexdigest()[:32]
+        digest.update(storage.to_json([row["id"], row["messages"], row.get("tools"), row.get("lang")]).encode())
+    return digest.hexdigest()[:32]
 
 
-def _write(place: Path, made: Made) -> None:
+def _write(place: Path, tokenized: Tokenized) -> None:
     import numpy as np
 
-    kept, untrainable, failed = made
-    arrays = {
-        "ids": np.array([token for row in kept for token in row.ids], dtype=np.int32),
-        "trained": np.array([label != MASKED for row in kept for label in row.labels], dtype=bool),
-        "lengths": np.array([len(row.ids) for row in kept], dtype=np.int32),
-    }
-    with storage.whole(place) as folder:
-        np.savez(folder / "tokens.npz", **arrays)
-        named = {"rows": [[row.id, row.slice] for row in kept], "untrainable": untrainable, "failed": failed}
-        storage.write_json(folder / "rows.json", named)
-    for old in sorted(place.parent.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)[KEPT:]:
+    rows, untrainable, failed_checks = tokenized
+    with storage.write_folder(place) as folder:
+        np.savez(
+            folder / "tokens.npz",
+            ids=np.array([token for row in rows for token in row.ids], dtype=np.int32),
+            trained=np.array([label != MASKED for row in rows for label in row.labels], dtype=bool),
+            lengths=np.array([len(row.ids) for row in rows], dtype=np.int32),
+        )
+        facts = {"rows": [[row.id, row.slice] for row in rows], "untrainable": untrainable, "failed": failed_checks}
+        storage.write_json(folder / "rows.json", facts)
+    for old in sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[CACHED_SETS:]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _read(place: Path) -> Made:
+def _read(folder: Path) -> Tokenized:
     import numpy as np
 
-    storage.verify(place)
-    named = parsing.read_json(place / "rows.json")
-    with np.load(place / "tokens.npz") as held:
-        ids, trained, ends = held["ids"].tolist(), held["trained"].tolist(), held["lengths"].cumsum().tolist()
-    labels = [token if flag else MASKED for token, flag in zip(ids, trained)]
-    spans = zip(named["rows"], [0, *ends], ends)
-    kept = [Encoded(name, ids[low:high], labels[low:high], part) for (name, part), low, high in spans]
-    failed = {name: [(row, why) for row, why in found] for name, found in named["failed"].items()}
-    return kept, named["untrainable"], failed
+    storage.verify(folder)
+    facts = parsing.read_json(folder / "rows.json")
+    with np.load(folder / "tokens.npz") as arrays:
+        ids, flags, ends = arrays["ids"].tolist(), arrays["trained"].tolist(), arrays["lengths"].cumsum().tolist()
+    labels = [token if flag else MASKED for token, flag in zip(ids, flags)]
+    spans = zip(facts["rows"], [0, *ends], ends)
+    rows = [TokenizedRow(row_id, ids[low:high], labels[low:high], part) for (row_id, part), low, high in spans]
+    failed_checks = {name: [(row, why) for row, why in failures] for name, failures in facts["failed"].items()}
+    return rows, facts["untrainable"], failed_checks

@@ -1,4 +1,4 @@
-"""What a run trains on, holds out and asks as it goes, made from its recipe alone."""
+"""What a run trains on, holds out and samples, made from its recipe alone."""
 
 import hashlib
 import os
@@ -6,178 +6,210 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etabli.checks import custom_rules
 from etabli.core import machine, storage, trust
 from etabli.core.contracts import Message, Row
 from etabli.core.errors import BadData
-from etabli.data.dataset import Dataset, located, unique
+from etabli.data.dataset import Dataset, find_path, with_unique_ids
 from etabli.models import loading, sources
 from etabli.models.sources import Source
 from etabli.rendering import token_checks
 from etabli.runs.recipe import Recipe
-from etabli.training.packing import Encoded, Failed
-from etabli.training.tokenize_dataset import encode
+from etabli.training.packing import FailedChecks, TokenizedRow
+from etabli.training.tokenize_dataset import tokenize_rows
 
-PROBES = 2
-# Raised when the same recipe gives other roundings: 1 had whole logits and masks over packs.
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+DEFAULT_PROMPTS = 2  # sample prompts, if the recipe names none
+# Raised when the same recipe rounds differently: version 1 had whole logits and masks over packs.
 ENGINE = 2
-# What may change between a stop and a resume: the weights do not depend on it.
-# Data, rules and callbacks are told by their hashes, not by where they lie.
-_TOLD = ("data", "rules", "callbacks")
-FREE = ("mirror", "max_minutes", "checkpoint_every", "eval_every", "sample_every", "probes", *_TOLD)
+# Keys that may change between a stop and a resume: the weights do not depend on them. Data, rules and callbacks are
+# known by their hashes, not by their paths.
+FREE = (
+    "backup",
+    "max_minutes",
+    "checkpoint_every",
+    "eval_every",
+    "sample_every",
+    "sample_prompts",
+    "data",
+    "rules",
+    "callbacks",
+)
 OpenRows = Callable[[str, Path | None], Dataset]
-HELD_OUT_SHARE, HELD_OUT_MOST = 0.06, 32
+HELD_OUT_SHARE, HELD_OUT_ROWS = 0.06, 32  # of the rows, and at most so many
+MIN_ROWS_TO_SPLIT = 32
 
 
 @dataclass
-class Material:
-    """Encoded rows to train and to hold out, the probes, and what can't be used."""
+class TrainData:
+    """Tokenized rows to train on and to hold out, the sample prompts, and what can't be used."""
 
-    rows: list[Encoded]
-    held_out: list[Encoded]
-    probes: list[list[Message]]
-    untrainable: list[str] = field(default_factory=list)
+    rows: list[TokenizedRow]
+    held_out: list[TokenizedRow]
+    sample_prompts: list[list[Message]]
+    untrainable: list[str] = field(default_factory=list)  # ids of rows without a trained token
     data_hash: str = ""
     rules_hash: str | None = None
     callbacks_hash: str | None = None
-    found: dict[str, int] = field(default_factory=dict)  # rows, by rule of the person's own
-    trained: list[Row] = field(default_factory=list)  # the rows as they were before they were encoded
-    failed: Failed = field(default_factory=dict)  # which assertions about their tokens do not hold, where
     eval_data_hash: str | None = None  # of the rows that the recipe's eval_data names
+    rule_counts: dict[str, int] = field(default_factory=dict)  # rows that each of the person's own rules matched
+    source_rows: list[Row] = field(default_factory=list)  # the rows to train on, before they were tokenized
+    failed_checks: FailedChecks = field(default_factory=dict)
 
 
-def gather(
-    recipe: Recipe, tokenizer: Any, near: Path | None = None, enforce: bool = True,
+def load_train_data(
+    recipe: Recipe,
+    tokenizer: "PreTrainedTokenizerBase",
+    near: Path | None = None,
+    enforce: bool = True,
     open_rows: OpenRows = Dataset.open,
-) -> Material:  # fmt: skip
-    """Read, filter, split and encode the recipe's data; ``enforce``: refuse rows whose tokens are not as they must be.
+) -> TrainData:
+    """Read, filter, split and tokenize the recipe's data.
 
-    Rows marked ``test`` are never looked at; rows that the recipe's ``rules`` do not keep are left out of training and
-    of what is held out of it, not of ``eval_data``. What is held out for the loss is ``eval_data`` if the recipe names
-    it, else about one row in sixteen, whole templates where rows have one.
+    Rows marked ``test`` are never used. Rows that the recipe's ``rules`` do not keep are left out of training and of
+    what is held out of it, not of ``eval_data``. The held-out rows are ``eval_data`` if the recipe names it, else about
+    one row in sixteen, whole templates where rows have one.
+
+    Args:
+        near: a run folder: relative paths are searched there too. enforce: refuse rows that fail a token check.
+        open_rows: opens the data sets that the recipe names.
 
     Raises:
-        BadData: nothing to train on, or rows that fail an assertion, each with its count, first rows and what to do;
+        BadData: nothing to train on, or rows that fail a check, each with its count, first rows and what to do;
         UntrustedCode: this user said no yes to the recipe's rules.
     """
     data = open_rows(recipe.data, near)
     split = split_rows(recipe, data, near, open_rows)
     if not split.train:
-        raise BadData(f"{recipe.data} has {len(data.rows)} rows and none to train on{_left_out(split.found)}.")
-    rows, untrainable, failed = encode(split.train, tokenizer, recipe)
+        raise BadData(
+            f"{recipe.data} has {len(data.rows)} rows and none to train on{_describe_rules(split.rule_counts)}."
+        )
+    rows, untrainable, failed_checks = tokenize_rows(split.train, tokenizer, recipe)
     if enforce:
-        _enforce(failed, len(split.train), recipe)
-    kept = encode(split.held_out, tokenizer, recipe)[0] if split.held_out else []
-    return Material(
-        rows, kept, _probes(recipe, split.train, split.held_out), untrainable, data.hash, split.rules_hash,
-        _hash(located(recipe.callbacks, near) if recipe.callbacks else None), split.found, split.train, failed,
-        split.eval_data_hash,
-    )  # fmt: skip
+        _require_checks(failed_checks, len(split.train), recipe)
+    callbacks = find_path(recipe.callbacks, near) if recipe.callbacks else None
+    return TrainData(
+        rows=rows,
+        held_out=tokenize_rows(split.held_out, tokenizer, recipe)[0] if split.held_out else [],
+        sample_prompts=_choose_sample_prompts(recipe, split),
+        untrainable=untrainable,
+        data_hash=data.hash,
+        rules_hash=split.rules_hash,
+        callbacks_hash=storage.sha256(callbacks) if callbacks and callbacks.is_file() else None,
+        eval_data_hash=split.eval_data_hash,
+        rule_counts=split.rule_counts,
+        source_rows=split.train,
+        failed_checks=failed_checks,
+    )
 
 
 @dataclass
 class Split:
-    """The rows of a recipe's data, before they are encoded: what trains and what is held out for the loss."""
+    """The rows of a recipe's data before they are tokenized: those to train on, and those held out for the loss."""
 
     train: list[Row]
     held_out: list[Row]
-    found: dict[str, int]  # rows, by rule of the person's own
+    rule_counts: dict[str, int]  # rows that each of the person's own rules matched
     rules_hash: str | None = None
     eval_data_hash: str | None = None
 
 
 def split_rows(recipe: Recipe, data: Dataset, near: Path | None = None, open_rows: OpenRows = Dataset.open) -> Split:
-    """Filter the recipe's data and split off what is held out; see ``gather``."""
-    rules = trust.trusted_code(located(recipe.rules, near), "rules") if recipe.rules else None
-    rows = unique([row for row in data.rows if row.get("split") != "test"])
-    usable, found = custom_rules.keep(rows, custom_rules.rules_of(rules) if rules else [])
+    """Filter the recipe's data and split off the held-out rows; see ``load_train_data``."""
+    rules = trust.trusted_code(find_path(recipe.rules, near), "rules") if recipe.rules else None
+    rows = with_unique_ids([row for row in data.rows if row.get("split") != "test"])
+    usable, rule_counts = custom_rules.filter_rows(rows, custom_rules.load_rules_file(rules) if rules else [])
     rules_hash = rules.sha256 if rules else None
     if not recipe.eval_data:
-        return Split(*hold_out(usable, recipe.seed), found, rules_hash)
-    tests = open_rows(recipe.eval_data, near)
-    return Split(usable, tests.rows, found, rules_hash, tests.hash)
+        return Split(*hold_out(usable, recipe.seed), rule_counts, rules_hash)
+    eval_data = open_rows(recipe.eval_data, near)
+    return Split(usable, eval_data.rows, rule_counts, rules_hash, eval_data.hash)
 
 
-def trained_rows(recipe: Recipe, data: Dataset, near: Path | None = None) -> list[Row]:
-    """Return the rows that a run of this recipe trains on, and no others: all that its rivals may know.
+def rows_to_train(recipe: Recipe, data: Dataset, near: Path | None = None) -> list[Row]:
+    """Return the rows that a run of this recipe trains on, and no others: all that its baselines may know.
 
-    Under ``empty_rows: leave_out`` the rows are encoded, because only their tokens tell which of them train nothing.
+    Under ``empty_rows: leave_out`` the rows are tokenized: only their tokens tell which of them train nothing.
     """
-    train = split_rows(recipe, data, near, lambda name, place: Dataset([])).train  # what is held out is not asked for
+    train = split_rows(recipe, data, near, lambda name, folder: Dataset([])).train  # eval_data is not needed here
     if recipe.empty_rows == "refuse" or not train:
         return train
-    untrainable = set(encode(train, loading.tokenizer(sources.resolve(recipe.model)), recipe)[1])
+    tokenizer = loading.load_tokenizer(sources.resolve(recipe.model))
+    untrainable = set(tokenize_rows(train, tokenizer, recipe)[1])
     return [row for row in train if row["id"] not in untrainable]
 
 
-def _hash(file: Path | None) -> str | None:
-    return storage.sha256(file) if file and file.is_file() else None
+def _require_checks(failed_checks: FailedChecks, rows: int, recipe: Recipe) -> None:
+    """Refuse rows that fail a check. Rows that train nothing may be left out, if the recipe says so, but not all."""
+    refuse_empty = recipe.empty_rows == "refuse" or len(failed_checks.get(token_checks.EMPTY, ())) == rows
+    refused = {name: fails for name, fails in failed_checks.items() if name != token_checks.EMPTY or refuse_empty}
+    if refused:
+        raise BadData(f"{recipe.data} is not trained as it stands.\n{token_checks.describe_failures(refused, rows)}")
 
 
-def _enforce(failed: Failed, rows: int, recipe: Recipe) -> None:
-    """No run begins on tokens that are not what they should be."""
-    none = len(failed.get(token_checks.EMPTY, ())) == rows
-    refused = recipe.empty_rows == "refuse" or none
-    held = {name: found for name, found in failed.items() if name != token_checks.EMPTY or refused}
-    if held:
-        raise BadData(f"{recipe.data} is not trained as it stands.\n{token_checks.refusal(held, rows)}")
-
-
-def _left_out(found: dict[str, int]) -> str:
-    said = ", ".join(f"{name} ({count} rows)" for name, count in found.items() if count)
-    return f": your rules found {said}" if said else ""
+def _describe_rules(rule_counts: dict[str, int]) -> str:
+    counts = ", ".join(f"{name} ({count} rows)" for name, count in rule_counts.items() if count)
+    return f": your rules found {counts}" if counts else ""
 
 
 def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
-    """Split off rows for the held-out loss, by template where there is one. Fewer than 32 rows give none."""
-    most = min(HELD_OUT_MOST, int(len(rows) * HELD_OUT_SHARE))
-    if len(rows) < 32:
+    """Split rows into those to train on and those held out, by template where there is one.
+
+    Fewer than ``MIN_ROWS_TO_SPLIT`` rows are all trained on.
+    """
+    if len(rows) < MIN_ROWS_TO_SPLIT:
         return rows, []
+    most = min(HELD_OUT_ROWS, int(len(rows) * HELD_OUT_SHARE))
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.get("template") or row["id"], []).append(row)
     names = sorted(groups)
     random.Random(f"held-out-{seed}").shuffle(names)
-    held: list[Row] = []
+    held_out: list[Row] = []
     for name in names:
-        if len(held) + len(groups[name]) <= most:
-            held += groups[name]
-    chosen = {row["id"] for row in held}
-    return [row for row in rows if row["id"] not in chosen], held
+        if len(held_out) + len(groups[name]) <= most:
+            held_out += groups[name]
+    held_out_ids = {row["id"] for row in held_out}
+    return [row for row in rows if row["id"] not in held_out_ids], held_out
 
 
-def _probes(recipe: Recipe, train: list[Row], held_out: list[Row]) -> list[list[Message]]:
-    """The recipe's probes after the data's own system message, or the first held-out prompts of each language."""
-    if recipe.probes:
-        system = [message for message in train[0]["messages"][:1] if message["role"] == "system"]
-        return [[*system, {"role": "user", "content": probe}] for probe in recipe.probes]
-    by_language = {row.get("lang"): row for row in reversed(held_out) if row["messages"][-1]["role"] != "text"}
-    return [prompt(row) for row in list(by_language.values())[:PROBES]]
+def _choose_sample_prompts(recipe: Recipe, split: Split) -> list[list[Message]]:
+    """Return the recipe's prompts after the data's own system message, or held-out prompts, one a language."""
+    if recipe.sample_prompts:
+        system = [message for message in split.train[0]["messages"][:1] if message["role"] == "system"]
+        return [[*system, {"role": "user", "content": prompt}] for prompt in recipe.sample_prompts]
+    rows = (row for row in reversed(split.held_out) if row["messages"][-1]["role"] != "text")
+    by_language = {row.get("lang"): row for row in rows}
+    return [prompt_of(row) for row in list(by_language.values())[:DEFAULT_PROMPTS]]
 
 
-def prompt(row: Row) -> list[Message]:
-    """A row's messages before its last answer."""
+def prompt_of(row: Row) -> list[Message]:
+    """Return a row's messages before its last answer."""
     messages = row["messages"]
     return messages[:-1] if messages[-1]["role"] == "assistant" else messages
 
 
-def template_hash(tokenizer: Any) -> str:
-    """Which chat template a model speaks."""
+def template_hash(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return the sha256 of a tokenizer's chat template."""
     return hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()
 
 
-def frozen(recipe: Recipe, source: Source, tokenizer: Any, material: Material, dtype: str) -> dict[str, Any]:
-    """What must be the same for a resumed run to be the same run."""
+def fingerprint(
+    recipe: Recipe, source: Source, tokenizer: "PreTrainedTokenizerBase", data: TrainData, dtype: str
+) -> dict[str, Any]:
+    """Return what must be the same for a resumed run to be the same run: the section ``frozen`` of its recipe.yaml."""
     return {
         "model": source.name,
         "model_hash": source.hash,
         "template_hash": template_hash(tokenizer),
-        "data_hash": material.data_hash,
-        "eval_data_hash": material.eval_data_hash,
-        "rules_hash": material.rules_hash,
-        "callbacks_hash": material.callbacks_hash,
+        "data_hash": data.data_hash,
+        "eval_data_hash": data.eval_data_hash,
+        "rules_hash": data.rules_hash,
+        "callbacks_hash": data.callbacks_hash,
         "engine": ENGINE,
         "recipe": {key: value for key, value in recipe.keys().items() if key not in FREE},
         "threads": recipe.threads or machine.threads(),

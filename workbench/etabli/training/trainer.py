@@ -1,258 +1,295 @@
-"""The training loop itself: packs in, events and checkpoints out."""
+"""The training loop: packs of rows in, events and checkpoints out."""
 
 import contextlib
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from etabli.core import machine, storage
-from etabli.core.contracts import ADAPTER
+from etabli.core.contracts import ADAPTER, CHECKPOINTS
 from etabli.core.errors import NoRoom, NotFinite
-from etabli.models.loading import Loaded
+from etabli.models.loading import LoadedModel
 from etabli.runs import checkpoints
-from etabli.runs.backup import mirrored
-from etabli.runs.events import EventLog
+from etabli.runs.backup import make_backup
+from etabli.runs.events import EventLog, SilentLog
 from etabli.runs.recipe import Recipe
 from etabli.training import lora_and_optimizer, oom
 from etabli.training.callbacks import Callbacks
-from etabli.training.evaluator import Looks
-from etabli.training.packed_loss import Objective
-from etabli.training.packing import Pack, Schedule
-from etabli.training.train_data import Material
+from etabli.training.evaluator import Evaluator
+from etabli.training.packed_loss import PackedLoss
+from etabli.training.packing import Pack, PackSampler
+from etabli.training.train_data import TrainData
 
-CLIP = 1.0
-ENOUGH_PIECES = 8  # splitting further frees little: then layers are checkpointed first
-LEAST_SCALE = 2.0**-10  # a gradient scaler that has come down to this finds no finite gradient at all
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+CLIP = 1.0  # the largest gradient norm of a step
+MAX_MICRO_BATCHES = 8  # splitting further frees little: then layers are checkpointed first
+MIN_GRADIENT_SCALE = 2.0**-10  # a gradient scaler that has come down to this finds no finite gradient at all
+T = TypeVar("T")
 
 
 class Training:
-    """One run's model, optimiser and place in the schedule. On several devices each process has one of these."""
+    """The model, optimiser and current step of one run. On several devices each process has its own."""
 
-    def __init__(self, run: Path, recipe: Recipe, loaded: Loaded, material: Material, log: EventLog):
+    def __init__(self, run: Path, recipe: Recipe, loaded: LoadedModel, data: TrainData, log: EventLog | SilentLog):
         self.run, self.recipe, self.loaded, self.log = run, recipe, loaded, log
-        self.schedule = Schedule(material.rows, recipe)
-        self.accelerator = _accelerator(loaded)
-        self.callbacks = Callbacks(recipe, run, wanted=self.main)
-        self.peft = lora_and_optimizer.attach(loaded, recipe)
+        self.sampler = PackSampler(data.rows, recipe)
+        self.accelerator = _make_accelerator(loaded)
+        self.callbacks = Callbacks(recipe, run, enabled=self.is_main)
+        self.peft = lora_and_optimizer.add_lora(loaded, recipe)
         self.trainable = [parameter for parameter in self.peft.parameters() if parameter.requires_grad]
-        optimizer = lora_and_optimizer.optimizer(self.peft, recipe)
-        self.rates = lora_and_optimizer.rates(optimizer, recipe, self.schedule.steps)
+        optimizer = lora_and_optimizer.make_optimizer(self.peft, recipe)
+        self.lr_scheduler = lora_and_optimizer.make_lr_scheduler(optimizer, recipe, self.sampler.steps)
         self.optimizer = self.accelerator.prepare(optimizer)
-        self.objective = Objective(self.peft, loaded, self.accelerator.autocast, packed=recipe.batch_size != 1)
+        self.packed_loss = PackedLoss(self.peft, loaded, self.accelerator.autocast, packed=recipe.batch_size != 1)
         # One process needs no wrapper; several need the gradients averaged.
         several = self.accelerator.num_processes > 1
-        self.model = self.accelerator.prepare(self.objective) if several else self.objective
-        self.looks = Looks(self.objective, loaded, recipe, material.held_out, material.probes, self.tell)
-        self.mirror = mirrored(run, recipe, lambda what: self.tell("warning", what=what)) if self.main else None
+        self.model = self.accelerator.prepare(self.packed_loss) if several else self.packed_loss
+        self.evaluator = Evaluator(self.packed_loss, loaded, recipe, data.held_out, data.sample_prompts, self.emit)
+        self.backup = make_backup(run, recipe, self.warn) if self.is_main else None
         self.step = 0
         self.tokens = 0
-        self.trying: Pack = []  # what goes through the model now
-        self.pieces = 1  # each pack goes through the model in so many parts
-        self.thrifty = False  # had every layer to be checkpointed, to have room?
-        if self.objective.said:
-            self.tell("warning", what=self.objective.said)
+        self.current_part: Pack = []  # the part of a pack that goes through the model now
+        self.micro_batches = 1  # each pack goes through the model in this many parts
+        self.recompute_layers = False  # True once memory ran out and every layer was checkpointed
+        if self.packed_loss.warning:
+            self.warn(self.packed_loss.warning)
 
     @property
-    def main(self) -> bool:
-        """Does this process write?"""
-        return self.accelerator.is_main_process
+    def is_main(self) -> bool:
+        """True in the one process that writes."""
+        return bool(self.accelerator.is_main_process)
 
     @property
     def checkpointing(self) -> str:
-        """On how many layers: none, all, or a number."""
-        asked = str(self.recipe.checkpointing)
-        return "all" if self.thrifty else "none" if asked == "auto" else asked
+        """On how many layers gradients are checkpointed now: ``none``, ``all``, or a number."""
+        setting = str(self.recipe.gradient_checkpointing)
+        return "all" if self.recompute_layers else "none" if setting == "auto" else setting
 
-    def tell(self, kind: str, **fields: Any) -> None:
-        """Write an event, and hand it to the recipe's own functions."""
-        if self.main:
+    def emit(self, kind: str, **fields: Any) -> None:
+        """Write an event, and hand it to the recipe's callbacks."""
+        if self.is_main:
             self.log.write(kind, **fields)
-        if self.main and self.callbacks.wants(kind):
-            with torch.random.fork_rng(), torch.set_grad_enabled(torch.is_grad_enabled()):  # what it does stays its own
+        if self.is_main and self.callbacks.handles(kind):
+            # A callback can change neither the random state nor whether gradients are computed.
+            with torch.random.fork_rng(), torch.set_grad_enabled(torch.is_grad_enabled()):
                 self.callbacks(kind, fields)
 
+    def warn(self, text: str) -> None:
+        """Write a ``warning`` event."""
+        self.emit("warning", what=text)
+
     def restore(self, folder: Path) -> None:
-        """Go on from a verified checkpoint."""
+        """Load adapter, optimiser, learning rate and step from a verified checkpoint."""
         state = checkpoints.restore(folder, self.peft, self.optimizer.optimizer)
-        self.rates.load_state_dict(state["rates"])
-        for group, rate in zip(self.optimizer.param_groups, self.rates.get_last_lr()):
+        self.lr_scheduler.load_state_dict(state["rates"])
+        for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr()):
             group["lr"] = rate
         self.step, self.tokens = state["step"], state["tokens"]
-        self.pieces = max(self.pieces, state.get("pieces", 1))
-        if state.get("thrifty") and not self.thrifty:
-            self._save_room()
+        self.micro_batches = max(self.micro_batches, state.get("pieces", 1))
+        if state.get("thrifty") and not self.recompute_layers:
+            self._checkpoint_all_layers()
         if self.accelerator.scaler is not None and state.get("scaler"):
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
     def save(self) -> None:
-        """Write a checkpoint of the current step."""
-        if self.main and not (self.run / "checkpoints" / f"step-{self.step:06d}").exists():
-            scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None
-            rates = _plain(self.rates.state_dict())
-            made_room = {"pieces": self.pieces, "thrifty": self.thrifty}
-            state = {"tokens": self.tokens, "rates": rates, "scaler": scaler, **made_room}
-            place = checkpoints.save(
+        """Write a checkpoint of the current step, unless there is one."""
+        if self.is_main and not (self.run / CHECKPOINTS / f"{checkpoints.STEP}{self.step:06d}").exists():
+            scheduler = self.lr_scheduler.state_dict()
+            state = {
+                "tokens": self.tokens,
+                "rates": {key: value for key, value in scheduler.items() if isinstance(value, int | float | list)},
+                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
+                "pieces": self.micro_batches,
+                "thrifty": self.recompute_layers,
+            }
+            folder = checkpoints.save(
                 self.run, self.step, self.peft, self.loaded.source, self.optimizer.optimizer, state
             )
-            self.tell("checkpoint", step=self.step, path=str(place.relative_to(self.run)))
-            if self.mirror:
-                self.mirror.offer(place)
+            self.emit("checkpoint", step=self.step, path=str(folder.relative_to(self.run)))
+            if self.backup:
+                self.backup.offer(folder)
         self.accelerator.wait_for_everyone()
 
     def finish(self) -> None:
         """Write the final adapter."""
-        if self.main:
-            with storage.whole(self.run / ADAPTER) as folder:
+        if self.is_main:
+            with storage.write_folder(self.run / ADAPTER) as folder:
                 checkpoints.save_adapter(self.peft, self.loaded.source, folder)
 
-    def go(self, stop_asked: Callable[[], str | None]) -> str | None:
-        """Train until the end or until ``stop_asked`` or a callback gives a reason; returns that reason."""
-        self._look(evaluate=True, sample=True)
-        self.callbacks.complain()
-        while self.step < self.schedule.steps:
-            self.one_step()
-            last = self.step == self.schedule.steps
-            due = {name: last or self.step % getattr(self.recipe, f"{name}_every") == 0 for name in _DUE}
-            self._look(due["eval"], due["sample"])
-            if due["checkpoint"] or self.agreed(lambda: bool(self.callbacks.error)):  # all of them, or none: it waits
+    def train(self, stop_reason: Callable[[], str | None]) -> str | None:
+        """Train to the last step; returns why it stopped before, or None.
+
+        Args:
+            stop_reason: asked after every step; a text stops the run, as does a callback that returns one.
+        """
+        self._evaluate(loss=True, samples=True)
+        self.callbacks.raise_error()
+        while self.step < self.sampler.steps:
+            self.train_step()
+            is_last = self.step == self.sampler.steps
+            self._evaluate(loss=self._is_due("eval"), samples=self._is_due("sample"))
+            # Every process calls save() or none does: it waits for the others.
+            if self._is_due("checkpoint") or self.decide_together(lambda: bool(self.callbacks.error)):
                 self.save()
-            self.callbacks.complain()
-            if not last and (reason := self.agreed(lambda: self.callbacks.reason or stop_asked())):
+            self.callbacks.raise_error()
+            if not is_last and (reason := self.decide_together(lambda: self.callbacks.reason or stop_reason())):
                 self.save()
                 return reason
         return None
 
-    def _look(self, evaluate: bool, sample: bool) -> None:
-        if not (evaluate or sample):
-            return
-        if self.main and evaluate:
-            self.looks.evaluate(self.step)
-        if self.main and sample:
-            self.looks.sample(self.step)
-        self.accelerator.wait_for_everyone()
+    def _is_due(self, name: str) -> bool:
+        every: int = getattr(self.recipe, f"{name}_every")
+        return self.step == self.sampler.steps or self.step % every == 0
 
-    def agreed(self, choose: Callable[[], Any]) -> Any:
-        """What the first process chooses, in all of them: to go on from the same step, and to stop at the same."""
-        chosen = choose() if self.main else None
-        if self.accelerator.num_processes == 1:
-            return chosen
-        from accelerate.utils import broadcast_object_list
+    def _evaluate(self, loss: bool, samples: bool) -> None:
+        if self.is_main and loss:
+            self.evaluator.evaluate(self.step)
+        if self.is_main and samples:
+            self.evaluator.sample(self.step)
+        if loss or samples:
+            self.accelerator.wait_for_everyone()
 
-        return broadcast_object_list([chosen])[0]
+    def decide_together(self, decide: Callable[[], T]) -> T:
+        """Return what ``decide`` returns in the main process, in every process, so that all take the same way."""
+        decision = decide() if self.is_main else None
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import broadcast_object_list
 
-    def one_step(self) -> None:
-        """One optimiser step, and its event."""
-        began = time.monotonic()
-        packs = self.schedule.packs(self.step + 1)
-        total = max(1, sum(row.trained for pack in packs for row in pack))
+            decision = broadcast_object_list([decision])[0]
+        return decision  # type: ignore[return-value]  # the main process's, never the None of the others
+
+    def train_step(self) -> None:
+        """Make one optimiser step and write its event."""
+        started = time.monotonic()
+        packs = self.sampler.packs(self.step + 1)
+        trained_tokens = max(1, sum(row.trained_tokens for pack in packs for row in pack))
         self.model.train()
-        loss, norm = self._update(oom.attempt(lambda: self.backward(packs, total), self.smaller))
-        rate = self.rates.get_last_lr()[0]
-        if self._optimised(norm):
-            self.rates.step()
+        losses = oom.retry_smaller(lambda: self.backward(packs, trained_tokens), self.use_smaller_parts)
+        loss, norm = self._clip_gradients(losses)
+        rate = self.lr_scheduler.get_last_lr()[0]
+        if self._step_optimizer(norm):
+            self.lr_scheduler.step()
         self.optimizer.zero_grad()
         self.step += 1
         tokens = sum(len(row.ids) for pack in packs for row in pack)
         self.tokens += tokens
-        self.tell(
-            "step", step=self.step, loss=loss, lr=rate, grad_norm=norm, tokens=self.tokens, trained_tokens=total,
-            tokens_per_s=tokens / (time.monotonic() - began), memory_bytes=machine.memory_bytes(),
-        )  # fmt: skip
+        self.emit(
+            "step",
+            step=self.step,
+            loss=loss,
+            lr=rate,
+            grad_norm=norm,
+            tokens=self.tokens,
+            trained_tokens=trained_tokens,
+            tokens_per_s=tokens / (time.monotonic() - started),
+            memory_bytes=machine.memory_bytes(),
+        )
 
-    def backward(self, packs: list[Pack], total: int) -> list[tuple[Pack, torch.Tensor]]:
-        """Gradients of the mean loss over all trained tokens of a step; returns its parts, each with its share.
+    def backward(self, packs: list[Pack], trained_tokens: int) -> list[tuple[Pack, torch.Tensor]]:
+        """Compute the gradients of the mean loss over a step's trained tokens; returns each part with its loss.
 
-        Dividing by the step's own total, not by each pack's, keeps accumulation right (transformers #35438).
+        The loss is divided by the step's own number of trained tokens, not by each pack's, so that gradient
+        accumulation is right (transformers #35438).
         """
-        world = self.accelerator.num_processes
-        shares = packs[self.accelerator.process_index :: world]
-        mine = [part for pack in shares for part in oom.parts(pack, self.pieces)]
-        idle = not mine  # the last step of an epoch may have fewer packs than there are processes
+        processes = self.accelerator.num_processes
+        own_packs = packs[self.accelerator.process_index :: processes]
+        parts = [part for pack in own_packs for part in oom.split_pack(pack, self.micro_batches)]
+        idle = not parts  # the last step of an epoch may have fewer packs than there are processes
         losses = []
-        for number, self.trying in enumerate(mine or packs[:1], 1):
-            with self.last_syncs(idle or number == len(mine)), self.objective.of(self.trying, self.model) as part:
-                part = part * (0.0 if idle else 1 / total)
-                self.accelerator.backward(part * world)
-                losses.append((self.trying, part.detach()))
+        for number, self.current_part in enumerate(parts or packs[:1], 1):
+            is_last = idle or number == len(parts)
+            with self.sync_gradients(is_last), self.packed_loss.compute(self.current_part, self.model) as summed_loss:
+                loss = summed_loss * (0.0 if idle else 1 / trained_tokens)
+                self.accelerator.backward(loss * processes)
+                losses.append((self.current_part, loss.detach()))
         return losses
 
-    def _update(self, losses: list[tuple[Pack, torch.Tensor]]) -> tuple[float, float]:
-        """The step's loss and gradient norm, both finite. They are read together: the engine waits for the device once.
+    def _clip_gradients(self, losses: list[tuple[Pack, torch.Tensor]]) -> tuple[float, float]:
+        """Clip the gradients; returns the step's loss and gradient norm. One transfer brings both from the device.
 
-        With a gradient scaler an infinite norm is ordinary: it skips that step, here with a warning, up to a point.
+        With a gradient scaler an infinite norm is ordinary: the optimiser skips that step.
+
+        Raises:
+            NotFinite: the loss is NaN or infinite; or the norm is, and no scaler can help. Names the rows.
         """
-        loss = torch.stack([part.float() for _, part in losses]).sum()
+        loss = torch.stack([part_loss.float() for _, part_loss in losses]).sum()
         if self.accelerator.num_processes > 1:
             loss = self.accelerator.reduce(loss, "sum")
         norm = self.accelerator.clip_grad_norm_(self.trainable, CLIP).to(loss.device).float()
-        loss, norm = torch.stack([loss, norm]).tolist()
+        loss_value, norm_value = torch.stack([loss, norm]).tolist()
         scaler = self.accelerator.scaler
-        skips = scaler is not None and scaler.get_scale() > LEAST_SCALE
-        if math.isfinite(loss) and (math.isfinite(norm) or skips):
-            return loss, norm
+        can_skip = scaler is not None and scaler.get_scale() > MIN_GRADIENT_SCALE
+        if math.isfinite(loss_value) and (math.isfinite(norm_value) or can_skip):
+            return loss_value, norm_value
         self.optimizer.zero_grad()
-        culprits = [row.id for pack, part in losses if not part.isfinite() for row in pack]
-        rows = culprits or [row.id for pack, _ in losses for row in pack]
+        culprits = [row.id for part, part_loss in losses if not part_loss.isfinite() for row in part]
+        rows = culprits or [row.id for part, _ in losses for row in part]
         raise NotFinite(
-            f"Step {self.step + 1}: loss {loss}, gradient norm {norm}. Nothing was updated; the last checkpoint is "
-            f"good. Rows of this {'batch' if culprits else 'step'}: {', '.join(rows[:40])}{' …' * (len(rows) > 40)}. "
-            "Try a lower learning_rate."
+            f"Step {self.step + 1}: loss {loss_value}, gradient norm {norm_value}. Nothing was updated; the last "
+            f"checkpoint is good. Rows of this {'batch' if culprits else 'step'}: {', '.join(rows[:40])}"
+            f"{' …' * (len(rows) > 40)}. Try a lower learning_rate."
         )
 
-    def _optimised(self, norm: float) -> bool:
-        """Take the optimiser's step; False if the gradient scaler left it out."""
+    def _step_optimizer(self, norm: float) -> bool:
+        """Update the weights; returns False if the gradient scaler skipped the step.
+
+        Raises:
+            NoRoom: memory ran out in the middle of the update.
+        """
         try:
             self.optimizer.step()
         except Exception as error:
-            if not oom.ran_out(error):
+            if not oom.is_out_of_memory(error):
                 raise
             raise NoRoom(
                 f"Memory ran out in the optimiser's step {self.step + 1}, which may be half done: nothing of it was "
                 "saved. Resume goes on from the last checkpoint; a new run with optimizer: adamw8bit takes less."
             ) from error
-        if skipped := self.optimizer.step_was_skipped:
-            what = f"Step {self.step + 1} was skipped: its gradient (norm {norm}) is beyond half precision."
-            self.tell("warning", what=what)
+        skipped = bool(self.optimizer.step_was_skipped)
+        if skipped:
+            self.warn(f"Step {self.step + 1} was skipped: its gradient (norm {norm}) is beyond half precision.")
         return not skipped
 
-    def last_syncs(self, is_last: bool) -> contextlib.AbstractContextManager:
-        """Around the passes of a part: gradients are averaged over devices after the last one alone."""
+    def sync_gradients(self, is_last: bool) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which gradients are averaged over devices only if ``is_last``."""
         return contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.model)
 
-    def smaller(self, why: str) -> None:
-        """Split packs further: a part of one did not fit. On several devices all would have to, at once."""
+    def use_smaller_parts(self, why: str) -> None:
+        """Split packs into more parts, or recompute layers, because the current part did not fit.
+
+        Raises:
+            NoRoom: nothing can be made smaller; or there are several devices, which would all have to, at once.
+        """
         self.optimizer.zero_grad()
         if self.accelerator.num_processes > 1:
             raise NoRoom(f"Memory ran out on one of several devices ({why}): lower tokens_per_batch or batch_size.")
-        saving = self.thrifty or self.recipe.checkpointing != "auto"  # else that comes before ever smaller parts
-        if len(self.trying) > 1 and (saving or self.pieces < ENOUGH_PIECES):
-            self.pieces *= 2
-            self.tell("retry", what=f"each batch in {self.pieces} parts; the effective batch stays", why=why)
-        elif not saving:
-            self._save_room()
-            self.pieces = 1  # there is room for more rows at once now
-            self.tell("retry", what="layers are computed again in the backward pass, about a third slower", why=why)
+        # With gradient_checkpointing: auto, layers are recomputed before packs are split into ever smaller parts.
+        checkpointing_settled = self.recompute_layers or self.recipe.gradient_checkpointing != "auto"
+        can_split = checkpointing_settled or self.micro_batches < MAX_MICRO_BATCHES
+        if len(self.current_part) > 1 and can_split:
+            self.micro_batches *= 2
+            text = f"each batch in {self.micro_batches} parts; the effective batch stays"
+            self.emit("retry", what=text, why=why)
+        elif not checkpointing_settled:
+            self._checkpoint_all_layers()
+            self.micro_batches = 1  # recomputing frees memory: more rows may fit at once again
+            self.emit("retry", what="layers are computed again in the backward pass, about a third slower", why=why)
         else:
-            raise oom.no_room(self.trying, why)
+            raise oom.no_room_error(self.current_part, why)
 
-    def _save_room(self) -> None:
-        self.thrifty = True
+    def _checkpoint_all_layers(self) -> None:
+        self.recompute_layers = True
         lora_and_optimizer.checkpoint_layers(self.peft)
 
 
-_DUE = ("eval", "sample", "checkpoint")
-
-
-def _accelerator(loaded: Loaded) -> Any:
+def _make_accelerator(loaded: LoadedModel) -> "Accelerator":
     from accelerate import Accelerator
 
     precision = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "no"}[loaded.dtype]
     return Accelerator(cpu=loaded.device == "cpu", mixed_precision=precision)
-
-
-def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in state.items() if isinstance(value, int | float | list | bool)}

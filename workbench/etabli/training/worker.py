@@ -1,12 +1,12 @@
-"""The child that trains. A person can run the very same:
+"""The child process that trains. It can be started by hand too:
 
     python -m etabli.training.worker runs/NAME [--force] [--own-recipe] [--allow-outside] [--trust-code]
 
-``--trust-code`` says yes to the Python files that the recipe names; without it they are run if this user said yes to
-them before. Whoever starts it from Python passes that on as ``--code=SHA256``.
+``--trust-code`` says yes to the Python files that the recipe names; without it they are run only if this user said yes
+to them before. ``Run.start`` passes that yes on as ``--code=SHA256``.
 
-It reads ``recipe.yaml`` from the folder, goes on from the newest whole checkpoint if there is one, and writes events.
-SIGTERM, or a file called ``stop`` in the folder, makes it finish the step, save, and write ``end``.
+The worker reads ``recipe.yaml`` from the folder, goes on from the newest whole checkpoint if there is one, and writes
+events. SIGTERM, or a file called ``stop`` in the folder, makes it finish the step, save, and write ``end``.
 """
 
 import contextlib
@@ -21,21 +21,26 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etabli.core import folders, processes, storage, streams, trust
 from etabli.core.contracts import ADAPTER, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
 from etabli.core.errors import BadInput, EtabliError
 from etabli.data.dataset import Dataset
 from etabli.runs import events, recipe_code
-from etabli.runs.backup import without_new_mirror
-from etabli.runs.events import EventLog, Silence
-from etabli.runs.recipe import Recipe, read_run
+from etabli.runs.backup import without_unknown_backup
+from etabli.runs.events import EventLog, SilentLog
+from etabli.runs.recipe import Recipe, read_recipe
 from etabli.runs.run_data import open_rows_of_run
+
+if TYPE_CHECKING:
+    from etabli.models.sources import Source
+    from etabli.training.train_data import OpenRows, TrainData
+    from etabli.training.trainer import Training
 
 
 @dataclass(frozen=True)
-class Agreed:
+class Consent:
     """What the person who started this process agreed to; see ``main``."""
 
     force: bool
@@ -47,220 +52,248 @@ def main(folder: str, force: bool = False, own_recipe: bool = False, trust_code:
     """Train in a run folder; returns the exit code.
 
     Args:
-        force: go on although what was promised has changed.
-        own_recipe: the person handed over this recipe: its data and its mirror may lie anywhere. Otherwise see
-            ``data.run_rows``.
+        force: go on although the run's fingerprint has changed.
+        own_recipe: the person handed over this recipe: its data and its backup may lie anywhere. Otherwise see
+            ``runs.run_data``.
         trust_code: say yes to the files that the recipe names.
     """
     streams.guard_standard_streams()
-    agreed = Agreed(force, own_recipe, trust_code)
+    consent = Consent(force, own_recipe, trust_code)
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # PEFT's, not the reader's
     run = Path(folder).absolute()
-    caught: list[str] = []
-    signal.signal(signal.SIGTERM, lambda *_: caught.append("SIGTERM"))  # at once: it may come while still loading
+    signals: list[str] = []
+    signal.signal(signal.SIGTERM, lambda *_: signals.append("SIGTERM"))  # at once: it may come while still loading
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that was closed is no reason to end
-    folders.files_of(run)  # before anything is written: a log that is a link would be written where it leads
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # closing a terminal does not end the run
+    folders.list_files(run)  # before anything is written: a log that is a link would be written where it leads
     if int(os.environ.get("RANK", "0")):  # the other processes of several devices: no lock, no events
-        _train(run, Silence(), caught, [], agreed)
+        _train(run, SilentLog(), signals, [], consent)
         return 0
-    with storage.locked(run / LOCK, f"Run {run.name}"):
+    with storage.lock_file(run / LOCK, f"Run {run.name}"):
         log = EventLog(run)
         storage.write_json(run / PROCESS, identity(run))
-        return _lead(run, log, caught, agreed)
+        return _train_and_log_end(run, log, signals, consent)
 
 
 def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
-    """What ``process.json`` holds: the process, and how many events there were before it."""
-    return {**processes.identity(pid), "events_before": events.count(run)}
+    """Return what ``process.json`` holds: the process, and how many events there were before it."""
+    return {**processes.identity(pid), "events_before": events.count_events(run)}
 
 
-def _lead(run: Path, log: EventLog, caught: list[str], agreed: Agreed) -> int:
-    """Train, and whatever happens end the log with why."""
-    last: list[Callable] = []
+def _train_and_log_end(run: Path, log: EventLog, signals: list[str], consent: Consent) -> int:
+    """Train; returns the exit code. However training ends, the last event says why."""
+    at_exit: list[Callable[[], None]] = []
     try:
-        with _heartbeat(log), processes.owning_device(run):
-            reason = _train(run, log, caught, last, agreed)
+        with _heartbeat(log), processes.hold_device(run):
+            reason = _train(run, log, signals, at_exit, consent)
         log.write("end", state="stopped" if reason else "completed", why=reason or "all steps done")
         return 0
     except EtabliError as error:
-        return _failed(log, str(error), 2)
+        return _log_failure(log, str(error), 2)
     except BaseException as error:  # out of memory, a bug, an interrupt: the folder has to say so
         traceback.print_exc()
-        return _failed(log, _named(error), 1)
+        return _log_failure(log, _explain(error), 1)
     finally:
-        for act in last:  # the mirror has the end of the log, too
-            act()
+        for close in at_exit:  # the backup gets the end of the log, too
+            close()
 
 
-def _named(error: BaseException) -> str:
-    """What went wrong; where several processes train, the end of another one is known by its broken connection."""
-    said = f"{type(error).__name__}: {error}"
+def _explain(error: BaseException) -> str:
+    """Return what went wrong. If another process of the run has died, this one only sees its connection break."""
+    text = f"{type(error).__name__}: {error}"
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and isinstance(error, RuntimeError)  # gloo's and NCCL's
-    broken = ("Connection closed", "Connection reset", "Broken pipe", "Timed out", "remote process", "NCCL")
-    if several and any(word in said for word in broken):
-        return f"Another process of this run is gone; see {LOG}. Resume goes on from the newest checkpoint. ({said})"
-    return said
+    phrases = ("Connection closed", "Connection reset", "Broken pipe", "Timed out", "remote process", "NCCL")
+    if several and any(phrase in text for phrase in phrases):
+        return f"Another process of this run is gone; see {LOG}. Resume goes on from the newest checkpoint. ({text})"
+    return text
 
 
-def _failed(log: EventLog, why: str, code: int) -> int:
-    """Say why in the log, and in ``log.txt`` first: on a full disk the event may not fit."""
+def _log_failure(log: EventLog, why: str, code: int) -> int:
+    """Write why to ``log.txt`` first, then to the events: on a full disk the event may not fit."""
     print(why, file=sys.stderr, flush=True)
     with contextlib.suppress(EtabliError, OSError):
         log.write("end", state="failed", why=why)
     return code
 
 
-def _train(run: Path, log: EventLog | Silence, caught: list[str], last: list[Callable], agreed: Agreed) -> str | None:
-    """Train; returns why it stopped. ``last`` is to be done when the log has been ended."""
-    keys, promised = read_run(run / RECIPE)
-    if not {"model_hash", "data_hash", "recipe"} <= set(promised):  # what is left of a section promises nothing
-        promised = {}
+def _train(
+    run: Path, log: EventLog | SilentLog, signals: list[str], at_exit: list[Callable[[], None]], consent: Consent
+) -> str | None:
+    """Train; returns why it stopped. Functions put into ``at_exit`` are called after the last event."""
+    keys, frozen = read_recipe(run / RECIPE)
+    if not {"model_hash", "data_hash", "recipe"} <= set(frozen):  # an incomplete section says nothing
+        frozen = {}
     recipe = Recipe(**keys)
-    again = f"etabli resume {shlex.quote(str(run))} --trust-code"
-    trust.require(recipe_code.code_of(recipe, run), agreed.trust_code, again)
-    began = time.monotonic()
-    if not agreed.own_recipe:
-        recipe = without_new_mirror(run, recipe, promised, lambda what: log.write("warning", what=what))
-    training = _prepare(run, recipe, promised, log, agreed.force, agreed.force or agreed.own_recipe)
-    if training.mirror:
-        last.append(training.mirror.close)
-    reason = training.go(_asked_to_stop(run, recipe, began, caught))
+    command = f"etabli resume {shlex.quote(str(run))} --trust-code"
+    trust.require(recipe_code.list_code(recipe, run), consent.trust_code, command)
+    started = time.monotonic()
+    if not consent.own_recipe:
+        recipe = without_unknown_backup(run, recipe, frozen, lambda text: log.write("warning", what=text))
+    training = _prepare(run, recipe, frozen, log, consent.force, consent.force or consent.own_recipe)
+    if training.backup:
+        at_exit.append(training.backup.close)
+    reason = training.train(_stop_reason(run, recipe, started, signals))
     if reason is None:
         training.finish()
     return reason
 
 
-def _prepare(run: Path, recipe: Recipe, promised: dict[str, Any], log: EventLog, force: bool, any_data: bool) -> Any:
-    """Load everything, begin or go on, and say what is about to happen."""
+def _prepare(
+    run: Path, recipe: Recipe, frozen: dict[str, Any], log: EventLog | SilentLog, force: bool, any_data: bool
+) -> "Training":
+    """Load everything, restore the newest checkpoint if there is one, and run the preflight.
+
+    Raises:
+        BadInput: the run's fingerprint has changed, or is lost, and ``force`` is not given.
+    """
     import torch
 
     from etabli.core import machine
     from etabli.models import loading, sources
     from etabli.runs import checkpoints
     from etabli.training import oom, train_data
-    from etabli.training.preflight import rehearse
+    from etabli.training.preflight import run_preflight
     from etabli.training.trainer import Training
 
     if (run / ADAPTER).exists() and not (run / ADAPTER / MANIFEST).is_file():  # now, not after all the training
         raise BadInput(f"{run / ADAPTER} was not written by a run: move it away, the final adapter goes there.")
     torch.set_num_threads(recipe.threads or machine.threads())
     source = sources.resolve(recipe.model)
-    tokenizer = loading.tokenizer(source)
-    made = train_data.gather(recipe, tokenizer, run, open_rows=Dataset.open if any_data else _of_run(recipe, promised))
-    dtype = _dtype(recipe, source, promised)
-    facts = train_data.frozen(recipe, source, tokenizer, made, dtype)
-    said = changes({"engine": 1} | promised, facts) if promised else ""
-    if said and not force:
-        raise BadInput(
-            f"This is no longer the same run: {said}. Put it back, start a new run, or go on with resume --force."
-        )
-    if said:
-        log.write("warning", what=f"Forced to go on. The weights will not be those of an unbroken run: {said}.")
-    if said or not promised:
-        recipe.save(run / RECIPE, facts)
-    with oom.measured(log.write, "load"):
+    tokenizer = loading.load_tokenizer(source)
+    open_rows = Dataset.open if any_data else _open_rows_by_hash(recipe, frozen)
+    data = train_data.load_train_data(recipe, tokenizer, run, open_rows=open_rows)
+    dtype = _dtype(recipe, source, frozen)
+    fingerprint = train_data.fingerprint(recipe, source, tokenizer, data, dtype)
+    _check_fingerprint(run, recipe, frozen, fingerprint, log, force)
+    with oom.measure_phase(log.write, "load"):
         loaded = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype)
-    training = Training(run, recipe, loaded, made, log)
-    checkpoint = training.agreed(lambda: checkpoints.newest_whole(run, lambda said: log.write("warning", what=said)))
-    if checkpoint and not promised and not force:
+    training = Training(run, recipe, loaded, data, log)
+    checkpoint = training.decide_together(lambda: checkpoints.find_newest_valid(run, training.warn))
+    if checkpoint and not frozen and not force:
         raise BadInput(
             f"{run / RECIPE} has lost its section 'frozen', which says what this run began with: put it back from the "
-            "mirror or a copy, or go on with resume --force, which can promise nothing."
+            "backup or a copy, or go on with resume --force, which can promise nothing."
         )
-    _start(log, training, made, facts)
-    rehearse(training)
+    _log_start(log, training, data, fingerprint)
+    run_preflight(training)
     if checkpoint:
         training.restore(checkpoint)
-    if checkpoint or promised:  # without a checkpoint it begins again, and what was written before is superseded
+    if checkpoint or frozen:  # without a checkpoint it begins again, and what was written before is superseded
         log.write("resume", step=training.step)
     return training
 
 
-def _of_run(recipe: Recipe, promised: dict[str, Any]) -> Callable[[str, Path], Dataset]:
-    """Open what a run's own recipe names, where it is allowed to lie; by the hashes that the run froze."""
-    hashes = {recipe.eval_data: promised.get("eval_data_hash"), recipe.data: promised.get("data_hash")}
-    return lambda name, run: open_rows_of_run(name, run, hashes[name])
+def _check_fingerprint(
+    run: Path,
+    recipe: Recipe,
+    frozen: dict[str, Any],
+    fingerprint: dict[str, Any],
+    log: EventLog | SilentLog,
+    force: bool,
+) -> None:
+    """Compare the fingerprint with what the run began with; write it into the recipe if it is new or forced.
+
+    Raises:
+        BadInput: they differ, and ``force`` is not given.
+    """
+    differences = changes({"engine": 1} | frozen, fingerprint) if frozen else ""
+    if differences and not force:
+        raise BadInput(
+            f"This is no longer the same run: {differences}. Put it back, start a new run, or go on with "
+            "resume --force."
+        )
+    if differences:
+        text = f"Forced to go on. The weights will not be those of an unbroken run: {differences}."
+        log.write("warning", what=text)
+    if differences or not frozen:
+        recipe.save(run / RECIPE, fingerprint)
 
 
-def _dtype(recipe: Recipe, source: Any, promised: dict[str, Any]) -> str:
-    """What the run computes in: what its recipe names, what it began with if this device can, else what is fastest.
+def _open_rows_by_hash(recipe: Recipe, frozen: dict[str, Any]) -> "OpenRows":
+    """Return a function that opens the recipe's data if they lie near the run or have the hash that it froze."""
+    hashes = {recipe.eval_data: frozen.get("eval_data_hash"), recipe.data: frozen.get("data_hash")}
+    return lambda name, run: open_rows_of_run(name, run or Path(), hashes[name])
 
-    A run of an older version froze none; it went by the processor's flags.
+
+def _dtype(recipe: Recipe, source: "Source", frozen: dict[str, Any]) -> str:
+    """Return the data type to compute in: the recipe's; else the one the run began with, if this device can.
+
+    Otherwise the fastest one here. A run of an older version froze none; it went by the processor's flags.
     """
     from etabli.core import cpu_dtype, machine
     from etabli.models import loading
 
-    wanted = recipe.dtype
-    if wanted == "auto" and promised:
+    name: str = recipe.dtype
+    if name == "auto" and frozen:
         older = "auto" if machine.device() == "cuda" else cpu_dtype.by_flags(cpu_dtype.cpu_flags())
-        began = promised.get("dtype", older)
-        wanted = "auto" if machine.dtype_refusal(began) else began
+        name = str(frozen.get("dtype", older))
+        name = "auto" if machine.dtype_refusal(name) else name
     threads = recipe.threads or machine.threads()
-    chosen = machine.compute_dtype(wanted, loading.hidden_size(source.folder), threads)
-    return str(chosen).removeprefix("torch.")
+    dtype = machine.compute_dtype(name, loading.hidden_size(source.folder), threads)
+    return str(dtype).removeprefix("torch.")
 
 
-def _start(log: EventLog, training: Any, made: Any, facts: dict[str, Any]) -> None:
-    for name, count in made.found.items():
+def _log_start(log: EventLog | SilentLog, training: "Training", data: "TrainData", fingerprint: dict[str, Any]) -> None:
+    for name, count in data.rule_counts.items():
         log.write("warning", what=f"Your rule {name} found {count} rows; what a filter finds is left out.")
-    if made.untrainable:
-        log.write("warning", what=f"{len(made.untrainable)} rows train nothing once cut at max_length; left out.")
+    if data.untrainable:
+        log.write("warning", what=f"{len(data.untrainable)} rows train nothing once cut at max_length; left out.")
     log.write(
         "start",
-        steps=training.schedule.steps,
-        rows=len(made.rows),
-        held_out=len(made.held_out),
-        trained_tokens_total=sum(row.trained for row in made.rows),
-        probes=[talk[-1]["content"] for talk in made.probes],
+        steps=training.sampler.steps,
+        rows=len(data.rows),
+        held_out=len(data.held_out),
+        trained_tokens_total=sum(row.trained_tokens for row in data.rows),
+        probes=[messages[-1]["content"] for messages in data.sample_prompts],
         device=training.loaded.device,
         dtype=str(training.loaded.dtype).removeprefix("torch."),
-        threads=facts["threads"],
+        threads=fingerprint["threads"],
         processes=training.accelerator.num_processes,
-        versions=facts["versions"],
+        versions=fingerprint["versions"],
     )
 
 
-def changes(promised: dict[str, Any], now: dict[str, Any], path: str = "") -> str:
-    """Every field in which a run differs from what it began with, in words; nothing if none does."""
-    said = []
-    for name in [name for name in now if name in promised and promised[name] != now[name]]:
-        one, other = promised[name], now[name]
-        nested = isinstance(one, dict) and isinstance(other, dict)
-        said.append(changes(one, other, f"{path}{name}.") if nested else f"{path}{name} was {one!r}, is {other!r}")
-    return "; ".join(filter(None, said))
+def changes(before: dict[str, Any], now: dict[str, Any], path: str = "") -> str:
+    """Return every field that differs, in words; empty if none does. Fields that ``before`` lacks do not count."""
+    sentences = []
+    for name in [name for name in now if name in before and before[name] != now[name]]:
+        old, new = before[name], now[name]
+        nested = isinstance(old, dict) and isinstance(new, dict)
+        sentences.append(changes(old, new, f"{path}{name}.") if nested else f"{path}{name} was {old!r}, is {new!r}")
+    return "; ".join(filter(None, sentences))
 
 
 def _device() -> str | None:
-    """The device of this process, when a launcher started several."""
+    """Return the device of this process, if a launcher started several."""
     import torch
 
     local = os.environ.get("LOCAL_RANK")
     return f"cuda:{local}" if local is not None and torch.cuda.is_available() else None
 
 
-def _asked_to_stop(run: Path, recipe: Recipe, began: float, caught: list[str]) -> Callable[[], str | None]:
-    """A function that says why to stop, or None: SIGTERM, the file ``stop``, or the minutes allowed."""
+def _stop_reason(run: Path, recipe: Recipe, started: float, signals: list[str]) -> Callable[[], str | None]:
+    """Return a function that says why to stop, or None: SIGTERM, the file ``stop``, or the minutes allowed."""
 
-    def asked() -> str | None:
-        if caught:
+    def stop_reason() -> str | None:
+        if signals:
             return "stopped by signal"
         if (run / STOP).exists():
             return "stopped on request"
-        if recipe.max_minutes and time.monotonic() - began > recipe.max_minutes * 60:
+        if recipe.max_minutes and time.monotonic() - started > recipe.max_minutes * 60:
             return f"max_minutes ({recipe.max_minutes:g}) reached"
         return None
 
-    return asked
+    return stop_reason
 
 
 @contextlib.contextmanager
 def _heartbeat(log: EventLog) -> Iterator[None]:
-    ended = threading.Event()
+    """Write a ``heartbeat`` event every ``HEARTBEAT_SECONDS``, in a thread."""
+    stop = threading.Event()
 
     def beat() -> None:
-        while not ended.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(EtabliError, OSError):  # a full disk is told by whoever writes what matters
+        while not stop.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(EtabliError, OSError):  # on a full disk the next real event says so
                 log.write("heartbeat")
 
     thread = threading.Thread(target=beat, daemon=True)
@@ -268,11 +301,11 @@ def _heartbeat(log: EventLog) -> Iterator[None]:
     try:
         yield
     finally:
-        ended.set()
+        stop.set()
         thread.join()
 
 
 if __name__ == "__main__":
-    trust.allow_here(word.removeprefix("--code=") for word in sys.argv[2:] if word.startswith("--code="))
+    trust.trust_hashes(word.removeprefix("--code=") for word in sys.argv[2:] if word.startswith("--code="))
     with folders.outside_allowed("--allow-outside" in sys.argv[2:]):
         sys.exit(main(sys.argv[1], *(f"--{name}" in sys.argv[2:] for name in ("force", "own-recipe", "trust-code"))))
