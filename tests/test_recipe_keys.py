@@ -68,7 +68,7 @@ def test_a_file_with_old_keys_loads_with_one_warning_and_is_written_with_new_one
 
 
 def test_a_mistake_under_an_old_key_is_told_by_the_new_one():
-    with pytest.warns(FutureWarning), pytest.raises(BadRecipe, match="gradient_accumulation_steps.*, not 0"):
+    with pytest.warns(FutureWarning), pytest.raises(BadRecipe, match=r"gradient_accumulation_steps.*, not 0"):
         Recipe(data="x", accumulate=0)
 
 
@@ -89,9 +89,10 @@ def test_an_old_run_opens_without_a_warning_and_is_the_same_run(tmp_path):
     assert run.frozen == now and worker.changes(run.frozen, now) == ""
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("train_on", "all"), ("gradient_accumulation_steps", 4), ("lr_scheduler", "linear")]
-)
+CHANGES = {"train_on": "all", "gradient_accumulation_steps": 4, "lr_scheduler": "linear"}
+
+
+@pytest.mark.parametrize(("key", "value"), CHANGES.items())
 def test_a_change_of_an_old_run_is_still_seen(tmp_path, key, value):
     """A key that only has another name must not be passed over as one that the run did not know."""
     folder = old_run(tmp_path / "run", Recipe(data="x", **NEW))

@@ -505,7 +505,7 @@ def test_an_adapter_can_not_ask_for_an_import(runs, tmp_path, no_owner):
         assert run_command([words[0], str(tmp_path / "run"), *words[1:]], False) == 2
     with pytest.raises(EtabliError, match="import 'payload'"):
         etabli.load(Run.attach(tmp_path / "run").recipe.model, adapter=file.parent)
-    with pytest.raises(BadInput, match="not for a recipe to say"):
+    with pytest.raises(BadInput, match="can't be set in a recipe"):
         Recipe(data="x", lora={"megatron_core": "payload"})
 
 

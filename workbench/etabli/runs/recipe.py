@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from etabli.core.config_files import mistakes, read_yaml, write_yaml
+from etabli.core.config_files import list_mistakes, read_yaml, write_yaml
 from etabli.core.errors import BadRecipe
 from etabli.core.provenance import FromFile
 
@@ -176,7 +176,7 @@ class Recipe(FromFile):
         try:
             super().__init__(**present)
         except ValidationError as error:
-            raise BadRecipe(mistakes(error, _KNOWN, ("str", "tuple[str, ...]"))) from None
+            raise BadRecipe(list_mistakes(error, _KNOWN, ("str", "tuple[str, ...]"))) from None
 
     @classmethod
     def load(cls, path: str | Path) -> "Recipe":
