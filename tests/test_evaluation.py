@@ -346,7 +346,7 @@ def test_own_numbers(runs, evaluate):
 
     results = evaluate(runs / "changed", scores=[length, part, nan])
     assert [metric["unit"] for metric in results["metrics"][:2]] == ["number", "mean"]
-    assert all("no number to count with" in held["errors"]["nan"]["base"] for held in results["rows"])
+    assert all("not a finite number" in held["errors"]["nan"]["base"] for held in results["rows"])
     assert "nats" not in table.format_results(results)
 
 
