@@ -524,7 +524,7 @@ def test_embeddings_are_compared_as_a_matrix_product_does():
 
 def test_the_border_has_pairs_of_both_sides():
     made = pairs.Pairs.from_similarities({(0, at): at / 20 for at in range(1, 20)})
-    border = made.around(0.5, 3)
+    border = made.closest_to(0.5, 3)
     assert [round(value * 20) for _, _, value in border] == [12, 11, 10, 9, 8, 7] and made.count_above(0.5) == 10
 
 
@@ -562,7 +562,7 @@ def test_decisions_are_on_the_disk_and_read_again(tmp_path):
     other = Decisions(tmp_path / DECISIONS, "bob")
     other.add("keep", ROWS[0])
     assert first.standing()["a"]["by"] == "bob", "what others decide is seen"
-    assert other.last(ROWS)["do"] == "keep" and first.last(ROWS) is None
+    assert other.latest(ROWS)["do"] == "keep" and first.latest(ROWS) is None
     line = json.loads((tmp_path / DECISIONS).read_text().splitlines()[0])
     assert (line["do"], line["row"], line["by"], line["why"]) == ("drop", "a", "ann", "a copy")
 
@@ -598,7 +598,7 @@ def test_a_torn_line_costs_nothing_but_itself(tmp_path):
     with path.open("ab") as file:
         file.write(b'{"do": "drop"}\n\xff\xfe\n[1]\n{"id":"y","do":"fix","row":"a","was":"","by":"","why":""}\n')
     again = Decisions(path)
-    assert set(again.standing()) == {"a", "b"} and again.passed_over == 2
+    assert set(again.standing()) == {"a", "b"} and again.skipped_lines == 2
 
 
 KILLED = textwrap.dedent("""

@@ -85,7 +85,7 @@ def test_merge_keys_and_aliases_of_honest_size_mean_what_yaml_says():
 
     text = "base: &base {type: alpaca, split: train}\ndatasets:\n  - {<<: *base, path: a}\n  - {<<: [*base], path: b}\n"
     assert parsing.parse_yaml(text) == yaml.safe_load(text)
-    assert parsing.parse_yaml("a: !other 1\nb: 2", tagged=[]) == {"a": None, "b": 2}
+    assert parsing.parse_yaml("a: !other 1\nb: 2", tagged_values=[]) == {"a": None, "b": 2}
 
 
 def test_an_error_shows_the_beginning_of_a_value():

@@ -1,1 +1,1 @@
-"""What every room stands on: contracts, errors, storage, processes, secrets."""
+"""The foundation of all rooms: contracts, errors, storage, processes, secrets."""

@@ -1,4 +1,4 @@
-"""Recipes in YAML: read as mappings, and all their mistakes said at once."""
+"""Recipe files in YAML: read and write them, and list all their mistakes at once."""
 
 import difflib
 from collections.abc import Sequence
@@ -11,15 +11,16 @@ from etabli.core.secrets import cover_secrets_in
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
-MOST_MISTAKES = 100  # are listed; a recipe has fewer keys
+MOST_MISTAKES = 100  # mistakes that are listed; a recipe has fewer keys
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The keys of a recipe file.
+    """Return the keys of a recipe file.
 
     Raises:
-        BadRecipe: no file, no YAML, or YAML that is not a mapping.
+        BadRecipe: there is no such file, or it is not YAML, or not a mapping.
     """
     try:
         keys = parsing.read_yaml(path)
@@ -33,37 +34,47 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return keys
 
 
-def write_yaml(path: str | Path, keys: dict[str, Any], also: dict[str, Any] | None = None) -> None:
-    """Write a recipe file; ``also``: sections that are no keys of the person's.
+def write_yaml(path: str | Path, keys: dict[str, Any], sections: dict[str, Any] | None = None) -> None:
+    """Write a recipe file.
+
+    Args:
+        keys: the person's keys; sections: further sections, which are not looked through for secrets.
 
     Raises:
-        BadRecipe: a key holds a secret. Covered, it could not be run again; as it is, whoever gets the file has it.
+        BadRecipe: a key holds a secret. With the secret covered, the recipe could not be run again.
     """
     import yaml
 
-    if secret := [key for key, value in keys.items() if cover_secrets_in({key: value}) != {key: value}]:
-        advice = "holds a password, key or token, which the file would give away. Put it into an environment variable"
-        raise BadRecipe([f"{key}: {advice}" for key in secret], str(path))
-    storage.write_text(path, yaml.safe_dump(keys | (also or {}), sort_keys=False, allow_unicode=True))
+    if secret_keys := [key for key, value in keys.items() if cover_secrets_in({key: value}) != {key: value}]:
+        advice = "holds a password, key or token, which the file would reveal. Put it into an environment variable"
+        raise BadRecipe([f"{key}: {advice}" for key in secret_keys], str(path))
+    storage.write_text(path, yaml.safe_dump(keys | (sections or {}), sort_keys=False, allow_unicode=True))
 
 
-def mistakes(error: "ValidationError", known: Sequence[str], unsaid: Sequence[str] = ("str",)) -> list[str]:
-    """Every mistake pydantic found, as ``key: what is wrong``; a key that is nearly one of ``known`` is guessed.
+def list_mistakes(
+    error: "ValidationError", key_names: Sequence[str], type_names: Sequence[str] = ("str",)
+) -> list[str]:
+    """Return every mistake that pydantic found, as ``key: what is wrong``.
 
-    ``unsaid`` are names of types that pydantic puts between keys and that mean nothing to a reader.
+    Args:
+        key_names: the keys that exist; the closest one is suggested for an unknown key.
+        type_names: names of types that pydantic puts between keys; they are left out.
     """
     errors = error.errors(include_url=False)
     more = len(errors) - MOST_MISTAKES
-    listed = [_mistake(item, known, unsaid) for item in errors[:MOST_MISTAKES]]
-    return [*listed, f"and {more} more"] if more > 0 else listed
+    mistakes = [_describe_mistake(item, key_names, type_names) for item in errors[:MOST_MISTAKES]]
+    return [*mistakes, f"and {more} more"] if more > 0 else mistakes
 
 
-def _mistake(item: dict[str, Any], known: Sequence[str], unsaid: Sequence[str]) -> str:
-    key = ".".join(str(part)[: parsing.MOST_SHOWN] for part in item["loc"] if part not in unsaid)
+def _describe_mistake(item: "ErrorDetails", key_names: Sequence[str], type_names: Sequence[str]) -> str:
+    key = ".".join(str(part)[: parsing.MOST_SHOWN] for part in item["loc"] if part not in type_names)
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.split(".")[-1], known, n=1)
-        return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
+        matches = [
+            *difflib.get_close_matches(key, key_names),
+            *difflib.get_close_matches(key.split(".")[-1], key_names),
+        ]
+        return f"{key}: no such key" + (f"; did you mean {matches[0]}?" if matches else "")
     if item["type"] == "missing":
         return f"{key}: missing, and it has no default"
-    said = item["msg"].removeprefix("Value error, ")
-    return f"{key}: {said}, not {parsing.short_repr(item['input'])}" if key else said
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}, not {parsing.short_repr(item['input'])}" if key else message

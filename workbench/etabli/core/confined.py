@@ -1,7 +1,7 @@
-"""What strangers wrote and a machine has to follow (templates, patterns, schemas), in a process that can be ended.
+"""Templates, patterns and schemas of strangers are followed in a separate process, which can be ended.
 
-One small process is started when the first such thing comes, and again when one was ended. It has 1 GB of memory
-(Linux), no files to write, and ``SECONDS`` of processor time a request. See ``confined_worker``.
+The process starts with the first request, and again after it was ended. It has 1 GB of memory (Linux), may write no
+files, and has ``SECONDS`` of processor time for a request. See ``confined_worker``.
 """
 
 import atexit
@@ -17,33 +17,33 @@ from typing import Any
 
 from etabli.core.errors import BadInput
 
-SECONDS = 5.0  # of processor time, for one request
-SHARE = 0.01  # seconds each further request may add: an honest template takes a fiftieth of it
-STRIKES = 3  # after so many ended requests what was asked is refused at once
+SECONDS = 5.0  # processor time for one request
+SHARE = 0.01  # seconds that each further job adds; an ordinary template takes a fiftieth of it
+STRIKES = 3  # after this many ended requests the subject is refused at once
 _WORKER = Path(__file__).with_name("confined_worker.py")
-_KEPT = ("PATH", "TZ", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # of the environment: nothing secret
+_VARIABLES = ("PATH", "TZ", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # passed on; none holds a secret
 
 
 @contextlib.contextmanager
 def process() -> Iterator["ConfinedProcess"]:
-    """A process for one piece of work, which ends with it: what a table leaves in memory is not the next one's."""
-    confined = ConfinedProcess()
+    """Yield a process for one piece of work, and end it: nothing stays in memory for the next table."""
+    worker = ConfinedProcess()
     try:
-        yield confined
+        yield worker
     finally:
-        confined.close()
+        worker.close()
 
 
 class LimitExceeded(BadInput):
-    """A template, a pattern or a schema took more time or memory than it may."""
+    """A template, a pattern or a schema took more time or memory than allowed."""
 
 
 class ConfinedError(BadInput):
-    """A template, a pattern or a schema raised an error; its text is the error's."""
+    """A template, a pattern or a schema raised an error. The message is the error's own text."""
 
 
 class _Account:
-    """What one template, pattern or schema has cost so far, and which process knows it."""
+    """What one template, pattern or schema has cost so far, and the pid of the process that has its text."""
 
     def __init__(self, number: int, seconds: float) -> None:
         self.number, self.left = number, seconds
@@ -51,70 +51,79 @@ class _Account:
 
 
 class ConfinedProcess:
-    """A process that answers one request at a time; its state is one process's own."""
+    """A process that answers one request at a time. After a fork the child starts a process of its own."""
 
     def __init__(self) -> None:
-        self._lock, self._process, self._owner = threading.Lock(), None, 0
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
         self._accounts: dict[str, _Account] = {}
 
     def ask(self, action: str, subject: str, seconds: float | None = None, **request: Any) -> list[Any]:
-        """The values of one request, one for each of ``jobs``.
+        """Return the values of one request, one for each of ``jobs``.
 
         Args:
             action: ``render``, ``search``, ``follow`` or ``measure``.
-            subject: the template, pattern or schema that is followed, or the path of the table that is measured.
-            seconds: of processor time that the subject may take, beside ``SHARE`` for each job; ``SECONDS`` if None.
-            request: what the action needs, as JSON.
+            subject: the template, pattern or schema, or the path of the table that is measured.
+            seconds: processor time for the subject, in addition to ``SHARE`` for each job. None: ``SECONDS``.
+            request: the action's other arguments, as JSON values.
 
         Raises:
-            Ended: it took too long or too much memory; Refused: it raised an error.
+            LimitExceeded: it took too much time or memory; ConfinedError: it raised an error.
         """
         seconds = seconds or SECONDS
         with self._lock:
             account = self._accounts.setdefault(subject, _Account(len(self._accounts), seconds))
             if account.strikes >= STRIKES:
-                raise LimitExceeded(f"it was ended {STRIKES} times for taking too long, so it is not tried again")
+                raise LimitExceeded(f"it took too long {STRIKES} times, so it is not tried again")
             account.left = min(seconds, account.left + SHARE * len(request["jobs"]))
             reply = self._reply(subject, account, {"action": action, "seconds": max(account.left, SHARE), **request})
             if reply is None:
                 account.strikes += 1
                 account.left = seconds
-                raise LimitExceeded(f"it was ended after {seconds:.0f} s of processor time, or for the memory it took")
+                raise LimitExceeded(f"it was ended after {seconds:.0f} s of processor time, or because of its memory")
             account.left -= reply["took"]
         if "error" in reply:
             raise ConfinedError(reply["error"])
-        return reply["values"]
+        values: list[Any] = reply["values"]
+        return values
 
     def _reply(self, subject: str, account: _Account, request: dict[str, Any]) -> dict[str, Any] | None:
-        """The worker's answer, or None if it was ended."""
-        process = self._started()
+        """Return the worker's answer, or None if it was ended."""
+        process = self._running_process()
+        assert process.stdin is not None and process.stdout is not None
         request["subject"] = account.number
         if account.sent_to != process.pid:
             request["text"] = subject
-        line = json.dumps(request, default=_plain).encode() + b"\n"
+        line = json.dumps(request, default=_to_plain).encode() + b"\n"
         account.sent_to = process.pid
         try:
             process.stdin.write(line)
             process.stdin.flush()
             answer = process.stdout.readline()
             if answer.endswith(b"\n"):
-                return json.loads(answer)
-        except OSError:  # it has just been ended
+                reply: dict[str, Any] = json.loads(answer)
+                return reply
+        except OSError:  # the process has just been ended
             self.close()
             return None
-        except BaseException:  # an interrupt: the answer that is still to come is nobody's
+        except BaseException:  # an interrupt: the answer to this request must not be read as the next one's
             self.close()
             raise
         self.close()
         return None
 
-    def _started(self) -> subprocess.Popen:
+    def _running_process(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             self._owner = os.getpid()
             self._process = subprocess.Popen(
-                [sys.executable, "-P", str(_WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL, env=_environment(), start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, "-P", str(_WORKER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+                start_new_session=True,
+            )
         return self._process
 
     def close(self) -> None:
@@ -124,23 +133,23 @@ class ConfinedProcess:
             process.kill()
             process.wait()
             for pipe in (process.stdin, process.stdout):
-                with contextlib.suppress(OSError):
-                    pipe.close()
+                with contextlib.suppress(OSError, AttributeError):
+                    pipe.close()  # type: ignore[union-attr]  # both are pipes
 
 
 def _environment() -> dict[str, str]:
-    """Enough to import jinja2 from where this process has it. Tokens and keys stay here."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    """Return what the process needs to import jinja2. It gets no tokens and no keys."""
+    variables = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+    return variables | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
-def _plain(value: Any) -> Any:
-    """What JSON does not know, as transformers gives it to a template: numpy's numbers, else the name of the type."""
+def _to_plain(value: Any) -> Any:
+    """Return a value that JSON can hold: a number for numpy's numbers, else the name of the type."""
     if hasattr(value, "dtype") and not getattr(value, "shape", (1,)):
         return value.item()
     return f"<{type(value).__name__}>"
 
 
-_confined = ConfinedProcess()
-atexit.register(_confined.close)
-ask = _confined.ask
+_shared_process = ConfinedProcess()
+atexit.register(_shared_process.close)
+ask = _shared_process.ask

@@ -1,8 +1,8 @@
-"""The script of the confined process: a stranger's chat template, pattern or JSON Schema runs here and nowhere else.
+"""The script of the confined process. A stranger's chat template, pattern or JSON Schema runs only here.
 
 It reads one JSON request a line and answers with one JSON line: ``{"values": [...]}`` or ``{"error": text}``, and
-``took``, the seconds of processor time. It imports neither etabli nor torch, writes no file and may take ``MEMORY``
-bytes. The system ends it when a request has taken its share of processor time, whatever it is doing.
+``took``, the seconds of processor time. It imports neither etabli nor torch, writes no file and may use ``MEMORY``
+bytes. The system ends it when a request has used its processor time, whatever it is doing.
 """
 
 import contextlib
@@ -11,16 +11,20 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 MEMORY, TABLE_MEMORY = 2**30, 2**31
-# A rendering may have this many characters, and so many times those of what it is made of.
+# A rendered text may have LARGEST characters, and TIMES the characters of its request in addition.
 LARGEST, TIMES = 2**21, 20
 _TOO_MUCH = f"it needs more than {MEMORY // 2**20} MB of memory"
-_ENDLESS = "it calls itself without end"
+_ENDLESS = "it calls itself endlessly"
 _SUBJECTS: dict[int, str] = {}  # templates, patterns and schemas; each is sent once
 
 
@@ -28,13 +32,13 @@ def main() -> None:
     """Answer requests until there are no more."""
     _limit()
     replies = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # whatever else prints must not stand between the replies
+    os.dup2(2, 1)  # other output must not stand between the replies
     for line in sys.stdin.buffer:
         replies.write(_reply(line) + b"\n")
 
 
 def _limit() -> None:
-    """Bound memory and forbid files, where the system can (not on Windows; memory not on macOS)."""
+    """Limit memory and forbid writing files where the system can (not on Windows; memory not on macOS)."""
     _allow(MEMORY)
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
@@ -55,20 +59,20 @@ def _reply(line: bytes) -> bytes:
     try:
         request = json.loads(line)
         _start_timer(request["seconds"])
-        request["most"] = LARGEST + TIMES * len(line)
+        request["limit"] = LARGEST + TIMES * len(line)
         if "text" in request:
             _SUBJECTS[request["subject"]] = request["text"]
         values = _ACTIONS[request["action"]](_SUBJECTS[request["subject"]], request)
         reply = {"values": values}
-        encoded = json.dumps(reply | {"took": time.process_time() - began}).encode()
+        reply_line = json.dumps(reply | {"took": time.process_time() - began}).encode()
     except MemoryError:
-        encoded = _error(_TOO_MUCH, began)
+        reply_line = _error(_TOO_MUCH, began)
     except RecursionError:
-        encoded = _error(_ENDLESS, began)
+        reply_line = _error(_ENDLESS, began)
     except Exception as error:
-        encoded = _error(_brief(error), began)
+        reply_line = _error(_brief(error), began)
     _start_timer(0)
-    return encoded
+    return reply_line
 
 
 def _error(text: str, began: float) -> bytes:
@@ -76,23 +80,23 @@ def _error(text: str, began: float) -> bytes:
 
 
 def _brief(error: Exception) -> str:
-    """An error in one line of at most 200 characters: the text may be the template's own."""
+    """Return an error as one line of at most 200 characters: the template may have written its text."""
     try:
         text = " ".join(str(error)[:1000].split())
-    except Exception:  # an error of a stranger's own making
+    except Exception:  # str() of a stranger's error class may fail
         text = ""
     text = text or type(error).__name__
     return text if len(text) <= 200 else text[:199] + "…"
 
 
 def _start_timer(seconds: float) -> None:
-    """Have the system end this process after so much processor time; 0 stops the timer."""
+    """Let the system end this process after this many seconds of processor time; 0 stops the timer."""
     import signal
 
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
         return
-    import faulthandler  # Windows: a thread of C that ends the process after so much time
+    import faulthandler  # on Windows: a thread in C ends the process after this many seconds
 
     faulthandler.cancel_dump_traceback_later()
     if seconds:
@@ -103,12 +107,12 @@ def _start_timer(seconds: float) -> None:
 
 
 def _render(text: str, request: dict[str, Any]) -> list[str | dict[str, str]]:
-    """The text of each conversation, or why the template refuses it."""
-    template, common, most = _compiled(text), request["common"], request["most"]
+    """Return the text of each conversation, or the error that the template raised."""
+    template, common, limit = _compile(text), request["common"], request["limit"]
     values: list[str | dict[str, str]] = []
     for variables in request["jobs"]:
         try:
-            values.append(_bounded(template.generate(**common, **variables), most))
+            values.append(_join_limited(template.generate(**common, **variables), limit))
         except MemoryError:
             values.append({"error": _TOO_MUCH})
         except RecursionError:
@@ -118,19 +122,24 @@ def _render(text: str, request: dict[str, Any]) -> list[str | dict[str, str]]:
     return values
 
 
-def _bounded(chunks: Any, most: int) -> str:
-    kept, length = [], 0
+def _join_limited(chunks: Iterable[str], limit: int) -> str:
+    """Join the chunks of a rendered text.
+
+    Raises:
+        ValueError: it has more than ``limit`` characters.
+    """
+    texts, length = [], 0
     for chunk in chunks:
-        kept.append(chunk)
+        texts.append(chunk)
         length += len(chunk)
-        if length > most:
-            raise ValueError(f"it writes more than {most / 1e6:.0f} MB for one conversation")
-    return "".join(kept)
+        if length > limit:
+            raise ValueError(f"it writes more than {limit / 1e6:.0f} MB for one conversation")
+    return "".join(texts)
 
 
 @lru_cache(maxsize=4)
-def _compiled(text: str) -> Any:
-    """A template as transformers compiles it: the same sandbox, extensions, filters and names."""
+def _compile(text: str) -> "Template":
+    """Return a template as transformers compiles it: the same sandbox, extensions, filters and names."""
     import jinja2
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -140,19 +149,21 @@ def _compiled(text: str) -> Any:
     )
     environment.filters["tojson"] = _to_json
     environment.globals |= {
-        "raise_exception": _raise_exception, "strftime_now": lambda form: datetime.now().strftime(form),
-        "dict": _TemplateDict(), "namespace": _namespace(jinja2),
-    }  # fmt: skip
+        "raise_exception": _raise_exception,
+        "strftime_now": lambda form: datetime.now().strftime(form),
+        "dict": _TemplateDict(),
+        "namespace": _safe_namespace(jinja2),
+    }
     return environment.from_string(text)
 
 
 def _generation() -> type:
-    """Jinja's extension for ``{% generation %}``: what stands in it is rendered as it is."""
+    """Return Jinja's extension for ``{% generation %}``, which renders its content unchanged."""
     from jinja2 import nodes
     from jinja2.ext import Extension
 
     class Generation(Extension):
-        tags = frozenset({"generation"})
+        tags = {"generation"}  # noqa: RUF012  # jinja2 declares a plain set
 
         def parse(self, parser: Any) -> nodes.Node:
             line = next(parser.stream).lineno
@@ -179,19 +190,19 @@ def _to_json(
 
 
 class _TemplateDict:
-    """``dict`` for templates: it makes dictionaries and is no class to climb."""
+    """``dict`` for templates. It makes dictionaries but is not a class: a class leads to Python's internals."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> dict:
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
         return dict(*args, **kwargs)
 
-    def fromkeys(self, *args: Any, **kwargs: Any) -> dict:
-        return dict.fromkeys(*args, **kwargs)
+    def fromkeys(self, *args: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*args)
 
 
-def _namespace(jinja2: Any) -> type:
-    """Jinja's namespace without names that begin with an underscore, which could reach Python's own."""
+def _safe_namespace(jinja2: ModuleType) -> type:
+    """Return Jinja's namespace without names that begin with an underscore: they could reach Python's internals."""
 
-    class Namespace(jinja2.utils.Namespace):
+    class Namespace(jinja2.utils.Namespace):  # type: ignore[misc]  # jinja2 is imported lazily
         def __init__(*args: Any, **kwargs: Any) -> None:
             self, attributes = args[0], dict(*args[1:], **kwargs)
             for name in attributes:
@@ -204,7 +215,7 @@ def _namespace(jinja2: Any) -> type:
 
     def _refuse_private(name: Any) -> None:
         if isinstance(name, str) and name.startswith("_"):
-            raise jinja2.exceptions.SecurityError(f"a namespace holds no name with an underscore before it: {name!r}")
+            raise jinja2.exceptions.SecurityError(f"names in a namespace may not begin with an underscore: {name!r}")
 
     return Namespace
 
@@ -224,58 +235,58 @@ def _follow(schema: str, request: dict[str, Any]) -> list[bool]:
 def _validator(schema: str) -> Any:
     import jsonschema
 
-    loaded = json.loads(schema)
-    return jsonschema.validators.validator_for(loaded, default=jsonschema.Draft202012Validator)(loaded)
+    content = json.loads(schema)
+    return jsonschema.validators.validator_for(content, default=jsonschema.Draft202012Validator)(content)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def texts_of(schema: Any) -> list[str]:
-    """The paths of a Parquet schema's texts. Read as dictionaries, a value that stands in every row is there once."""
+def text_columns(schema: Any) -> list[str]:
+    """Return the paths of a Parquet schema's texts. Read as dictionaries, a repeated value is in memory once."""
     columns = [schema.column(number) for number in range(len(schema))]
     return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
 
 
 def _measure(path: str, request: dict[str, Any]) -> list[int]:
-    """Decode a table and keep nothing; its rows."""
+    """Decode a table, keep nothing of it, and return its number of rows."""
     (job,) = request["jobs"]
     _allow(TABLE_MEMORY)
     return [_rows_within(path, job["kind"], job["most"])]
 
 
-def _rows_within(path: str, kind: str, most: dict[str, int]) -> int:
+def _rows_within(path: str, kind: str, limits: dict[str, int]) -> int:
     rows = size = 0
     if kind == "parquet":
-        _require_within(*_promised(path), most)
+        _require_within(*_footer_size(path), limits)
     for batch in _record_batches(path, kind):
-        batch.validate(full=True)  # offsets that point outside their buffer would end the process
+        batch.validate(full=True)  # wrong offsets would crash the process later
         rows += batch.num_rows
-        size += sum(map(_expanded, batch.columns))
-        _require_within(rows, size, most)
+        size += sum(map(_expanded_size, batch.columns))
+        _require_within(rows, size, limits)
     return rows
 
 
-def _promised(path: str) -> tuple[int, int]:
-    """Rows and bytes, as the file's own last page says: soon read, and not to be believed."""
+def _footer_size(path: str) -> tuple[int, int]:
+    """Return rows and bytes as the file's footer states them: quick to read, but it may be false."""
     import pyarrow.parquet as pq
 
     metadata = pq.ParquetFile(path).metadata
-    return metadata.num_rows, sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
+    return metadata.num_rows, sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
 
 
-def _require_within(rows: int, size: int, most: dict[str, int]) -> None:
-    if rows > most["rows"] or size > most["bytes"]:
-        raise ValueError(f"out-of-proportion|it holds more than {most['rows']:,} rows or {most['bytes']:,} bytes")
+def _require_within(rows: int, size: int, limits: dict[str, int]) -> None:
+    if rows > limits["rows"] or size > limits["bytes"]:
+        raise ValueError(f"out-of-proportion|it holds more than {limits['rows']:,} rows or {limits['bytes']:,} bytes")
 
 
 def _record_batches(path: str, kind: str) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pa.set_cpu_count(1)  # the processor time of all threads counts
+    pa.set_cpu_count(1)  # the limit counts the processor time of all threads
     if kind == "parquet":
-        texts = texts_of(pq.ParquetFile(path).metadata.schema)
+        texts = text_columns(pq.ParquetFile(path).metadata.schema)
         return pq.ParquetFile(path, read_dictionary=texts, buffer_size=2**20).iter_batches(batch_size=64)
     if kind == "arrow":
         reader = pa.ipc.open_file(path)
@@ -283,27 +294,27 @@ def _record_batches(path: str, kind: str) -> Any:
     return pa.ipc.open_stream(path)
 
 
-def _expanded(column: Any) -> int:
-    """The bytes of a column with every value written out."""
+def _expanded_size(column: Any) -> int:
+    """Return the bytes of a column with every value written out."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     kind, pointers = column.type, 8 * len(column)
     if pa.types.is_dictionary(kind):
         if not _is_text(kind.value_type):
-            return _expanded(column.dictionary_decode())
+            return _expanded_size(column.dictionary_decode())
         return pointers + (pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0)
     if str(kind) in ("string_view", "binary_view"):  # many of them may be views of the same bytes
-        return _expanded(column.cast(pa.large_binary()))
+        return _expanded_size(column.cast(pa.large_binary()))
     if pa.types.is_run_end_encoded(kind):
-        return _expanded(pc.run_end_decode(column))
+        return _expanded_size(pc.run_end_decode(column))
     if isinstance(kind, pa.BaseExtensionType):
-        return _expanded(column.storage)
+        return _expanded_size(column.storage)
     if pa.types.is_map(kind):
-        return pointers + _expanded(column.keys) + _expanded(column.items)
+        return pointers + _expanded_size(column.keys) + _expanded_size(column.items)
     if pa.types.is_nested(kind) and hasattr(column, "flatten"):
         inner = column.flatten()
-        return pointers + sum(map(_expanded, inner if isinstance(inner, list) else [inner]))
+        return pointers + sum(map(_expanded_size, inner if isinstance(inner, list) else [inner]))
     return max(column.nbytes, pointers, pc.sum(pc.binary_length(column)).as_py() or 0 if _is_text(kind) else 0)
 
 
@@ -314,7 +325,7 @@ def _is_text(kind: Any) -> bool:
     return any(test(kind) for test in tests)
 
 
-_ACTIONS: dict[str, Callable[[str, dict[str, Any]], list]] = {
+_ACTIONS: dict[str, Callable[[str, dict[str, Any]], list[Any]]] = {
     "render": _render,
     "search": _search,
     "follow": _follow,

@@ -1,18 +1,18 @@
-"""What can go wrong, as a tree. Every message names the cause, the number and the next action.
+"""The tree of errors. Every message names the cause, the value and the next action.
 
 EtabliError
-├── BadInput            what was given can't be used (exit code 2)
+├── BadInput            an argument or a file can't be used (exit code 2)
 │   ├── UnknownModel    a name that is no folder, no Hub id that answers, and not ``default``
-│   ├── GatedModel      the weights ask for a licence to be accepted
-│   ├── BadRecipe       a recipe with mistakes: all of them, not the first
+│   ├── GatedModel      a licence has to be accepted before the weights can be loaded
+│   ├── BadRecipe       a recipe with mistakes: the message lists all of them
 │   ├── BadData         a data file or folder that can't be read as rows
 │   │   └── Unreadable  not even the first row; ``code`` says why, as in ``etabli data check``
 │   ├── OutsideFolder   a name, a link or a pipe that leads out of the folder it lies in
 │   ├── UntrustedCode   a Python file that a recipe names, and that this user has not said yes to
 │   └── WrongAdapter    an adapter made for another base
-├── Damaged             a file is missing, half-written or altered: the checksum says so
-├── DeviceBusy          a run owns the device
-├── RunLocked           another process owns the run folder
+├── Damaged             a file is missing, half-written or altered, by its checksum
+├── DeviceBusy          a run uses the device
+├── RunLocked           another process writes the run folder
 ├── NoSpace             the disk is full, or would be
 ├── NoRoom              a row does not fit into memory, however small the batch
 ├── MissingExtra        an optional package is not installed
@@ -35,7 +35,7 @@ class EtabliError(Exception):
 
 
 class BadInput(EtabliError):
-    """What was given can't be used."""
+    """An argument or a file can't be used."""
 
 
 class UnknownModel(BadInput):
@@ -43,7 +43,7 @@ class UnknownModel(BadInput):
 
 
 class GatedModel(BadInput):
-    """The weights are there, but a licence has to be accepted first."""
+    """The weights exist, but a licence has to be accepted first."""
 
 
 class BadRecipe(BadInput):
@@ -83,11 +83,11 @@ class UntrustedCode(BadInput):
         self.next_command = next_command or "the same call and trust_code=True (at the command line: --trust-code)"
 
     def __str__(self) -> str:
-        named = "; ".join(f"{path} (sha256 {sha256[:12]}), a file of {purpose}" for path, sha256, purpose in self.files)
+        files = "; ".join(f"{path} (sha256 {sha256[:12]}), a file of {purpose}" for path, sha256, purpose in self.files)
         return cover_secrets(
-            f"Code that a recipe names was not run: {named}. Code can do all that you can: read your files, send them "
-            "away, delete them. If you wrote it, or have read it and trust it, say yes with "
-            f"{self.next_command}. The yes is kept for these very bytes, for you alone."
+            f"Code that a recipe names was not run: {files}. Code can do everything that you can do: read your files, "
+            "send them away, delete them. If you wrote it, or have read it and trust it, say yes with "
+            f"{self.next_command}. The yes is saved for exactly these bytes, and only for you."
         )
 
 
@@ -100,11 +100,11 @@ class Damaged(EtabliError):
 
 
 class DeviceBusy(EtabliError):
-    """A training run owns the device."""
+    """A training run uses the device."""
 
 
 class RunLocked(EtabliError):
-    """Another process owns the run folder."""
+    """Another process writes the run folder."""
 
 
 class NoSpace(EtabliError):

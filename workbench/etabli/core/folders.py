@@ -1,10 +1,10 @@
-"""Nothing that is read from a folder, copied out of it or written into it leaves that folder.
+"""Read, copy and write files so that no name and no link leads out of their folder.
 
-A run, an adapter, a data set or a mapping file may come from a stranger. What the person named may itself be a link, or
-lie behind links. What lies within it may not lead outside: no ``..``, no absolute name, no link, no hard link to
-somebody else's file, and never a pipe or a device, which would be waited for without end.
+A run, an adapter, a data set or a mapping file may come from a stranger. The folder that the person names may itself be
+a link, or lie behind links. Nothing within it may lead outside: no ``..``, no absolute name, no link, no hard link to
+somebody else's file, and never a pipe or a device, which would block for ever.
 
-One exception: the Hub's cache keeps each file of ``REPOSITORY/snapshots/REVISION`` as a link into
+There is one exception: the Hub's cache keeps each file of ``REPOSITORY/snapshots/REVISION`` as a link into
 ``REPOSITORY/blobs``.
 """
 
@@ -18,62 +18,63 @@ import stat
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from etabli.core.errors import OutsideFolder
 
+Result = TypeVar("Result")
 NAME_SHOWN = 200  # characters of a name that an error repeats
-_allowed: ContextVar[bool] = ContextVar("allow_outside", default=False)
+_outside_allowed: ContextVar[bool] = ContextVar("allow_outside", default=False)
 
 
 def resolve_inside(folder: str | Path, name: str | Path) -> Path:
-    """The absolute, resolved path of ``name`` within ``folder``; nothing has to be there yet.
+    """Return the absolute, resolved path of ``name`` within ``folder``. The file need not exist.
 
     Raises:
-        OutsideFolder: the name, or a link on the way, leads outside; or what is there is a pipe, a device, or a hard
-        link to another person's file.
+        OutsideFolder: the name, or a link on the way, leads outside; or the file is a pipe, a device, or a hard link to
+        another person's file.
     """
     root = Path(folder).resolve()
     _require_relative(str(name), root)
     target = _resolve(root / name, root)
     if not _belongs(target, root):
         raise OutsideFolder(
-            f"{_shown(root / name)} leads out of {root}, to {_shown(target)}. Nothing of it was read or written. "
+            f"{_shorten(root / name)} leads out of {root}, to {_shorten(target)}. Nothing of it was read or written. "
             "Put the file itself there, or remove the link."
         )
     _require_ordinary(target, root / name)
     return target
 
 
-def list_files(folder: str | Path, linked: tuple[str, ...] = ()) -> list[Path]:
-    """Every file in a folder and below, sorted; links within it count as files, links to folders are not followed.
+def list_files(folder: str | Path, link_suffixes: tuple[str, ...] = ()) -> list[Path]:
+    """Return every file in a folder and below, sorted. Links count as files; links to folders are not followed.
 
     Args:
-        linked: endings of files that may be links to anywhere, such as ``.safetensors``: large files often are.
+        link_suffixes: endings of files that may be links to anywhere, such as ``.safetensors``: large files often are.
 
     Raises:
-        OutsideFolder: as ``inside``, for whatever lies there.
+        OutsideFolder: as ``resolve_inside``, for each file.
     """
     root = Path(folder)
-    found = []
+    files = []
     for place, folders, names in os.walk(root):
         for name in [*folders, *names]:
             path = Path(place, name)
-            if name.endswith(linked) and linked:
+            if name.endswith(link_suffixes) and link_suffixes:
                 _require_ordinary(path, path)
             elif not path.is_dir() or path.is_symlink():
                 resolve_inside(root, path.relative_to(root))
-        found += [path for path in (Path(place, name) for name in names) if path.is_file()]
-    return sorted(found)
+        files += [path for path in (Path(place, name) for name in names) if path.is_file()]
+    return sorted(files)
 
 
 def is_within(path: str | Path, folder: str | Path) -> bool:
-    """Does a path, links followed, lie in a folder, links followed? The Hub cache's own links count as files there."""
+    """Return whether a path lies in a folder, after links are resolved. The Hub cache's own links count as files."""
     return _belongs(_resolve(Path(path), Path(path)), Path(folder).resolve())
 
 
 def open_file(path: str | Path, follow: bool = True) -> BinaryIO:
-    """Open an ordinary file for reading. ``follow=False`` refuses a link, also one that was put there just now.
+    """Open an ordinary file for reading. ``follow=False`` refuses a link, even one that was made a moment ago.
 
     Raises:
         OutsideFolder: a pipe, a device or a folder; OSError: it is not there, or can't be read.
@@ -88,7 +89,7 @@ def open_file(path: str | Path, follow: bool = True) -> BinaryIO:
 
 
 def read_text(path: str | Path, encoding: str = "utf-8") -> str:
-    """The text of an ordinary file.
+    """Return the text of an ordinary file.
 
     Raises:
         OutsideFolder: a pipe, a device or a folder; OSError, UnicodeDecodeError: it can't be read.
@@ -101,7 +102,7 @@ def copy_file(folder: str | Path, name: str | Path, place: str | Path) -> None:
     """Copy one file of a folder to a place that no file has yet, its modification time too; links become files.
 
     Raises:
-        OutsideFolder: as ``inside``; OSError: the disk is full, and others.
+        OutsideFolder: as ``resolve_inside``; OSError: the disk is full, and others.
     """
     source = resolve_inside(folder, name)
     with open_file(source, follow=False) as file, Path(place).open("xb") as copy:
@@ -113,7 +114,7 @@ def copy_files(folder: str | Path, place: str | Path) -> None:
     """Copy all files of a folder, and of those below it, into a new one.
 
     Raises:
-        OutsideFolder: as ``inside``, before anything is copied.
+        OutsideFolder: as ``resolve_inside``, before anything is copied.
     """
     names = [path.relative_to(folder) for path in list_files(folder)]
     for name in names:
@@ -125,33 +126,33 @@ def copy_files(folder: str | Path, place: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def outside_allowed(allowed: bool = True) -> Iterator[None]:
-    """Within it mapping files and runs' recipes may name data files anywhere: the person said ``--allow-outside``."""
-    token = _allowed.set(allowed or _allowed.get())
+def outside_allowed(allow: bool = True) -> Iterator[None]:
+    """Let mapping files and runs' recipes name data files anywhere, within this context (``--allow-outside``)."""
+    token = _outside_allowed.set(allow or _outside_allowed.get())
     try:
         yield
     finally:
-        _allowed.reset(token)
+        _outside_allowed.reset(token)
 
 
 def is_outside_allowed() -> bool:
-    """Did the person allow that data files are named outside of the folder of what names them?"""
-    return _allowed.get()
+    """Return whether the person allowed data files outside of the folder of the file that names them."""
+    return _outside_allowed.get()
 
 
-def add_allow_outside(function: Callable) -> Callable:
-    """Give a function the keyword ``allow_outside=False``: as ``outside_allowed`` around the call."""
+def add_allow_outside(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Add the keyword ``allow_outside=False`` to a function; True is ``outside_allowed`` around the call."""
     signature = inspect.signature(function)
     extra = inspect.Parameter("allow_outside", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
-    others = list(signature.parameters.values())
-    last = len(others) - (others[-1].kind is inspect.Parameter.VAR_KEYWORD)
+    parameters = list(signature.parameters.values())
+    last = len(parameters) - (parameters[-1].kind is inspect.Parameter.VAR_KEYWORD)
 
     @functools.wraps(function)
-    def call(*values: Any, allow_outside: bool = False, **named: Any) -> Any:
+    def call(*values: Any, allow_outside: bool = False, **keywords: Any) -> Any:
         with outside_allowed(allow_outside):
-            return function(*values, **named)
+            return function(*values, **keywords)
 
-    call.__signature__ = signature.replace(parameters=[*others[:last], extra, *others[last:]])  # type: ignore[attr-defined]
+    call.__signature__ = signature.replace(parameters=[*parameters[:last], extra, *parameters[last:]])  # type: ignore[attr-defined]
     return call
 
 
@@ -159,10 +160,10 @@ def add_allow_outside(function: Callable) -> Callable:
 
 
 def require_plain_name(name: str) -> None:
-    """Refuse a name that is absolute, climbs with ``..``, names a drive, or holds a backslash or NUL.
+    """Check a relative name.
 
     Raises:
-        OutsideFolder: it does.
+        OutsideFolder: it is absolute, has ``..``, a drive, a backslash or NUL.
     """
     _require_relative(name, None)
 
@@ -172,16 +173,16 @@ def _require_relative(name: str, root: Path | None) -> None:
     if name.startswith(("/", "\\")) or ".." in parts or "\0" in name or re.match(r"[A-Za-z]:", name) or "\\" in name:
         place = f" of {root}" if root else ""
         raise OutsideFolder(
-            f"The name {_shown(name)!r} leads out of its folder{place}: only names of files in the folder or below it "
+            f"The name {_shorten(name)!r} leads out of its folder{place}: only names of files in the folder or below it "
             "are taken. Nothing of it was read or written."
         )
 
 
-def _resolve(path: Path, shown: Path) -> Path:
+def _resolve(path: Path, name: Path) -> Path:
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a name that is too long
-        raise OutsideFolder(f"{_shown(shown)} leads nowhere: {error}.") from None
+        raise OutsideFolder(f"{_shorten(name)} leads nowhere: {error}.") from None
 
 
 def _belongs(target: Path, root: Path) -> bool:
@@ -189,36 +190,36 @@ def _belongs(target: Path, root: Path) -> bool:
 
 
 def _is_hub_blob(target: Path, root: Path) -> bool:
-    """Is it a file of the Hub's cache, and the folder a snapshot of the same repository there?"""
+    """Return whether it is a file of the Hub's cache, and the folder a snapshot of the same repository."""
     if "snapshots" not in root.parts:
         return False
     repository = Path(*root.parts[: root.parts.index("snapshots")])
-    return target.is_relative_to(repository / "blobs")  # of resolved paths: a blobs folder that is a link is no blobs
+    return target.is_relative_to(repository / "blobs")  # paths are resolved: a linked blobs folder does not count
 
 
-def _require_ordinary(target: Path, shown: Path) -> None:
+def _require_ordinary(target: Path, name: Path) -> None:
     try:
         status = target.stat()
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise OutsideFolder(f"{_shown(shown)} can't be looked at: {error}.") from None
+        raise OutsideFolder(f"{_shorten(name)} can't be looked at: {error}.") from None
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise _not_ordinary(shown, _kind(status.st_mode))
+        raise _not_ordinary(name, _kind(status.st_mode))
     if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and _is_anothers(status, target.parent):
         raise OutsideFolder(
-            f"{_shown(shown)} has {status.st_nlink} names (hard links) and belongs to another user than its folder or "
+            f"{_shorten(name)} has {status.st_nlink} names (hard links) and belongs to another user than its folder or "
             "you: it may be a file from elsewhere. Copy it in (cp), and remove this name."
         )
 
 
 def _is_anothers(status: os.stat_result, folder: Path) -> bool:
-    """Not you, or not who owns the folder? Hard links among one person's own files can't be told from files."""
+    """Return whether the file belongs to neither you nor the folder's owner. Your own hard links look like files."""
     return hasattr(os, "geteuid") and {status.st_uid, folder.stat().st_uid} != {os.geteuid()}
 
 
 def _not_ordinary(path: Path, kind: str) -> OutsideFolder:
-    return OutsideFolder(f"{_shown(path)} is {kind}, not an ordinary file: it was not opened. Remove it.")
+    return OutsideFolder(f"{_shorten(path)} is {kind}, not an ordinary file: it was not opened. Remove it.")
 
 
 def _kind(mode: int) -> str:
@@ -226,6 +227,6 @@ def _kind(mode: int) -> str:
     return next((kind for test, kind in tests.items() if test(mode)), "something else")
 
 
-def _shown(name: str | Path) -> str:
+def _shorten(name: str | Path) -> str:
     text = str(name)
     return text if len(text) <= NAME_SHOWN else f"{text[:NAME_SHOWN]}…"

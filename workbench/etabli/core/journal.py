@@ -1,7 +1,7 @@
-"""What people did, in files that are only ever added to: decisions, votes, pins, questions asked by hand.
+"""Append-only files of what people did: decisions, votes, pins, prompts typed by hand.
 
-A line is on the disk when ``add`` returns; a kernel that is killed loses none. A line that a crash tore in half is
-passed over, and the next one begins on a line of its own.
+A line is on the disk when ``add`` returns; a killed kernel loses no line. A line that a crash left half-written is
+skipped, and the next entry begins on a new line.
 """
 
 import getpass
@@ -20,16 +20,17 @@ from etabli.core.secrets import cover_secrets_in
 
 
 class Journal:
-    """The entries of a file, oldest first. ``whole`` tells an entry from a line that is none."""
+    """The entries of a file, oldest first. ``is_entry`` returns whether a line of JSON is a valid entry."""
 
-    def __init__(self, path: str | Path, whole: Callable[[dict], bool]):
-        self.path, self._whole = Path(path), whole
+    def __init__(self, path: str | Path, is_entry: Callable[[dict[str, Any]], bool]):
+        self.path, self._is_entry = Path(path), is_entry
         self._lock = threading.Lock()
-        self._read, self._all = 0, {}
-        self.passed_over = 0  # lines that are no entry
+        self._offset = 0  # bytes that have been read
+        self._entries: dict[str, dict[str, Any]] = {}
+        self.skipped_lines = 0  # lines that are no entry
 
     def all(self) -> list[dict[str, Any]]:
-        """Every entry, oldest first; what others added since is read too. One that stands twice counts once.
+        """Return every entry, oldest first, with those that others have added meanwhile. Each id counts once.
 
         Raises:
             BadInput: it can't be read; OutsideFolder: it is a link to another folder, or no ordinary file.
@@ -37,40 +38,40 @@ class Journal:
         with self._lock:
             try:
                 path = folders.resolve_inside(self.path.parent, self.path.name)
-                lines, self._read = storage.read_lines(path, self._read)
+                lines, self._offset = storage.read_lines(path, self._offset)
             except OSError as error:
                 raise BadInput(f"{self.path} can't be read: {(error.strerror or str(error)).lower()}.") from error
             for line in lines:
-                if isinstance(line.get("id"), str) and self._whole(line):
-                    self._all.setdefault(line["id"], line)
+                if isinstance(line.get("id"), str) and self._is_entry(line):
+                    self._entries.setdefault(line["id"], line)
                 else:
-                    self.passed_over += 1
-            return list(self._all.values())
+                    self.skipped_lines += 1
+            return list(self._entries.values())
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Write an entry down, without secrets; but ``messages``, the new text of a row, is data and stays as it is.
+        """Append an entry, with secrets covered. ``messages``, the new text of a row, is data and stays unchanged.
 
         Raises:
-            NoSpace: the disk is full; BadInput: it can't be written for another reason. Then the file is as it was, and
-            nothing new stays behind.
+            NoSpace: the disk is full; BadInput: it can't be written for another reason. In both cases the file stays as
+            it was.
         """
         line = storage.to_json(cover_secrets_in(entry, data=("messages",))).encode("utf-8", "backslashreplace") + b"\n"
         try:
             with self._lock, storage.new_folder(self.path.parent):
                 storage.append(self.path, line)
         except OSError as error:
-            said = (error.strerror or str(error)).lower()
-            raise BadInput(f"{self.path} can't be written: {said}. Nothing was kept of it.") from error
+            why = (error.strerror or str(error)).lower()
+            raise BadInput(f"{self.path} can't be written: {why}. Nothing of it was saved.") from error
 
 
 def new_entry() -> dict[str, Any]:
-    """What every entry begins with: version, id, time."""
+    """Return the first fields of every entry: version, a new id, and the time in seconds since epoch."""
     return {"version": VERSION, "id": uuid.uuid4().hex[:16], "t": round(time.time(), 3)}
 
 
-def author_name(given: str | None = None) -> str:
-    """Who acts: the one named, ``ETABLI_AUTHOR``, or the user."""
-    return given or os.environ.get("ETABLI_AUTHOR") or _user()
+def author_name(name: str | None = None) -> str:
+    """Return the name of the person who acts: ``name``, ``ETABLI_AUTHOR``, or the user name."""
+    return name or os.environ.get("ETABLI_AUTHOR") or _user()
 
 
 def _user() -> str:

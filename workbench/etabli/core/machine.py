@@ -1,6 +1,6 @@
-"""Where are we, on what, and how much of it: the one module that looks at the machine.
+"""Facts about the machine: service, device, dtype, threads, memory, cache folder, Hub. No other module asks for them.
 
-Imports torch inside the functions that need it, so that ``import etabli`` stays cheap.
+It imports torch inside the functions that need it, so that ``import etabli`` stays cheap.
 """
 
 import os
@@ -10,9 +10,13 @@ import threading
 import time
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from etabli.core import cpu_dtype
 from etabli.core.errors import BadInput
+
+if TYPE_CHECKING:
+    import torch
 
 HUB_PROBE_SECONDS = 2.0
 SPIN = "20000"  # some tens of microseconds
@@ -20,12 +24,12 @@ SPIN = "20000"  # some tens of microseconds
 
 @cache
 def settle_threads() -> None:
-    """Choose how OpenMP pools wait. Must come before torch and bitsandbytes are imported.
+    """Choose how OpenMP pools wait for work. Call it before torch and bitsandbytes are imported.
 
-    Each of the two brings a pool of its own. Waiting awake is twice as fast on an idle machine, since a step has
-    thousands of short operations; beside one busy process it is four times slower (docs/log.md). So: awake for a short
-    while if the cores are idle now, else asleep. What the environment says already stands, so that a notebook's
-    children do as the notebook does.
+    Each of the two brings a pool of threads. Threads that spin while they wait are twice as fast on an idle machine,
+    because a step has thousands of short operations; beside one busy process they are four times slower (docs/log.md).
+    So threads spin for a short time if the cores are idle now, and sleep otherwise. Variables that are already set in
+    the environment stay: a notebook's child processes then do as the notebook does.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if "GOMP_SPINCOUNT" not in os.environ and cores_idle():
@@ -34,7 +38,7 @@ def settle_threads() -> None:
 
 
 def cores_idle() -> bool:
-    """Is nobody but this process computing? Looked at three times over 20 ms; False where it can't be told."""
+    """Return whether only this process computes, from three looks in 20 ms; False where the system does not tell."""
     busiest = 0
     for pause in (0.0, 0.01, 0.01):
         time.sleep(pause)
@@ -46,7 +50,7 @@ def cores_idle() -> bool:
 
 
 def detect_platform() -> str:
-    """``colab``, ``kaggle``, ``notebook`` or ``shell``."""
+    """Return where Python runs: ``colab``, ``kaggle``, ``notebook`` or ``shell``."""
     if "google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ:
         return "colab"
     if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
@@ -55,69 +59,69 @@ def detect_platform() -> str:
 
 
 def device() -> str:
-    """``cuda`` where torch can use a GPU, else ``cpu``."""
+    """Return ``cuda`` if torch can use a GPU, else ``cpu``."""
     settle_threads()
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def compute_dtype(wanted: str = "auto", hidden_size: int = 0, threads_used: int | None = None):
-    """What to compute in: torch.bfloat16, torch.float16 or torch.float32.
+def compute_dtype(name: str = "auto", hidden_size: int = 0, threads_used: int | None = None) -> "torch.dtype":
+    """Return the dtype to compute in: torch.bfloat16, torch.float16 or torch.float32.
 
     Args:
-        wanted: one of their names, or ``auto``. On CUDA that goes by compute capability, because
-            ``torch.cuda.is_bf16_supported()`` is true on a T4, which only emulates it (pytorch PR 148322); on a CPU by
-            what was timed (``cpu_dtype``).
-        hidden_size: the model's width; threads_used: by how many threads; by default ``threads()``.
+        name: one of their names, or ``auto``. On CUDA ``auto`` goes by the compute capability, because
+            ``torch.cuda.is_bf16_supported()`` is true on a T4, which only emulates bfloat16 (pytorch PR 148322). On a
+            CPU it goes by timings (``cpu_dtype``).
+        hidden_size: the model's hidden size; threads_used: number of threads, by default ``threads()``.
 
     Raises:
-        BadInput: this device can't compute in it.
+        BadInput: this device can't compute in this dtype.
     """
     import torch
 
-    if why := dtype_refusal(wanted):
+    if why := dtype_refusal(name):
         raise BadInput(why)
-    if wanted != "auto":
-        return getattr(torch, wanted)
+    if name != "auto":
+        return cast("torch.dtype", getattr(torch, name))
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
-    return getattr(torch, cpu_dtype.choose(hidden_size, threads_used or threads(), cache_folder()))
+    return cast("torch.dtype", getattr(torch, cpu_dtype.choose(hidden_size, threads_used or threads(), cache_folder())))
 
 
-def dtype_refusal(wanted: str) -> str:
-    """Why this device can't compute in a dtype, and what to write instead; nothing if it can."""
-    if wanted in ("auto", "float32"):
+def dtype_refusal(name: str) -> str:
+    """Return why this device can't compute in a dtype, and what to write instead; an empty text if it can."""
+    if name in ("auto", "float32"):
         return ""
     import torch
 
     if not torch.cuda.is_available():
-        half = wanted == "float16"
+        half = name == "float16"
         return "dtype: float16 needs a GPU, and there is none: write auto, bfloat16 or float32." * half
     major, minor = torch.cuda.get_device_capability()
-    emulated = wanted == "bfloat16" and major < 8
+    is_emulated = name == "bfloat16" and major < 8
     card = f"{torch.cuda.get_device_name()} (compute capability {major}.{minor})"
-    return f"dtype: {card} only emulates bfloat16: write auto, float16 or float32." * emulated
+    return f"dtype: {card} only emulates bfloat16: write auto, float16 or float32." * is_emulated
 
 
 def half_precision() -> bool:
-    """Is float16 what is computed in, with its narrow range?"""
+    """Return whether this machine computes in float16, which has a narrow range."""
     return device() == "cuda" and str(compute_dtype()) == "torch.float16"
 
 
 def threads() -> int:
-    """How many threads torch computes with: OMP_NUM_THREADS if set, else the cores this process may use."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) else cores()
+    """Return how many threads torch computes with: OMP_NUM_THREADS if set, else the cores this process may use."""
+    setting = os.environ.get("OMP_NUM_THREADS", "")
+    return int(setting) if setting.isdigit() and int(setting) else cores()
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cache_folder() -> Path:
-    """Where models are kept between sessions: ``ETABLI_CACHE``, else the platform's cache folder."""
+    """Return the folder that keeps models between sessions: ``ETABLI_CACHE``, else the platform's cache folder."""
     import platformdirs
 
     return Path(os.environ.get("ETABLI_CACHE") or platformdirs.user_cache_path("etabli"))
@@ -125,10 +129,10 @@ def cache_folder() -> Path:
 
 @cache
 def hub_reachable() -> bool:
-    """Can the Hub be reached? Asked once a process, in at most two seconds.
+    """Return whether the Hub can be reached. It is tested once in a process, in at most two seconds.
 
-    Without this probe every look-up of an unreachable Hub retries for some 25 s. A thread, because a name look-up
-    takes no timeout.
+    Without this test every request to an unreachable Hub retries for about 25 s. It runs in a thread because a name
+    look-up has no timeout.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
         return False
@@ -143,7 +147,7 @@ def hub_reachable() -> bool:
     return bool(answers)
 
 
-def _connects(address: tuple, answers: list[bool]) -> None:
+def _connects(address: tuple[str | None, int], answers: list[bool]) -> None:
     try:
         socket.create_connection(address, timeout=HUB_PROBE_SECONDS).close()
         answers.append(True)
@@ -152,7 +156,7 @@ def _connects(address: tuple, answers: list[bool]) -> None:
 
 
 def hub_token() -> str | None:
-    """The Hub token of the environment, of Colab's or Kaggle's secrets, or of the Hub's own login. Never printed."""
+    """Return the Hub token of the environment, of Colab's or Kaggle's secrets, or of the Hub's own login."""
     token = os.environ.get("HF_TOKEN") or _notebook_secret("HF_TOKEN")
     if token:
         return token
@@ -162,26 +166,26 @@ def hub_token() -> str | None:
 
 
 def _notebook_secret(name: str) -> str | None:
-    # Each service raises its own errors for a secret that is absent or not granted, so any failure means "none".
+    # Each service has its own errors for a secret that is absent or not granted, so every error means "no secret".
     try:
         if detect_platform() == "colab":
             from google.colab import userdata
 
-            return userdata.get(name)
+            return cast(str, userdata.get(name))
         if detect_platform() == "kaggle":
             from kaggle_secrets import UserSecretsClient
 
-            return UserSecretsClient().get_secret(name)
+            return cast(str, UserSecretsClient().get_secret(name))
     except Exception:
         return None
     return None
 
 
 def memory_bytes() -> int:
-    """Peak memory of this process, or since its phases were last measured: allocated on the GPU, else resident."""
+    """Return this process's peak memory in bytes: allocated on the GPU (since the last reset), else resident."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+        return int(torch.cuda.max_memory_allocated())
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024
@@ -189,34 +193,33 @@ def memory_bytes() -> int:
 
 
 def free_bytes() -> int:
-    """Free memory: of the GPU if there is one, else of the machine."""
+    """Return the free memory in bytes: of the GPU if there is one, else of the machine."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[0]
+        return int(torch.cuda.mem_get_info()[0])
     import psutil
 
-    return psutil.virtual_memory().available
+    return int(psutil.virtual_memory().available)
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides the numbers of a run."""
+    """Return the versions of Python and of the libraries that a run's numbers depend on."""
     from importlib import metadata
 
-    names = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
-    found = {"python": sys.version.split()[0]}
-    for name in names:
+    versions_by_name = {"python": sys.version.split()[0]}
+    for name in ("torch", "transformers", "peft", "bitsandbytes", "accelerate"):
         try:
-            found[name] = metadata.version(name)
+            versions_by_name[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions_by_name[name] = "not installed"
+    return versions_by_name
 
 
 def processor() -> str:
-    """The processor's name, or the GPU's."""
+    """Return the name of the GPU if there is one, else of the processor."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+        return str(torch.cuda.get_device_name())
     import platform
 
     try:

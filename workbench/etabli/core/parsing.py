@@ -1,10 +1,11 @@
-"""JSON and YAML of others: parsed within limits of size, depth and number, or refused in one sentence.
+"""Parse JSON and YAML of strangers within limits of size, depth and number.
 
-``read_json`` and ``parse_json`` are what the package reads JSON with; ``parse_yaml`` is what it reads YAML with. They
-raise ``Unparsed`` and nothing else of a text's own: no recursion, no memory that fills, no number that takes minutes.
+The package reads JSON only with ``read_json`` and ``parse_json``, and YAML only with ``read_yaml`` and ``parse_yaml``.
+A bad text raises ``ParseError`` and nothing else: it can't cause endless recursion, fill the memory, or take minutes.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -24,40 +25,40 @@ MOST_SHOWN = 200  # characters of a value in an error
 
 
 class ParseError(Damaged, ValueError):
-    """A text that is not the JSON or YAML it should be, or that is too large or too deep to be read."""
+    """A text is not valid JSON or YAML, or it is too large or too deep."""
 
 
-def short_repr(value: Any, most: int = MOST_SHOWN) -> str:
-    """``repr`` of a value, in at most about ``most`` characters: no more of it than that is ever written out."""
+def short_repr(value: Any, limit: int = MOST_SHOWN) -> str:
+    """Return the ``repr`` of a value, cut to about ``limit`` characters. A large value is never written out whole."""
     parts, length = [], 0
-    for part in _repr_parts(value, most):
+    for part in _repr_parts(value, limit):
         parts.append(part)
         length += len(part)
-        if length > most:
-            return "".join(parts)[:most] + "…"
+        if length > limit:
+            return "".join(parts)[:limit] + "…"
     return "".join(parts)
 
 
-def _repr_parts(value: Any, most: int) -> Iterator[str]:
-    """A value's ``repr`` in pieces, made only as they are asked for."""
+def _repr_parts(value: Any, limit: int) -> Iterator[str]:
+    """Yield the ``repr`` of a value in parts, each made only when it is needed."""
     if type(value) in (list, tuple):
         brackets = "[]" if type(value) is list else "()"
         yield brackets[0]
         for number, item in enumerate(value):
             yield from [", "] * bool(number)
-            yield from _repr_parts(item, most)
+            yield from _repr_parts(item, limit)
         yield ",)" if brackets == "()" and len(value) == 1 else brackets[1]
     elif type(value) is dict:
         yield "{"
         for number, (key, item) in enumerate(value.items()):
             yield from [", "] * bool(number)
-            yield from _repr_parts(key, most)
+            yield from _repr_parts(key, limit)
             yield ": "
-            yield from _repr_parts(item, most)
+            yield from _repr_parts(item, limit)
         yield "}"
-    elif isinstance(value, str | bytes) and len(value) > most:
-        yield repr(value[: most + 1])[: most + 1]
-    elif type(value) is int and value.bit_length() > 4 * most:
+    elif isinstance(value, str | bytes) and len(value) > limit:
+        yield repr(value[: limit + 1])[: limit + 1]
+    elif type(value) is int and value.bit_length() > 4 * limit:
         yield f"a whole number of {value.bit_length():,} bits"
     else:
         yield repr(value)
@@ -66,50 +67,50 @@ def _repr_parts(value: Any, most: int) -> Iterator[str]:
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
 
-def read_json(path: str | Path, most: int = LARGEST_JSON, lenient: bool = False) -> Any:
-    """The value of a JSON file; a byte order mark is passed over.
+def read_json(path: str | Path, limit: int = LARGEST_JSON, lenient: bool = False) -> Any:
+    """Return the value of a JSON file. A byte order mark is ignored.
 
     Args:
-        path: the file; most: bytes it may have.
-        lenient: for files of models, as other libraries read them: NaN and infinities are numbers, and of a key that
-            stands twice the later one counts.
+        path: the file; limit: the largest size, in bytes.
+        lenient: for files of models, as other libraries read them: NaN and infinities are numbers, and a later key
+            replaces an equal earlier one.
 
     Raises:
-        OSError: it can't be opened; Unparsed: it is not JSON, or is too large or too deep.
+        OSError: it can't be opened; ParseError: it is not JSON, or is too large or too deep.
     """
-    return parse_json(read_bytes(path, most), str(path), most, lenient)
+    return parse_json(read_bytes(path, limit), str(path), limit, lenient)
 
 
-def read_text(path: str | Path, most: int = LARGEST_CONFIG) -> str:
-    """The text of a file of at most so many bytes.
+def read_text(path: str | Path, limit: int = LARGEST_CONFIG) -> str:
+    """Return the text of a file of at most ``limit`` bytes.
 
     Raises:
-        OSError: it can't be opened; Unparsed: it is too large, or not UTF-8.
+        OSError: it can't be opened; ParseError: it is too large, or not UTF-8.
     """
     try:
-        return read_bytes(path, most).decode("utf-8")
+        return read_bytes(path, limit).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ParseError(f"{path} is not UTF-8: {error.reason} at byte {error.start}.") from None
 
 
-def read_bytes(path: str | Path, most: int) -> bytes:
+def read_bytes(path: str | Path, limit: int) -> bytes:
     """A file's bytes, and never more than may be parsed: a file may be longer than it says.
 
     Raises:
         OSError: it can't be opened; Unparsed: it is too large.
     """
     with open_file(path) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise ParseError(_too_long(str(path), most))
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ParseError(_too_long(str(path), limit))
     return data
 
 
-def parse_json(text: str | bytes, source: str = "It", most: int = LARGEST_JSON, lenient: bool = False) -> Any:
-    """As ``read_json``, of a text; ``source`` names it in errors."""
+def parse_json(text: str | bytes, source: str = "It", limit: int = LARGEST_JSON, lenient: bool = False) -> Any:
+    """Return the value of a JSON text, as ``read_json`` does. ``source`` names the text in errors."""
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if len(data) > most:
-        raise ParseError(_too_long(source, most))
+    if len(data) > limit:
+        raise ParseError(_too_long(source, limit))
     if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise ParseError(
             f"{source} has more than {MOST_VALUES:,} values, which no such file has: look at what wrote it."
@@ -128,7 +129,7 @@ def parse_json(text: str | bytes, source: str = "It", most: int = LARGEST_JSON, 
 
 
 def depth(value: Any, data: bytes | None = None) -> int:
-    """How deep lists and mappings lie in one another; ``data``, its JSON, spares looking where it has few brackets."""
+    """Return how deep lists and mappings are nested, or 0 where ``data``, the value's JSON, has too few brackets."""
     if data is not None and data.count(b"[") + data.count(b"{") <= DEEPEST:
         return 0
     levels, level = 0, [value]
@@ -136,16 +137,16 @@ def depth(value: Any, data: bytes | None = None) -> int:
         levels += 1
         level = [
             inner
-            for held in level
-            if isinstance(held, dict | list)
-            for inner in (held.values() if isinstance(held, dict) else held)
+            for container in level
+            if isinstance(container, dict | list)
+            for inner in (container.values() if isinstance(container, dict) else container)
             if isinstance(inner, dict | list)
         ]
     return levels
 
 
-def _too_long(source: str, most: int) -> str:
-    return f"{source} has more than {most / 2**20:.0f} MB, which no such file has: look at what wrote it."
+def _too_long(source: str, limit: int) -> str:
+    return f"{source} has more than {limit / 2**20:.0f} MB, which no such file has: look at what wrote it."
 
 
 def _too_deep(source: str) -> str:
@@ -158,42 +159,44 @@ def _one_line(error: Exception) -> str:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = set()
-        twice = next(name for name, _ in pairs if name in names or names.add(name))
-        raise ValueError(f"the key {short_repr(twice)} stands twice in one object")
-    return made
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        duplicate = next(name for name in counts if counts[name] > 1)
+        raise ValueError(f"the key {short_repr(duplicate)} stands twice in one object")
+    return values
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _finite(text: str) -> float:
+def _parse_finite_float(text: str) -> float:
     number = float(text)
     if number - number != 0:
         raise ValueError(f"the number {text[:40]} is too large")
     return number
 
 
-_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_parse_finite_float)
 _LENIENT = json.JSONDecoder()
 
 
 # --- YAML ------------------------------------------------------------------------------------------------------------
 
 
-def read_yaml(path: str | Path, most: int = LARGEST_YAML, tagged: list[str] | None = None) -> Any:
-    """The value of a YAML file; see ``parse_yaml``.
+def read_yaml(path: str | Path, limit: int = LARGEST_YAML, tagged_values: list[str] | None = None) -> Any:
+    """Return the value of a YAML file; see ``parse_yaml``.
 
     Raises:
-        OSError: it can't be opened; Unparsed: it is not YAML, or is too large or too deep.
+        OSError: it can't be opened; ParseError: it is not YAML, or is too large or too deep.
     """
-    return parse_yaml(read_bytes(path, most), str(path), most, tagged)
+    return parse_yaml(read_bytes(path, limit), str(path), limit, tagged_values)
 
 
-def parse_yaml(text: str | bytes, source: str = "It", most: int = LARGEST_YAML, tagged: list[str] | None = None) -> Any:
+def parse_yaml(
+    text: str | bytes, source: str = "It", limit: int = LARGEST_YAML, tagged_values: list[str] | None = None
+) -> Any:
     """The value of a YAML text, after its size was counted with every alias written out.
 
     Args:
@@ -203,12 +206,12 @@ def parse_yaml(text: str | bytes, source: str = "It", most: int = LARGEST_YAML, 
     Raises:
         Unparsed: it is not YAML, or is too large or too deep; its text names the cause.
     """
-    if len(text) > most:
-        raise ParseError(_too_long(source, most))
+    if len(text) > limit:
+        raise ParseError(_too_long(source, limit))
     try:
         content = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         _require_small(content, source)
-        return _loader(tagged)(content).get_single_data()
+        return _loader(tagged_values)(content).get_single_data()
     except ParseError:
         raise
     except RecursionError:
@@ -217,21 +220,21 @@ def parse_yaml(text: str | bytes, source: str = "It", most: int = LARGEST_YAML, 
         raise ParseError(f"{source} can't be read as YAML: {_one_line(error)}") from None
 
 
-def _loader(tagged: list[str] | None) -> Any:
+def _loader(tagged_values: list[str] | None) -> Any:
     import yaml
 
-    if tagged is None:
+    if tagged_values is None:
         return yaml.SafeLoader
 
     class Lenient(yaml.SafeLoader):
         """YAML with tags of another program: read, and not obeyed."""
 
-    Lenient.add_multi_constructor("!", lambda loader, suffix, node: tagged.append(str(node.value)))
+    Lenient.add_multi_constructor("!", lambda loader, suffix, node: tagged_values.append(str(node.value)))
     return Lenient
 
 
 def _require_small(text: str, source: str) -> None:
-    """Count values as if aliases were written out, event by event, before any is made."""
+    """Count the values as if aliases were written out, from YAML's events, before any value is made."""
     import yaml
 
     loader = yaml.SafeLoader(text)
@@ -239,19 +242,19 @@ def _require_small(text: str, source: str) -> None:
     open_nodes: list[tuple[str | None, int]] = []  # anchor, and the count before it
     count = 0
     while loader.check_event():
-        event = loader.get_event()
+        event = loader.get_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs lack it
         if isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((event.anchor, count))
             count += 1
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = open_nodes.pop()
-            sizes |= {anchor: count - before} if anchor else {}
+            anchor, count_before = open_nodes.pop()
+            sizes |= {anchor: count - count_before} if anchor else {}
         elif isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in open_nodes):
                 raise ParseError(
                     f"{source}: the alias *{short_repr(event.anchor, 40)[1:-1]} stands within what it names."
                 )
-            count += sizes.get(event.anchor, 1)
+            count += sizes.get(str(event.anchor), 1)
         elif isinstance(event, yaml.ScalarEvent):
             _require_short_number(loader, event, source)
             sizes |= {event.anchor: 1} if event.anchor else {}
@@ -266,12 +269,12 @@ def _require_small(text: str, source: str) -> None:
 
 
 def _require_short_number(loader: Any, event: Any, source: str) -> None:
-    """A whole number in base 60 of a million digits takes minutes."""
+    """Refuse long numbers: parsing a whole number of a million digits in base 60 takes minutes."""
     import yaml
 
     if len(event.value) <= _LONGEST_NUMBER:
         return
     tag = event.tag or loader.resolve(yaml.ScalarNode, event.value, event.implicit)
     if str(tag).endswith((":int", ":float")):
-        shown = "".join(islice(event.value, 40))
-        raise ParseError(f"{source}: {shown}… is a number of {len(event.value):,} characters: put it in quotes.")
+        beginning = "".join(islice(event.value, 40))
+        raise ParseError(f"{source}: {beginning}… is a number of {len(event.value):,} characters: put it in quotes.")

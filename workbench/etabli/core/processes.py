@@ -1,36 +1,37 @@
-"""Who is alive, and who owns the device.
+"""Which processes are alive, and which run owns the device.
 
-A process is told by its pid *and* its start time: pids are used again. One run at a time owns a machine's device;
-it says so in a small file, which a dead owner does not keep.
+A process is identified by its pid *and* its start time, because pids are used again. Only one run at a time owns a
+machine's device. A small file names the owner; it counts only while the owner is alive.
 """
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from etabli.core import machine, parsing, storage
+from etabli.core.contracts import DeviceOwner, ProcessIdentity
 from etabli.core.errors import DeviceBusy
 
 
-def identity(pid: int | None = None) -> dict[str, Any]:
-    """What ``process.json`` holds: pid, start time (seconds since epoch) and host."""
+def identity(pid: int | None = None) -> ProcessIdentity:
+    """Return the content of ``process.json`` for a process, by default this one."""
     import psutil
 
     process = psutil.Process(pid or os.getpid())
     return {"pid": process.pid, "started": process.create_time(), "host": socket.gethostname()}
 
 
-def is_alive(who: dict[str, Any]) -> bool:
-    """Does the process that ``identity`` described still run on this machine?"""
+def is_alive(owner: Mapping[str, Any]) -> bool:
+    """Return whether the process that ``identity`` described still runs on this machine."""
     import psutil
 
     try:
-        process = psutil.Process(who["pid"])
-        same = abs(process.create_time() - who["started"]) < 1.0 and who["host"] == socket.gethostname()
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(owner["pid"])
+        is_same = abs(process.create_time() - owner["started"]) < 1.0 and owner["host"] == socket.gethostname()
+        return bool(is_same and process.status() != psutil.STATUS_ZOMBIE)
     except (psutil.Error, KeyError, TypeError):
         return False
 
@@ -39,18 +40,18 @@ def _owner_file() -> Path:
     return machine.cache_folder() / "device-owner.json"
 
 
-def device_owner() -> dict[str, Any] | None:
-    """The run that owns this machine's device, or None: ``{pid, started, host, run}``."""
+def device_owner() -> DeviceOwner | None:
+    """Return the run that owns this machine's device, or None."""
     try:
         owner = parsing.read_json(_owner_file(), parsing.LARGEST_CONFIG)
     except (OSError, ValueError):
         return None
-    return owner if isinstance(owner, dict) and is_alive(owner) else None
+    return cast(DeviceOwner, owner) if isinstance(owner, dict) and is_alive(owner) else None
 
 
 @contextmanager
 def hold_device(run: Path) -> Iterator[None]:
-    """Own the device while a run trains.
+    """Own the device within, while a run trains.
 
     Raises:
         DeviceBusy: another run owns it.
@@ -66,19 +67,26 @@ def hold_device(run: Path) -> Iterator[None]:
 
 
 def own_device(run: Path, pid: int | None = None) -> None:
-    """Write down who owns the device: this process, or a child that was just started."""
+    """Write who owns the device: this process, or the child with this pid that was just started."""
     storage.write_json(_owner_file(), {**identity(pid), "run": str(run.absolute())})
 
 
-def require_free_device(what: str, mine: Path | None = None) -> None:
-    """Raise DeviceBusy, with the owner's name, memory and the way to stop it, if a run other than mine owns it."""
+def require_free_device(problem: str, own_run: Path | None = None) -> None:
+    """Check that no other run owns the device.
+
+    Args:
+        problem: what can't be done, the beginning of the message; own_run: a run that may own it.
+
+    Raises:
+        DeviceBusy: another run owns it; the message names it, its memory and how to stop it.
+    """
     owner = device_owner()
-    if owner is None or owner["pid"] == os.getpid() or (mine and owner.get("run") == str(mine.absolute())):
+    if owner is None or owner["pid"] == os.getpid() or (own_run and owner.get("run") == str(own_run.absolute())):
         return
     run = owner.get("run", "?")
     raise DeviceBusy(
-        f"{what}: run {Path(run).name!r} (process {owner['pid']}, {_resident(owner['pid']) / 1e9:.1f} GB of memory) is "
-        f"training here. Wait for it with Run.attach({run!r}).wait(), stop it with .stop(), or pass alongside=True."
+        f"{problem}: run {Path(run).name!r} (process {owner['pid']}, {_resident(owner['pid']) / 1e9:.1f} GB of memory) "
+        f"is training here. Wait for it with Run.attach({run!r}).wait(), stop it with .stop(), or pass alongside=True."
     )
 
 
@@ -86,11 +94,11 @@ def _resident(pid: int) -> int:
     import psutil
 
     try:
-        return psutil.Process(pid).memory_info().rss
+        return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
         return 0
 
 
 def child_environment(**more: str) -> dict[str, str]:
-    """The environment of a Python that is started here: what lies in the working folder is no module of it."""
+    """Return the environment for a Python child process: it imports nothing from the working folder."""
     return {**os.environ, "PYTHONSAFEPATH": "1", **more}

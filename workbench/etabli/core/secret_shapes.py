@@ -1,4 +1,4 @@
-"""Secrets that are known by their shape: one kept table, for what is covered and for what the data check reports."""
+"""Secrets that are recognised by their shape: one table, for covering secrets and for the data check's findings."""
 
 import functools
 import re
@@ -104,7 +104,9 @@ def shapes() -> tuple[Shape, ...]:
 
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]{0,32}m")
-SHOWN = 4  # characters of a key that stay, where they are the shape's own beginning: enough to tell which it was
+EXCERPT_LENGTH = (
+    4  # characters of a key that stay, where they are the shape's own beginning: enough to tell which it was
+)
 
 
 def findings(text: str) -> Iterator[tuple[Shape, re.Match[str]]]:
@@ -133,4 +135,4 @@ def _by_hint() -> list[tuple[str, list[tuple[int, Shape]]]]:
 def _span(match: re.Match[str]) -> tuple[int, int]:
     if "secret" in match.re.groupindex:
         return match.span("secret")
-    return match.start() + SHOWN * ("\\" not in match[0][:SHOWN]), match.end()
+    return match.start() + EXCERPT_LENGTH * ("\\" not in match[0][:EXCERPT_LENGTH]), match.end()

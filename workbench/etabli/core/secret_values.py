@@ -44,17 +44,17 @@ class _Forms(NamedTuple):
 
 
 _lock = threading.Lock()
-_environment: dict | None = None  # as it was when the values were read last
+_environment: dict[str, str] | None = None  # as it was when the values were read last
 _values: set[str] = set()
 _forms = _Forms(None, ())
 
 
 def spans(text: str) -> list[tuple[int, int]]:
-    """Where secret values stand in a text: start and end, in order."""
+    """Return where secret values stand in a text: [(start, end)], in order."""
     beginnings, forms = current()
     places: list[tuple[int, int]] = []
     match = beginnings.search(text) if beginnings else None
-    while match:
+    while beginnings and match:
         end = max(match.start() + _common(text, match.start(), form) for form in forms if form.startswith(match[0]))
         places.append((match.start(), end))
         match = beginnings.search(text, end)
@@ -62,29 +62,29 @@ def spans(text: str) -> list[tuple[int, int]]:
 
 
 def _common(text: str, start: int, form: str) -> int:
-    """How many characters of a form stand in a text from there on."""
+    """Return how many characters of a form stand in a text from ``start`` on."""
     piece = text[start : start + len(form)]
-    return next((count for count, (one, other) in enumerate(zip(piece, form)) if one != other), len(piece))
+    return next((count for count, (a, b) in enumerate(zip(piece, form)) if a != b), len(piece))
 
 
 def current() -> _Forms:
-    """The forms of the values that are secret now. The environment is read again only when it has changed."""
+    """Return the forms of the values that are secret now. The environment is read again only if it has changed."""
     global _environment, _forms
     now = _snapshot()
     if now != _environment:
         with _lock:
             _values.update(_of_environment(), _of_files())
-            _forms, _environment = _compiled(_values), now
+            _forms, _environment = _compile_forms(_values), now
     return _forms
 
 
-def _snapshot() -> dict:
+def _snapshot() -> dict[str, str]:
     """A copy of the environment; CPython's own dict of it is copied a hundred times as fast as ``os.environ``."""
     return dict(getattr(os.environ, "_data", os.environ))
 
 
 def forget() -> None:
-    """Begin anew: with the environment and the files as they are now."""
+    """Forget all values, and read the environment and the files again at the next call."""
     global _environment
     with _lock:
         _values.clear()
@@ -93,7 +93,7 @@ def forget() -> None:
 
 
 def longest() -> int:
-    """Characters of the longest form that has a blank in it: a text cut at a blank may end within one."""
+    """Return the length of the longest form that has a blank in it: a text cut at a blank may end within it."""
     return max((len(form) for form in current().forms if re.search(r"\s", form)), default=0)
 
 
@@ -101,7 +101,7 @@ def longest() -> int:
 
 
 def is_secret(value: str) -> bool:
-    """Is a value worth covering wherever it stands? See the module's text."""
+    """Return whether a value is to be covered wherever it stands. The module's docstring gives the rules."""
     if len(value) < SHORTEST or len({*value}) < _KINDS or value.lower() in _WORDS:
         return False
     if value.isdigit() and len(value) < 10:  # counts and sizes have as many digits
@@ -132,7 +132,7 @@ def _password_of(address: str) -> str:
 
 
 def _parts(value: str) -> list[str]:
-    """A value without blanks at its ends, and each long line of one that has several, if they are secret."""
+    """Return a value without blanks at its ends, and each long line of a value of several lines, if they are secret."""
     lines = value.strip().splitlines()
     pieces = [value.strip(), *(line.strip() for line in lines if len(lines) > 1 and len(line.strip()) >= _LINE)]
     return [piece for piece in pieces if is_secret(piece)]
@@ -143,7 +143,7 @@ def _parts(value: str) -> list[str]:
 
 @functools.cache
 def _of_files() -> frozenset[str]:
-    """What the token files of Hugging Face, netrc, Kaggle and AWS hold. Read once in a process, never written."""
+    """Return the values in the token files of Hugging Face, netrc, Kaggle and AWS. They are read once in a process."""
     return frozenset(part for path in _files() for value in _read(path) for part in _parts(value))
 
 
@@ -174,30 +174,30 @@ def _read(path: Path) -> list[str]:
 # --- how they are written ---------------------------------------------------------------------------------------------
 
 
-def _compiled(values: set[str]) -> _Forms:
-    forms = sorted({form for value in values for form in _written(value) if len(form) >= SHORTEST})
+def _compile_forms(values: set[str]) -> _Forms:
+    forms = sorted({form for value in values for form in _spellings(value) if len(form) >= SHORTEST})
     heads = sorted({_beginning(form) for form in forms}, key=lambda head: (len(head), head))
     return _Forms(re.compile("|".join(map(re.escape, heads))) if heads else None, tuple(forms))
 
 
 def _beginning(form: str) -> str:
-    """What tells a form: half of it, in case that a text was cut, but never less than the shortest secret."""
+    """Return the part that identifies a form: half of it (a text may be cut), and at least ``SHORTEST`` characters."""
     return form[: max(SHORTEST, len(form) // 2)]
 
 
-def _written(value: str) -> Iterator[str]:
-    """A value as it stands, and as it looks in JSON, HTML, an address, Python's ``repr``, base64 and hex."""
+def _spellings(value: str) -> Iterator[str]:
+    """Yield a value as it is, and as it looks in JSON, HTML, a URL, Python's ``repr``, base64 and hex."""
     data = value.encode("utf-8", "surrogatepass")
-    quoted = (quote(data, safe=""), quote(data), quote_plus(data))
+    url_forms = (quote(data, safe=""), quote(data), quote_plus(data))
     yield from (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1])
     yield from (html.escape(value), html.escape(value, quote=False))
-    yield from (*quoted, *(re.sub(r"%..", lambda code: code[0].lower(), text) for text in quoted), data.hex())
+    yield from (*url_forms, *(re.sub(r"%..", lambda code: code[0].lower(), text) for text in url_forms), data.hex())
     for offset in range(3):  # in the middle of something encoded, a secret begins at one of three places
         yield from (_inner(data, offset, altchars) for altchars in (b"+/", b"-_"))
 
 
 def _inner(data: bytes, offset: int, altchars: bytes) -> str:
-    """The part of the base64 of ``offset`` other bytes and these that depends on these alone."""
+    """Return the base64 characters that depend only on ``data``, when ``offset`` other bytes stand before it."""
     text = base64.b64encode(bytes(offset) + data, altchars).decode()
     whole = (offset + len(data)) * 8 // 6
     return text[-(-offset * 8 // 6) : whole]

@@ -1,12 +1,13 @@
-"""Folders that are whole or absent, files that are old or new, never half.
+"""Write folders that are complete or absent, and files that are old or new, but never half-written.
 
-A folder is written beside its place, every file fsynced, ``MANIFEST.json`` (sha256 and size of each file) last, and
-renamed. ``verify`` tells a folder that was altered since.
+A folder is written beside its place. Every file is fsynced, ``MANIFEST.json`` (sha256 and size of each file) is written
+last, and then the folder is renamed. ``verify`` finds what was altered later.
 """
 
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -14,21 +15,24 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from etabli.core import folders, parsing
 from etabli.core.contracts import DATASET, MANIFEST
 from etabli.core.errors import BadInput, Damaged, NoSpace, OutsideFolder, RunLocked
 from etabli.core.secrets import cover_known_values, cover_secrets_in
 
-# Of files that grow a line at a time; a run of a million steps writes a quarter of it.
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+# Limits of files that grow line by line: bytes of a line, lines, bytes. A run of a million steps writes a quarter.
 LONGEST_LINE, MOST_LINES, LARGEST_JOURNAL = 64 * 2**20, 4_000_000, 2**30
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn "no space left" into a message that says where, how much is free, and what to do."""
+    """Turn "no space left" into an error that says where, how much space is free, and what to do."""
     try:
         yield
     except Exception as error:
@@ -42,9 +46,9 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _is_full(error: Exception) -> bool:
-    """safetensors writes in Rust: its error is no OSError, and names the number in words."""
+    """Return whether the disk is full. Safetensors' error (from Rust) is no OSError; its text holds the number."""
     number = getattr(error, "errno", None)
-    return number in DISK_FULL or any(f"(os error {one})" in str(error) for one in DISK_FULL)
+    return number in DISK_FULL or any(f"(os error {code})" in str(error) for code in DISK_FULL)
 
 
 def _existing(path: Path) -> Path:
@@ -52,26 +56,29 @@ def _existing(path: Path) -> Path:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a file that is either the old one or the new one, whatever happens in between.
+    """Write a file in one step: after a crash it is either the old one or the new one.
 
     Secret values of this machine are covered in it. Shapes of secrets are not: scripts and styles may look like them.
+
+    Raises:
+        NoSpace: the disk is full.
     """
     _write(Path(path), cover_known_values(text))
 
 
 def _write(path: Path, text: str) -> None:
-    with _staged(path) as beside:
-        beside.write_text(text, encoding="utf-8")
-        _fsync(beside)
+    with _temporary_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        _fsync(temporary)
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """``write_text`` for JSON; numbers that are not finite become null, and secrets of any kind are covered."""
+    """Write JSON as ``write_text`` does. Numbers that are not finite become null; all kinds of secrets are covered."""
     _write(Path(path), to_json(cover_secrets_in(value), indent=1) + "\n")
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """JSON with every number finite: NaN and infinities become null."""
+    """Return JSON in which every number is finite: NaN and infinities become null."""
     return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
@@ -89,64 +96,64 @@ def _finite(value: Any) -> Any:
 def write_folder(
     folder: str | Path, extra: dict[str, Any] | None = None, manifest: str = MANIFEST, living: tuple[str, ...] = ()
 ) -> Iterator[Path]:
-    """Yield a folder to fill; on leaving it becomes ``folder``, complete with a manifest, or nothing at all.
+    """Yield an empty folder to fill. On success it becomes ``folder``, with a manifest; on an error nothing changes.
 
     Args:
-        folder: the place it takes; what stood there before is replaced only once the new one is complete.
-        extra: written into the manifest beside ``files``.
+        folder: the final place; an older folder there is replaced only when the new one is complete.
+        extra: further keys of the manifest, beside ``files``.
         manifest: the manifest's file name.
-        living: files that go on being written: those of the old folder come along, and the manifest is silent on them.
+        living: files that are still being written: they are copied from the older folder, and are not in the manifest.
 
     Raises:
-        NoSpace: the disk is full; BadInput: the place holds something that was not written this way.
+        NoSpace: the disk is full; BadInput: the place holds files that établi did not write.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / manifest).is_file() and (folder.is_file() or any(folder.iterdir())):
         raise BadInput(f"{folder} is not empty and was not made by établi: choose another place. Nothing was changed.")
-    with _staged(folder) as beside:
-        beside.mkdir()
-        yield beside
-        _seal(beside, extra or {}, manifest)
-        with contextlib.ExitStack() as held:  # until the folder has taken its place nobody adds to what comes along
+    with _temporary_path(folder) as temporary:
+        temporary.mkdir()
+        yield temporary
+        _seal(temporary, extra or {}, manifest)
+        with contextlib.ExitStack() as locks:  # nobody may append to these files until the folder has its place
             for name in living:
                 if folders.resolve_inside(folder, name).is_file():
-                    held.enter_context(_exclusively(folder / name))
-                    folders.copy_file(folder, name, beside / name)
-                    _fsync(beside / name)
-            _replace(beside, folder)
+                    locks.enter_context(_append_lock(folder / name))
+                    folders.copy_file(folder, name, temporary / name)
+                    _fsync(temporary / name)
+            _replace(temporary, folder)
 
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Make a folder if there is none; if writing there fails it is taken away again, if it is empty and made here."""
-    made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
+    """Make a folder if there is none. If writing in it fails, it is removed again, if it is new and empty."""
+    new_folders = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except Exception as error:
         if not isinstance(error, OSError | NoSpace) and not _is_full(error):
             raise
-        with contextlib.suppress(OSError):  # somebody put something there meanwhile
-            for place in made:
+        with contextlib.suppress(OSError):  # another process has written there meanwhile
+            for place in new_folders:
                 place.rmdir()
         raise
 
 
 @contextmanager
-def _staged(place: Path) -> Iterator[Path]:
-    """A name beside a place; what is made there takes the place on leaving, or is gone."""
-    beside = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
+def _temporary_path(place: Path) -> Iterator[Path]:
+    """Yield a temporary path. What is written there takes the place on success, and is removed on an error."""
+    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
     with disk_errors(place), new_folder(place.parent):
         try:
-            yield beside
-            if beside.exists():
-                _replace(beside, place)
+            yield temporary
+            if temporary.exists():
+                _replace(temporary, place)
         finally:
-            _remove(beside)
+            _remove(temporary)
 
 
 def _remove(path: Path) -> None:
-    """Delete a file or a folder, whatever of it is there."""
+    """Delete a file or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -154,19 +161,19 @@ def _remove(path: Path) -> None:
 
 
 def copy_folder(source: str | Path, place: str | Path, manifest: str = MANIFEST) -> None:
-    """Copy a folder that has a manifest; the copy is whole and verified, or not there. One that is there stays.
+    """Copy a folder that has a manifest, and verify the copy. A complete copy that exists already stays.
 
     Raises:
-        Damaged: the copy is not what the manifest says; NoSpace: the disk is full; OutsideFolder: what lies there
-        leads out of it.
+        Damaged: the copy does not match the manifest; NoSpace: the disk is full; OutsideFolder: a file leads out of the
+        folder.
     """
     place = Path(place)
     if (place / manifest).is_file():
         return
-    with _staged(place) as beside:
-        folders.copy_files(source, beside)
-        verify(beside, manifest)
-        for path in [path for path in beside.rglob("*") if path.is_file()] + [beside]:
+    with _temporary_path(place) as temporary:
+        folders.copy_files(source, temporary)
+        verify(temporary, manifest)
+        for path in [path for path in temporary.rglob("*") if path.is_file()] + [temporary]:
             _fsync(path)
 
 
@@ -185,7 +192,7 @@ def _fact(path: Path) -> dict[str, Any]:
 
 
 def _replace(new: Path, place: Path) -> None:
-    if new.is_file() or not place.exists():  # a file takes the place of a file in one step, and never a folder's
+    if new.is_file() or not place.exists():  # a file replaces a file in one step, and never replaces a folder
         new.replace(place)
         _fsync(place.parent)
         return
@@ -197,26 +204,26 @@ def _replace(new: Path, place: Path) -> None:
 
 
 def verify(folder: str | Path, manifest: str = MANIFEST) -> dict[str, Any]:
-    """Check a folder against its manifest and return what the manifest says.
+    """Check a folder against its manifest, and return the manifest.
 
     Raises:
         Damaged: names every file that is missing or altered, or a name or link that leads out of the folder.
     """
     folder = Path(folder)
     try:
-        said = parsing.read_json(folders.resolve_inside(folder, manifest), parsing.LARGEST_CONFIG)
-        files = {name: (fact["size"], fact["sha256"]) for name, fact in said["files"].items()}
+        content: dict[str, Any] = parsing.read_json(folders.resolve_inside(folder, manifest), parsing.LARGEST_CONFIG)
+        files = {name: (fact["size"], fact["sha256"]) for name, fact in content["files"].items()}
     except (OSError, OutsideFolder, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Damaged(f"{folder} has no readable {manifest}: it is not whole. Delete it and make it again.") from error
+        raise Damaged(f"{folder} has no readable {manifest}: it is incomplete. Delete it and make it again.") from error
     try:
         bad = [name for name, fact in files.items() if not _intact(folders.resolve_inside(folder, name), fact)]
     except OutsideFolder as error:
-        raise Damaged(f"{folder}: its {manifest} names what is not its own. {error}") from error
+        raise Damaged(f"{folder}: its {manifest} names a file outside of it. {error}") from error
     except OSError as error:
-        raise Damaged(f"{folder} can't be read whole: {error}.") from error
+        raise Damaged(f"{folder} can't be read completely: {error}.") from error
     if bad:
         raise Damaged(f"{folder}: {len(bad)} of {len(files)} files missing or altered: {', '.join(bad)}.")
-    return said
+    return content
 
 
 def _intact(path: Path, fact: tuple[int, str]) -> bool:
@@ -224,16 +231,16 @@ def _intact(path: Path, fact: tuple[int, str]) -> bool:
 
 
 def sha256(path: str | Path) -> str:
-    """Hex sha256 of a file."""
+    """Return the hex sha256 of a file."""
     with folders.open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(cast(io.BufferedReader, file), "sha256").hexdigest()
 
 
 def copy_file(source: str | Path, place: str | Path) -> None:
-    """Copy a file, byte for byte; what stands in its place is the old one or the new one, whatever happens."""
-    with _staged(Path(place)) as beside:
-        folders.copy_file(Path(source).resolve().parent, Path(source).resolve().name, beside)
-        _fsync(beside)
+    """Copy a file in one step: after a crash the target is either the old one or the new one."""
+    with _temporary_path(Path(place)) as temporary:
+        folders.copy_file(Path(source).resolve().parent, Path(source).resolve().name, temporary)
+        _fsync(temporary)
 
 
 def _fsync(path: Path) -> None:
@@ -245,59 +252,59 @@ def _fsync(path: Path) -> None:
 
 
 def read_lines(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """Read the whole JSON lines of a growing file from a byte offset.
+    """Read the complete JSON lines of a growing file from a byte offset.
 
     Returns:
-        The objects and the offset after the last whole line. A torn last line is left for the next call; a line that
-        is not JSON (a write torn by a crash, then appended to) is passed over.
+        The objects, and the offset after the last complete line. An incomplete last line is left for the next call. A
+        line that is not JSON (left by a crash, then appended to) is skipped.
 
     Raises:
-        Damaged: more than ``LARGEST_JOURNAL`` bytes; OutsideFolder: a pipe or a device.
+        Damaged: the file has more than ``LARGEST_JOURNAL`` bytes; OutsideFolder: it is a pipe or a device.
     """
     items: list[dict[str, Any]] = []
     try:
         with folders.open_file(path) as file:
             if (size := os.fstat(file.fileno()).st_size) > LARGEST_JOURNAL:
-                raise Damaged(f"{path} has {size:,} bytes, more than any that établi writes: look at it.")
+                raise Damaged(f"{path} has {size:,} bytes, more than établi ever writes: look at it.")
             file.seek(offset)
             for line in iter(lambda: file.readline(LONGEST_LINE), b""):
                 if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
-                    break  # torn, or still being written
+                    break  # incomplete, or still being written
                 offset += len(line)
-                items += _parsed(line)
+                items += _parse_line(line)
                 if len(items) > MOST_LINES:
-                    raise Damaged(f"{path} has more than {MOST_LINES:,} lines, more than any that établi writes.")
+                    raise Damaged(f"{path} has more than {MOST_LINES:,} lines, more than établi ever writes.")
     except FileNotFoundError:
         return [], offset
     return items, offset
 
 
-def _parsed(line: bytes) -> list[dict[str, Any]]:
-    """The object of a line, or nothing: a line that was torn, too deep or too long is no entry."""
+def _parse_line(line: bytes) -> list[dict[str, Any]]:
+    """Return a list with the object of a line; an empty list if the line is incomplete, too deep or too long."""
     try:
-        item = parsing.parse_json(line, most=LONGEST_LINE - 1)
+        item = parsing.parse_json(line, limit=LONGEST_LINE - 1)
     except parsing.ParseError:
         return []
     return [item] if isinstance(item, dict) else []
 
 
 def append(path: str | Path, line: bytes) -> None:
-    """Add a whole line to a file and have it on the disk, or leave the file as it was.
+    """Append a complete line to a file and fsync it, or leave the file as it was.
 
-    Half a line that a crash left is ended first. Who else appends waits, and so does who replaces the folder. On an
-    error no new file stays behind, neither this one nor its lock.
+    An incomplete line that a crash left is ended first. Other processes that append, or that replace the folder, wait.
+    After an error no new file stays, neither this one nor its lock.
 
     Raises:
         NoSpace: the disk is full; OutsideFolder: a link to another folder's file; OSError: any other reason.
     """
     path = folders.resolve_inside(Path(path).parent, Path(path).name)
-    lock = _exclusively(path)
+    lock = _append_lock(path)
     new = [file for file in (path, Path(lock.lock_file)) if not file.exists()]
     with disk_errors(path), lock:
         try:
             _append(path, line)
         except OSError:
-            for file in new:  # who waits for a lock that is removed takes a new one
+            for file in new:  # a process that waits for the removed lock makes a new one
                 with contextlib.suppress(OSError):
                     file.unlink()
             raise
@@ -308,10 +315,10 @@ def append(path: str | Path, line: bytes) -> None:
 def _append(path: Path, line: bytes) -> None:
     with path.open("ab", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
-        left = line if ends_line(path) else b"\n" + line
+        remaining = line if ends_line(path) else b"\n" + line
         try:
-            while left:  # a write to a disk that is nearly full may be short
-                left = left[file.write(left) :]
+            while remaining:  # a write to a nearly full disk may be short
+                remaining = remaining[file.write(remaining) :]
             os.fsync(file.fileno())
         except OSError:
             file.truncate(size)
@@ -319,7 +326,7 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def ends_line(path: Path) -> bool:
-    """Does a file end with a whole line, or is it empty? A crash may leave half of one."""
+    """Return whether a file is empty or ends with a complete line. A crash may leave an incomplete one."""
     with path.open("rb") as file:
         if not file.seek(0, os.SEEK_END):
             return True
@@ -327,20 +334,20 @@ def ends_line(path: Path) -> bool:
         return file.read(1) == b"\n"
 
 
-def _exclusively(path: Path):
-    """A lock beside a file that is only ever added to; waiting for it is a matter of milliseconds."""
+def _append_lock(path: Path) -> "BaseFileLock":
+    """Return the lock of an append-only file. Nobody holds it for more than some milliseconds."""
     from filelock import FileLock
 
     place = path.resolve()
-    folder = place.parent  # one that is replaced whole must not take the lock along: it lies beside it
-    whole_folder = any((folder / name).is_file() for name in (MANIFEST, DATASET))
-    beside = folder.with_name(f".{folder.name}.{place.name}.lock") if whole_folder else folder / f".{place.name}.lock"
-    return FileLock(beside, timeout=30)
+    folder = place.parent
+    is_replaced_whole = any((folder / name).is_file() for name in (MANIFEST, DATASET))  # then the lock lies beside it
+    name = f".{folder.name}.{place.name}.lock" if is_replaced_whole else f".{place.name}.lock"
+    return FileLock((folder.parent if is_replaced_whole else folder) / name, timeout=30)
 
 
 @contextmanager
 def lock_file(path: str | Path, owner: str, patience: float = 0) -> Iterator[None]:
-    """Hold an OS lock on a file; the system lets go of it when the process dies. ``patience``: seconds to wait for it.
+    """Hold an OS lock on a file. The system releases it when the process dies. ``patience``: seconds to wait for it.
 
     Raises:
         RunLocked: another process holds it.

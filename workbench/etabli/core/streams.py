@@ -1,7 +1,7 @@
-"""The one place that a process's output passes: standard output and error that cover secrets and obey nobody.
+"""Standard output and error that cover secrets and write control characters out.
 
-Covered is what Python prints: results, errors, tracebacks, warnings, libraries' progress bars. What a library in C or a
-program that somebody's own code starts writes straight to the file descriptor is not.
+This works for everything that Python prints: results, errors, tracebacks, warnings, progress bars. It does not work for
+what a library in C, or a program that somebody's own code starts, writes to the file descriptor itself.
 """
 
 import atexit
@@ -10,7 +10,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from etabli.core import secret_values
 from etabli.core.secrets import COVER, cover_secrets
@@ -18,14 +18,14 @@ from etabli.core.terminal import escape_controls
 
 _CONTEXT = 4096  # characters of a line without an end that are remembered, and of a word without an end that wait
 _BEGIN, _END = re.compile("-----BEGIN [A-Z ]*PRIVATE KEY"), re.compile("-----END [A-Z ]*PRIVATE KEY")
-_UP = re.compile(r"(?:\x1b\[A)+")  # how a progress bar goes back to the line above: not followed, and not shown
+_CURSOR_UP = re.compile(r"(?:\x1b\[A)+")  # how a progress bar goes back to the line above: not followed, and not shown
 
 
 class GuardedStream:
-    """A text stream that passes on each line without its secrets and with control characters written out.
+    """A text stream that passes on each line with secrets covered and control characters written out.
 
-    What is not yet a line waits for its end. ``flush`` passes on all but the last word, which might be the beginning of
-    a secret; ``end`` passes on that, too.
+    An incomplete line waits for its end. ``flush`` passes on everything except the last word, which may be the
+    beginning of a secret; ``end`` passes on the last word too.
 
     Args:
         stream: where it goes.
@@ -39,33 +39,33 @@ class GuardedStream:
         self._lock = threading.RLock()
 
     def write(self, text: str) -> int:
-        """Pass on what has become whole lines; returns the number of characters, as streams do."""
+        """Pass on the lines that are complete, and return the number of characters, as streams do."""
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with self._lock:
-            if not _UP.fullmatch(text):
+            if not _CURSOR_UP.fullmatch(text):
                 self._take(text)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """As ``write``."""
+        """Write several texts, as ``write`` does."""
         self.write("".join(lines))
 
     def flush(self) -> None:
-        """Pass on what waits, but for a last word that may go on."""
+        """Pass on the waiting text, except a last word that may be incomplete."""
         with self._lock:
             self._pass(self._safe())
             self._stream.flush()
 
     def end(self) -> None:
-        """Pass on all that waits."""
+        """Pass on all of the waiting text."""
         with self._lock:
             self._pass(len(self._line))
             self._stream.flush()
 
     @property
     def buffer(self) -> "_Bytes":
-        """The same for bytes."""
+        """Return the stream for bytes."""
         return _Bytes(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -83,30 +83,30 @@ class GuardedStream:
         self._forget_passed()
 
     def _begun_again(self, text: str) -> str:
-        """What follows a carriage return. It may write over nothing but a line that began with one, too."""
+        """Handle a carriage return: it may overwrite only a line that itself began with a carriage return."""
         if not self._rewriting:
             return "\n" * bool(self._line) + text
         if self._line and not self._progress:
             return "\r" + text
         self._pass(len(self._line))
-        self._put("\r")
+        self._write_text("\r")
         self._line, self._passed, self._progress = "", 0, True
         return text.removesuffix("\r")
 
     def _end_line(self) -> None:
         self._pass(len(self._line))
-        self._put("\n")
+        self._write_text("\n")
         line, self._line, self._passed, self._progress = self._line, "", 0, False
         self._in_key = bool(_BEGIN.search(line) or self._in_key) and not _END.search(line)
 
     def _pass(self, end: int) -> None:
-        """Pass the line on up to there. All of it is looked at: a name that was passed makes what follows a secret."""
+        """Pass on the line up to ``end``. The search covers the whole line: "key=" may make the next word a secret."""
         if end > self._passed:
-            covered = COVER * 3 if self._in_key else cover_secrets(self._line)[self._passed : end]
-            self._put(escape_controls(covered))
+            text = COVER * 3 if self._in_key else cover_secrets(self._line)[self._passed : end]
+            self._write_text(escape_controls(text))
             self._passed = end
 
-    def _put(self, text: str) -> None:
+    def _write_text(self, text: str) -> None:
         try:
             self._stream.write(text)
         except UnicodeEncodeError:  # a terminal that has no such signs
@@ -114,7 +114,7 @@ class GuardedStream:
             self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
     def _safe(self) -> int:
-        """How much of the line can't be part of a secret that has not ended."""
+        """Return how many characters of the line can't be part of an unfinished secret."""
         if self._progress:  # a bar that will be written over is whole
             return len(self._line)
         blank = max(self._line.rfind(" "), self._line.rfind("\t")) + 1
@@ -122,15 +122,15 @@ class GuardedStream:
         return max(min(blank, len(self._line) - long) if long else blank, len(self._line) - _CONTEXT)
 
     def _forget_passed(self) -> None:
-        """Keep a line that never ends from growing: what was passed on long ago is no part of what comes."""
+        """Cut the beginning of a very long line that was passed on long ago, so that memory does not grow."""
         if len(self._line) > 4 * _CONTEXT:
             self._pass(self._safe())
-            gone = max(0, self._passed - _CONTEXT)
-            self._line, self._passed = self._line[gone:], self._passed - gone
+            dropped_length = max(0, self._passed - _CONTEXT)
+            self._line, self._passed = self._line[dropped_length:], self._passed - dropped_length
 
 
 class _Bytes:
-    """The bytes' side of a guarded stream."""
+    """The ``buffer`` of a guarded stream."""
 
     def __init__(self, text: GuardedStream):
         self._text = text
@@ -141,12 +141,12 @@ class _Bytes:
         return len(data)
 
     def flush(self) -> None:
-        """As the text's."""
+        """Flush the text stream."""
         self._text.flush()
 
 
 class _Present:
-    """The standard stream of the moment: a library's logger keeps the stream of the command that imported it."""
+    """Forwards to the current standard stream: a logger may keep the stream of the command that imported it."""
 
     def __init__(self, name: str):
         self._name = name
@@ -156,26 +156,26 @@ class _Present:
 
 
 def guard_standard_streams() -> None:
-    """Cover what this process prints until it ends, tracebacks too: for a child whose output goes to a file."""
+    """Cover secrets in what this process prints until it ends, also in tracebacks. A child's output goes to a file."""
     sys.stdout, sys.stderr = GuardedStream(sys.stdout), GuardedStream(sys.stderr)
     atexit.register(_end, (sys.stdout, sys.stderr))
 
 
 @contextlib.contextmanager
 def guarded_streams() -> Iterator[None]:
-    """Cover what is printed within: for a command."""
-    before = sys.stdout, sys.stderr
-    inside = [
-        GuardedStream(stream, stream.isatty()) for stream in before if stream is not None
+    """Cover secrets in what a command prints within this context."""
+    original = sys.stdout, sys.stderr
+    streams = [
+        GuardedStream(stream, stream.isatty()) for stream in original if stream is not None
     ]  # None: no console at all
-    sys.stdout, sys.stderr = inside if len(inside) == len(before) else before
+    sys.stdout, sys.stderr = streams if len(streams) == len(original) else original
     try:
         yield
     finally:
-        sys.stdout, sys.stderr = before
-        _end(inside)
-        for stream, name in zip(inside, ("stdout", "stderr")):
-            stream._stream = _Present(name)
+        sys.stdout, sys.stderr = original
+        _end(streams)
+        for stream, name in zip(streams, ("stdout", "stderr")):
+            stream._stream = cast(TextIO, _Present(name))
 
 
 def _end(streams: Iterable[GuardedStream]) -> None:

@@ -1,10 +1,10 @@
-"""The one place that runs a Python file, and the record of the files that this user said yes to.
+"""The only place that runs a Python file, and the record of the files that this user trusts.
 
-A folder is data. A file that a person names (an argument of this command or of this call) is run. A file that a recipe
-names is run where its writer hands the recipe over to train; everywhere else only after a yes (``--trust-code``,
-``trust_code=True``), which is kept by the file's sha256, for this user alone, in ``record_file()``.
+A folder is data. A file that a person names (an argument of this command or call) is run. A file that a recipe names is
+run if the recipe's writer starts the training; everywhere else it needs a yes (``--trust-code``, ``trust_code=True``).
+The yes is saved by the file's sha256, only for this user, in ``record_file()``.
 
-A file is read once: the bytes that are hashed are the bytes that are run, and no ``__pycache__`` is looked at.
+A file is read once: the bytes that are hashed are the bytes that are run. ``__pycache__`` is not used.
 """
 
 import functools
@@ -47,7 +47,7 @@ class Code:
         return hashlib.sha256(self.content).hexdigest()
 
     def run(self) -> ModuleType:
-        """Run these very bytes, and return them as a fresh module.
+        """Run exactly these bytes, and return them as a new module.
 
         Raises:
             BadInput: they are no Python, or they raised.
@@ -65,7 +65,7 @@ class Code:
 
 
 def read_code(path: str | Path, purpose: str) -> Code:
-    """The bytes of a Python file; nothing is run.
+    """Return the bytes of a Python file, without running it.
 
     Args:
         path: the file; purpose: what it is called in messages, in the plural.
@@ -117,7 +117,7 @@ def require(codes: Sequence[Code], trust_code: bool = False, next_command: str |
 
 
 def remember(codes: Iterable[Code]) -> None:
-    """Keep the yes to these files, for this process and in this user's record."""
+    """Save the yes to these files, for this process and in this user's record."""
     codes = list(codes)
     _trusted_here.update(code.sha256 for code in codes)
     if all(code.sha256 in read_record() for code in codes):
@@ -125,25 +125,25 @@ def remember(codes: Iterable[Code]) -> None:
     try:
         _add_to_record(codes)
     except OSError as error:
-        say(f"{record_file()} can't be written ({error.strerror}): the yes holds for now alone.")
+        say(f"{record_file()} can't be written ({error.strerror}): the yes is valid only for this process.")
 
 
 def trust_hashes(hashes: Iterable[str]) -> None:
-    """Let this process run the files of these sha256: what the process that started it passed on."""
+    """Let this process run the files with these sha256: its parent process passes on what the person trusts."""
     _trusted_here.update(hashes)
 
 
 def record_file() -> Path:
-    """Where this user's yes is kept: in the platform's folder for state, neither in the cache nor in a run."""
+    """Return the path of this user's record: in the platform's folder for state, not in the cache or a run."""
     import platformdirs
 
     return platformdirs.user_state_path("etabli", appauthor=False) / RECORD
 
 
 def read_record() -> dict[str, Any]:
-    """What this user said yes to: a mapping from sha256 to the file, its purpose and the time.
+    """Return the files that this user trusts: {sha256: {file, purpose, time}}.
 
-    Empty where there is no record, and where others could have written it: it, or its folder, is a link, belongs to
+    It is empty if there is no record, or if others could have written it: the record or its folder is a link, belongs to
     another user, or is open to the group or to all.
     """
     file = record_file()
@@ -151,16 +151,16 @@ def read_record() -> dict[str, Any]:
         if not _only_ours(file.parent.lstat(), stat.S_IFDIR, 0o022):
             return {}
         handle = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(handle, "rb") as opened:
-            ours = _only_ours(os.fstat(handle), stat.S_IFREG, 0o077)
-            kept = json.loads(opened.read(LARGEST_RECORD)) if ours else {}
+        with os.fdopen(handle, "rb") as file_object:
+            is_private = _only_ours(os.fstat(handle), stat.S_IFREG, 0o077)
+            record = json.loads(file_object.read(LARGEST_RECORD)) if is_private else {}
     except (OSError, ValueError, RecursionError):
         return {}
-    return kept if isinstance(kept, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
 def _only_ours(facts: os.stat_result, kind: int, closed_bits: int) -> bool:
-    """Is it of this kind, this user's own, and closed to others? Windows keeps a user's folder closed by itself."""
+    """Return whether it is of this kind, this user's own, and closed to others. Windows closes a user's folder itself."""
     if stat.S_IFMT(facts.st_mode) != kind:
         return False
     return os.name == "nt" or (facts.st_uid == os.geteuid() and not facts.st_mode & closed_bits)
@@ -173,44 +173,44 @@ def _add_to_record(codes: Sequence[Code]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with FileLock(file.with_name(f".{RECORD}.lock"), timeout=10, mode=0o600):
-            kept = read_record()  # before the folder is closed: what others could write is not taken over
+            record = read_record()  # before the folder is closed: what others could write is not taken over
             file.parent.chmod(0o700)
             now = time.strftime("%Y-%m-%dT%H:%M:%S")
-            kept |= {
+            record |= {
                 code.sha256: {"file": cover_secrets(str(code.path.absolute())), "purpose": code.purpose, "time": now}
                 for code in codes
             }
-            _replace_record(file, json.dumps(kept, indent=1).encode("ascii") + b"\n")
+            _replace_record(file, json.dumps(record, indent=1).encode("ascii") + b"\n")
     except Timeout as error:
         raise OSError(None, "another process holds its lock") from error
 
 
 def _replace_record(file: Path, content: bytes) -> None:
-    """Write the record beside its place, for this user alone, and rename it: it is the old one or the new one."""
-    beside = file.with_name(f".{RECORD}.{uuid.uuid4().hex[:8]}")
+    """Write the record to a temporary file, only for this user, and rename it: it is never half-written."""
+    temporary = file.with_name(f".{RECORD}.{uuid.uuid4().hex[:8]}")
     try:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-        beside.replace(file)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file_object:
+            file_object.write(content)
+            file_object.flush()
+            os.fsync(file_object.fileno())
+        temporary.replace(file)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def in_run_folder(path: str | Path) -> bool:
-    """Does a file lie in the folder of a run, or below it? Such a folder is data, whoever wrote it."""
+    """Return whether a file lies in the folder of a run, or below it. Such a folder is data, whoever wrote it."""
     path = Path(path)
     parents = {*path.absolute().parents, *path.resolve().parents}
     return any((folder / RECIPE).is_file() for folder in parents)
 
 
 def is_own_function(item: Any, module: ModuleType, name: str) -> bool:
-    """Is this a public function that the module itself defines?"""
+    """Return whether ``item`` is a public function that the module itself defines."""
     own = callable(item) and getattr(item, "__module__", None) == module.__name__
     return own and not inspect.isclass(item) and not name.startswith("_")
 
 
 def _printable(path: Path) -> str:
-    """A path in which nothing steers a terminal."""
+    """Return a path without control characters for a terminal."""
     return str(path) if str(path).isprintable() else ascii(str(path))

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from etabli.core import trust
-from etabli.core.config_files import mistakes, read_yaml, write_yaml
+from etabli.core.config_files import list_mistakes, read_yaml, write_yaml
 from etabli.core.errors import BadInput, BadRecipe
 from etabli.core.provenance import FromFile
 from etabli.core.trust import Code
@@ -54,7 +54,7 @@ class CurationRecipe(FromFile):
         try:
             super().__init__(**keys)
         except ValidationError as error:
-            raise BadRecipe(mistakes(error, _known_keys())) from None
+            raise BadRecipe(list_mistakes(error, _known_keys())) from None
 
     @classmethod
     def load(cls, path: str | Path) -> "CurationRecipe":

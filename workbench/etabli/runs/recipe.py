@@ -56,9 +56,9 @@ class Lora(BaseModel):
 
 # PEFT's names of fields that have another name in a recipe, and fields that a recipe can't set.
 _PEFT_NAMES = {"r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout"}
-_RESERVED = {"task_type", "peft_type", "inference_mode", "auto_mapping", "base_model_name_or_path", "revision"}
-_RESERVED |= {"target_parameters", "layer_replication"}  # need 16-bit weights, or change the base
-_RESERVED |= {"megatron_config", "megatron_core"}  # PEFT imports the module of that name
+_RESERVED_FIELDS = {"task_type", "peft_type", "inference_mode", "auto_mapping", "base_model_name_or_path", "revision"}
+_RESERVED_FIELDS |= {"target_parameters", "layer_replication"}  # need 16-bit weights, or change the base
+_RESERVED_FIELDS |= {"megatron_config", "megatron_core"}  # PEFT imports the module of that name
 _INITIALISATIONS = (True, False, "gaussian")  # others rewrite the base's weights, or need them in more than 4 bits
 
 
@@ -67,9 +67,13 @@ def _check_with_peft(lora: Lora) -> None:
 
     from peft import LoraConfig
 
-    known = {field.name for field in dataclasses.fields(LoraConfig) if field.init} - _RESERVED - set(_PEFT_NAMES)
+    field_names = (
+        {field.name for field in dataclasses.fields(LoraConfig) if field.init} - _RESERVED_FIELDS - set(_PEFT_NAMES)
+    )
     extra = lora.model_extra or {}
-    problems = [_explain_unknown_field(name, [*Lora.model_fields, *known]) for name in extra if name not in known]
+    problems = [
+        _explain_unknown_field(name, [*Lora.model_fields, *field_names]) for name in extra if name not in field_names
+    ]
     if problems:
         raise ValueError("; ".join(problems))
     if extra.get("init_lora_weights", True) not in _INITIALISATIONS:
@@ -81,13 +85,13 @@ def _check_with_peft(lora: Lora) -> None:
         raise ValueError(f"PEFT refuses it: {error}; target_modules is {lora.target_modules!r}") from None
 
 
-def _explain_unknown_field(name: str, known: list[str]) -> str:
+def _explain_unknown_field(name: str, field_names: list[str]) -> str:
     if name in _PEFT_NAMES:
         return f"{name} is called {_PEFT_NAMES[name]} here"
-    if name in _RESERVED:
+    if name in _RESERVED_FIELDS:
         return f"{name} can't be set in a recipe"
-    near = difflib.get_close_matches(name, known, 1)
-    return f"{name} is no field of LoraConfig{f'; did you mean {near[0]}?' if near else ''}"
+    similar_names = difflib.get_close_matches(name, field_names, 1)
+    return f"{name} is no field of LoraConfig{f'; did you mean {similar_names[0]}?' if similar_names else ''}"
 
 
 class Recipe(FromFile):
@@ -147,15 +151,15 @@ class Recipe(FromFile):
         """Fill in the defaults that depend on other keys."""
         if not isinstance(keys, dict):
             return keys
-        filled = {key: None if value == "auto" and key in _AUTO else value for key, value in keys.items()}
+        all_keys = {key: None if value == "auto" and key in _AUTO else value for key, value in keys.items()}
         # 2e-4 is QLoRA's advice from 7B up; the 135M default learns ten times as fast (docs/log.md).
-        if filled.get("learning_rate") is None:
-            filled["learning_rate"] = 2e-3 if filled.get("model", "default") == "default" else 2e-4
-        if filled.get("epochs") is None and filled.get("max_steps") is None:
-            filled["epochs"] = 3
-        if filled.get("tokens_per_batch") is None and filled.get("batch_size") is None:
-            filled["tokens_per_batch"] = filled.get("max_length", 512)
-        return filled
+        if all_keys.get("learning_rate") is None:
+            all_keys["learning_rate"] = 2e-3 if all_keys.get("model", "default") == "default" else 2e-4
+        if all_keys.get("epochs") is None and all_keys.get("max_steps") is None:
+            all_keys["epochs"] = 3
+        if all_keys.get("tokens_per_batch") is None and all_keys.get("batch_size") is None:
+            all_keys["tokens_per_batch"] = all_keys.get("max_length", 512)
+        return all_keys
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "Recipe":
@@ -176,7 +180,7 @@ class Recipe(FromFile):
         try:
             super().__init__(**present)
         except ValidationError as error:
-            raise BadRecipe(list_mistakes(error, _KNOWN, ("str", "tuple[str, ...]"))) from None
+            raise BadRecipe(list_mistakes(error, _ALL_KEYS, ("str", "tuple[str, ...]"))) from None
 
     @classmethod
     def load(cls, path: str | Path) -> "Recipe":
@@ -249,4 +253,4 @@ def _warn_of_old_keys(keys: Mapping[str, Any]) -> None:
 # Keys whose "auto" is filled in when the recipe is made; "auto" for optimizer and gradient_checkpointing waits for the
 # device.
 _AUTO = ("learning_rate", "tokens_per_batch", "threads")
-_KNOWN = (*Recipe.model_fields, *(f"lora.{name}" for name in Lora.model_fields))
+_ALL_KEYS = (*Recipe.model_fields, *(f"lora.{name}" for name in Lora.model_fields))

@@ -101,11 +101,11 @@ def _vote(session: "Session") -> None:
         if not choice:
             return
         try:
-            made = session.vote(choice)
+            vote = session.vote(choice)
         except BadInput as error:  # voted on in another window: here is the next
             say(str(error))
             continue
-        say(f"{choice}. Left had {made['lengths'][0]} characters, right {made['lengths'][1]}.")
+        say(f"{choice}. Left had {vote['lengths'][0]} characters, right {vote['lengths'][1]}.")
 
 
 def _read_keys() -> Iterator[str]:

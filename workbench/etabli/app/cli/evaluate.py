@@ -37,8 +37,8 @@ def _add_options(command: Command) -> Command:
     return functools.reduce(lambda function, option: option(function), reversed(OPTIONS), command)
 
 
-def _keywords(scores: tuple[str, ...], slice_by: tuple[str, ...], **others: Any) -> dict[str, Any]:
-    return {"scores": list(scores) or None, "by": slice_by or ("lang",), **others}
+def _keywords(scores: tuple[str, ...], slice_by: tuple[str, ...], **keywords: Any) -> dict[str, Any]:
+    return {"scores": list(scores) or None, "by": slice_by or ("lang",), **keywords}
 
 
 def _format_results(results: Results) -> str:
@@ -46,13 +46,15 @@ def _format_results(results: Results) -> str:
 
     if "again" not in results:
         return table.format_results(results)
-    rescored = cast(RescoredResults, results)["again"]
-    unchanged = "".join(f"\n{name} keeps its values: {why}." for name, why in rescored["kept"].items())
+    rescoring = cast(RescoredResults, results)["again"]
+    kept_notes = "".join(f"\n{name} keeps its values: {why}." for name, why in rescoring["kept"].items())
     outcome = "The saved scores follow from the saved rows, to the last bit."
-    if not rescored["same"]:
+    if not rescoring["same"]:
         outcome = "The saved scores DO NOT FOLLOW from the saved rows."
-    names = f" Scored again from the saved answers: {', '.join(rescored['rescored'])}." if rescored["rescored"] else ""
-    return f"{table.format_results(results)}\n\n{outcome}{names}{unchanged}"
+    names = (
+        f" Scored again from the saved answers: {', '.join(rescoring['rescored'])}." if rescoring["rescored"] else ""
+    )
+    return f"{table.format_results(results)}\n\n{outcome}{names}{kept_notes}"
 
 
 def _exit_code(results: Results) -> int:
@@ -88,6 +90,7 @@ def evaluate(
     from etabli.evaluation import card, lm_eval
     from etabli.evaluation import evaluate as bench
 
+    results: Results
     if from_log:
         _refuse_others("--from-log", ("scores", "from_log", "page"))
         results = _rescore(folder, options["scores"])
@@ -107,8 +110,8 @@ def _refuse_others(mode: str, allowed_names: tuple[str, ...]) -> None:
     context = click.get_current_context()
     for option in context.command.params:
         name = str(option.name)
-        typed = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if typed and name not in ("folder", "as_json", *allowed_names):
+        is_typed = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if is_typed and name not in ("folder", "as_json", *allowed_names):
             raise BadInput(f"{option.opts[0]} has no effect with {mode}: leave it out.")
 
 
@@ -123,13 +126,15 @@ def _rescore(folder: str, names: tuple[str, ...]) -> RescoredResults:
     from_files = {metric["name"] for metric in log["metrics"] if rescore.names_file(metric["spec"])}
     results, rescoring = rescore.rescore_results(log, [score for score in requests if score.name in from_files])
     new_scores = [score for score in requests if score.name not in from_files]
-    return {**(rescore.add_scores(results, new_scores) if new_scores else results), "again": rescoring}
+    if new_scores:
+        results = rescore.add_scores(results, new_scores)
+    return cast(RescoredResults, {**results, "again": rescoring})
 
 
 def _format_comparison(comparison: Comparison) -> str:
     from etabli.evaluation import table
 
-    changes = [f"  {key}: {before} → {after}" for key, (before, after) in comparison["recipes"].items()]
+    changes = [f"  {key}: {first} → {second}" for key, (first, second) in comparison["recipes"].items()]
     head = "What differs in the recipes:\n" + "\n".join(changes) if changes else "The recipes are the same."
     return f"{head}\n\n{table.format_results(comparison)}"
 

@@ -41,8 +41,8 @@ def largest_processes(limit: int = 3) -> list[ProcessMemory]:
     current = psutil.Process()
     family = {current.pid, *(parent.pid for parent in current.parents())}
     users = _gpu_processes() if machine.device() == "cuda" else _ram_processes()
-    others = [user for user in users if user[0] not in family and _is_same_user(user[0])]
-    return sorted(others, key=lambda user: -user[2])[:limit]
+    candidates = [user for user in users if user[0] not in family and _is_same_user(user[0])]
+    return sorted(candidates, key=lambda user: -user[2])[:limit]
 
 
 def _is_same_user(pid: int) -> bool:

@@ -14,6 +14,9 @@ from etabli.core.contracts.data import (
     SEVERITIES as SEVERITIES,
 )
 from etabli.core.contracts.data import (
+    CheckInfo as CheckInfo,
+)
+from etabli.core.contracts.data import (
     CheckReport as CheckReport,
 )
 from etabli.core.contracts.data import (
@@ -21,6 +24,9 @@ from etabli.core.contracts.data import (
 )
 from etabli.core.contracts.data import (
     Decision as Decision,
+)
+from etabli.core.contracts.data import (
+    FileFormat as FileFormat,
 )
 from etabli.core.contracts.data import (
     Finding as Finding,
@@ -42,6 +48,9 @@ from etabli.core.contracts.data import (
 )
 from etabli.core.contracts.data import (
     Row as Row,
+)
+from etabli.core.contracts.data import (
+    TrainingCost as TrainingCost,
 )
 from etabli.core.contracts.evaluation import (
     ALL as ALL,

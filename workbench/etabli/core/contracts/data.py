@@ -157,16 +157,54 @@ class NotRun(TypedDict):
     fix: str
 
 
+class FileFormat(TypedDict):
+    """How a file was read, and its first rows as text."""
+
+    name: str | None
+    reason: str
+    columns: dict[str, str]  # the format's name of a column -> the file's
+    preview: list[str]
+
+
+class CheckInfo(TypedDict):
+    """One check that ran."""
+
+    name: str
+    by: str | None  # the model or the rules that it uses
+    languages: str | list[str]  # "all", or the languages that it knows
+    own: bool  # the user's own rule
+
+
+class TrainingCost(TypedDict):
+    """The tokens of a whole file, and what training on it takes."""
+
+    model: str
+    max_length: int  # tokens
+    policy: str
+    rows: int
+    tokens: int
+    tokens_per_row: dict[str, int]  # min, median, p90, p99, max
+    truncated_rows: int
+    truncated_tokens: int
+    trained_tokens: int
+    epochs: int
+    epochs_rule: str
+    steps: int
+    seconds: NotRequired[int]
+    seconds_from: NotRequired[str]  # where the speed was measured
+
+
 class CheckReport(TypedDict):
     """``etabli data check --json``."""
 
     version: int
     file: str
-    format: dict[str, Any]  # name, reason, columns, preview
+    format: FileFormat
     rows: int
     counts: dict[str, int]  # finding code -> number of findings
     findings: list[Finding]
     not_run: list[NotRun]
-    checks: list[dict[str, Any]]  # name, by (model or rules), languages, own
-    cost: dict[str, Any] | None
+    checks: list[CheckInfo]
+    cost: TrainingCost | None
     lineage: dict[str, dict[str, int]]  # licence, source, terms, generator -> value -> rows
+    languages: dict[str, int]  # language -> rows

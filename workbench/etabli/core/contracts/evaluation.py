@@ -146,6 +146,7 @@ class AblationDifference(Difference):
 
     score: str
     unit: str
+    better: str  # higher or lower
     slice: str
 
 

@@ -1,6 +1,6 @@
-"""Every HTML page: one Jinja environment that escapes whatever goes in, and one theme.
+"""HTML pages: one Jinja environment, which escapes all values, and one theme.
 
-A page fetches nothing. It runs only the scripts that its content security policy names by their hashes.
+A page loads nothing. It runs only the scripts that its content security policy names by their hashes.
 """
 
 import base64
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 FOLDER = Path(__file__).parent
-NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'"
+BASE_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'"
 
 
 class SafeHtml(str):
-    """HTML, CSS or a script that is known to be ours or was sanitised: a template prints it as it is."""
+    """HTML, CSS or a script of our own, or sanitised HTML. A template prints it without escaping."""
 
     __slots__ = ()
 
@@ -29,11 +29,12 @@ class SafeHtml(str):
 
 
 def render(template: str, **values: Any) -> str:
-    """The page, or the part of one, that a template of this folder makes of the values. All of them are escaped.
+    """Return the page, or part of a page, that a template makes from the values. All values are escaped.
 
     Args:
         template: a file of this folder, such as ``report.html.j2``.
-        values: what it shows. ``scripts``: texts of the scripts that may run; ``images``: whether it has pictures.
+        values: the template's variables. ``scripts``: texts of the scripts that may run; ``images``: whether the page
+            has pictures.
     """
     return _environment().get_template(template).render(values)
 
@@ -56,15 +57,15 @@ def _environment() -> "Environment":
 
 
 def _without_secrets(value: Any) -> Any:
-    """A text that a template prints, with its secrets covered; what is ``SafeHtml`` or no text stays as it is."""
+    """Cover secrets in a text that a template prints. ``SafeHtml`` and other values stay unchanged."""
     return cover_secrets(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def policy(scripts: Sequence[str], images: bool) -> str:
-    """The content security policy of a page that runs exactly these scripts and shows pictures that lie in it."""
+    """Return the content security policy of a page that runs only these scripts, and shows only embedded pictures."""
     hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
-    allowed = [f"script-src {hashes}"] * bool(scripts) + ["img-src data: blob:"] * images
-    return "; ".join([NOTHING, *allowed])
+    permissions = [f"script-src {hashes}"] * bool(scripts) + ["img-src data: blob:"] * images
+    return "; ".join([BASE_POLICY, *permissions])
 
 
 def _sha256(text: str) -> str:

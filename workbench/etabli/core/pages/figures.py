@@ -1,4 +1,4 @@
-"""Plotly figures in a page: data that one script draws. The page's policy names that script, and no other can run."""
+"""Plotly figures in a page, as data that one script draws. The page's policy allows only this script."""
 
 import json
 from typing import Any
@@ -7,10 +7,10 @@ from etabli.core.pages import FOLDER, SafeHtml, render
 
 
 def scripts() -> list[SafeHtml]:
-    """Plotly itself, out of the installed package, and what draws the figures that lie in a page.
+    """Return plotly's script, from the installed package, and the script that draws the figures of a page.
 
     Raises:
-        ValueError: plotly's script can't lie in a page.
+        ValueError: plotly's script can't stand in a page.
     """
     from plotly.offline import get_plotlyjs
 
@@ -21,17 +21,17 @@ def scripts() -> list[SafeHtml]:
 
 
 def page(figure: Any, title: str) -> str:
-    """One ``plotly.graph_objects.Figure`` as a page."""
+    """Return a page with one ``plotly.graph_objects.Figure``."""
     return render("figure.html.j2", title=title, figure=to_drawable(json.loads(figure.to_json())), scripts=scripts())
 
 
 def to_drawable(figure: dict[str, Any]) -> dict[str, Any]:
-    """A figure as JSON that can be drawn in a page which may not make scripts of texts: WebGL's traces would."""
+    """Return a figure's JSON without WebGL traces: they turn texts into scripts, which the page's policy forbids."""
     flat = {"scattergl": "scatter", "scatterpolargl": "scatterpolar"}
     traces = [{**trace, "type": flat.get(trace.get("type"), trace.get("type"))} for trace in figure.get("data", [])]
     return {"data": traces, "layout": figure.get("layout", {})}
 
 
 def text(value: Any) -> str:
-    """A text for a plotly figure, which reads a little HTML in its names, titles and tooltips."""
+    """Escape a text for a plotly figure, which understands some HTML in names, titles and tooltips."""
     return render("text.html.j2", text=value)

@@ -1,4 +1,4 @@
-"""A run notebook as a page. Its outputs are the work of others: HTML is sanitised, pictures are only looked at."""
+"""A notebook with outputs as a page. Outputs are not trusted: HTML is sanitised, scripts are left out."""
 
 import base64
 import re
@@ -14,7 +14,7 @@ _NEXT_NOTEBOOK = re.compile(r"(\]\([\w/.-]+)\.ipynb\)")
 
 
 def page(notebook: Any, title: str) -> str:
-    """The page: text, code and outputs in order. Scripts that an output brings are not in it."""
+    """Return the page with text, code and outputs in order, without the scripts of outputs."""
     cells = [_cell(cell) for cell in notebook.cells]
     outputs = [output for cell in cells for output in cell["outputs"]]
     twins = sorted({output["twin"] for output in outputs if output.get("twin")})
@@ -32,26 +32,31 @@ def page(notebook: Any, title: str) -> str:
 def _cell(cell: Any) -> dict[str, Any]:
     if cell.cell_type == "code":
         outputs = [output for output in map(_output, cell.outputs) if output]
-        return {"kind": "code", "html": _highlighted(cell.source), "number": cell.execution_count, "outputs": outputs}
+        return {
+            "kind": "code",
+            "html": _highlight_code(cell.source),
+            "number": cell.execution_count,
+            "outputs": outputs,
+        }
     if cell.cell_type == "markdown":
         return {"kind": "text", "html": _markdown(cell.source), "outputs": []}
     return {"kind": "raw", "html": cell.source, "outputs": []}
 
 
-def _highlighted(source: str) -> SafeHtml:
+def _highlight_code(source: str) -> SafeHtml:
     from nbconvert.filters import Highlight2HTML
 
     return sanitise_html(Highlight2HTML()(source))
 
 
 def _markdown(source: str) -> SafeHtml:
-    """Markdown as HTML; a link to another notebook leads to its page."""
+    """Return Markdown as HTML. A link to another notebook leads to its page."""
     from nbconvert.filters import markdown2html
 
     return sanitise_html(markdown2html(_NEXT_NOTEBOOK.sub(r"\1.html)", source)))
 
 
-def _coloured(text: str) -> SafeHtml:
+def _colour_text(text: str) -> SafeHtml:
     from nbconvert.filters import ansi2html
 
     return sanitise_html(ansi2html(text))
@@ -59,14 +64,14 @@ def _coloured(text: str) -> SafeHtml:
 
 def _output(output: Any) -> dict[str, Any] | None:
     if output.output_type == "stream":
-        return {"kind": "stream", "name": output.name, "html": _coloured(output.text)}
+        return {"kind": "stream", "name": output.name, "html": _colour_text(output.text)}
     if output.output_type == "error":
-        return {"kind": "stream", "name": "stderr", "html": _coloured("\n".join(output.traceback))}
+        return {"kind": "stream", "name": "stderr", "html": _colour_text("\n".join(output.traceback))}
     return _display(output.get("data", {}))
 
 
 def _display(data: dict[str, Any]) -> dict[str, Any] | None:
-    """The richest form of an output that can be shown without running anything of it."""
+    """Return the richest form of an output that can be shown without running its code."""
     if PLOTLY in data:
         return {"kind": "figure", "figure": figures.to_drawable(data[PLOTLY])}
     if "text/html" in data:
@@ -78,15 +83,15 @@ def _display(data: dict[str, Any]) -> dict[str, Any] | None:
     if "text/markdown" in data:
         return {"kind": "html", "html": _markdown(data["text/markdown"]), "twin": None}
     text = data.get("text/latex", data.get("text/plain"))
-    return None if text is None else {"kind": "stream", "name": "result", "html": _coloured(text)}
+    return None if text is None else {"kind": "stream", "name": "result", "html": _colour_text(text)}
 
 
 def _html(html: str) -> dict[str, Any]:
-    """HTML of an output. Of its style sheets only our own widgets' are kept, in the page's head."""
+    """Return the HTML of an output. Only our own widgets' style sheets are kept, in the page's head."""
     rest, sheets = split_styles(html)
     twin = next((styles.known_styles()[sheet] for sheet in sheets if sheet in styles.known_styles()), None)
     return {"kind": "html", "html": sanitise_html(rest), "twin": twin}
 
 
-def _picture(mime: str, encoded: str) -> dict[str, Any]:
-    return {"kind": "image", "source": f"data:{mime};base64,{''.join(encoded.split())}"}
+def _picture(mime: str, base64_data: str) -> dict[str, Any]:
+    return {"kind": "image", "source": f"data:{mime};base64,{''.join(base64_data.split())}"}

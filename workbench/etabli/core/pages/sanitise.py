@@ -1,4 +1,4 @@
-"""HTML that others made (a cell's output, rendered Markdown): what is left of it can neither run nor fetch."""
+"""Sanitise HTML of others (a cell's output, rendered Markdown): the result can neither run scripts nor load files."""
 
 import functools
 import re
@@ -27,12 +27,12 @@ STYLES = ["--etabli-move", "background-color", "color", "font-weight", "left", "
 
 
 def split_styles(html: str) -> tuple[str, list[str]]:
-    """HTML without its style sheets, and these."""
+    """Return the HTML without its style sheets, and a list of the style sheets."""
     return _STYLE.sub("", html), _STYLE.findall(html)
 
 
 def sanitise_html(html: str) -> SafeHtml:
-    """The HTML with every tag that is not harmless written out as text, and every other attribute left out."""
+    """Return the HTML in which other tags than ``TAGS`` are shown as text, and other attributes are left out."""
     return SafeHtml(_sanitiser().sanitize_html_tags(html))
 
 

@@ -1,4 +1,4 @@
-"""Styles of the widgets' twins. Each holds within its own class, so that one widget's rules reach no other's twin."""
+"""Styles of the widgets' HTML twins. Each applies only within a class of its own, so that they do not mix."""
 
 import functools
 
@@ -6,13 +6,13 @@ from etabli.core.pages import FOLDER, SafeHtml
 
 
 def widget_styles(*names: str) -> SafeHtml:
-    """The styles of the widgets of these class names, for elements of the class ``twin-NAME``."""
+    """Return the styles of the widgets with these class names, for elements of the class ``twin-NAME``."""
     return SafeHtml("\n".join(f".twin-{name} {{\n{css}\n}}" for css, name in known_styles().items() if name in names))
 
 
 @functools.cache
 def known_styles() -> dict[str, str]:
-    """Every style sheet that a twin of this installation brings along, and the name of whose it is."""
+    """Return {style sheet: name of its widget} for every twin of this installation."""
     import etabli_widgets
 
     widgets = {str(getattr(etabli_widgets, name)._css): name for name in etabli_widgets.__all__}

@@ -1,4 +1,4 @@
-"""Rows out of tables: CSV and TSV, Parquet and Arrow, and tables that are in memory already."""
+"""Read rows of tables: CSV and TSV, Parquet and Arrow, and tables in memory."""
 
 import csv
 import re
@@ -8,32 +8,38 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 from etabli.core import confined
-from etabli.core.confined_worker import texts_of
+from etabli.core.confined_worker import text_columns
 from etabli.core.errors import Unreadable
-from etabli.data.notes import Note, escaped, excerpt
+from etabli.data.notes import Note, escape_invisible, excerpt
 from etabli.data.reading.jsonfiles import BROKEN, Record
-from etabli.data.reading.opening import MOST, Opened, decoded, lines
-from etabli.data.reading.unpacking import ROWS, UNPACKED
+from etabli.data.reading.opening import MAX_ROW_BYTES, DataFile, decode_line, read_lines
+from etabli.data.reading.unpacking import FREE_BYTES, FREE_ROWS
 
 BATCH = 64
-TIMES = 200  # bytes that a table may hold for each byte of its file
+TIMES = 200  # a table may hold so many bytes for each byte of its file
 BYTES_PER_SECOND = 20e6  # of a table's file, that the confined process decodes on a slow machine
 
 
-def separated(file: Opened) -> Iterator[Record]:
-    """CSV or TSV. The separator of a CSV file is the one that cuts its first line into most cells."""
-    csv.field_size_limit(MOST)
+def read_separated(file: DataFile) -> Iterator[Record]:
+    """Yield the rows of CSV or TSV; a CSV file's separator is the one that gives the most cells in its first line."""
+    csv.field_size_limit(MAX_ROW_BYTES)
     texts = _Texts(file.stream)
     try:
         first = next((text for text in texts if text.strip()), "")
-        said = re.fullmatch(r'"?sep=(.)"?\s*', first)  # a spreadsheet's own first line
-        first = next(texts, "") if said else first
+        separator_line = re.fullmatch(r'"?sep=(.)"?\s*', first)  # a spreadsheet's own first line
+        first = next(texts, "") if separator_line else first
         delimiter = (
-            said[1] if said else "\t" if file.kind == "tsv" else max(",;\t|", key=lambda mark: len(_cells(first, mark)))
+            separator_line[1]
+            if separator_line
+            else "\t"
+            if file.kind == "tsv"
+            else max(",;\t|", key=lambda mark: len(_cells(first, mark)))
         )
         header = [cell.strip() for cell in next(csv.reader(chain([first], texts), delimiter=delimiter), [])]
     except TooLong:
-        raise Unreadable("line-too-long", f"{file.path}: its first line has more than {MOST // 2**20} MB.", 1) from None
+        raise Unreadable(
+            "line-too-long", f"{file.path}: its first line has more than {MAX_ROW_BYTES // 2**20} MB.", 1
+        ) from None
     except csv.Error as error:
         raise Unreadable("bad-csv", f"{file.path}: its header can't be read: {error}.", 1) from None
     _check_names(header, str(file.path), 1)
@@ -45,35 +51,38 @@ def separated(file: Opened) -> Iterator[Record]:
         except StopIteration:
             return
         except TooLong:
-            yield Record(row, texts.number, BROKEN, (*texts.taken(), Note("line-too-long")))
+            yield Record(row, texts.number, BROKEN, (*texts.take_notes(), Note("line-too-long")))
             row += 1
             continue
         except csv.Error as error:
-            yield Record(row, start, BROKEN, (*texts.taken(), Note("bad-csv", why=f"The quoting is broken: {error}.")))
+            yield Record(
+                row, start, BROKEN, (*texts.take_notes(), Note("bad-csv", why=f"The quoting is broken: {error}."))
+            )
             row += 1
             continue
         if cells:
-            yield _separated(row, start, header, cells, texts.taken())
+            yield _separated_record(row, start, header, cells, texts.take_notes())
             row += 1
 
 
-def _separated(row: int, line: int, header: list[str], cells: list[str], notes: list[Note]) -> Record:
+def _separated_record(row: int, line: int, header: list[str], cells: list[str], notes: list[Note]) -> Record:
     if len(cells) == len(header):
         return Record(row, line, dict(zip(header, cells)), tuple(notes))
     why = f"The row has {len(cells)} cells and the header {len(header)}: cells have shifted."
-    said = excerpt(" | ".join(cells))
-    return Record(row, line, BROKEN, (*notes, Note("ragged-row", excerpt=said, why=why)))
+    cells_text = excerpt(" | ".join(cells))
+    return Record(row, line, BROKEN, (*notes, Note("ragged-row", excerpt=cells_text, why=why)))
 
 
 class TooLong(Exception):
-    """A line that is no row."""
+    """A line has more than ``MAX_ROW_BYTES`` bytes."""
 
 
 class _Texts:
-    """Lines as text, counted; what was noticed about them is kept until it is asked for."""
+    """An iterator over lines of text that counts them and collects their notes until ``take_notes``."""
 
     def __init__(self, stream: BinaryIO):
-        self.inner, self.number, self.notes = lines(stream), 0, []
+        self.inner, self.number = read_lines(stream), 0
+        self.notes: list[Note] = []
 
     def __iter__(self) -> "_Texts":
         return self
@@ -82,11 +91,11 @@ class _Texts:
         self.number, line = next(self.inner)
         if line is None:
             raise TooLong
-        text, notes = decoded(line)
+        text, notes = decode_line(line)
         self.notes += notes
         return text
 
-    def taken(self) -> list[Note]:
+    def take_notes(self) -> list[Note]:
         notes, self.notes = self.notes, []
         return notes
 
@@ -98,11 +107,11 @@ def _cells(line: str, delimiter: str) -> list[str]:
 def _check_names(names: Iterable[Any], source: str, line: int | None = None) -> None:
     twice = [str(name) for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise Unreadable("duplicate-column", f"{source} has two columns called {escaped(twice[0])!r}.", line)
+        raise Unreadable("duplicate-column", f"{source} has two columns called {escape_invisible(twice[0])!r}.", line)
 
 
-def columnar(file: Opened) -> Iterator[Record]:
-    """Parquet or Arrow, some rows at a time, after the confined process has read all of it once."""
+def read_columnar(file: DataFile) -> Iterator[Record]:
+    """Yield the rows of Parquet or Arrow, after the confined process has decoded the whole file once."""
     import pyarrow as pa
 
     _require_proportion(file)
@@ -110,32 +119,32 @@ def columnar(file: Opened) -> Iterator[Record]:
         for row, item in enumerate(_batches(file)):
             yield Record(row, None, item)
     except (pa.ArrowException, OSError, ValueError, OverflowError, SystemError) as error:
-        said = escaped((str(error).splitlines() or [type(error).__name__])[0])
-        raise Unreadable("unreadable", f"{file.path} can't be read as {file.kind.title()}: {said}.") from None
+        reason = escape_invisible((str(error).splitlines() or [type(error).__name__])[0])
+        raise Unreadable("unreadable", f"{file.path} can't be read as {file.kind.title()}: {reason}.") from None
 
 
-def _require_proportion(file: Opened) -> None:
-    """Sizes in a table's header may be false, and a few bytes may stand for a billion values: decode, and count.
+def _require_proportion(file: DataFile) -> None:
+    """Check a table's decoded size: its header may be false, and a few bytes may stand for a billion values.
 
     Raises:
-        Unreadable: it holds more than its size can honestly hold, or is no such table.
+        Unreadable: it holds far more than its file's size suggests, or is no such table.
     """
     size = file.path.stat().st_size
-    most = {"bytes": max(UNPACKED, TIMES * size), "rows": max(ROWS, size)}
+    limits = {"bytes": max(FREE_BYTES, TIMES * size), "rows": max(FREE_ROWS, size)}
     seconds = confined.SECONDS + size / BYTES_PER_SECOND
     try:
-        job = {"kind": file.kind, "most": most}
-        confined.ask("measure", str(file.path.absolute()), seconds, jobs=[job])
-    except confined.Ended as error:
+        with confined.process() as worker:
+            worker.ask("measure", str(file.path.absolute()), seconds, jobs=[{"kind": file.kind, "most": limits}])
+    except confined.LimitExceeded as error:
         raise Unreadable("out-of-proportion", f"{file.path} could not be read: {error}.") from None
-    except confined.Refused as error:
+    except confined.ConfinedError as error:
         code, _, why = str(error).rpartition("|")
         raise Unreadable(
-            code or "unreadable", f"{file.path} can't be read as {file.kind.title()}: {escaped(why)}."
+            code or "unreadable", f"{file.path} can't be read as {file.kind.title()}: {escape_invisible(why)}."
         ) from None
 
 
-def _batches(file: Opened) -> Iterator[dict[str, Any]]:
+def _batches(file: DataFile) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -143,25 +152,25 @@ def _batches(file: Opened) -> Iterator[dict[str, Any]]:
         reader = (pa.ipc.open_file if file.kind == "arrow" else pa.ipc.open_stream)(file.stream)
         _check_names(reader.schema.names, str(file.path))
         whole = file.kind == "arrow"
-        for batch in (reader.get_batch(at) for at in range(reader.num_record_batches)) if whole else reader:
-            yield from _sliced(batch)
+        for batch in (reader.get_batch(number) for number in range(reader.num_record_batches)) if whole else reader:
+            yield from _slices(batch)
         return
     table = pq.ParquetFile(file.stream)
     _check_names(table.schema_arrow.names, str(file.path))
-    table = pq.ParquetFile(file.stream, read_dictionary=texts_of(table.metadata.schema), buffer_size=2**20)
+    table = pq.ParquetFile(file.stream, read_dictionary=text_columns(table.metadata.schema), buffer_size=2**20)
     for batch in table.iter_batches(batch_size=BATCH):
         yield from batch.to_pylist()
 
 
-def _sliced(batch: Any) -> Iterator[dict[str, Any]]:
+def _slices(batch: Any) -> Iterator[dict[str, Any]]:
     for start in range(0, batch.num_rows, BATCH):
         yield from batch.slice(start, BATCH).to_pylist()
 
 
-def in_memory(source: Any) -> tuple[str, Iterator[Record]]:
-    """A pandas frame, an Arrow table, a data set of ``datasets``, or any iterable of mappings; and what it is called.
+def read_in_memory(source: Any) -> tuple[str, Iterator[Record]]:
+    """Return the name and the rows of a pandas frame, an Arrow table, a ``datasets`` data set or an iterable of mappings.
 
-    Of a ``DatasetDict`` the part ``train`` is taken, or its only one.
+    A ``DatasetDict`` gives its part ``train``, or its only part.
 
     Raises:
         Unreadable: it is none of these.
@@ -173,16 +182,16 @@ def in_memory(source: Any) -> tuple[str, Iterator[Record]]:
         part = "train" if "train" in source else next(iter(source))
         if part != "train" and len(source) > 1:
             raise Unreadable("unreadable", f"This {name} has the parts {', '.join(source)}: pass one of them.")
-        return f"{name}[{part!r}]", in_memory(source[part])[1]
-    return name, _counted(_items(source, name), name)
+        return f"{name}[{part!r}]", read_in_memory(source[part])[1]
+    return name, _numbered_records(_items(source, name), name)
 
 
-def _counted(items: Iterable[Any], name: str) -> Iterator[Record]:
+def _numbered_records(items: Iterable[Any], name: str) -> Iterator[Record]:
     row = 0
     try:
         for row, item in enumerate(items):
             try:
-                yield Record(row, None, plain(item))
+                yield Record(row, None, to_python(item))
             except RecursionError:
                 yield Record(row, None, BROKEN, (Note("too-deep"),))
     except Unreadable:
@@ -197,7 +206,8 @@ def _items(source: Any, name: str) -> Iterable[Any]:
     if hasattr(source, "to_batches"):
         return (item for batch in source.to_batches(max_chunksize=BATCH) for item in batch.to_pylist())
     if hasattr(source, "rows") and not callable(source.rows):
-        return source.rows
+        rows: Iterable[Any] = source.rows
+        return rows
     if isinstance(source, str | bytes) or not isinstance(source, Iterable):
         raise Unreadable(
             "unreadable", f"A {name} is no table of rows: pass a path, a list of rows, a frame or a data set."
@@ -206,19 +216,19 @@ def _items(source: Any, name: str) -> Iterable[Any]:
 
 
 def _frame(frame: Any) -> Iterator[dict[str, Any]]:
-    """A frame's rows; what pandas calls missing is None, arrays are lists."""
+    """Yield a frame's rows; missing values become None."""
     _check_names(frame.columns, "The frame")
     for start in range(0, len(frame), 1000):
         part = frame.iloc[start : start + 1000].astype(object)
         yield from part.where(part.notna(), None).to_dict("records")
 
 
-def plain(value: Any) -> Any:
-    """Arrays and their numbers as Python has them, however deep; what pandas calls missing is None; keys are text."""
+def to_python(value: Any) -> Any:
+    """Return a value with arrays as lists at every depth, pandas' missing values as None, and keys as text."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, dict):
-        return {str(name): plain(inner) for name, inner in value.items()}
+        return {str(name): to_python(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
+        return [to_python(inner) for inner in value]
     return None if type(value).__name__ in ("NAType", "NaTType") else value
