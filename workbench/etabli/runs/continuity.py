@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from etabli.core.contracts import Continuity
 from etabli.runs.events import Event
 
-COMPARED = ("loss", "grad_norm", "lr", "trained_tokens")
+FIELDS = ("loss", "grad_norm", "lr", "trained_tokens")
 
 
 def compare_repeated_steps(events: Sequence[Event]) -> list[Continuity]:
@@ -34,11 +34,11 @@ def compare_repeated_steps(events: Sequence[Event]) -> list[Continuity]:
     return comparisons
 
 
-def _compare(comparison: Continuity, step: int, before: Event, after: Event) -> None:
+def _compare(comparison: Continuity, step: int, old_event: Event, new_event: Event) -> None:
     comparison["again"] += 1
-    if any(before.get(name) != after.get(name) for name in COMPARED) and comparison["first_difference"] is None:
+    if any(old_event.get(name) != new_event.get(name) for name in FIELDS) and comparison["first_difference"] is None:
         comparison["first_difference"] = step
-    old, new = before.get("loss"), after.get("loss")
+    old, new = old_event.get("loss"), new_event.get("loss")
     if isinstance(old, int | float) and isinstance(new, int | float):
         comparison["largest"] = max(comparison["largest"], abs(new - old))
 

@@ -51,8 +51,10 @@ def lr_range(
     }
     run = Run.ensure(Recipe(**keys).read_from(recipe.file), folder, trust_code)
     _wait(run)
-    written = events.of_kind(run.events(), "step")
-    return _find_turn(str(run.folder), [event["lr"] for event in written], [event["loss"] for event in written], steps)
+    step_events = events.of_kind(run.events(), "step")
+    return _find_turn(
+        str(run.folder), [event["lr"] for event in step_events], [event["loss"] for event in step_events], steps
+    )
 
 
 def _wait(run: Run) -> None:

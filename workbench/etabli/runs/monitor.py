@@ -85,9 +85,9 @@ def watch(feed: Callable[[], str], widget: HasError, every: float = EVERY_SECOND
         last_alive = time.monotonic()
         try:
             while (state := feed()) != "completed" and time.monotonic() - last_alive < ENDED_SECONDS:
-                ended = state in END_STATES
-                last_alive = last_alive if ended else time.monotonic()
-                time.sleep(max(every, ENDED_EVERY_SECONDS) if ended else every)
+                is_over = state in END_STATES
+                last_alive = last_alive if is_over else time.monotonic()
+                time.sleep(max(every, ENDED_EVERY_SECONDS) if is_over else every)
         except Exception as error:  # an exception in a thread is only visible if the widget shows it
             widget.error = f"{type(error).__name__}: {error}"
 

@@ -32,8 +32,8 @@ def overlay(
     """
     import plotly.graph_objects as go
 
-    attached = [Run.attach(run) for run in ([runs] if isinstance(runs, Run | str | Path) else runs)]
-    unique = list({run.folder: run for run in attached}.values())
+    run_list = [Run.attach(run) for run in ([runs] if isinstance(runs, Run | str | Path) else runs)]
+    unique = list({run.folder: run for run in run_list}.values())
     if not unique:
         raise BadInput("overlay needs at least one run.")
     figure = go.Figure()

@@ -11,14 +11,14 @@ from etabli.runs.recipe import Recipe
 PURPOSES = ("rules", "callbacks")
 
 
-def list_code(recipe: Recipe, near: Path | None, purposes: Sequence[str] = PURPOSES) -> list[Code]:
+def list_code(recipe: Recipe, base_folder: Path | None, purposes: Sequence[str] = PURPOSES) -> list[Code]:
     """Return the files that a recipe names for these purposes; they are searched as its data are. Nothing is run.
 
     Raises:
         BadInput: a file that is not there.
     """
     names = [(purpose, getattr(recipe, purpose)) for purpose in purposes]
-    return [trust.read_code(find_path(name, near), purpose) for purpose, name in names if name]
+    return [trust.read_code(find_path(name, base_folder), purpose) for purpose, name in names if name]
 
 
 def agree_to_train(recipe: Recipe, run_folder: Path, trust_code: bool, next_command: str) -> list[str]:
@@ -39,22 +39,22 @@ def agree_to_train(recipe: Recipe, run_folder: Path, trust_code: bool, next_comm
     return [code.sha256 for code in codes]
 
 
-def agree_to_read(recipe: Recipe, near: Path | None, trust_code: bool, next_command: str) -> None:
+def agree_to_read(recipe: Recipe, base_folder: Path | None, trust_code: bool, next_command: str) -> None:
     """Require the user's yes to a recipe's rules, which decide the rows that it trained on.
 
     Raises:
         UntrustedCode: nobody said yes to them; BadInput: a file that is not there.
     """
-    trust.require(list_code(recipe, near, ["rules"]), trust_code, next_command)
+    trust.require(list_code(recipe, base_folder, ["rules"]), trust_code, next_command)
 
 
-def agree_to_look(recipe: Recipe, near: Path | None, trust_code: bool, next_command: str) -> None:
+def agree_to_look(recipe: Recipe, base_folder: Path | None, trust_code: bool, next_command: str) -> None:
     """As ``agree_to_read``; but making a recipe in this program is a yes to the rules that it names.
 
     Raises:
         UntrustedCode: it was read from a file, and nobody said yes to its rules.
     """
     if recipe.file is None:
-        trust.remember(list_code(recipe, near, ["rules"]))
+        trust.remember(list_code(recipe, base_folder, ["rules"]))
     else:
-        agree_to_read(recipe, near, trust_code, next_command)
+        agree_to_read(recipe, base_folder, trust_code, next_command)

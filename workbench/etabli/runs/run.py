@@ -107,8 +107,8 @@ class Run:
         if not (Path(folder) / RECIPE).exists():
             return cls.start(recipe, folder, trust_code)
         run = cls.attach(folder)
-        before, now = run.recipe.keys(), recipe.keys()
-        changes = [f"{key} {before[key]!r} -> {now[key]!r}" for key in now if before[key] != now[key]]
+        old_keys, now = run.recipe.keys(), recipe.keys()
+        changes = [f"{key} {old_keys[key]!r} -> {now[key]!r}" for key in now if old_keys[key] != now[key]]
         if changes:
             raise BadInput(f"{folder} holds a run of another recipe ({'; '.join(changes)}). Choose another folder.")
         return run

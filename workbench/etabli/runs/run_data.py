@@ -48,8 +48,8 @@ def _is_near(name: str, run: Path) -> bool:
 def _project_folders(run: Path) -> list[Path]:
     """Return the run folder and the two above it, both by the given name and with links resolved."""
     home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 (Path.home raises where there is none)
-    above = [folder for base in (run.absolute(), run.resolve()) for folder in (base.parent, base.parent.parent)]
-    return [run, *(folder for folder in above if not home.is_relative_to(folder.resolve()))]
+    parents = [folder for base in (run.absolute(), run.resolve()) for folder in (base.parent, base.parent.parent)]
+    return [run, *(folder for folder in parents if not home.is_relative_to(folder.resolve()))]
 
 
 def _open_by_hash(name: str, run: Path, known_hash: str | None) -> Dataset:

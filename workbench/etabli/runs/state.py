@@ -35,17 +35,17 @@ class StateReader:
 
     def state(self) -> str:
         """Return one of ``contracts.STATES``."""
-        written = self.all_events()
+        event_list = self.all_events()
         process = self._read_process()
         first = process.get("events_before", 0)  # earlier events were written by an earlier process
-        end = events.last_of_kind(written[first:], "end")
+        end = events.last_of_kind(event_list[first:], "end")
         if end:
             return str(end["state"])
         if not self._is_alive(process):
             return "lost"
         if (self.folder / STOP).exists():
             return "stopping"
-        return "running" if events.of_kind(written[first:], "step") else "starting"
+        return "running" if events.of_kind(event_list[first:], "step") else "starting"
 
     def why(self) -> str:
         """Return why the run ended: the child's reason, or what it printed last."""

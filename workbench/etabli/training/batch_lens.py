@@ -42,18 +42,18 @@ def lens(recipe: Recipe | str | Path, step: int = 1, loss: bool = True, trust_co
     from etabli_widgets import MaskLens
 
     batch = Batch(recipe, step, loss, trust_code)
-    return MaskLens(batch.facts, batch)
+    return MaskLens(dict(batch.facts), batch)
 
 
 class Batch:
     """The batch of a step; ``facts`` is what ``lens`` shows, as plain values. Spans can be chosen in its rows."""
 
     def __init__(self, recipe: Recipe | str | Path, step: int = 1, loss: bool = True, trust_code: bool = False):
-        self._recipe, near = _open_recipe(recipe)
+        self._recipe, recipe_path = _open_recipe(recipe)
         command = f"etabli.lens({str(self._recipe.file)!r}, trust_code=True)"
-        recipe_code.agree_to_look(self._recipe, near, trust_code, command)
+        recipe_code.agree_to_look(self._recipe, recipe_path, trust_code, command)
         self._tokenizer = loading.load_tokenizer(sources.resolve(self._recipe.model))
-        data = train_data.load_train_data(self._recipe, self._tokenizer, near, enforce=False)
+        data = train_data.load_train_data(self._recipe, self._tokenizer, recipe_path, enforce=False)
         # There may be no row that can be trained; then the failed checks are shown.
         sampler = PackSampler(data.rows, self._recipe) if data.rows else None
         steps = sampler.steps if sampler else 0
@@ -75,8 +75,8 @@ class Batch:
             "packs": len(packs),
             "rows": rows,
             "policies": _summarise_policies(rows),
-            "failed": {name: [list(failure) for failure in listed[:SHOWN_FAILURES]] for name, listed in failures},
-            "failing": {name: len(listed) for name, listed in failures},
+            "failed": {name: [list(failure) for failure in row_list[:SHOWN_FAILURES]] for name, row_list in failures},
+            "failing": {name: len(row_list) for name, row_list in failures},
             "of": len(data.source_rows),
             "said": note,
         }
@@ -85,12 +85,12 @@ class Batch:
         """Train only these stretches of a row's messages under the policy ``spans``; returns the new facts."""
         if row not in self._rows:
             raise BadInput(f"Row {row!r} is not in this batch.")
-        changed: Row = {**self._rows[row], "messages": apply_spans(self._rows[row]["messages"], spans)}
+        new_row: Row = {**self._rows[row], "messages": apply_spans(self._rows[row]["messages"], spans)}
         rows = [
-            self._describe_row(changed, shown["ids"], shown["nats"]) if shown["id"] == row else shown
-            for shown in self.facts["rows"]
+            self._describe_row(new_row, shown_row["ids"], shown_row["nats"]) if shown_row["id"] == row else shown_row
+            for shown_row in self.facts["rows"]
         ]
-        self._rows[row] = changed
+        self._rows[row] = new_row
         self.facts = {**self.facts, "rows": rows, "policies": _summarise_policies(rows)}
         return self.facts
 
@@ -101,78 +101,84 @@ class Batch:
     def _losses_of(self, packs: Sequence[Pack]) -> tuple[Sequence[Losses | None], str]:
         """Return every token's loss, pack by pack; None and the reason while a run owns the device."""
         try:
-            loaded = loading.load(self._recipe.model)
+            loaded_model = loading.load(self._recipe.model)
         except DeviceBusy as error:
             return [None] * len(packs), f"No loss: {error}"
-        batches = [collate(pack, self._tokenizer.pad_token_id, loaded.device) for pack in packs]
-        loaded.model.eval()
+        batches = [collate(pack, self._tokenizer.pad_token_id, loaded_model.device) for pack in packs]
+        loaded_model.model.eval()
         return [
-            likelihood.token_losses(loaded.model, batch["input_ids"], batch["position_ids"]) for batch in batches
+            likelihood.token_losses(loaded_model.model, batch["input_ids"], batch["position_ids"]) for batch in batches
         ], ""
 
     def _describe_pack(self, pack: Pack, losses: Losses | None) -> list[LensRow]:
         """Return the rows of a pack, read back from the tensors that training gets."""
         batch = collate(pack, self._tokenizer.pad_token_id, "cpu")
         ids = batch["input_ids"][0].tolist()
-        trained = {position + 1 for position in batch["keep"].tolist()}  # a kept position predicts the next token
+        trained_positions = {
+            position + 1 for position in batch["keep"].tolist()
+        }  # a kept position predicts the next token
         rows, start = [], 0
-        for tokenized in pack:
-            stop = start + len(tokenized.ids)
-            row = self._describe_row(self._rows[tokenized.id], ids[start:stop], losses and losses[start:stop])
-            if row["trained"][self._recipe.train_on] != [position in trained for position in range(start, stop)]:
-                raise AssertionError(f"Row {tokenized.id}: the batch trains other tokens than the rendering says.")
+        for pack_row in pack:
+            stop = start + len(pack_row.ids)
+            row = self._describe_row(self._rows[pack_row.id], ids[start:stop], losses and losses[start:stop])
+            if row["trained"][self._recipe.train_on] != [
+                position in trained_positions for position in range(start, stop)
+            ]:
+                raise AssertionError(f"Row {pack_row.id}: the batch trains other tokens than the rendering says.")
             rows.append(row)
             start = stop
         return rows
 
     def _describe_row(self, row: Row, ids: list[int], losses: Losses | None) -> LensRow:
-        tokenizer, most = self._tokenizer, self._recipe.max_length
+        tokenizer, max_length = self._tokenizer, self._recipe.max_length
         by_policy = {policy: render(row["messages"], tokenizer, policy, tools=row.get("tools")) for policy in POLICIES}
-        rendered, size = by_policy[self._recipe.train_on], len(ids)
-        if rendered.ids[:size] != ids:
+        rendering, size = by_policy[self._recipe.train_on], len(ids)
+        if rendering.ids[:size] != ids:
             raise AssertionError(f"Row {row['id']}: the batch holds other ids than the rendering.")
         return {
             "id": row["id"],
             "ids": ids,
-            "text": rendered.text[:size],
-            "role": rendered.role[:size],
-            "offset": [list(span) for span in rendered.offset[:size]],
-            "message": rendered.message[:size],
+            "text": rendering.text[:size],
+            "role": rendering.role[:size],
+            "offset": [list(span) for span in rendering.offset[:size]],
+            "message": rendering.message[:size],
             "trained": {
-                policy: [bool(position and flag) for position, flag in enumerate(each.trained[:size])]
-                for policy, each in by_policy.items()
+                policy: [bool(position and flag) for position, flag in enumerate(variant.trained[:size])]
+                for policy, variant in by_policy.items()
             },
-            "starts": {str(number): start for number, start in rendered.starts.items()},
+            "starts": {str(number): start for number, start in rendering.starts.items()},
             "nats": losses,
-            "cut": len(rendered) - size,
+            "cut": len(rendering) - size,
             "lengths": {str(number): len(turn["content"]) for number, turn in enumerate(row["messages"])},
             "assertions": {
-                policy: [check._asdict() for check in token_checks.check_row(row, each, tokenizer, policy, most)]
-                for policy, each in by_policy.items()
+                policy: [
+                    check._asdict() for check in token_checks.check_row(row, variant, tokenizer, policy, max_length)
+                ]
+                for policy, variant in by_policy.items()
             },
         }
 
 
 def apply_spans(messages: list[Message], spans: Spans) -> list[Message]:
     """Return messages with only these stretches marked for the policy ``spans``; touching ones are joined."""
-    marked: list[Message] = []
+    copies: list[Message] = []
     for number, message in enumerate(messages):
         copy = message.copy()
         copy.pop("spans", None)
-        if joined := _join_spans(spans.get(number) or []):
-            copy["spans"] = joined
-        marked.append(copy)
-    return marked
+        if ranges := _join_spans(spans.get(number) or []):
+            copy["spans"] = ranges
+        copies.append(copy)
+    return copies
 
 
 def _join_spans(spans: Sequence[Sequence[int]]) -> list[list[int]]:
-    joined: list[list[int]] = []
+    ranges: list[list[int]] = []
     for low, high in sorted(map(list, spans)):
-        if joined and low <= joined[-1][1]:
-            joined[-1][1] = max(joined[-1][1], high)
+        if ranges and low <= ranges[-1][1]:
+            ranges[-1][1] = max(ranges[-1][1], high)
         else:
-            joined.append([low, high])
-    return joined
+            ranges.append([low, high])
+    return ranges
 
 
 def _open_recipe(source: Recipe | str | Path) -> tuple[Recipe, Path | None]:
@@ -199,35 +205,35 @@ def _summarise_policies(rows: list[LensRow]) -> dict[str, dict[str, float | int 
     return summaries
 
 
-def describe_tokens(row: Row, model: str, policy: str, most: int, loss: bool = False) -> dict[str, Any]:
+def describe_tokens(row: Row, model: str, policy: str, max_length: int, loss: bool = False) -> dict[str, Any]:
     """Return what ``etabli data tokens --json`` prints: the tokens of one row, with its checks."""
     tokenizer: PreTrainedTokenizerBase = loading.load_tokenizer(sources.resolve(model))
     try:
-        rendered = render(row["messages"], tokenizer, policy, tools=row.get("tools"))
-        checks = list(token_checks.check_row(row, rendered, tokenizer, policy, most))
-        losses = _row_losses(rendered, model, most) if loss else None
+        rendering = render(row["messages"], tokenizer, policy, tools=row.get("tools"))
+        checks = list(token_checks.check_row(row, rendering, tokenizer, policy, max_length))
+        losses = _row_losses(rendering, model, max_length) if loss else None
     except BadData as error:
-        rendered, losses = RenderedConversation(), None
+        rendering, losses = RenderedConversation(), None
         checks = [token_checks.Assertion(token_checks.TEMPLATE, False, str(error))]
     return {
-        "ids": rendered.ids,
-        "text": rendered.text,
-        "role": rendered.role,
-        "trained": rendered.trained,
-        "offset": rendered.offset,
-        "share": sum(rendered.trained) / max(1, len(rendered)),
-        "max_length": most,
-        "cut": max(0, len(rendered) - most),
+        "ids": rendering.ids,
+        "text": rendering.text,
+        "role": rendering.role,
+        "trained": rendering.trained,
+        "offset": rendering.offset,
+        "share": sum(rendering.trained) / max(1, len(rendering)),
+        "max_length": max_length,
+        "cut": max(0, len(rendering) - max_length),
         "nats": losses,
         "assertions": [check._asdict() for check in checks],
     }
 
 
-def _row_losses(rendered: RenderedConversation, model: str, most: int) -> Losses:
+def _row_losses(rendering: RenderedConversation, model: str, max_length: int) -> Losses:
     """Return the loss of every token of one row; None for those beyond the cut."""
-    loaded = loading.load(model)
-    loaded.model.eval()
-    row = TokenizedRow("", rendered.ids[:most], [MASKED] * min(most, len(rendered)))
-    batch = collate([row], loaded.tokenizer.pad_token_id, loaded.device)
-    losses = likelihood.token_losses(loaded.model, batch["input_ids"], batch["position_ids"])
-    return [*losses[: len(row.ids)], *[None] * (len(rendered) - len(row.ids))]
+    loaded_model = loading.load(model)
+    loaded_model.model.eval()
+    row = TokenizedRow("", rendering.ids[:max_length], [MASKED] * min(max_length, len(rendering)))
+    batch = collate([row], loaded_model.tokenizer.pad_token_id, loaded_model.device)
+    losses = likelihood.token_losses(loaded_model.model, batch["input_ids"], batch["position_ids"])
+    return [*losses[: len(row.ids)], *[None] * (len(rendering) - len(row.ids))]

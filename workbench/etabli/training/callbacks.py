@@ -69,12 +69,12 @@ def _load_functions(file: Path) -> dict[str, Callback]:
     Raises:
         BadInput: it can't be run, has none of the functions, or one that is async or a generator.
     """
-    expected = f"a Python file with one or more of {', '.join(f'{name}(event)' for name in NAMES)}"
+    requirement = f"a Python file with one or more of {', '.join(f'{name}(event)' for name in NAMES)}"
     code = trust.trusted_code(file, "callbacks")
     try:
         values = vars(code.run())
     except BadInput as error:
-        raise BadInput(f"callbacks: {file} must be {expected}: {error}.") from error
+        raise BadInput(f"callbacks: {file} must be {requirement}: {error}.") from error
     functions = {kind: values[name] for name, kind in NAMES.items() if callable(values.get(name))}
     for kind, function in functions.items():
         if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
@@ -82,5 +82,5 @@ def _load_functions(file: Path) -> dict[str, Callback]:
                 f"callbacks: on_{kind} of {file} must be a plain function: nobody would await it or run it on."
             )
     if not functions:
-        raise BadInput(f"callbacks: {file} must be {expected}; it has none of them.")
+        raise BadInput(f"callbacks: {file} must be {requirement}; it has none of them.")
     return functions

@@ -24,9 +24,9 @@ class Head:
     scale: float = 1.0
     cap: float | None = None  # logits are cap * tanh(logits / cap) (Gemma 2)
 
-    def logits(self, hidden: Tensor) -> Tensor:
+    def logits(self, hidden_states: Tensor) -> Tensor:
         """Return float32 (tokens, vocabulary) for hidden states (tokens, width) in the compute dtype."""
-        logits = (hidden @ self.weight.to(hidden.dtype).T).float()
+        logits = (hidden_states @ self.weight.to(hidden_states.dtype).T).float()
         if self.bias is not None:
             logits += self.bias
         if self.scale != 1.0:
@@ -44,27 +44,27 @@ def find_head(model: Any) -> Head | None:
     return Head(linear.weight, linear.bias, scale, getattr(config, "final_logit_softcapping", None))
 
 
-def summed_cross_entropy(hidden: Tensor, head: Head, targets: Tensor) -> Tensor:
-    """Return the summed cross-entropy, a float32 scalar, differentiable with respect to ``hidden``.
+def summed_cross_entropy(hidden_states: Tensor, head: Head, targets: Tensor) -> Tensor:
+    """Return the summed cross-entropy, a float32 scalar, differentiable with respect to ``hidden_states``.
 
     Args:
-        hidden: (tokens, width), in the compute dtype. targets: int64 (tokens,).
+        hidden_states: (tokens, width), in the compute dtype. targets: int64 (tokens,).
     """
-    loss: Tensor = _SummedCrossEntropy.apply(hidden, head, targets)  # type: ignore[no-untyped-call]  # torch has no types
+    loss: Tensor = _SummedCrossEntropy.apply(hidden_states, head, targets)  # type: ignore[no-untyped-call]  # torch has no types
     return loss
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, hidden: Tensor, head: Head, targets: Tensor) -> Tensor:
-        total = torch.zeros((), device=hidden.device)
-        context.gradient = torch.empty_like(hidden, dtype=torch.float32) if hidden.requires_grad else None
-        context.dtype = hidden.dtype
+    def forward(context: Any, hidden_states: Tensor, head: Head, targets: Tensor) -> Tensor:
+        total = torch.zeros((), device=hidden_states.device)
+        context.gradient = torch.empty_like(hidden_states, dtype=torch.float32) if hidden_states.requires_grad else None
+        context.dtype = hidden_states.dtype
         size = max(64, LOGITS // len(head.weight))
-        for low in range(0, len(hidden), size):
+        for low in range(0, len(hidden_states), size):
             part = slice(low, low + size)
             gradient = None if context.gradient is None else context.gradient[part]
-            total += _chunk_loss(hidden[part], head, targets[part, None], gradient)
+            total += _chunk_loss(hidden_states[part], head, targets[part, None], gradient)
         return total
 
     @staticmethod
@@ -72,15 +72,15 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return (context.gradient * upstream).to(context.dtype), None, None
 
 
-def _chunk_loss(hidden: Tensor, head: Head, targets: Tensor, gradient: Tensor | None) -> Tensor:
+def _chunk_loss(hidden_states: Tensor, head: Head, targets: Tensor, gradient: Tensor | None) -> Tensor:
     """Return the loss of one chunk, and write its gradient into ``gradient``; all other tensors are freed."""
-    logits = head.logits(hidden)
+    logits = head.logits(hidden_states)
     normaliser = logits.logsumexp(-1, keepdim=True)
     loss = (normaliser - logits.gather(1, targets)).sum()
     if gradient is not None:
-        scale = FLOAT16_SCALE if hidden.dtype is torch.float16 else 1.0
-        slope = _logit_gradient(logits, normaliser, head, targets).mul_(scale).to(hidden.dtype)
-        gradient.copy_((slope @ head.weight.to(hidden.dtype)).float() / scale)
+        scale = FLOAT16_SCALE if hidden_states.dtype is torch.float16 else 1.0
+        slope = _logit_gradient(logits, normaliser, head, targets).mul_(scale).to(hidden_states.dtype)
+        gradient.copy_((slope @ head.weight.to(hidden_states.dtype)).float() / scale)
     return loss
 
 

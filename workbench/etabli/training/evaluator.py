@@ -30,13 +30,13 @@ class Evaluator:
     def __init__(
         self,
         packed_loss: PackedLoss,
-        loaded: LoadedModel,
+        loaded_model: LoadedModel,
         recipe: Recipe,
         held_out: list[TokenizedRow],
         sample_prompts: list[list[Message]],
         emit: oom.Emit,
     ):
-        self._packed_loss, self._loaded, self._recipe, self._emit = packed_loss, loaded, recipe, emit
+        self._packed_loss, self._loaded, self._recipe, self._emit = packed_loss, loaded_model, recipe, emit
         self._rows, self._sample_prompts = held_out, sample_prompts
         slices = sorted({row.slice for row in held_out})
         self._packs = {name: pack_rows([row for row in held_out if row.slice == name], recipe, -1) for name in slices}

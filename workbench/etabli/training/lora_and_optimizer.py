@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 RANGE = 1e4  # in a range test the learning rate rises by this factor
 
 
-def add_lora(loaded: LoadedModel, recipe: Recipe) -> Any:
+def add_lora(loaded_model: LoadedModel, recipe: Recipe) -> Any:
     """Return a PEFT model, ready to train.
 
     Adapters are float32 whatever the base computes in: a bf16 adapter loses small updates, and an fp16 one breaks the
@@ -26,8 +26,10 @@ def add_lora(loaded: LoadedModel, recipe: Recipe) -> Any:
 
     torch.manual_seed(recipe.seed)
     config = LoraConfig(task_type="CAUSAL_LM", **recipe.lora.peft_fields())
-    loaded.model.config.name_or_path = loaded.name  # PEFT writes it into the adapter; the folder's path is private
-    model = get_peft_model(loaded.model, config, autocast_adapter_dtype=True)
+    loaded_model.model.config.name_or_path = (
+        loaded_model.name
+    )  # PEFT writes it into the adapter; the folder's path is private
+    model = get_peft_model(loaded_model.model, config, autocast_adapter_dtype=True)
     for parameter in model.parameters():  # PEFT leaves copies of whole modules (modules_to_save) and biases in 16 bits
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

@@ -43,10 +43,10 @@ def _forward(layer: Linear4bit, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return original
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    down, up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+    lora_a, lora_b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
     with torch.autocast(kind, enabled=False):
         weight, scale = layer.base_layer.weight, layer.scaling[ADAPTER]
-        out: Tensor = _LoraLinear4bit.apply(x.to(dtype), down, up, weight, scale)  # type: ignore[no-untyped-call]  # torch
+        out: Tensor = _LoraLinear4bit.apply(x.to(dtype), lora_a, lora_b, weight, scale)  # type: ignore[no-untyped-call]  # torch
         return out if layer.base_layer.bias is None else out + layer.base_layer.bias.to(dtype)
 
 
@@ -54,26 +54,26 @@ class _LoraLinear4bit(torch.autograd.Function):
     """x (..., in) in the compute dtype; down (rank, in) and up (out, rank) float32; the weight a ``Params4bit``."""
 
     @staticmethod
-    def forward(context: Any, x: Tensor, down: Tensor, up: Tensor, weight: Any, scale: float) -> Tensor:
+    def forward(context: Any, x: Tensor, lora_a: Tensor, lora_b: Tensor, weight: Any, scale: float) -> Tensor:
         flat = x.flatten(0, -2)
-        narrow = flat @ down.to(x.dtype).T
+        narrow = flat @ lora_a.to(x.dtype).T
         out = F.linear(x, _dequantise(weight, x.dtype))  # no view of anything: Falcon adds to it in place
-        out.view(-1, out.shape[-1]).addmm_(narrow, up.to(x.dtype).T, alpha=scale)
-        context.save_for_backward(x, down, up, narrow)
+        out.view(-1, out.shape[-1]).addmm_(narrow, lora_b.to(x.dtype).T, alpha=scale)
+        context.save_for_backward(x, lora_a, lora_b, narrow)
         context.weight, context.scale = weight, scale
         return out
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
-        x, down, up, narrow = context.saved_tensors
+        x, lora_a, lora_b, narrow = context.saved_tensors
         flat = gradient.flatten(0, -2)
-        projected = (flat @ up.to(x.dtype)).mul_(context.scale)
-        d_down = (projected.T @ x.flatten(0, -2)).to(down.dtype)
-        d_up = (flat.T @ narrow).to(up.dtype).mul_(context.scale)
+        projected = (flat @ lora_b.to(x.dtype)).mul_(context.scale)
+        d_down = (projected.T @ x.flatten(0, -2)).to(lora_a.dtype)
+        d_up = (flat.T @ narrow).to(lora_b.dtype).mul_(context.scale)
         if not context.needs_input_grad[0]:
             return None, d_down, d_up, None, None
         d_x = flat @ _dequantise(context.weight, x.dtype)
-        return d_x.addmm_(projected, down.to(x.dtype)).view_as(x), d_down, d_up, None, None
+        return d_x.addmm_(projected, lora_a.to(x.dtype)).view_as(x), d_down, d_up, None, None
 
 
 def _dequantise(weight: Any, dtype: torch.dtype) -> Tensor:

@@ -78,12 +78,12 @@ def split_pack(pack: Pack, count: int) -> list[Pack]:
 
 def longest_pack(rows: list[TokenizedRow], recipe: Recipe) -> Pack:
     """Return the largest pack there can be: the longest rows, the last of them cut so that the pack is full."""
-    ordered = sorted(rows, key=lambda row: (-len(row.ids), row.id))
+    longest_first = sorted(rows, key=lambda row: (-len(row.ids), row.id))
     if recipe.batch_size or not recipe.tokens_per_batch:
-        return ordered[: recipe.batch_size]
+        return longest_first[: recipe.batch_size]
     pack: Pack = []
     tokens_left = recipe.tokens_per_batch
-    for row in ordered:
+    for row in longest_first:
         if tokens_left < 2:
             break
         pack.append(replace(row, ids=row.ids[:tokens_left], labels=row.labels[:tokens_left]))
@@ -126,8 +126,8 @@ def measure_phase(emit: Emit, phase: str, counter: TensorCounter | None = None, 
     if counter:
         counter.take_moments()
     yield
-    allocated = {"allocated": max(map(total_bytes, counter.take_moments()))} if counter else {}
-    emit("memory", phase=phase, **_read_peak() | allocated, **facts)
+    tensor_bytes = {"allocated": max(map(total_bytes, counter.take_moments()))} if counter else {}
+    emit("memory", phase=phase, **_read_peak() | tensor_bytes, **facts)
 
 
 def pack_sizes(pack: Pack) -> dict[str, int]:

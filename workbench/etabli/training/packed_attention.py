@@ -57,11 +57,11 @@ _current_layout: Layout | None = None
 def attend_by_row(lengths: Sequence[int], device: torch.device | str = "cpu") -> Iterator[None]:
     """Surround the forward and the backward pass of a pack with rows of these lengths."""
     global _current_layout
-    before, _current_layout = _current_layout, layout(lengths, device)
+    previous, _current_layout = _current_layout, layout(lengths, device)
     try:
         yield
     finally:
-        _current_layout = before
+        _current_layout = previous
 
 
 def use_row_attention(model: Any) -> str:
@@ -71,9 +71,9 @@ def use_row_attention(model: Any) -> str:
     """
     AttentionInterface.register(NAME, _attention)
     AttentionMaskInterface.register(NAME, _mask)
-    before: str = model.config._attn_implementation
+    previous: str = model.config._attn_implementation
     model.set_attn_implementation(NAME)
-    return before
+    return previous
 
 
 def _mask(*args: Any, local_size: int | None = None, **kwargs: Any) -> Tensor | None:
@@ -99,8 +99,8 @@ def _attention(
         return output
     spread, gather, batches = _current_layout
     sizes = [rows * length for rows, length in batches]
-    ordered = (_reorder(states[0].transpose(0, 1), spread, gather) for states in (query, key, value))
-    parts = [torch.split(states, sizes) for states in ordered]
+    states_by_place = (_reorder(states[0].transpose(0, 1), spread, gather) for states in (query, key, value))
+    parts = [torch.split(states, sizes) for states in states_by_place]
     scale, dropout = kwargs.get("scaling") or query.shape[-1] ** -0.5, kwargs.get("dropout") or 0.0
     outputs = []
     for (rows, length), *states in zip(batches, *parts):
@@ -117,8 +117,8 @@ def _causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, d
     length = query.shape[2]
     if query.device.type == "cpu" and length <= SHORT and not dropout:
         # Query heads that share a key are stacked along the tokens, so that no key is repeated.
-        stacked = query.reshape(query.shape[0], key.shape[1], -1, query.shape[3])
-        short: Tensor = _ShortAttention.apply(stacked, key, value, scale)  # type: ignore[no-untyped-call]  # torch
+        stacked_queries = query.reshape(query.shape[0], key.shape[1], -1, query.shape[3])
+        short: Tensor = _ShortAttention.apply(stacked_queries, key, value, scale)  # type: ignore[no-untyped-call]  # torch
         return short.reshape(*query.shape[:3], -1)
     groups = query.shape[1] // key.shape[1]
     shares_keys = groups > 1 and _shares_keys(query.device)
@@ -136,8 +136,8 @@ def _shares_keys(device: torch.device) -> bool:
 
 def _reorder(states: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
     """Return the rows of a tensor in another order; ``inverse`` brings them back."""
-    reordered: Tensor = _Reorder.apply(states, order, inverse)  # type: ignore[no-untyped-call]  # torch has no types
-    return reordered
+    output: Tensor = _Reorder.apply(states, order, inverse)  # type: ignore[no-untyped-call]  # torch has no types
+    return output
 
 
 class _Reorder(torch.autograd.Function):

@@ -34,10 +34,10 @@ class PackedLoss(torch.nn.Module):
         BadInput: that refusal. NotFinite: the model itself gives NaN or infinite logits.
     """
 
-    def __init__(self, peft: Any, loaded: LoadedModel, autocast: Callable[[], Any], packed: bool = True):
+    def __init__(self, peft: Any, loaded_model: LoadedModel, autocast: Callable[[], Any], packed: bool = True):
         super().__init__()
         self.peft, self.base = peft, peft.get_base_model()
-        self._loaded, self.autocast = loaded, autocast
+        self._loaded, self.autocast = loaded_model, autocast
         self.warning = ""
         self.rowwise = False  # attention row by row
         self.head: chunked_cross_entropy.Head | None = None  # for cross-entropy in chunks
@@ -47,8 +47,8 @@ class PackedLoss(torch.nn.Module):
     def forward(self, input_ids: Tensor, position_ids: Tensor, keep: Tensor, targets: Tensor) -> Tensor:
         """Return the summed cross-entropy of the trained tokens; the arguments are those of ``packing.collate``."""
         if self.head is not None:
-            hidden = self._hidden_states(input_ids, position_ids)[keep]
-            return chunked_cross_entropy.summed_cross_entropy(hidden, self.head, targets)
+            hidden_states = self._hidden_states(input_ids, position_ids)[keep]
+            return chunked_cross_entropy.summed_cross_entropy(hidden_states, self.head, targets)
         output = self.peft(input_ids=input_ids, position_ids=position_ids, use_cache=False, logits_to_keep=keep)
         return F.cross_entropy(output.logits[0].float(), targets, reduction="sum")
 
@@ -77,18 +77,18 @@ class PackedLoss(torch.nn.Module):
 
     def _hidden_states(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
         output = self.base.base_model(input_ids=input_ids, position_ids=position_ids, use_cache=False)
-        hidden: Tensor = output.last_hidden_state[0]
-        return hidden
+        hidden_states: Tensor = output.last_hidden_state[0]
+        return hidden_states
 
     def _choose_fast_paths(self, packed: bool) -> None:
         """Use the fastest combination of paths that agrees with the model itself."""
-        expected = self._trial_logits(lambda rows: torch.cat([self._model_logits(row, None) for row in rows]))
-        if not expected.isfinite().all():
+        reference = self._trial_logits(lambda rows: torch.cat([self._model_logits(row, None) for row in rows]))
+        if not reference.isfinite().all():
             raise NotFinite(f"The model itself gives numbers that are not finite in {self._loaded.dtype}.")
-        before, head = packed_attention.use_row_attention(self.base), chunked_cross_entropy.find_head(self.base)
+        previous, head = packed_attention.use_row_attention(self.base), chunked_cross_entropy.find_head(self.base)
         for self.rowwise, self.head in dict.fromkeys([(True, head), (False, head), (True, None), (False, None)]):
-            self.base.set_attn_implementation(packed_attention.NAME if self.rowwise else before)
-            difference = self._difference_from(expected)
+            self.base.set_attn_implementation(packed_attention.NAME if self.rowwise else previous)
+            difference = self._difference_from(reference)
             if difference < TOLERANCE[self._loaded.dtype]:
                 return
             self.warning = (
@@ -97,7 +97,7 @@ class PackedLoss(torch.nn.Module):
         if packed:
             raise BadInput("In this model the rows of a batch see each other: set batch_size: 1, it can't be packed.")
 
-    def _difference_from(self, expected: Tensor) -> float:
+    def _difference_from(self, reference: Tensor) -> float:
         """Return the largest relative difference of a token's logits: two rows in a pack against each row alone."""
         positions = torch.cat([torch.arange(length, device=self._loaded.device) for length in _LENGTHS])[None]
         try:
@@ -107,7 +107,7 @@ class PackedLoss(torch.nn.Module):
             if oom.is_out_of_memory(error):
                 raise
             return math.inf  # the model takes no positions, has no hidden states, …
-        return float(((packed - expected).norm(dim=-1) / expected.norm(dim=-1)).max().nan_to_num(math.inf))
+        return float(((packed - reference).norm(dim=-1) / reference.norm(dim=-1)).max().nan_to_num(math.inf))
 
     @torch.no_grad()
     def _trial_logits(self, compute: Callable[[list[Tensor]], Tensor]) -> Tensor:

@@ -51,13 +51,13 @@ def pack_rows(rows: list[TokenizedRow], recipe: Recipe, epoch: int) -> list[Pack
     last ``OPEN_PACKS`` packs are tried, so that packing does not undo the shuffle.
     """
     rng = random.Random(f"{recipe.seed}-{epoch}")
-    shuffled = rng.sample(rows, len(rows))
+    order = rng.sample(rows, len(rows))
     if recipe.batch_size or not recipe.tokens_per_batch:
         size = recipe.batch_size or 1
-        return [shuffled[start : start + size] for start in range(0, len(shuffled), size)]
+        return [order[start : start + size] for start in range(0, len(order), size)]
     packs: list[Pack] = []
     tokens_left: list[int] = []
-    for row in shuffled:
+    for row in order:
         length = len(row.ids)
         candidates = range(max(0, len(packs) - OPEN_PACKS), len(packs))
         number = next((number for number in candidates if tokens_left[number] >= length), None)

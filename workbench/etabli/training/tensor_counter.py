@@ -67,9 +67,9 @@ class TensorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torc
         for tensor in tensors:
             key = tensor.untyped_storage()._cdata
             if key in self._sizes:
-                size, before = self._sizes[key]
+                size, old_purpose = self._sizes[key]
                 self._sizes[key] = size, purpose
-                self.parts[before] -= size
+                self.parts[old_purpose] -= size
                 self.parts[purpose] += size
 
     def take_moments(self) -> list[Parts]:
@@ -101,9 +101,9 @@ class TensorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torc
     def _remember(self, workspace: int = 0) -> None:
         moment = {name: size for name, size in self.parts.items() if size}
         moment["workspace"] = moment.get("workspace", 0) + workspace
-        if any(_covers(other, moment) for other in self._moments):
+        if any(_covers(peak, moment) for peak in self._moments):
             return
-        self._moments = [other for other in self._moments if not _covers(moment, other)] + [moment]
+        self._moments = [peak for peak in self._moments if not _covers(moment, peak)] + [moment]
 
     def _remove(self, key: int) -> None:
         size, purpose = self._sizes.pop(key, (0, ""))
@@ -117,12 +117,12 @@ def count_model(model: Module, counter: TensorCounter) -> None:
 
     for layer in (module for module in model.modules() if isinstance(module, bnb.nn.Linear4bit)):
         state = layer.weight.quant_state
-        nested = [state.offset, state.state2.absmax, state.state2.code] if state.state2 else []
-        for tensor in (layer.weight, state.absmax, state.code, *nested):
+        inner_tensors = [state.offset, state.state2.absmax, state.state2.code] if state.state2 else []
+        for tensor in (layer.weight, state.absmax, state.code, *inner_tensors):
             counter.add(tensor, "quantised")
     for tensor in [*model.parameters(), *model.buffers()]:
-        unquantised = "experts" if tensor.ndim > 2 else "unquantised"  # bitsandbytes leaves fused experts as they are
-        counter.add(tensor, "adapters" if tensor.requires_grad else unquantised)
+        part_name = "experts" if tensor.ndim > 2 else "unquantised"  # bitsandbytes leaves fused experts as they are
+        counter.add(tensor, "adapters" if tensor.requires_grad else part_name)
 
 
 def total_bytes(parts: Parts) -> int:

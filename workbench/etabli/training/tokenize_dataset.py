@@ -27,20 +27,20 @@ from etabli.training.packing import MASKED, FailedChecks, TokenizedRow
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
-COMPARED = 2000  # rows whose ids are compared with the template's own, at most
+MAX_COMPARED = 2000  # rows whose ids are compared with the template's own, at most
 CACHED_FROM = 2000  # rows: fewer are tokenized faster than they are read back
 PARALLEL_FROM = 8000  # rows: fewer are done before other processes have started
 CACHED_SETS = 8  # sets of rows that stay in the cache
 
-Tokenized = tuple[list[TokenizedRow], list[str], FailedChecks]
+TokenizedRows = tuple[list[TokenizedRow], list[str], FailedChecks]
 
 
-def tokenize_rows(rows: Sequence[Row], tokenizer: "Tokenizer", recipe: Recipe) -> Tokenized:
+def tokenize_rows(rows: Sequence[Row], tokenizer: "Tokenizer", recipe: Recipe) -> TokenizedRows:
     """Render and cut rows, and run ``etabli.rendering.token_checks`` on them.
 
     Returns:
         The rows with a trained token; the ids of those without one after the cut at ``max_length``; and the failed
-        checks. The ids are compared with the template's own on at most ``COMPARED`` rows, spread over all.
+        checks. The ids are compared with the template's own on at most ``MAX_COMPARED`` rows, spread over all.
     """
     has_date = "strftime_now" in str(tokenizer.chat_template)  # such a template is another one tomorrow
     if len(rows) < CACHED_FROM or has_date:
@@ -48,48 +48,52 @@ def tokenize_rows(rows: Sequence[Row], tokenizer: "Tokenizer", recipe: Recipe) -
     folder = machine.cache_folder() / "encoded" / _key(rows, tokenizer, recipe)
     with contextlib.suppress(OSError, ValueError, KeyError, Damaged):
         return _read(folder)
-    tokenized = _tokenize(rows, tokenizer, recipe)
+    result = _tokenize(rows, tokenizer, recipe)
     with contextlib.suppress(OSError, EtabliError):  # it is only a cache: the run goes on without it
         shutil.rmtree(folder, ignore_errors=True)  # a half-deleted folder may be left there
-        _write(folder, tokenized)
-    return tokenized
+        _write(folder, result)
+    return result
 
 
-def _tokenize(rows: Sequence[Row], tokenizer: "Tokenizer", recipe: Recipe) -> Tokenized:
-    every = -(-len(rows) // COMPARED) or 1
-    flagged = [(row, index % every == 0) for index, row in enumerate(rows)]
+def _tokenize(rows: Sequence[Row], tokenizer: "Tokenizer", recipe: Recipe) -> TokenizedRows:
+    every = -(-len(rows) // MAX_COMPARED) or 1
+    flagged_rows = [(row, index % every == 0) for index, row in enumerate(rows)]
     workers = machine.cores() if len(rows) >= PARALLEL_FROM else 1
     if workers == 1:
-        return _join([_tokenize_part(flagged, tokenizer, recipe)])
+        return _join([_tokenize_part(flagged_rows, tokenizer, recipe)])
     from joblib import Parallel, delayed
 
     size = -(-len(rows) // (4 * workers))
-    parts = [flagged[start : start + size] for start in range(0, len(rows), size)]
+    parts = [flagged_rows[start : start + size] for start in range(0, len(rows), size)]
     return _join(Parallel(n_jobs=workers)(delayed(_tokenize_part)(part, tokenizer, recipe) for part in parts))
 
 
 def _tokenize_part(
-    flagged: list[tuple[Row, bool]], tokenizer: "Tokenizer", recipe: Recipe
+    flagged_rows: list[tuple[Row, bool]], tokenizer: "Tokenizer", recipe: Recipe
 ) -> tuple[list[TokenizedRow], FailedChecks]:
     """Tokenize the rows that can be rendered; the flag of a row: compare its ids with the template's own."""
     rows: list[TokenizedRow] = []
     failed_checks: FailedChecks = {}
-    most = recipe.max_length
-    texts_of_rows = template.render_rows((row for row, _ in flagged), tokenizer)
-    for (row, compare), texts in zip(flagged, texts_of_rows):
+    max_length = recipe.max_length
+    texts_of_rows = template.render_rows((row for row, _ in flagged_rows), tokenizer)
+    for (row, compare), texts in zip(flagged_rows, texts_of_rows):
         try:
-            rendered = render(row["messages"], tokenizer, recipe.train_on, tools=row.get("tools"), texts=texts)
+            conversation = render(row["messages"], tokenizer, recipe.train_on, tools=row.get("tools"), texts=texts)
         except BadData as error:
             failed_checks.setdefault(token_checks.TEMPLATE, []).append((row["id"], str(error)))
             continue
-        rows.append(TokenizedRow(row["id"], rendered.ids[:most], rendered.labels[:most], row.get("lang") or "rows"))
-        for check in token_checks.check_row(row, rendered, tokenizer, recipe.train_on, most, own=compare):
+        rows.append(
+            TokenizedRow(
+                row["id"], conversation.ids[:max_length], conversation.labels[:max_length], row.get("lang") or "rows"
+            )
+        )
+        for check in token_checks.check_row(row, conversation, tokenizer, recipe.train_on, max_length, own=compare):
             if check.ok is False:
                 failed_checks.setdefault(check.name, []).append((row["id"], check.why))
     return rows, failed_checks
 
 
-def _join(parts: list[tuple[list[TokenizedRow], FailedChecks]]) -> Tokenized:
+def _join(parts: list[tuple[list[TokenizedRow], FailedChecks]]) -> TokenizedRows:
     rows = [row for part, _ in parts for row in part]
     failed_checks: FailedChecks = {}
     for _, part_checks in parts:
@@ -118,10 +122,10 @@ def _key(rows: Sequence[Row], tokenizer: "Tokenizer", recipe: Recipe) -> str:
     return digest.hexdigest()[:32]
 
 
-def _write(place: Path, tokenized: Tokenized) -> None:
+def _write(place: Path, result: TokenizedRows) -> None:
     import numpy as np
 
-    rows, untrainable, failed_checks = tokenized
+    rows, untrainable, failed_checks = result
     with storage.write_folder(place) as folder:
         np.savez(
             folder / "tokens.npz",
@@ -135,7 +139,7 @@ def _write(place: Path, tokenized: Tokenized) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _read(folder: Path) -> Tokenized:
+def _read(folder: Path) -> TokenizedRows:
     import numpy as np
 
     storage.verify(folder)

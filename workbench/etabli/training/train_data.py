@@ -64,7 +64,7 @@ class TrainData:
 def load_train_data(
     recipe: Recipe,
     tokenizer: "PreTrainedTokenizerBase",
-    near: Path | None = None,
+    run_folder: Path | None = None,
     enforce: bool = True,
     open_rows: OpenRows = Dataset.open,
 ) -> TrainData:
@@ -75,15 +75,15 @@ def load_train_data(
     one row in sixteen, whole templates where rows have one.
 
     Args:
-        near: a run folder: relative paths are searched there too. enforce: refuse rows that fail a token check.
+        run_folder: relative paths are searched there too. enforce: refuse rows that fail a token check.
         open_rows: opens the data sets that the recipe names.
 
     Raises:
         BadData: nothing to train on, or rows that fail a check, each with its count, first rows and what to do;
         UntrustedCode: this user said no yes to the recipe's rules.
     """
-    data = open_rows(recipe.data, near)
-    split = split_rows(recipe, data, near, open_rows)
+    data = open_rows(recipe.data, run_folder)
+    split = split_rows(recipe, data, run_folder, open_rows)
     if not split.train:
         raise BadData(
             f"{recipe.data} has {len(data.rows)} rows and none to train on{_describe_rules(split.rule_counts)}."
@@ -91,7 +91,7 @@ def load_train_data(
     rows, untrainable, failed_checks = tokenize_rows(split.train, tokenizer, recipe)
     if enforce:
         _require_checks(failed_checks, len(split.train), recipe)
-    callbacks = find_path(recipe.callbacks, near) if recipe.callbacks else None
+    callbacks = find_path(recipe.callbacks, run_folder) if recipe.callbacks else None
     return TrainData(
         rows=rows,
         held_out=tokenize_rows(split.held_out, tokenizer, recipe)[0] if split.held_out else [],
@@ -118,24 +118,26 @@ class Split:
     eval_data_hash: str | None = None
 
 
-def split_rows(recipe: Recipe, data: Dataset, near: Path | None = None, open_rows: OpenRows = Dataset.open) -> Split:
+def split_rows(
+    recipe: Recipe, data: Dataset, run_folder: Path | None = None, open_rows: OpenRows = Dataset.open
+) -> Split:
     """Filter the recipe's data and split off the held-out rows; see ``load_train_data``."""
-    rules = trust.trusted_code(find_path(recipe.rules, near), "rules") if recipe.rules else None
+    rules = trust.trusted_code(find_path(recipe.rules, run_folder), "rules") if recipe.rules else None
     rows = with_unique_ids([row for row in data.rows if row.get("split") != "test"])
     usable, rule_counts = custom_rules.filter_rows(rows, custom_rules.load_rules_file(rules) if rules else [])
     rules_hash = rules.sha256 if rules else None
     if not recipe.eval_data:
         return Split(*hold_out(usable, recipe.seed), rule_counts, rules_hash)
-    eval_data = open_rows(recipe.eval_data, near)
+    eval_data = open_rows(recipe.eval_data, run_folder)
     return Split(usable, eval_data.rows, rule_counts, rules_hash, eval_data.hash)
 
 
-def rows_to_train(recipe: Recipe, data: Dataset, near: Path | None = None) -> list[Row]:
+def rows_to_train(recipe: Recipe, data: Dataset, run_folder: Path | None = None) -> list[Row]:
     """Return the rows that a run of this recipe trains on, and no others: all that its baselines may know.
 
     Under ``empty_rows: leave_out`` the rows are tokenized: only their tokens tell which of them train nothing.
     """
-    train = split_rows(recipe, data, near, lambda name, folder: Dataset([])).train  # eval_data is not needed here
+    train = split_rows(recipe, data, run_folder, lambda name, folder: Dataset([])).train  # eval_data is not needed here
     if recipe.empty_rows == "refuse" or not train:
         return train
     tokenizer = loading.load_tokenizer(sources.resolve(recipe.model))
@@ -146,9 +148,9 @@ def rows_to_train(recipe: Recipe, data: Dataset, near: Path | None = None) -> li
 def _require_checks(failed_checks: FailedChecks, rows: int, recipe: Recipe) -> None:
     """Refuse rows that fail a check. Rows that train nothing may be left out, if the recipe says so, but not all."""
     refuse_empty = recipe.empty_rows == "refuse" or len(failed_checks.get(token_checks.EMPTY, ())) == rows
-    refused = {name: fails for name, fails in failed_checks.items() if name != token_checks.EMPTY or refuse_empty}
-    if refused:
-        raise BadData(f"{recipe.data} is not trained as it stands.\n{token_checks.describe_failures(refused, rows)}")
+    refusals = {name: fails for name, fails in failed_checks.items() if name != token_checks.EMPTY or refuse_empty}
+    if refusals:
+        raise BadData(f"{recipe.data} is not trained as it stands.\n{token_checks.describe_failures(refusals, rows)}")
 
 
 def _describe_rules(rule_counts: dict[str, int]) -> str:
@@ -163,7 +165,7 @@ def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
     """
     if len(rows) < MIN_ROWS_TO_SPLIT:
         return rows, []
-    most = min(HELD_OUT_ROWS, int(len(rows) * HELD_OUT_SHARE))
+    max_rows = min(HELD_OUT_ROWS, int(len(rows) * HELD_OUT_SHARE))
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.get("template") or row["id"], []).append(row)
@@ -171,7 +173,7 @@ def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
     random.Random(f"held-out-{seed}").shuffle(names)
     held_out: list[Row] = []
     for name in names:
-        if len(held_out) + len(groups[name]) <= most:
+        if len(held_out) + len(groups[name]) <= max_rows:
             held_out += groups[name]
     held_out_ids = {row["id"] for row in held_out}
     return [row for row in rows if row["id"] not in held_out_ids], held_out

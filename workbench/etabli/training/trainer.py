@@ -36,21 +36,25 @@ T = TypeVar("T")
 class Training:
     """The model, optimiser and current step of one run. On several devices each process has its own."""
 
-    def __init__(self, run: Path, recipe: Recipe, loaded: LoadedModel, data: TrainData, log: EventLog | SilentLog):
-        self.run, self.recipe, self.loaded, self.log = run, recipe, loaded, log
+    def __init__(
+        self, run: Path, recipe: Recipe, loaded_model: LoadedModel, data: TrainData, log: EventLog | SilentLog
+    ):
+        self.run, self.recipe, self.loaded, self.log = run, recipe, loaded_model, log
         self.sampler = PackSampler(data.rows, recipe)
-        self.accelerator = _make_accelerator(loaded)
+        self.accelerator = _make_accelerator(loaded_model)
         self.callbacks = Callbacks(recipe, run, enabled=self.is_main)
-        self.peft = lora_and_optimizer.add_lora(loaded, recipe)
+        self.peft = lora_and_optimizer.add_lora(loaded_model, recipe)
         self.trainable = [parameter for parameter in self.peft.parameters() if parameter.requires_grad]
         optimizer = lora_and_optimizer.make_optimizer(self.peft, recipe)
         self.lr_scheduler = lora_and_optimizer.make_lr_scheduler(optimizer, recipe, self.sampler.steps)
         self.optimizer = self.accelerator.prepare(optimizer)
-        self.packed_loss = PackedLoss(self.peft, loaded, self.accelerator.autocast, packed=recipe.batch_size != 1)
+        self.packed_loss = PackedLoss(self.peft, loaded_model, self.accelerator.autocast, packed=recipe.batch_size != 1)
         # One process needs no wrapper; several need the gradients averaged.
         several = self.accelerator.num_processes > 1
         self.model = self.accelerator.prepare(self.packed_loss) if several else self.packed_loss
-        self.evaluator = Evaluator(self.packed_loss, loaded, recipe, data.held_out, data.sample_prompts, self.emit)
+        self.evaluator = Evaluator(
+            self.packed_loss, loaded_model, recipe, data.held_out, data.sample_prompts, self.emit
+        )
         self.backup = make_backup(run, recipe, self.warn) if self.is_main else None
         self.step = 0
         self.tokens = 0
@@ -166,7 +170,7 @@ class Training:
 
     def train_step(self) -> None:
         """Make one optimiser step and write its event."""
-        started = time.monotonic()
+        start_time = time.monotonic()
         packs = self.sampler.packs(self.step + 1)
         trained_tokens = max(1, sum(row.trained_tokens for pack in packs for row in pack))
         self.model.train()
@@ -187,7 +191,7 @@ class Training:
             grad_norm=norm,
             tokens=self.tokens,
             trained_tokens=trained_tokens,
-            tokens_per_s=tokens / (time.monotonic() - started),
+            tokens_per_s=tokens / (time.monotonic() - start_time),
             memory_bytes=machine.memory_bytes(),
         )
 
@@ -251,10 +255,10 @@ class Training:
                 f"Memory ran out in the optimiser's step {self.step + 1}, which may be half done: nothing of it was "
                 "saved. Resume goes on from the last checkpoint; a new run with optimizer: adamw8bit takes less."
             ) from error
-        skipped = bool(self.optimizer.step_was_skipped)
-        if skipped:
+        was_skipped = bool(self.optimizer.step_was_skipped)
+        if was_skipped:
             self.warn(f"Step {self.step + 1} was skipped: its gradient (norm {norm}) is beyond half precision.")
-        return not skipped
+        return not was_skipped
 
     def sync_gradients(self, is_last: bool) -> contextlib.AbstractContextManager[None]:
         """Return a context in which gradients are averaged over devices only if ``is_last``."""
@@ -288,8 +292,8 @@ class Training:
         lora_and_optimizer.checkpoint_layers(self.peft)
 
 
-def _make_accelerator(loaded: LoadedModel) -> "Accelerator":
+def _make_accelerator(loaded_model: LoadedModel) -> "Accelerator":
     from accelerate import Accelerator
 
-    precision = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "no"}[loaded.dtype]
-    return Accelerator(cpu=loaded.device == "cpu", mixed_precision=precision)
+    precision = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "no"}[loaded_model.dtype]
+    return Accelerator(cpu=loaded_model.device == "cpu", mixed_precision=precision)

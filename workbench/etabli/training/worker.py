@@ -126,13 +126,13 @@ def _train(
     recipe = Recipe(**keys)
     command = f"etabli resume {shlex.quote(str(run))} --trust-code"
     trust.require(recipe_code.list_code(recipe, run), consent.trust_code, command)
-    started = time.monotonic()
+    start_time = time.monotonic()
     if not consent.own_recipe:
         recipe = without_unknown_backup(run, recipe, frozen, lambda text: log.write("warning", what=text))
     training = _prepare(run, recipe, frozen, log, consent.force, consent.force or consent.own_recipe)
     if training.backup:
         at_exit.append(training.backup.close)
-    reason = training.train(_stop_reason(run, recipe, started, signals))
+    reason = training.train(_stop_reason(run, recipe, start_time, signals))
     if reason is None:
         training.finish()
     return reason
@@ -166,8 +166,8 @@ def _prepare(
     fingerprint = train_data.fingerprint(recipe, source, tokenizer, data, dtype)
     _check_fingerprint(run, recipe, frozen, fingerprint, log, force)
     with oom.measure_phase(log.write, "load"):
-        loaded = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype)
-    training = Training(run, recipe, loaded, data, log)
+        loaded_model = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype)
+    training = Training(run, recipe, loaded_model, data, log)
     checkpoint = training.decide_together(lambda: checkpoints.find_newest_valid(run, training.warn))
     if checkpoint and not frozen and not force:
         raise BadInput(
@@ -253,13 +253,13 @@ def _log_start(log: EventLog | SilentLog, training: "Training", data: "TrainData
     )
 
 
-def changes(before: dict[str, Any], now: dict[str, Any], path: str = "") -> str:
-    """Return every field that differs, in words; empty if none does. Fields that ``before`` lacks do not count."""
+def changes(old_facts: dict[str, Any], now: dict[str, Any], path: str = "") -> str:
+    """Return every field that differs, in words; empty if none does. Fields that ``old_facts`` lacks do not count."""
     sentences = []
-    for name in [name for name in now if name in before and before[name] != now[name]]:
-        old, new = before[name], now[name]
-        nested = isinstance(old, dict) and isinstance(new, dict)
-        sentences.append(changes(old, new, f"{path}{name}.") if nested else f"{path}{name} was {old!r}, is {new!r}")
+    for name in [name for name in now if name in old_facts and old_facts[name] != now[name]]:
+        old, new = old_facts[name], now[name]
+        is_nested = isinstance(old, dict) and isinstance(new, dict)
+        sentences.append(changes(old, new, f"{path}{name}.") if is_nested else f"{path}{name} was {old!r}, is {new!r}")
     return "; ".join(filter(None, sentences))
 
 
@@ -271,7 +271,7 @@ def _device() -> str | None:
     return f"cuda:{local}" if local is not None and torch.cuda.is_available() else None
 
 
-def _stop_reason(run: Path, recipe: Recipe, started: float, signals: list[str]) -> Callable[[], str | None]:
+def _stop_reason(run: Path, recipe: Recipe, start_time: float, signals: list[str]) -> Callable[[], str | None]:
     """Return a function that says why to stop, or None: SIGTERM, the file ``stop``, or the minutes allowed."""
 
     def stop_reason() -> str | None:
@@ -279,7 +279,7 @@ def _stop_reason(run: Path, recipe: Recipe, started: float, signals: list[str]) 
             return "stopped by signal"
         if (run / STOP).exists():
             return "stopped on request"
-        if recipe.max_minutes and time.monotonic() - started > recipe.max_minutes * 60:
+        if recipe.max_minutes and time.monotonic() - start_time > recipe.max_minutes * 60:
             return f"max_minutes ({recipe.max_minutes:g}) reached"
         return None
 
