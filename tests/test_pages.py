@@ -16,7 +16,7 @@ import etabli_widgets
 import hostile_markup
 import test_widgets as parts
 from etabli.app import notebooks, report
-from etabli.core.pages import FOLDER, NOTHING, figures
+from etabli.core.pages import FOLDER, BASE_POLICY, figures
 from etabli.core.pages.sanitise import ATTRIBUTES, sanitise_html
 from etabli.evaluation import card
 from hostile_markup import HARMLESS, TEXTS, evaluation_with, leaves, planted, replaced, run_with
@@ -136,7 +136,7 @@ def test_every_page_has_a_policy_and_fetches_nothing(pages):
         page = pages[kind](HARMLESS)
         head = dict(re.findall(r'<meta (?:http-equiv|name)="([\w-]+)" content="([^"]*)"', page))
         assert head["referrer"] == "no-referrer" and "viewport" in head
-        assert head["Content-Security-Policy"].replace("&#39;", "'").startswith(NOTHING)
+        assert head["Content-Security-Policy"].replace("&#39;", "'").startswith(BASE_POLICY)
         assert page.index("Content-Security-Policy") < page.index("<style"), "what stands before it is not held by it"
         assert ("script-src" in head["Content-Security-Policy"]) == (kind == "overlay")
         assert not [value for tag, *names in outline(page) for name, value in names if name == "src"]

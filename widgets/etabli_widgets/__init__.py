@@ -1,4 +1,4 @@
-"""Widgets for établi's notebooks. Each works from Python alone, and leaves a true HTML twin in the saved notebook."""
+"""Widgets for établi's notebooks. Each also works from Python code, and leaves an HTML twin in the notebook."""
 
 from etabli_widgets.blind_arena import BlindArena
 from etabli_widgets.chat_compare import ChatCompare
@@ -13,6 +13,15 @@ from etabli_widgets.training_film import TrainingFilm
 from etabli_widgets.verdict_card import VerdictCard
 
 __all__ = [
-    "BlindArena", "ChatCompare", "DatasetTable", "MaskLens", "MemoryLedger", "RoundTrip", "RunMonitor",
-    "ThresholdPairs", "TokenDiff", "TrainingFilm", "VerdictCard",
-]  # fmt: skip
+    "BlindArena",
+    "ChatCompare",
+    "DatasetTable",
+    "MaskLens",
+    "MemoryLedger",
+    "RoundTrip",
+    "RunMonitor",
+    "ThresholdPairs",
+    "TokenDiff",
+    "TrainingFilm",
+    "VerdictCard",
+]

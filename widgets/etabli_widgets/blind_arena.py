@@ -1,4 +1,4 @@
-"""``BlindArena``: two answers, nobody says whose; a key a vote."""
+"""``BlindArena``: vote on two answers without knowing which system gave which."""
 
 from typing import Any
 
@@ -9,28 +9,24 @@ from etabli_widgets.markup import Markup, element, fragment, notes, table
 
 
 class BlindArena(Widget):
-    """Vote on pairs of answers without knowing whose they are.
+    """Vote on pairs of answers without knowing which system gave which.
 
-    ``session`` is an ``etabli.review.session.Session``: ``current_pair``, ``vote``, ``progress_text``, ``reveal_as_text``. The page gets
-    the two texts alone; who is who stays here until ``look`` is called. ``vote`` and ``look`` are the code paths of
-    the keys.
+    ``session`` is an ``etabli.review.session.Session``: ``current_pair``, ``vote``, ``progress_text``,
+    ``reveal_as_text``. The page gets only the two texts; the names of the systems stay in the kernel until ``look`` is
+    called. ``vote`` and ``look`` do what the keys do.
     """
 
     _esm = script("blind_arena")
     _css = style("blind_arena")
 
-    pair = traitlets.Dict(help="What is shown: number, prompt, left, right; nothing when all are voted on").tag(
-        sync=True
-    )
+    pair = traitlets.Dict(help="The shown pair: number, prompt, left, right; empty after the last vote").tag(sync=True)
     total = traitlets.Int(help="How many pairs there are").tag(sync=True)
     done = traitlets.Int(help="How many were voted on").tag(sync=True)
-    watched = traitlets.Unicode(help="How far it is to a verdict, without saying whose").tag(sync=True)
+    watched = traitlets.Unicode(help="How far the verdict is; it does not say which system leads").tag(sync=True)
     last = traitlets.Dict(help="The last vote: choice, lengths, seconds").tag(sync=True)
-    told = traitlets.Dict(help="Who is who, once asked for: verdict, heads, rows, notes").tag(sync=True)
-    said = traitlets.List(help="What a voter has to know").tag(sync=True)
-    heard = traitlets.Int(0, help="How many keys were dealt with, also in vain: the page may send the next").tag(
-        sync=True
-    )
+    told = traitlets.Dict(help="The result, once asked for: verdict, heads, rows, notes").tag(sync=True)
+    said: "traitlets.List[Any]" = traitlets.List(help="Notes for the voter").tag(sync=True)
+    heard = traitlets.Int(0, help="How many keys were handled; then the page may send the next one").tag(sync=True)
 
     def __init__(self, session: Any, **traits: Any):
         self._session = session
@@ -38,31 +34,31 @@ class BlindArena(Widget):
         self._next()
 
     def _next(self) -> None:
-        now, done = self._session.current_pair(), self._session.vote_count
-        self.done, self.watched = done, self._session.progress_text()
-        self.pair = {} if now is None else {
-            "number": done + 1, "prompt": now.item.prompt,
-            "left": now.item.answers[now.left], "right": now.item.answers[now.right],
-        }  # fmt: skip
+        shown_pair, vote_count = self._session.current_pair(), self._session.vote_count
+        self.done, self.watched = vote_count, self._session.progress_text()
+        self.pair = {}
+        if shown_pair is not None:
+            left, right = shown_pair.item.answers[shown_pair.left], shown_pair.item.answers[shown_pair.right]
+            self.pair = {"number": vote_count + 1, "prompt": shown_pair.item.prompt, "left": left, "right": right}
 
     def vote(self, choice: str) -> dict[str, Any]:
-        """Choose: left, right, tie or both bad; returns what may be known now: choice, lengths, seconds."""
+        """Choose left, right, tie or both bad; returns what a blind voter may know: choice, lengths, seconds."""
         try:
-            made = self._session.vote(choice)
-            self.last = {name: made[name] for name in ("choice", "lengths", "seconds")}
-            return self.last
-        finally:  # also if it was voted on in another window
+            vote = self._session.vote(choice)
+            self.last = {name: vote[name] for name in ("choice", "lengths", "seconds")}
+            return dict(self.last)
+        finally:  # also if the pair was voted on in another window
             self._next()
 
     def look(self) -> dict[str, Any]:
-        """Who is who and what the votes say. Votes after this do not count: they are not blind."""
+        """Show which system gave which answer, and the result. Votes after this do not count: they are not blind."""
         self.error = ""
         self.told = self._session.reveal_as_text()
         return self.told
 
     @message(number=int, choice=str)
     def on_vote(self, fields: dict[str, Any]) -> None:
-        """A key in the page. One that was meant for the pair before (pressed twice) is none."""
+        """Handle a key in the page. A key for the previous pair (pressed twice) is ignored."""
         with self.hold_sync():
             self.error, self.heard = "", self.heard + 1
             if fields["number"] == self.pair.get("number"):
@@ -70,11 +66,11 @@ class BlindArena(Widget):
 
     @message()
     def on_look(self, fields: dict[str, Any]) -> None:
-        """The key for who is who."""
+        """Handle the key that shows which system gave which answer."""
         self.look()
 
     def html(self) -> Markup:
-        """How far it has come, and what the votes say if that was asked for; never whose answer was whose."""
+        """Return the progress, and the result if it was asked for, but never which system gave which answer."""
         head = element("p", f"BlindArena: {self.done} of {self.total} pairs voted on. {self.watched}")
         if not self.told:
             return fragment(head, notes(self.said))

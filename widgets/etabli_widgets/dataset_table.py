@@ -1,4 +1,4 @@
-"""``DatasetTable``: any number of rows, their findings and neighbours; a key decides, and it is on the disk."""
+"""``DatasetTable``: the rows of a data set with their findings and similar rows; a key decides about a row."""
 
 from typing import Any
 
@@ -7,19 +7,19 @@ import traitlets
 from etabli_widgets._base import Widget, message, script, style
 from etabli_widgets.markup import Markup, element, fragment, notes, table
 
-FIRST = 60  # lines that are there before the page asks for any
-PART = 100  # lines the page asks for at once
+FIRST = 60  # lines that the page has from the beginning
+PART = 100  # lines that the page requests at once
 TWIN_ROWS = 25
 HEADS = ("row", "status", "found", "question", "answer")
 
 
 class DatasetTable(Widget):
-    """Rows as lines; the chosen one with its turns, its reasons, its neighbour and what differs.
+    """Rows as lines; the open row with its turns, its reasons, the most similar row and the differences.
 
     ``source`` has ``select(...) -> int``, ``lines(start, stop)``, ``facets()``, ``detail(id)``, ``total``,
     ``decide(do, id, why, text)``, ``undo()``, ``statuses()``, ``refresh()``: ``etabli.curation.table.Table``. Only the
-    lines in view go to the page. ``choose``, ``open_row``, ``decide``, ``undo`` and ``apply`` are the code paths of
-    mouse and keys.
+    lines in view are sent to the page. ``choose``, ``open_row``, ``decide``, ``undo`` and ``apply`` do what mouse and
+    keys do.
     """
 
     _esm = script("dataset_table", "difference")
@@ -31,7 +31,7 @@ class DatasetTable(Widget):
     version = traitlets.Int(help="Changes whenever other rows are shown").tag(sync=True)
     asked = traitlets.Dict(help="search, finding, status, source, sort, descending").tag(sync=True)
     facets = traitlets.Dict(help="finding, status, source: {name: rows}").tag(sync=True)
-    first = traitlets.List(help="The first lines").tag(sync=True)
+    first: "traitlets.List[Any]" = traitlets.List(help="The first lines").tag(sync=True)
     detail = traitlets.Dict(help="All about the row that is open").tag(sync=True)
     author = traitlets.Unicode(help="Who decides").tag(sync=True)
     decided = traitlets.Int(help="Decisions that this table has written to the disk").tag(sync=True)
@@ -43,32 +43,35 @@ class DatasetTable(Widget):
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The lines shown, all of them."""
-        return self._source.lines(0, self.found)
+        """Return all shown lines."""
+        return list(self._source.lines(0, self.found))
 
-    def choose(self, **asked: Any) -> int:
-        """Narrow and sort: ``choose(finding="near", sort="likeness")``; nothing given shows all. Returns how many."""
-        found = self._source.select(**asked)
+    def choose(self, **query: Any) -> int:
+        """Filter and sort, as in ``choose(finding="near", sort="likeness")``, and return the number of shown rows.
+
+        Without arguments all rows are shown.
+        """
+        row_count = int(self._source.select(**query))
         with self.hold_sync():
-            self.asked, self.found, self.first = asked, found, self._source.lines(0, FIRST)
+            self.asked, self.found, self.first = query, row_count, self._source.lines(0, FIRST)
             self.version += 1
-        return found
+        return row_count
 
     def open_row(self, name: str) -> dict[str, Any]:
-        """Show all about a row; returns it."""
+        """Open a row, and return everything about it."""
         self.detail = self._source.detail(name)
-        return self.detail
+        return dict(self.detail)
 
     def decide(self, do: str, name: str, why: str = "", text: str | None = None) -> dict[str, Any]:
-        """Keep, fix or drop a row, or undo; it is on the disk when this returns. Returns the row's new line."""
-        return self._written(self._source.decide(do, name, why, text))
+        """Keep, fix or drop a row, or undo, and return the row's new line. The decision is then on the disk."""
+        return self._show_decision(self._source.decide(do, name, why, text))
 
     def undo(self) -> dict[str, Any] | None:
-        """Take the newest decision back, whatever row it is about."""
+        """Take the newest decision back, and return its row's new line; None if there is no decision."""
         line = self._source.undo()
-        return self._written(line, undone=True) if line else None
+        return self._show_decision(line, undone=True) if line else None
 
-    def _written(self, line: dict[str, Any], undone: bool = False) -> dict[str, Any]:
+    def _show_decision(self, line: dict[str, Any], undone: bool = False) -> dict[str, Any]:
         with self.hold_sync():
             self.decided += 1
             self.error = ""
@@ -79,34 +82,34 @@ class DatasetTable(Widget):
         return line
 
     def apply(self) -> int:
-        """Apply the filters again, now that something was decided; returns how many rows are shown."""
-        found = self._source.refresh()
+        """Apply the filters again, with the new decisions, and return the number of shown rows."""
+        row_count = int(self._source.refresh())
         with self.hold_sync():
-            self.facets, self.found, self.first = self._source.facets(), found, self._source.lines(0, FIRST)
+            self.facets, self.found, self.first = self._source.facets(), row_count, self._source.lines(0, FIRST)
             self.version += 1
-        return found
+        return row_count
 
     @message(start=int)
     def on_lines(self, fields: dict[str, Any]) -> None:
-        """The page has scrolled to lines it does not have."""
+        """Send the lines that the page has scrolled to."""
         start = max(0, fields["start"])
         lines = self._source.lines(start, start + PART)
         self.send({"type": "lines", "start": start, "version": self.version, "lines": lines})
 
     @message(**dict.fromkeys(("search", "finding", "status", "source", "sort"), str | None), descending=bool | None)
     def on_choose(self, fields: dict[str, Any]) -> None:
-        """Another search, facet or order."""
+        """Handle another search, facet or order."""
         self.error = ""
         self.choose(**fields)
 
     @message(id=str)
     def on_open(self, fields: dict[str, Any]) -> None:
-        """A row was chosen."""
+        """Handle the choice of a row."""
         self.open_row(fields["id"])
 
     @message(do=str, id=str, why=str | None, text=str | None)
     def on_decide(self, fields: dict[str, Any]) -> None:
-        """A key was pressed on a row."""
+        """Handle a key pressed on a row."""
         try:
             self.decide(fields["do"], fields["id"], fields.get("why", ""), fields.get("text"))
         except Exception:
@@ -115,17 +118,17 @@ class DatasetTable(Widget):
 
     @message()
     def on_undo(self, fields: dict[str, Any]) -> None:
-        """The newest decision is taken back."""
+        """Take the newest decision back."""
         if self.undo() is None:
             self.send({"type": "nothing"})
 
     @message()
     def on_apply(self, fields: dict[str, Any]) -> None:
-        """The filters are applied again."""
+        """Apply the filters again."""
         self.apply()
 
     def html(self) -> Markup:
-        """Counts and the first lines as static HTML."""
+        """Return the counts and the first lines as static HTML."""
         more = [f"The first {TWIN_ROWS} of {self.found} rows shown."] if self.found > TWIN_ROWS else []
         return fragment(
             element("p", f"{self.total} rows: {self._counts('status')}"),

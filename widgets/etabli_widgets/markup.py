@@ -1,17 +1,17 @@
-"""HTML of the twins. Only ``element`` makes markup, and it escapes all that goes in: a twin can't forget to."""
+"""HTML of the twins. Only ``element`` makes markup, and it escapes all values."""
 
 import html
 import sys
 from collections.abc import Collection, Iterable
 from typing import Any
 
-VOID = {"hr"}  # elements without an end
+VOID = {"hr"}  # elements without an end tag
 
 
-def covered(value: Any, data: Collection[str] = ()) -> Any:
-    """A text, or a state of texts, without secrets; under keys of ``data`` all stays.
+def cover_secrets(value: Any, data: Collection[str] = ()) -> Any:
+    """Return a text, or dicts and lists of texts, with secrets covered. Values under the keys ``data`` stay.
 
-    What is secret, ``etabli`` knows. This package does not import it: where nobody else has, all stays as it is.
+    ``etabli`` knows what is secret. This package does not import it: if nobody else has, nothing is covered.
     """
     scrub = sys.modules.get("etabli.core.secrets")
     return scrub.cover_secrets_in(value, data) if scrub else value
@@ -27,7 +27,7 @@ class Markup(str):
 
 
 def element(name: str, *children: Any, **attributes: Any) -> Markup:
-    """An HTML element.
+    """Return an HTML element.
 
     Args:
         name: the tag, written in the code.
@@ -35,15 +35,15 @@ def element(name: str, *children: Any, **attributes: Any) -> Markup:
         attributes: ``class_`` stands for class, ``data_role`` for data-role; None and False are left out, True has no
             value.
     """
-    written = "".join(
+    attribute_text = "".join(
         _attribute(key, value) for key, value in attributes.items() if value is not None and value is not False
     )
     end = "" if name in VOID else f"</{name}>"
-    return Markup(f"<{name}{written}>{fragment(*children)}{end}")
+    return Markup(f"<{name}{attribute_text}>{fragment(*children)}{end}")
 
 
 def fragment(*children: Any) -> Markup:
-    """Children of ``element`` without an element around them."""
+    """Return the children of ``element`` without an element around them."""
     return Markup("".join(map(_child, children)))
 
 
@@ -54,25 +54,25 @@ def _child(child: Any) -> str:
         return ""
     if isinstance(child, Iterable) and not isinstance(child, str | bytes | dict):
         return fragment(*child)
-    return html.escape(covered(str(child)))
+    return html.escape(cover_secrets(str(child)))
 
 
 def _attribute(key: str, value: Any) -> str:
     name = key.rstrip("_").replace("_", "-")
-    return f" {name}" if value is True else f' {name}="{html.escape(covered(str(value)))}"'
+    return f" {name}" if value is True else f' {name}="{html.escape(cover_secrets(str(value)))}"'
 
 
 def table(heads: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Markup:
-    """A table: a line of heads if there are any, and the rows' cells."""
+    """Return a table: a header line if there are heads, and a line for each row."""
     head = [element("tr", cells) for cells in [[element("th", name) for name in heads]] if cells]
     return element("table", head, (element("tr", (element("td", cell) for cell in row)) for row in rows))
 
 
 def notes(texts: Iterable[Any]) -> Markup:
-    """Small print, a paragraph each."""
+    """Return texts in small print, each as a paragraph."""
     return fragment(element("p", element("small", text)) for text in texts)
 
 
-def folded(summary: Any, *children: Any, **attributes: Any) -> Markup:
-    """What a click on the summary opens."""
+def details(summary: Any, *children: Any, **attributes: Any) -> Markup:
+    """Return a summary that a click opens."""
     return element("details", element("summary", summary), *children, **attributes)

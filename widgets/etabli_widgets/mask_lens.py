@@ -11,7 +11,7 @@ TWIN_ROWS = 4
 
 
 class MaskLens(Widget):
-    """Tokens by role, trained or masked, with their loss; another policy at a press; what holds a run up in red.
+    """Tokens by role, trained or masked, with their loss. A button changes the policy; failed assertions are red.
 
     ``view`` is ``etabli.core.contracts.Lens``. ``batch`` is an ``etabli.training.batch_lens.Batch``:
     ``batch.choose(row, {message: spans})`` gives the view anew with other spans, ``batch.messages(row)`` the messages
@@ -30,46 +30,46 @@ class MaskLens(Widget):
         super().__init__(view=view, policy=view["policy"], **traits)
 
     def pick(self, policy: str) -> dict[str, Any]:
-        """Look at another policy; returns what it trains: tokens, their share, their loss."""
+        """Show another policy, and return what it trains: tokens, their share, their loss (nats a token)."""
         if policy not in self.view["policies"]:
             raise ValueError(f"There is no policy {policy!r}; there are {', '.join(self.view['policies'])}.")
         self.policy = policy
-        return self.view["policies"][policy]
+        return dict(self.view["policies"][policy])
 
     def spans(self, row: str, spans: dict[int, list[list[int]]]) -> dict[str, Any]:
-        """Train these stretches of a row's messages under the policy ``spans``; returns what that trains."""
+        """Train these parts of a row's messages under the policy ``spans``, and return what that trains."""
         self.view = self._rows().choose(row, spans)
         return self.pick("spans")
 
     def messages(self, row: str) -> list[dict[str, Any]]:
-        """A row's messages with the spans chosen; ``desk.decide("fix", row, messages=...)`` keeps them."""
-        return self._rows().messages(row)
+        """Return a row's messages with the chosen spans; ``desk.decide("fix", row, messages=...)`` saves them."""
+        return list(self._rows().messages(row))
 
     def _rows(self) -> Any:
         if self._batch is None:
-            raise ValueError("Spans can be chosen where the rows are: etabli.lens(...) has them.")
+            raise ValueError("This lens has no rows, so no spans can be chosen: use etabli.lens(...).")
         return self._batch
 
     @message(row=str, spans=dict, number=int | None)
     def on_spans(self, fields: dict[str, Any]) -> None:
-        """Tokens were chosen in the page."""
+        """Handle the choice of tokens in the page."""
         self.error = ""
         try:
             with self.hold_sync():
                 self.answered = fields.get("number", 0)
-                self.spans(fields["row"], {int(number): held for number, held in fields["spans"].items()})
+                self.spans(fields["row"], {int(number): spans for number, spans in fields["spans"].items()})
         finally:
-            self.send_state("view")  # also where nothing has changed: the page shows what it hoped for
+            self.send_state("view")  # also if nothing has changed: the page already shows the choice
 
     def wrong(self) -> list[str]:
-        """What holds a run up, in words."""
+        """Describe the failed assertions; they stop a run."""
         return [
-            f"{name}: {count} of {self.view['of']} rows. {'; '.join(f'row {row}: {why}' for row, why in held[:2])}"
-            for (name, count), held in zip(self.view["failing"].items(), self.view["failed"].values())
+            f"{name}: {count} of {self.view['of']} rows. {'; '.join(f'row {row}: {why}' for row, why in examples[:2])}"
+            for (name, count), examples in zip(self.view["failing"].items(), self.view["failed"].values())
         ]
 
     def html(self) -> Markup:
-        """The batch as static HTML, under the policy that is looked at."""
+        """Return the batch as static HTML, under the shown policy."""
         view = self.view
         lines = [
             (name, policy["trained"], f"{policy['share']:.0%}", loss(policy["loss"]))
@@ -90,16 +90,16 @@ class MaskLens(Widget):
         return fragment(notes([row["id"]]), element("pre", tokens, class_="etabli-tokens"))
 
     def __repr__(self) -> str:
-        one = self.view["policies"][self.policy]
-        said = "; ".join(self.wrong()) or "all assertions hold"
-        return f"MaskLens: {self.policy} trains {one['trained']} tokens ({one['share']:.0%}); {said}"
+        policy = self.view["policies"][self.policy]
+        summary = "; ".join(self.wrong()) or "all assertions hold"
+        return f"MaskLens: {self.policy} trains {policy['trained']} tokens ({policy['share']:.0%}); {summary}"
 
 
-def _token(text: str, role: str, trained: bool) -> Markup:
-    flags = {"data_role": role, "data_trained": str(trained).lower()}
+def _token(text: str, role: str, is_trained: bool) -> Markup:
+    flags = {"data_role": role, "data_trained": str(is_trained).lower()}
     return element("span", visible(text), class_="etabli-token", **flags)
 
 
 def loss(value: float | None) -> str:
-    """A loss for a person: nats a token."""
+    """Format a loss (nats a token)."""
     return "—" if value is None else f"{value:.3f}"

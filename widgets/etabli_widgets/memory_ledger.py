@@ -1,4 +1,4 @@
-"""``MemoryLedger``: what each phase of a run takes, against what the card has."""
+"""``MemoryLedger``: the memory of each phase of a run, and the memory of the card."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ GIB = 2**30
 class MemoryLedger(Widget):
     """Stacked bars by phase, the card's line, sliders for sequence, batch, rank and layers checkpointed.
 
-    ``source`` has ``model``, ``device``, ``stops``, ``setup``, ``slider_positions(setup)`` and ``breakdown_at(**keys)``:
-    ``etabli.memory.ledger_view.Ledger``. ``look`` is the code path of the sliders. Where a run has measured a phase,
-    what it took stands in front and the forecast is its ghost.
+    ``source`` has ``model``, ``device``, ``stops``, ``setup``, ``slider_positions(setup)`` and
+    ``breakdown_at(**keys)``: ``etabli.memory.ledger_view.Ledger``. ``look`` is the code path of the sliders. Where a run has measured a phase,
+    the measurement stands in front of the forecast.
     """
 
     _esm = script("memory_ledger")
@@ -28,11 +28,11 @@ class MemoryLedger(Widget):
 
     def __init__(self, source: Any, **traits: Any):
         self._source = source
-        about = {"model_name": source.model, "card": source.device.name, "stops": source.stops}
-        super().__init__(**about, seen=source.breakdown_at(**source.slider_positions(source.setup)), **traits)
+        initial_traits = {"model_name": source.model, "card": source.device.name, "stops": source.stops}
+        super().__init__(**initial_traits, seen=source.breakdown_at(**source.slider_positions(source.setup)), **traits)
 
     def look(self, **keys: int) -> dict[str, Any]:
-        """Look at another setup (``seq``, ``batch``, ``rank``, ``checkpointing``); returns what it takes."""
+        """Show another setup (``seq``, ``batch``, ``rank``, ``checkpointing``), and return its memory."""
         unknown = set(keys) - set(self.stops)
         if unknown:
             raise ValueError(f"There is no slider for {', '.join(sorted(unknown))}; there are {', '.join(self.stops)}.")
@@ -41,45 +41,45 @@ class MemoryLedger(Widget):
 
     @message(keys=dict)
     def on_look(self, fields: dict[str, Any]) -> None:
-        """A slider was moved."""
+        """Handle a moved slider."""
         self.error = ""
         self.look(**{name: int(value) for name, value in fields["keys"].items()})
 
     def html(self) -> Markup:
-        """The bars as static HTML."""
-        seen = self.seen
-        scale = _scale(seen)
-        bars = [_bar(phase, scale, seen["limit"]) for phase in seen["phases"]]
-        names = (element("span", element("i", data_part=part), name) for part, name in enumerate(_names(seen)))
-        measured = any(phase["measured"] for phase in seen["phases"])
-        kept = ", ".join(f"{name} {value}" for name, value in seen["now"].items())
+        """Return the bars as static HTML."""
+        position = self.seen
+        scale = _scale(position)
+        bars = [_bar(phase, scale, position["limit"]) for phase in position["phases"]]
+        names = (element("span", element("i", data_part=part), name) for part, name in enumerate(_names(position)))
+        has_measurement = any(phase["measured"] for phase in position["phases"])
+        setup_line = ", ".join(f"{name} {value}" for name, value in position["now"].items())
         return fragment(
-            element("p", element("b", self.model_name), f" · {kept}"),
-            element("p", self._said(), class_="etabli-verdict", data_fits=str(seen["fits"]).lower()),
-            element("div", bars, class_="etabli-bars", data_measured=str(measured).lower()),
+            element("p", element("b", self.model_name), f" · {setup_line}"),
+            element("p", self._summary(), class_="etabli-verdict", data_fits=str(position["fits"]).lower()),
+            element("div", bars, class_="etabli-bars", data_measured=str(has_measurement).lower()),
             element("p", names, class_="etabli-parts"),
-            element("ul", (element("li", _advised(item)) for item in seen["advice"])),
+            element("ul", (element("li", _describe_advice(item)) for item in position["advice"])),
         )
 
-    def _said(self) -> str:
-        seen, gib = self.seen, GIB
-        fits = "fits" if seen["fits"] else "does not fit"
-        line = f"{seen['peak']['device'] / gib:.1f} GiB in {seen['peak']['phase']}: {fits} {self.card}"
-        far = f"Longest row {seen['largest']['seq']}, most rows {seen['largest']['batch']}."
-        return f"{line} ({seen['limit'] / gib:.1f} GiB). {far}"
+    def _summary(self) -> str:
+        position, gib = self.seen, GIB
+        fits = "fits" if position["fits"] else "does not fit"
+        line = f"{position['peak']['device'] / gib:.1f} GiB in {position['peak']['phase']}: {fits} {self.card}"
+        far = f"Longest row {position['largest']['seq']}, most rows {position['largest']['batch']}."
+        return f"{line} ({position['limit'] / gib:.1f} GiB). {far}"
 
     def __repr__(self) -> str:
-        return f"MemoryLedger({self.model_name!r}): {self._said()}"
+        return f"MemoryLedger({self.model_name!r}): {self._summary()}"
 
 
-def _scale(seen: dict[str, Any]) -> float:
-    """Bytes of the whole width; a card that is far larger would leave nothing to see."""
-    most = max(phase["device"] for phase in seen["phases"])
-    return 1.04 * (most if seen["limit"] > 2.5 * most else max(most, seen["limit"]))
+def _scale(position: dict[str, Any]) -> float:
+    """Return the bytes of the whole width. A card that is much larger is left out: the bars would be too short."""
+    peak = max(int(phase["device"]) for phase in position["phases"])
+    return 1.04 * (peak if position["limit"] > 2.5 * peak else max(peak, int(position["limit"])))
 
 
-def _names(seen: dict[str, Any]) -> list[str]:
-    return list(seen["phases"][0]["parts"])
+def _names(position: dict[str, Any]) -> list[str]:
+    return list(position["phases"][0]["parts"])
 
 
 def _bar(phase: dict[str, Any], scale: float, limit: int) -> Markup:
@@ -96,10 +96,10 @@ def _bar(phase: dict[str, Any], scale: float, limit: int) -> Markup:
 
 def _figure(phase: dict[str, Any]) -> str:
     took = phase["measured"]
-    beside = f" · measured {took / GIB:.2f} of {phase['tensors'] / GIB:.2f} tensors" if took else ""
-    return f"{phase['device'] / GIB:.2f} GiB{beside}"
+    measurement = f" · measured {took / GIB:.2f} of {phase['tensors'] / GIB:.2f} tensors" if took else ""
+    return f"{phase['device'] / GIB:.2f} GiB{measurement}"
 
 
-def _advised(item: dict[str, Any]) -> str:
+def _describe_advice(item: dict[str, Any]) -> str:
     enough = "enough" if item["fits"] else "not enough alone"
     return f"{item['change']}: {item['saves'] / GIB:.1f} GiB less ({enough}); {item['cost']}"

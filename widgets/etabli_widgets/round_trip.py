@@ -1,4 +1,4 @@
-"""``RoundTrip``: does a widget in this page reach the kernel, and the kernel the widget?"""
+"""``RoundTrip``: tests whether a widget in this page reaches the kernel, and the kernel the widget."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ MENDS = (
 
 
 class RoundTrip(Widget):
-    """The page sends the time; the kernel sends it back; the page says how long that took.
+    """The page sends the time, the kernel sends it back, and the page shows how long that took.
 
-    ``ok`` is True once a message has come. Where nothing is shown but the twin, the page ran no script.
+    ``ok`` is True after a message has come. If the page shows only the twin, it ran no script.
     """
 
     _esm = script("round_trip")
@@ -28,11 +28,11 @@ class RoundTrip(Widget):
 
     @message(time=float)
     def on_ping(self, fields: dict[str, Any]) -> None:
-        """The page has sent its time."""
+        """Send the page's time back."""
         self.ok, self.pong = True, fields["time"]
 
     def html(self) -> Markup:
-        """What stands in a page that shows no widgets."""
+        """Return the text for a page that shows no widgets."""
         if self.ok:
             return element("p", "A message went from a page to the kernel and back.")
         return element("p", f"No widget is shown here: this page ran no script. {self.mends}")

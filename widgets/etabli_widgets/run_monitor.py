@@ -1,6 +1,6 @@
-"""``RunMonitor``: a run as it goes. It looks at events and asks for a stop; it owns nothing."""
+"""``RunMonitor``: the progress of a run, from its events, with buttons to stop and resume it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import traitlets
@@ -10,59 +10,60 @@ from etabli_widgets.markup import Markup, element, fragment, notes, table
 
 MOST_POINTS = 400
 WIDTH, HEIGHT, EDGE = 560, 180, 34
+Points = Sequence[Sequence[Any]]  # [step, loss or None]
 
 
-def of(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Events of one kind."""
+def events_of_kind(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Return the events of one kind."""
     return [event for event in events if event.get("kind") == kind]
 
 
 def view(events: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the monitor shows of a list of events."""
-    steps, start = of(events, "step"), (of(events, "start") or [{}])[-1]
+    """Return the monitor's traits for a list of events."""
+    steps, start = events_of_kind(events, "step"), (events_of_kind(events, "start") or [{}])[-1]
     now = steps[-1] if steps else {}
-    end = (of(events, "end") or [{}])[-1]
+    end = (events_of_kind(events, "end") or [{}])[-1]
     prompts = start.get("probes") or []
     return {
         "total": start.get("steps") or 0,
         "step": now.get("step", 0),
         "losses": thin([point(event) for event in steps]),
-        "held_out": [point(event) for event in of(events, "eval")],
+        "held_out": [point(event) for event in events_of_kind(events, "eval")],
         "speed": now.get("tokens_per_s") or 0.0,
         "memory": now.get("memory_bytes") or 0.0,
         "seconds_left": seconds_left(steps, start.get("steps")),
-        "samples": [sample(event, prompts) for event in of(events, "sample")],
+        "samples": [sample(event, prompts) for event in events_of_kind(events, "sample")],
         "state": end.get("state") or ("running" if steps else "starting"),
         "why": end.get("why", ""),
     }
 
 
 def point(event: dict[str, Any]) -> list[Any]:
-    """[step, loss]; a loss that is not a finite number is missing."""
+    """Return [step, loss]; the loss is None if it is not a finite number."""
     loss = event.get("loss")
     return [event.get("step", 0), loss if isinstance(loss, int | float) and loss - loss == 0 else None]
 
 
 def sample(event: dict[str, Any], prompts: list[str]) -> dict[str, Any]:
-    """A probe's answer beside its prompt."""
+    """Return the answer to a sample prompt, with its prompt."""
     probe = event.get("probe", 0)
     prompt = prompts[probe] if isinstance(probe, int) and 0 <= probe < len(prompts) else str(probe)
     return {"step": event.get("step", 0), "prompt": prompt, "text": event.get("text", "")}
 
 
 def thin(points: list[list[float]]) -> list[list[float]]:
-    """At most ``MOST_POINTS`` points, evenly chosen, the last among them."""
+    """Return at most ``MOST_POINTS`` points, evenly chosen, with the last one."""
     every = -(-len(points) // MOST_POINTS)
     return points if every <= 1 else points[(len(points) - 1) % every :: every]
 
 
 def seconds_left(steps: list[dict[str, Any]], total: int | None) -> float:
-    """By the clock over the last 30 steps; 0 where it can't be told."""
+    """Estimate the seconds left from the time of the last 30 steps; 0 if it is unknown."""
     recent = steps[-30:]
     if not total or len(recent) < 2 or recent[-1]["step"] <= recent[0]["step"]:
         return 0.0
-    pace = (recent[-1]["t"] - recent[0]["t"]) / (recent[-1]["step"] - recent[0]["step"])
-    return max(0.0, pace * (total - recent[-1]["step"]))
+    seconds_per_step: float = (recent[-1]["t"] - recent[0]["t"]) / (recent[-1]["step"] - recent[0]["step"])
+    return max(0.0, seconds_per_step * (total - recent[-1]["step"]))
 
 
 class RunMonitor(Widget):
@@ -80,19 +81,21 @@ class RunMonitor(Widget):
     why = traitlets.Unicode("", help="Why it ended").tag(sync=True)
     step = traitlets.Int(0, help="Last step done").tag(sync=True)
     total = traitlets.Int(0, help="Steps in all, 0 while unknown").tag(sync=True)
-    losses = traitlets.List(help="[[step, loss], ...]").tag(sync=True)
-    held_out = traitlets.List(help="[[step, loss on held-out rows], ...]").tag(sync=True)
+    losses: "traitlets.List[Any]" = traitlets.List(help="[[step, loss], ...]").tag(sync=True)
+    held_out: "traitlets.List[Any]" = traitlets.List(help="[[step, loss on held-out rows], ...]").tag(sync=True)
     speed = traitlets.Float(0.0, help="Tokens a second").tag(sync=True)
     memory = traitlets.Float(0.0, help="Peak memory in bytes").tag(sync=True)
     seconds_left = traitlets.Float(0.0, help="0 while unknown").tag(sync=True)
-    samples = traitlets.List(help="[{step, prompt, text}, ...]").tag(sync=True)
+    samples: "traitlets.List[Any]" = traitlets.List(help="[{step, prompt, text}, ...]").tag(sync=True)
     stoppable = traitlets.Bool(False, help="Is there anything to stop?").tag(sync=True)
     resumable = traitlets.Bool(False, help="Can a run that has ended be gone on with?").tag(sync=True)
-    notes = traitlets.List(help="Warnings, and whether a resumed run is the same run").tag(sync=True)
+    notes: "traitlets.List[Any]" = traitlets.List(help="Warnings, and whether a resumed run is the same run").tag(
+        sync=True
+    )
 
     def __init__(
         self,
-        events: list[dict[str, Any]] = (),
+        events: Sequence[dict[str, Any]] = (),
         stop: Callable[[], Any] | None = None,
         resume: Callable[[], Any] | None = None,
         **traits: Any,
@@ -102,37 +105,40 @@ class RunMonitor(Widget):
         self.feed(list(events))
 
     def feed(
-        self, events: list[dict[str, Any]], state: str | None = None, why: str | None = None,
+        self,
+        events: list[dict[str, Any]],
+        state: str | None = None,
+        why: str | None = None,
         notes: list[str] | None = None,
-    ) -> None:  # fmt: skip
-        """Show these events; ``state``, ``why``, ``notes`` where the reader of the folder knows more than they say."""
-        seen = view(events)
-        told = {"state": state, "why": why, "notes": notes}
-        seen.update({key: value for key, value in told.items() if value is not None})
+    ) -> None:
+        """Show these events. ``state``, ``why`` and ``notes`` replace what the events say."""
+        values = view(events)
+        replacements = {"state": state, "why": why, "notes": notes}
+        values.update({key: value for key, value in replacements.items() if value is not None})
         with self.hold_sync():
-            for trait, value in seen.items():
+            for trait, value in values.items():
                 setattr(self, trait, value)
 
     @message()
     def on_stop(self, fields: dict[str, Any] | None = None) -> None:
-        """The Stop button, or ``monitor.on_stop()`` from code."""
+        """Handle the Stop button; ``monitor.on_stop()`` does the same from code."""
         if self._stop is not None:
             self.state = "stopping"
             self._stop()
 
     @message()
     def on_resume(self, fields: dict[str, Any] | None = None) -> None:
-        """The Resume button, or ``monitor.on_resume()`` from code: go on from the newest whole checkpoint."""
+        """Handle the Resume button, or ``monitor.on_resume()``: resume from the newest complete checkpoint."""
         if self._resume is not None:
             self.error = ""
             self._resume()
 
     def html(self) -> Markup:
-        """State, figures, chart and the last answers as static HTML."""
+        """Return state, figures, chart and the last answers as static HTML."""
         facts = [f"step {self.step} of {self.total or '?'}"]
         facts += [f"loss {self.losses[-1][1]:.3f}"] if self.losses and self.losses[-1][1] is not None else []
-        known = [loss for _, loss in self.held_out if loss is not None]
-        facts += [f"held-out loss {known[-1]:.3f}"] if known else []
+        known_losses = [loss for _, loss in self.held_out if loss is not None]
+        facts += [f"held-out loss {known_losses[-1]:.3f}"] if known_losses else []
         facts += [f"{self.speed:.0f} tokens/s"] if self.speed else []
         facts += [f"{self.memory / 1e9:.2f} GB"] if self.memory else []
         latest = [item for item in self.samples if item["step"] == self.samples[-1]["step"]]
@@ -146,14 +152,14 @@ class RunMonitor(Widget):
         return f"RunMonitor({self.name!r}: {self.state}, step {self.step}/{self.total or '?'})"
 
 
-def chart(losses: list, held_out: list) -> Markup:
-    """Both losses as a static SVG; nothing where no loss is known."""
+def chart(losses: Points, held_out: Points) -> Markup:
+    """Return both losses as a static SVG; nothing if there is no loss yet."""
     points = [point for point in [*losses, *held_out] if point[1] is not None]
     if not points:
         return fragment()
     right, top = max(point[0] for point in points) or 1, max(point[1] for point in points) or 1
     lines = [
-        element("polyline", class_=f"etabli-{name}", points=_places(series, right, top))
+        element("polyline", class_=f"etabli-{name}", points=_polyline_points(series, right, top))
         for name, series in (("loss", losses), ("held-out", held_out))
     ]
     labels = [
@@ -169,7 +175,7 @@ def chart(losses: list, held_out: list) -> Markup:
     return fragment(drawing, element("p", legend, class_="etabli-legend"))
 
 
-def _places(series: list, right: float, top: float) -> str:
+def _polyline_points(series: Points, right: float, top: float) -> str:
     wide, high = WIDTH - EDGE - 8, HEIGHT - 28
-    known = [point for point in series if point[1] is not None]
-    return " ".join(f"{EDGE + x / right * wide:.1f},{8 + (1 - y / top) * high:.1f}" for x, y in known)
+    points = [point for point in series if point[1] is not None]
+    return " ".join(f"{EDGE + x / right * wide:.1f},{8 + (1 - y / top) * high:.1f}" for x, y in points)

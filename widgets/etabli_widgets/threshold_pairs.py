@@ -1,4 +1,4 @@
-"""``ThresholdPairs``: choose how alike is too alike by reading the pairs at the border."""
+"""``ThresholdPairs``: choose a similarity threshold by reading the pairs of rows closest to it."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from etabli_widgets.markup import Markup, element, fragment
 
 
 class ThresholdPairs(Widget):
-    """A slider, what it puts away, and the pairs closest to it on both sides with what differs.
+    """A slider, the number of rows that it rejects, and the pairs closest to it on both sides with their differences.
 
     ``source`` has ``filter``, ``floor``, ``value``, ``at(value)`` and ``choose(value)``:
     ``etabli.curation.threshold.Threshold``. ``look`` and ``choose`` are the code paths of slider and button.
@@ -26,16 +26,16 @@ class ThresholdPairs(Widget):
 
     def __init__(self, source: Any, **traits: Any):
         self._source = source
-        about = {"filter": source.filter, "floor": source.floor, "chosen": source.value, "value": source.value}
-        super().__init__(**about, seen=source.at(source.value), **traits)
+        initial_traits = {"filter": source.filter, "floor": source.floor, "chosen": source.value, "value": source.value}
+        super().__init__(**initial_traits, seen=source.at(source.value), **traits)
 
     def look(self, value: float) -> dict[str, Any]:
-        """Look at another threshold; returns what it does."""
+        """Show another threshold, and return its effect."""
         self.value, self.seen = value, self._source.at(value)
         return self.seen
 
     def choose(self, value: float | None = None) -> float:
-        """Take a threshold, by default the one looked at, into the recipe; returns it."""
+        """Put a threshold, by default the shown one, into the recipe, and return it."""
         if value is not None:
             self.look(value)
         self._source.choose(self.value)
@@ -44,27 +44,27 @@ class ThresholdPairs(Widget):
 
     @message(value=float)
     def on_look(self, fields: dict[str, Any]) -> None:
-        """The slider was moved."""
+        """Handle a moved slider."""
         self.error = ""
         self.look(fields["value"])
 
     @message(value=float)
     def on_choose(self, fields: dict[str, Any]) -> None:
-        """The button was pressed."""
+        """Handle the button."""
         self.choose(fields["value"])
 
     def html(self) -> Markup:
-        """The border as static HTML."""
+        """Return the pairs closest to the threshold as static HTML."""
         pairs = [*map(_pair, self.seen["border"])] or element("p", "No pair is so much alike.")
-        return fragment(element("p", self._said()), pairs)
+        return fragment(element("p", self._summary()), pairs)
 
-    def _said(self) -> str:
-        seen = self.seen
-        gone = "" if seen["gone"] is None else f" puts {seen['gone']} of {seen['rows']} rows away"
-        return f"{self.filter} at {seen['value']:.2f}{gone} ({seen['pairs']} pairs)."
+    def _summary(self) -> str:
+        effect = self.seen
+        rejected_rows = "" if effect["gone"] is None else f" puts {effect['gone']} of {effect['rows']} rows away"
+        return f"{self.filter} at {effect['value']:.2f}{rejected_rows} ({effect['pairs']} pairs)."
 
     def __repr__(self) -> str:
-        return f"ThresholdPairs: {self._said()}"
+        return f"ThresholdPairs: {self._summary()}"
 
 
 def _pair(pair: dict[str, Any]) -> Markup:

@@ -1,4 +1,4 @@
-"""``TokenDiff``: which tokens of an answer the training made likelier, and which less likely."""
+"""``TokenDiff``: which tokens of an answer training made more likely, and which less likely."""
 
 from typing import Any
 
@@ -9,20 +9,20 @@ from etabli_widgets.markup import Markup, element, fragment, notes
 
 MEASURES = ("log-probability", "KL", "rank")
 TWIN_ROWS, TWIN_TOKENS = 5, 400
-FULL = 5.0  # nats that are all the colour there is
+FULL = 5.0  # nats at which the colour is strongest
 
 
 class TokenDiff(Widget):
-    """Answers, the most moved first; each token shaded by how far it was moved from the base to the tuned model.
+    """Answers, sorted by the largest change; each token is shaded by its change from the base to the tuned model.
 
-    ``diffs`` is ``etabli.core.contracts.TokenDiffs``. The page gets a line of every answer and the tokens of the
-    open one; ``open_row`` is the code path of choosing one, ``pick`` of choosing what the shade stands for.
+    ``diffs`` is ``etabli.core.contracts.TokenDiffs``. The page gets a line for every answer, and the tokens of the open
+    one. ``open_row`` opens an answer, ``pick`` chooses what the shade shows.
     """
 
     _esm = script("moved", "token_diff")
     _css = style("moved", "token_diff")
 
-    lines = traitlets.List(help="One a row: id, prompt, move, total, kl, tokens").tag(sync=True)
+    lines: "traitlets.List[Any]" = traitlets.List(help="One a row: id, prompt, move, total, kl, tokens").tag(sync=True)
     row = traitlets.Dict(help="The row that is open: number, answer and moves").tag(sync=True)
     measure = traitlets.Enum(MEASURES, default_value="log-probability", help="What the shade stands for").tag(sync=True)
     about = traitlets.Dict(help="model, of, said").tag(sync=True)
@@ -38,54 +38,54 @@ class TokenDiff(Widget):
             self.open_row(0)
 
     def open_row(self, number: int) -> dict[str, Any]:
-        """Open a row by its place in the list; returns it as it is on disk."""
+        """Open a row by its index, and return it (``TokenDiffRow``)."""
         if not 0 <= number < len(self._rows):
             raise ValueError(f"There is no row {number}; there are {len(self._rows)}, counted from 0.")
         row = self._rows[number]
         self.row = {"number": number, **{name: row[name] for name in ("prompt", "answer", "at", "moves")}}
-        return row
+        return dict(row)
 
     def pick(self, measure: str) -> None:
-        """Shade by log-probability, KL or rank."""
+        """Shade by "log-probability", "KL" or "rank"."""
         self.measure = measure
 
     @message(number=int)
     def on_open(self, fields: dict[str, Any]) -> None:
-        """A row was chosen in the page."""
+        """Handle the choice of a row in the page."""
         self.error = ""
         self.open_row(fields["number"])
 
     def html(self) -> Markup:
         """The most moved answers as static HTML."""
-        about, count = self.about, len(self._rows)
-        colours = f"blue is likelier than under {about['model']} alone, orange less likely."
-        head = element("p", f"Answers of {about['of']}, {count} of them: {colours}")
+        facts, count = self.about, len(self._rows)
+        colours = f"blue is likelier than under {facts['model']} alone, orange less likely."
+        head = element("p", f"Answers of {facts['of']}, {count} of them: {colours}")
         rest = [f"and {count - TWIN_ROWS} more"] if count > TWIN_ROWS else []
-        return fragment(head, notes(about["said"]), map(_twin, self._rows[:TWIN_ROWS]), notes(rest))
+        return fragment(head, notes(facts["said"]), map(_twin, self._rows[:TWIN_ROWS]), notes(rest))
 
     def __repr__(self) -> str:
-        most = f", the largest move {self._rows[0]['move']:.2f} nats" if self._rows else ""
-        return f"TokenDiff: {len(self._rows)} answers of {self.about['of']}{most}"
+        largest_move = f", the largest move {self._rows[0]['move']:.2f} nats" if self._rows else ""
+        return f"TokenDiff: {len(self._rows)} answers of {self.about['of']}{largest_move}"
 
 
 def _line(row: dict[str, Any]) -> dict[str, Any]:
-    held = {name: row[name] for name in ("id", "move", "total", "kl")}
-    return {**held, "prompt": row["prompt"][:200], "tokens": len(row["moves"]["ids"])}
+    measures = {name: row[name] for name in ("id", "move", "total", "kl")}
+    return {**measures, "prompt": row["prompt"][:200], "tokens": len(row["moves"]["ids"])}
 
 
 def _twin(row: dict[str, Any]) -> Markup:
     moves = row["moves"]
-    changes = [after - before for after, before in zip(moves["logp"], moves["base_logp"])][:TWIN_TOKENS]
+    changes = [tuned - base for tuned, base in zip(moves["logp"], moves["base_logp"])][:TWIN_TOKENS]
     tokens = map(token, moves["tokens"], changes)
-    cut = len(moves["ids"]) - TWIN_TOKENS
-    more = [" ", element("small", f"and {cut} more tokens")] if cut > 0 else None
+    rest_count = len(moves["ids"]) - TWIN_TOKENS
+    more = [" ", element("small", f"and {rest_count} more tokens")] if rest_count > 0 else None
     sizes = f"largest move {row['move']:.2f}, whole answer {row['total']:+.2f}, KL {row['kl']:.2f} nats a token"
     head = element("p", row["prompt"], " ", element("small", sizes))
     return fragment(head, element("pre", tokens, more, class_="etabli-strip", dir="auto"))
 
 
 def token(text: str, change: float | None) -> Markup:
-    """A token shaded by how far it was moved, as HTML."""
+    """Return a token as HTML, shaded by the change of its log-probability (nats)."""
     change = 0.0 if change is None or change - change != 0 else change  # not known, or not finite
     less = "yes" if change < 0 else None
     shade = f"--etabli-move:{min(1.0, abs(change) / FULL):.2f}"

@@ -1,4 +1,4 @@
-"""``TrainingFilm``: what a run answered to its probes, step by step, and how far that was from the base."""
+"""``TrainingFilm``: a run's answers to its sample prompts, step by step, and their distance from the base."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,14 +9,15 @@ from etabli_widgets._base import Widget, message, script, style
 from etabli_widgets.markup import Markup, element, fragment, notes, table
 from etabli_widgets.token_diff import token
 
-MOST_TWIN = 12  # frames of a strip in the twin
+PinFunction = Callable[[str, int, str, bool], list[dict[str, Any]]]
+MOST_TWIN = 12  # frames of a sample prompt in the twin
 
 
 class TrainingFilm(Widget):
-    """Scrub through a run: each frame is the answer to a probe, its tokens shaded by how far the adapter moved them.
+    """Step through a run: each frame is an answer to a sample prompt, its tokens shaded by the adapter's change.
 
-    ``film`` is ``etabli.core.contracts.ProbeHistory``. ``pin`` is called with (probe, step, why, on) and returns the pins that
-    stand; ``show``, ``pin_here`` and ``feed`` are the code paths of the slider, the pin and a run that goes on.
+    ``film`` is ``etabli.core.contracts.ProbeHistory``. ``pin`` is called with (probe, step, why, on) and returns the
+    current pins. ``show`` does what the slider does, ``pin_here`` what the pin does; ``feed`` brings new frames.
     """
 
     _esm = script("chart", "moved", "training_film")
@@ -27,15 +28,12 @@ class TrainingFilm(Widget):
     at = traitlets.Int(0, help="The frame that is shown, counted from 0").tag(sync=True)
     author = traitlets.Unicode("", help="Who pins here: everybody takes off their own").tag(sync=True)
 
-    def __init__(
-        self, film: dict[str, Any], pin: Callable[[str, int, str, bool], list] | None = None, author: str = "",
-        **traits: Any,
-    ):  # fmt: skip
+    def __init__(self, film: dict[str, Any], pin: PinFunction | None = None, author: str = "", **traits: Any):
         self._pin = pin
         super().__init__(film=film, author=author, **traits)
 
     def feed(self, film: dict[str, Any]) -> None:
-        """A longer film. Who looks at the last frame stays at the end, who looks at another stays there."""
+        """Show a longer film. If the last frame is shown, the new last one is shown next; else the frame stays."""
         if film == self.film:
             return
         last = self.at >= len(self._strip()["frames"]) - 1
@@ -46,10 +44,10 @@ class TrainingFilm(Widget):
             self.at = end if last else min(self.at, end)
 
     def _strip(self) -> dict[str, Any]:
-        return self.film["strips"][self.probe]
+        return dict(self.film["strips"][self.probe])
 
     def show(self, step: int, probe: int | None = None) -> dict[str, Any]:
-        """Go to the frame of a step; returns it.
+        """Show the frame of a step, and return it.
 
         Raises:
             ValueError: there is no such frame, or no such probe.
@@ -63,45 +61,45 @@ class TrainingFilm(Widget):
             raise ValueError(f"There is no frame of step {step}; there are {', '.join(map(str, steps))}.")
         with self.hold_sync():
             self.probe, self.at = number, steps.index(step)
-        return strips[number]["frames"][self.at]
+        return dict(strips[number]["frames"][self.at])
 
     def pin_here(self, why: str = "", on: bool = True) -> list[dict[str, Any]]:
-        """Pin the frame that is shown, or take one's own pin off it; returns the pins that stand."""
+        """Pin the shown frame, or remove one's own pin (``on=False``), and return the current pins."""
         strip = self._strip()
-        return self._pinned(strip["probe"], strip["frames"][self.at]["step"], why, on)
+        return self._set_pin(strip["probe"], strip["frames"][self.at]["step"], why, on)
 
-    def _pinned(self, probe: str, step: int, why: str, on: bool) -> list[dict[str, Any]]:
+    def _set_pin(self, probe: str, step: int, why: str, on: bool) -> list[dict[str, Any]]:
         if self._pin is None:
-            raise ValueError("Pins are kept in a run folder: etabli.film(run) has one.")
+            raise ValueError("This film has no run folder to save pins in: use etabli.film(run).")
         pins = self._pin(probe, step, why, on)
         self.film = {**self.film, "pins": pins}
         return pins
 
     @message(probe=int, step=int, why=str | None, on=bool | None)
     def on_pin(self, fields: dict[str, Any]) -> None:
-        """The pin in the page, of the frame that was looked at when it was pressed."""
+        """Handle the pin in the page, for the frame that was shown when it was pressed."""
         self.error = ""
         probe = self.film["strips"][fields["probe"]]["probe"]
-        self._pinned(probe, fields["step"], fields.get("why", ""), fields.get("on", True))
+        self._set_pin(probe, fields["step"], fields.get("why", ""), fields.get("on", True))
 
     def html(self) -> Markup:
-        """Every strip as static HTML, its frames thinned out."""
+        """Return the answers to every sample prompt as static HTML, with at most ``MOST_TWIN`` frames each."""
         film = self.film
         head = element("p", f"The film of {film['run']} ({film['state']}): blue is likelier than under the base.")
         return fragment(head, notes(film["said"]), map(self._twin, film["strips"]))
 
     def _twin(self, strip: dict[str, Any]) -> Markup:
         frames = strip["frames"]
-        every = -(-len(frames) // MOST_TWIN)
-        chosen = [frame for at, frame in enumerate(frames) if at % every == 0 or at == len(frames) - 1]
-        pinned = {pin["step"]: pin["why"] for pin in self.film["pins"] if pin["probe"] == strip["probe"]}
+        every = max(1, -(-len(frames) // MOST_TWIN))
+        frames = [*frames[:-1:every], *frames[-1:]]
+        pin_reasons = {pin["step"]: pin["why"] for pin in self.film["pins"] if pin["probe"] == strip["probe"]}
         rows = [
             (
-                _step(frame["step"], pinned),
+                _step(frame["step"], pin_reasons),
                 _kl(frame),
                 element("pre", _tokens(frame), class_="etabli-plain", dir="auto"),
             )
-            for frame in chosen
+            for frame in frames
         ]
         return fragment(element("p", element("b", strip["probe"])), table(("step", "KL", "answer"), rows))
 
@@ -111,8 +109,8 @@ class TrainingFilm(Widget):
         return f"TrainingFilm of {self.film['run']}: {len(strips)} probes, {frames} frames, {pins} pinned"
 
 
-def _step(step: int, pinned: dict[int, str]) -> str:
-    return f"{step} ◆ {pinned[step]}" if step in pinned else str(step)
+def _step(step: int, pin_reasons: dict[int, str]) -> str:
+    return f"{step} ◆ {pin_reasons[step]}" if step in pin_reasons else str(step)
 
 
 def _kl(frame: dict[str, Any]) -> str:

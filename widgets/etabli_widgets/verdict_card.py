@@ -1,4 +1,4 @@
-"""``VerdictCard``: is it better, by how much, how sure; and behind every number the rows it was made from."""
+"""``VerdictCard``: whether a model is better, by how much and how sure that is, with the rows behind every number."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -6,19 +6,19 @@ from typing import Any
 import traitlets
 
 from etabli_widgets._base import Widget, message, script, style
-from etabli_widgets.markup import Markup, element, folded, fragment, table
+from etabli_widgets.markup import Markup, details, element, fragment, table
 
 Pick = Callable[[dict[str, Any]], list[dict[str, Any]]]
 MOST_ROWS = 50  # shown at once; the rest are named by their number
-TWIN_ROWS = 12  # in the HTML twin, which lies in the saved notebook
+TWIN_ROWS = 12  # rows in the HTML twin, which is part of the saved notebook
 
 
 class VerdictCard(Widget):
-    """The verdict with its scores, intervals and flips; a number opens its rows, a row its prompt and raw output.
+    """The verdict with its scores, intervals and flips. A number opens its rows, a row its prompt and raw output.
 
     ``view`` is what ``etabli.evaluation.card.view`` makes of results: ``lines``, ``warnings``, ``heads``, ``scores``,
-    ``gaps``, ``facts``. ``pick`` finds the rows behind a number: it is given ``{score, slice}`` with ``arm``, or with
-    ``against`` and ``which`` (fixed, broken, both, neither). ``look`` is the code path of a click.
+    ``gaps``, ``facts``. ``pick`` finds the rows behind a number: it gets ``{score, slice}`` with ``arm``, or with
+    ``against`` and ``which`` (fixed, broken, both, neither). ``look`` does what a click does.
     """
 
     _esm = script("verdict_card")
@@ -31,15 +31,15 @@ class VerdictCard(Widget):
         super().__init__(view=view, **traits)
         self._pick = pick
 
-    def look(self, **asked: Any) -> list[dict[str, Any]]:
-        """Open the rows behind a number; returns all of them."""
-        rows = self._pick(asked)
-        self.opened = {"asked": asked, "rows": rows[:MOST_ROWS], "found": len(rows)}
+    def look(self, **query: Any) -> list[dict[str, Any]]:
+        """Open the rows behind a number, and return all of them."""
+        rows = self._pick(query)
+        self.opened = {"asked": query, "rows": rows[:MOST_ROWS], "found": len(rows)}
         return rows
 
     @message(score=str, slice=str, against=str | None, which=str | None, arm=str | None)
     def on_open(self, fields: dict[str, Any]) -> None:
-        """A click on a number."""
+        """Handle a click on a number."""
         self.error = ""
         self.look(**fields)
 
@@ -49,52 +49,52 @@ class VerdictCard(Widget):
         self.opened = {}
 
     def html(self, most: int = TWIN_ROWS) -> Markup:
-        """The card as static HTML; every flip and every arm has its first ``most`` rows folded below it."""
+        """Return the card as static HTML, with the first ``most`` rows of every flip folded below."""
         view = self.view
         facts = [(name, element("code", value)) for name, value in view["facts"]]
         return fragment(
             (element("p", text, class_="etabli-hint") for text in view["warnings"]),
             element("ul", (element("li", line["text"], class_=_class(line)) for line in view["lines"]), class_=LINES),
             element("h4", "Each on the same rows"),
-            _scrolled(view["heads"], view["scores"]),
+            _scrolling_table(view["heads"], view["scores"]),
             self._gaps(),
-            self._folded(most),
-            folded("How it was made", table((), facts)),
+            self._fold_rows(most),
+            details("How it was made", table((), facts)),
         )
 
     def _gaps(self) -> Markup | None:
-        """The differences by the score that decides, and folded those by all others."""
+        """Return the differences by the score that decides; those by other scores are folded."""
         gaps = self.view["gaps"]
         if not gaps:
             return None
         first = [gap for gap in gaps if gap["score"] == gaps[0]["score"]]
         rest = [gap for gap in gaps if gap["score"] != gaps[0]["score"]]
         names = " and by ".join(dict.fromkeys(str(gap["score"]) for gap in rest))
-        more = folded(f"By {names}", _differences(rest)) if rest else None
+        more = details(f"By {names}", _differences(rest)) if rest else None
         return fragment(element("h4", f"{self.view['subject']} minus each other"), _differences(first), more)
 
-    def _folded(self, most: int) -> list[Markup]:
-        """Every row, folded by who was right against the best rival, or in one fold where there is no right."""
+    def _fold_rows(self, most: int) -> list[Markup]:
+        """Return every row, folded by which system was right, or in one fold if no score says right or wrong."""
         main = _widest([gap for gap in self.view["gaps"] if gap["main"] and gap["flips"]])
-        asked = [
-            {"score": gap["score"], "slice": gap["slice"], "against": gap["against"], "which": which}
+        queries = [
+            {"score": gap["score"], "slice": gap["slice"], "against": gap["against"], "which": flip}
             for gap in main
-            for which in FLIPS
+            for flip in FLIPS
         ]
-        if not asked:
-            about = [{"score": line[0], "slice": line[1]} for line in self.view["scores"]]
-            first = [one for one in about if one["score"] == about[0]["score"]]
-            asked = [{**one, "arm": self.view["subject"]} for one in _widest(first)]
-        return [self._fold(one, most) for one in asked]
+        if not queries:
+            cells = [{"score": line[0], "slice": line[1]} for line in self.view["scores"]]
+            first = [cell for cell in cells if cell["score"] == cells[0]["score"]]
+            queries = [{**cell, "arm": self.view["subject"]} for cell in _widest(first)]
+        return [self._fold(query, most) for query in queries]
 
-    def _fold(self, asked: dict[str, Any], most: int) -> Markup:
-        rows = self._pick(asked)
+    def _fold(self, query: dict[str, Any], most: int) -> Markup:
+        rows = self._pick(query)
         more = f", the first {most}" if len(rows) > most else ""
-        return folded(f"{title(asked, self.view['subject'])}: {len(rows)} rows{more}", map(_row, rows[:most]))
+        return details(f"{title(query, self.view['subject'])}: {len(rows)} rows{more}", map(_row, rows[:most]))
 
     def __repr__(self) -> str:
-        said = [*self.view.get("warnings", []), *(line["text"] for line in self.view["lines"])]
-        return "VerdictCard:\n" + "\n".join(said)
+        lines = [*self.view.get("warnings", []), *(line["text"] for line in self.view["lines"])]
+        return "VerdictCard:\n" + "\n".join(lines)
 
 
 LINES = "etabli-lines"
@@ -102,27 +102,27 @@ FLIPS = ("fixed", "broken", "both", "neither")
 GAP_HEADS = ("score", "against", "interval", "difference", *FLIPS, "McNemar")
 
 
-def _widest(held: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is about all rows; or all there is, where no slice is the whole."""
-    return [one for one in held if one["slice"] == "all"] or held
+def _widest(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the items of the slice "all", or all items if there is no such slice."""
+    return [item for item in items if item["slice"] == "all"] or items
 
 
-def _scrolled(heads: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Markup:
+def _scrolling_table(heads: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Markup:
     return element("div", table(heads, rows), class_="etabli-scroll")
 
 
 def _differences(gaps: list[dict[str, Any]]) -> Markup:
-    return _scrolled(GAP_HEADS, map(_gap, gaps))
+    return _scrolling_table(GAP_HEADS, map(_gap, gaps))
 
 
 def _gap(gap: dict[str, Any]) -> list[Any]:
     name = [gap["score"], " ", element("small", f"{gap['slice']}, n = {gap['n']}")]
-    counts = [gap["flips"][which] if gap["flips"] else "" for which in FLIPS]
+    counts = [gap["flips"][flip] if gap["flips"] else "" for flip in FLIPS]
     return [name, gap["against"], _bar(gap), gap["text"], *counts, gap["chance"]]
 
 
 def _bar(gap: dict[str, Any]) -> Markup:
-    """The interval on a bar whose middle is no difference."""
+    """Return the interval on a bar; the middle of the bar means no difference."""
     return element(
         "div",
         element("i", style=f"left:{gap['zero']:.1f}%"),
@@ -133,12 +133,12 @@ def _bar(gap: dict[str, Any]) -> Markup:
 
 
 def _row(row: dict[str, Any]) -> Markup:
-    return folded(row["prompt"], _entry("truth", row["truth"]), map(_answer, row["answers"]), class_="etabli-row")
+    return details(row["prompt"], _entry("truth", row["truth"]), map(_answer, row["answers"]), class_="etabli-row")
 
 
 def _answer(answer: dict[str, str]) -> Markup:
-    behind = [element("pre", answer["rendered"]), element("hr"), element("pre", answer["raw"])]
-    more = folded("prompt and raw output", behind) if answer["rendered"] else None
+    content = [element("pre", answer["rendered"]), element("hr"), element("pre", answer["raw"])]
+    more = details("prompt and raw output", content) if answer["rendered"] else None
     return _entry(f"{answer['arm']} {answer['mark']}", answer["answer"], more)
 
 
@@ -150,19 +150,21 @@ def _class(line: dict[str, Any]) -> str:
     return f"etabli-{kind(line)}"
 
 
-def kind(held: dict[str, Any]) -> str:
-    """better, worse, or unclear: what colour it has."""
-    return {"better": "better", "worse": "worse"}.get(held["verdict"], "unclear")
+def kind(item: dict[str, Any]) -> str:
+    """Return the colour class of a verdict: better, worse or unclear."""
+    return {"better": "better", "worse": "worse"}.get(item["verdict"], "unclear")
 
 
-def title(asked: dict[str, Any], subject: str) -> str:
-    """What the open rows are: fixed: tuned right, base wrong."""
-    place = f"{asked['score']}, {asked['slice']}"
-    if "which" not in asked:
-        return f"{place}: {asked.get('arm', '')}"
-    other = asked["against"]
-    said = {
-        "fixed": f"{subject} right, {other} wrong", "broken": f"{subject} wrong, {other} right",
-        "both": "both right", "neither": "both wrong",
-    }[asked["which"]]  # fmt: skip
-    return f"{asked['which']} ({place}): {said}"
+def title(query: dict[str, Any], subject: str) -> str:
+    """Return the title of the open rows, such as "fixed (exact, all): tuned right, base wrong"."""
+    place = f"{query['score']}, {query['slice']}"
+    if "which" not in query:
+        return f"{place}: {query.get('arm', '')}"
+    baseline = query["against"]
+    meanings = {
+        "fixed": f"{subject} right, {baseline} wrong",
+        "broken": f"{subject} wrong, {baseline} right",
+        "both": "both right",
+        "neither": "both wrong",
+    }
+    return f"{query['which']} ({place}): {meanings[query['which']]}"

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import lru_cache
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -199,7 +198,7 @@ class _TemplateDict:
         return dict.fromkeys(*args)
 
 
-def _safe_namespace(jinja2: ModuleType) -> type:
+def _safe_namespace(jinja2: Any) -> type:
     """Return Jinja's namespace without names that begin with an underscore: they could reach Python's internals."""
 
     class Namespace(jinja2.utils.Namespace):  # type: ignore[misc]  # jinja2 is imported lazily
@@ -315,7 +314,8 @@ def _expanded_size(column: Any) -> int:
     if pa.types.is_nested(kind) and hasattr(column, "flatten"):
         inner = column.flatten()
         return pointers + sum(map(_expanded_size, inner if isinstance(inner, list) else [inner]))
-    return max(column.nbytes, pointers, pc.sum(pc.binary_length(column)).as_py() or 0 if _is_text(kind) else 0)
+    characters = (pc.sum(pc.binary_length(column)).as_py() or 0) if _is_text(kind) else 0
+    return max(int(column.nbytes), pointers, int(characters))
 
 
 def _is_text(kind: Any) -> bool:

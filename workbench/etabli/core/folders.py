@@ -173,8 +173,8 @@ def _require_relative(name: str, root: Path | None) -> None:
     if name.startswith(("/", "\\")) or ".." in parts or "\0" in name or re.match(r"[A-Za-z]:", name) or "\\" in name:
         place = f" of {root}" if root else ""
         raise OutsideFolder(
-            f"The name {_shorten(name)!r} leads out of its folder{place}: only names of files in the folder or below it "
-            "are taken. Nothing of it was read or written."
+            f"The name {_shorten(name)!r} leads out of its folder{place}: only names of files in the folder or below "
+            "it are taken. Nothing of it was read or written."
         )
 
 
@@ -194,7 +194,7 @@ def _is_hub_blob(target: Path, root: Path) -> bool:
     if "snapshots" not in root.parts:
         return False
     repository = Path(*root.parts[: root.parts.index("snapshots")])
-    return target.is_relative_to(repository / "blobs")  # paths are resolved: a linked blobs folder does not count
+    return target.is_relative_to(repository / "blobs")  # a linked blobs folder does not count
 
 
 def _require_ordinary(target: Path, name: Path) -> None:

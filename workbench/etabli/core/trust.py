@@ -106,8 +106,8 @@ def require(codes: Sequence[Code], trust_code: bool = False, next_command: str |
     Raises:
         UntrustedCode: names each file, its sha256, what it is for, and the next command.
     """
-    known = _trusted_here | read_record().keys()
-    unknown = [code for code in codes if code.sha256 not in known]
+    trusted_hashes = _trusted_here | read_record().keys()
+    unknown = [code for code in codes if code.sha256 not in trusted_hashes]
     if unknown and not trust_code:
         raise UntrustedCode([(_printable(code.path), code.sha256, code.purpose) for code in unknown], next_command)
     for code in unknown:
@@ -143,8 +143,8 @@ def record_file() -> Path:
 def read_record() -> dict[str, Any]:
     """Return the files that this user trusts: {sha256: {file, purpose, time}}.
 
-    It is empty if there is no record, or if others could have written it: the record or its folder is a link, belongs to
-    another user, or is open to the group or to all.
+    It is empty if there is no record, or if others could have written it: the record or its folder is a link, belongs
+    to another user, or is open to the group or to all.
     """
     file = record_file()
     try:
@@ -160,7 +160,7 @@ def read_record() -> dict[str, Any]:
 
 
 def _only_ours(facts: os.stat_result, kind: int, closed_bits: int) -> bool:
-    """Return whether it is of this kind, this user's own, and closed to others. Windows closes a user's folder itself."""
+    """Return whether it is of this kind, this user's own, and closed to others (as on Windows always)."""
     if stat.S_IFMT(facts.st_mode) != kind:
         return False
     return os.name == "nt" or (facts.st_uid == os.geteuid() and not facts.st_mode & closed_bits)

@@ -1,7 +1,7 @@
 """``etabli train``, ``resume``, ``stop`` and ``runs``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -31,7 +31,7 @@ def _wait(run: "Run", detach: bool) -> RunProgress:
     """Wait for a run, unless ``detach``, and return its progress. Ctrl-C ends the wait with 130; the run goes on."""
     if not detach and run.wait().state not in END_STATES:
         raise KeyboardInterrupt
-    return run.progress()
+    return cast(RunProgress, run.progress())
 
 
 @click.command()
@@ -73,7 +73,7 @@ def stop(folder: str) -> RunProgress:
     """Make the run FOLDER finish its step, save a checkpoint and end."""
     from etabli.runs.run import Run
 
-    return Run.attach(folder).stop().progress()
+    return cast(RunProgress, Run.attach(folder).stop().progress())
 
 
 @click.command()
@@ -96,7 +96,7 @@ def _read_progress(folder: Path) -> RunProgress | None:
     from etabli.runs.run import Run
 
     try:
-        return Run.attach(folder).progress()
+        return cast(RunProgress, Run.attach(folder).progress())
     except EtabliError as error:
         say(f"{folder.name} is left out: {error}")
         return None
