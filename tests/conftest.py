@@ -127,7 +127,7 @@ def tiny(embedded, tmp_path_factory):
     )  # fmt: skip
     LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copy2(embedded.model_folder / name, folder / name)
+        shutil.copy2(embedded.folder / name, folder / name)
     return str(folder)
 
 

@@ -14,6 +14,7 @@ import etabli
 import malformed
 from etabli.checks import cost, custom_rules, language
 from etabli.checks.check import check
+from etabli.core import trust
 from etabli.core.errors import BadInput
 from etabli.data import catalogue
 from etabli.data.dataset import Dataset
@@ -413,6 +414,7 @@ def test_rules_that_are_none(source, said):
 def test_a_rule_file_that_breaks_or_holds_none(tmp_path):
     for text, said in (("1/0", "ZeroDivisionError"), ("x = 1", "no function with")):
         (tmp_path / "r.py").write_text(text)
+        trust.remember([trust.read_code(tmp_path / "r.py", "rules")])
         with pytest.raises(BadInput, match=said):
             custom_rules.load_rules(tmp_path / "r.py")
 

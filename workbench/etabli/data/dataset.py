@@ -2,8 +2,8 @@
 
 datasets/NAME/
   rows.parquet      one row a conversation
-  rejected.parquet  rows that are not trained, each with why; where there are any
-  decisions.jsonl   what people decided about rows; where they did
+  rejected.parquet  rows that are not trained, each with the reason; only if there are any
+  decisions.jsonl   what people decided about rows; only if they did
   manifest.json     content hash, counts, what made it, checksum
 """
 
@@ -13,22 +13,25 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etabli.core import folders, storage
 from etabli.core.contracts import DATASET as FACTS
-from etabli.core.contracts import DECISIONS, REJECTED, ROWS, VERSION, Message, Row
+from etabli.core.contracts import DECISIONS, REJECTED_ROWS, ROWS, VERSION, Message, Row
 from etabli.core.errors import BadData
 from etabli.data.parquet_rows import HOME_COMMANDS, read_folder, write_rows
 
-KEPT_DATA = "data"  # within a mirrored run: what its recipe names
-# What the manifest counts: the last four say what may be done with the rows.
-COUNTED = ("split", "lang", "licence", "source", "terms", "generator")
+if TYPE_CHECKING:
+    import pandas as pd
+
+BACKUP_FOLDER = "data"  # in a run's backup: the data that its recipe names
+# The manifest counts the values of these; the last four say what the rows may be used for.
+COUNTED_FIELDS = ("split", "lang", "licence", "source", "terms", "generator")
 
 
 @dataclass
 class Dataset:
-    """Rows and what made them; ``rejected`` are rows that nothing trains or tests on, kept to be read."""
+    """Rows and the recipe that made them; ``rejected`` are rows that are neither trained nor tested, only kept."""
 
     rows: list[Row]
     recipe: dict[str, Any] = field(default_factory=dict)
@@ -39,31 +42,39 @@ class Dataset:
 
     @property
     def hash(self) -> str:
-        """Content hash: changes when a row, its split or the order does."""
+        """The content hash; it changes with any row, its split or the order."""
         digest = hashlib.sha256()
         for row in self.rows:
-            said = [row["id"], row.get("split"), [_trained(m) for m in row["messages"]]]
-            called = [row.get("tools"), [m.get("tool_calls") for m in row["messages"]]]
-            if any(called[1]) or called[0]:
-                said.append(called)
+            facts: list[Any] = [row["id"], row.get("split"), [_training_fields(m) for m in row["messages"]]]
+            calls = [message.get("tool_calls") for message in row["messages"]]
+            if any(calls) or row.get("tools"):
+                facts.append([row.get("tools"), calls])
             if row.get("columns"):
-                said.append(row["columns"])
-            digest.update(json.dumps(said, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace"))
+                facts.append(row["columns"])
+            digest.update(json.dumps(facts, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace"))
         return digest.hexdigest()
 
     @property
-    def frame(self):
-        """One line a conversation: id, lang, split, template, prompt, answer. A pandas frame."""
+    def frame(self) -> "pd.DataFrame":
+        """A pandas frame with one row a conversation: id, lang, split, template, prompt, answer."""
         import pandas as pd
 
-        return pd.DataFrame([_line(row) for row in self.rows])
+        return pd.DataFrame([_frame_row(row) for row in self.rows])
 
     def part(self, split: str, lang: str | None = None) -> list[Row]:
-        """The rows of a split, and of a language if one is named."""
+        """Return the rows of a split, and of one language if it is given."""
         return [row for row in self.rows if row.get("split") == split and lang in (None, row.get("lang"))]
 
     def with_test(self, share: float = 0.2, most: int = 150, seed: int = 0) -> "Dataset":
-        """The same rows with some marked ``test``, whole templates where rows have one. Unchanged if some are."""
+        """Return the rows with some of them in the split ``test``, or ``self`` if there is a test split.
+
+        Rows of one template stay together.
+
+        Args:
+            share: share of the rows to test on.
+            most: the greatest number of test rows.
+            seed: decides which rows.
+        """
         if any(row.get("split") == "test" for row in self.rows):
             return self
         groups: dict[str, list[Row]] = {}
@@ -71,45 +82,48 @@ class Dataset:
             groups.setdefault(row.get("template") or row["id"], []).append(row)
         names = sorted(groups)
         random.Random(f"test-{seed}").shuffle(names)
-        chosen: set[str] = set()
+        test_ids: set[str] = set()
         for name in names:
-            if len(chosen) < min(most, share * len(self.rows)):
-                chosen |= {row["id"] for row in groups[name]}
-        rows = [{**row, "split": "test" if row["id"] in chosen else "train"} for row in self.rows]
+            if len(test_ids) < min(most, share * len(self.rows)):
+                test_ids |= {row["id"] for row in groups[name]}
+        rows: list[Row] = [{**row, "split": "test" if row["id"] in test_ids else "train"} for row in self.rows]
         return Dataset(rows, {**self.recipe, "test": {"share": share, "most": most, "seed": seed}})
 
     def save(self, folder: str | Path) -> "Dataset":
-        """Write the folder, whole or not at all."""
+        """Write the folder, completely or not at all, and return ``self``."""
         if not self.rows:
             raise BadData(f"An empty data set is not written to {folder}: there are 0 rows.")
-        with storage.whole(folder, self.facts(), FACTS, living=(DECISIONS,)) as place:
+        with storage.write_folder(folder, self.facts(), FACTS, living=(DECISIONS,)) as place:
             write_rows(self.rows, place / ROWS)
             if self.rejected:
-                write_rows(self.rejected, place / REJECTED)
+                write_rows(self.rejected, place / REJECTED_ROWS)
         return self
 
     def facts(self) -> dict[str, Any]:
-        """What ``manifest.json`` holds."""
-        counts = {name: dict(Counter(str(row.get(name)) for row in self.rows)) for name in COUNTED}
+        """Return the content of ``manifest.json``."""
+        counts = {name: dict(Counter(str(row.get(name)) for row in self.rows)) for name in COUNTED_FIELDS}
         return {"version": VERSION, "hash": self.hash, "rows": len(self.rows), "counts": counts, "recipe": self.recipe}
 
     @classmethod
-    @folders.takes_allow_outside
+    @folders.add_allow_outside
     def open(cls, name: str | Path, near: Path | None = None) -> "Dataset":
-        """``home-commands``, a Dataset folder, or a file that ``data.reading.source.read`` can read.
+        """Open ``home-commands``, a Dataset folder, or a file that ``data.reading.source.read`` can read.
 
-        A relative name that is not found here is looked for beside ``near`` and its parents: a run folder can be
-        opened from anywhere, and moved together with its data.
+        Args:
+            name: the name or path. A relative path that does not exist here is searched beside ``near`` and its
+                parents: so a run folder can be opened from anywhere, and moved together with its data.
+            near: a run's folder.
 
         Raises:
-            BadData: nothing there, nothing in it, or not as it was written; OutsideFolder: a mapping file names a
-            file that is not beside it (then say ``allow_outside=True``), or a link leads out of a Dataset's folder.
+            BadData: there is no such data, it is empty, or it was altered.
+            OutsideFolder: a mapping file names a file that is not beside it (allowed by ``allow_outside=True``), or a
+                link leads out of a Dataset's folder.
         """
         if str(name) == HOME_COMMANDS:
             from etabli.data.samples import home_commands
 
             return cls(home_commands(), {"sample": HOME_COMMANDS})
-        folder = located(name, near)
+        folder = find_path(name, near)
         if (folder / ROWS).is_file():
             rows, rejected, facts = read_folder(folder)
             return cls(rows, facts.get("recipe") or {}, rejected)
@@ -118,57 +132,53 @@ class Dataset:
         from etabli.data.reading.source import read
 
         file = {"sha256": storage.sha256(folder)} if folder.is_file() else {}
-        return cls(read(folder if file else _entry(name, near)), {"file": folder.name, **file})
+        return cls(read(folder if file else _find_entry(name, near)), {"file": folder.name, **file})
 
 
-def located(name: str | Path, near: Path | None) -> Path:
-    """A path as it is, or beside ``near`` or one of its parents, or what a mirror has kept of it within ``near``."""
-    places = [Path(), *(near.absolute().parents if near else ())]
-    kept = [near.absolute() / kept_at(name)] if near else []
-    return next((path for path in [*(place / name for place in places), *kept] if path.exists()), Path(name))
+def find_path(name: str | Path, folder: Path | None) -> Path:
+    """Return the first path that exists: ``name`` itself, beside ``folder`` or a parent of it, or its backup in it."""
+    places = [Path(), *(folder.absolute().parents if folder else ())]
+    backups = [folder.absolute() / backup_path(name)] if folder else []
+    return next((path for path in [*(place / name for place in places), *backups] if path.exists()), Path(name))
 
 
-def kept_at(name: str | Path) -> Path:
-    """Where a mirrored run keeps what its recipe names so: two files of one name don't meet."""
-    return Path(KEPT_DATA) / hashlib.sha256(str(name).encode()).hexdigest()[:8] / Path(name).name
+def backup_path(name: str | Path) -> Path:
+    """Return where a run's backup keeps the data that its recipe calls ``name``; equal file names do not collide."""
+    return Path(BACKUP_FOLDER) / hashlib.sha256(str(name).encode()).hexdigest()[:8] / Path(name).name
 
 
-def _trained(message: Message) -> list[Any]:
-    """What decides the tokens of a message and which of them are trained."""
-    return [
-        message["role"],
-        message["content"],
-        message.get("train"),
-        *([message["spans"]] if "spans" in message else []),
-    ]
+def _training_fields(message: Message) -> list[Any]:
+    """Return the fields that decide a message's tokens and which of them are trained."""
+    spans = [message["spans"]] if "spans" in message else []
+    return [message["role"], message["content"], message.get("train"), *spans]
 
 
-def _entry(name: str | Path, near: Path | None) -> str:
-    """``dataset_info.json#entry``, its file looked for as any other; or the name of a Hub data set."""
+def _find_entry(name: str | Path, folder: Path | None) -> str:
+    """Return ``dataset_info.json#entry`` with the path of its file, or the name of a Hub data set as it is."""
     file, mark, entry = str(name).partition("#")
-    return f"{located(file, near)}{mark}{entry}" if mark else str(name)
+    return f"{find_path(file, folder)}{mark}{entry}" if mark else str(name)
 
 
-def _line(row: Row) -> dict[str, Any]:
-    said = {message["role"]: message["content"] for message in row["messages"]}
-    about = {name: row.get(name) for name in ("id", "lang", "split", "template")}
-    return about | {"prompt": said.get("user"), "answer": said.get("assistant")}
+def _frame_row(row: Row) -> dict[str, Any]:
+    contents = {message["role"]: message["content"] for message in row["messages"]}
+    fields = {name: row.get(name) for name in ("id", "lang", "split", "template")}
+    return fields | {"prompt": contents.get("user"), "answer": contents.get("assistant")}
 
 
-def unique(rows: list[Row]) -> list[Row]:
-    """Rows of which no two have one id: the second ``ab`` becomes ``ab~2``."""
-    seen: Counter = Counter()
-    made = []
-    taken = {row["id"] for row in rows}
+def with_unique_ids(rows: list[Row]) -> list[Row]:
+    """Return the rows with unique ids: the second ``ab`` becomes ``ab~2``."""
+    counts: Counter[str] = Counter()
+    unique_rows = []
+    ids = {row["id"] for row in rows}
     for row in rows:
-        seen[row["id"]] += 1
-        name = row["id"] if seen[row["id"]] == 1 else _free(row["id"], seen[row["id"]], taken)
-        made.append(row if name == row["id"] else {**row, "id": name})
-    return made
+        counts[row["id"]] += 1
+        name = row["id"] if counts[row["id"]] == 1 else _free_id(row["id"], counts[row["id"]], ids)
+        unique_rows.append(row if name == row["id"] else {**row, "id": name})
+    return unique_rows
 
 
-def _free(name: str, number: int, taken: set[str]) -> str:
-    while f"{name}~{number}" in taken:
+def _free_id(name: str, number: int, ids: set[str]) -> str:
+    while f"{name}~{number}" in ids:
         number += 1
-    taken.add(f"{name}~{number}")
+    ids.add(f"{name}~{number}")
     return f"{name}~{number}"

@@ -1,7 +1,7 @@
-"""Where rows come from, under which licence, and whether the answers come from a model whose terms restrict training.
+"""Where rows come from, their licence, and whether the answers come from a model whose terms restrict training.
 
-Ancestry is told by names: a file, a Hub data set or a source that carries a known name. That is a hint, not a proof,
-and is said as such; what the rows or the command say themselves goes before it.
+The origin is guessed from names: a file, a Hub data set or a source with a known name. That is a hint, not a proof, and
+is marked as a hint; what the rows or the command say has precedence.
 """
 
 import re
@@ -13,12 +13,12 @@ from etabli.core.errors import BadInput
 
 FIELDS = ("licence", "source", "terms", "generator", "lang")
 OPENAI_TERMS = "OpenAI's terms forbid using its models' output to develop models that compete with them"
-RESTRICTED = re.compile(r"(?i)forbid|must not|may not|not be used to train|restrict|interdi")
+RESTRICTIVE_TERMS = re.compile(r"(?i)forbid|must not|may not|not be used to train|restrict|interdi")
 
-# name in a path or source -> what its publisher says. Stanford Alpaca: README and DATA_LICENSE of
+# Pattern of a path or source -> what its publisher says. Stanford Alpaca: README and DATA_LICENSE of
 # tatsu-lab/stanford_alpaca; Dolly: databricks-dolly-15k's card; OASST: OpenAssistant/oasst1's card.
-# "alpaca" and "sharegpt" alone are names of formats too, so they tell nothing.
-KNOWN: tuple[tuple[re.Pattern, dict[str, str]], ...] = tuple(
+# "alpaca" and "sharegpt" alone are names of formats too, so they are no hint.
+SOURCE_FACTS: tuple[tuple[re.Pattern[str], dict[str, str]], ...] = tuple(
     (re.compile(pattern), facts)
     for pattern, facts in (
         (
@@ -44,31 +44,31 @@ NON_COMMERCIAL = re.compile(
 )
 
 
-def lineage(name: str, said: Mapping[str, Any]) -> dict[str, Any]:
-    """What can be told of a source: what was said, and by its name what was not.
+def lineage_of(name: str, statements: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the lineage of a source: the statements about it, and hints from its name for the rest.
 
     Raises:
-        BadInput: something was said that is no part of a lineage.
+        BadInput: a statement is about something that is no part of a lineage.
     """
-    unknown = [key for key in said if key not in FIELDS]
+    unknown = [key for key in statements if key not in FIELDS]
     if unknown:
         raise BadInput(f"Unknown argument {unknown[0]!r}; of the rows one can say {', '.join(FIELDS)}.")
-    hinted = hints(name)
-    stated = {key: str(said[key]) for key in FIELDS if said.get(key)}
-    made = {"source": re.split(r"[\\/]", name)[-1], **hinted, **stated}
-    if "generator" in stated and "terms" not in stated:
-        made.pop("terms", None)  # what the name hinted at was of another generator
-    return {key: value for key, value in made.items() if value}
+    name_hints = lineage_hints(name)
+    fields = {key: str(statements[key]) for key in FIELDS if statements.get(key)}
+    lineage = {"source": re.split(r"[\\/]", name)[-1], **name_hints, **fields}
+    if "generator" in fields and "terms" not in fields:
+        lineage.pop("terms", None)  # what the name hinted at was of another generator
+    return {key: value for key, value in lineage.items() if value}
 
 
 @lru_cache(maxsize=1024)
-def hints(name: str) -> Mapping[str, str]:
-    """What a name that is known tells of rows."""
-    said = name.replace("\\", "/").casefold()
-    family = next((facts for pattern, facts in KNOWN if pattern.search(said)), {})
+def lineage_hints(name: str) -> Mapping[str, str]:
+    """Return what the publisher says about the rows, if the name is a known one."""
+    path = name.replace("\\", "/").casefold()
+    family = next((facts for pattern, facts in SOURCE_FACTS if pattern.search(path)), {})
     return {key: f"{value} (by its name)" for key, value in family.items()}
 
 
 def terms_of(generator: str) -> str | None:
-    """What the maker of a model says about training on its output."""
+    """Return what the maker of a model says about training on its output; None if that is unknown."""
     return next((terms for pattern, terms in _GENERATORS if pattern.search(generator)), None)

@@ -1,11 +1,11 @@
-"""What is said about a row: a note while it is read, a ``contracts.Finding`` once its row and line are known."""
+"""Remarks about a row: a ``Note`` while it is read, a ``contracts.Finding`` once its row and line are known."""
 
 import re
 import unicodedata
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from etabli.core.secrets import hidden
+from etabli.core.secrets import cover_secrets
 
 EXCERPT = 80
 
@@ -20,7 +20,7 @@ class Code:
 
 
 class Note(NamedTuple):
-    """One thing noticed: a code of the catalogue, where in the row, what it looks like, and why if it is special."""
+    """One remark: a code of the catalogue, the field, an excerpt, and a reason if it differs from the code's."""
 
     code: str
     field: str = ""
@@ -28,21 +28,21 @@ class Note(NamedTuple):
     why: str = ""
 
 
-# What a terminal or a page would hide or obey: controls, surrogates, direction marks, zero widths, private use, tags.
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_SAFE = re.compile(r"[ -~]*")
+# Unicode categories that a terminal or a page hides or obeys: controls, surrogates, direction marks, tags.
+_HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_PRINTABLE = re.compile(r"[ -~]*")
 
 
 _REACH = 300  # characters before and after an excerpt in which a secret may begin or end
 
 
-def excerpt(text: object, at: int = 0) -> str:
-    """A piece of text around a place, one line, everything invisible written as an escape, secrets covered."""
-    said = text if isinstance(text, str) else _short(text)
-    start = max(0, min(at - EXCERPT // 4, len(said) - EXCERPT))
-    before = max(0, start - _REACH)
-    piece = hidden(said[before : start + EXCERPT + _REACH])[start - before :][:EXCERPT]
-    return ("…" if start else "") + escaped(piece) + ("…" if start + EXCERPT < len(said) else "")
+def excerpt(text: object, position: int = 0) -> str:
+    """Return a part of a text around a position in one line, with invisible characters escaped and secrets covered."""
+    full_text = text if isinstance(text, str) else _short(text)
+    start = max(0, min(position - EXCERPT // 4, len(full_text) - EXCERPT))
+    begin = max(0, start - _REACH)
+    part = cover_secrets(full_text[begin : start + EXCERPT + _REACH])[start - begin :][:EXCERPT]
+    return ("…" if start else "") + escape_invisible(part) + ("…" if start + EXCERPT < len(full_text) else "")
 
 
 def _short(value: object) -> str:
@@ -52,23 +52,19 @@ def _short(value: object) -> str:
         return f"a {type(value).__name__} too long to be shown"
 
 
-def escaped(text: str) -> str:
-    """Text in which nothing is hidden: line breaks, controls and direction marks are written out."""
-    if _SAFE.fullmatch(text):
+def escape_invisible(text: str) -> str:
+    """Return a text with line breaks, controls and direction marks written as escapes."""
+    if _PRINTABLE.fullmatch(text):
         return text
-    return "".join(_escape(char) if unicodedata.category(char) in _HIDDEN else char for char in text)
+    return "".join(_escape(char) if unicodedata.category(char) in _HIDDEN_CATEGORIES else char for char in text)
 
 
 def _escape(char: str) -> str:
-    return (
-        repr(char)[1:-1]
-        if char in "\n\r\t"
-        else f"\\u{ord(char):04x}"
-        if ord(char) < 0x10000
-        else f"\\U{ord(char):08x}"
-    )
+    if char in "\n\r\t":
+        return repr(char)[1:-1]
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 
 
-def masked(secret: str) -> str:
-    """Enough of a secret to find it again, too little to use it."""
-    return escaped(secret[:4]) + "…" + f"({len(secret)} characters)"
+def mask_secret(secret: str) -> str:
+    """Return the first four characters of a secret and its length: enough to find it, too little to use it."""
+    return escape_invisible(secret[:4]) + "…" + f"({len(secret)} characters)"

@@ -1,20 +1,20 @@
-"""Rows of conversations in a Dataset's Parquet files, and back: what is nested in many shapes is JSON there."""
+"""Write rows of conversations to a Dataset's Parquet files and read them; fields of changing shape are JSON there."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from etabli.core import parsing, storage
 from etabli.core.contracts import DATASET as MANIFEST_NAME
-from etabli.core.contracts import REJECTED, ROWS, Message, Row
+from etabli.core.contracts import REJECTED_ROWS, ROWS, Message, Row
 from etabli.core.errors import Damaged
 
 HOME_COMMANDS = "home-commands"  # the name of the embedded task's rows
-_AS_JSON = ("tools", "columns", "reasons", "decision")  # whatever shape they have, in Parquet they are text
+_AS_JSON = ("tools", "columns", "reasons", "decision")  # stored as text
 
 
 def read_folder(folder: Path) -> tuple[list[Row], list[Row], dict[str, Any]]:
-    """The rows of a Dataset's folder, its rejected rows, and what its manifest holds.
+    """Return the rows of a Dataset's folder, its rejected rows, and the content of its manifest.
 
     Raises:
         Damaged: a file is missing, or is not what the manifest says.
@@ -24,9 +24,9 @@ def read_folder(folder: Path) -> tuple[list[Row], list[Row], dict[str, Any]]:
     facts = storage.verify(folder, MANIFEST_NAME)
     if ROWS not in facts["files"]:
         raise Damaged(f"{folder}: its {MANIFEST_NAME} does not name {ROWS}. Make the Dataset again.")
-    names = [name for name in (ROWS, REJECTED) if name in facts["files"]]
-    rows, *rejected = [[_row(item) for item in pq.read_table(folder / name).to_pylist()] for name in names]
-    return rows, rejected[0] if rejected else [], facts
+    names = [name for name in (ROWS, REJECTED_ROWS) if name in facts["files"]]
+    rows, *rejected_rows = [[_from_record(item) for item in pq.read_table(folder / name).to_pylist()] for name in names]
+    return rows, rejected_rows[0] if rejected_rows else [], facts
 
 
 def write_rows(rows: list[Row], path: Path) -> None:
@@ -34,35 +34,38 @@ def write_rows(rows: list[Row], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    stored = [_stored(row) for row in rows]
-    names = dict.fromkeys(name for row in stored for name in row)  # Arrow would take those of the first row alone
-    pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in names} for row in stored]), path)
+    records = [_to_record(row) for row in rows]
+    names = dict.fromkeys(name for row in records for name in row)  # Arrow would take the first row's names only
+    pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in names} for row in records]), path)
 
 
-def _stored(row: Row) -> dict[str, Any]:
-    plain = {name: value for name, value in row.items() if name not in _AS_JSON}
-    packed = {name: json.dumps(row[name], default=str) for name in _AS_JSON if row.get(name)}
-    return plain | packed | {"messages": [_flat(message) for message in row["messages"]]}
+def _to_record(row: Row) -> dict[str, Any]:
+    fields = {name: value for name, value in row.items() if name not in _AS_JSON}
+    json_fields = {name: json.dumps(value, default=str) for name, value in row.items() if name in _AS_JSON and value}
+    return fields | json_fields | {"messages": [_message_record(message) for message in row["messages"]]}
 
 
-def _flat(message: Message) -> dict[str, Any]:
-    flat = {"role": message["role"], "content": message["content"], "train": message.get("train")}
-    flat |= {name: message[name] for name in ("name", "tool_call_id", "spans") if name in message}
-    return flat | ({"tool_calls": json.dumps(message["tool_calls"])} if message.get("tool_calls") else {})
+def _message_record(message: Message) -> dict[str, Any]:
+    fields: dict[str, Any] = {"role": message["role"], "content": message["content"], "train": message.get("train")}
+    fields |= {name: value for name, value in message.items() if name in ("name", "tool_call_id", "spans")}
+    return fields | ({"tool_calls": json.dumps(message["tool_calls"])} if message.get("tool_calls") else {})
 
 
-def _row(item: dict[str, Any]) -> Row:
-    item["messages"] = [_message(message) for message in item["messages"]]
-    held = {name: item.pop(name, None) for name in _AS_JSON}
-    return item | {name: _unpacked(value, name) for name, value in held.items() if value}
+def _from_record(item: dict[str, Any]) -> Row:
+    item["messages"] = [_from_message_record(message) for message in item["messages"]]
+    json_fields = {name: item.pop(name, None) for name in _AS_JSON}
+    row = item | {name: _parse_field(value, name) for name, value in json_fields.items() if value}
+    return cast(Row, row)
 
 
-def _message(flat: dict[str, Any]) -> Message:
-    """What was not there is not there again."""
-    kept = {name: value for name, value in flat.items() if value is not None or name in ("role", "content")}
-    return kept | ({"tool_calls": _unpacked(kept["tool_calls"], "tool_calls")} if "tool_calls" in kept else {})
+def _from_message_record(flat: dict[str, Any]) -> Message:
+    """Return a message from its Parquet form; fields without a value are left out."""
+    fields = {name: value for name, value in flat.items() if value is not None or name in ("role", "content")}
+    if "tool_calls" in fields:
+        fields["tool_calls"] = _parse_field(fields["tool_calls"], "tool_calls")
+    return cast(Message, fields)
 
 
-def _unpacked(text: str, name: str) -> Any:
-    """A field that is kept as JSON."""
+def _parse_field(text: str, name: str) -> Any:
+    """Return the value of a field that is stored as JSON."""
     return parsing.parse_json(text, f"The field {name}", lenient=True)

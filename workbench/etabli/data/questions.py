@@ -1,36 +1,36 @@
-"""A row as a question and its answer."""
+"""Split a row into a question and its answer."""
 
 from etabli.core.contracts import Message, Row
 
 
 def question(row: Row) -> list[Message]:
-    """A row's messages before its last answer; all, if it has none."""
+    """Return a row's messages before its last answer; all of them if it has no answer."""
     return row["messages"][: _last_answer(row)]
 
 
 def truth(row: Row) -> str:
-    """A row's last answer; nothing, if it has none."""
-    at = _last_answer(row)
-    return row["messages"][at]["content"] if at < len(row["messages"]) else ""
+    """Return a row's last answer; an empty text if it has none."""
+    place = _last_answer(row)
+    return row["messages"][place]["content"] if place < len(row["messages"]) else ""
 
 
 def _last_answer(row: Row) -> int:
-    answers = [at for at, message in enumerate(row["messages"]) if message["role"] == "assistant"]
+    answers = [place for place, message in enumerate(row["messages"]) if message["role"] == "assistant"]
     return answers[-1] if answers else len(row["messages"])
 
 
 def has_answer(row: Row) -> bool:
-    """Is there an answer in a row, of whatever kind?"""
+    """Return whether a row has an assistant turn."""
     return _last_answer(row) < len(row["messages"])
 
 
-def answered(row: Row) -> bool:
-    """Does a row end in an answer that is text?"""
-    at = _last_answer(row)
-    return at < len(row["messages"]) and bool(truth(row)) and not row["messages"][at].get("tool_calls")
+def has_text_answer(row: Row) -> bool:
+    """Return whether a row has an answer that is text and no tool call."""
+    place = _last_answer(row)
+    return place < len(row["messages"]) and bool(truth(row)) and not row["messages"][place].get("tool_calls")
 
 
-def asked(row: Row) -> str:
-    """What the person says in a row: its last user turn."""
+def last_user_text(row: Row) -> str:
+    """Return the last user turn before the answer; an empty text if there is none."""
     turns = [message["content"] for message in question(row) if message["role"] == "user"]
     return turns[-1] if turns else ""

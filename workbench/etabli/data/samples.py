@@ -17,7 +17,7 @@ from typing import Any
 from etabli.core.contracts import Row
 
 INSTRUCTION = "Turn the home command into JSON."
-# A made-up home. Values are copied into the answer, so a model has to learn to copy, which a lookup can't.
+# A made-up home. The answer copies its values: a model can learn to copy, a lookup can't.
 HOMES: dict[str, dict[str, list[str]]] = {
     "en": {
         "area": ["kitchen", "living room", "bedroom", "garage", "bathroom", "office", "hallway", "nursery"],
@@ -30,7 +30,7 @@ HOMES: dict[str, dict[str, list[str]]] = {
         "floor": ["premier étage", "rez-de-chaussée", "sous-sol", "grenier"],
     },
 }
-SENTENCES_PER_TEMPLATE = 400  # how many of a template's sentences are looked at; some have millions
+SENTENCES_PER_TEMPLATE = 400  # of a template's sentences, the first so many are used; some have millions
 HELD_OUT = 0.35
 
 
@@ -42,7 +42,7 @@ def home_commands(
     held_out: float = HELD_OUT,
     per_template: int = 6,
 ) -> list[Row]:
-    """Sample labelled home commands, split by template.
+    """Return labelled home commands, split by template.
 
     Args:
         languages: language codes among those of ``HOMES``.
@@ -53,21 +53,21 @@ def home_commands(
         per_template: at most this many rows from one template.
 
     Returns:
-        Rows with ``split`` (``train`` or ``test``), ``lang`` and ``template``. A text that any two templates can say
-        is given to one of them only, so that no test text is a training text either.
+        Rows with ``split`` (``train`` or ``test``), ``lang`` and ``template``. A text that two templates can produce
+        belongs to one of them only, so that no test text is also a training text.
 
     Raises:
-        BadInput: a language without a home.
+        BadInput: there are no home commands in a language.
     """
     rows: list[Row] = []
     for lang in languages:
         _check_language(lang)
         rng = random.Random(f"{seed}-{lang}")
-        by_template = _labelled(lang, rng, per_template)
+        by_template = _label_templates(lang, rng, per_template)
         test_names, train_names = _split(sorted(by_template), held_out, rng)
-        taken: set[str] = set()
-        rows += _take(by_template, test_names, test, "test", lang, taken)
-        rows += _take(by_template, train_names, n, "train", lang, taken)
+        texts: set[str] = set()
+        rows += _take(by_template, test_names, test, "test", lang, texts)
+        rows += _take(by_template, train_names, n, "train", lang, texts)
     return rows
 
 
@@ -78,26 +78,26 @@ def _check_language(lang: str) -> None:
         raise BadInput(f"No home commands in {lang!r}; there are {len(HOMES)} languages: {', '.join(HOMES)}.")
 
 
-def _labelled(lang: str, rng: random.Random, per_template: int) -> dict[str, list[tuple[str, str]]]:
-    """Per template, up to ``per_template`` pairs of (sentence, JSON answer) that hassil can label.
+def _label_templates(lang: str, rng: random.Random, per_template: int) -> dict[str, list[tuple[str, str]]]:
+    """Return for each template up to ``per_template`` pairs of (sentence, JSON answer) that hassil can label.
 
-    hassil is asked about the template's own intent alone: asked about all of them it returns whichever matches first,
+    hassil gets the template's own intent only. With all intents it returns the first that matches,
     and "Qui est ton programmeur" comes back as the state of a person called "ton programmeur".
     """
     from hassil.recognize import recognize
 
     intents, slots = _grammar(lang)
-    tries = per_template + 2  # hassil takes most sentences of a template or none: more tries find little and cost time
-    found: dict[str, list[tuple[str, str]]] = {}
+    tries = per_template + 2  # hassil labels most sentences of a template or none: more tries are of little use
+    by_template: dict[str, list[tuple[str, str]]] = {}
     for intent_name, intent in intents.intents.items():
         alone = dataclasses.replace(intents, intents={intent_name: intent})
         for name, sentences in _templates(intents, intent, slots, lang):
             sentences = rng.sample(sentences, min(len(sentences), tries))
-            tried = ((text, recognize(text, alone, slot_lists=slots, language=lang)) for text in sentences)
-            pairs = ((text, _answer(match)) for text, match in tried if match is not None)
-            if kept := list(itertools.islice(pairs, per_template)):
-                found[name] = kept
-    return found
+            matches = ((text, recognize(text, alone, slot_lists=slots, language=lang)) for text in sentences)
+            pairs = ((text, _answer(match)) for text, match in matches if match is not None)
+            if labels := list(itertools.islice(pairs, per_template)):
+                by_template[name] = labels
+    return by_template
 
 
 def _grammar(lang: str) -> tuple[Any, dict[str, Any]]:
@@ -110,7 +110,7 @@ def _grammar(lang: str) -> tuple[Any, dict[str, Any]]:
 
 
 def _templates(intents: Any, intent: Any, slots: dict[str, Any], lang: str) -> Iterator[tuple[str, list[str]]]:
-    """Every template of an intent as (name, sentences). Open-ended ones (wildcards, number ranges) are left out."""
+    """Yield each template of an intent as (name, sentences), without open-ended ones (wildcards, number ranges)."""
     from hassil.errors import HassilError
 
     lists = {**intents.slot_lists, **slots}
@@ -119,18 +119,18 @@ def _templates(intents: Any, intent: Any, slots: dict[str, Any], lang: str) -> I
         for number, sentence in enumerate(data.sentences):
             try:
                 texts = _sentences(sentence, lists, rules, lang)
-            except HassilError:  # needs a list or a rule that this home does not have
+            except HassilError:  # it needs a list or a rule that this home does not have
                 continue
             if texts:
                 yield f"{lang}/{intent.name}/{block}/{number}", texts
 
 
-def _sentences(sentence: Any, lists: dict, rules: dict, lang: str) -> list[str]:
+def _sentences(sentence: Any, lists: dict[str, Any], rules: dict[str, Any], lang: str) -> list[str]:
     from hassil.sample import sample_sentence
 
     texts = sample_sentence(sentence, lists, rules, language=lang, expand_ranges=False)
-    some = {" ".join(text.split()) for text in itertools.islice(texts, SENTENCES_PER_TEMPLATE)}
-    return sorted(text for text in some if text and "{" not in text)
+    sentences = {" ".join(text.split()) for text in itertools.islice(texts, SENTENCES_PER_TEMPLATE)}
+    return sorted(text for text in sentences if text and "{" not in text)
 
 
 def _answer(match: Any) -> str:
@@ -140,19 +140,26 @@ def _answer(match: Any) -> str:
 
 def _split(names: list[str], held_out: float, rng: random.Random) -> tuple[list[str], list[str]]:
     rng.shuffle(names)
-    cut = round(len(names) * held_out)
-    return names[:cut], names[cut:]
+    boundary = round(len(names) * held_out)
+    return names[:boundary], names[boundary:]
 
 
-def _take(by_template: dict, names: list[str], most: int, split: str, lang: str, taken: set[str]) -> list[Row]:
-    """Rows taken from the templates in turn, one each per round, until there are ``most``."""
+def _take(
+    by_template: dict[str, list[tuple[str, str]]],
+    names: list[str],
+    max_rows: int,
+    split: str,
+    lang: str,
+    texts: set[str],
+) -> list[Row]:
+    """Return at most ``max_rows`` rows, taken from the templates in turn, one from each in every round."""
     rows: list[Row] = []
     for round_ in range(max((len(by_template[name]) for name in names), default=0)):
         for name in names:
-            if round_ < len(by_template[name]) and len(rows) < most:
+            if round_ < len(by_template[name]) and len(rows) < max_rows:
                 text, answer = by_template[name][round_]
-                if text.casefold() not in taken:
-                    taken.add(text.casefold())
+                if text.casefold() not in texts:
+                    texts.add(text.casefold())
                     rows.append(_row(text, answer, name, split, lang))
     return rows
 

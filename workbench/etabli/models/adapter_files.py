@@ -1,9 +1,13 @@
-"""What an adapter's folder may hold before any of it is loaded or copied: safetensors, finite numbers, no links."""
+"""Check an adapter's folder before anything in it is loaded or copied: safetensors, finite numbers, no links."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from etabli.core import folders, storage
 from etabli.core.errors import Damaged, WrongAdapter
+
+if TYPE_CHECKING:
+    import torch
 
 WEIGHTS = "adapter_model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")  # each can run code when it is opened
@@ -11,27 +15,28 @@ CONVERT = "PEFT converts it: PeftModel.from_pretrained(base, folder).save_pretra
 
 
 def check_files(adapter: str | Path) -> list[Path]:
-    """The files of an adapter's folder, once it is known that they may be read and that its weights are finite.
+    """Return the files of an adapter's folder, after checking that they may be read and that its weights are finite.
 
     Raises:
-        OutsideFolder: a link leads outside, or a pipe or a device lies there; WrongAdapter: its weights are pickles
-        alone, or there are none; Damaged: weights that can't be read, or hold NaN or infinity.
+        OutsideFolder: a link leads outside, or the folder holds a pipe or a device.
+        WrongAdapter: the folder has no weights, or pickles only.
+        Damaged: the weights can't be read, or hold NaN or infinity.
     """
-    files = folders.files_of(adapter)
+    files = folders.list_files(adapter)
     weights = Path(adapter) / WEIGHTS
     if weights not in files:
-        pickled = pickles(files)
-        what = f"only {pickled[0].name}, a pickle, which can run code" if pickled else f"no {WEIGHTS}"
-        remedy = (
-            f"It was not opened. Ask its author for {WEIGHTS}; {CONVERT}." if pickled else "Train or copy it again."
-        )
-        raise WrongAdapter(f"{adapter} holds no adapter that is read: it has {what}. {remedy}")
+        if unsafe := pickle_files(files):
+            raise WrongAdapter(
+                f"{adapter} holds no adapter that is read: it has only {unsafe[0].name}, a pickle, which can run code. "
+                f"It was not opened. Ask its author for {WEIGHTS}; {CONVERT}."
+            )
+        raise WrongAdapter(f"{adapter} holds no adapter that is read: it has no {WEIGHTS}. Train or copy it again.")
     require_finite(weights)
     return files
 
 
 def weights_hash(adapter: str | Path) -> str:
-    """The sha256 of an adapter's weights, as hex digits.
+    """Return the sha256 of an adapter's weights, as hex digits.
 
     Raises:
         WrongAdapter, Damaged, OutsideFolder: as ``check_files``.
@@ -40,16 +45,16 @@ def weights_hash(adapter: str | Path) -> str:
     return storage.sha256(Path(adapter) / WEIGHTS)
 
 
-def pickles(files: list[Path]) -> list[Path]:
-    """The files whose names say that they are pickles."""
+def pickle_files(files: list[Path]) -> list[Path]:
+    """Return the files that are pickles by their names."""
     return [path for path in files if path.suffix.lower() in PICKLES]
 
 
 def require_finite(weights: Path) -> None:
-    """Refuse weights of which a number is NaN or infinite, by the tensor's name.
+    """Refuse weights with NaN or infinity and name the tensor.
 
     Raises:
-        Damaged: such a tensor; or the file is no whole safetensors file.
+        Damaged: there is such a tensor, or the file is no complete safetensors file.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -65,5 +70,5 @@ def require_finite(weights: Path) -> None:
         )
 
 
-def _is_finite(tensor) -> bool:
+def _is_finite(tensor: "torch.Tensor") -> bool:
     return not tensor.is_floating_point() or bool(tensor.float().isfinite().all())

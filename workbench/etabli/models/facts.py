@@ -1,5 +1,6 @@
-"""What is open about a model, as far as its own files tell."""
+"""What is open about a model, according to its own files."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ NOT_STATED = "not stated"
 
 
 def facts(name: str = DEFAULT) -> dict[str, Any]:
-    """Weights, licence, training data, code, parameters, context and languages of a model.
+    """Return a model's weights, licence, training data, code, parameters, context and languages.
 
-    Read from its card's front matter, its configuration and the headers of its weights; what they do not say is
-    "not stated".
+    They come from the front matter of its card, its configuration and the headers of its weights. The value is
+    "not stated" where these say nothing.
 
     Raises:
         UnknownModel, GatedModel, Damaged: see ``sources.resolve``.
@@ -40,11 +41,11 @@ def facts(name: str = DEFAULT) -> dict[str, Any]:
 def _card(folder: Path) -> dict[str, Any]:
     try:
         text = parsing.read_text(folder / "README.md")
-        found = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-        read = parsing.parse_yaml(found[1]) if found else {}
-    except (OSError, parsing.Unparsed):
+        match = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+        card = parsing.parse_yaml(match[1]) if match else {}
+    except (OSError, parsing.ParseError):
         return {}
-    return read if isinstance(read, dict) else {}
+    return card if isinstance(card, dict) else {}
 
 
 def _link(card: dict[str, Any], key: str) -> str | None:
@@ -53,17 +54,14 @@ def _link(card: dict[str, Any], key: str) -> str | None:
 
 
 def _parameters(folder: Path) -> int | None:
-    """Counted from the headers of the weight files; tied weights are stored, and counted, once."""
+    """Count parameters in the headers of the weight files; tied weights are stored, and counted, once."""
     from safetensors import safe_open
 
     total = 0
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="numpy") as weights:
             for key in weights.keys():  # noqa: SIM118 (not a dict)
-                size = 1
-                for edge in weights.get_slice(key).get_shape():
-                    size *= edge
-                total += size
+                total += math.prod(weights.get_slice(key).get_shape())
     return total or None
 
 

@@ -1,13 +1,18 @@
-"""Answers from one copy of the weights: batched, shortest first, the shared beginning computed once."""
+"""Generate answers with one copy of the weights: in batches, shortest first, the common prefix computed once."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etabli.core.contracts import Message
 from etabli.models import kv_cache, prefix_cache
 from etabli.rendering.render import render
+from etabli.rendering.template_engine import Tools
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria
 
 Progress = Callable[[int, int], None]
 BATCH_TOKENS = 16_384
@@ -15,10 +20,16 @@ BATCH_TOKENS = 16_384
 
 @dataclass
 class Answers:
-    """What was generated, one of each a conversation, and how long it took.
+    """The answers to some conversations, one entry of each list a conversation.
 
-    ``raws`` are the texts with all control tokens, the end-of-turn token too unless the answer was cut at its greatest
-    length; ``rendered`` are the prompts as the model got them.
+    Attributes:
+        texts: the answers without control tokens.
+        ids: their token ids.
+        raws: the answers with control tokens, the end-of-turn token included unless the answer was cut.
+        rendered: the prompts as the model got them.
+        cut: whether the answer was cut at its greatest length.
+        sizes: tokens of each prompt.
+        seconds: how long all of it took.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -26,95 +37,110 @@ class Answers:
     raws: list[str] = field(default_factory=list)
     rendered: list[str] = field(default_factory=list)
     cut: list[bool] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)  # tokens of each prompt
+    sizes: list[int] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def tokens_per_s(self) -> float:
-        """Generated tokens a second, prompts' time included."""
+        """Generated tokens a second; the time includes the prompts."""
         return sum(map(len, self.ids)) / self.seconds if self.seconds else 0.0
 
 
 def answer(
-    model: Any,
-    tokenizer: Any,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
     conversations: list[list[Message]],
     max_new_tokens: int = 64,
     batch_tokens: int = BATCH_TOKENS,
     progress: Progress | None = None,
-    tools: Sequence[list | None] | None = None,
+    tools: Sequence[Tools] | None = None,
 ) -> Answers:
-    """Greedy answers to many conversations.
+    """Return greedy answers to many conversations, in their order, without the end-of-turn token.
 
     Args:
         model: a causal LM in eval mode, with or without an adapter; switch the adapter around this call.
         tokenizer: its tokenizer, with a chat template.
         conversations: messages up to and including the last user turn.
-        max_new_tokens: at most this many tokens an answer.
-        batch_tokens: at most this many tokens, answers included, are in a batch: it bounds the cache. Conversations
-            are sorted by length, and what all of them begin with goes through the model once.
-        tools: for each conversation what the model may call, if anything.
+        max_new_tokens: most tokens of an answer.
+        batch_tokens: most tokens of a batch, answers included; this bounds the cache. Conversations are sorted by
+            length, and the prefix that they have in common goes through the model once.
         progress: called with (done, total) whenever answers are done, also in the middle of a batch.
-
-    Returns:
-        Answers in the order of the conversations, without the end-of-turn token.
+        tools: for each conversation what the model may call, if anything.
     """
     began = time.monotonic()
-    offered = tools or [None] * len(conversations)
-    prompts = [
-        render(messages, tokenizer, prompt=True, tools=held).ids for messages, held in zip(conversations, offered)
-    ]
-    start = prefix_cache.beginning(model, prompts)
+    all_tools = tools or [None] * len(conversations)
+    prompts = [render(turns, tokenizer, prompt=True, tools=some).ids for turns, some in zip(conversations, all_tools)]
+    prefix = prefix_cache.compute_prefix(model, prompts)
     stops = stop_ids(model, tokenizer)
-    found: dict[int, list[int]] = {}
+    new_ids: dict[int, list[int]] = {}
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    most = 1 if prefix_cache.recurrent(model) else batch_tokens
-    for chosen in prefix_cache.batches(order, [len(prompt) + max_new_tokens for prompt in prompts], most):
-        say = _counting(stops, len(found), len(prompts), progress)
-        part = [prompts[index] for index in chosen]
-        inputs = prefix_cache.left_padded(part, start.length, tokenizer.pad_token_id, model.device)
-        inputs |= kv_cache.argument(start.copies(len(part)))
-        found.update(zip(chosen, _generate(model, inputs, max_new_tokens, stops, tokenizer.pad_token_id, say)))
+    batch_size = 1 if prefix_cache.is_recurrent(model) else batch_tokens
+    for batch in prefix_cache.make_batches(order, [len(prompt) + max_new_tokens for prompt in prompts], batch_size):
+        counter = _finished_counter(stops, len(new_ids), len(prompts), progress)
+        batch_prompts = [prompts[index] for index in batch]
+        inputs: dict[str, Any] = {
+            **prefix_cache.pad_left(batch_prompts, prefix.length, tokenizer.pad_token_id, model.device),
+            **kv_cache.cache_argument(prefix.copies(len(batch))),
+        }
+        results = _generate(model, inputs, max_new_tokens, stops, tokenizer.pad_token_id, counter)
+        new_ids.update(zip(batch, results))
         if progress:
-            progress(len(found), len(prompts))
-    ids = [found[index] for index in range(len(prompts))]
-    return _answers(tokenizer, prompts, ids, stops, time.monotonic() - began)
+            progress(len(new_ids), len(prompts))
+    ids = [new_ids[index] for index in range(len(prompts))]
+    return _decode_answers(tokenizer, prompts, ids, stops, time.monotonic() - began)
 
 
-def _answers(tokenizer: Any, prompts: list, ids: list[list[int]], stops: list[int], seconds: float) -> Answers:
-    kept = [_until_stop(row, stops) for row in ids]
-    texts = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in kept]
-    raws = [tokenizer.decode(row[: len(short) + 1]) for row, short in zip(ids, kept)]
-    cut = [len(row) == len(short) for row, short in zip(ids, kept)]
-    rendered = [tokenizer.decode(prompt) for prompt in prompts]
-    return Answers(texts, kept, raws, rendered, cut, list(map(len, prompts)), seconds)
+def _decode_answers(
+    tokenizer: "PreTrainedTokenizerBase",
+    prompts: list[list[int]],
+    rows: list[list[int]],
+    stops: list[int],
+    seconds: float,
+) -> Answers:
+    answers = Answers(sizes=list(map(len, prompts)), seconds=seconds)
+    for prompt, row in zip(prompts, rows):
+        ids = _until_stop(row, stops)
+        answers.ids.append(ids)
+        answers.texts.append(tokenizer.decode(ids, skip_special_tokens=True).strip())
+        answers.raws.append(tokenizer.decode(row[: len(ids) + 1]))
+        answers.rendered.append(tokenizer.decode(prompt))
+        answers.cut.append(len(row) == len(ids))
+    return answers
 
 
-def _counting(stops: list[int], before: int, total: int, progress: Progress | None) -> Any:
-    """Says how many answers have ended, while a batch is at work."""
+def _finished_counter(stops: list[int], done: int, total: int, progress: Progress | None) -> "StoppingCriteria":
+    """Return a criterion that stops nothing and reports how many answers have ended."""
     import torch
     from transformers import StoppingCriteria
 
-    class Counting(StoppingCriteria):
+    class FinishedCounter(StoppingCriteria):  # type: ignore[misc]  # transformers has no types
         begin: int | None = None
 
-        def __call__(self, input_ids, scores, **kwargs):
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: object) -> torch.Tensor:
             if self.begin is None:
                 self.begin = input_ids.shape[1] - 1
-            made = input_ids[:, self.begin :]
-            ended = torch.isin(made, torch.tensor(stops, device=made.device)).any(1)
+            new_ids = input_ids[:, self.begin :]
+            finished = torch.isin(new_ids, torch.tensor(stops, device=new_ids.device)).any(1)
             if progress:
-                progress(before + int(ended.sum()), total)
-            return torch.zeros_like(ended)
+                progress(done + int(finished.sum()), total)
+            return torch.zeros_like(finished)
 
-    return Counting()
+    return FinishedCounter()
 
 
-def _generate(model, inputs, max_new_tokens, stops, pad, counting) -> list[list[int]]:
+def _generate(
+    model: "PreTrainedModel",
+    inputs: dict[str, Any],
+    max_new_tokens: int,
+    stops: list[int],
+    pad: int,
+    counter: "StoppingCriteria",
+) -> list[list[int]]:
+    """Return the new token ids of each row of a batch."""
     import torch
 
     with torch.inference_mode():
-        out = model.generate(
+        sequences: torch.Tensor = model.generate(
             **inputs,
             max_new_tokens=max_new_tokens,
             do_sample=False,
@@ -123,88 +149,95 @@ def _generate(model, inputs, max_new_tokens, stops, pad, counting) -> list[list[
             top_k=None,
             pad_token_id=pad,
             eos_token_id=stops,
-            stopping_criteria=[counting],
+            stopping_criteria=[counter],
         )
-    return out[:, inputs["input_ids"].shape[1] :].tolist()
+    new_ids: list[list[int]] = sequences[:, inputs["input_ids"].shape[1] :].tolist()
+    return new_ids
 
 
-def stop_ids(model: Any, tokenizer: Any) -> list[int]:
-    """Every token that ends a turn: the tokenizer's and those of the model's generation config."""
-    named = model.generation_config.eos_token_id
-    named = [] if named is None else [named] if isinstance(named, int) else list(named)
-    return sorted({*named, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])})
+def stop_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Return every token that ends a turn: the tokenizer's and those of the model's generation config."""
+    config_ids = model.generation_config.eos_token_id
+    config_ids = [] if config_ids is None else [config_ids] if isinstance(config_ids, int) else list(config_ids)
+    return sorted({*config_ids, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])})
 
 
-def _until_stop(ids: list[int], stops: Iterable[int]) -> list[int]:
-    end = next((at for at, token in enumerate(ids) if token in stops), len(ids))
+def _until_stop(ids: list[int], stops: Collection[int]) -> list[int]:
+    end = next((place for place, token in enumerate(ids) if token in stops), len(ids))
     return ids[:end]
 
 
 def stream(
-    model: Any,
-    tokenizer: Any,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
     messages: list[Message],
     max_new_tokens: int = 128,
     temperature: float = 0.0,
     seed: int = 0,
 ) -> Iterator[str]:
-    """An answer as it comes: yields the whole text so far after every token.
+    """Generate one answer and yield the whole text so far after every token.
 
     Args:
-        temperature: 0 takes the likeliest token; above it tokens are drawn, by the same random numbers for every model
-            that is asked with the same ``seed``.
+        model: a causal LM in eval mode.
+        tokenizer: its tokenizer, with a chat template.
+        messages: messages up to and including the last user turn.
+        max_new_tokens: most tokens of the answer.
+        temperature: 0 takes the likeliest token and uses no random number; above 0 tokens are drawn.
+        seed: models with the same seed get the same random numbers.
     """
     import torch
 
     stops = set(stop_ids(model, tokenizer))
     unread = render(messages, tokenizer, prompt=True).ids
-    luck = torch.Generator("cpu").manual_seed(seed)
-    cache, made = None, []
+    generator = torch.Generator("cpu").manual_seed(seed)
+    cache = None
+    new_ids: list[int] = []
     for _ in range(max_new_tokens):
         with torch.inference_mode():
             ids = torch.tensor([unread], device=model.device)
-            out = model(input_ids=ids, **kv_cache.argument(cache), use_cache=True, logits_to_keep=1)
-        token = _next(out.logits[0, -1], temperature, luck)
+            output = model(input_ids=ids, **kv_cache.cache_argument(cache), use_cache=True, logits_to_keep=1)
+        token = _next_token(output.logits[0, -1], temperature, generator)
         if token in stops:
             return
-        made.append(token)
-        cache = kv_cache.of(out)
+        new_ids.append(token)
+        cache = kv_cache.cache_of(output)
         unread = [*unread, token] if cache is None else [token]
-        yield tokenizer.decode(made, skip_special_tokens=True)
+        yield tokenizer.decode(new_ids, skip_special_tokens=True)
 
 
-def _next(logits: Any, temperature: float, luck: Any) -> int:
-    """The likeliest token, or one drawn where a uniform random number falls in the cumulated probabilities.
+def _next_token(logits: "torch.Tensor", temperature: float, generator: "torch.Generator") -> int:
+    """Return the likeliest token, or draw one by inverting the cumulative distribution.
 
-    One number a token, likeliest first: so models that agree draw alike, and differ where they do.
+    Each token takes one uniform number, and tokens are sorted by probability. So two models draw the same tokens where
+    they agree and differ only where they do not.
     """
     import torch
 
     if not temperature:
         return int(logits.argmax())
     order = logits.float().cpu().div(temperature).softmax(-1).sort(descending=True, stable=True)
-    place = int(torch.searchsorted(order.values.cumsum(-1), torch.rand(1, generator=luck)))
+    place = int(torch.searchsorted(order.values.cumsum(-1), torch.rand(1, generator=generator)))
     return int(order.indices[min(place, len(order.indices) - 1)])
 
 
-def pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """What each token adds to the text; joined they are the text.
+def token_texts(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> list[str]:
+    """Return what each token adds to the text; joined they are the text.
 
-    A sign that several tokens make up (an emoji in a byte-level vocabulary) stands at its last one. Each token is read
-    with the ones before it, since a SentencePiece decoder drops the blank that a text begins with.
+    A character made of several tokens (an emoji in a byte-level vocabulary) belongs to the last of them. Each token is
+    decoded with the ones before it, since a SentencePiece decoder drops the blank that a text begins with.
     """
-    made: list[str] = []
-    known, start = 0, 0  # what is decoded begins at ``start``; up to ``known`` it has been given out
+    texts: list[str] = []
+    start, finished = 0, 0  # decoding begins at ``start``; the text up to ``finished`` has been added
     for end in range(1, len(ids) + 1):
-        before = _decoded(tokenizer, ids[start:known])
-        text = _decoded(tokenizer, ids[start:end])
+        old_text = _decode(tokenizer, ids[start:finished])
+        text = _decode(tokenizer, ids[start:end])
         if text.endswith("\ufffd") and end < len(ids):
-            made.append("")
+            texts.append("")
             continue
-        made.append(text[len(before) :])
-        start, known = known, end
-    return made
+        texts.append(text[len(old_text) :])
+        start, finished = finished, end
+    return texts
 
 
-def _decoded(tokenizer: Any, ids: Sequence[int]) -> str:
-    return tokenizer.decode(ids, clean_up_tokenization_spaces=False) if len(ids) else ""
+def _decode(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(ids, clean_up_tokenization_spaces=False)) if len(ids) else ""

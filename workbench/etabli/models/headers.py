@@ -1,7 +1,8 @@
-"""The small files and headers of a model's folder, looked at before any library parses them."""
+"""Check the small files and the weight headers of a model's folder before any library parses them."""
 
 import struct
 from pathlib import Path
+from typing import Any
 
 from etabli.core import parsing
 from etabli.core.errors import Damaged
@@ -11,25 +12,25 @@ _CONFIGS = (
     *("config.json", "generation_config.json", "adapter_config.json", "*.index.json"),
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json"),
 )
-PARSED = dict.fromkeys(_CONFIGS, parsing.LARGEST_CONFIG) | {"tokenizer.json": LARGEST_TOKENIZER}
-LARGEST_HEADER = 32 * 2**20  # bytes of names and shapes before the weights; a hundred thousand tensors have ten million
+SIZE_LIMITS = dict.fromkeys(_CONFIGS, parsing.LARGEST_CONFIG) | {"tokenizer.json": LARGEST_TOKENIZER}
+LARGEST_HEADER = 32 * 2**20  # bytes; the header of a hundred thousand tensors has ten million
 
 
-def require_sane(folder: str | Path) -> None:
-    """Refuse a folder whose configurations or weight headers no library should be given.
+def require_valid_files(folder: str | Path) -> None:
+    """Refuse a folder with configurations or weight headers that no library should get.
 
     Raises:
-        Damaged: a file is too large, too deep or no JSON, or weights whose header does not fit the file; names it.
+        Damaged: a file is too large, too deep or no JSON, or a weight header does not fit its file.
     """
-    for name, most in PARSED.items():
+    for name, limit in SIZE_LIMITS.items():
         for path in sorted(Path(folder).glob(name)):
-            parsing.read_json(path, most, lenient=True)
+            parsing.read_json(path, limit, lenient=True)
     for path in sorted(Path(folder).glob("*.safetensors")):
         _require_header(path)
 
 
 def _require_header(path: Path) -> None:
-    """Eight bytes say how long the header is; the tensors must lie one after the other in what follows it."""
+    """Check that the header has the length it says, and that its tensors fill the rest of the file without gaps."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -37,16 +38,16 @@ def _require_header(path: Path) -> None:
         if length > min(LARGEST_HEADER, size - 8):
             raise Damaged(f"{path} is cut off or forged: its header says {length:,} bytes, of a file of {size:,}.")
         header = parsing.parse_json(file.read(length), f"The header of {path}", lenient=True)
-    if not isinstance(header, dict) or _end(header) != size - 8 - length:
+    if not isinstance(header, dict) or _tensors_end(header) != size - 8 - length:
         raise Damaged(f"{path} is cut off or forged: its tensors do not fill the file of {size:,} bytes.")
 
 
-def _end(header: dict) -> int | None:
-    """Where the last tensor ends, or None if the header is none."""
+def _tensors_end(header: dict[str, Any]) -> int | None:
+    """Return where the last tensor ends; None if the header is malformed."""
     try:
         spans = sorted(tuple(entry["data_offsets"]) for name, entry in header.items() if name != "__metadata__")
         starts, ends = [0, *(end for _, end in spans)], [start for start, _ in spans]
-        whole = all(isinstance(place, int) for span in spans for place in span) and starts[:-1] == ends
+        is_valid = all(isinstance(place, int) for span in spans for place in span) and starts[:-1] == ends
     except (TypeError, KeyError, ValueError):
         return None
-    return starts[-1] if whole else None
+    return starts[-1] if is_valid else None

@@ -1,35 +1,39 @@
-"""The key-value cache of a forward pass, by whichever name the installed transformers gives it."""
+"""The key-value cache of a forward pass, under the name that the installed transformers uses."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-ATTENTION_LAYERS = ("DynamicLayer", "DynamicSlidingWindowLayer")  # any number of tokens may be added to these
+if TYPE_CHECKING:
+    from transformers import Cache
+    from transformers.utils.generic import ModelOutput
+
+ATTENTION_LAYERS = ("DynamicLayer", "DynamicSlidingWindowLayer")  # these can be extended by any number of tokens
 
 
-def argument(cache: Any) -> dict[str, Any]:
-    """``cache`` as the keyword argument of a forward pass.
+def cache_argument(cache: "Cache | None") -> dict[str, "Cache | None"]:
+    """Return ``cache`` as the keyword argument of a forward pass.
 
-    transformers 5.24 calls it ``cache`` and takes ``past_key_values`` with a warning; before, only the latter.
+    transformers 5.24 calls it ``cache`` and warns about ``past_key_values``; earlier versions know only the latter.
     """
-    return {_name(): cache}
+    return {_cache_name(): cache}
 
 
-def of(output: Any) -> Any:
-    """The cache that a forward pass hands out; None if there is none."""
-    return getattr(output, _name(), None)
+def cache_of(output: "ModelOutput") -> "Cache | None":
+    """Return the cache in a forward pass's output; None if there is none."""
+    return getattr(output, _cache_name(), None)
 
 
-def of_attention(output: Any) -> Any:
-    """The cache of a forward pass if keys and values are all it holds; else None.
+def attention_cache_of(output: "ModelOutput") -> "Cache | None":
+    """Return the cache in a forward pass's output if it holds only keys and values; else None.
 
-    A recurrent or hybrid model (Mamba, Qwen3-Next) hands out a cache too, since transformers 5.24, but its state can
-    only be continued one token at a time: continued by several, the logits are wrong without an error.
+    Recurrent and hybrid models (Mamba, Qwen3-Next) return a cache too, since transformers 5.24, but their state can be
+    continued by one token at a time only: continued by several tokens, the logits are wrong without an error.
     """
-    cache = of(output)
+    cache = cache_of(output)
     layers = getattr(cache, "layers", None) or []
     return cache if layers and all(type(layer).__name__ in ATTENTION_LAYERS for layer in layers) else None
 
 
-def _name() -> str:
+def _cache_name() -> str:
     from transformers.utils.generic import ModelOutput
 
     return "cache" if hasattr(ModelOutput, "_replace_old_cache_name") else "past_key_values"

@@ -25,10 +25,11 @@ _LARGE = {
     "optimizer": "paged_adamw8bit",
     "tokens_per_batch": 1024,
     "gradient_accumulation_steps": 4,
+    "learning_rate": 2e-4,
 }
 LADDER = (
-    Rung("Qwen/Qwen3-8B", 14e9, {**_LARGE, "learning_rate": 2e-4}),
-    Rung("Qwen/Qwen3-4B-Instruct-2507", 9e9, {**_LARGE, "learning_rate": 2e-4}),
+    Rung("Qwen/Qwen3-8B", 14e9, _LARGE),
+    Rung("Qwen/Qwen3-4B-Instruct-2507", 9e9, _LARGE),
     Rung(
         "HuggingFaceTB/SmolLM2-1.7B-Instruct", 5e9, {**_LARGE, "gradient_accumulation_steps": 2, "learning_rate": 3e-4}
     ),
@@ -37,12 +38,12 @@ LADDER = (
 
 
 def recipe_overrides(model: str) -> dict[str, Any]:
-    """Return the recipe settings for a model: its rung's, or careful ones; none for the default model or without CUDA."""
+    """Return the recipe settings for a model, careful ones if it has no rung; none for the default or without CUDA."""
     import torch
 
     if model == DEFAULT or not torch.cuda.is_available():
         return {}
-    return next((rung.recipe for rung in LADDER if rung.model == model), {**_LARGE, "learning_rate": 2e-4})
+    return next((rung.recipe for rung in LADDER if rung.model == model), _LARGE)
 
 
 def choose_model() -> tuple[str, dict[str, Any], str]:

@@ -1,4 +1,4 @@
-"""Keep libraries from talking over the person: progress bars of one second, notices about absent extras."""
+"""Silence the libraries' progress bars and notices."""
 
 import contextlib
 import logging
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and the libraries' notices while a model is read. Errors still raise."""
+    """Silence transformers' progress bars, bitsandbytes' messages and all warnings inside; errors still raise."""
     from transformers.utils import logging as hf
 
     level, bars = hf.get_verbosity(), hf.is_progress_bar_enabled()

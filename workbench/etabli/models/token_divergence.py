@@ -3,95 +3,122 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from etabli.core.contracts import TokenMoves
 from etabli.models import generate, kv_cache
 
-CHUNK = 128  # positions whose logits exist at once, on either side: a vocabulary of 150,000 takes 77 MB a side
+if TYPE_CHECKING:
+    import torch
+    from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
+
+CHUNK = 128  # positions whose logits exist at once on each side: with a vocabulary of 150,000 that is 77 MB a side
 TOP = 3
 DIGITS = 4
 
-Switch = Callable[[], AbstractContextManager]
+Switch = Callable[[], AbstractContextManager[object]]
+Choices = list[list[list[str | float]]]  # for each token its likeliest alternatives, as [text, log-probability]
 
 
 @dataclass(frozen=True)
 class Sides:
-    """One model and how to see it as base and as tuned."""
+    """One model, and the context managers that switch it to the base and to the tuned model."""
 
-    model: Any
+    model: "PreTrainedModel"
     base: Switch
     tuned: Switch
 
 
-def moves(sides: Sides, tokenizer: Any, prompt: Sequence[int], answer: Sequence[int]) -> TokenMoves:
-    """Log-probability, rank and first choices of each token of an answer on both sides, and their KL divergence.
+def compare_tokens(
+    sides: Sides, tokenizer: "PreTrainedTokenizerBase", prompt: Sequence[int], answer: Sequence[int]
+) -> TokenMoves:
+    """Return each answer token's log-probability, rank and alternatives on both sides, and their KL divergence.
 
-    The text goes through the model in pieces, each side with a cache of its own: an answer of 10,000 tokens takes the
+    The text goes through the model in chunks, and each side has its own cache: an answer of 10,000 tokens takes the
     memory of its cache, not of its logits.
 
     Args:
-        sides: the model in eval mode; prompt, answer: token ids. Both sides see the same.
+        sides: the model in eval mode.
+        tokenizer: its own.
+        prompt: token ids; both sides get the same.
+        answer: token ids.
 
     Returns:
         Natural logarithms, rounded to four digits. KL(tuned || base) is over the whole vocabulary.
     """
-    made: TokenMoves = {
-        "tokens": generate.pieces(tokenizer, answer), "ids": list(answer), "logp": [], "base_logp": [], "rank": [],
-        "base_rank": [], "kl": [], "top": [], "base_top": [],
-    }  # fmt: skip
-    base, tuned = (_Reader(sides.model, side, prompt) for side in (sides.base, sides.tuned))
+    moves: TokenMoves = {
+        "tokens": generate.token_texts(tokenizer, answer),
+        "ids": list(answer),
+        "logp": [],
+        "base_logp": [],
+        "rank": [],
+        "base_rank": [],
+        "kl": [],
+        "top": [],
+        "base_top": [],
+    }
+    base_reader, tuned_reader = (_Reader(sides.model, side, prompt) for side in (sides.base, sides.tuned))
     for start in range(0, len(answer), CHUNK):
         chunk = answer[start : start + CHUNK]
-        before, after = base.read(chunk), tuned.read(chunk)
-        _add(made, "base_", before, chunk, tokenizer)
-        _add(made, "", after, chunk, tokenizer)
-        made["kl"] += _rounded((after.exp() * (after - before)).sum(-1))
-    return made
+        base_logp, tuned_logp = base_reader.read(chunk), tuned_reader.read(chunk)
+        logp, rank, top = _token_facts(base_logp, chunk, tokenizer)
+        moves["base_logp"] += logp
+        moves["base_rank"] += rank
+        moves["base_top"] += top
+        logp, rank, top = _token_facts(tuned_logp, chunk, tokenizer)
+        moves["logp"] += logp
+        moves["rank"] += rank
+        moves["top"] += top
+        moves["kl"] += _round((tuned_logp.exp() * (tuned_logp - base_logp)).sum(-1))
+    return moves
 
 
-def changes(moves: TokenMoves) -> list[float]:
-    """Each token's log-probability, tuned minus base, in nats."""
-    return [after - before for after, before in zip(moves["logp"], moves["base_logp"])]
+def log_probability_changes(moves: TokenMoves) -> list[float]:
+    """Return each token's log-probability, tuned minus base, in nats."""
+    return [tuned - base for tuned, base in zip(moves["logp"], moves["base_logp"])]
 
 
 class _Reader:
-    """Reads a text piece by piece: gives what a side expected at the place of each token of the piece."""
+    """Reads a text in chunks with one side of the model."""
 
-    def __init__(self, model: Any, side: Switch, prompt: Sequence[int]):
+    def __init__(self, model: "PreTrainedModel", side: Switch, prompt: Sequence[int]) -> None:
         if not prompt:
-            raise ValueError("An answer's first token is told from something: the prompt is empty.")
-        self._model, self._side, self._cache = model, side, None
-        self._held = list(prompt)  # not yet read; its last token tells of the next one
+            raise ValueError("The prompt is empty: an answer's first token can't be predicted from nothing.")
+        self._model, self._side = model, side
+        self._cache: Cache | None = None
+        self._unread = list(prompt)  # its last token predicts the next one
 
-    def read(self, chunk: Sequence[int]) -> Any:
-        """Log-probabilities, float32 (tokens of the piece, vocabulary)."""
+    def read(self, chunk: Sequence[int]) -> "torch.Tensor":
+        """Return the log-probabilities at the place of each token of a chunk, float32 (tokens, vocabulary)."""
         import torch
 
-        ids = torch.tensor([[*self._held, *chunk[:-1]]], device=self._model.device)
+        ids = torch.tensor([[*self._unread, *chunk[:-1]]], device=self._model.device)
         with torch.inference_mode(), self._side():
-            out = self._model(
-                input_ids=ids, **kv_cache.argument(self._cache), use_cache=True, logits_to_keep=len(chunk)
+            output = self._model(
+                input_ids=ids, **kv_cache.cache_argument(self._cache), use_cache=True, logits_to_keep=len(chunk)
             )
-        self._cache = kv_cache.of_attention(out)
-        # A recurrent model has no cache that several tokens can be added to: it reads all of the text again.
-        self._held = [*self._held, *chunk] if self._cache is None else [chunk[-1]]
-        return out.logits[0].float().log_softmax(-1)
+        self._cache = kv_cache.attention_cache_of(output)
+        # The cache of a recurrent model can't be extended by several tokens: it reads the whole text again.
+        self._unread = [*self._unread, *chunk] if self._cache is None else [chunk[-1]]
+        logp: torch.Tensor = output.logits[0].float().log_softmax(-1)
+        return logp
 
 
-def _add(made: dict, name: str, expected: Any, chunk: Sequence[int], tokenizer: Any) -> None:
+def _token_facts(
+    logp: "torch.Tensor", chunk: Sequence[int], tokenizer: "PreTrainedTokenizerBase"
+) -> tuple[list[float], list[int], Choices]:
+    """Return the log-probability, the rank (1 is likeliest) and the likeliest alternatives of each token."""
     import torch
 
-    ids = torch.tensor(chunk, device=expected.device)[:, None]
-    mine = expected.gather(1, ids)
-    best = expected.topk(min(TOP, expected.shape[1]))
-    made[f"{name}logp"] += _rounded(mine[:, 0])
-    made[f"{name}rank"] += ((expected > mine).sum(-1) + 1).tolist()
-    made[f"{name}top"] += [
+    ids = torch.tensor(chunk, device=logp.device)[:, None]
+    own_logp = logp.gather(1, ids)
+    best = logp.topk(min(TOP, logp.shape[1]))
+    top: Choices = [
         [[tokenizer.decode([token]), round(value, DIGITS)] for token, value in zip(tokens, values)]
         for tokens, values in zip(best.indices.tolist(), best.values.tolist())
     ]
+    return _round(own_logp[:, 0]), ((logp > own_logp).sum(-1) + 1).tolist(), top
 
 
-def _rounded(values: Any) -> list[float]:
+def _round(values: "torch.Tensor") -> list[float]:
     return [round(value, DIGITS) + 0.0 for value in values.tolist()]

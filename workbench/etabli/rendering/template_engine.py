@@ -1,98 +1,141 @@
-"""A model's chat template over conversations, as transformers applies it, in the confined process.
+"""Apply a model's chat template to conversations, as transformers does, in the confined process.
 
-One renderer serves transformers' tokenizers and the one that only counts: what training sees is what the check counted.
+transformers' tokenizers and the tokenizer that only counts use the same code: training sees what the check counted.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from etabli.core import confined
+from etabli.core.contracts import Message
 from etabli.core.errors import BadData, BadInput, EtabliError
 
 LARGEST = 2**20  # characters of a template; the largest of the well-known ones has 20,000
-TOGETHER = 32  # rows of one request
-_REASONING = ("reasoning_content", "thinking", "reasoning")  # names of a message's thoughts, the standard one first
-_OURS = ("train", "spans")
+ROWS_PER_REQUEST = 32
+_REASONING = ("reasoning_content", "thinking", "reasoning")  # keys of a message's reasoning, the standard one first
+_MASK_KEYS = ("train", "spans")  # keys of a message that établi adds and templates must not see
+Tools = list[dict[str, Any]] | None
+
+
+class ChatTokenizer(Protocol):
+    """The part of a tokenizer that rendering uses: transformers' tokenizers have it, and ``CountingTokenizer``."""
+
+    @property
+    def chat_template(self) -> str | dict[str, str] | None:
+        """The template, or several by name."""
+
+    @property
+    def special_tokens_map(self) -> Mapping[str, str]:
+        """The texts of special tokens, by name; templates read them."""
+
+    @property
+    def bos_token(self) -> str | None:
+        """Begin-of-text."""
+
+    @property
+    def eos_token(self) -> str | None:
+        """End-of-text."""
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The id of begin-of-text."""
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The id of end-of-text."""
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Return the added tokens with their ids."""
+
+    def __call__(
+        self, text: str, *, add_special_tokens: bool = True, return_offsets_mapping: bool = False
+    ) -> Mapping[str, Any]:
+        """Return ``input_ids`` and, if asked for, ``offset_mapping`` in characters."""
 
 
 class Conversation(NamedTuple):
-    """What a template is applied to; ``prompt``: the header of the assistant's next turn comes after it."""
+    """The input of a template. ``prompt`` adds the header of the assistant's next turn."""
 
-    messages: Sequence[dict[str, Any]]
+    messages: Sequence[Message]
     prompt: bool = False
-    tools: list[dict[str, Any]] | None = None
+    tools: Tools = None
 
 
-def render(tokenizer: Any, conversations: Sequence[Conversation]) -> list[str]:
-    """The template's own text of each conversation.
+def apply_template(tokenizer: ChatTokenizer, conversations: Sequence[Conversation]) -> list[str]:
+    """Return the text that the chat template makes of each conversation.
 
     Args:
-        tokenizer: has ``chat_template`` (a text, or several by name) and ``special_tokens_map``.
-        conversations: of one row, so that all have the same tools.
+        tokenizer: its ``chat_template`` is a text, or several texts by name.
+        conversations: all variants of one row, so that they have the same tools.
 
     Raises:
-        BadData: the template refuses a conversation, or takes too long or too much memory; BadInput: no template.
+        BadData: the template refuses a conversation, or needs too much time or memory.
+        BadInput: the tokenizer has no chat template.
     """
     try:
-        values = _ask(tokenizer, conversations)
-    except confined.Ended as error:
+        values = _request(tokenizer, conversations)
+    except confined.LimitExceeded as error:
         raise BadData(f"The model's chat template can't be followed: {error}. Use another model or template.") from None
-    except confined.Refused as error:
+    except confined.ConfinedError as error:
         values = [{"error": str(error)}]
     except (TypeError, ValueError, RecursionError) as error:
         raise BadData(f"This conversation can't be given to a chat template: {error}.") from None
-    refusal = next((value["error"] for value in values if isinstance(value, dict)), None)
-    if refusal is not None:
-        raise BadData(f"The model's chat template refuses this conversation: {refusal}")
-    return values
+    for value in values:
+        if isinstance(value, dict):
+            raise BadData(f"The model's chat template refuses this conversation: {value['error']}")
+    return [str(value) for value in values]
 
 
-def render_ahead(tokenizer: Any, rows: Iterable[Sequence[Conversation]]) -> Iterator[list[str] | None]:
-    """The texts of many rows, in few requests; None for a row that has to be rendered by itself, to say why not."""
+def apply_template_to_rows(
+    tokenizer: ChatTokenizer, rows: Iterable[Sequence[Conversation]]
+) -> Iterator[list[str] | None]:
+    """Yield the texts of each row, with few requests for many rows.
+
+    Yields None for a row that failed: render that row alone to learn the reason.
+    """
     remaining = iter(rows)
-    one_template = not isinstance(tokenizer.chat_template, dict)  # of several, the tools of each row choose
-    while part := list(islice(remaining, TOGETHER)):
-        values = _try(tokenizer, part) if one_template else None
-        for row in part:
-            made = list(islice(values, len(row))) if values else []
-            yield made if made and all(isinstance(text, str) for text in made) else None
+    one_template = not isinstance(tokenizer.chat_template, dict)  # with several, each row's tools select the template
+    while batch := list(islice(remaining, ROWS_PER_REQUEST)):
+        values: Iterator[str | dict[str, str]] = iter(())
+        if one_template:
+            # If the request fails, every row of the batch is rendered alone.
+            with contextlib.suppress(EtabliError, TypeError, ValueError, RecursionError):
+                values = iter(_request(tokenizer, [conversation for row in batch for conversation in row]))
+        for row in batch:
+            results = list(islice(values, len(row)))
+            texts = [result for result in results if isinstance(result, str)]
+            yield texts if texts and len(texts) == len(results) else None
 
 
-def _try(tokenizer: Any, rows: list[Sequence[Conversation]]) -> Iterator[str | dict[str, str]] | None:
-    try:
-        return iter(_ask(tokenizer, [conversation for row in rows for conversation in row]))
-    except (EtabliError, TypeError, ValueError, RecursionError):
-        return None
-
-
-def _ask(tokenizer: Any, conversations: Sequence[Conversation]) -> list[str | dict[str, str]]:
-    """A text, or ``{"error": why not}``, for each conversation."""
-    template = _chosen(tokenizer.chat_template, any(conversation.tools for conversation in conversations))
-    # A template that can think must not: training rows hold answers, not thoughts, and a prompt has to be what a
-    # trained answer followed. Templates that know no such switch ignore it.
+def _request(tokenizer: ChatTokenizer, conversations: Sequence[Conversation]) -> list[str | dict[str, str]]:
+    """Return a text for each conversation, or ``{"error": reason}``."""
+    template = _select_template(tokenizer.chat_template, any(conversation.tools for conversation in conversations))
+    # Reasoning is switched off: training rows hold answers without reasoning, and a prompt must look like the prompt
+    # of a trained answer. Templates without this switch ignore it.
     common = {**tokenizer.special_tokens_map, "documents": None, "enable_thinking": False}
     jobs = [
-        {"messages": list(map(_message, messages)), "add_generation_prompt": prompt, "tools": tools or None}
+        {"messages": list(map(_template_message, messages)), "add_generation_prompt": prompt, "tools": tools or None}
         for messages, prompt, tools in conversations
     ]
     return confined.ask("render", template, common=common, jobs=jobs)
 
 
-def _chosen(held: Any, tools: bool) -> str:
-    """The template to use where there are several: ``tool_use`` with tools, else ``default``."""
-    chosen = held
-    if isinstance(held, dict):
-        chosen = held.get("tool_use") if tools and "tool_use" in held else held.get("default")
-    if not isinstance(chosen, str) or not chosen:
+def _select_template(templates: str | dict[str, str] | None, has_tools: bool) -> str:
+    """Return the only template; of several ``tool_use`` if there are tools, else ``default``."""
+    template = templates
+    if isinstance(templates, dict):
+        template = templates.get("tool_use") if has_tools and "tool_use" in templates else templates.get("default")
+    if not isinstance(template, str) or not template:
         raise BadInput("This tokenizer has no chat template: take the instruct version of the model.")
-    if len(chosen) > LARGEST:
-        raise BadInput(f"The model's chat template has {len(chosen):,} characters, more than {LARGEST:,}.")
-    return chosen
+    if len(template) > LARGEST:
+        raise BadInput(f"The model's chat template has {len(template):,} characters, more than {LARGEST:,}.")
+    return template
 
 
-def _message(message: dict[str, Any]) -> dict[str, Any]:
-    """A message without what is ours and what is None; thoughts under every name that templates read."""
-    kept = {key: value for key, value in message.items() if value is not None and key not in _OURS}
-    thoughts = next((kept[key] for key in _REASONING if key in kept), None)
-    return kept if thoughts is None else {"thinking": thoughts, **kept, "reasoning_content": thoughts}
+def _template_message(message: Message) -> dict[str, Any]:
+    """Return a message without établi's own keys and without None; reasoning under every key that templates read."""
+    fields = {key: value for key, value in message.items() if value is not None and key not in _MASK_KEYS}
+    reasoning = next((fields[key] for key in _REASONING if key in fields), None)
+    return fields if reasoning is None else {"thinking": reasoning, **fields, "reasoning_content": reasoning}

@@ -1,44 +1,39 @@
-"""The formats that rows come in: told by their keys, turned into conversations.
+"""The formats of rows: detect one by its keys, and convert rows to conversations.
 
-What is wrong with a row is noted, never raised, so that a check can name all of it and a reader the first ten.
+Mistakes of a row are noted and not raised, so that a check can report all of them and a reader the first ten.
 """
 
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from etabli.core.contracts import Message, Row
-from etabli.data.licences import hints, terms_of
-from etabli.data.notes import Note, escaped, excerpt
+from etabli.data.licences import lineage_hints, terms_of
+from etabli.data.notes import Note, escape_invisible, excerpt
 from etabli.data.reading import readers, turns
 from etabli.data.reading.layout import Format, Item, Layout
-from etabli.data.reading.turns import wrong_type
+from etabli.data.reading.turns import wrong_type_note
 
 LINEAGE = ("lang", "source", "licence", "terms", "generator", "created", "parents", "split", "template")
 _SPELT = {"license": "licence", "language": "lang"}
 _MEDIA = {"images", "image", "videos", "video", "audios", "audio"}
-_ABOUT = {
-    *LINEAGE,
-    *_SPELT,
-    "id",
-    "tools",
-    "functions",
-    "parallel_tool_calls",
-    "chat_template_kwargs",
-    "system",
-    *_MEDIA,
-}
-PREFERRED = "preferred"
-QUESTIONS = "questions"  # prompts without answers: nothing to train on, but something to ask
-PLAIN_FORMATS = ("text", "segments")  # no conversations: no chat template is asked for
+_OTHER_KEYS = {"id", "tools", "functions", "parallel_tool_calls", "chat_template_kwargs", "system"}
+_LINEAGE_KEYS = {*LINEAGE, *_SPELT, *_MEDIA, *_OTHER_KEYS}
+PREFERRED_FORMAT = "preferred"
+_PREFERENCE_KEYS = (
+    *("prompt", "chosen", "rejected", "label", "messages", "conversations", "completion", "instruction", "input"),
+    *("preferred_output", "non_preferred_output"),
+)
+QUESTIONS = "questions"  # prompts without answers: of no use for training, but for evaluation
+PLAIN_FORMATS = ("text", "segments")  # no conversations: they need no chat template
 
 
-def guess(items: Sequence[Any], columns: Mapping[str, str] | None = None) -> Layout | None:
-    """The format that fits most of some rows, and the reason."""
-    renamed = [rename(item, columns or {}) for item in items]
-    votes = Counter(name for item in renamed if (name := _told(item)))
+def guess_layout(items: Sequence[Any], columns: Mapping[str, str] | None = None) -> Layout | None:
+    """Return the layout that fits most of some rows; None if none fits."""
+    renamed_rows = [rename_columns(item, columns or {}) for item in items]
+    votes = Counter(name for item in renamed_rows if (name := _format_of(item)))
     if not votes:
         return None
     name, count = votes.most_common(1)[0]
@@ -47,7 +42,7 @@ def guess(items: Sequence[Any], columns: Mapping[str, str] | None = None) -> Lay
     return Layout(name, reason, dict(columns or {}))
 
 
-def _told(item: Any) -> str | None:
+def _format_of(item: Any) -> str | None:
     if isinstance(item, list):
         turns_ = [turn for turn in item if isinstance(turn, dict) and ("from" in turn or "role" in turn)]
         return "sharegpt-lists" if turns_ and len(turns_) == len(item) else None
@@ -60,19 +55,19 @@ def _told(item: Any) -> str | None:
     return next((name for name, kind in FORMATS.items() if kind.keys and all(key in item for key in kind.keys)), None)
 
 
-def rename(item: Any, columns: Mapping[str, str]) -> Any:
-    """A row with its columns called as the format calls them."""
+def rename_columns(item: Any, columns: Mapping[str, str]) -> Any:
+    """Return a row with its columns renamed to the format's names."""
     if not isinstance(item, Mapping) or not columns:
         return item
-    taken = set(columns.values())
-    rest = {name: value for name, value in item.items() if name not in taken}
+    new_names = set(columns.values())
+    rest = {name: value for name, value in item.items() if name not in new_names}
     return rest | {new: item[old] for new, old in columns.items() if old in item}
 
 
-def convert(item: Any, layout: Layout, about: Mapping[str, Any]) -> tuple[Row | None, list[Note]]:
-    """A row's conversation with its lineage, if there is one to be had, and all that is wrong with it."""
+def convert_row(item: Any, layout: Layout, lineage: Mapping[str, Any]) -> tuple[Row | None, list[Note]]:
+    """Return a row's conversation with its lineage (None if it can't be read), and all notes about it."""
     notes: list[Note] = []
-    item = rename(item, layout.columns)
+    item = rename_columns(item, layout.columns)
     kind = FORMATS[layout.name]
     if isinstance(item, list) and layout.name == "sharegpt-lists":
         item = {"conversations": item}
@@ -82,69 +77,67 @@ def convert(item: Any, layout: Layout, about: Mapping[str, Any]) -> tuple[Row | 
         ]
     missing = [key for key in kind.keys if key not in item]
     if missing:
-        has = escaped(", ".join(map(str, item))[:80])
+        has = escape_invisible(", ".join(map(str, item))[:80])
         return None, [
             Note("missing-key", name, has, f"There is no {name!r}; the row has {has or 'nothing'}.") for name in missing
         ]
     for name in _MEDIA & item.keys():
-        if held := item[name]:
-            notes.append(Note("not-text", name, excerpt(held), f"The row comes with {name}: this trains text models."))
+        if media := item[name]:
+            notes.append(Note("not-text", name, excerpt(media), f"The row comes with {name}: this trains text models."))
     messages = kind.read(item, notes, layout)
     if not messages:
         return None, notes
-    row = _row(messages, item, about, notes)
-    if others := _others(item, unused(item, layout)):
-        row["columns"] = others
+    row = _row(messages, item, lineage, notes)
+    if other_columns := _other_columns(item, unused_columns(item, layout)):
+        row["columns"] = other_columns
     return row, notes
 
 
-def _others(item: Item, names: set[str]) -> dict[str, Any]:
-    """What stands in columns that no format reads, where anything does."""
-    held = {name: item.get(name) for name in sorted(names)}
-    return {name: value for name, value in held.items() if value is not None and not _blank(value)}
+def _other_columns(item: Item, names: set[str]) -> dict[str, Any]:
+    """Return the values of columns that no format reads, without empty ones."""
+    values = {name: item.get(name) for name in sorted(names)}
+    return {name: value for name, value in values.items() if value is not None and not _blank(value)}
 
 
 def _blank(value: Any) -> bool:
     return isinstance(value, str | float) and (value == "" or value != value)
 
 
-def unused(item: Any, layout: Layout) -> set[str]:
-    """Columns that nothing reads."""
+def unused_columns(item: Any, layout: Layout) -> set[str]:
+    """Return the columns that nothing reads."""
     if not isinstance(item, Mapping):
         return set()
     kind = FORMATS[layout.name]
-    return {str(name) for name in rename(item, layout.columns)} - {*kind.keys, *kind.optional} - _ABOUT
+    return {str(name) for name in rename_columns(item, layout.columns)} - {*kind.keys, *kind.optional} - _LINEAGE_KEYS
 
 
-def _row(messages: list[Message], item: Item, about: Mapping[str, Any], notes: list[Note]) -> Row:
-    said = json.dumps(messages, ensure_ascii=True, default=str)
-    row: Row = {"id": hashlib.sha256(said.encode()).hexdigest()[:16], "messages": messages, **about}
+def _row(messages: list[Message], item: Item, lineage: Mapping[str, Any], notes: list[Note]) -> Row:
+    """Return a row: its id is a hash of its messages; fields of ``item`` have precedence over ``lineage``."""
+    text = json.dumps(messages, ensure_ascii=True, default=str)
+    fields = {"id": hashlib.sha256(text.encode()).hexdigest()[:16], "messages": messages, **lineage}
     for name in (*LINEAGE, *_SPELT):
         value = item.get(name)
         if value is not None and value == value and str(value).strip():
             several = name == "parents" and isinstance(value, list)
-            row[_SPELT.get(name, name)] = [str(part) for part in value] if several else str(value)
-    for name, value in hints(row.get("source") or "").items():
-        row.setdefault(name, value)
-    if row.get("generator") and not row.get("terms") and (terms := terms_of(row["generator"])):
-        row["terms"] = terms
-    tools = turns.listed(item.get("tools") or item.get("functions"))
+            fields[_SPELT.get(name, name)] = [str(part) for part in value] if several else str(value)
+    for name, value in lineage_hints(fields.get("source") or "").items():
+        fields.setdefault(name, value)
+    if fields.get("generator") and not fields.get("terms") and (terms := terms_of(fields["generator"])):
+        fields["terms"] = terms
+    tools = turns.parse_list(item.get("tools") or item.get("functions"))
     if isinstance(tools, list) and all(isinstance(tool, Mapping) for tool in tools):
-        row.update({"tools": [dict(tool) for tool in tools]} if tools else {})
+        fields.update({"tools": [dict(tool) for tool in tools]} if tools else {})
     elif tools is not None and tools != "":
-        notes.append(wrong_type("tools", tools, "a list of tools"))
-    return row
+        notes.append(wrong_type_note("tools", tools, "a list of tools"))
+    return cast(Row, fields)
 
 
-# The order decides where a row fits several: the more telling keys first.
+# If a row fits several formats, the first one counts: more specific keys come first.
 FORMATS: dict[str, Format] = {
-    "pretokenised": Format(("input_ids",), readers.refused, ("labels", "attention_mask"), refused="pretokenised"),
-    "preference": Format((), readers.refused, refused="preference-data", told_by="a preferred and another answer"),
-    "kto": Format((), readers.refused, refused="feedback-data", told_by="an answer and a label"),
-    PREFERRED: Format((), readers.preferred, (
-        "prompt", "chosen", "rejected", "label", "messages", "conversations", "completion", "instruction", "input",
-        "preferred_output", "non_preferred_output",
-    )),
+    "pretokenised": Format(("input_ids",), readers.reject_rows, ("labels", "attention_mask"), refused="pretokenised"),
+    "preference": Format((), readers.reject_rows, refused="preference-data", told_by="a preferred and another answer"),
+    "kto": Format((), readers.reject_rows, refused="feedback-data", told_by="an answer and a label"),
+    PREFERRED_FORMAT: Format((), readers.preferred, _PREFERENCE_KEYS),
     "chat": Format(("messages",), readers.chat),
     "sharegpt": Format(("conversations",), readers.sharegpt),
     "sharegpt-lists": Format(("conversations",), readers.sharegpt, told_by="turns"),
@@ -152,6 +145,6 @@ FORMATS: dict[str, Format] = {
     "alpaca": Format(("instruction", "output"), readers.alpaca, ("input", "history")),
     "prompt-completion": Format(("prompt", "completion"), readers.pair),
     "text": Format(("text",), readers.plain),
-    "prompt-only": Format(("prompt",), readers.refused, refused="prompt-only"),
+    "prompt-only": Format(("prompt",), readers.reject_rows, refused="prompt-only"),
     QUESTIONS: Format(("prompt",), readers.question, told_by="whoever asks for questions"),
-}  # fmt: skip
+}

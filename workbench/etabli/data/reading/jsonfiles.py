@@ -1,6 +1,6 @@
-"""JSON rows, an object a line; what lists and lines have in common. Lists are in ``jsonlists``.
+"""Read JSON rows with one object a line, and parse a record; ``jsonlists`` reads lists.
 
-Python's own parser, told to notice what it would let pass: keys that stand twice, NaN, two objects on a line.
+This is Python's own parser, which also reports what it would accept: duplicate keys, NaN, two objects on a line.
 """
 
 import json
@@ -10,90 +10,103 @@ from enum import Enum
 from typing import Any, BinaryIO, NamedTuple
 
 from etabli.core.parsing import DEEPEST, depth
-from etabli.data.notes import Note, escaped, excerpt
-from etabli.data.reading.opening import decoded, lines
+from etabli.data.notes import Note, escape_invisible, excerpt
+from etabli.data.reading.opening import decode_line, read_lines
 
 
 class Record(NamedTuple):
-    """One row as it stands in its source. ``value`` is bytes for a line of JSON that is still to be parsed."""
+    """One row of a source. ``value`` is bytes for a line of JSON that is not parsed yet; ``row`` None is the source."""
 
-    row: int
+    row: int | None
     line: int | None
     value: Any
     notes: tuple[Note, ...] = ()
 
 
 class Broken(Enum):
-    """Stands for the value of a row that can't be read; its notes say why. An Enum is one in every process."""
+    """The value of a row that can't be read; its notes say why. An Enum member is the same object in every process."""
 
     BROKEN = "broken"
 
 
 BROKEN = Broken.BROKEN
-BLANK = re.compile(r"[ \t\r\n]*")
+_NOT_BLANK = re.compile(r"[^ \t\r\n]")
+
+
+def skip_blanks(text: str, start: int) -> int:
+    """Return the position of the first character from ``start`` on that is not blank, or the end of the text."""
+    match = _NOT_BLANK.search(text, start)
+    return match.start() if match else len(text)
 
 
 class Parser:
-    """``json.JSONDecoder`` that writes down what it met."""
+    """``json.JSONDecoder`` that notes duplicate keys and NaN."""
 
     def __init__(self) -> None:
         self.notes: list[Note] = []
         self.decoder = json.JSONDecoder(object_pairs_hook=self._object, parse_constant=self._constant)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) < len(pairs):
+        record = dict(pairs)
+        if len(record) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
             self.notes.append(
-                Note("duplicate-key", escaped(twice), why=f"The key {escaped(twice)!r} stands twice in one object.")
+                Note(
+                    "duplicate-key",
+                    escape_invisible(twice),
+                    why=f"The key {escape_invisible(twice)!r} stands twice in one object.",
+                )
             )
-        return made
+        return record
 
     def _constant(self, name: str) -> None:
         self.notes.append(Note("nan", excerpt=name))
 
-    def take(self, text: str, at: int) -> tuple[Any, int]:
-        """The value that begins at a place, and where it ends.
+    def take(self, text: str, start: int) -> tuple[Any, int]:
+        """Return the value that begins at ``start``, and where it ends.
 
         Raises:
-            ValueError: it is not JSON; RecursionError: it is nested too deeply to be data.
+            ValueError: it is not JSON.
+            RecursionError: it is nested too deeply to be data.
         """
         self.notes = []
-        value, end = self.decoder.raw_decode(text, at)
-        if text.count("[", at, end) + text.count("{", at, end) > DEEPEST and depth(value) > DEEPEST:
+        value, end = self.decoder.raw_decode(text, start)
+        if text.count("[", start, end) + text.count("{", start, end) > DEEPEST and depth(value) > DEEPEST:
             raise RecursionError
         return value, end
 
 
-def parsed(record: Record) -> Record:
-    """The record with its line parsed, if it was not yet."""
+def parse_record(record: Record) -> Record:
+    """Return the record with its line parsed."""
     if not isinstance(record.value, bytes):
         return record
-    text, notes = decoded(record.value)
-    start = BLANK.match(text).end()
+    text, notes = decode_line(record.value)
+    start = skip_blanks(text, 0)
     parser = Parser()
     try:
         value, end = parser.take(text, start)
     except (ValueError, RecursionError) as error:
-        return record._replace(value=BROKEN, notes=(*record.notes, *notes, broken(error, text, start)))
-    rest = BLANK.match(text, end).end()
+        return record._replace(value=BROKEN, notes=(*record.notes, *notes, syntax_note(error, text, start)))
+    rest = skip_blanks(text, end)
     notes += parser.notes
     if rest < len(text):
         notes.append(_more(text, rest))
     return record._replace(value=value, notes=(*record.notes, *notes))
 
 
-def _more(text: str, at: int) -> Note:
-    if text[at] in "{[":
-        return Note("two-objects", excerpt=excerpt(text, at))
+def _more(text: str, place: int) -> Note:
+    if text[place] in "{[":
+        return Note("two-objects", excerpt=excerpt(text, place))
     return Note(
-        "malformed-json", excerpt=excerpt(text, at), why=f"There is something after the object, at column {at + 1}."
+        "malformed-json",
+        excerpt=excerpt(text, place),
+        why=f"There is something after the object, at column {place + 1}.",
     )
 
 
-def broken(error: Exception, text: str, start: int) -> Note:
-    """What to say of text that is not JSON."""
+def syntax_note(error: Exception, text: str, start: int) -> Note:
+    """Return the note for a text that is not JSON."""
     if isinstance(error, RecursionError):
         return Note("too-deep", excerpt=excerpt(text, start))
     if isinstance(error, json.JSONDecodeError):
@@ -102,10 +115,10 @@ def broken(error: Exception, text: str, start: int) -> Note:
     return Note("malformed-json", excerpt=excerpt(text, start), why=f"This is not JSON: {error}.")
 
 
-def json_lines(stream: BinaryIO) -> Iterator[Record]:
-    """An object a line; unparsed, so that it can be parsed in another process."""
+def read_json_lines(stream: BinaryIO) -> Iterator[Record]:
+    """Yield a record a line, not parsed, so that another process can parse it."""
     row = 0
-    for number, line in lines(stream):
+    for number, line in read_lines(stream):
         if line is None:
             yield Record(row, number, BROKEN, (Note("line-too-long"),))
         elif line.strip():

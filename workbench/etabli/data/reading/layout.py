@@ -8,7 +8,7 @@ from etabli.core.contracts import Message
 from etabli.data.notes import Note
 from etabli.data.reading.turns import Tags
 
-Item = dict[str, Any]
+Item = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Format:
-    """Keys that tell it, keys it may have besides, and what makes messages of a row."""
+    """A format: the keys that identify it, its optional keys, and the function that makes messages of a row."""
 
     keys: tuple[str, ...]
     read: Callable[[Item, list[Note], Layout], list[Message]]
     optional: tuple[str, ...] = ()
-    refused: str = ""  # the code that says why rows like these are not read
-    told_by: str = ""  # where keys alone don't tell it
+    refused: str = ""  # the code of the reason why such rows are not read
+    told_by: str = ""  # what identifies the format if it is not the keys

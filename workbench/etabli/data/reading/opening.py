@@ -1,6 +1,6 @@
-"""A file's bytes, whatever it is packed in: compression, archives, byte order marks, encodings; never more than asked.
+"""Open a file of rows: compression, archives, byte order marks and encodings are removed as it is read.
 
-What a file is, is told by its first bytes; its name only decides where these don't (CSV, TSV, text, Markdown).
+The first bytes decide the kind of a file; its name decides only where they do not (CSV, TSV, text, Markdown).
 """
 
 import codecs
@@ -12,23 +12,23 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from etabli.core import folders
-from etabli.core.errors import Unreadable
-from etabli.data.notes import Note, escaped
+from etabli.core.errors import OutsideFolder, Unreadable
+from etabli.data.notes import Note, escape_invisible
 from etabli.data.reading.unpacking import (
-    DAMAGED,
+    DAMAGE_ERRORS,
     PEEK,
-    Limited,
-    Recoded,
+    LimitedStream,
+    Utf8Stream,
     require_no_holes,
     require_proportion,
 )
 
-MOST = 16 * 2**20  # bytes of one row: a longer one is no conversation, and must not fill the memory
+MAX_ROW_BYTES = 16 * 2**20  # a longer row is no conversation, and must not fill the memory
 
-_OTHERS = {
+_UNREADABLE_KINDS = {
     b"BZh": "bzip2; unpack it first",
     b"\xfd7zXZ": "xz; unpack it first",
     b"\x28\xb5\x2f\xfd": "Zstandard; unpack it first",
@@ -42,16 +42,18 @@ _OTHERS = {
     b"\x89PNG": "a picture",
     b"\xff\xd8\xff": "a picture",
 }
-_BOMS = (
-    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
-)  # fmt: skip
+_BOMS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _TABLES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv"}
 _TEXTS = {".txt": "text", ".text": "text", ".md": "markdown", ".markdown": "markdown"}
 
 
 @dataclass
-class Opened:
+class DataFile:
     """A file ready to be read. ``kind``: jsonl, json, csv, tsv, text, markdown, parquet, arrow, arrow-stream."""
 
     path: Path
@@ -60,15 +62,15 @@ class Opened:
     notes: list[Note] = field(default_factory=list)
 
 
-def opened(path: str | Path) -> Opened:
+def open_file(path: str | Path) -> DataFile:
     """Open a data file.
 
     Raises:
-        Unreadable: it is not there, is empty, or is no kind of file that holds rows.
+        Unreadable: the file does not exist, is empty, or is no kind of file that holds rows.
     """
     path = Path(path)
-    if is_there(path) and not path.is_dir() and not path.is_file():
-        raise Unreadable("unreadable", f"{path} is no ordinary file.")  # a pipe would be waited for
+    if path_exists(path) and not path.is_dir() and not path.is_file():
+        raise Unreadable("unreadable", f"{path} is no ordinary file.")  # reading a pipe would wait for ever
     try:
         stream: BinaryIO = path.open("rb", buffering=PEEK)
     except FileNotFoundError:
@@ -76,21 +78,21 @@ def opened(path: str | Path) -> Opened:
     except IsADirectoryError:
         raise Unreadable("unreadable", f"{path} is a folder; name a file in it.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        said = str(getattr(error, "strerror", None) or error).lower()
-        raise Unreadable("unreadable", f"{path} can't be read: {said}.") from None
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        raise Unreadable("unreadable", f"{path} can't be read: {reason}.") from None
     require_no_holes(path)
-    return _unpacked(path, path.name, stream, path.stat().st_size)
+    return _detect_kind(path, path.name, stream, path.stat().st_size)
 
 
-def is_there(path: str | Path) -> bool:
-    """Is there such a file or folder? A name that none can have is no error."""
+def path_exists(path: str | Path) -> bool:
+    """Return whether there is such a file or folder; False for a name that no file can have."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):
         return False
 
 
-def _unpacked(path: Path, name: str, stream: BinaryIO, size: int) -> Opened:
+def _detect_kind(path: Path, name: str, stream: BinaryIO, size: int) -> DataFile:
     head = stream.read(16)
     stream.seek(0)
     if not head:
@@ -98,45 +100,45 @@ def _unpacked(path: Path, name: str, stream: BinaryIO, size: int) -> Opened:
     if head.startswith(b"\x1f\x8b"):
         require_proportion(gzip.GzipFile(fileobj=stream), path, size)
         stream.seek(0)
-        inside = _text(path, name.removesuffix(".gz"), Limited(gzip.GzipFile(fileobj=stream), path, size))
-        inside.notes += (
+        data_file = _text(path, name.removesuffix(".gz"), LimitedStream(gzip.GzipFile(fileobj=stream), path, size))
+        data_file.notes += (
             [] if name.endswith((".gz", ".gzip")) else [Note("compressed", why="It is gzip, and is not named so.")]
         )
-        return inside
+        return data_file
     if head.startswith(b"PK\x03\x04"):
         return _member(path, stream)
     for magic, kind in ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"\xff\xff\xff\xff", "arrow-stream")):
         if head.startswith(magic):
-            return Opened(path, kind, stream)
-    for magic, said in _OTHERS.items():
+            return DataFile(path, kind, stream)
+    for magic, description in _UNREADABLE_KINDS.items():
         if head.startswith(magic):
-            raise Unreadable("unreadable", f"{path} is {said}.")
+            raise Unreadable("unreadable", f"{path} is {description}.")
     return _text(path, name, stream)
 
 
-def _member(path: Path, stream: BinaryIO) -> Opened:
-    """The only data file of a zip archive."""
+def _member(path: Path, stream: BinaryIO) -> DataFile:
+    """Open the only data file of a zip archive."""
     try:
         archive = zipfile.ZipFile(stream)
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         if len(names) != 1:
-            some = ", ".join(names[:5])
+            examples = ", ".join(names[:5])
             sheet = "; export the sheet as CSV" if any(name.startswith("xl/") for name in names) else ""
             raise Unreadable(
-                "unreadable", f"{path} is a zip archive of {len(names)} files ({some}…), not of one{sheet}."
+                "unreadable", f"{path} is a zip archive of {len(names)} files ({examples}…), not of one{sheet}."
             )
         member = archive.getinfo(names[0])
         _require_plain_member(path, member)
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise Unreadable("unreadable", f"{path} is packed in a way that is not read; pack it as usual (deflate).")
-        packed = min(max(1, member.compress_size), path.stat().st_size)  # the archive's own word may be false
+        packed = min(max(1, member.compress_size), path.stat().st_size)  # the size in the archive may be false
         require_proportion(archive.open(names[0]), path, packed)
-        inside = _text(path, names[0], Limited(archive.open(names[0]), path, packed))
-    except DAMAGED as error:
+        data_file = _text(path, names[0], LimitedStream(archive.open(names[0]), path, packed))
+    except DAMAGE_ERRORS as error:
         raise Unreadable("unreadable", f"{path} can't be unpacked: {error}.") from None
     if path.suffix != ".zip":
-        inside.notes.append(Note("compressed", why=f"It is a zip archive; {escaped(names[0])} was read."))
-    return inside
+        data_file.notes.append(Note("compressed", why=f"It is a zip archive; {escape_invisible(names[0])} was read."))
+    return data_file
 
 
 def _require_plain_member(path: Path, member: zipfile.ZipInfo) -> None:
@@ -144,34 +146,38 @@ def _require_plain_member(path: Path, member: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(member.external_attr >> 16)
     try:
         folders.require_plain_name(member.filename)
-    except folders.OutsideFolder as error:
-        raise Unreadable("unreadable", f"{path} holds a file of an odd name. {escaped(str(error))}") from None
+    except OutsideFolder as error:
+        raise Unreadable("unreadable", f"{path} holds a file of an odd name. {escape_invisible(str(error))}") from None
     if kind not in (0, stat.S_IFREG):
-        raise Unreadable("unreadable", f"{path} holds {escaped(member.filename)}, a link or a device, not a file.")
+        raise Unreadable(
+            "unreadable", f"{path} holds {escape_invisible(member.filename)}, a link or a device, not a file."
+        )
 
 
-def _text(path: Path, name: str, stream: BinaryIO | io.RawIOBase) -> Opened:
-    """A text file: its byte order mark is taken off and its kind told."""
+def _text(path: Path, name: str, stream: BinaryIO | io.RawIOBase) -> DataFile:
+    """Open a text file: remove its byte order mark and detect its kind."""
     notes = []
-    buffered = io.BufferedReader(stream, PEEK) if isinstance(stream, io.RawIOBase) else stream
-    head = buffered.peek(PEEK)
-    encoding = next((encoding for bom, encoding in _BOMS if head.startswith(bom)), None) or _without_bom(head)
+    # A file that was opened in binary mode is a BufferedReader.
+    raw = isinstance(stream, io.RawIOBase)
+    reader = cast(io.BufferedReader, io.BufferedReader(stream, PEEK) if raw else stream)
+    head = reader.peek(PEEK)
+    encoding = next((encoding for bom, encoding in _BOMS.items() if head.startswith(bom)), None) or _without_bom(head)
     if encoding:
         notes.append(Note("utf-16", why=f"It is {encoding.upper()}; most readers expect UTF-8."))
-        buffered = io.BufferedReader(Recoded(buffered, encoding, path), PEEK)
+        reader = cast(io.BufferedReader, io.BufferedReader(Utf8Stream(reader, encoding, path), PEEK))
     elif head.startswith(codecs.BOM_UTF8):
         notes.append(Note("bom"))
-        buffered.read(3)
-    if not buffered.peek(PEEK):
+        reader.read(3)
+    if not reader.peek(PEEK):
         raise Unreadable("empty-file", f"{path} is empty: there are 0 rows in it.")
-    return Opened(path, _kind(path, name, buffered.peek(PEEK)), buffered, notes)
+    return DataFile(path, _kind(path, name, reader.peek(PEEK)), reader, notes)
 
 
 def _without_bom(head: bytes) -> str | None:
-    """UTF-16 that does not say so: every second byte of Latin text is zero."""
+    """Return the encoding of UTF-16 without a byte order mark: every second byte of Latin text is zero."""
     for start, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
-        zeros, others = head[start:200:2], head[1 - start : 200 : 2]
-        if len(zeros) >= 8 and not any(zeros) and all(others):
+        zeros, letters = head[start:200:2], head[1 - start : 200 : 2]
+        if len(zeros) >= 8 and not any(zeros) and all(letters):
             return encoding
     return None
 
@@ -202,7 +208,7 @@ def _rows(value: object) -> bool:
 
 
 def _runs_on(head: bytes) -> bool:
-    """Is the first value one that goes over several lines?"""
+    """Return whether the first value is a row or a list of rows that takes several lines."""
     try:
         value, _ = json.JSONDecoder().raw_decode(head.decode("utf-8", "surrogateescape").lstrip())
     except (ValueError, RecursionError):
@@ -211,7 +217,7 @@ def _runs_on(head: bytes) -> bool:
 
 
 def _first_line(head: bytes) -> tuple[object, bool]:
-    """The first line's JSON value, if it is one, and whether nothing comes after it."""
+    """Return the first line's JSON value (None if it is none), and whether nothing comes after it."""
     line, _, rest = head.lstrip().partition(b"\n")
     try:
         return json.loads(line), not rest.strip() and len(head) < PEEK
@@ -219,12 +225,12 @@ def _first_line(head: bytes) -> tuple[object, bool]:
         return None, False
 
 
-def lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
-    """(number from 1, bytes) of every line; None for one that is too long, which is passed over."""
+def read_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
+    """Yield (number from 1, bytes) of every line; the bytes of a line that is too long are None, and are skipped."""
     number = 0
-    while line := stream.readline(MOST):
+    while line := stream.readline(MAX_ROW_BYTES):
         number += 1
-        if len(line) < MOST or line.endswith(b"\n"):
+        if len(line) < MAX_ROW_BYTES or line.endswith(b"\n"):
             yield number, line
             continue
         while line and not line.endswith(b"\n"):
@@ -232,13 +238,13 @@ def lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
         yield number, None
 
 
-def decoded(line: bytes) -> tuple[str, list[Note]]:
-    """A line's text. Bytes that are not UTF-8 become half characters, and are said."""
+def decode_line(line: bytes) -> tuple[str, list[Note]]:
+    """Return a line's text and notes; bytes that are not UTF-8 become lone surrogates, with a note."""
     try:
         return line.decode(), []
     except UnicodeDecodeError as error:
         text = line.decode("utf-8", "surrogateescape")
-        said = f"Byte {error.start + 1} of the line is {line[error.start]:#04x}, which is not UTF-8."
+        why = f"Byte {error.start + 1} of the line is {line[error.start]:#04x}, which is not UTF-8."
         return text, [
             Note(
                 "encoding",
@@ -246,6 +252,6 @@ def decoded(line: bytes) -> tuple[str, list[Note]]:
                 .decode("latin-1")
                 .encode("ascii", "backslashreplace")
                 .decode(),
-                why=said,
+                why=why,
             )
         ]

@@ -1,8 +1,9 @@
-"""Is a conversation in order: who speaks after whom, is there something to learn?"""
+"""Check a conversation: the order of its turns, and whether there is something to learn."""
 
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
@@ -11,8 +12,8 @@ _UNSEEN = re.compile("[\\s\u200b-\u200f\u2060-\u2064\u3164\u115f\ufeff\u00ad]+")
 _HALF = re.compile("[\ud800-\udfff]")
 
 
-def check(messages: list[Message]) -> list[Note]:
-    """What is wrong with the order of the turns. Plain text has none."""
+def check_order(messages: list[Message]) -> list[Note]:
+    """Return the notes about the order of the turns; plain text has no order."""
     if any(message["role"] == "text" for message in messages):
         return _plain(messages)
     roles = [message["role"] for message in messages]
@@ -28,22 +29,26 @@ def check(messages: list[Message]) -> list[Note]:
     return [*notes, *_turns(roles), *_calls(messages)]
 
 
-def unstorable(messages: list[Message], tools: list | None) -> Iterator[Note]:
-    """Characters that no UTF-8 file and no tokenizer can hold, or that cut texts short."""
+def unstorable_characters(messages: list[Message], tools: list[dict[str, Any]] | None) -> Iterator[Note]:
+    """Yield notes about characters that no UTF-8 file and no tokenizer can hold, or that end texts in other tools."""
     for number, message in enumerate(messages):
         where, text = f"messages[{number}].content", message["content"]
         if "\0" in text:
             yield Note("nul", where, excerpt(text, text.index("\0")))
-        if not text.isascii() and (found := _HALF.search(text)):
-            yield Note("lone-surrogate", where, excerpt(text, found.start()))
-    others = [tools or [], *(message.get("tool_calls") or message.get("name") or [] for message in messages)]
-    if any(others) and (found := _HALF.search(said := json.dumps(others, ensure_ascii=False, default=str))):
-        yield Note("lone-surrogate", "tools", excerpt(said, found.start()))
+        if not text.isascii() and (match := _HALF.search(text)):
+            yield Note("lone-surrogate", where, excerpt(text, match.start()))
+    other_fields = [tools or [], *(message.get("tool_calls") or message.get("name") or [] for message in messages)]
+    if any(other_fields) and (
+        match := _HALF.search(json_text := json.dumps(other_fields, ensure_ascii=False, default=str))
+    ):
+        yield Note("lone-surrogate", "tools", excerpt(json_text, match.start()))
 
 
 def _plain(messages: list[Message]) -> list[Note]:
-    trained = any(message.get("train") is not False for message in messages)
-    return [] if trained else [Note("nothing-trained", "segments", why="Every segment is marked as not to be trained.")]
+    is_trained = any(message.get("train") is not False for message in messages)
+    return (
+        [] if is_trained else [Note("nothing-trained", "segments", why="Every segment is marked as not to be trained.")]
+    )
 
 
 def _empty(messages: list[Message]) -> Iterator[Note]:
@@ -59,17 +64,17 @@ def _empty(messages: list[Message]) -> Iterator[Note]:
 
 
 def _turns(roles: list[str]) -> Iterator[Note]:
-    """System first and once; then user and assistant in turn, tools where they were called."""
-    before = None
+    """Yield notes unless there is at most one system turn, in front, and then user and assistant alternate."""
+    previous = None
     for number, role in enumerate(roles):
         where = f"messages[{number}].role"
         if role == "system" and number:
             yield Note("turn-order", where, why="A system turn that is not the first.")
-        elif role == "assistant" and before in (None, "system") and "user" in roles[number:]:
+        elif role == "assistant" and previous in (None, "system") and "user" in roles[number:]:
             yield Note("turn-order", where, why="The assistant speaks first.")
-        elif role == before and role in ("user", "assistant"):
+        elif role == previous and role in ("user", "assistant"):
             yield Note("turn-order", where, why=f"Two {role} turns, one after the other.")
-        before = role
+        previous = role
 
 
 def _calls(messages: list[Message]) -> Iterator[Note]:

@@ -1,4 +1,4 @@
-"""One function a format: from a row to messages; what is wrong is noted, never raised."""
+"""Convert rows to messages, with one function a format; mistakes are noted and not raised."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,19 +8,19 @@ from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
 from etabli.data.reading import turns
 from etabli.data.reading.layout import Item, Layout
-from etabli.data.reading.turns import OPENAI, SHAREGPT, Tags, wrong_type
+from etabli.data.reading.turns import OPENAI, SHAREGPT, Tags, wrong_type_note
 
 
 def thumb(label: Any) -> bool | None:
-    """A label of feedback data: up, down, or none at all."""
+    """Return the label of feedback data: True for a thumb up, False for down, None if it is neither."""
     return label if isinstance(label, bool) else {"true": True, "false": False}.get(str(label).casefold())
 
 
 def _text(item: Item, key: str, notes: list[Note], code: str) -> str:
-    """A text that has to be there. ``code``: what it is called if it is empty."""
+    """Return a required text; an empty one is noted under ``code``."""
     value = item.get(key)
     if not isinstance(value, str):
-        notes.append(wrong_type(key, value, "text"))
+        notes.append(wrong_type_note(key, value, "text"))
         return ""
     if not value.strip():
         notes.append(Note(code, key, why=f"{key} is empty."))
@@ -32,31 +32,33 @@ def _extra(item: Item, key: str, notes: list[Note]) -> str:
     if value is None or value != value:
         return ""
     if not isinstance(value, str):
-        notes.append(wrong_type(key, value, "text"))
+        notes.append(wrong_type_note(key, value, "text"))
         return ""
     return value
 
 
-def _said(role: str, text: str) -> list[Message]:
+def _optional_turn(role: str, text: str) -> list[Message]:
     return [{"role": role, "content": text}] if text.strip() else []
 
 
 def alpaca(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
-    """Instruction, input and output; a system text and earlier pairs, where there are."""
+    """Return the messages of instruction, input and output, with a system text and earlier pairs if there are any."""
     context = _extra(item, "input", notes)
     if context.strip().casefold().strip("<>[]() .").replace(" ", "") in ("noinput", "n/a", "na", "none", "nan", "null"):
         notes.append(Note("placeholder", "input", excerpt(context), "A placeholder stands where there is no input."))
     # An empty instruction is one only if there is no input to work on either.
-    asked = _extra(item, "instruction", notes) if context.strip() else _text(item, "instruction", notes, "empty-prompt")
-    asked = "\n\n".join(part for part in (asked, context) if part.strip()) or asked
-    system = _said("system", _extra(item, "system", notes))
-    return [*system, *_history(item, notes), {"role": "user", "content": asked}, _answer(item, "output", notes)]
+    question_text = (
+        _extra(item, "instruction", notes) if context.strip() else _text(item, "instruction", notes, "empty-prompt")
+    )
+    question_text = "\n\n".join(part for part in (question_text, context) if part.strip()) or question_text
+    system = _optional_turn("system", _extra(item, "system", notes))
+    return [*system, *_history(item, notes), {"role": "user", "content": question_text}, _answer(item, "output", notes)]
 
 
 def _history(item: Item, notes: list[Note]) -> list[Message]:
-    past = turns.listed(item.get("history")) or []
+    past = turns.parse_list(item.get("history")) or []
     if not isinstance(past, list) or not all(map(_is_pair, past)):
-        notes.append(wrong_type("history", past, "a list of pairs of texts"))
+        notes.append(wrong_type_note("history", past, "a list of pairs of texts"))
         return []
     return [{"role": role, "content": text} for pair in past for role, text in zip(("user", "assistant"), pair)]
 
@@ -70,13 +72,13 @@ def _answer(item: Item, key: str, notes: list[Note]) -> Message:
 
 
 def pair(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
-    """Prompt and completion, each text or turns (TRL's standard and conversational)."""
-    system = _said("system", _extra(item, "system", notes))
+    """Return the messages of prompt and completion, each a text or turns (TRL's standard and conversational)."""
+    system = _optional_turn("system", _extra(item, "system", notes))
     return [*system, *_side(item, "prompt", "user", notes), *_side(item, "completion", "assistant", notes)]
 
 
 def question(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
-    """A prompt, text or turns, that nobody has answered."""
+    """Return the messages of a prompt without an answer."""
     return _side(item, "prompt", "user", notes)
 
 
@@ -85,9 +87,9 @@ def _side(item: Item, key: str, role: str, notes: list[Note], tags: Tags | None 
     if isinstance(value, Mapping):
         value = [value]
     if isinstance(value, list) or (
-        isinstance(value, str) and isinstance(turns.listed(value), list) and '"role"' in value
+        isinstance(value, str) and isinstance(turns.parse_list(value), list) and '"role"' in value
     ):
-        return turns.conversation(value, tags or _tags(value), notes, key)
+        return turns.read_turns(value, tags or _tags(value), notes, key)
     return [
         {"role": role, "content": _text(item, key, notes, "empty-answer" if role == "assistant" else "empty-prompt")}
     ]
@@ -97,39 +99,35 @@ def _tags(value: Any) -> Tags:
     return SHAREGPT if "from" in _first_turn(value) else OPENAI
 
 
-def _first_turn(value: Any) -> Mapping:
-    held = turns.listed(value)
-    return held[0] if isinstance(held, list) and held and isinstance(held[0], Mapping) else {}
+def _first_turn(value: Any) -> Mapping[str, Any]:
+    turn_list = turns.parse_list(value)
+    return turn_list[0] if isinstance(turn_list, list) and turn_list and isinstance(turn_list[0], Mapping) else {}
 
 
 def chat(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
-    """OpenAI's messages, and TRL's."""
-    return turns.conversation(item["messages"], layout.tags or _tags(item["messages"]), notes)
+    """Return the messages of OpenAI's and TRL's ``messages``."""
+    return turns.read_turns(item["messages"], layout.tags or _tags(item["messages"]), notes)
 
 
 def sharegpt(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
-    """Conversations of turns with from and value, or with role and content."""
-    system = _said("system", _extra(item, "system", notes))
-    tags = layout.tags or replace(SHAREGPT, **_names(item["conversations"]))
-    return [*system, *turns.conversation(item["conversations"], tags, notes, "conversations")]
-
-
-def _names(value: Any) -> dict[str, str]:
-    """ShareGPT turns that are written as role and content."""
-    return {"role": "role", "content": "content"} if "role" in _first_turn(value) else {}
+    """Return the messages of turns with from and value, or with role and content."""
+    system = _optional_turn("system", _extra(item, "system", notes))
+    uses_roles = "role" in _first_turn(item["conversations"])  # ShareGPT with OpenAI's keys
+    tags = layout.tags or (replace(SHAREGPT, role="role", content="content") if uses_roles else SHAREGPT)
+    return [*system, *turns.read_turns(item["conversations"], tags, notes, "conversations")]
 
 
 def plain(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
-    """A text as it stands."""
+    """Return a plain text."""
     return [{"role": "text", "content": _text(item, "text", notes, "empty-answer")}]
 
 
 def segments(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
-    """axolotl's input_output: stretches of text, each trained or not."""
-    made: list[Message] = []
-    segments = turns.listed(item["segments"])
+    """Return axolotl's input_output: segments of text, each trained or not."""
+    messages: list[Message] = []
+    segments = turns.parse_list(item["segments"])
     if not isinstance(segments, list):
-        notes.append(wrong_type("segments", segments, "a list"))
+        notes.append(wrong_type_note("segments", segments, "a list"))
         return []
     for number, part in enumerate(segments):
         if (
@@ -146,12 +144,12 @@ def segments(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
                 )
             )
         else:
-            made.append({"role": "text", "content": part["text"], "train": part["label"]})
-    return made
+            messages.append({"role": "text", "content": part["text"], "train": part["label"]})
+    return messages
 
 
 def preferred(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
-    """The preferred answer of preference data; of feedback (KTO), the answers with a thumb up."""
+    """Return the preferred answer of preference data, or a feedback (KTO) answer with a thumb up."""
     if "label" in item and "chosen" not in item:
         if not thumb(item["label"]):
             notes.append(Note("left-out", "label", excerpt(item["label"])))
@@ -160,9 +158,12 @@ def preferred(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
         kind = {"messages": chat, "conversations": sharegpt, "completion": pair}[name]
         return kind(item, notes, layout)
     if "preferred_output" in item:
-        given, name = item.get("input"), "preferred_output"
-        asked = given.get("messages") if isinstance(given, Mapping) else given
-        return [*turns.conversation(asked, OPENAI, notes, "input.messages"), *_side(item, name, "assistant", notes)]
+        prompt, name = item.get("input"), "preferred_output"
+        prompt_turns = prompt.get("messages") if isinstance(prompt, Mapping) else prompt
+        return [
+            *turns.read_turns(prompt_turns, OPENAI, notes, "input.messages"),
+            *_side(item, name, "assistant", notes),
+        ]
     if "chosen" not in item:
         notes.append(Note("missing-key", "chosen", why="There is no 'chosen'."))
         return []
@@ -175,10 +176,10 @@ def _question(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     if "instruction" in item:
         return alpaca({**item, "output": "-"}, notes, layout)[:-1]
     if "prompt" in item:
-        return [*_said("system", _extra(item, "system", notes)), *_side(item, "prompt", "user", notes)]
+        return [*_optional_turn("system", _extra(item, "system", notes)), *_side(item, "prompt", "user", notes)]
     return []  # the prompt is within the answers
 
 
-def refused(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
-    """Nothing: rows of this format are recognised, and not read."""
+def reject_rows(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
+    """Return nothing: rows of this format are recognised but not read."""
     return []

@@ -168,7 +168,7 @@ def _slices(batch: Any) -> Iterator[dict[str, Any]]:
 
 
 def read_in_memory(source: Any) -> tuple[str, Iterator[Record]]:
-    """Return the name and the rows of a pandas frame, an Arrow table, a ``datasets`` data set or an iterable of mappings.
+    """Return name and rows of a pandas frame, an Arrow table, a ``datasets`` data set or an iterable of mappings.
 
     A ``DatasetDict`` gives its part ``train``, or its only part.
 
