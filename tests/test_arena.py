@@ -632,7 +632,7 @@ def test_voting_and_pooling_at_the_terminal(tmp_path):
     assert code == 0 and made["done"] == 4 and made["standing"] is None and set(made) == set(ArenaReport.__annotations__)
     assert "\x1b" not in err and "<b>bold</b>" in err and "LEFT" in err
     code, out, _ = command("arena", path, "--author", "bob", stdin="left\nright\n")
-    assert code == 0 and "2 of 5 pairs voted on" in out and "Who is who: --look" in out, "a break unblinds nobody"
+    assert code == 0 and "2 of 5 pairs voted on" in out and "whose answers these are: --look" in out, "a break unblinds nobody"
     code, out, _ = command("arena", path, "--author", "bob", "--look")
     assert code == 0 and "can't be told" in out and "Voters: bob (2)." in out
     code, out, err = command("votes", "pool", *(tmp_path / "votes").glob("*.jsonl"), "--json")

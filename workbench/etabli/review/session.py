@@ -120,7 +120,7 @@ class Session:
     def notes(self) -> list[str]:
         """What a voter must know about the file and the items."""
         notes = []
-        path, invalid = self.file.path, self.file.passed_over
+        path, invalid = self.file.path, self.file.skipped_lines
         n_others = sum(
             voting.is_vote(entry) and entry["comparison"] != self.comparison.hash for entry in self.file.all()
         )
