@@ -106,10 +106,10 @@ def _check_all(opening: Source, settings: Settings, workers: int, report: Report
         "preview": [cover_secrets(escape_invisible(repr(item)[:400]))[:300] for item in opening.preview[:3]],
     }
     total = CheckedRows()
-    for checked in _check_chunks(_split_chunks(opening.records), settings, workers):
-        total.add(checked)
-        report.store.add(checked.findings)
-        report.store.add_pairs(checked.pairs)
+    for results in _check_chunks(_split_chunks(opening.records), settings, workers):
+        total.add(results)
+        report.store.add(results.findings)
+        report.store.add_pairs(results.pairs)
     report.rows = total.rows
     _add_file_findings(total, settings, report)
 

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING
 
-from etabli.core.contracts import Row
+from etabli.core.contracts import Row, TrainingCost
 from etabli.core.errors import BadData
 from etabli.data.notes import Note, escape_invisible
 from etabli.rendering.render import count_tokens
@@ -39,25 +39,6 @@ class Cost:
         self.trained_tokens += other.trained_tokens
         self.truncated_rows += other.truncated_rows
         self.truncated_tokens += other.truncated_tokens
-
-
-class CostSummary(TypedDict):
-    """The cost of a whole file."""
-
-    model: str
-    max_length: int
-    policy: str
-    rows: int
-    tokens: int
-    tokens_per_row: dict[str, int]  # min, median, p90, p99, max
-    truncated_rows: int
-    truncated_tokens: int
-    trained_tokens: int
-    epochs: int
-    epochs_rule: str
-    steps: int
-    seconds: NotRequired[int]
-    seconds_from: NotRequired[str]  # where the speed was measured
 
 
 def check(
@@ -102,7 +83,7 @@ def suggest_epochs(rows: int) -> int:
     return max(1, MAX_ROW_PASSES // rows) if rows * DEFAULT_EPOCHS > MAX_ROW_PASSES else DEFAULT_EPOCHS
 
 
-def summarise(cost: Cost, model: str, max_length: int, policy: str, speed: tuple[float, str] | None) -> CostSummary:
+def summarise(cost: Cost, model: str, max_length: int, policy: str, speed: tuple[float, str] | None) -> TrainingCost:
     """Return the cost of the whole file.
 
     A step is a pack of ``max_length`` tokens, as in a run without ``batch_size``.
@@ -112,7 +93,7 @@ def summarise(cost: Cost, model: str, max_length: int, policy: str, speed: tuple
     """
     rows = cost.rows_by_size.total()
     epochs = suggest_epochs(rows)
-    summary: CostSummary = {
+    summary: TrainingCost = {
         "model": model,
         "max_length": max_length,
         "policy": policy,

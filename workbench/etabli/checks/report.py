@@ -3,17 +3,16 @@
 import contextlib
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from etabli.checks import language, safety
-from etabli.checks.cost import CostSummary
 from etabli.checks.row import UNKNOWN_LANGUAGE, CheckedRows, Settings
 from etabli.checks.rules import PACKS
 from etabli.checks.store import Store
 from etabli.core import storage
-from etabli.core.contracts import VERSION, Finding, NotRun
+from etabli.core.contracts import VERSION, CheckInfo, FileFormat, Finding, NotRun, TrainingCost
 from etabli.core.errors import BadInput, NoSpace, Unreadable
 from etabli.core.pages import render
 from etabli.data.catalogue import CODES
@@ -30,31 +29,13 @@ _OWN_RULES_FIX = "Write a check of your own: @etabli.own_check, --rules FILE."
 Cell = TypeVar("Cell")
 
 
-class FormatInfo(TypedDict):
-    """How the file was read; ``preview``: its first rows as text."""
-
-    name: str | None
-    reason: str
-    columns: Mapping[str, str]
-    preview: list[str]
-
-
-class CheckInfo(TypedDict):
-    """One check that ran, what it uses, and the languages that it knows."""
-
-    name: str
-    by: str | None
-    languages: str | list[str]
-    own: bool
-
-
 class Report:
     """Findings of one source. ``code`` is the exit code: 0 clean; 1 an error or a warning; 2 the data is unreadable."""
 
     def __init__(self, name: str):
         self.name, self.rows, self.store = name, 0, Store()
-        self.format: FormatInfo = {"name": None, "reason": "", "columns": {}, "preview": []}
-        self.cost: CostSummary | None = None
+        self.format: FileFormat = {"name": None, "reason": "", "columns": {}, "preview": []}
+        self.cost: TrainingCost | None = None
         self.lineage: dict[str, dict[str, int]] = {}
         self.languages: dict[str, int] = {}
         self.not_run: list[NotRun] = []
@@ -283,7 +264,7 @@ def _sections(report: Report) -> dict[str, list[str]]:
     return sections
 
 
-def _cost_lines(cost: CostSummary) -> list[str]:
+def _cost_lines(cost: TrainingCost) -> list[str]:
     per_row = cost["tokens_per_row"]
     sizes = f"median {per_row['median']}, p99 {per_row['p99']}, most {per_row['max']} a row"
     steps = f"about {cost['steps']:,} steps of {cost['max_length']} tokens"

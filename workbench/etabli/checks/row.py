@@ -109,8 +109,8 @@ _COMMON_CONTROL_TOKENS = characters.control_pattern()
 
 def check_records(records: Sequence[Record], settings: Settings) -> CheckedRows:
     """Run every check on some records that needs no other record."""
-    checked = CheckedRows()
-    readings = [_read_record(record, settings, checked) for record in map(parse_record, records)]
+    results = CheckedRows()
+    readings = [_read_record(record, settings, results) for record in map(parse_record, records)]
     rows = (row for _, row, _ in readings if row is not None)
     tokenizer = _load_tokenizer(settings.tokenizer)[0] if settings.tokenizer else None
     rendered_texts = template.render_rows(rows, tokenizer) if tokenizer else repeat(None)
@@ -118,19 +118,19 @@ def check_records(records: Sequence[Record], settings: Settings) -> CheckedRows:
         findings = [_finding(note, record) for note in notes]
         if row is not None:
             codes = {finding.code for finding in findings}
-            findings += _check_row(row, record, settings, checked, codes, next(rendered_texts))
+            findings += _check_row(row, record, settings, results, codes, next(rendered_texts))
         elif record.value is not BROKEN and not findings and not FORMATS[settings.layout.name].refused:
             findings.append(_finding(Note("no-messages"), record))
-        checked.findings += findings
-    return checked
+        results.findings += findings
+    return results
 
 
-def _read_record(record: Record, settings: Settings, checked: CheckedRows) -> tuple[Record, Row | None, Sequence[Note]]:
+def _read_record(record: Record, settings: Settings, results: CheckedRows) -> tuple[Record, Row | None, Sequence[Note]]:
     """Return a record with its conversation, if it has one, and the notes from reading it."""
-    checked.rows += record.row is not None
+    results.rows += record.row is not None
     if FORMATS[settings.layout.name].refused:
         return record, None, record.notes
-    checked.unused_columns.update(unused_columns(record.value, settings.layout))
+    results.unused_columns.update(unused_columns(record.value, settings.layout))
     row, notes = read_conversation(record, settings.layout, settings.about)
     return record, row, notes
 
@@ -139,27 +139,27 @@ def _check_row(
     row: Row,
     record: Record,
     settings: Settings,
-    checked: CheckedRows,
+    results: CheckedRows,
     reading_codes: set[str],
     rendered_texts: list[str] | None,
 ) -> list[Finding]:
-    """Return the findings of one conversation; its counts go into ``checked``."""
+    """Return the findings of one conversation; its counts go into ``results``."""
     lang = detect_row_language(row)
-    checked.conversations += 1
-    checked.languages[lang or UNKNOWN_LANGUAGE] += 1
+    results.conversations += 1
+    results.languages[lang or UNKNOWN_LANGUAGE] += 1
     for name in LINEAGE_FIELDS:
         value = escape_invisible(str(dict(row).get(name) or "unknown"))[:200]
-        count_value(checked.lineage.setdefault(name, Counter()), value)
+        count_value(results.lineage.setdefault(name, Counter()), value)
     if settings.tokenizer:
         tokenizer, control_tokens = _load_tokenizer(settings.tokenizer)
     else:
         tokenizer, control_tokens = None, _COMMON_CONTROL_TOKENS
-    packs = _choose_packs(row, lang, checked)
+    packs = _choose_packs(row, lang, results)
     notes = [*_check_texts(row, lang, control_tokens), *meaning.check(row["messages"], row.get("lang"), packs)]
     if tokenizer and _is_trainable({*reading_codes, *(note.code for note in notes)}):
-        notes += cost.check(row, tokenizer, settings.max_length, settings.policy, checked.cost, rendered_texts)
-    if INCOMPLETE_CODES.isdisjoint(reading_codes):
-        checked.pairs.append(_question_answer(row, record))
+        notes += cost.check(row, tokenizer, settings.max_length, settings.policy, results.cost, rendered_texts)
+    if record.row is not None and INCOMPLETE_CODES.isdisjoint(reading_codes):
+        results.pairs.append(_question_answer(row, record.row, record.line))
     findings = [_finding(note, record) for note in notes]
     return findings + [
         finding for rule in settings.own_rules() for finding in rule.findings(row, record.row, record.line)
@@ -171,7 +171,7 @@ def _is_trainable(codes: set[str]) -> bool:
     return not any(CODES[code].severity == "error" for code in codes - {"secret"})
 
 
-def _choose_packs(row: Row, lang: str | None, checked: CheckedRows) -> list[str]:
+def _choose_packs(row: Row, lang: str | None, results: CheckedRows) -> list[str]:
     """Return the rule packs for the last answer: of its language; all, if the language is unknown.
 
     A language without a pack is counted, for the report to say so.
@@ -181,7 +181,7 @@ def _choose_packs(row: Row, lang: str | None, checked: CheckedRows) -> list[str]
         return list(PACKS)
     if answer_language in PACKS:
         return [answer_language]
-    checked.languages_without_rules[answer_language] += 1
+    results.languages_without_rules[answer_language] += 1
     return []
 
 
@@ -246,7 +246,7 @@ def licence_notes(lineage: Mapping[str, Mapping[str, int]]) -> list[Note]:
     return notes
 
 
-def _question_answer(row: Row, record: Record) -> QuestionAnswer:
+def _question_answer(row: Row, number: int, line: int | None) -> QuestionAnswer:
     """Return the hashes of a row's question and last answer; for plain text both are of the text."""
     messages = row["messages"]
     answer_places = [place for place, message in enumerate(messages) if message["role"] in ("assistant", "text")]
@@ -256,7 +256,7 @@ def _question_answer(row: Row, record: Record) -> QuestionAnswer:
     user_messages = [message for message in messages[:last] if message["role"] == "user"]
     shown_text = (user_messages or [messages[last]])[-1]["content"]
     head = escape_invisible(cover_secrets(shown_text[:360])[:60])
-    return QuestionAnswer(_digest(question or answer), _digest(answer), record.row, record.line, head)
+    return QuestionAnswer(_digest(question or answer), _digest(answer), number, line, head)
 
 
 def _digest(text: str) -> bytes:

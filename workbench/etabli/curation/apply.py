@@ -55,7 +55,7 @@ def apply_fixes(rows: Sequence[Row], decisions: Mapping[str, Decision]) -> list[
 
 
 def apply_filters(
-    features: RowFeatures, recipe: CurationRecipe, decisions: Mapping[str, Decision], until: str = ""
+    features: RowFeatures, recipe: CurationRecipe, decisions: Mapping[str, Decision], stop_before: str = ""
 ) -> FilterResult:
     """Apply the recipe's filters in their order, and the decisions of people.
 
@@ -64,7 +64,7 @@ def apply_filters(
 
     Args:
         features: the rows, with fixes applied; decisions: the standing ones, by row id.
-        until: stop before the filter of this name.
+        stop_before: the name of a filter; it and the filters after it are not applied.
     """
     result = FilterResult(features.rows, decisions=dict(decisions))
     for index, row in enumerate(features.rows):
@@ -73,7 +73,7 @@ def apply_filters(
             result.rejections[index] = _drop_reason(decision)
             result.reasons[index] = [result.rejections[index]]
     for step in recipe.filters:
-        if step.filter == until:
+        if step.filter == stop_before:
             return result
         _apply_filter(step, features, recipe.seed, result)
     _protect_small_sources(recipe, features, result)
@@ -109,8 +109,8 @@ def _protect_small_sources(recipe: CurationRecipe, features: RowFeatures, result
     for source, rows, kept_count in _small_sources(recipe.protect, features, result):
         candidates = [index for index in rows if index in result.rejections and not _is_final(recipe, result, index)]
         candidates.sort(key=lambda index: (len(result.reasons[index]), index))
-        excluded = _still_rejected(recipe, features, result, candidates) if candidates else set()
-        candidates = [index for index in candidates if index not in excluded]
+        excluded_rows = _still_rejected(recipe, features, result, candidates) if candidates else set()
+        candidates = [index for index in candidates if index not in excluded_rows]
         for index in candidates[: recipe.protect.least - kept_count]:
             result.protections[index] = result.rejections.pop(index)
             why = f"Given back: {recipe.protect.by} {source} would have {kept_count} of {len(rows)} rows left."

@@ -205,8 +205,8 @@ class Curation:
         stale_count = len(self.decisions.standing()) - len(self.decisions.standing_for(self.source_rows))
         if stale_count:
             yield f"decisions: {stale_count} are about rows that are not here or say something else now."
-        if self.decisions.passed_over:
-            yield f"decisions: {self.decisions.passed_over} lines of {self.decisions.path} are no decisions."
+        if self.decisions.skipped_lines:
+            yield f"decisions: {self.decisions.skipped_lines} lines of {self.decisions.path} are no decisions."
 
     def __repr__(self) -> str:
         result = self.result

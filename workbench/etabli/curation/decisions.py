@@ -27,9 +27,9 @@ class Decisions:
         return self.file.path
 
     @property
-    def passed_over(self) -> int:
+    def skipped_lines(self) -> int:
         """How many lines are no decision."""
-        return self.file.passed_over
+        return self.file.skipped_lines
 
     def all(self) -> list[Decision]:
         """Return every decision, oldest first; lines that others added since are read too."""

@@ -38,8 +38,8 @@ def embed_texts(texts: Sequence[str], encoder: str = DEFAULT) -> Vectors:
             "Return one row of finite numbers for each text."
         )
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    normalised: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return normalised
+    unit_vectors: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return unit_vectors
 
 
 def _load_encoder(name: str) -> Encoder:

@@ -38,24 +38,24 @@ class Pairs:
     @classmethod
     def from_similarities(cls, similarities: dict[tuple[int, int], float]) -> "Pairs":
         """Build from {(row, other row): similarity}."""
-        ordered = sorted(similarities.items(), key=lambda item: (-item[1], item[0]))
-        rows = np.array([pair for pair, _ in ordered], dtype=np.int64).reshape(-1, 2)
-        return cls(rows[:, 0], rows[:, 1], np.array([similarity for _, similarity in ordered], dtype=np.float32))
+        items = sorted(similarities.items(), key=lambda item: (-item[1], item[0]))
+        rows = np.array([pair for pair, _ in items], dtype=np.int64).reshape(-1, 2)
+        return cls(rows[:, 0], rows[:, 1], np.array([similarity for _, similarity in items], dtype=np.float32))
 
     def __len__(self) -> int:
         return len(self.first)
 
     def restrict_to(self, rows: set[int]) -> "Pairs":
         """Return the pairs of which both rows are in ``rows``."""
-        wanted = list(rows)
-        mask = np.isin(self.first, wanted) & np.isin(self.second, wanted)
+        row_list = list(rows)
+        mask = np.isin(self.first, row_list) & np.isin(self.second, row_list)
         return Pairs(self.first[mask], self.second[mask], self.similarity[mask])
 
     def count_above(self, threshold: float) -> int:
         """Count the pairs with this similarity or more."""
         return int(np.searchsorted(-self.similarity, -np.float32(threshold), side="right"))
 
-    def around(self, threshold: float, count: int) -> list[tuple[int, int, float]]:
+    def closest_to(self, threshold: float, count: int) -> list[tuple[int, int, float]]:
         """Return the ``count`` pairs closest to a threshold on each side: (first, second, similarity)."""
         middle = self.count_above(threshold)
         part = slice(max(0, middle - count), middle + count)
@@ -78,11 +78,11 @@ class Signatures:
         values[rows] = new.values
         return Signatures(shingles, minhashes, values)
 
-    def similarity(self, row: int, other: int) -> float:
+    def similarity(self, row: int, other_row: int) -> float:
         """Return the exact Jaccard similarity of the shingles of two texts."""
-        mine, theirs = self.shingles[row], self.shingles[other]
-        shared_count = len(np.intersect1d(mine, theirs, assume_unique=True))
-        return shared_count / (len(mine) + len(theirs) - shared_count) if shared_count else 0.0
+        row_shingles, other_shingles = self.shingles[row], self.shingles[other_row]
+        shared_count = len(np.intersect1d(row_shingles, other_shingles, assume_unique=True))
+        return shared_count / (len(row_shingles) + len(other_shingles) - shared_count) if shared_count else 0.0
 
     def most_similar(self, row: int, candidates: list[int]) -> list[tuple[int, float]]:
         """Return the ``MAX_NEIGHBOURS`` candidates most similar to a row, with their similarity.
@@ -93,7 +93,7 @@ class Signatures:
         if len(compared_rows) > MAX_CANDIDATES:
             agreement = (self.values[compared_rows] == self.values[row]).sum(axis=1)
             compared_rows = compared_rows[np.argsort(-agreement, kind="stable")[:MAX_CANDIDATES]]
-        similarities = [(other, self.similarity(row, other)) for other in compared_rows.tolist()]
+        similarities = [(other_row, self.similarity(row, other_row)) for other_row in compared_rows.tolist()]
         return sorted(similarities, key=lambda item: -item[1])[:MAX_NEIGHBOURS]
 
 
@@ -136,7 +136,7 @@ def find_lexical_pairs(signatures: Signatures, floor: float = LEXICAL_FLOOR) -> 
             continue
         candidates = index.query(signatures.minhashes[row])
         neighbours = [item for item in signatures.most_similar(row, candidates) if item[1] >= floor]
-        similarities.update({(other, row): similarity for other, similarity in neighbours})
+        similarities.update({(other_row, row): similarity for other_row, similarity in neighbours})
         if len(neighbours) < MAX_NEIGHBOURS or len(candidates) < CROWD:
             index.insert(row, signatures.minhashes[row])
     return Pairs.from_similarities(similarities)
@@ -177,7 +177,9 @@ def find_semantic_pairs(vectors: Vectors, floor: float = SEMANTIC_FLOOR) -> Pair
             neighbours = np.flatnonzero(cosines >= floor)
             if len(neighbours) > MAX_NEIGHBOURS:
                 neighbours = neighbours[np.argpartition(-cosines[neighbours], MAX_NEIGHBOURS)[:MAX_NEIGHBOURS]]
-            similarities.update({(int(other), row): min(1.0, float(cosines[other])) for other in neighbours})
+            similarities.update(
+                {(other_row, row): min(1.0, float(cosines[other_row])) for other_row in neighbours}
+            )
     return Pairs.from_similarities(similarities)
 
 

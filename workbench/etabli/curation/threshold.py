@@ -45,7 +45,7 @@ class Threshold:
         self.curation, self.filter, self._features = curation, filter, curation.features
         steps = (step for step in curation.recipe.filters if isinstance(step, Near | Semantic))
         self._step = next((step for step in steps if step.filter == filter), FILTERS[filter])
-        result = apply_filters(self._features, curation.recipe, curation.standing, until=filter)
+        result = apply_filters(self._features, curation.recipe, curation.standing, stop_before=filter)
         self._input = make_filter_input(self._step, self._features, curation.recipe.seed, result)
         self.value = self._step.threshold
         self.pairs = self._step.pairs(self._features).restrict_to(set(self._input.order))
@@ -64,7 +64,7 @@ class Threshold:
         if len(self._input.order) <= MAX_COUNTED_ROWS:
             step = self._step.model_copy(update={"threshold": value})
             rejected_count = len(set(step.find(self._features, self._input)) - self._input.must_stay)
-        border = self.pairs.around(value, BORDER_PAIRS)
+        border = self.pairs.closest_to(value, BORDER_PAIRS)
         return {
             "value": value,
             "rows": len(self._input.order),
