@@ -13,9 +13,9 @@ GIB = 2**30
 class MemoryLedger(Widget):
     """Stacked bars by phase, the card's line, sliders for sequence, batch, rank and layers checkpointed.
 
-    ``source`` has ``model``, ``device``, ``stops``, ``setup``, ``slider_positions(setup)`` and
-    ``breakdown_at(**keys)``: ``etabli.memory.ledger_view.Ledger``. ``look`` is the code path of the sliders. Where a run has measured a phase,
-    the measurement stands in front of the forecast.
+    ``source`` is an ``etabli.memory.ledger_view.Ledger``, with ``model``, ``device``, ``stops``, ``setup``,
+    ``slider_positions(setup)`` and ``breakdown_at(**keys)``. ``look`` does what the sliders do. Where a run measured
+    a phase, the measurement stands in front of the forecast.
     """
 
     _esm = script("memory_ledger")

@@ -63,7 +63,8 @@ def seconds_left(steps: list[dict[str, Any]], total: int | None) -> float:
     if not total or len(recent) < 2 or recent[-1]["step"] <= recent[0]["step"]:
         return 0.0
     seconds_per_step: float = (recent[-1]["t"] - recent[0]["t"]) / (recent[-1]["step"] - recent[0]["step"])
-    return max(0.0, seconds_per_step * (total - recent[-1]["step"]))
+    remaining_steps: int = total - recent[-1]["step"]
+    return max(0.0, seconds_per_step * remaining_steps)
 
 
 class RunMonitor(Widget):
