@@ -458,7 +458,9 @@ def test_few_pairs_have_no_interval_of_kappa(tmp_path):
             favour(held, arm, most=1)
     made = summarise_votes(votes.pool([tmp_path / "ann.jsonl", tmp_path / "bob.jsonl"])[0])["agreement"][0]
     assert (
-        made["low"] is None and made["high"] is None and report.describe_results(summarise_votes(votes.pool([tmp_path / "ann.jsonl"])[0]))
+        made["low"] is None
+        and made["high"] is None
+        and report.describe_results(summarise_votes(votes.pool([tmp_path / "ann.jsonl"])[0]))
     )
 
 
@@ -490,7 +492,9 @@ def test_an_item_slice_of_any_name(tmp_path):
         held = Session(made, path, "ann", 0)
         favour(held, "tuned")
         told = held.reveal()
-        assert [score["n"] for score in told["scores"] if score["slice"] == "all"] == [12] and report.format_results(told)
+        assert [score["n"] for score in told["scores"] if score["slice"] == "all"] == [12] and report.format_results(
+            told
+        )
 
 
 @pytest.mark.parametrize("n", [1, 5, 8, 20, 60])
@@ -512,7 +516,9 @@ def test_a_class_that_shares_a_user_name(tmp_path, monkeypatch):
 
 def test_names_and_reasons_of_others_cannot_steer_a_terminal(tmp_path):
     odd = "\x1b]0;owned\x07"
-    held = Session(Comparison(("a" + odd, "b"), (Item("1", "p", {"a" + odd: "x", "b": "y"}),)), tmp_path / "v.jsonl", odd)
+    held = Session(
+        Comparison(("a" + odd, "b"), (Item("1", "p", {"a" + odd: "x", "b": "y"}),)), tmp_path / "v.jsonl", odd
+    )
     cast(held, "left")
     code, out, _ = command("votes", "pool", held.file.path)
     assert code == 0 and "\x1b" not in out and "\\u001b" in out
@@ -629,10 +635,14 @@ def test_voting_and_pooling_at_the_terminal(tmp_path):
     )
     code, out, err = command("arena", path, "--author", "ann", "--json", stdin="1\n2\nt\nx\nq\n")
     made = json.loads(out)
-    assert code == 0 and made["done"] == 4 and made["standing"] is None and set(made) == set(ArenaReport.__annotations__)
+    assert (
+        code == 0 and made["done"] == 4 and made["standing"] is None and set(made) == set(ArenaReport.__annotations__)
+    )
     assert "\x1b" not in err and "<b>bold</b>" in err and "LEFT" in err
     code, out, _ = command("arena", path, "--author", "bob", stdin="left\nright\n")
-    assert code == 0 and "2 of 5 pairs voted on" in out and "whose answers these are: --look" in out, "a break unblinds nobody"
+    assert code == 0 and "2 of 5 pairs voted on" in out and "whose answers these are: --look" in out, (
+        "a break unblinds nobody"
+    )
     code, out, _ = command("arena", path, "--author", "bob", "--look")
     assert code == 0 and "can't be told" in out and "Voters: bob (2)." in out
     code, out, err = command("votes", "pool", *(tmp_path / "votes").glob("*.jsonl"), "--json")

@@ -198,7 +198,9 @@ def test_the_anchor_is_no_size_of_the_model():
 
 def test_layers_that_are_checkpointed_in_part(tiny_config):
     """Traced on all five layers of the model, three of them checkpointed."""
-    setup = Setup(1024, checkpointing="3", optimizer="adamw").resolve_auto()  # so narrow that 8-bit states are not in 8 bits
+    setup = Setup(
+        1024, checkpointing="3", optimizer="adamw"
+    ).resolve_auto()  # so narrow that 8-bit states are not in 8 bits
     request = json.dumps({"config": TINY, "setups": [setup.to_dict()], "layers": [5, 6]}) + "\n"
     traced = trace_cache._request(trace_cache._workers[-1], request)["traced"][0][0]
     for phase, size in told(TINY, setup)["phases"].items():
@@ -388,7 +390,8 @@ def test_models_and_cards_that_are_none(tmp_path, monkeypatch):
             gpus.find_device(name)
     assert gpus.find_device("A100 80GB") == gpus.find_device("a100-80")
     assert (
-        gpus.find_device("RTX 3090").total == pytest.approx(24576 * gpus.MIB, rel=0.03) and gpus.find_device("16").total == 16 * 2**30
+        gpus.find_device("RTX 3090").total == pytest.approx(24576 * gpus.MIB, rel=0.03)
+        and gpus.find_device("16").total == 16 * 2**30
     )
     assert gpus.find_device("t4").dtype == "float16" and gpus.find_device("2xt4").capability < gpus.NEW
 
@@ -431,10 +434,10 @@ def test_residuals_are_of_this_machine_and_the_newest(monkeypatch):
     assert calibration.load_factor(machine, here) == {"factor": 1.5, "runs": calibration.MAX_RUNS}
     assert calibration.load_factor(machine, here, excluded_run="run24")["runs"] == calibration.MAX_RUNS - 1
     assert calibration.load_factor(machine, t4) == {"factor": 1.0, "runs": 0}
-    assert calibration.load_factor(calibration.machine_key(SHAPE, Setup(device="cpu").resolve_auto()), here)["runs"] == 0
-    calibration._file().write_text(
-        '[{"foreign": 1}, 2, {"run": "a", "machine": "b", "forecast": 0, "measured": null}]'
+    assert (
+        calibration.load_factor(calibration.machine_key(SHAPE, Setup(device="cpu").resolve_auto()), here)["runs"] == 0
     )
+    calibration._file().write_text('[{"foreign": 1}, 2, {"run": "a", "machine": "b", "forecast": 0, "measured": null}]')
     assert calibration.load_factor(machine, here)["runs"] == 0
 
 

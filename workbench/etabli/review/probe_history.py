@@ -34,7 +34,11 @@ def film(run: Run | str | Path, author: str | None = None) -> "TrainingFilm":
 
     own_run = Run.attach(Run.attach(run).folder)  # a thread reads it, so it must not be the caller's object
     pins = Pins(own_run, author)
-    widget = TrainingFilm({**read_probe_history(own_run)}, pins.set, pins.author)
+
+    def set_pin(probe: str, step: int, why: str, on: bool) -> list[dict[str, Any]]:
+        return [{**pin} for pin in pins.set(probe, step, why, on)]
+
+    widget = TrainingFilm({**read_probe_history(own_run)}, set_pin, pins.author)
 
     def refresh() -> str:
         widget.feed({**read_probe_history(own_run)})
