@@ -290,7 +290,7 @@ def test_the_cost_is_what_a_run_trains(light, tiny, write_jsonl):
     recipe = Recipe(model=tiny, data=str(path), max_length=64, tokens_per_batch=64)
     rows = tokenize_rows(read(path), light, recipe)[0]
     told = check(path, model=tiny, max_length=64).cost
-    assert told["trained_tokens"] == sum(row.trained for row in rows)
+    assert told["trained_tokens"] == sum(row.trained_tokens for row in rows)
     assert told["steps"] <= len(pack_rows(rows, recipe, 0)) * told["epochs"] <= 1.3 * told["steps"]
 
 
