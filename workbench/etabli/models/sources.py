@@ -60,7 +60,8 @@ def _local(name: str) -> Path | None:
     places = [Path(name).expanduser(), *(folder / name.split("/")[-1] for folder in embedded.input_folders())]
     for place in places:
         if (place / "config.json").is_file():
-            folders.list_files(place, link_suffixes=(".safetensors",))  # weights are linked by many; they show nothing as text
+            # Weights may be links: many people link them, and they are never shown as text.
+            folders.list_files(place, link_suffixes=(".safetensors",))
             _require_whole(place, name)
             return place
     if Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).is_dir():
