@@ -18,9 +18,9 @@ from etabli.core.errors import BadData, BadInput, BadRecipe
 from etabli.curation import pairs
 from etabli.curation.curation import Curation
 from etabli.curation.decisions import Decisions
-from etabli.curation.session import curate
 from etabli.curation.diff import compare_words
 from etabli.curation.recipe import CurationRecipe
+from etabli.curation.session import curate
 from etabli.curation.table import Table
 from etabli.curation.texts import split_words
 from etabli.curation.threshold import Threshold
