@@ -177,7 +177,9 @@ def find_semantic_pairs(vectors: Vectors, floor: float = SEMANTIC_FLOOR) -> Pair
             neighbours = np.flatnonzero(cosines >= floor)
             if len(neighbours) > MAX_NEIGHBOURS:
                 neighbours = neighbours[np.argpartition(-cosines[neighbours], MAX_NEIGHBOURS)[:MAX_NEIGHBOURS]]
-            similarities.update({(other_row, row): min(1.0, float(cosines[other_row])) for other_row in neighbours})
+            similarities.update(
+                {(other_row, row): min(1.0, float(cosines[other_row])) for other_row in neighbours.tolist()}
+            )
     return Pairs.from_similarities(similarities)
 
 
