@@ -130,7 +130,7 @@ JSONS = {
     "nothing": "",
 }
 FILES = {
-    "results": ("results.json", "Unparsed"),
+    "results": ("results.json", "ParseError"),
     "manifest": ("MANIFEST.json", "Damaged"),
     "token_diff": ("token_diff.json", "Damaged"),
     "answers": ("answers.json", "BadData"),
@@ -143,7 +143,7 @@ def test_hostile_json_is_refused(name, tmp_path):
     path = tmp_path / "results.json"
     path.write_text(JSONS[name], errors="surrogateescape")
     said = outcome("results", path)
-    assert said.startswith("Unparsed") and str(path) in said
+    assert said.startswith("ParseError") and str(path) in said
 
 
 @pytest.mark.parametrize("reader", FILES)
@@ -229,10 +229,10 @@ def test_weights_that_safetensors_writes_are_sane(tmp_path):
 def test_a_hostile_tokenizer_is_refused(name, tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     (tmp_path / name).write_text('{"a":' * 200_000)
-    assert outcome("tokenizer", tmp_path / name).startswith("Unparsed")
+    assert outcome("tokenizer", tmp_path / name).startswith("ParseError")
     with (tmp_path / "tokenizer.json").open("wb") as file:
         file.truncate(2**30)
-    assert outcome("tokenizer", tmp_path / "tokenizer.json").startswith("Unparsed")
+    assert outcome("tokenizer", tmp_path / "tokenizer.json").startswith("ParseError")
 
 
 # --- chat templates --------------------------------------------------------------------------------------------------

@@ -308,7 +308,7 @@ def test_the_film_is_scrubbed_and_pinned():
             film.show(*given)
     film.received({"type": "pin", "probe": 7, "step": 3})
     assert "IndexError" in film.error
-    with pytest.raises(ValueError, match="kept in a run folder"):
+    with pytest.raises(ValueError, match="no run folder to save pins"):
         TrainingFilm(FILM).pin_here()
 
 
