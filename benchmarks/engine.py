@@ -233,7 +233,11 @@ def ours(arm, shape, seed, train, loaded, clock, counts):
         max_length=min(LENGTH, SHAPES[shape][2]), tokens_per_batch=SHAPES[shape][2], seed=seed,
     )  # fmt: skip
     held = train_data.load_train_data(recipe, loaded.tokenizer)
-    held.rows, held.held_out, held.sample_prompts = [*held.rows, *held.held_out], [], []  # all are trained, as by the others
+    held.rows, held.held_out, held.sample_prompts = (
+        [*held.rows, *held.held_out],
+        [],
+        [],
+    )  # all are trained, as by the others
     training = Training(folder, recipe, loaded, held, EventLog(folder))
     run_preflight(training)
     for step in range(training.sampler.steps):

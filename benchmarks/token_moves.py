@@ -39,9 +39,13 @@ def main() -> None:
     piece = token_divergence.CHUNK
     for talk, ids in zip(talks, answers):
         prompt = render(talk, loaded.tokenizer, prompt=True).ids
-        parts = token_divergence.log_probability_changes(token_divergence.compare_tokens(sides, loaded.tokenizer, prompt, ids))
+        parts = token_divergence.log_probability_changes(
+            token_divergence.compare_tokens(sides, loaded.tokenizer, prompt, ids)
+        )
         token_divergence.CHUNK = len(ids) + 1
-        whole = token_divergence.log_probability_changes(token_divergence.compare_tokens(sides, loaded.tokenizer, prompt, ids))
+        whole = token_divergence.log_probability_changes(
+            token_divergence.compare_tokens(sides, loaded.tokenizer, prompt, ids)
+        )
         token_divergence.CHUNK = piece
         apart = [abs(one - other) for one, other in zip(parts, whole)]
         within, beyond = within + apart[:piece], beyond + apart[piece:]

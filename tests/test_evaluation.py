@@ -457,7 +457,9 @@ def test_columns_that_json_cannot_hold(runs, evaluate, tmp_path):
     from etabli.evaluation.systems import System
 
     [one, _] = scoring.score_rows(
-        made, [System("lookup", answers=["c", "x"], raw_answers=["c", "x"], prompt_texts=["", ""])], load_scores(["exact"])
+        made,
+        [System("lookup", answers=["c", "x"], raw_answers=["c", "x"], prompt_texts=["", ""])],
+        load_scores(["exact"]),
     )
     storage.write_json(tmp_path / "x.json", one)
     assert one["row"]["columns"] == {"day": "2026-01-02", "half": "?"} and one["values"]["exact"] == {"lookup": True}

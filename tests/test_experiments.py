@@ -28,7 +28,9 @@ def test_rows_encoded_in_parallel_or_read_back_are_the_same(commands, tokenizer,
     monkeypatch.setattr(tokenize_dataset, "PARALLEL_FROM", 1)
     fresh = tokenize_dataset.tokenize_rows(rows, tokenizer, recipe)
     monkeypatch.setattr(tokenize_dataset, "_tokenize", None)  # from now on nothing can be encoded
-    assert plain == fresh == tokenize_dataset.tokenize_rows(rows, tokenizer, recipe) and plain[0] and plain[1] and plain[2]
+    assert (
+        plain == fresh == tokenize_dataset.tokenize_rows(rows, tokenizer, recipe) and plain[0] and plain[1] and plain[2]
+    )
 
 
 @pytest.mark.parametrize("change", ["row", "tools", "policy", "length", "template", "end"])

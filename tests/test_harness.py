@@ -72,7 +72,11 @@ def test_choices_equal_a_direct_computation(runs, tasks, no_owner):
                 assert row["answers"][arm] == best
     [both] = [score for score in results["scores"] if score["name"] == "acc"]
     assert both["n"] == 9 and both["differences"][0]["flips"] is not None
-    assert rescore.rescore_results(results)[1]["same"] and "acc" in table.format_results(results) and view(results)["lines"]
+    assert (
+        rescore.rescore_results(results)[1]["same"]
+        and "acc" in table.format_results(results)
+        and view(results)["lines"]
+    )
 
 
 def test_generated_answers_without_a_network(runs, tasks, no_owner, monkeypatch):

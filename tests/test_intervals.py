@@ -56,7 +56,9 @@ def test_few_changes_are_no_certainty():
     for values in ([1.0] * 10, [0.0] * 10, [0.5] * 10):
         got = intervals.mean_interval(values, list(map(str, range(10))), bounded=True)
         assert got["high"] - got["low"] > 0.2 and got["low"] <= values[0] <= got["high"]
-    same = intervals.paired_difference("a", "b", {"a": [2.5] * 9, "b": [1.0] * 9}, list(map(str, range(9))), bounded=False)
+    same = intervals.paired_difference(
+        "a", "b", {"a": [2.5] * 9, "b": [1.0] * 9}, list(map(str, range(9))), bounded=False
+    )
     assert same["low"] == -np.inf and same["high"] == np.inf
 
 

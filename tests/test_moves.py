@@ -274,7 +274,9 @@ def test_a_film_has_a_strip_for_every_probe(tmp_path):
     other = [sample(0, "y", 1, 0.0), sample(20, "z", 1, 2.0), sample(40, "z", 1, 2.1)]
     run = a_run(tmp_path / "r", start("a?", "b?"), *one, *other)
     made = filming.read_probe_history(run)
-    assert set(made) == set(ProbeHistory.__annotations__) and set(made["strips"][0]["frames"][0]) == set(ProbeAnswer.__annotations__)
+    assert set(made) == set(ProbeHistory.__annotations__) and set(made["strips"][0]["frames"][0]) == set(
+        ProbeAnswer.__annotations__
+    )
     assert [(strip["probe"], strip["changed"], strip["jump"]) for strip in made["strips"]] == [
         ("a?", 40, 40),
         ("b?", 20, 20),

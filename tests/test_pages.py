@@ -201,7 +201,9 @@ def test_what_our_own_twins_need_is_kept():
     """A sanitiser that took away what a twin is made of would show pages that are wrong, not unsafe."""
     twins = [etabli_widgets.RunMonitor(events=hostile_markup.LOG), card.verdict(hostile_markup.evaluation())]
     for twin in (*(widget.html() for widget in twins), checked(HARMLESS).split("</style>")[1]):
-        kept = [element for element in outline(sanitise_html(str(twin))) if element[0] != "tbody"]  # every parser adds it
+        kept = [
+            element for element in outline(sanitise_html(str(twin))) if element[0] != "tbody"
+        ]  # every parser adds it
         assert str(kept).replace(": ", ":").replace(";'", "'") == str(outline(str(twin))).replace(": ", ":")
 
 

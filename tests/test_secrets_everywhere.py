@@ -214,7 +214,9 @@ def test_a_value_counts_from_when_it_is_set_and_stays_secret(monkeypatch):
     assert ODD["no digits"] not in secrets.cover_secrets(text)
     monkeypatch.delenv("A_TOKEN")
     monkeypatch.setenv("B_TOKEN", "another" + "-value")
-    assert ODD["no digits"] not in secrets.cover_secrets(text) and "another-value" not in secrets.cover_secrets("another-value")
+    assert ODD["no digits"] not in secrets.cover_secrets(text) and "another-value" not in secrets.cover_secrets(
+        "another-value"
+    )
 
 
 def test_a_password_within_an_address_of_the_environment(monkeypatch):
