@@ -2,8 +2,8 @@
 
     python benchmarks/arena.py --out benchmarks/results/arena.json --sessions 10000
 
-Simulated voters go through real plans (``Comparison.plan``) and look at the evidence after every vote. Between equals: a
-voter who tosses a coin, one who takes the left seven times in ten, one who calls three in ten a tie, one who likes
+Simulated voters go through real plans (``Comparison.plan``) and look at the evidence after every vote. Between equals:
+a voter who tosses a coin, one who takes the left seven times in ten, one who calls three in ten a tie, one who likes
 longer answers; three arms; five raters of like taste. Beside it, for contrast, an exact binomial test looked at as
 often. Then voters with a true preference.
 """
@@ -19,7 +19,7 @@ from scipy.stats import binomtest
 
 from etabli.core import storage
 from etabli.review import e_process
-from etabli.review.pairs import Comparison, Item, AnswerPair
+from etabli.review.pairs import AnswerPair, Comparison, Item
 from etabli.review.results import compare_pairs
 
 ARMS = ("base", "tuned")

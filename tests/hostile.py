@@ -42,7 +42,7 @@ def card(path: Path) -> object:
 def speed(path: Path) -> object:
     from etabli.checks import speed as measured
 
-    return measured._model(path)
+    return measured._read_model(path)
 
 
 def results(path: Path) -> object:
@@ -78,13 +78,13 @@ def answers(path: Path) -> object:
 def votes(path: Path) -> object:
     from etabli.review import votes as cast
 
-    return cast._read(path)
+    return cast._read_votes(path)
 
 
 def config(path: Path) -> object:
     from etabli.memory import model_configs
 
-    return model_configs._read(path)
+    return model_configs._read_config(path)
 
 
 def tokenizer(path: Path) -> object:

@@ -136,7 +136,7 @@ def test_nothing_is_loaded_before_the_first_question_nor_beside_a_run(run, monke
 def test_sides_that_are_not_there(run):
     for sides in (["base", "nobody"], [], ["base", "base"]):
         with pytest.raises(
-            BadInput, match="not possible. Choose different ones of base, prompted, tuned, step-000001, step-000002"
+            BadInput, match=r"not possible\. Choose different ones of base, prompted, tuned, step-000001, step-000002"
         ):
             etabli.chat(run, sides=sides)
 

@@ -117,6 +117,7 @@ def missing_names(text: str) -> list[str]:
         first, *rest = name.replace("/", ".").split(".")
         starts = [full for full in IMPORT_NAMES if full.split(".")[-1] == first]
         starts += [f"{full}.{first.title()}" for full in starts]  # ``run.stop``: of an object of the class Run
+        starts += ["etabli_widgets.RunMonitor"] * (first == "monitor")
         if starts and not name.endswith(ENDINGS) and not any(is_there(".".join([full, *rest])) for full in starts):
             missing.append(name)
     return missing

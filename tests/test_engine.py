@@ -15,7 +15,7 @@ from etabli.core.errors import BadInput, BadRecipe, NoRoom, NotFinite
 from etabli.runs.recipe import Lora, Recipe
 from etabli.training import chunked_cross_entropy as loss
 from etabli.training import lora_and_optimizer, lora_linear4bit, oom, packed_attention
-from etabli.training.packing import TokenizedRow, pack_rows, collate
+from etabli.training.packing import TokenizedRow, collate, pack_rows
 from etabli.training.preflight import run_preflight
 
 lengths = st.lists(st.integers(1, 90), min_size=1, max_size=7)

@@ -16,7 +16,7 @@ from etabli.data import columns, overlap
 from etabli.data.dataset import Dataset
 from etabli.evaluation import baselines, card, rescore, table, test_set
 from etabli.evaluation import clusters as grouping
-from etabli.evaluation.aggregate import slice_names, summarise, rows_in_slice
+from etabli.evaluation.aggregate import rows_in_slice, slice_names, summarise
 from etabli.evaluation.mcnemar import count_flips
 from etabli.models import likelihood
 from etabli.runs.recipe import Recipe
@@ -594,7 +594,7 @@ def test_logs_that_are_none(tmp_path, runs):
     with pytest.raises(BadInput, match="no results"):
         rescore.read_results(tmp_path)
     (tmp_path / contracts.RESULTS).write_text("{")
-    with pytest.raises(Damaged, match="no JSON"):
+    with pytest.raises(Damaged, match="not JSON"):
         rescore.read_results(tmp_path)
     (tmp_path / contracts.RESULTS).write_text('{"version": 1}')
     with pytest.raises(Damaged, match="lacks arms"):

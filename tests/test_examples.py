@@ -9,6 +9,7 @@ import pytest
 
 import etabli
 from etabli.checks import custom_rules
+from etabli.core import trust
 from etabli.core.contracts import EVENTS, RECIPE
 from etabli.curation.session import curate
 from etabli.curation.table import Table
@@ -39,6 +40,7 @@ def names(tmp_path):
     (tmp_path / "run" / EVENTS).write_text("".join(steps))
     return {
         "desk": desk,
+        "curation": desk,
         "choose": DatasetTable(Table(desk)).choose,
         "row": "b",
         "run": Run.attach(tmp_path / "run"),
@@ -51,7 +53,7 @@ MESSAGES = ROWS[2]["messages"]
 # Each call with values in it that stands in a docstring, and what holds of what it returns; "..." is what varies.
 EXAMPLES = {
     'choose(finding="near", sort="likeness")': lambda rows: rows == 1,
-    'desk.set("near", threshold=0.85)': lambda desk: desk.recipe.keys()["filters"][0]["threshold"] == 0.85,
+    'curation.set("near", threshold=0.85)': lambda desk: desk.recipe.keys()["filters"][0]["threshold"] == 0.85,
     'desk.decide("fix", row, messages=...)': lambda decision: decision["messages"] == MESSAGES,
     'overlay(run, over="lr")': lambda figure: list(figure.data[0].x) == [0.1, 0.1],
     "RunMonitor(events=[...])": lambda monitor: monitor.step == 3,
@@ -100,6 +102,7 @@ def test_the_rules_of_the_example_find_and_filter():
 
 def test_the_callback_of_the_example_ends_a_run(tmp_path):
     (tmp_path / "watch.py").write_text(indented(callbacks.__doc__))
+    trust.remember([trust.read_code(tmp_path / "watch.py", "callbacks")])
     watching = callbacks.Callbacks(Recipe(data="x", callbacks="watch.py"), tmp_path / "run")
     watching("eval", {"loss": 0.2})
     assert watching.reason is None

@@ -205,15 +205,15 @@ def test_the_rehearsal_is_in_the_log(runs):
 def test_the_advice_is_a_tenth_of_where_the_loss_turns():
     rates = [1e-5 * 1e4 ** (at / 59) for at in range(60)]
     losses = [2 + (math.log10(rate) + 2.5) ** 2 for rate in rates]
-    told = ranges._judged("x", rates, losses, 60)
+    told = ranges._find_turn("x", rates, losses, 60)
     assert 1 < told["lowest_at"] / 10**-2.5 < 2.5, "the running mean lags a little behind"
     assert told["advice"] == pytest.approx(told["lowest_at"] / 10) and told["turned"]
-    assert not ranges._judged("x", rates, [9 - at / 10 for at in range(60)], 60)["turned"]
-    assert ranges._judged("x", rates[:30], [9 - at / 10 for at in range(30)], 60)["turned"], "it broke"
+    assert not ranges._find_turn("x", rates, [9 - at / 10 for at in range(60)], 60)["turned"]
+    assert ranges._find_turn("x", rates[:30], [9 - at / 10 for at in range(30)], 60)["turned"], "it broke"
     with pytest.raises(BadInput, match="never fell"):
-        ranges._judged("x", rates, [1 + at for at in range(60)], 60)
+        ranges._find_turn("x", rates, [1 + at for at in range(60)], 60)
     with pytest.raises(BadInput, match="broke after 0"):
-        ranges._judged("x", [], [], 60)
+        ranges._find_turn("x", [], [], 60)
 
 
 def test_a_running_mean_of_what_does_not_change_is_that():

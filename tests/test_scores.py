@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etabli.core.errors import BadInput, MissingExtra
-from etabli.evaluation.scores import answers, default_scores, libraries, structured, load_scores
+from etabli.evaluation.scores import answers, default_scores, libraries, load_scores, structured
 from etabli.evaluation.scores.registry import NAMES
 
 CASES = 1000

@@ -65,7 +65,7 @@ class TestTour:
         from etabli.app import tour as module
 
         out, _ = made
-        fresh = module._fresh(out)
+        fresh = module._prepare_folder(out)
         assert [path.name for path in fresh.iterdir()] == ["tour.json"]
         assert (out.with_name("tour.previous") / "results.json").is_file()
         fresh.joinpath("tour.json").unlink()

@@ -16,7 +16,7 @@ from etabli.runs import checkpoints, events
 from etabli.runs.recipe import Recipe
 from etabli.runs.run import Run
 from etabli.training import train_data
-from etabli.training.packing import TokenizedRow, PackSampler, pack_rows
+from etabli.training.packing import PackSampler, TokenizedRow, pack_rows
 from in_process import dies_after, in_process
 from trainings import by_formula, cosine, gradients, in_float32, loss, names, training
 

@@ -7,8 +7,23 @@ import time
 from pathlib import Path
 
 import pytest
+from strangers.table import tally
 
 RESULTS = os.environ.get("ETABLI_FAULTS")  # a file: run the long part too, and write the counts there
+ATTACKS = "attacks.json"  # beside RESULTS
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of attacks, for whoever ran them."""
+    if tally.tried:
+        terminalreporter.section("attacks: what was tried and what got through")
+        terminalreporter.write("\n".join(tally.lines()) + "\n")
+
+
+def pytest_sessionfinish():
+    """Write the table down."""
+    if RESULTS and tally.tried:
+        tally.save(Path(RESULTS).with_name(ATTACKS))
 
 
 @pytest.fixture(scope="session")

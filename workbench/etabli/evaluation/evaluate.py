@@ -77,7 +77,7 @@ def evaluate(
         save: write ``results.json`` and ``verdict.json`` into the run folder.
         trust_code: agree to run the rules that the run's recipe names, which select the rows it trained on.
             Your consent is stored; rules of runs that you trained here have it already.
-        allow_outside: the run's recipe, or a mapping file, may name data anywhere (``data.run_rows``).
+        allow_outside: the run's recipe, or a mapping file, may name data anywhere (``runs.run_data``).
 
     Returns:
         The content of ``results.json``.

@@ -22,7 +22,7 @@ class Calibration(TypedDict):
 
 
 class MeasuredRun(TypedDict):
-    """One entry of the cache's ``memory/residuals.json``; bytes on the device at the peak."""
+    """One entry of ``residuals.json`` in the cache; bytes on the device at the peak."""
 
     run: str
     machine: str  # see machine_key

@@ -71,7 +71,6 @@ def _local(name: str) -> Path | None:
 
 def _require_whole(folder: Path, name: str) -> None:
     """Check that every shard of the index, or the single weight file, is there and that its header is valid."""
-    headers.require_valid_files(folder)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         shards = set(parsing.read_json(index, parsing.LARGEST_CONFIG, lenient=True)["weight_map"].values())
@@ -80,6 +79,7 @@ def _require_whole(folder: Path, name: str) -> None:
             raise Damaged(f"{name}: {len(missing)} of {len(shards)} weight files are missing, {missing[0]} first.")
     elif not (folder / "model.safetensors").is_file():
         raise UnknownModel(f"{name} has no safetensors weights in {folder}; other formats are not read.")
+    headers.require_valid_files(folder)
 
 
 def _shard(folder: Path, name: str) -> Path:

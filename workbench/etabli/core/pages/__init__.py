@@ -32,7 +32,7 @@ def render(template: str, **values: Any) -> str:
     """Return the page, or part of a page, that a template makes from the values. All values are escaped.
 
     Args:
-        template: a file of this folder, such as ``report.html.j2``.
+        template: a file of this folder, such as the one of the report.
         values: the template's variables. ``scripts``: texts of the scripts that may run; ``images``: whether the page
             has pictures.
     """
