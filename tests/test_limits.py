@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from etabli.core import confined, parsing
-from etabli.core.errors import BadData, BadRecipe, Damaged
+from etabli.core.errors import BadData, BadRecipe, Damaged, WrongAdapter
+from etabli.models import adapter_files
 from etabli.models.counting import CountingTokenizer
 from etabli.rendering import template_engine
 from etabli.rendering.render import render
@@ -653,3 +654,19 @@ def test_a_pattern_says_what_re_says(pattern, answer):
 
     (score,) = load_scores(f"regex:{pattern}")
     assert score.compute(answer, "", {}) is (re.search(pattern, answer) is not None)
+
+
+@pytest.mark.parametrize("key", ["target_modules", "exclude_modules", "rank_pattern", "layers_pattern"])
+def test_an_adapter_whose_pattern_of_modules_takes_for_ever_is_refused(tmp_path, key):
+    slow = "(([a-z_.0-9])+)+!"
+    config = {key: {slow: 8} if key == "rank_pattern" else slow}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    names = [f"model.layers.{layer}.self_attn.q_proj" for layer in range(4)]
+    with pytest.raises(WrongAdapter, match=rf"{key} .* pattern that can't be used"):
+        adapter_files.require_fast_patterns(tmp_path, names)
+
+
+def test_patterns_of_modules_that_end_are_let_through(tmp_path):
+    config = {"target_modules": r".*\.(q|v)_proj", "rank_pattern": {"q_proj": 4}, "alpha_pattern": {}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    adapter_files.require_fast_patterns(tmp_path, ["model.layers.0.self_attn.q_proj"])

@@ -1,9 +1,10 @@
 """Check an adapter's folder before anything in it is loaded or copied: safetensors, finite numbers, no links."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from etabli.core import folders, storage
+from etabli.core import confined, folders, parsing, storage
 from etabli.core.errors import Damaged, WrongAdapter
 
 if TYPE_CHECKING:
@@ -72,3 +73,36 @@ def require_finite(weights: Path) -> None:
 
 def _is_finite(tensor: "torch.Tensor") -> bool:
     return not tensor.is_floating_point() or bool(tensor.float().isfinite().all())
+
+
+def require_fast_patterns(adapter: Path, module_names: list[str]) -> None:
+    """Refuse an adapter whose patterns of module names take too long on these names: PEFT would wait for them.
+
+    PEFT matches ``target_modules`` and others as regular expressions. A stranger's may take years, so each is first
+    tried on all names in a process that can be ended.
+
+    Raises:
+        WrongAdapter: names the pattern, and what to do.
+    """
+    config = parsing.read_json(adapter / "adapter_config.json", parsing.LARGEST_CONFIG, lenient=True)
+    for key, pattern in _patterns(config if isinstance(config, dict) else {}):
+        try:
+            confined.ask("search", pattern, jobs=module_names)
+        except (confined.LimitExceeded, confined.ConfinedError) as error:
+            raise WrongAdapter(
+                f"{adapter}: {key} in its adapter_config.json is a pattern that can't be used ({error}): "
+                f"{parsing.short_repr(pattern)}. List the names of the modules there instead, or take another adapter."
+            ) from None
+
+
+def _patterns(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give the key and the regular expression of each pattern that PEFT makes of an adapter's configuration."""
+    for key in ("target_modules", "exclude_modules"):
+        if isinstance(value := config.get(key), str):
+            yield key, rf"\A(?:{value})\Z"
+    for key in ("rank_pattern", "alpha_pattern"):
+        if isinstance(value := config.get(key), dict):
+            yield from ((key, rf"\A(.*\.)?(?:{name})$") for name in value)
+    layers = config.get("layers_pattern")
+    for name in [layers] if isinstance(layers, str) else layers if isinstance(layers, list) else []:
+        yield "layers_pattern", rf"\A.*\.{name}\.(\d+)\."

@@ -98,6 +98,7 @@ class LoadedModel:
             raise WrongAdapter(f"The model was loaded without an adapter: load it with one to switch to {adapter}.")
         if adapter not in self.other_adapters:
             check_adapter(adapter, self.source)
+            adapter_files.require_fast_patterns(adapter, [name for name, _ in self.model.named_modules()])
             name = f"other{len(self.other_adapters)}"
             with quiet():
                 self.model.load_adapter(str(adapter), adapter_name=name, is_trainable=False)
@@ -245,6 +246,7 @@ def add_adapter(loaded: LoadedModel, adapter: str | Path) -> LoadedModel:
     """Return a loaded base with an adapter on it."""
     from peft import PeftModel
 
+    adapter_files.require_fast_patterns(Path(adapter), [name for name, _ in loaded.model.named_modules()])
     model = PeftModel.from_pretrained(loaded.model, str(adapter), is_trainable=False)
     return LoadedModel(model.eval(), loaded.tokenizer, loaded.source, loaded.device, loaded.dtype, Path(adapter))
 
