@@ -196,6 +196,7 @@ def _nested(depth: int, text: str) -> Any:
     return value
 
 
+KINDS = tuple(_TEMPLATES)
 # What stands together in one round, a kind a spot; a surrogate makes any page that it is in unwritable, hides others.
 APART = ("lone surrogate",)
 TOGETHER = tuple(kind for kind in KINDS if kind not in APART)
