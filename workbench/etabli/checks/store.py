@@ -67,7 +67,7 @@ class Store:
     def findings(self, code: str | None = None, limit: int = -1) -> Iterator[Finding]:
         """Yield findings in the order of the file: all, or those of one code."""
         where = "WHERE code = ?" if code else ""
-        query = f"SELECT * FROM findings {where} ORDER BY row IS NOT NULL, row, rowid LIMIT {int(limit)}"
+        query = f"SELECT * FROM findings {where} ORDER BY row IS NOT NULL, row, rowid LIMIT {int(limit)}"  # nosec B608
         # This is a generator, so that the database stays open while it is read.
         yield from map(Finding._make, self._database.execute(query, [code] if code else []))
 
