@@ -34,7 +34,8 @@ test-e2e: $(READY)
 nightly: $(READY)
 	ETABLI_EXAMPLES=nightly ETABLI_KILLS=$(or $(KILLS),20) $(BIN)/pytest $(ARGS)
 
-# Faults at every point of a save, damage, races, secrets, and 200 kills at random (half an hour; KILLS=20 for fewer).
+# Faults at every point of a save, damage, races, secrets, a stranger's folders (the table of attacks), and 200 kills at
+# random (an hour; KILLS=20 for fewer).
 faults: $(READY)
 	ETABLI_FAULTS=benchmarks/results/faults.json ETABLI_KILLS=$(or $(KILLS),200) $(BIN)/pytest tests/faults $(ARGS)
 
