@@ -301,6 +301,8 @@ def test_errors_and_events(everything, tmp_path):
     from etabli.runs.events import EventLog
 
     assert clean(str(EtabliError(everything)) + repr(EtabliError(everything)))
+    error = EtabliError("There is no file \x1b[2J\x07.\nLook there.")
+    assert str(error) == "There is no file \\u001b[2J\\u0007.\nLook there." and not OBEYED.search(repr(error))
     log = EventLog(tmp_path)
     log.write("warning", what=everything)
     log.close()

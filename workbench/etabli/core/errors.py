@@ -21,17 +21,17 @@ EtabliError
 
 from collections.abc import Sequence
 
-from etabli.core.secrets import cover_secrets
+from etabli.core.terminal import to_printable
 
 
 class EtabliError(Exception):
-    """Base of all errors that établi raises on purpose. Secrets in its text are covered."""
+    """Base of all errors that établi raises on purpose. In its text secrets are covered, control characters written out."""
 
     def __str__(self) -> str:
-        return cover_secrets(super().__str__())
+        return to_printable(super().__str__())
 
     def __repr__(self) -> str:
-        return cover_secrets(super().__repr__())
+        return to_printable(super().__repr__())
 
 
 class BadInput(EtabliError):
@@ -84,7 +84,7 @@ class UntrustedCode(BadInput):
 
     def __str__(self) -> str:
         files = "; ".join(f"{path} (sha256 {sha256[:12]}), a file of {purpose}" for path, sha256, purpose in self.files)
-        return cover_secrets(
+        return to_printable(
             f"Code that a recipe names was not run: {files}. Code can do everything that you can do: read your files, "
             "send them away, delete them. If you wrote it, or have read it and trust it, say yes with "
             f"{self.next_command}. The yes is saved for exactly these bytes, and only for you."
