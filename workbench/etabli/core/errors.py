@@ -25,7 +25,7 @@ from etabli.core.terminal import to_printable
 
 
 class EtabliError(Exception):
-    """Base of all errors that établi raises on purpose. In its text secrets are covered, control characters written out."""
+    """Base of all errors that établi raises on purpose. Secrets are covered and control characters written out."""
 
     def __str__(self) -> str:
         return to_printable(super().__str__())
