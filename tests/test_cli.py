@@ -173,7 +173,7 @@ def test_evaluate_from_the_command_line(runs, here, capsys):
     assert all(score["n"] and {"value", "low", "high"} <= set(score["arms"]["tuned"]) for score in found["scores"])
     assert "<script" not in (here / "card.html").read_text()
     code, out, _ = run(capsys, "evaluate", str(runs / "changed"), "--from-log")
-    assert code == 0 and "comes out of the saved rows, to the last bit" in out and "loss keeps its values" in out
+    assert code == 0 and "follow from the saved rows, to the last bit" in out and "loss keeps its values" in out
     code, out, _ = run(capsys, "evaluate", str(runs / "changed"), "--from-log", "--score", "number", "--json")
     assert code == 0 and json.loads(out)["rows"][0]["values"]["number"]
     for words, said in ((["--from-log", "--limit", "1"], "--limit has no effect with --from-log"),

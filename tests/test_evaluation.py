@@ -299,7 +299,7 @@ def test_slices_by_any_column(runs, evaluate, tmp_path):
     only = evaluate(runs / "changed", data=tmp_path / "sliced", only="level=1", limit=None)
     assert len(only["rows"]) == 3
     for bad, said in (
-        ("level=7", "0 of 9. There is 0, 1, 2"),
+        ("level=7", "0 of 9. Values of level are: 0, 1, 2"),
         ("nope=1", "no.* column 'nope'"),
         ("level", "COLUMN=VALUE"),
     ):

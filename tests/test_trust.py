@@ -421,7 +421,7 @@ def test_curation_asks_for_what_a_file_names_and_not_for_what_is_named_here(stra
     with pytest.raises(UntrustedCode, match=r"rules\.py.*enc\.py"):
         curate("curate.yaml")
     with pytest.raises(UntrustedCode):
-        curate(CurationRecipe.load("curate.yaml").found(stranger / "curate.yaml"))
+        curate(CurationRecipe.load("curate.yaml").locate_files(stranger / "curate.yaml"))
     assert not marker.exists()
     assert curate("curate.yaml", trust_code=True).result.kept_rows and marker.exists()
 
