@@ -71,7 +71,14 @@ class Tally:
         seconds = round(time.monotonic() - self.began)
         storage.write_json(
             path,
-            {"surfaces": surfaces, "tried": kinds, "holes": every[:MOST], "seconds": seconds, "cores": os.cpu_count()},
+            {
+                "everything": FULL,
+                "surfaces": surfaces,
+                "tried": kinds,
+                "holes": every[:MOST],
+                "seconds": seconds,
+                "cores": os.cpu_count(),
+            },
         )
 
 
