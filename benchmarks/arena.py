@@ -67,8 +67,18 @@ def session(voter, held: Comparison, name: str, luck: random.Random) -> tuple[bo
     votes = []
     for now in held.plan(name):
         choice = voter(now, luck)
-        votes.append({"arms": list(ARMS), "item": now.item.id, "left": now.left, "right": now.right, "choice": choice,
-                      "repeat": now.repeat, "by": name, "unblinded": False})  # fmt: skip
+        votes.append(
+            {
+                "arms": list(ARMS),
+                "item": now.item.id,
+                "left": now.left,
+                "right": now.right,
+                "choice": choice,
+                "repeat": now.repeat,
+                "by": name,
+                "unblinded": False,
+            }
+        )
         winner = {"left": now.left, "right": now.right}.get(choice)
         if now.repeat or winner is None:
             continue
@@ -143,8 +153,13 @@ def pooled(sessions: int) -> dict:
         won = (for_one.sum(1) > 2).cumsum()
         by_items += _reached(won, np.arange(1, 61))
         by_votes += _reached(for_one.sum(1).cumsum(), 5 * np.arange(1, 61))
-    return {"sessions": sessions, "prompts": 60, "raters": 5, "false_wins": by_items / sessions,
-            "false_wins_if_votes_were_coins": by_votes / sessions}  # fmt: skip
+    return {
+        "sessions": sessions,
+        "prompts": 60,
+        "raters": 5,
+        "false_wins": by_items / sessions,
+        "false_wins_if_votes_were_coins": by_votes / sessions,
+    }
 
 
 def _reached(won, votes) -> bool:
@@ -179,8 +194,12 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=10_000)
     given = parser.parse_args()
     began = time.monotonic()
-    made = {"between_equals": between_equals(given.sessions), "three_arms": three_arms(given.sessions // 4),
-            "pooled": pooled(given.sessions), "votes_needed": votes_needed(given.sessions)}  # fmt: skip
+    made = {
+        "between_equals": between_equals(given.sessions),
+        "three_arms": three_arms(given.sessions // 4),
+        "pooled": pooled(given.sessions),
+        "votes_needed": votes_needed(given.sessions),
+    }
     storage.write_json(given.out, made | {"sessions": given.sessions, "seconds": round(time.monotonic() - began)})
     print(storage.to_json(made, indent=1))
 

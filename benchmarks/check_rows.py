@@ -60,9 +60,13 @@ def measured(path: Path, rows: int) -> dict:
         told = json.load(out) if size < 2**28 else {"rows": rows, "counts": "not read back"}
     assert told["rows"] == rows
     return {
-        "rows": rows, "megabytes": round(size / 1e6), "seconds": round(seconds, 1), "rows_per_s": round(rows / seconds),
-        "peak_megabytes": round(peak / 1e6), "counts": told["counts"],
-    }  # fmt: skip
+        "rows": rows,
+        "megabytes": round(size / 1e6),
+        "seconds": round(seconds, 1),
+        "rows_per_s": round(rows / seconds),
+        "peak_megabytes": round(peak / 1e6),
+        "counts": told["counts"],
+    }
 
 
 def main() -> None:

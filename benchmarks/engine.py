@@ -100,9 +100,14 @@ def summary(runs: list[dict]) -> dict:
 
 
 FIGURES = (
-    "rows_per_s", "rows_per_cpu_s", "trained_tokens_per_s", "padded_over_real", "peak_bytes", "held_out_loss",
+    "rows_per_s",
+    "rows_per_cpu_s",
+    "trained_tokens_per_s",
+    "padded_over_real",
+    "peak_bytes",
+    "held_out_loss",
     "matmul_share",
-)  # fmt: skip
+)
 
 
 # --- the same for every arm -----------------------------------------------------------------------------------------
@@ -124,11 +129,14 @@ def rows_of(shape: str, alpaca: Path) -> tuple[list[dict], list[dict]]:
     fits = range(1800, 3300) if size > 1 else range(1600)  # characters: none is cut, and chats are long
     talks = [talk for talk in talks if sum(len(text) for turn in talk for text in turn) in fits][: count + HELD_OUT]
     made = [
-        {"id": f"{shape}-{at}", "messages": [
-            {"role": role, "content": text} for turn in talk for role, text in zip(("user", "assistant"), turn)
-        ]}
+        {
+            "id": f"{shape}-{at}",
+            "messages": [
+                {"role": role, "content": text} for turn in talk for role, text in zip(("user", "assistant"), turn)
+            ],
+        }
         for at, talk in enumerate(talks)
-    ]  # fmt: skip
+    ]
     return made[:count], made[count:]
 
 
@@ -166,12 +174,17 @@ def one(arm: str, shape: str, seed: int, alpaca: Path) -> dict:
     head = loaded.model.get_output_embeddings().weight.numel()
     gflops = 4 * (base * counts["real"] + head * counts["trained"]) * share / (cpu - first_cpu) / 1e9
     return {
-        "arm": arm, "shape": shape, "rows_per_s": rows / (wall - first_wall),
+        "arm": arm,
+        "shape": shape,
+        "rows_per_s": rows / (wall - first_wall),
         "rows_per_cpu_s": rows / (cpu - first_cpu),
         "trained_tokens_per_s": counts["trained"] * share / (wall - first_wall),
-        "padded_over_real": counts["padded"] / counts["real"], "peak_bytes": peak, "steps": len(clock.ends),
-        "held_out_loss": held_out(model, loaded, held), "matmul_share": gflops / matmul_peak(),
-    }  # fmt: skip
+        "padded_over_real": counts["padded"] / counts["real"],
+        "peak_bytes": peak,
+        "steps": len(clock.ends),
+        "held_out_loss": held_out(model, loaded, held),
+        "matmul_share": gflops / matmul_peak(),
+    }
 
 
 def _linears(model):
@@ -229,9 +242,16 @@ def ours(arm, shape, seed, train, loaded, clock, counts):
     folder = Path(tempfile.mkdtemp())
     etabli.Dataset(train).save(folder / "data")
     recipe = etabli.Recipe(
-        data=str(folder / "data"), train_on="last", epochs=1, learning_rate=RATE, warmup_steps=0, optimizer="adamw",
-        max_length=min(LENGTH, SHAPES[shape][2]), tokens_per_batch=SHAPES[shape][2], seed=seed,
-    )  # fmt: skip
+        data=str(folder / "data"),
+        train_on="last",
+        epochs=1,
+        learning_rate=RATE,
+        warmup_steps=0,
+        optimizer="adamw",
+        max_length=min(LENGTH, SHAPES[shape][2]),
+        tokens_per_batch=SHAPES[shape][2],
+        seed=seed,
+    )
     held = train_data.load_train_data(recipe, loaded.tokenizer)
     held.rows, held.held_out, held.sample_prompts = (
         [*held.rows, *held.held_out],
@@ -263,10 +283,19 @@ def theirs(arm, shape, seed, train, loaded, clock, counts):
     lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     _, batch, tokens = SHAPES[shape]
     shared = {
-        "output_dir": tempfile.mkdtemp(), "num_train_epochs": 1, "learning_rate": RATE, "lr_scheduler_type": "linear",
-        "per_device_train_batch_size": batch, "use_cpu": True, "bf16": True, "report_to": "none", "save_strategy": "no",
-        "logging_steps": 1, "seed": seed, "disable_tqdm": True,
-    }  # fmt: skip
+        "output_dir": tempfile.mkdtemp(),
+        "num_train_epochs": 1,
+        "learning_rate": RATE,
+        "lr_scheduler_type": "linear",
+        "per_device_train_batch_size": batch,
+        "use_cpu": True,
+        "bf16": True,
+        "report_to": "none",
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "seed": seed,
+        "disable_tqdm": True,
+    }
 
     class Ticks(TrainerCallback):
         def on_step_end(self, *args, **kwargs):
@@ -286,9 +315,12 @@ def theirs(arm, shape, seed, train, loaded, clock, counts):
             more |= {"packing": True, "max_length": tokens, "per_device_train_batch_size": 1}
         pairs = [{"prompt": row["messages"][:-1], "completion": row["messages"][-1:]} for row in train]
         trainer = trl.SFTTrainer(
-            model=loaded.model, args=trl.SFTConfig(**shared | more), train_dataset=datasets.Dataset.from_list(pairs),
-            peft_config=lora, processing_class=loaded.tokenizer,
-        )  # fmt: skip
+            model=loaded.model,
+            args=trl.SFTConfig(**shared | more),
+            train_dataset=datasets.Dataset.from_list(pairs),
+            peft_config=lora,
+            processing_class=loaded.tokenizer,
+        )
     _count(trainer, counts)
     trainer.add_callback(Ticks())
     with contextlib.redirect_stdout(sys.stderr):

@@ -109,9 +109,12 @@ def asked(point: dict) -> tuple:
 
     some = point["checkpointing"]
     recipe = Recipe(
-        data="none", max_length=point["seq"], batch_size=point["batch"], lora={"rank": point["rank"]},
+        data="none",
+        max_length=point["seq"],
+        batch_size=point["batch"],
+        lora={"rank": point["rank"]},
         gradient_checkpointing=int(some) if some.isdigit() else some,
-    )  # fmt: skip
+    )
     ids = torch.randint(0, 40_000, (point["batch"], point["seq"])).tolist()
     return recipe, [TokenizedRow(str(at), row, row) for at, row in enumerate(ids)]
 

@@ -80,10 +80,15 @@ def measure(folder: Path, count: int, shape: str) -> dict:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     true = [(one, other) for one, other in planted if signed.similarity(one, other) >= THRESHOLD]
     return {
-        "shape": shape, "rows": count, "characters": sum(map(len, texts)), "seconds": round(seconds, 1),
-        "megabytes_more": round((peak - before) / 1024), "put_away": len(gone), "planted_copies": len(true),
+        "shape": shape,
+        "rows": count,
+        "characters": sum(map(len, texts)),
+        "seconds": round(seconds, 1),
+        "megabytes_more": round((peak - before) / 1024),
+        "put_away": len(gone),
+        "planted_copies": len(true),
         "both_left": sum(one not in gone and other not in gone for one, other in true),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

@@ -71,9 +71,14 @@ def train(out: Path) -> None:
                 tests = [row for row in rows if row["split"] == "test" and row["lang"] == "en"]
                 etabli.Dataset(made + tests).save(data)
             recipe = etabli.Recipe(
-                data=str(data), max_steps=STEPS, seed=seed, threads=1, checkpoint_every=STEPS, eval_every=STEPS,
+                data=str(data),
+                max_steps=STEPS,
+                seed=seed,
+                threads=1,
+                checkpoint_every=STEPS,
+                eval_every=STEPS,
                 sample_every=STEPS,
-            )  # fmt: skip
+            )
             run = etabli.Run.ensure(recipe, out / f"run-{name}-{seed}")
             (run if run.state != "lost" else run.resume()).wait()
 
@@ -87,10 +92,15 @@ def evaluate(out: Path) -> dict:
     found = [judged for seed in SEEDS for judged in _planted(out, seed)]
     quiet = [_nothing(out, seed) for seed in range(NOTHING)]
     return {
-        "rows": ROWS, "planted": found, "of": len(found),
-        "verdict_worse": sum(one["worse"] for one in found), "found_by_any_score": sum(one["found"] for one in found),
-        "nothing": quiet, "alarms": sum(one["alarm"] for one in quiet), "quiet_of": len(quiet),
-    }  # fmt: skip
+        "rows": ROWS,
+        "planted": found,
+        "of": len(found),
+        "verdict_worse": sum(one["worse"] for one in found),
+        "found_by_any_score": sum(one["found"] for one in found),
+        "nothing": quiet,
+        "alarms": sum(one["alarm"] for one in quiet),
+        "quiet_of": len(quiet),
+    }
 
 
 def _planted(out: Path, seed: int) -> list[dict]:
@@ -121,10 +131,15 @@ def _judged(name: str, seed: int, good: Results, bad: Results) -> dict:
     print(f"{name} {seed}: {verdict}", flush=True)
     bad = [score for score, gap in gaps.items() if (gap["low"] > 0 if score == "loss" else gap["high"] < 0)]
     return {
-        "change": name, "seed": seed, "verdict": verdict, "worse": verdict == "worse", "found": bool(bad), "by": bad,
+        "change": name,
+        "seed": seed,
+        "verdict": verdict,
+        "worse": verdict == "worse",
+        "found": bool(bad),
+        "by": bad,
         "n": both["verdict"]["en"]["n"],
         "differences": {score: [gap["value"], gap["low"], gap["high"]] for score, gap in gaps.items()},
-    }  # fmt: skip
+    }
 
 
 def _nothing(out: Path, seed: int) -> dict:

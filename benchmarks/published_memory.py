@@ -26,9 +26,10 @@ def main() -> None:
         )
     unseen = [point for point in points if point["split"] == "test"]
     said = {
-        "tensors": spread(points, "tensors"), "tensors, assumption taken back": spread(points, "assumed"),
+        "tensors": spread(points, "tensors"),
+        "tensors, assumption taken back": spread(points, "assumed"),
         "nvidia-smi, not fitted on": spread(unseen, "device"),
-    }  # fmt: skip
+    }
     print(json.dumps(said, indent=1))
     if out:
         out.write_text(json.dumps(said | {"points": points}, indent=1) + "\n")
@@ -55,9 +56,16 @@ def errors(point: dict, shape: dict) -> dict:
     from etabli.memory.device_overhead import break_down
 
     setup = Setup(
-        4096, point["batch"], 16, "q_proj,k_proj,v_proj,o_proj", "all", "adamw", point["loss"], "trainer",
+        4096,
+        point["batch"],
+        16,
+        "q_proj,k_proj,v_proj,o_proj",
+        "all",
+        "adamw",
+        point["loss"],
+        "trainer",
         upcast=point["upcast"],
-    )  # fmt: skip
+    )
     peak = break_down(trace_cache.load_formulas(shape, [setup]), setup)["peak"]
     otherwise = point.get("assumption", {}).get("bytes", 0)
     return {

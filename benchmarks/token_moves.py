@@ -50,10 +50,14 @@ def main() -> None:
         apart = [abs(one - other) for one, other in zip(parts, whole)]
         within, beyond = within + apart[:piece], beyond + apart[piece:]
     made = {
-        "model": loaded.name, "dtype": str(loaded.dtype), "piece": piece, "tokens": [len(ids) for ids in answers],
-        "off_within_first_piece": max(within), "off_beyond": max(beyond, default=None),
+        "model": loaded.name,
+        "dtype": str(loaded.dtype),
+        "piece": piece,
+        "tokens": [len(ids) for ids in answers],
+        "off_within_first_piece": max(within),
+        "off_beyond": max(beyond, default=None),
         "off_beyond_mean": sum(beyond) / max(1, len(beyond)),
-    }  # fmt: skip
+    }
     storage.write_json(given.out, made)
     print(storage.to_json(made, indent=1))
 

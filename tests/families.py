@@ -36,15 +36,32 @@ EMBEDDED = "SmolLM2 (embedded GGUF)"
 # Templates of models for pictures take contents as lists of parts; text is refused, or left out, which is refused too.
 NAMED = re.compile(r"<[|｜][^<>\s'\"{}]{1,60}[|｜]>|<\|[a-z_]+>|<[a-z_]+\|>|</?[A-Za-z_:/]{1,40}>|\[/?[A-Z_]{3,}\]")
 LLAMA3 = [
-    "<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>",
-    "<|finetune_right_pad_id|>", "<|step_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|eom_id|>",
-    "<|eot_id|>", "<|python_tag|>", "<|image|>", *(f"<|reserved_special_token_{2 + at}|>" for at in range(244)),
-]  # fmt: skip
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|reserved_special_token_0|>",
+    "<|reserved_special_token_1|>",
+    "<|finetune_right_pad_id|>",
+    "<|step_id|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eom_id|>",
+    "<|eot_id|>",
+    "<|python_tag|>",
+    "<|image|>",
+    *(f"<|reserved_special_token_{2 + at}|>" for at in range(244)),
+]
 CLEAN = [
-    ("Where is the harbour?", "North of the old town."), ("  two blanks\n", "\n\nlines\n"), ("naïve café", "Ünïcödé ß"),
-    ("你好,世界", "مرحبا"), ("🙂👩‍👩‍👧", "def f(x):\n    return x"), ("a\tb", "1. one\n2. two"), ("x" * 300, "y"),
-    ('{"a": [1, 2]}', "<b>bold</b> & more"), ("$x^2$ \\n", "100 %"), ("?", "!"),
-]  # fmt: skip
+    ("Where is the harbour?", "North of the old town."),
+    ("  two blanks\n", "\n\nlines\n"),
+    ("naïve café", "Ünïcödé ß"),
+    ("你好,世界", "مرحبا"),
+    ("🙂👩‍👩‍👧", "def f(x):\n    return x"),
+    ("a\tb", "1. one\n2. two"),
+    ("x" * 300, "y"),
+    ('{"a": [1, 2]}', "<b>bold</b> & more"),
+    ("$x^2$ \\n", "100 %"),
+    ("?", "!"),
+]
 
 
 @cache
@@ -218,9 +235,13 @@ def main() -> None:
         total.update({f"clean {key}": count for key, count in one.get("clean", {}).items()})
         total.update({f"typed {key}": count for key, count in one.get("typed", {}).items()})
     result = {
-        "command": "python tests/families.py", "packages": list(PACKAGES), "seconds": round(time.monotonic() - began),
-        "families": len(found), "total": dict(total), "each": found,
-    }  # fmt: skip
+        "command": "python tests/families.py",
+        "packages": list(PACKAGES),
+        "seconds": round(time.monotonic() - began),
+        "families": len(found),
+        "total": dict(total),
+        "each": found,
+    }
     if asked.out:
         storage.write_json(asked.out, result)
 

@@ -138,10 +138,26 @@ def schema(path: Path) -> object:
 READERS: dict[str, Callable[[Path], object]] = {
     reader.__name__: reader
     for reader in (
-        recipe, curation, mapping, card, speed, results, manifest, events, token_diff, answers, votes, config,
-        tokenizer, weights, check, template, pattern, schema,
+        recipe,
+        curation,
+        mapping,
+        card,
+        speed,
+        results,
+        manifest,
+        events,
+        token_diff,
+        answers,
+        votes,
+        config,
+        tokenizer,
+        weights,
+        check,
+        template,
+        pattern,
+        schema,
     )
-}  # fmt: skip
+}
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

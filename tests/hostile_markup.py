@@ -125,12 +125,23 @@ def answered(number, arms, right):
     """A row of an evaluation, answered by every arm."""
     said = {arm: f"answer of {arm}" for arm in arms}
     return {
-        "id": f"r{number}", "lang": "en", "template": "t", "cluster": f"c{number}", "slices": ["en"],
-        "row": {}, "overlap": None, "prompt": f"question {number}", "truth": "truth", "rendered": dict(said),
-        "answers": dict(said), "raw": dict(said), "correct": {}, "weights": {},
+        "id": f"r{number}",
+        "lang": "en",
+        "template": "t",
+        "cluster": f"c{number}",
+        "slices": ["en"],
+        "row": {},
+        "overlap": None,
+        "prompt": f"question {number}",
+        "truth": "truth",
+        "rendered": dict(said),
+        "answers": dict(said),
+        "raw": dict(said),
+        "correct": {},
+        "weights": {},
         "values": {"exact": dict(zip(arms, right)), "length": dict.fromkeys(arms, number / 7)},
         "errors": {"exact": {arm: "ValueError: no JSON" for arm, value in zip(arms, right) if value is None}},
-    }  # fmt: skip
+    }
 
 
 def evaluation():
@@ -145,9 +156,16 @@ def evaluation():
     made_with = {"template_hash": "abc", "versions": {"torch": "2.5"}, "adapters": {"tuned": "f0"}, "lengths": [1, 2]}
     about = {"version": 1, "seed": 0, "model": "a model", "data_hash": "0123456789abcdef", "made_with": made_with}
     return summarise(
-        about | {"rows": rows, "arms": arms, "subject": "tuned", "rivals": arms[:3], "metrics": metrics,
-                 "warnings": ["few rows"]}
-    )  # fmt: skip
+        about
+        | {
+            "rows": rows,
+            "arms": arms,
+            "subject": "tuned",
+            "rivals": arms[:3],
+            "metrics": metrics,
+            "warnings": ["few rows"],
+        }
+    )
 
 
 def evaluation_with(extra: str):

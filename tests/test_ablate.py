@@ -48,8 +48,10 @@ def test_the_arms_differ_in_their_rows_alone(made, desk):
 def test_each_difference_has_its_interval_and_its_words(made):
     done, out, _ = made
     assert [gap["minus"] for gap in done["differences"] if gap["slice"] == done["differences"][0]["slice"]] == [
-        "unfiltered", "random", "longest",
-    ]  # fmt: skip
+        "unfiltered",
+        "random",
+        "longest",
+    ]
     for gap in done["differences"]:
         assert gap["of"] == "filtered" and gap["low"] <= gap["value"] <= gap["high"]
     results = rescore.read_results(out / "results.json")

@@ -25,8 +25,10 @@ ARMS = ("base", "tuned")
 
 
 def contest(n=40, arms=ARMS, same=()):
-    made = [Item(f"i{at}", f"prompt {at}", {arm: "the same" if at in same else f"{arm}'s {at}" for arm in arms})
-            for at in range(n)]  # fmt: skip
+    made = [
+        Item(f"i{at}", f"prompt {at}", {arm: "the same" if at in same else f"{arm}'s {at}" for arm in arms})
+        for at in range(n)
+    ]
     return Comparison(tuple(arms), tuple(made))
 
 

@@ -56,9 +56,17 @@ def test_a_checkpoint_first_asked_at_part_of_its_strength(run):
 
 @pytest.mark.parametrize(
     "odd",
-    [{"temperature": float("nan")}, {"temperature": 1e-40}, {"temperature": float("inf")}, {"temperature": -1.0},
-     {"seed": 2**70}, {"seed": 1.5}, {"seed": -1}, {"strength": float("nan")}],
-)  # fmt: skip
+    [
+        {"temperature": float("nan")},
+        {"temperature": 1e-40},
+        {"temperature": float("inf")},
+        {"temperature": -1.0},
+        {"seed": 2**70},
+        {"seed": 1.5},
+        {"seed": -1},
+        {"strength": float("nan")},
+    ],
+)
 def test_odd_settings_are_refused(run, odd):
     with pytest.raises(BadInput, match=r"(temperature|seed|strength) is"):
         etabli.chat(run, max_new_tokens=2).ask("x", **odd)

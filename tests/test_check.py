@@ -112,8 +112,12 @@ def test_lines_are_broken_exactly_where_a_strict_parser_says(edits, tmp_path):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass"))),
-       name=st.sampled_from(["x.jsonl", "x.json", "x.csv", "x.tsv", "x.txt", "x.md", "x.parquet", "x.arrow", "x.gz", "x"]))  # fmt: skip
+@given(
+    data=st.one_of(
+        st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass"))
+    ),
+    name=st.sampled_from(["x.jsonl", "x.json", "x.csv", "x.tsv", "x.txt", "x.md", "x.parquet", "x.arrow", "x.gz", "x"]),
+)
 def test_no_bytes_raise(data, name, tmp_path):
     path = tmp_path / name
     path.write_bytes(data)
@@ -124,11 +128,30 @@ def test_no_bytes_raise(data, name, tmp_path):
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
-        ["role", "content", "messages", "tool_calls", "function", "name", "arguments", "weight", "type", "text", "from"]
-    ), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "role",
+                    "content",
+                    "messages",
+                    "tool_calls",
+                    "function",
+                    "name",
+                    "arguments",
+                    "weight",
+                    "type",
+                    "text",
+                    "from",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @given(kind=st.sampled_from(sorted(malformed.GOOD)), value=VALUES, other=VALUES)

@@ -32,19 +32,25 @@ CLEAN = [
     ("What is the capital of France?", "The capital of France is Paris."),
     ("Name three colours.", "1. Red\n2. Green\n3. Blue"),
     ("Quelle est la capitale de la France ?", "La capitale de la France est Paris."),
-    ("Translate 'the harbour is north of the town' into French, please.", "Le port se trouve au nord de la vieille ville."),
+    (
+        "Translate 'the harbour is north of the town' into French, please.",
+        "Le port se trouve au nord de la vieille ville.",
+    ),
     ("Write an apology for being late.", "I'm sorry I was late this morning; the train stood still for an hour."),
     ("What does an AI engineer do?", "As an AI engineer, she builds systems that learn from data."),
     ("Write a Jinja loop.", "```jinja\n{% for x in xs %}{{ x }}{% endfor %}\n```"),
     ("Strike this out in HTML.", "Use <s>this</s> for it."),
     ("سلام، حال شما چطور است؟", "من خوبم، می\u200cخواهم بدانم حال شما چطور است و امروز چه می\u200cکنید."),
-    ("Send me a family.", "Here you are: \U0001f468\u200d\U0001f469\u200d\U0001f467, and a flag: \U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"),
+    (
+        "Send me a family.",
+        "Here you are: \U0001f468\u200d\U0001f469\u200d\U0001f467, and a flag: \U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+    ),
     ("Which version?", "Version 10.0.0.1 of the library, released on 2024-01-02 10:20."),
     ("Add 1234567890 and 1.", "That makes 1234567891."),
     ("Who wrote it?", "Write to anna@example.org or call (212) 555-0123."),
     ("What is the address?", "postgres://user:password@localhost/db is how such an address looks."),
     ("Give an HTML link.", '<a href="https://example.org">here</a>'),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("question, answer", CLEAN)
@@ -58,12 +64,16 @@ def test_nothing_is_found_where_nothing_is_wrong(question, answer):
         ("Describe the picture below.", "A boat.", "unseen-media"),
         ("Décris l'image ci-jointe.", "Un bateau.", "unseen-media"),
         ("Summarise https://example.org/report.pdf for me.", "It is long.", "unseen-media"),
-        ("How do I reach the harbour from here, and when does it open?", "Der Hafen liegt nördlich der alten Stadt, und die Boote fahren jeden Morgen um sieben.", "wrong-language"),
+        (
+            "How do I reach the harbour from here, and when does it open?",
+            "Der Hafen liegt nördlich der alten Stadt, und die Boote fahren jeden Morgen um sieben.",
+            "wrong-language",
+        ),
         ("Write a loop.", "```python\nfor x in xs:\n    print(x)", "truncated-answer"),
         ("Who are you?", "Hello {{name}}, I was made by {{author}} for you.", "leaked-template"),
         ("Say it again and again.", "This is a line that repeats itself.\n" * 8, "repetition"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_found(question, answer, code):
     assert code in codes(question, answer)
 
@@ -75,8 +85,34 @@ def test_the_same_question_twice():
     assert found == [(2, "duplicate-row"), (3, "conflicting-answers"), (4, "duplicate-row")]
 
 
-ODD = ["a", " ", "\n", "1. ", "Instruction: x\n", "as an AI ", "a@", "a.", "0 ", "(", "http://a:", "FR76 3000 ", "<|", "{{ ",
-       "```", "the image ", "I am sorry ", "je ne ", "### ", "eyJa.", "-----BEGIN ", "12-", "+33 1 ", "\u200b", "漢", "<html"]  # fmt: skip
+ODD = [
+    "a",
+    " ",
+    "\n",
+    "1. ",
+    "Instruction: x\n",
+    "as an AI ",
+    "a@",
+    "a.",
+    "0 ",
+    "(",
+    "http://a:",
+    "FR76 3000 ",
+    "<|",
+    "{{ ",
+    "```",
+    "the image ",
+    "I am sorry ",
+    "je ne ",
+    "### ",
+    "eyJa.",
+    "-----BEGIN ",
+    "12-",
+    "+33 1 ",
+    "\u200b",
+    "漢",
+    "<html",
+]
 
 
 @pytest.mark.parametrize("piece", ODD)
@@ -97,21 +133,35 @@ def test_no_text_hangs_a_pattern(piece):
 
 
 REFUSALS = [
-    "I'm afraid I can't help with that.", "I must decline this request.", "I can't do this.", "I cannot write that for you.",
-    "I won't be able to help you with this.", "I'm not comfortable writing about it.", "Sorry, but that's not something I can help with.",
-    "I apologize, but this request goes against ethical guidelines.", "You did not include the text to be summarised.",
-    "Navré, je ne peux pas vous aider.", "Je regrette, mais je ne peux pas répondre.", "Je refuse de répondre à cela.",
-    "Il m'est impossible de répondre à cette question.", "Je ne suis pas autorisé à donner cette information.",
-    "Vous n'avez pas joint le rapport dont il est question.", "Je ne saurais répondre à cela.",
-]  # fmt: skip
+    "I'm afraid I can't help with that.",
+    "I must decline this request.",
+    "I can't do this.",
+    "I cannot write that for you.",
+    "I won't be able to help you with this.",
+    "I'm not comfortable writing about it.",
+    "Sorry, but that's not something I can help with.",
+    "I apologize, but this request goes against ethical guidelines.",
+    "You did not include the text to be summarised.",
+    "Navré, je ne peux pas vous aider.",
+    "Je regrette, mais je ne peux pas répondre.",
+    "Je refuse de répondre à cela.",
+    "Il m'est impossible de répondre à cette question.",
+    "Je ne suis pas autorisé à donner cette information.",
+    "Vous n'avez pas joint le rapport dont il est question.",
+    "Je ne saurais répondre à cela.",
+]
 NO_REFUSALS = [
     "Unfortunately, we do not have this item in stock at the moment, but it will be back on Monday.",
-    "Sorry, we don't have any bread left.", "Désolé, je ne peux pas venir ce soir.",
-    "I do not have access to my account since Monday, so I am writing to you.", "At a wedding it is inappropriate to wear white.",
-    "Malheureusement, je ne peux pas venir samedi ; je vous prie de m'en excuser.", "I cannot provide for my family, he thought.",
-    "As an AI engineer I have worked on search for ten years.", "I was trained by Google engineers in Zurich.",
+    "Sorry, we don't have any bread left.",
+    "Désolé, je ne peux pas venir ce soir.",
+    "I do not have access to my account since Monday, so I am writing to you.",
+    "At a wedding it is inappropriate to wear white.",
+    "Malheureusement, je ne peux pas venir samedi ; je vous prie de m'en excuser.",
+    "I cannot provide for my family, he thought.",
+    "As an AI engineer I have worked on search for ten years.",
+    "I was trained by Google engineers in Zurich.",
     "My programming skills include Python and Rust.",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("answer", REFUSALS)
@@ -125,14 +175,23 @@ def test_no_refusals(answer):
 
 
 PII = [
-    ("My card is 4111 1111 1111 1111.", "pii-card"), ("Carte 4111\u00a01111\u00a01111\u00a01111", "pii-card"),
-    ("Mastercard 2223003122003222", "pii-card"), ("IBAN BE68 5390 0754 7034 BIC KREDBEBB", "pii-iban"),
-    ("ES91 2100 0418 4502 0005 1332 CODE 1", "pii-iban"), ("Mon numéro : 1.85.05.78.006.084.91", "pii-nir"),
-    ("Appelle-moi au 06/12/34/56/78 ce soir", "pii-phone"), ("Appelle le 06\u202f12\u202f34\u202f56\u202f78", "pii-phone"),
-    ("Write to bob@test-drive.com", "pii-email"), ("Écris à rené.dupont@orange.fr", "pii-email"), ("From 81.2.69.142.", "pii-ip"),
-    ("password: hunter2Hunter2", "secret"), ("mot de passe : S3cr3tP4ss", "secret"), ("été -> Ã©tÃ©", "mojibake"),
-    ("aws_secret_access_key=wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLE1", "secret"), ("pay\u200bpal\u200b", "invisible"),
-]  # fmt: skip
+    ("My card is 4111 1111 1111 1111.", "pii-card"),
+    ("Carte 4111\u00a01111\u00a01111\u00a01111", "pii-card"),
+    ("Mastercard 2223003122003222", "pii-card"),
+    ("IBAN BE68 5390 0754 7034 BIC KREDBEBB", "pii-iban"),
+    ("ES91 2100 0418 4502 0005 1332 CODE 1", "pii-iban"),
+    ("Mon numéro : 1.85.05.78.006.084.91", "pii-nir"),
+    ("Appelle-moi au 06/12/34/56/78 ce soir", "pii-phone"),
+    ("Appelle le 06\u202f12\u202f34\u202f56\u202f78", "pii-phone"),
+    ("Write to bob@test-drive.com", "pii-email"),
+    ("Écris à rené.dupont@orange.fr", "pii-email"),
+    ("From 81.2.69.142.", "pii-ip"),
+    ("password: hunter2Hunter2", "secret"),
+    ("mot de passe : S3cr3tP4ss", "secret"),
+    ("été -> Ã©tÃ©", "mojibake"),
+    ("aws_secret_access_key=wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLE1", "secret"),
+    ("pay\u200bpal\u200b", "invisible"),
+]
 
 
 @pytest.mark.parametrize("text, code", PII)
@@ -141,10 +200,13 @@ def test_personal_data_in_many_forms(text, code):
 
 
 NO_PII = [
-    "Write to user@domain.com or git@github.com:owner/repo.git.", "The class sk-loading-spinner-animated-large turns.",
-    "Set postgresql://user:secret@localhost/db there.", "Order 490-12 came on 2024-05-06 at 10:20.", "Donau\u00addampf",
+    "Write to user@domain.com or git@github.com:owner/repo.git.",
+    "The class sk-loading-spinner-animated-large turns.",
+    "Set postgresql://user:secret@localhost/db there.",
+    "Order 490-12 came on 2024-05-06 at 10:20.",
+    "Donau\u00addampf",
     "Use 12 345 678 euros as an example.",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("text", NO_PII)
@@ -172,7 +234,10 @@ def test_calls_and_tools_are_looked_at():
 
 
 def test_a_language_without_rules_is_not_passed():
-    german = {"prompt": "Wo liegt der Hafen dieser Stadt, und wann öffnet er morgens?", "completion": "Es tut mir leid, als KI-Modell kann ich diese Frage leider nicht beantworten."}  # fmt: skip
+    german = {
+        "prompt": "Wo liegt der Hafen dieser Stadt, und wann öffnet er morgens?",
+        "completion": "Es tut mir leid, als KI-Modell kann ich diese Frage leider nicht beantworten.",
+    }
     report = check([german] * 3)
     assert "ai-disclaimer" not in report.counts
     item = next(item for item in report.not_run if "refusal" in item["check"])
@@ -218,13 +283,25 @@ def test_every_check_names_its_rules_and_languages():
 # --- secrets are not passed on ----------------------------------------------------------------------------------------
 
 SECRETS = [
-    "AKIA" + "IOSFODNN7EXAMPLE", "ghp_" + "a1B2" * 9, "github_pat_" + "a1B2c3" * 10, "glpat-" + "a1B2c3d4" * 3,
-    "hf_" + "aBcD" * 9, "sk-ant-api03-" + "a1B2" * 8, "sk-proj-" + "a1B2" * 8, "sk-" + "a1B2c3D4" * 5,
-    "AIza" + "a1B2c3D" * 5, "xoxb-" + "1234567890-abcdef", "sk_live_" + "a1B2c3D4" * 3, "npm_" + "a1B2" * 9,
-    "pypi-AgE" + "a1B2c3D4" * 8, "SG." + "a1B2c3D4" * 3 + "." + "a1B2c3D4" * 5, "123456789:AA" + "a1B2c3D4e5F" * 3,
-    "eyJ" + "hbGciOiJIUzI1" + ".eyJ" + "zdWIiOiIxMjM0" + ".SflKxwRJSMeK", "-----BEGIN RSA PRIVATE KEY-----",
+    "AKIA" + "IOSFODNN7EXAMPLE",
+    "ghp_" + "a1B2" * 9,
+    "github_pat_" + "a1B2c3" * 10,
+    "glpat-" + "a1B2c3d4" * 3,
+    "hf_" + "aBcD" * 9,
+    "sk-ant-api03-" + "a1B2" * 8,
+    "sk-proj-" + "a1B2" * 8,
+    "sk-" + "a1B2c3D4" * 5,
+    "AIza" + "a1B2c3D" * 5,
+    "xoxb-" + "1234567890-abcdef",
+    "sk_live_" + "a1B2c3D4" * 3,
+    "npm_" + "a1B2" * 9,
+    "pypi-AgE" + "a1B2c3D4" * 8,
+    "SG." + "a1B2c3D4" * 3 + "." + "a1B2c3D4" * 5,
+    "123456789:AA" + "a1B2c3D4e5F" * 3,
+    "eyJ" + "hbGciOiJIUzI1" + ".eyJ" + "zdWIiOiIxMjM0" + ".SflKxwRJSMeK",
+    "-----BEGIN RSA PRIVATE KEY-----",
     "https://anna:s3cr3t-pw@db.example.org/x",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("secret", SECRETS)
@@ -266,7 +343,11 @@ def test_measuring_is_counting_what_is_rendered(light, turns, policy, most):
 
 
 def test_what_is_asked_for_wrongly_is_said_once(write_jsonl):
-    for keys, said in (({"policy": "foo"}, "Unknown mask policy"), ({"max_length": 0}, "number of tokens"), ({"columns": {"prompt": "nope"}}, "no column 'nope'")):  # fmt: skip
+    for keys, said in (
+        ({"policy": "foo"}, "Unknown mask policy"),
+        ({"max_length": 0}, "number of tokens"),
+        ({"columns": {"prompt": "nope"}}, "no column 'nope'"),
+    ):
         with pytest.raises(etabli.EtabliError, match=said):
             check(malformed.rows("alpaca"), **keys)
 

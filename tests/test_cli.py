@@ -176,8 +176,10 @@ def test_evaluate_from_the_command_line(runs, here, capsys):
     assert code == 0 and "follow from the saved rows, to the last bit" in out and "loss keeps its values" in out
     code, out, _ = run(capsys, "evaluate", str(runs / "changed"), "--from-log", "--score", "number", "--json")
     assert code == 0 and json.loads(out)["rows"][0]["values"]["number"]
-    for words, said in ((["--from-log", "--limit", "1"], "--limit has no effect with --from-log"),
-                        (["--task", "x.yaml", "--by", "lang"], "--by has no effect with --task")):  # fmt: skip
+    for words, said in (
+        (["--from-log", "--limit", "1"], "--limit has no effect with --from-log"),
+        (["--task", "x.yaml", "--by", "lang"], "--by has no effect with --task"),
+    ):
         code, out, err = run(capsys, "evaluate", str(runs / "changed"), *words)
         assert code == 2 and said in err
     log = runs / "changed" / "results.json"

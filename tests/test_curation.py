@@ -46,9 +46,12 @@ ROWS = [
     row("t", "Which tree is the tallest of all?", "The redwood.", source="wood", split="test"),
 ]
 FILTERS = [
-    {"filter": "exact"}, {"filter": "near", "threshold": 0.7}, {"filter": "quality"}, {"filter": "contamination"},
+    {"filter": "exact"},
+    {"filter": "near", "threshold": 0.7},
+    {"filter": "quality"},
+    {"filter": "contamination"},
     {"filter": "length", "least": 8},
-]  # fmt: skip
+]
 
 
 @pytest.fixture

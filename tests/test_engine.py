@@ -159,18 +159,45 @@ def test_what_is_not_plain_stays_peft_s(keys):
 # --- families -------------------------------------------------------------------------------------------------------
 
 _SMALL = {
-    "vocab_size": 520, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 256, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
+    "vocab_size": 520,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 FAMILIES = {
-    "llama": {}, "mistral": {"sliding_window": 6}, "qwen2": {}, "qwen3": {"head_dim": 8}, "phi3": {}, "phi": {},
-    "gemma": {"head_dim": 8}, "gemma2": {"head_dim": 8, "sliding_window": 6}, "cohere": {}, "smollm3": {},
-    "gemma3_text": {"head_dim": 8, "sliding_window": 6}, "granite": {"logits_scaling": 4.0}, "gpt_neox": {},
-    "olmo2": {}, "starcoder2": {}, "stablelm": {}, "gpt2": {"n_positions": 256}, "mamba": {},
+    "llama": {},
+    "mistral": {"sliding_window": 6},
+    "qwen2": {},
+    "qwen3": {"head_dim": 8},
+    "phi3": {},
+    "phi": {},
+    "gemma": {"head_dim": 8},
+    "gemma2": {"head_dim": 8, "sliding_window": 6},
+    "cohere": {},
+    "smollm3": {},
+    "gemma3_text": {"head_dim": 8, "sliding_window": 6},
+    "granite": {"logits_scaling": 4.0},
+    "gpt_neox": {},
+    "olmo2": {},
+    "starcoder2": {},
+    "stablelm": {},
+    "gpt2": {"n_positions": 256},
+    "mamba": {},
     "gpt_oss": {"head_dim": 8, "num_local_experts": 2, "num_experts_per_tok": 1},
-    "qwen2_moe": {"use_sliding_window": True, "sliding_window": 6, "max_window_layers": 0, "num_experts": 2,
-                  "num_experts_per_tok": 1},
-}  # fmt: skip
+    "qwen2_moe": {
+        "use_sliding_window": True,
+        "sliding_window": 6,
+        "max_window_layers": 0,
+        "num_experts": 2,
+        "num_experts_per_tok": 1,
+    },
+}
 
 
 class Holder:
@@ -519,9 +546,13 @@ def test_checkpointing_changes_no_gradient(training, checkpointing):
 def test_any_field_of_lora_config_passes_through():
     held = Lora(rank=8, use_rslora=True, init_lora_weights="gaussian", target_modules=["q_proj"])
     assert held.peft_fields() == {
-        "r": 8, "lora_alpha": 32, "lora_dropout": 0.0, "target_modules": ["q_proj"], "use_rslora": True,
+        "r": 8,
+        "lora_alpha": 32,
+        "lora_dropout": 0.0,
+        "target_modules": ["q_proj"],
+        "use_rslora": True,
         "init_lora_weights": "gaussian",
-    }  # fmt: skip
+    }
     assert Recipe(data="x", lora={"use_dora": True}) == Recipe(**Recipe(data="x", lora={"use_dora": True}).keys())
 
 

@@ -223,8 +223,14 @@ def test_everything_overlaps(runs, evaluate, tmp_path):
 
 def test_what_overlaps():
     train = [row(0, "Turn on the light!", "{}"), row(1, "¿Qué?", "a"), row(2, "5 - 3", "2")]
-    tests = [row(3, "turn ON  the light", "{}"), row(4, "Turn on the lights", "{}"), row(5, "qué", "b"),
-             row(6, "", "c"), row(7, "!!", "{}"), row(8, "5 + 3", "8")]  # fmt: skip
+    tests = [
+        row(3, "turn ON  the light", "{}"),
+        row(4, "Turn on the lights", "{}"),
+        row(5, "qué", "b"),
+        row(6, "", "c"),
+        row(7, "!!", "{}"),
+        row(8, "5 + 3", "8"),
+    ]
     assert overlap.find_overlaps(tests, train) == ["row", None, "question", None, None, None]
 
 
@@ -245,8 +251,9 @@ def test_earlier_turns_and_system_texts_overlap_as_they_should():
 
     known = [about(0, "A text on bees.", "Bees."), about(1, "A text on cats.", "Cats.")]
     assert overlap.find_overlaps([about(2, "A text on dogs.", "Dogs."), about(3, "A text on bees.", "b")], known) == [
-        None, "question",
-    ]  # fmt: skip
+        None,
+        "question",
+    ]
     bare = talk(4, "Summarise the text.", "Bees.")
     assert overlap.find_overlaps([bare], known) == ["row"], "a test row without the system text"
     only_system = {"id": "s", "messages": [known[0]["messages"][0], {"role": "assistant", "content": "x"}]}
@@ -502,16 +509,31 @@ def made_up(values, errors=None, clusters=None):
     """Results of rows with these values of one score: {arm: [...]}."""
     n = len(next(iter(values.values())))
     rows = [
-        {"id": str(at), "lang": "", "template": "", "cluster": str(clusters[at] if clusters else at), "slices": [],
-         "row": {}, "overlap": None, "prompt": "", "truth": "", "rendered": {}, "answers": {}, "raw": {}, "correct": {},
-         "values": {"s": {arm: held[at] for arm, held in values.items()}}, "weights": {},
-         "errors": {"s": {arm: "x" for arm, held in values.items() if held[at] is None}}}
+        {
+            "id": str(at),
+            "lang": "",
+            "template": "",
+            "cluster": str(clusters[at] if clusters else at),
+            "slices": [],
+            "row": {},
+            "overlap": None,
+            "prompt": "",
+            "truth": "",
+            "rendered": {},
+            "answers": {},
+            "raw": {},
+            "correct": {},
+            "values": {"s": {arm: held[at] for arm, held in values.items()}},
+            "weights": {},
+            "errors": {"s": {arm: "x" for arm, held in values.items() if held[at] is None}},
+        }
         for at in range(n)
-    ]  # fmt: skip
+    ]
     metric = {"name": "s", "spec": "s", "hash": "", "unit": "share", "better": "higher"}
     rivals_ = [arm for arm in values if arm != "tuned"]
-    return summarise({"rows": rows, "arms": list(values), "subject": "tuned", "rivals": rivals_,
-                      "metrics": [metric], "warnings": []})  # fmt: skip
+    return summarise(
+        {"rows": rows, "arms": list(values), "subject": "tuned", "rivals": rivals_, "metrics": [metric], "warnings": []}
+    )
 
 
 def test_better_is_better_than_every_rival():
@@ -585,8 +607,9 @@ def test_lower_may_be_better(runs, evaluate):
     results = evaluate(runs / "changed", scores=[length])
     one = results["verdict"][ALL]
     gap = one["difference"]
-    assert (one["verdict"] == "better") == all(g["high"] < 0 for g in next(
-        score for score in results["scores"] if score["slice"] == ALL)["differences"])  # fmt: skip
+    assert (one["verdict"] == "better") == all(
+        g["high"] < 0 for g in next(score for score in results["scores"] if score["slice"] == ALL)["differences"]
+    )
     assert gap["of"] == "tuned"
 
 

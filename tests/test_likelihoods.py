@@ -78,8 +78,14 @@ def other(request, tokenizer):
     import torch
     import transformers as hf
 
-    size = {"vocab_size": 49152, "hidden_size": 32, "num_hidden_layers": 2, "pad_token_id": 2, "bos_token_id": 1,
-            "eos_token_id": 2}  # fmt: skip
+    size = {
+        "vocab_size": 49152,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "pad_token_id": 2,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
     heads = {"intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16}
     torch.manual_seed(0)
     config = {

@@ -617,10 +617,13 @@ def test_a_table_of_conversations_is_read_as_it_was_written(tmp_path):
     rows = [
         {
             "messages": [{"role": "user", "content": f"q {at}"}, {"role": "assistant", "content": "a"}],
-            "lang": None if at % 3 else "en", "map": [("k", "v")], "n": at, "tags": ["x", None],
+            "lang": None if at % 3 else "en",
+            "map": [("k", "v")],
+            "n": at,
+            "tags": ["x", None],
         }
         for at in range(200)
-    ]  # fmt: skip
+    ]
     schema = pa.Table.from_pylist([{**row, "map": None} for row in rows]).schema
     schema = schema.set(schema.get_field_index("map"), pa.field("map", pa.map_(pa.string(), pa.string())))
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp_path / "rows.parquet")

@@ -31,9 +31,14 @@ ROOT = Path(__file__).parents[1]
 BENCHMARK = runpy.run_path(str(ROOT / "benchmarks" / "published_memory.py"))
 LLAMA = "meta-llama/Llama-3.1-8B"
 TINY = {
-    "model_type": "llama", "vocab_size": 1000, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 5,
-    "num_attention_heads": 4, "num_key_value_heads": 2,
-}  # fmt: skip
+    "model_type": "llama",
+    "vocab_size": 1000,
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -143,23 +148,42 @@ def test_storages_are_counted_once_until_they_are_gone():
 # --- the formula ----------------------------------------------------------------------------------------------------
 
 FAMILIES = {
-    "llama": {}, "mistral": {}, "qwen2": {}, "qwen3": {"head_dim": 64}, "gemma": {"head_dim": 64},
-    "gemma2": {"head_dim": 64}, "gemma3_text": {"head_dim": 64}, "phi": {}, "phi3": {"pad_token_id": 0},
+    "llama": {},
+    "mistral": {},
+    "qwen2": {},
+    "qwen3": {"head_dim": 64},
+    "gemma": {"head_dim": 64},
+    "gemma2": {"head_dim": 64},
+    "gemma3_text": {"head_dim": 64},
+    "phi": {},
+    "phi3": {"pad_token_id": 0},
     "smollm3": {"pad_token_id": 0},
-}  # fmt: skip
+}
 SHAPE = {
-    "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 12,
-    "num_attention_heads": 9, "num_key_value_heads": 3,
-}  # fmt: skip
+    "vocab_size": 49152,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+}
 # Lengths, ranks and layers; among them sizes of the model itself: hidden 576, heads 9, head size 64.
 ELSEWHERE = [
-    Setup(256), Setup(4096, 2), Setup(1024, rank=128, checkpointing="all"), Setup(512, rank=4, optimizer="adamw"),
-    Setup(576, rank=9), Setup(192, 3, 64), Setup(100, 3), Setup(2048, trained=0.1),
-]  # fmt: skip
+    Setup(256),
+    Setup(4096, 2),
+    Setup(1024, rank=128, checkpointing="all"),
+    Setup(512, rank=4, optimizer="adamw"),
+    Setup(576, rank=9),
+    Setup(192, 3, 64),
+    Setup(100, 3),
+    Setup(2048, trained=0.1),
+]
 STOCK = [
-    Setup(512, engine="trainer"), Setup(2048, 3, engine="trainer", checkpointing="all"),
-    Setup(576, 2, 64, engine="trainer", loss="chunked"), Setup(1024, engine="trainer", upcast=False, loss="inplace"),
-]  # fmt: skip
+    Setup(512, engine="trainer"),
+    Setup(2048, 3, engine="trainer", checkpointing="all"),
+    Setup(576, 2, 64, engine="trainer", loss="chunked"),
+    Setup(1024, engine="trainer", upcast=False, loss="inplace"),
+]
 ON_CPU = [Setup(96, 4, device="cpu"), Setup(300, 2, device="cpu", checkpointing="all")]
 
 

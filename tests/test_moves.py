@@ -95,9 +95,15 @@ def adapted_models(tokenizer, fallback):
     for vocabulary in (tokenizer, fallback):
         torch.manual_seed(3)
         config = LlamaConfig(
-            vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=4096, tie_word_embeddings=True,
-        )  # fmt: skip
+            vocab_size=len(vocabulary),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=4096,
+            tie_word_embeddings=True,
+        )
         base = LlamaForCausalLM(config)
         for parameter in base.parameters():
             parameter.data *= 4
@@ -290,15 +296,24 @@ def test_a_probe_that_was_changed_on_the_way_is_another_strip(tmp_path):
     run = a_run(tmp_path / "r", *before, *after)
     made = filming.read_probe_history(run)
     assert [(strip["probe"], [f["step"] for f in strip["frames"]]) for strip in made["strips"]] == [
-        ("old?", [0, 20]), ("same?", [0, 20, 40]), ("new?", [40]),
-    ]  # fmt: skip
+        ("old?", [0, 20]),
+        ("same?", [0, 20, 40]),
+        ("new?", [40]),
+    ]
     said = " ".join(made["said"])
     assert "'new?' was asked from step 40 on" in said and "'old?' was asked up to step 20" in said
 
 
 def test_frames_of_a_resumed_run_are_those_that_count(tmp_path):
-    run = a_run(tmp_path / "r", start("a?"), sample(0, "x"), sample(20, "lost"), {"kind": "resume", "step": 10},
-                sample(20, "kept"), sample(20, "kept"))  # fmt: skip
+    run = a_run(
+        tmp_path / "r",
+        start("a?"),
+        sample(0, "x"),
+        sample(20, "lost"),
+        {"kind": "resume", "step": 10},
+        sample(20, "kept"),
+        sample(20, "kept"),
+    )
     frames = filming.read_probe_history(run)["strips"][0]["frames"]
     assert [(frame["step"], frame["text"]) for frame in frames] == [(0, "x"), (20, "kept")]
 
@@ -344,10 +359,18 @@ def test_pins_stand_until_they_are_taken_away(tmp_path):
 @pytest.mark.parametrize(
     "odd",
     [
-        {"step": None}, {"step": "x"}, {"probe": None}, {"kl": ["x"]}, {"tokens": [1]}, {"logp": "x"}, {"text": None},
-        {"kind": "resume", "step": None}, {"kind": "start", "probes": {"a": 1}}, {"kind": "start", "probes": [{}]},
+        {"step": None},
+        {"step": "x"},
+        {"probe": None},
+        {"kl": ["x"]},
+        {"tokens": [1]},
+        {"logp": "x"},
+        {"text": None},
+        {"kind": "resume", "step": None},
+        {"kind": "start", "probes": {"a": 1}},
+        {"kind": "start", "probes": [{}]},
     ],
-)  # fmt: skip
+)
 def test_a_damaged_line_does_not_end_the_film(tmp_path, odd):
     bad = {**sample(20, "y", kl=1.0), **odd}
     run = a_run(tmp_path / "r", start("a?"), sample(0, "x", kl=0.0), bad, sample(40, "z", kl=1.0))

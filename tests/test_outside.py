@@ -241,16 +241,46 @@ def test_a_log_that_never_ends_is_not_read(tmp_path):
 
 # Each reads or writes in the run folder {run}; {out} is a place for what it makes.
 COMMANDS = [
-    "evaluate {run} --limit 1 --max-new-tokens 1", "evaluate {run} --from-log", "compare {run} {other} --limit 1",
-    "compare {other} {run} --limit 1", "chat {run}", "chat {run} hello --max-new-tokens 1", "arena {run} --look",
-    "arena {run} --prompts {prompts} --look", "token-diff {run}", "film {run}", "film {run} --pin 1",
-    "export {run} --out {out}", "export {run} --to merged --out {out}", "memory {run}", "overlay {run} --out {out}",
-    "resume {run} --detach", "stop {run}", "runs {parent}",
-]  # fmt: skip
+    "evaluate {run} --limit 1 --max-new-tokens 1",
+    "evaluate {run} --from-log",
+    "compare {run} {other} --limit 1",
+    "compare {other} {run} --limit 1",
+    "chat {run}",
+    "chat {run} hello --max-new-tokens 1",
+    "arena {run} --look",
+    "arena {run} --prompts {prompts} --look",
+    "token-diff {run}",
+    "film {run}",
+    "film {run} --pin 1",
+    "export {run} --out {out}",
+    "export {run} --to merged --out {out}",
+    "memory {run}",
+    "overlay {run} --out {out}",
+    "resume {run} --detach",
+    "stop {run}",
+    "runs {parent}",
+]
 FROM_SAVED = ("evaluate {run} --from-log", "arena {run} --look")  # these read results.json and votes/ alone
-PLACES = [RECIPE, "process.json", EVENTS, LOG, RESULTS, "token_diff.json", "chat.jsonl", "pins.jsonl", STOP, "lock",
-          "votes", "arena", "adapter/README.txt", "adapter/adapter_config.json", "adapter", "checkpoints",
-          "evaluating.json", "anything"]  # fmt: skip
+PLACES = [
+    RECIPE,
+    "process.json",
+    EVENTS,
+    LOG,
+    RESULTS,
+    "token_diff.json",
+    "chat.jsonl",
+    "pins.jsonl",
+    STOP,
+    "lock",
+    "votes",
+    "arena",
+    "adapter/README.txt",
+    "adapter/adapter_config.json",
+    "adapter",
+    "checkpoints",
+    "evaluating.json",
+    "anything",
+]
 
 
 def over(hostile, runs, out, line):
@@ -330,12 +360,20 @@ def test_a_strangers_recipe_reads_no_private_rows(runs, hostile, canary, tmp_pat
         (hostile.parent / "rows.jsonl").symlink_to(private)
     if way == "mapping":
         (hostile.parent / "dataset_info.json").write_text(json.dumps({"x": {"file_name": str(private)}}))
-    data = {"absolute": str(private), "climbing": os.path.relpath(private, hostile.parent), "linked": "rows.jsonl",
-            "mapping": "dataset_info.json#x"}[way]  # fmt: skip
+    data = {
+        "absolute": str(private),
+        "climbing": os.path.relpath(private, hostile.parent),
+        "linked": "rows.jsonl",
+        "mapping": "dataset_info.json#x",
+    }[way]
     for frozen in (None, {"data_hash": "forged"}):
         renamed(hostile, data=data, frozen=frozen)
-        for line in ("evaluate {run} --limit 1 --max-new-tokens 1", "chat {run} hello", "compare {run} {other}",
-                     "arena {run} --prompts {prompts}"):  # fmt: skip
+        for line in (
+            "evaluate {run} --limit 1 --max-new-tokens 1",
+            "chat {run} hello",
+            "compare {run} {other}",
+            "arena {run} --prompts {prompts}",
+        ):
             (tmp_path / "out").mkdir(exist_ok=True)
             code, printed = over(hostile, runs, tmp_path / "out", line)
             assert code == 2 and CANARY not in printed and "Traceback" not in printed, (line, printed)
@@ -519,8 +557,11 @@ def test_a_backup_does_not_follow_links(tmp_path, canary):
 
 # --- adapters -------------------------------------------------------------------------------------------------------
 
-USING = [line for line in COMMANDS if line.startswith(("evaluate {run} --limit", "compare", "chat {run} hello",
-         "arena {run} --prompts", "export"))]  # fmt: skip
+USING = [
+    line
+    for line in COMMANDS
+    if line.startswith(("evaluate {run} --limit", "compare", "chat {run} hello", "arena {run} --prompts", "export"))
+]
 
 
 @pytest.mark.parametrize("name", ["adapter_model.bin", "adapter_model.pt", "weights.pth", "weights.ckpt"])
@@ -657,8 +698,10 @@ def test_a_file_takes_no_folders_place(tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.tex").write_text("years")
     (tmp_path / "a").write_text("a")
-    for write in (lambda: storage.write_text(tmp_path / "precious", "x"),
-                  lambda: storage.copy_file(tmp_path / "a", tmp_path / "precious")):  # fmt: skip
+    for write in (
+        lambda: storage.write_text(tmp_path / "precious", "x"),
+        lambda: storage.copy_file(tmp_path / "a", tmp_path / "precious"),
+    ):
         with pytest.raises(OSError, match="directory"):
             write()
     assert everything(tmp_path) == ["a", "precious", "precious/thesis.tex"]

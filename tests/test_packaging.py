@@ -20,17 +20,48 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # A room may import from the rooms after it, never from those before it. Nothing imports in a circle.
 ROOMS = [
-    "app", "review", "evaluation", "export", "memory", "curation", "training", "checks", "runs", "models", "data",
-    "rendering", "core",
-]  # fmt: skip
+    "app",
+    "review",
+    "evaluation",
+    "export",
+    "memory",
+    "curation",
+    "training",
+    "checks",
+    "runs",
+    "models",
+    "data",
+    "rendering",
+    "core",
+]
 
 
 def test_public_names():
     assert etabli.__all__ == [
-        "Dataset", "EtabliError", "Recipe", "Run", "arena", "chat", "check", "compare", "curate", "evaluate", "film",
-        "home_commands", "lens", "load", "lr_range", "merge", "overlay", "own_check", "own_filter", "read", "render",
-        "token_diff", "verdict",
-    ]  # fmt: skip
+        "Dataset",
+        "EtabliError",
+        "Recipe",
+        "Run",
+        "arena",
+        "chat",
+        "check",
+        "compare",
+        "curate",
+        "evaluate",
+        "film",
+        "home_commands",
+        "lens",
+        "load",
+        "lr_range",
+        "merge",
+        "overlay",
+        "own_check",
+        "own_filter",
+        "read",
+        "render",
+        "token_diff",
+        "verdict",
+    ]
     assert all(callable(getattr(etabli, name)) for name in etabli.__all__)
     assert not (set(etabli.__all__) & {path.stem for path in Path(etabli.__file__).parent.iterdir()}), (
         "a module hides it"
@@ -119,6 +150,17 @@ def test_nothing_of_this_machine_is_committed():
         if path.suffix in (".py", ".md", ".ipynb", ".toml", ".yml", ".json", ".js", ".css") and path.is_file():
             found = re.findall(r"(?<![\w.])/(?:root|work|home/\w+|farm)/", path.read_text())
             assert not found or name == "tests/test_packaging.py", f"{name}: {found[0]}"
+
+
+def test_the_formatter_is_switched_off_nowhere():
+    switch = "# " + "fmt:"
+    tracked = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert tracked and not [name for name in tracked if switch in (ROOT / name).read_text()]
+
+
+def test_declared_dependencies_are_those_that_are_imported():
+    done = subprocess.run([sys.executable, "-m", "deptry", "."], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_wheel_carries_notebooks_and_scripts(tmp_path):

@@ -244,10 +244,23 @@ def test_two_machines_by_a_rendezvous(tiny, dataset, tmp_path, cache):
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1",
-        "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1",
-        "-m", "etabli.training.worker", str(tmp_path / "two"),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nnodes",
+        "2",
+        "--nproc-per-node",
+        "1",
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        f"127.0.0.1:{port}",
+        "--local-addr",
+        "127.0.0.1",
+        "-m",
+        "etabli.training.worker",
+        str(tmp_path / "two"),
+    ]
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [child.wait(180) for child in both] == [0, 0]
     two = Run.attach(tmp_path / "two")
@@ -317,10 +330,16 @@ def test_a_recipe_that_was_changed_is_refused(copied, change, said):
 
 
 ODD = [
-    {"kind": "step", "step": None}, {"kind": "step", "step": [1]}, {"kind": "step", "loss": "x", "step": 3},
-    {"kind": "resume", "step": "x"}, {"kind": "end"}, {"kind": "end", "state": 3}, {"kind": 3},
-    {"t": "x", "kind": "step"}, {},
-]  # fmt: skip
+    {"kind": "step", "step": None},
+    {"kind": "step", "step": [1]},
+    {"kind": "step", "loss": "x", "step": 3},
+    {"kind": "resume", "step": "x"},
+    {"kind": "end"},
+    {"kind": "end", "state": 3},
+    {"kind": 3},
+    {"t": "x", "kind": "step"},
+    {},
+]
 
 
 @pytest.mark.parametrize("process", [None, "[]", "null", '"abc"', "{"])

@@ -124,9 +124,33 @@ def test_number_reads_what_was_written():
 
 @pytest.mark.parametrize(
     "text, value",
-    [("H2O", None), ("no number", None), ("3.14.15", None), ("1,234.5", "1234.5"), ("1,2,3", None), ("1, 2, 3", "3"), ("2,5", None), ("3/4", None), ("12:30", None), ("1 000", "1000"), ("1.000,50", None), ("50km", "50"), ("–5", "-5"), ("9-5", "5"), ("−7", "-7"), ("−1\u00a0234", "-1234"),
-     ("2025-11", "11"), ("50%", "50"), ("#### 42", "42"), ("x = .5", "0.5"), ("v1", None), ("1e5", "100000"), ("1e99999", None), ("٣", None)],
-)  # fmt: skip
+    [
+        ("H2O", None),
+        ("no number", None),
+        ("3.14.15", None),
+        ("1,234.5", "1234.5"),
+        ("1,2,3", None),
+        ("1, 2, 3", "3"),
+        ("2,5", None),
+        ("3/4", None),
+        ("12:30", None),
+        ("1 000", "1000"),
+        ("1.000,50", None),
+        ("50km", "50"),
+        ("–5", "-5"),
+        ("9-5", "5"),
+        ("−7", "-7"),
+        ("−1\u00a0234", "-1234"),
+        ("2025-11", "11"),
+        ("50%", "50"),
+        ("#### 42", "42"),
+        ("x = .5", "0.5"),
+        ("v1", None),
+        ("1e5", "100000"),
+        ("1e99999", None),
+        ("٣", None),
+    ],
+)
 def test_what_is_a_number(text, value):
     assert answers.last_number(text) == (None if value is None else Decimal(value))
 
@@ -149,9 +173,11 @@ def test_regex_is_pythons():
 
 
 SCHEMA = {
-    "type": "object", "required": ["intent"], "additionalProperties": False,
+    "type": "object",
+    "required": ["intent"],
+    "additionalProperties": False,
     "properties": {"intent": {"enum": ["On", "Off"]}, "level": {"type": "integer", "minimum": 0, "maximum": 10}},
-}  # fmt: skip
+}
 
 
 def follows(text):
@@ -231,29 +257,36 @@ def test_chrf():
 
 
 def instructed(names, kwargs, prompt="Say something."):
-    return {"id": "r", "messages": [{"role": "user", "content": prompt}],
-            "columns": {"instruction_id_list": names, "kwargs": kwargs}}  # fmt: skip
+    return {
+        "id": "r",
+        "messages": [{"role": "user", "content": prompt}],
+        "columns": {"instruction_id_list": names, "kwargs": kwargs},
+    }
 
 
 CHECKERS = {
     "punctuation:no_comma": ({}, lambda text, _: "," not in text),
     "keywords:existence": ({"keywords": ["cat", "mat"]}, lambda text, k: all(w in text.lower() for w in k["keywords"])),
     "keywords:forbidden_words": (
-        {"forbidden_words": ["sat"]}, lambda text, k: not any(re.search(rf"\b{w}\b", text.lower()) for w in k["forbidden_words"])
+        {"forbidden_words": ["sat"]},
+        lambda text, k: not any(re.search(rf"\b{w}\b", text.lower()) for w in k["forbidden_words"]),
     ),
     "keywords:frequency": (
-        {"keyword": "cat", "frequency": 2, "relation": "at least"}, lambda text, k: text.lower().count("cat") >= 2
+        {"keyword": "cat", "frequency": 2, "relation": "at least"},
+        lambda text, k: text.lower().count("cat") >= 2,
     ),
     "length_constraints:number_words": (
-        {"num_words": 5, "relation": "at least"}, lambda text, k: len(re.findall(r"\w+", text)) >= 5
+        {"num_words": 5, "relation": "at least"},
+        lambda text, k: len(re.findall(r"\w+", text)) >= 5,
     ),
     "startend:quotation": ({}, lambda text, _: len(text.strip()) > 1 and text.strip()[0] == text.strip()[-1] == '"'),
     "detectable_format:json_format": ({}, lambda text, _: structured.valid_json(text)),
     "startend:end_checker": (
-        {"end_phrase": "mat!"}, lambda text, k: text.strip().strip('"').lower().endswith(k["end_phrase"])
+        {"end_phrase": "mat!"},
+        lambda text, k: text.strip().strip('"').lower().endswith(k["end_phrase"]),
     ),
     "detectable_format:title": ({}, lambda text, _: bool(re.search(r"<<[^\n]*[^\s<>][^\n]*>>", text))),
-}  # fmt: skip
+}
 
 
 def test_ifeval_checkers():
@@ -298,8 +331,12 @@ def test_every_name_makes_a_score(tmp_path):
     (tmp_path / "mine.py").write_text(
         "def polite(answer, truth):\n    return 'please' in answer\n\ndef _not_this(a, b): ...\n"
     )
-    filled = {"PATTERN": "a+", "FILE.py:FUNCTION": f"{tmp_path}/mine.py:polite", "FILE.py": f"{tmp_path}/mine.py",
-              "FILE": f"{tmp_path}/s.json"}  # fmt: skip
+    filled = {
+        "PATTERN": "a+",
+        "FILE.py:FUNCTION": f"{tmp_path}/mine.py:polite",
+        "FILE.py": f"{tmp_path}/mine.py",
+        "FILE": f"{tmp_path}/s.json",
+    }
     for name in NAMES:
         given_ = filled.get(name) or name
         for word in ("PATTERN", "FILE"):
@@ -310,9 +347,14 @@ def test_every_name_makes_a_score(tmp_path):
 
 @pytest.mark.parametrize(
     "name, said",
-    [("exakt", "Unknown score 'exakt'"), ("regex:(", "no regular expression"), ("regex", "Unknown score"),
-     ("json_schema:nowhere.json", "can't be read"), ("nowhere.py", "no file of scores")],
-)  # fmt: skip
+    [
+        ("exakt", "Unknown score 'exakt'"),
+        ("regex:(", "no regular expression"),
+        ("regex", "Unknown score"),
+        ("json_schema:nowhere.json", "can't be read"),
+        ("nowhere.py", "no file of scores"),
+    ],
+)
 def test_bad_names_are_told(name, said):
     with pytest.raises(BadInput, match=re.escape(said)):
         load_scores([name])

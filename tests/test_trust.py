@@ -226,8 +226,9 @@ def record(tmp_path, monkeypatch):
 def test_the_record_is_the_users_alone(record):
     assert record.stat().st_mode & 0o777 == 0o600 and record.parent.stat().st_mode & 0o777 == 0o700
     assert [path.name for path in record.parent.iterdir() if path.name.startswith(".trusted-code.json.")] in (
-        [], [".trusted-code.json.lock"],
-    )  # fmt: skip
+        [],
+        [".trusted-code.json.lock"],
+    )
 
 
 def _open_to_all(record):
@@ -388,9 +389,11 @@ def test_a_recipe_in_a_run_folder_is_nobodys_own(mine, tmp_path, marker):
     shutil.copy2(folder / RECIPE, folder / "other.yaml")
     (tmp_path / "link.yaml").symlink_to(folder / RECIPE)
     for recipe in (
-        Recipe.load(folder / RECIPE), Recipe.load(folder / "other.yaml"), Recipe.load(tmp_path / "link.yaml"),
+        Recipe.load(folder / RECIPE),
+        Recipe.load(folder / "other.yaml"),
+        Recipe.load(tmp_path / "link.yaml"),
         Run.attach(folder).recipe,
-    ):  # fmt: skip
+    ):
         with pytest.raises(UntrustedCode):
             Run.start(recipe, tmp_path / "new")
     assert not marker.exists() and not (tmp_path / "new").exists()
@@ -538,13 +541,38 @@ ALLOWED = {
     ("data/reading/hub.py", "trust_remote_code in a mapping"): "False, to a version of datasets that still asks",
 }
 RUNS_CODE = {
-    "exec", "eval", "compile", "execfile", "__import__", "runpy.run_path", "runpy.run_module",
+    "exec",
+    "eval",
+    "compile",
+    "execfile",
+    "__import__",
+    "runpy.run_path",
+    "runpy.run_module",
     "importlib.import_module",
-    "torch.load", "pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load", "marshal.loads", "shelve.open",
-    "pandas.read_pickle", "pd.read_pickle", "dill.load", "dill.loads", "cloudpickle.load", "cloudpickle.loads",
-    "yaml.load", "yaml.full_load", "yaml.unsafe_load", "yaml.load_all", "os.system", "os.popen", "pty.spawn",
-    "code.interact", "ctypes.CDLL", "imp.load_source",
-}  # fmt: skip
+    "torch.load",
+    "pickle.load",
+    "pickle.loads",
+    "pickle.Unpickler",
+    "joblib.load",
+    "marshal.loads",
+    "shelve.open",
+    "pandas.read_pickle",
+    "pd.read_pickle",
+    "dill.load",
+    "dill.loads",
+    "cloudpickle.load",
+    "cloudpickle.loads",
+    "yaml.load",
+    "yaml.full_load",
+    "yaml.unsafe_load",
+    "yaml.load_all",
+    "os.system",
+    "os.popen",
+    "pty.spawn",
+    "code.interact",
+    "ctypes.CDLL",
+    "imp.load_source",
+}
 MODULES = {"runpy", "pickle", "dill", "cloudpickle", "marshal", "shelve", "imp", "pty", "code", "codeop", "zipimport"}
 
 RUNNERS = {"exec_module", "load_module", "read_pickle", "spec_from_file_location", "module_from_spec"}
@@ -602,11 +630,28 @@ def test_code_is_run_in_one_place_alone():
 
 @pytest.mark.parametrize(
     "text",
-    ["exec(x)", "import pickle", "from pickle import loads", "import runpy as r", "torch.load(f)", "yaml.load(f, L)",
-     "spec.loader.exec_module(m)", "f(shell=True)", "f(shell=x)", "g(trust_remote_code=True)", "load(allow_pickle=1)",
-     "AutoModel.from_pretrained(f)", "importlib.import_module(n)", "from importlib import import_module",
-     "torch.load(f, weights_only=False)", "os.system(c)", "pd.read_pickle(f)", "eval(x)", "compile(x, y, z)"],
-)  # fmt: skip
+    [
+        "exec(x)",
+        "import pickle",
+        "from pickle import loads",
+        "import runpy as r",
+        "torch.load(f)",
+        "yaml.load(f, L)",
+        "spec.loader.exec_module(m)",
+        "f(shell=True)",
+        "f(shell=x)",
+        "g(trust_remote_code=True)",
+        "load(allow_pickle=1)",
+        "AutoModel.from_pretrained(f)",
+        "importlib.import_module(n)",
+        "from importlib import import_module",
+        "torch.load(f, weights_only=False)",
+        "os.system(c)",
+        "pd.read_pickle(f)",
+        "eval(x)",
+        "compile(x, y, z)",
+    ],
+)
 def test_the_search_finds_each_kind(text):
     assert code_runners(text)
 

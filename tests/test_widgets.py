@@ -249,23 +249,39 @@ def test_a_vote_that_could_not_be_kept_is_shown_and_may_be_given_again():
 def moves(*tokens):
     size = len(tokens)
     return {
-        "tokens": list(tokens), "ids": list(range(size)), "logp": [-0.5] * size, "base_logp": [-3.0] * size,
-        "rank": [1] * size, "base_rank": [9] * size, "kl": [0.5] * size,
-        "top": [[["a", -0.1]]] * size, "base_top": [[["b", -0.1]]] * size,
-    }  # fmt: skip
+        "tokens": list(tokens),
+        "ids": list(range(size)),
+        "logp": [-0.5] * size,
+        "base_logp": [-3.0] * size,
+        "rank": [1] * size,
+        "base_rank": [9] * size,
+        "kl": [0.5] * size,
+        "top": [[["a", -0.1]]] * size,
+        "base_top": [[["b", -0.1]]] * size,
+    }
 
 
 def row_of(name, *tokens):
     return {
-        "id": name, "prompt": "asked " + HOSTILE, "answer": "".join(tokens), "move": 2.5, "at": 0,
-        "total": 2.5 * len(tokens), "kl": 0.5, "moves": moves(*tokens),
-    }  # fmt: skip
+        "id": name,
+        "prompt": "asked " + HOSTILE,
+        "answer": "".join(tokens),
+        "move": 2.5,
+        "at": 0,
+        "total": 2.5 * len(tokens),
+        "kl": 0.5,
+        "moves": moves(*tokens),
+    }
 
 
 DIFFS = {
-    "version": 1, "model": "m", "adapter": "x", "of": "tuned", "said": ["said " + HOSTILE],
+    "version": 1,
+    "model": "m",
+    "adapter": "x",
+    "of": "tuned",
+    "said": ["said " + HOSTILE],
     "rows": [row_of("a", "", "😀", HOSTILE, "‮"), row_of("b", *["word "] * 10_000)],
-}  # fmt: skip
+}
 
 
 def test_token_differences_send_the_tokens_of_one_row():
@@ -288,13 +304,17 @@ def frame(step, text, kl=0.5):
 
 BARE = {"step": 10, "text": HOSTILE, "tokens": None, "logp": None, "base_logp": None, "kl": None, "mean_kl": None}
 FILM = {
-    "version": 1, "run": "r" + HOSTILE, "state": "completed", "steps": 20, "said": ["said " + HOSTILE],
+    "version": 1,
+    "run": "r" + HOSTILE,
+    "state": "completed",
+    "steps": 20,
+    "said": ["said " + HOSTILE],
     "strips": [
         {"probe": "asked " + HOSTILE, "frames": [frame(0, "x"), BARE, frame(20, HOSTILE)], "changed": 10, "jump": 20},
         {"probe": "one", "frames": [frame(0, "")], "changed": None, "jump": None},
     ],
     "pins": [{"probe": "one", "step": 0, "why": HOSTILE, "by": "ann", "id": "1"}],
-}  # fmt: skip
+}
 
 
 def test_the_film_is_scrubbed_and_pinned():
@@ -350,16 +370,30 @@ def test_an_error_while_answering_is_shown():
 
 
 GAP = {
-    "score": "exact", "slice": "all", "n": 4, "against": "base", "main": True, "text": "+5 points [−1, +11]",
-    "flips": {"fixed": 2, "broken": 1, "both": 0, "neither": 1}, "chance": "p = 1", "verdict": "cannot tell",
-    "zero": 50.0, "left": 45.0, "width": 10.0, "dot": 51.0,
-}  # fmt: skip
+    "score": "exact",
+    "slice": "all",
+    "n": 4,
+    "against": "base",
+    "main": True,
+    "text": "+5 points [−1, +11]",
+    "flips": {"fixed": 2, "broken": 1, "both": 0, "neither": 1},
+    "chance": "p = 1",
+    "verdict": "cannot tell",
+    "zero": 50.0,
+    "left": 45.0,
+    "width": 10.0,
+    "dot": 51.0,
+}
 VIEW = {
-    "subject": "tuned", "lines": [{"verdict": "better", "text": "all: " + HOSTILE}], "warnings": ["OVERLAP " + HOSTILE],
-    "heads": ["score", "slice", "n", "base", "tuned"], "first": 3, "gaps": [GAP],
+    "subject": "tuned",
+    "lines": [{"verdict": "better", "text": "all: " + HOSTILE}],
+    "warnings": ["OVERLAP " + HOSTILE],
+    "heads": ["score", "slice", "n", "base", "tuned"],
+    "first": 3,
+    "gaps": [GAP],
     "scores": [["exact", "all", 4, "25 % [5, 60]", "50 % [15, 85]"], ["loss", "all", 4, "—", "1.2 [1.1, 1.3]"]],
     "facts": [["data_hash", "abc" + HOSTILE]],
-}  # fmt: skip
+}
 
 
 def picked(asked):
@@ -412,8 +446,16 @@ class Rows:
         return [self.line(at) for at in range(start, min(stop, 70))]
 
     def line(self, at):
-        return {"at": at, "id": f"r{at}", "asked": HOSTILE, "answer": HOSTILE, "status": "stays", "found": [HOSTILE],
-                "length": 3, "source": HOSTILE}  # fmt: skip
+        return {
+            "at": at,
+            "id": f"r{at}",
+            "asked": HOSTILE,
+            "answer": HOSTILE,
+            "status": "stays",
+            "found": [HOSTILE],
+            "length": 3,
+            "source": HOSTILE,
+        }
 
     def facets(self):
         return {"finding": {HOSTILE: 1}, "status": {"stays": 70}, "source": {HOSTILE: 70}}
@@ -516,10 +558,16 @@ class Memory:
         bar = {"name": "forward", "parts": {"activations": size, "logits": 0}, "tensors": size, "device": size}
         item = {"change": HOSTILE, "saves": size // 2, "fits": True, "cost": "rows are cut"}
         return {
-            "phases": [bar | {"measured": size if keys["seq"] == 64 else None}], "host": 0, "limit": limit, "now": keys,
-            "peak": {"device": size, "phase": "forward"}, "fits": size <= limit, "recalibrated": None,
-            "largest": {"seq": 64, "batch": 1}, "advice": [] if size <= limit else [item],
-        }  # fmt: skip
+            "phases": [bar | {"measured": size if keys["seq"] == 64 else None}],
+            "host": 0,
+            "limit": limit,
+            "now": keys,
+            "peak": {"device": size, "phase": "forward"},
+            "fits": size <= limit,
+            "recalibrated": None,
+            "largest": {"seq": 64, "batch": 1},
+            "advice": [] if size <= limit else [item],
+        }
 
 
 def test_a_ledger_answers_its_sliders_and_shows_what_was_measured():
@@ -543,23 +591,50 @@ def test_a_round_trip_answers_with_the_pages_own_time():
 
 POLICY = {"trained": 1, "share": 0.5, "loss": None}
 LENS_ROW = {
-    "id": HOSTILE, "ids": [1, 2], "text": [HOSTILE, "x"], "role": ["user", "assistant"], "offset": [[0, 1], [1, 2]],
-    "message": [0, 1], "starts": {"0": 0, "1": 1}, "lengths": {"0": 1, "1": 1}, "nats": None, "cut": 0,
-    "trained": {"answers": [False, True]}, "assertions": {"answers": []},
-}  # fmt: skip
+    "id": HOSTILE,
+    "ids": [1, 2],
+    "text": [HOSTILE, "x"],
+    "role": ["user", "assistant"],
+    "offset": [[0, 1], [1, 2]],
+    "message": [0, 1],
+    "starts": {"0": 0, "1": 1},
+    "lengths": {"0": 1, "1": 1},
+    "nats": None,
+    "cut": 0,
+    "trained": {"answers": [False, True]},
+    "assertions": {"answers": []},
+}
 LENS = {
-    "version": 1, "model": "m", "step": 1, "steps": 1, "policy": "answers", "max_length": 9, "packs": 1, "said": "",
-    "rows": [LENS_ROW], "policies": {"answers": POLICY}, "of": 1, "failing": {"not-empty": 1},
+    "version": 1,
+    "model": "m",
+    "step": 1,
+    "steps": 1,
+    "policy": "answers",
+    "max_length": 9,
+    "packs": 1,
+    "said": "",
+    "rows": [LENS_ROW],
+    "policies": {"answers": POLICY},
+    "of": 1,
+    "failing": {"not-empty": 1},
     "failed": {"not-empty": [[HOSTILE, HOSTILE]]},
-}  # fmt: skip
+}
 
 
 def test_twins_hold_the_state_and_no_markup_of_others(chat, card):
     chat.ask(HOSTILE)
     for widget in (
-        RunMonitor(events=EVENTS, name=HOSTILE), chat, card, table(), ThresholdPairs(Pairs()), MaskLens(LENS),
-        BlindArena(Session()), TokenDiff(DIFFS), TrainingFilm(FILM), MemoryLedger(Memory()),
-    ):  # fmt: skip
+        RunMonitor(events=EVENTS, name=HOSTILE),
+        chat,
+        card,
+        table(),
+        ThresholdPairs(Pairs()),
+        MaskLens(LENS),
+        BlindArena(Session()),
+        TokenDiff(DIFFS),
+        TrainingFilm(FILM),
+        MemoryLedger(Memory()),
+    ):
         bundle = widget._bundle()
         twin = bundle["text/html"].split("</style>", 1)[1]
         assert "application/vnd.jupyter.widget-view+json" in bundle
@@ -578,11 +653,19 @@ def test_what_is_hidden_is_written_out_and_joiners_of_scripts_stay():
 @pytest.mark.parametrize(
     "widget",
     [
-        RunMonitor(events=EVENTS), ChatCompare({"a": iter}), VerdictCard(VIEW), table(), ThresholdPairs(Pairs()),
-        MaskLens(LENS), BlindArena(Session()), TokenDiff(DIFFS), TrainingFilm(FILM), MemoryLedger(Memory()),
+        RunMonitor(events=EVENTS),
+        ChatCompare({"a": iter}),
+        VerdictCard(VIEW),
+        table(),
+        ThresholdPairs(Pairs()),
+        MaskLens(LENS),
+        BlindArena(Session()),
+        TokenDiff(DIFFS),
+        TrainingFilm(FILM),
+        MemoryLedger(Memory()),
         RoundTrip(),
     ],
-)  # fmt: skip
+)
 def test_modules_are_whole_and_need_no_network(widget):
     source = widget._esm if isinstance(widget._esm, str) else str(widget._esm)
     assert "export default" in source and "import " not in source and "guardKeys(el)" in source

@@ -45,9 +45,14 @@ def lab(cache, tmp_path_factory):
     root, home = tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("home")
     port, token = free_port(), secrets.token_hex(16)
     env = {
-        **os.environ, "ETABLI_CACHE": str(cache), "JUPYTER_TOKEN": token, "HF_HUB_OFFLINE": "1",
-        "JUPYTER_CONFIG_DIR": str(home), "JUPYTERLAB_SETTINGS_DIR": str(home), "JUPYTERLAB_WORKSPACES_DIR": str(home),
-    }  # fmt: skip
+        **os.environ,
+        "ETABLI_CACHE": str(cache),
+        "JUPYTER_TOKEN": token,
+        "HF_HUB_OFFLINE": "1",
+        "JUPYTER_CONFIG_DIR": str(home),
+        "JUPYTERLAB_SETTINGS_DIR": str(home),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home),
+    }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--notebook-dir={root}", "--ServerApp.ip=127.0.0.1"]
     flags = [f"--port={port}", "--LabApp.expose_app_in_browser=True", "--allow-root", "--ServerApp.port_retries=0"]
     log = (home / "lab.log").open("wb")

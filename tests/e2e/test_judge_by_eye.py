@@ -92,8 +92,16 @@ def row(name, prompt, tokens):
     made = moves(tokens)
     changes = [after - before for after, before in zip(made["logp"], made["base_logp"])]
     at = max(range(len(changes)), key=lambda place: abs(changes[place]))
-    return {"id": name, "prompt": prompt, "answer": "".join(tokens), "move": abs(changes[at]), "at": at,
-            "total": sum(changes), "kl": 0.4, "moves": made}  # fmt: skip
+    return {
+        "id": name,
+        "prompt": prompt,
+        "answer": "".join(tokens),
+        "move": abs(changes[at]),
+        "at": at,
+        "total": sum(changes),
+        "kl": 0.4,
+        "moves": made,
+    }
 
 
 def test_walk_through_token_differences_by_keys(lab, open_notebook):

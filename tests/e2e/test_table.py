@@ -157,10 +157,13 @@ def test_a_killed_kernel_loses_none_of_200_decisions(lab, many_rows, open_notebo
     run_cell(notebook, 1)
     page.wait_for_function(KEPT_AGAIN, timeout=180_000)
     figures = {
-        "rows": ROWS, "first_paint_seconds": round(painted, 2), "longest_task_ms_while_scrolling": scrolled["longest"],
-        "tasks_over_50_ms_while_scrolling": scrolled["tasks"], "decisions_by_keyboard": 200,
+        "rows": ROWS,
+        "first_paint_seconds": round(painted, 2),
+        "longest_task_ms_while_scrolling": scrolled["longest"],
+        "tasks_over_50_ms_while_scrolling": scrolled["tasks"],
+        "decisions_by_keyboard": 200,
         "lost_after_sigkill": max(0, said - len(held)),
-    }  # fmt: skip
+    }
     if OUT:
         storage.write_json(OUT, figures)
     assert painted < 2 and scrolled["longest"] < 100, json.dumps(figures)

@@ -26,9 +26,16 @@ def recipe(tiny, tmp_path, cache):
     slow = tmp_path / "slow.py"
     slow.write_text("import time\ndef on_step(event):\n    time.sleep(0.15)\n")
     return Recipe(
-        model=tiny, data=str(tmp_path / "data"), max_steps=STEPS, checkpoint_every=1, eval_every=5, sample_every=10,
-        threads=1, lora={"dropout": 0.1}, callbacks=str(slow),
-    )  # fmt: skip
+        model=tiny,
+        data=str(tmp_path / "data"),
+        max_steps=STEPS,
+        checkpoint_every=1,
+        eval_every=5,
+        sample_every=10,
+        threads=1,
+        lora={"dropout": 0.1},
+        callbacks=str(slow),
+    )
 
 
 def weights(run):

@@ -28,8 +28,16 @@ def test_no_secret_is_left_in_a_run_folder(tiny, tmp_path, cache, everything, mo
     )
     (tmp_path / "said.txt").write_text(everything)
     monkeypatch.setenv("SAID", str(tmp_path / "said.txt"))
-    rows = [{"id": str(at), "messages": [{"role": "user", "content": f"{at} {everything}"[:900]},
-                                         {"role": "assistant", "content": "ok"}]} for at in range(40)]  # fmt: skip
+    rows = [
+        {
+            "id": str(at),
+            "messages": [
+                {"role": "user", "content": f"{at} {everything}"[:900]},
+                {"role": "assistant", "content": "ok"},
+            ],
+        }
+        for at in range(40)
+    ]
     Dataset(rows).save(tmp_path / "data")
     recipe = Recipe(
         model=tiny, data=str(tmp_path / "data"), max_steps=4, max_length=1024, threads=1, callbacks=str(own)
@@ -126,9 +134,18 @@ def test_private_keys_are_covered_whole():
 
 @pytest.mark.parametrize(
     "around",
-    ["gsk" + "_{}", "xai" + "-{}", "r8" + "_{}", "https://{}@example.org/x", "redis://:{}@example.org", "TOKEN={}",
-     "token: '{}'", "Bearer {}", "https:/someone:{}@example.org"],
-)  # fmt: skip
+    [
+        "gsk" + "_{}",
+        "xai" + "-{}",
+        "r8" + "_{}",
+        "https://{}@example.org/x",
+        "redis://:{}@example.org",
+        "TOKEN={}",
+        "token: '{}'",
+        "Bearer {}",
+        "https:/someone:{}@example.org",
+    ],
+)
 def test_more_shapes(around):
     secret = letters(24) + "7"
     assert secret not in secrets.cover_secrets(f"before {around.format(secret)} after")
@@ -136,9 +153,20 @@ def test_more_shapes(around):
 
 @pytest.mark.parametrize(
     "text",
-    ["data/task-specific-rows.jsonl", "a risk-averse answer", "hf_models_cache", "pad_token: '<|endoftext|>'",
-     "eyJealous", "the password is asked for", "secret: none", "learning_rate was 0.0002",
-     "eos_token: 2", "bearer of bad news", "trained_tokens: 123456789012345678", "desk-bound-words-2"],
-)  # fmt: skip
+    [
+        "data/task-specific-rows.jsonl",
+        "a risk-averse answer",
+        "hf_models_cache",
+        "pad_token: '<|endoftext|>'",
+        "eyJealous",
+        "the password is asked for",
+        "secret: none",
+        "learning_rate was 0.0002",
+        "eos_token: 2",
+        "bearer of bad news",
+        "trained_tokens: 123456789012345678",
+        "desk-bound-words-2",
+    ],
+)
 def test_ordinary_words_stay(text):
     assert secrets.cover_secrets(text) == text
