@@ -22,6 +22,8 @@ FOLDER_MODULES = ("links", "code", "size", "archives", "templates")
 for name in FOLDER_MODULES:  # each registers its folders
     importlib.import_module(f"strangers.folders_{name}")
 
+pytestmark = pytest.mark.nightly  # and in make faults
+
 KINDS, FOLDERS, SHAPES = 60, 30, 24  # at least
 
 
