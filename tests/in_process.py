@@ -36,8 +36,10 @@ def in_process() -> Iterator[None]:
 def train(run: Run, force: bool, own_recipe: bool) -> None:
     """Call the worker on a run folder. What a child keeps to itself is put back afterwards."""
     import torch
+    from accelerate.state import AcceleratorState
 
     threads = torch.get_num_threads()
+    AcceleratorState._reset_state(reset_partial_state=True)  # it keeps one precision a process, each run has its own
     with contextlib.ExitStack() as stack:
         for number in (signal.SIGTERM, signal.SIGHUP):
             stack.callback(signal.signal, number, signal.getsignal(number))
