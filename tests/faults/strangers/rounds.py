@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from strangers import commands, home
+from strangers import commands, home, jobs
 from strangers.payloads import APART, TOGETHER, TYPED, Canary, cocktails
 from strangers.plant import GROUPS, kind_at
 from strangers.survey import Spot
@@ -28,7 +28,7 @@ EXACT = (
 )
 NAMES_DATA = ("rows outside", "absolute", "parents", "device", "home")
 EVERY = 8
-JOBS = 4
+ROUNDS, PLANTS = 8, 150  # of one job: a child that has done much holds threads and memory of all of it
 
 
 def numbers(stride: int) -> list[int]:
@@ -51,10 +51,16 @@ def free(spots: list[Spot], stranger: Path, cache: Path, place: Path, stride: in
         {"attack": f"round {number}", "round": number, "groups": spots, "steps": quick if count % EVERY else names}
         for count, number in enumerate(numbers(stride))
     ]
-    for number in range(JOBS):
+    for number, some in enumerate(_parts(plants, ROUNDS)):
         folder = home.job_folder(stranger, cache, place / f"free-{number}")
         steps = [commands.step(name, folder) for name in names]
-        yield Job(f"free texts {number}", str(folder), steps, plants[number::JOBS], deadline=1800, pages=True)
+        yield Job(f"free texts {number}", str(folder), steps, some, deadline=1800, pages=True)
+
+
+def _parts(plants: list[dict[str, Any]], most: int) -> Iterator[list[dict[str, Any]]]:
+    """Lists of at most so many, no fewer than there are cores."""
+    size = min(most, -(-len(plants) // jobs.CORES))
+    return (plants[start : start + size] for start in range(0, len(plants), size))
 
 
 def fixed(spots: list[Spot], stranger: Path, cache: Path, place: Path, stride: int) -> Iterator[Job]:
@@ -74,10 +80,10 @@ def fixed(spots: list[Spot], stranger: Path, cache: Path, place: Path, stride: i
         for what in hostile[order % stride :: stride]
         if not _may(spot, what)
     ]
-    for number in range(JOBS):
+    for number, some in enumerate(_parts(plants, PLANTS)):
         folder = home.job_folder(stranger, cache, place / f"fixed-{number}")
         steps = [commands.step(name, folder) for name in [*commands.CHEAP, *commands.CALLS]]
-        yield Job(f"fixed texts {number}", str(folder), steps, plants[number::JOBS], deadline=1800)
+        yield Job(f"fixed texts {number}", str(folder), steps, some, deadline=1800)
 
 
 def _may(spot: Spot, what: dict[str, Any]) -> bool:

@@ -75,11 +75,13 @@ def work(job: Job, results: str) -> None:
         watch.look_outside()
         for step in [step for step in job.steps if step.name in what.get("steps", [step.name])]:
             watch.seen.clear()
+            _allow_time()
             code, out, err, seconds = _do(step, folder, console)
             holes += [Hole(kind, attack, step.name, detail) for kind, detail in watch.seen]
             holes += [Hole(kind, attack, step.name, detail) for kind, detail in _told(job, step, code, out, err)]
             shown.append((attack, step.name, code, round(seconds, 2), _last(err)))
         holes += [Hole(kind, attack, "", detail) for kind, detail in _left(job)]
+        _forget(folder)
         if job.pages:
             plant.keep_pages(folder, attack)
     Path(results).write_text(json.dumps({"holes": [asdict(hole) for hole in holes], "shown": shown}))
@@ -102,7 +104,20 @@ def _settle(folder: Path) -> None:
     sys.dont_write_bytecode = True
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY, mapped + MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
+
+
+def _allow_time() -> None:
+    """So many seconds of a processor for the step that begins; then the child is ended."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    most = int(used.ru_utime + used.ru_stime) + CPU_SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+
+
+def _forget(folder: Path) -> None:
+    """What an attack has left is told; the next must not be blamed for it."""
+    for path in (folder / "marks").iterdir():
+        path.unlink()
+    (folder / "began").write_text(json.dumps(listed(folder / "outside")))
 
 
 def _do(step: Step, folder: Path, console: Terminal) -> tuple[int, bytes, bytes, float]:
