@@ -119,6 +119,14 @@ def test_the_harness_sees_what_is_obeyed(stranger, tmp_path, look):
     tally.forget("made on purpose, in Chromium")
 
 
+def test_every_command_reads_the_valid_home(stranger, tmp_path):
+    """Else nothing of what follows would be read at all."""
+    folder = home.job_folder(*stranger, tmp_path / "job")
+    steps = [commands.step(name, folder) for name in [*commands.CHEAP, *commands.CALLS]]
+    for _, holes, shown in jobs.run([Job("valid", str(folder), steps)]):
+        assert not holes and [line for line in shown if line[2] not in (0, 1)] == []
+
+
 def test_texts_that_can_say_anything(stranger, spots, tmp_path, look):
     free, _ = spots
     stride = 1 if FULL else 8

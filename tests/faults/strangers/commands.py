@@ -56,7 +56,7 @@ CHEAP: dict[str, tuple[str, tuple[str, ...]]] = {
 CALLS: dict[str, tuple[str, ...]] = {
     "widgets": ("run/results.json", "run/token_diff.json"),
     "report": (),
-    "frames": (),
+    "frames": ("curation.yaml",),
     "model_facts": ("model/README.md", "model/config.json"),
 }
 WITH_MODEL: dict[str, str] = {

@@ -72,5 +72,5 @@ def _alone(folder: Path, what: dict[str, Any]) -> None:
     elif "kind" in what:
         make = _numbered(text_of(what["kind"], canary))
     else:
-        make = _numbered("benign7")
+        make = _numbered("benign:7/x")  # signs that make a path or an entry of a text, if it is one
     texts.write(folder / "home" / name, texts.planted(texts.read(folder / "pristine" / name), {group: make}))

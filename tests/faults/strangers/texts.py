@@ -45,7 +45,7 @@ def _text(suffix: str, value: Any) -> str:
     if suffix == ".jsonl":
         return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in value)
     if suffix in (".yaml", ".yml"):
-        return json.dumps(value, ensure_ascii=True)  # which is YAML too, and can hold whatever stands in it
+        return yaml.safe_dump(value, allow_unicode=False, sort_keys=False, width=10**9)
     if suffix == ".csv":
         lines = io.StringIO()
         csv.writer(lines).writerows(value)
