@@ -88,16 +88,6 @@ def open_file(path: str | Path, follow: bool = True) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def read_text(path: str | Path, encoding: str = "utf-8") -> str:
-    """Return the text of an ordinary file.
-
-    Raises:
-        OutsideFolder: a pipe, a device or a folder; OSError, UnicodeDecodeError: it can't be read.
-    """
-    with open_file(path) as file:
-        return file.read().decode(encoding)
-
-
 def copy_file(folder: str | Path, name: str | Path, place: str | Path) -> None:
     """Copy one file of a folder to a place that no file has yet, its modification time too; links become files.
 

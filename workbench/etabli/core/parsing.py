@@ -97,7 +97,7 @@ def read_bytes(path: str | Path, limit: int) -> bytes:
     """A file's bytes, and never more than may be parsed: a file may be longer than it says.
 
     Raises:
-        OSError: it can't be opened; Unparsed: it is too large.
+        OSError: it can't be opened; ParseError: it is too large.
     """
     with open_file(path) as file:
         data = file.read(limit + 1)
@@ -204,7 +204,7 @@ def parse_yaml(
         tagged: where given, a value of an unknown tag is None, instead of an error, and its text is added here.
 
     Raises:
-        Unparsed: it is not YAML, or is too large or too deep; its text names the cause.
+        ParseError: it is not YAML, or is too large or too deep; its text names the cause.
     """
     if len(text) > limit:
         raise ParseError(_too_long(source, limit))

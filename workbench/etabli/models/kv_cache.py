@@ -6,7 +6,8 @@ if TYPE_CHECKING:
     from transformers import Cache
     from transformers.utils.generic import ModelOutput
 
-ATTENTION_LAYERS = ("DynamicLayer", "DynamicSlidingWindowLayer")  # these can be extended by any number of tokens
+FULL_ATTENTION = ("DynamicLayer",)
+ATTENTION = (*FULL_ATTENTION, "DynamicSlidingWindowLayer")  # these can be extended by any number of tokens
 
 
 def cache_argument(cache: "Cache | None") -> dict[str, "Cache | None"]:
@@ -22,15 +23,19 @@ def cache_of(output: "ModelOutput") -> "Cache | None":
     return getattr(output, _cache_name(), None)
 
 
-def attention_cache_of(output: "ModelOutput") -> "Cache | None":
-    """Return the cache in a forward pass's output if it holds only keys and values; else None.
+def attention_cache_of(output: "ModelOutput", kinds: tuple[str, ...] = ATTENTION) -> "Cache | None":
+    """Return the cache in a forward pass's output if all its layers hold keys and values alone, else None.
+
+    Args:
+        output: of a model called with ``use_cache``.
+        kinds: class names of layers that are accepted.
 
     Recurrent and hybrid models (Mamba, Qwen3-Next) return a cache too, since transformers 5.24, but their state can be
     continued by one token at a time only: continued by several tokens, the logits are wrong without an error.
     """
     cache = cache_of(output)
     layers = getattr(cache, "layers", None) or []
-    return cache if layers and all(type(layer).__name__ in ATTENTION_LAYERS for layer in layers) else None
+    return cache if layers and all(type(layer).__name__ in kinds for layer in layers) else None
 
 
 def _cache_name() -> str:

@@ -46,9 +46,9 @@ def compute_prefix(model: "PreTrainedModel", prompts: list[list[int]], max_lengt
         return Prefix()
     ids = torch.tensor([prompts[0][:length]], device=model.device)
     with torch.inference_mode():
-        cache = kv_cache.cache_of(model(input_ids=ids, use_cache=True, logits_to_keep=1))
-    is_plain = all(type(layer).__name__ == "DynamicLayer" for layer in getattr(cache, "layers", [None]))
-    return Prefix(length, cache) if is_plain else Prefix()
+        output = model(input_ids=ids, use_cache=True, logits_to_keep=1)
+    cache = kv_cache.attention_cache_of(output, kv_cache.FULL_ATTENTION)
+    return Prefix() if cache is None else Prefix(length, cache)
 
 
 def _has_full_attention(model: "PreTrainedModel") -> bool:
