@@ -26,12 +26,12 @@ def cache_of(output: "ModelOutput") -> "Cache | None":
 def attention_cache_of(output: "ModelOutput", kinds: tuple[str, ...] = ATTENTION) -> "Cache | None":
     """Return the cache in a forward pass's output if all its layers hold keys and values alone, else None.
 
+    Recurrent and hybrid models (Mamba, Qwen3-Next) return a cache too, since transformers 5.24, but their state can be
+    continued by one token at a time only: continued by several tokens, the logits are wrong without an error.
+
     Args:
         output: of a model called with ``use_cache``.
         kinds: class names of layers that are accepted.
-
-    Recurrent and hybrid models (Mamba, Qwen3-Next) return a cache too, since transformers 5.24, but their state can be
-    continued by one token at a time only: continued by several tokens, the logits are wrong without an error.
     """
     cache = cache_of(output)
     layers = getattr(cache, "layers", None) or []
