@@ -39,7 +39,7 @@ def read_results(place: Run | str | Path) -> Results:
         results = cast("Results", parsing.read_json(path))
     except OSError:
         raise BadInput(f"There are no results in {path}: run etabli.evaluate, or etabli evaluate, first.") from None
-    missing = sorted(set(Results.__annotations__) - set(results)) if isinstance(results, dict) else ["everything"]
+    missing = sorted(Results.__required_keys__ - set(results)) if isinstance(results, dict) else ["everything"]
     if missing or results["version"] != VERSION:
         why = f"lacks {', '.join(missing)}" if missing else f"is of version {results['version']}, not {VERSION}"
         raise Damaged(f"{path} {why}: evaluate again.")

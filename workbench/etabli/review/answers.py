@@ -138,10 +138,18 @@ def _generate_items(
         raise BadInput(f"{', '.join(sorted(missing))} can't be asked: the run has no training rows that are questions.")
     for system in answering:
         systems.generate_answers(system, rows, model, max_new_tokens, lambda *_: None)
-    return [
-        {"id": str(index), "prompt": prompt, "answers": {system.name: system.answers[index] for system in answering}}
-        for index, prompt in enumerate(prompts)
-    ]
+    items: list[ArenaItem] = []
+    for index, prompt in enumerate(prompts):
+        answers = {system.name: system.answers[index] for system in answering}
+        item: ArenaItem = {
+            "id": str(index),
+            "prompt": prompt,
+            "answers": {name: answer.text for name, answer in answers.items()},
+        }
+        if thoughts := {name: answer.thought for name, answer in answers.items() if answer.thought}:
+            item["thoughts"] = thoughts
+        items.append(item)
+    return items
 
 
 def build_comparison(

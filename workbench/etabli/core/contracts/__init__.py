@@ -50,6 +50,9 @@ from etabli.core.contracts.data import (
     Row as Row,
 )
 from etabli.core.contracts.data import (
+    ToolCall as ToolCall,
+)
+from etabli.core.contracts.data import (
     TrainingCost as TrainingCost,
 )
 from etabli.core.contracts.evaluation import (
@@ -57,6 +60,9 @@ from etabli.core.contracts.evaluation import (
 )
 from etabli.core.contracts.evaluation import (
     ARMS as ARMS,
+)
+from etabli.core.contracts.evaluation import (
+    CLEANINGS as CLEANINGS,
 )
 from etabli.core.contracts.evaluation import (
     UNSEEN as UNSEEN,

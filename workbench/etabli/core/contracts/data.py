@@ -19,9 +19,17 @@ class Message(TypedDict, total=False):
     content: str
     train: bool | None
     spans: list[list[int]]
+    reasoning: str  # an assistant's thought before its content
     name: str
     tool_calls: list[dict[str, Any]]
     tool_call_id: str
+
+
+class ToolCall(TypedDict):
+    """A call of a function, without the forms of families: in the results of an evaluation."""
+
+    name: str
+    arguments: dict[str, Any]
 
 
 class Reason(TypedDict):

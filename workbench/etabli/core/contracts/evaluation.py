@@ -5,11 +5,15 @@ The JSON key ``arms`` names the systems that are compared: base, prompted, looku
 
 from typing import Any, NotRequired, TypedDict
 
-from etabli.core.contracts.data import Row
+from etabli.core.contracts.data import Row, ToolCall
 
 # Systems that answer; a run's checkpoints may stand beside them, under the name of their folder.
 ARMS = ("base", "prompted", "lookup", "tuned")
 ALL, UNSEEN = "all", "not in training"  # slices: every row; the rows that are similar to no training row
+
+
+# What is changed in an answer before it is compared: accents in two parts, a thought, one without an end, a code fence.
+CLEANINGS = ("unicode", "thought", "open_thought", "fence")
 
 
 class Estimate(TypedDict):
@@ -84,7 +88,9 @@ class AnsweredRow(TypedDict):
     prompt: str
     truth: str
     rendered: dict[str, str]  # system -> whole prompt as the model got it; for lookup the training row
-    answers: dict[str, str]
+    answers: dict[str, str]  # cleaned: as it is compared with the truth
+    thoughts: NotRequired[dict[str, str]]  # system -> the thought before its answer, where there is one
+    calls: NotRequired[dict[str, list[ToolCall]]]  # system -> the tool calls in its answer
     raw: dict[str, str]  # system -> answer with control tokens; an answer that was cut has no end-of-turn token
     correct: dict[str, bool | None]  # by the first score that is true or false
     values: dict[str, dict[str, float | None]]  # score -> system -> value
@@ -106,6 +112,7 @@ class Results(TypedDict):
     metrics: list[Metric]  # the first one decides the verdict
     scores: list[Score]
     rows: list[AnsweredRow]
+    cleaned: NotRequired[dict[str, dict[str, int]]]  # system or truth -> kind of CLEANINGS -> answers
     warnings: list[str]
     verdict: dict[str, Any]  # by slice
 
