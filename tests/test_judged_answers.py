@@ -1,4 +1,4 @@
-"""What is compared: tool calls in each family's form, answers after a thought, without a fence, whatever types accents."""
+"""What is compared: tool calls in each family's form, answers after a thought and without a fence, accents as one."""
 
 import copy
 import json
@@ -59,11 +59,10 @@ def conversation(*made, asked="Weather in Lyon?"):
 class Tokenizer:
     """A template alone: what the reading of a form needs."""
 
-    special_tokens_map = {"bos_token": "<s>", "eos_token": "</s>"}
-    all_special_tokens = ["<s>", "</s>", "<|im_end|>", "<|eot_id|>", "<|call|>", "<|return|>"]
-
     def __init__(self, template):
         self.chat_template = template
+        self.special_tokens_map = {"bos_token": "<s>", "eos_token": "</s>"}
+        self.all_special_tokens = ["<s>", "</s>", "<|im_end|>", "<|eot_id|>", "<|call|>", "<|return|>"]
 
 
 # --- accents, fences, thoughts --------------------------------------------------------------------------------------
@@ -248,8 +247,10 @@ def caller(runs, tiny, tmp_path):
     """A run of the tiny model with a template that writes calls, and its data: calls and texts."""
     shutil.copytree(tiny, tmp_path / "model")
     (tmp_path / "model" / "chat_template.jinja").write_text(
-        "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}{% for m in messages %}<|im_start|>"
-        "{{ m.role }}\n{% if m.role == 'assistant' %}" + FORMS["hermes"] + "{% endif %}{{ m.content }}<|im_end|>\n"
+        "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}{% for m in messages %}"
+        "<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+        + FORMS["hermes"]
+        + "{% endif %}{{ m.content }}<|im_end|>\n"
         "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     rows = []
@@ -279,10 +280,7 @@ def test_calls_are_judged_in_all_systems(caller, no_owner, tmp_path):
     assert by_name["under_calling"]["better"] == by_name["over_calling"]["better"] == "lower"
     assert all(results["rows"][0]["values"]["loss"][arm] > 0 for arm in ("base", "prompted", "tuned"))
     row = results["rows"][0]
-    assert (
-        row["truth"] == '{"arguments": {"city": "Lyon"}, "name": "get_weather"}'
-        and row["answers"]["lookup"] == row["truth"]
-    )
+    assert row["truth"] == row["answers"]["lookup"] == '{"arguments": {"city": "Lyon"}, "name": "get_weather"}'
     assert "get_weather" in row["rendered"]["base"], "the tools reach the model through its template"
     assert row["rendered"]["prompted"].count("<tool_call>") >= 4, "so do worked examples with their calls"
     assert "greet" not in json.dumps([row["truth"] for row in results["rows"]])
@@ -356,10 +354,10 @@ def test_every_familys_calls_come_back():
         if form is None:
             continue
         callers.add(name)
-        for made in [*CALLS[:5]]:
-            spoken = (
-                [{**one, "arguments": json.dumps(one["arguments"])} for one in made] if name == "deepseekv3" else made
-            )
+        for made in CALLS[:5]:
+            spoken = copy.deepcopy(made)
+            for one in spoken if name == "deepseekv3" else ():  # it joins arguments as text
+                one["arguments"] = json.dumps(one["arguments"])
             user = {"role": "user", "content": "Hm?"}
             [whole] = apply_template(Tokenizer(template), [Conversation([user, turn(*spoken)], tools=[WEATHER])])
             answer = re.split(r"Hm\?", whole)[-1]
