@@ -32,7 +32,7 @@ def is_alive(owner: Mapping[str, Any]) -> bool:
         process = psutil.Process(owner["pid"])
         is_same = abs(process.create_time() - owner["started"]) < 1.0 and owner["host"] == socket.gethostname()
         return bool(is_same and process.status() != psutil.STATUS_ZOMBIE)
-    except (psutil.Error, KeyError, TypeError):
+    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):  # also numbers that are no pid
         return False
 
 

@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from etabli.core import parsing, storage
+from etabli.core import contract_check, parsing, storage
 from etabli.core.contracts import (
     TOKEN_DIFF,
     VERSION,
@@ -17,7 +17,6 @@ from etabli.core.contracts import (
     Results,
     TokenDiffRow,
     TokenDiffs,
-    TokenMoves,
 )
 from etabli.core.errors import BadInput, Damaged, EtabliError
 from etabli.data.questions import question
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from etabli_widgets import TokenDiff
 
 TRUTH = "truth"
+MoveList = Literal["tokens", "ids", "logp", "base_logp", "rank", "base_rank", "kl", "top", "base_top"]
+MOVE_LISTS: tuple[MoveList, ...] = get_args(MoveList)  # of ``TokenMoves``: one entry a token
 LIMIT = 50  # the default number of answers of each language
 
 Progress = Callable[[int, int], None]
@@ -94,28 +95,26 @@ def read_token_diffs(path: str | Path) -> TokenDiffs:
         BadInput: there is no such file.
         Damaged: it has another format or another version.
     """
+    next_step = "Measure again: etabli token-diff DIR."
     try:
-        diffs = parsing.read_json(path)
+        value = parsing.read_json(path)
     except OSError:
         raise BadInput(f"There is no {path}. Make it with etabli.token_diff(run).") from None
-    except ValueError as error:
-        raise Damaged(f"{path} can't be read ({error}): measure again.") from None
-    keys = set(TokenDiffs.__annotations__)
-    if not isinstance(diffs, dict) or not keys <= set(diffs) or diffs["version"] != VERSION:
-        raise Damaged(f"{path} lacks keys, or has another version than {VERSION}: measure again.")
-    if not isinstance(diffs["rows"], list) or not all(map(_is_row, diffs["rows"])):
-        raise Damaged(f"{path} has a row that is not complete: measure again.")
-    return cast(TokenDiffs, diffs)
+    diffs = contract_check.require(value, TokenDiffs, str(path), next_step)
+    if diffs["version"] != VERSION:
+        raise Damaged(f"{path} is of version {diffs['version']}, not {VERSION}. {next_step}")
+    if (number := next((n for n, row in enumerate(diffs["rows"]) if not _is_whole(row)), None)) is not None:
+        raise Damaged(f"{path}: the lists of `rows.{number}.moves` do not hold one entry for each token. {next_step}")
+    return diffs
 
 
-def _is_row(row: object) -> bool:
-    """Does the row have all keys, and as many entries in each list of its moves?"""
-    if not isinstance(row, dict) or not set(TokenDiffRow.__annotations__) <= set(row):
-        return False
+def _is_whole(row: TokenDiffRow) -> bool:
+    """Does the row have as many entries in each list of its moves, choices of two values, and a place among them?"""
     moves = row["moves"]
-    lists = [moves.get(name) for name in TokenMoves.__annotations__] if isinstance(moves, dict) else [None]
-    lengths = {len(values) if isinstance(values, list) else -1 for values in lists}
-    return len(lengths) == 1 and -1 not in lengths
+    lists: list[Sequence[object]] = [moves[name] for name in MOVE_LISTS]
+    choices = [choice for of_token in (*moves["top"], *moves["base_top"]) for choice in of_token]
+    has_pairs = all(len(choice) == 2 and isinstance(choice[0], str) for choice in choices)
+    return has_pairs and len({len(values) for values in lists}) == 1 and 0 <= row["at"] < len(moves["ids"])
 
 
 def measure(

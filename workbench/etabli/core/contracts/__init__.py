@@ -106,6 +106,9 @@ from etabli.core.contracts.evaluation import (
 from etabli.core.contracts.evaluation import (
     Score as Score,
 )
+from etabli.core.contracts.evaluation import (
+    SliceVerdict as SliceVerdict,
+)
 from etabli.core.contracts.files import (
     ABLATION as ABLATION,
 )
@@ -249,6 +252,9 @@ from etabli.core.contracts.runs import (
 )
 from etabli.core.contracts.runs import (
     Check as Check,
+)
+from etabli.core.contracts.runs import (
+    CheckedEvent as CheckedEvent,
 )
 from etabli.core.contracts.runs import (
     Continuity as Continuity,

@@ -1,6 +1,6 @@
 """Rows, findings about them, and the tokens of a batch."""
 
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, Required, TypedDict
 
 # --- rows -----------------------------------------------------------------------------------------------------------
 
@@ -15,8 +15,8 @@ class Message(TypedDict, total=False):
     that the policy ``spans`` trains: [first character, one after the last].
     """
 
-    role: str
-    content: str
+    role: Required[str]
+    content: Required[str]
     train: bool | None
     spans: list[list[int]]
     reasoning: str  # an assistant's thought before its content
@@ -67,8 +67,8 @@ class Row(TypedDict, total=False):
     (``choices``, ``instruction_id_list``). They are not trained.
     """
 
-    id: str
-    messages: list[Message]
+    id: Required[str]
+    messages: Required[list[Message]]
     tools: list[dict[str, Any]]
     lang: str | None
     source: str | None

@@ -3,7 +3,7 @@
 The JSON key ``arms`` names the systems that are compared: base, prompted, lookup, tuned, or a checkpoint.
 """
 
-from typing import Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from etabli.core.contracts.data import Row, ToolCall
 
@@ -16,12 +16,15 @@ ALL, UNSEEN = "all", "not in training"  # slices: every row; the rows that are s
 CLEANINGS = ("unicode", "thought", "open_thought", "fence")
 
 
+Bound = Annotated[float, "nullable"]  # of an interval; JSON has null for one that is unknown
+
+
 class Estimate(TypedDict):
     """A mean with its 95 % interval: a share between 0 and 1, or in the score's own unit. Unknown bounds are null."""
 
     value: float
-    low: float
-    high: float
+    low: Bound
+    high: Bound
     n: int
 
 
@@ -45,10 +48,10 @@ class Difference(TypedDict):
     clusters: int
     effective: float  # effective number of clusters: that many of equal size hold as much information
     value: float
-    low: float
-    high: float
+    low: Bound
+    high: Bound
     flips: Flips | None  # only for scores that are true or false
-    worst: NotRequired[list[float]]  # [low, high] if the rows that could not be scored were wrong
+    worst: NotRequired[list[Bound]]  # [low, high] if the rows that could not be scored were wrong
 
 
 class Score(TypedDict):
@@ -98,6 +101,22 @@ class AnsweredRow(TypedDict):
     errors: dict[str, dict[str, str]]  # score -> system -> the error
 
 
+class SliceVerdict(TypedDict):
+    """The verdict on one slice. In ``results.json`` under ``verdict``, by slice."""
+
+    score: str
+    unit: str
+    subject: str
+    verdict: str  # better, worse or cannot tell
+    rival: str | None  # the baseline that decided; None if nothing could be compared
+    difference: Difference | None
+    n: int
+    clusters: int
+    more_rows: int | None  # about how many more rows would tell
+    worth: bool | None  # was the training worth it? None if unknown
+    why: str
+
+
 class Results(TypedDict):
     """``results.json``: the whole log of an evaluation. Scores and verdict can be computed from the rest."""
 
@@ -114,7 +133,7 @@ class Results(TypedDict):
     rows: list[AnsweredRow]
     cleaned: NotRequired[dict[str, dict[str, int]]]  # system or truth -> kind of CLEANINGS -> answers
     warnings: list[str]
-    verdict: dict[str, Any]  # by slice
+    verdict: dict[str, SliceVerdict]
 
 
 class Rescoring(TypedDict):
