@@ -1,8 +1,9 @@
 """Which processes are alive, and which run owns the device.
 
 A process is identified by its pid *and* its start time, because pids are used again. On Linux the start is counted in
-ticks since the machine booted: a clock that jumps (WSL, suspend, NTP) moves every start time, but not these. Only one run at a time owns a
-machine's device. A small file names the owner; it counts only while the owner is alive.
+ticks since the machine booted: a clock that jumps (WSL, suspend, NTP) moves every start time, but not these.
+
+Only one run at a time owns a machine's device. A small file names the owner; it counts only while the owner is alive.
 """
 
 import os
@@ -57,7 +58,7 @@ def _started_then(process: "psutil.Process", owner: Mapping[str, Any]) -> bool:
     """Return whether a process began when its identity says; by the clock only if there are no ticks to compare."""
     if (ticks := owner.get("started_since_boot")) and (now := _start_since_boot(process.pid)):
         return bool(ticks == now)
-    return abs(process.create_time() - owner["started"]) < 1.0
+    return bool(abs(process.create_time() - owner["started"]) < 1.0)
 
 
 def _owner_file() -> Path:

@@ -37,10 +37,11 @@ def _about_held_out(recipe: Recipe, data: TrainData) -> Iterator[str]:
         yield f"The held-out loss is measured on {count} rows: it says little. Name more rows in eval_data."
     overlaps = [kind for kind in find_overlaps(data.source_held_out, data.source_rows) if kind]
     if overlaps and recipe.eval_data:
+        same_question, same_row = overlaps.count("question"), overlaps.count("row")
         yield (
             f"{len(overlaps)} of the {len(data.source_held_out)} rows of eval_data ({recipe.eval_data}) are also "
-            f"trained: the same question in {overlaps.count('question')}, question and answer in {overlaps.count('row')}. "
-            "Their loss shows what was memorised."
+            f"trained: the same question in {same_question}, question and answer in {same_row}. Their loss shows what "
+            "was memorised."
         )
 
 
