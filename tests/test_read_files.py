@@ -70,7 +70,7 @@ def read_results(made):
 
 
 def test_results_that_a_person_gives(answered, tmp_path):
-    small = {**answered, "rows": answered["rows"][:2], "scores": answered["scores"][:2]}
+    small = {**answered, "rows": answered["rows"][::11], "scores": answered["scores"][:2]}
     path = tmp_path / "results.json"
 
     def read(made):

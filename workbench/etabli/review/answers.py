@@ -34,7 +34,13 @@ def comparison_from_results(results: Results, arms: Sequence[str] = ()) -> Compa
             f"Choose from {', '.join(results['arms'])}."
         )
     items = [
-        Item(row["id"], row["prompt"], {name: row["answers"][name] for name in names}, row["lang"] or "")
+        Item(
+            row["id"],
+            row["prompt"],
+            {name: row["answers"][name] for name in names},
+            row["lang"] or "",
+            {name: thought for name, thought in row.get("thoughts", {}).items() if name in names},
+        )
         for row in results["rows"]
         if all(name in row["answers"] for name in names)
     ]
@@ -84,7 +90,12 @@ def _parse_item(entry: object, index: int, path: str | Path) -> Item:
     has_answers = isinstance(answers, dict) and len(answers) > 1 and all(isinstance(v, str) for v in answers.values())
     if not has_answers or not isinstance(prompt, str) or not isinstance(answers, dict):
         raise BadData(f'{path}: item {index} must be {{"prompt": text, "answers": {{arm: text, arm: text}}}}.')
-    return Item(str(index if name is None else name), prompt, answers, str(fields.get("slice") or ""))
+    thoughts = fields.get("thoughts")
+    has_thoughts = isinstance(thoughts, dict) and all(isinstance(text, str) for text in thoughts.values())
+    kept_thoughts = thoughts if has_thoughts else {}
+    return Item(
+        str(index if name is None else name), prompt, answers, str(fields.get("slice") or ""), kept_thoughts or {}
+    )
 
 
 def _checked_comparison(names: tuple[str, ...], items: list[Item]) -> Comparison:
