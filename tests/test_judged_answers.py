@@ -365,3 +365,40 @@ def test_every_familys_calls_come_back():
                 answer = answer[answer.index("{") :].removesuffix("<|eot_id|>")
             assert form.parse(answer, [WEATHER]) == made, (name, answer)
     assert len(callers) >= 25, sorted(set(templates) - callers)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", FORMS)
+def test_real_calls_come_back_in_every_form(name, tmp_path):
+    """Every call of LLaMA-Factory's tool-call samples, English and Chinese, as each form writes it."""
+    import subprocess
+    import tarfile
+
+    from etabli.data.reading.source import read
+
+    asked = ["--no-deps", "--no-binary", ":all:", "llamafactory==0.9.5", "--dest", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-m", "pip", "download", "-q", *asked], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no package index answered: {done.stderr[-200:]}")
+    count = 0
+    for language in ("en", "zh"):
+        with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+            source = archive.extractfile(f"llamafactory-0.9.5/data/glaive_toolcall_{language}_demo.json")
+            (tmp_path / "sample.json").write_bytes(source.read())
+        count += real_calls_that_come_back(USER + FORMS[name] + END, read(tmp_path / "sample.json"), name == "llama")
+    assert count > 400
+
+
+def real_calls_that_come_back(template, rows, single):
+    form = find_call_format(Tokenizer(template))
+    count = 0
+    for row in rows:
+        for message in row["messages"]:
+            due = [one["function"] for one in message.get("tool_calls", [])]
+            if due and not (single and len(due) > 1):
+                raw = written(template, due).removesuffix("<|im_end|>").removesuffix("<|eot_id|>")
+                made = form.parse(raw, row.get("tools"))
+                assert len(made) == len(due), raw
+                assert all(call_scores.is_same_call(*pair, row) for pair in zip(made, due)), raw
+                count += len(due)
+    return count

@@ -63,14 +63,14 @@ def find_problem(value: object, kind: Any, place: str = "") -> str:
 
 
 def _problem_of_keys(value: dict[str, object], contract: Any, place: str) -> str:
-    """The first key that is missing or has another type; a key that may be missing may be null."""
-    kinds, required = _kinds(contract), contract.__required_keys__
+    """The first key that is missing or has another type. Keys of a row, which is not total, may be null."""
+    kinds, required, may_be_null = _kinds(contract), contract.__required_keys__, not contract.__total__
     if missing := sorted(required - set(value)):
         return f"`{_join(place, missing[0])}` is missing"
     return _first(
         find_problem(value[name], kind, _join(place, name))
         for name, kind in kinds.items()
-        if name in value and (name in required or value[name] is not None)
+        if name in value and not (value[name] is None and may_be_null and name not in required)
     )
 
 

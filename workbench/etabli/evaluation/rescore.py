@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TypedDict
 
 from etabli.core import contract_check, folders, parsing, storage
-from etabli.core.contracts import ALL, RESULTS, VERSION, Difference, Estimate, Metric, Results
+from etabli.core.contracts import RESULTS, VERSION, Difference, Estimate, Metric, Results
 from etabli.core.errors import BadInput, Damaged, EtabliError
-from etabli.evaluation.aggregate import slice_names, summarise
+from etabli.evaluation.aggregate import summarise
 from etabli.evaluation.caveats import score_error_caveats
+from etabli.evaluation.results_check import find_contradiction
 from etabli.evaluation.scores import Score, builtin_score, load_scores
 from etabli.evaluation.scores.score import ScoreFunction
 from etabli.evaluation.scoring import describe_metrics, score_texts
@@ -43,35 +44,12 @@ def read_results(place: Run | str | Path) -> Results:
     results = contract_check.require(value, Results, str(path), NEXT_STEP)
     if results["version"] != VERSION:
         raise Damaged(f"{path} is of version {results['version']}, not {VERSION}. {NEXT_STEP}")
-    if problem := _find_unknown_name(results):
+    if problem := find_contradiction(results):
         raise Damaged(f"{path}: {problem}. {NEXT_STEP}")
     for score in results["scores"]:
         for interval in [*score["arms"].values(), *score["differences"]]:
             _restore_bounds(interval)
     return results
-
-
-def _find_unknown_name(results: Results) -> str:
-    """The first place that names a system, score or slice which the results do not hold; an empty text if none does."""
-    systems, metrics = {*results["arms"]}, {metric["name"] for metric in results["metrics"]}
-    slices = {*slice_names(results["rows"]), ALL}
-    named_systems = [("subject", results["subject"]), *(("rivals", name) for name in results["rivals"])]
-    for number, score in enumerate(results["scores"]):
-        if score["name"] not in metrics:
-            return f"`scores.{number}.name` is {score['name']!r}, which is none of the metrics"
-        if score["slice"] not in slices:
-            return f"`scores.{number}.slice` is {score['slice']!r}, which is no slice of the rows"
-        named_systems += [(f"scores.{number}.arms", name) for name in score["arms"]]
-        named_systems += [(f"scores.{number}.differences", gap["minus"]) for gap in score["differences"]]
-    unknown = next(((place, name) for place, name in named_systems if name not in systems), None)
-    if unknown:
-        return f"`{unknown[0]}` names {unknown[1]!r}, which is none of the arms"
-    for number, row in enumerate(results["rows"]):
-        if missing := next((name for name in metrics if name not in row["values"]), None):
-            return f"`rows.{number}.values` lacks the score {missing!r}"
-        if missing := next((name for name in systems if name not in row["answers"]), None):
-            return f"`rows.{number}.answers` lacks {missing!r}"
-    return ""
 
 
 def _restore_bounds(interval: Estimate | Difference) -> None:
