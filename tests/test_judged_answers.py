@@ -19,6 +19,7 @@ from etabli.evaluation.clean_answer import AnswerMarks, ThoughtMarks, clean, cle
 from etabli.evaluation.scores import calls as call_scores
 from etabli.evaluation.scores import load_scores
 from etabli.rendering.template_engine import Conversation, apply_template
+from etabli.review import token_diff
 from etabli.runs.recipe import Recipe
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -288,6 +289,10 @@ def test_calls_are_judged_in_all_systems(caller, no_owner, tmp_path):
     again, told = rescore.rescore_results(log)
     assert told["same"] and {*NAMES, "exact"} <= set(told["rescored"]), "calls are scored again from the log"
     assert storage.to_json(again) == storage.to_json(results)
+    diffs = token_diff.measure(caller, of="lookup", save=False)
+    tokens = {one["id"]: "".join(one["moves"]["tokens"]) for one in diffs["rows"]}
+    assert tokens["test0"].startswith("<tool_call>") and tokens["test-hi"].startswith("Hello.")
+    assert next(one for one in diffs["rows"] if one["id"] == "test0")["answer"] == row["truth"]
 
 
 def test_calls_choose_their_own_scores(caller, no_owner):

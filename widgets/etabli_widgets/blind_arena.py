@@ -82,6 +82,7 @@ def _describe_pair(pair: Any, number: int) -> dict[str, Any]:
     """What the page shows of a pair: texts without the names of their systems; thoughts if there are any."""
     names, item = (pair.left, pair.right), pair.item
     left, right = (item.answers[name] for name in names)
-    thoughts = [item.thoughts.get(name, "") for name in names]
+    texts = getattr(item, "thoughts", {})
+    thoughts = [texts.get(name, "") for name in names]
     shown = {"number": number, "prompt": item.prompt, "left": left, "right": right}
     return {**shown, "thoughts": thoughts} if any(thoughts) else shown

@@ -59,6 +59,8 @@ def evaluate(
 ) -> Results:
     """Compare a run's adapter with its base and the baselines on the test rows, on one copy of the weights.
 
+    Answers and truths are cleaned first (``evaluation.clean_answer``); rows that end in a tool call are judged by it.
+
     Args:
         run: a run or its folder.
         data: an evaluation set (rows marked ``test``, or all); by default the test rows of the run's own data.

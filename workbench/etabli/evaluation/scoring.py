@@ -30,16 +30,17 @@ def _score_row(index: int, test_set: TestSet, systems: list[System], scores: lis
     row = test_set.tests[index]
     # A column may hold a date or half a character, which JSON and UTF-8 cannot store.
     storable = json.dumps(row, default=str, ensure_ascii=False).encode("utf-8", "replace")
+    stored_row = cast("Row", json.loads(storable))
     record: AnsweredRow = {
         "id": row["id"],
         "lang": str(row.get("lang") or ""),
         "template": row.get("template") or row["id"],
         "cluster": test_set.clusters[index],
         "slices": test_set.slices[index],
-        "row": cast("Row", json.loads(storable)),
+        "row": stored_row,
         "overlap": test_set.overlaps[index],
-        "prompt": last_user_text(row),
-        "truth": judged_truth(row).text,
+        "prompt": last_user_text(stored_row),
+        "truth": judged_truth(stored_row).text,
         "rendered": {system.name: system.prompt_texts[index] for system in systems},
         "answers": {system.name: system.answers[index].text for system in systems},
         "thoughts": {system.name: thought for system in systems if (thought := system.answers[index].thought)},

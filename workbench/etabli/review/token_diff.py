@@ -19,7 +19,7 @@ from etabli.core.contracts import (
     TokenDiffs,
 )
 from etabli.core.errors import BadInput, Damaged, EtabliError
-from etabli.data.questions import question
+from etabli.data.questions import answer_message, question
 from etabli.evaluation import rescore, systems
 from etabli.models import token_divergence
 from etabli.models.loading import LoadedModel, adapter_hash, load
@@ -84,6 +84,20 @@ def _answers_hash(results: Results, system: str) -> str:
     return hashlib.sha256(json.dumps(answers).encode()).hexdigest()[:16]
 
 
+def _answer_message(row: AnsweredRow, system: str) -> Message:
+    """The answer as a turn: the row's own one, or what a system answered, its tool calls included."""
+    truth = answer_message(row["row"])
+    if system == TRUTH and truth:
+        return truth
+    calls = row.get("calls", {}).get(system, [])
+    if calls:
+        made_calls = [
+            {"id": "call00000", "type": "function", "function": {**call}} for call in calls
+        ]  # nine characters: Mistral
+        return {"role": "assistant", "content": "", "tool_calls": made_calls}
+    return {"role": "assistant", "content": _answer_text(row, system)}
+
+
 def _answer_text(row: AnsweredRow, system: str) -> str:
     return row["truth"] if system == TRUTH else row["answers"].get(system, "")
 
@@ -146,10 +160,11 @@ def measure(
         raise BadInput(f"No system called {of!r} has answered; there are {', '.join([*results['arms'], TRUTH])}.")
     chosen_rows = _select_rows(results, of, limit)
     model = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=alongside)
-    rows = []
+    rows: list[TokenDiffRow] = []
     for number, row in enumerate(chosen_rows, 1):
         messages, tools = question(row["row"]), row["row"].get("tools")
-        rows.append(measure_answer(model, row["id"], row["prompt"], messages, _answer_text(row, of), tools))
+        diff_row = measure_answer(model, row["id"], row["prompt"], messages, _answer_message(row, of), tools)
+        rows.append({**diff_row, "answer": _answer_text(row, of)})
         if progress:
             progress(number, len(chosen_rows))
     notes = []
@@ -190,12 +205,12 @@ def measure_answer(
     name: str,
     prompt: str,
     messages: Sequence[Message],
-    answer: str,
+    answer: str | Message,
     tools: list[dict[str, Any]] | None = None,
 ) -> TokenDiffRow:
     """Return the row of one answer; the token that ends the turn counts as a token of the answer."""
-    answer_message: Message = {"role": "assistant", "content": answer}
-    conversation = render([*messages, answer_message], loaded.tokenizer, "last", tools=tools)
+    answer_turn: Message = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
+    conversation = render([*messages, answer_turn], loaded.tokenizer, "last", tools=tools)
     start = conversation.trained.index(True)
     end = len(conversation) - conversation.trained[::-1].index(True)
     sides = token_divergence.Sides(loaded.model, loaded.as_base, lambda: loaded.as_base(False))
@@ -207,7 +222,7 @@ def measure_answer(
     return {
         "id": name,
         "prompt": prompt,
-        "answer": answer,
+        "answer": answer_turn["content"],
         "move": abs(changes[largest]),
         "at": largest,
         "total": sum(changes),
