@@ -17,7 +17,7 @@ from etabli.evaluation.scores.score import ScoreFunction
 from etabli.evaluation.scoring import describe_metrics, score_texts
 from etabli.runs.run import Run
 
-NEXT_STEP = "Evaluate again: etabli evaluate DIR."
+NEXT_STEP = "To mend it, evaluate again: etabli evaluate DIR."
 NOT_NAMED = "not scored again: its file was not named now (read it, then name it: --score FILE)"
 
 

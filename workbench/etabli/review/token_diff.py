@@ -109,11 +109,13 @@ def read_token_diffs(path: str | Path) -> TokenDiffs:
         BadInput: there is no such file.
         Damaged: it has another format or another version.
     """
-    next_step = "Measure again: etabli token-diff DIR."
+    next_step = "To mend it, measure again: etabli token-diff DIR."
     try:
         value = parsing.read_json(path)
     except OSError:
         raise BadInput(f"There is no {path}. Make it with etabli.token_diff(run).") from None
+    except parsing.ParseError as error:
+        raise Damaged(f"{error} {next_step}") from None
     diffs = contract_check.require(value, TokenDiffs, str(path), next_step)
     if diffs["version"] != VERSION:
         raise Damaged(f"{path} is of version {diffs['version']}, not {VERSION}. {next_step}")
