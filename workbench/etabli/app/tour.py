@@ -3,8 +3,8 @@
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from etabli.app import notebooks
 from etabli.core import parsing, processes, storage, terminal
@@ -20,7 +20,7 @@ def tour(
     data: str | None = None,
     steps: int | None = None,
     max_minutes: float | None = None,
-    **parameters: Any,
+    **parameters: object,
 ) -> Results:
     """Run the notebooks in the folder ``out`` and return the results of the evaluation.
 
@@ -79,7 +79,7 @@ def _prepare_folder(out: Path) -> Path:
     return out
 
 
-def _run_notebook(number: int, name: str, out: Path, parameters: dict[str, Any]) -> None:
+def _run_notebook(number: int, name: str, out: Path, parameters: Mapping[str, object]) -> None:
     notebook = notebooks.with_parameters(notebooks.folder() / f"{name}.ipynb", parameters)
     line = ProgressLine(f"[{number}/{len(notebooks.TOUR)}] {name}", out / RUN)
     try:

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from etabli.core import machine, parsing, storage
 from etabli.core.contracts import DeviceOwner, ProcessIdentity
@@ -24,7 +24,7 @@ def identity(pid: int | None = None) -> ProcessIdentity:
     return {"pid": process.pid, "started": process.create_time(), "host": socket.gethostname()}
 
 
-def is_alive(owner: Mapping[str, Any]) -> bool:
+def is_alive(owner: Mapping[str, object]) -> bool:
     """Return whether the process that ``identity`` described still runs on this machine."""
     import psutil
 

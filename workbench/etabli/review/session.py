@@ -234,7 +234,7 @@ class Session:
             self.file.add({**journal.new_entry(), **line})
         return vote_results
 
-    def reveal_as_text(self) -> dict[str, Any]:
+    def reveal_as_text(self) -> report.ResultsPage:
         """``reveal`` as text for a page: see ``report.describe_results``."""
         return report.describe_results(self.reveal())
 
