@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etabli.core import parsing, storage
 from etabli.core.errors import BadRecipe
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MOST_MISTAKES = 100  # mistakes that are listed; a recipe has fewer keys
 
 
-def read_yaml(path: str | Path) -> dict[str, object]:
+def read_yaml(path: str | Path) -> dict[str, Any]:
     """Return the keys of a recipe file.
 
     Raises:
