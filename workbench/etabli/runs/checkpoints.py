@@ -86,19 +86,29 @@ def _step(folder: Path) -> int:
     return int(folder.name[len(STEP) :])
 
 
-def find_newest_valid(run: Path, warn: Callable[[str], object] = print) -> Path | None:
-    """Return the newest checkpoint that agrees with its manifest; a bad one is renamed, and ``warn`` says so."""
+def find_newest_valid(run: Path, warn: Callable[[str], object] | None = None) -> Path | None:
+    """Return the newest checkpoint that agrees with its manifest.
+
+    Args:
+        warn: the run's own process gives it: each damaged checkpoint is then renamed, and ``warn`` says so. Who only
+            reads a run changes nothing in it.
+    """
     for folder in list_checkpoints(run):
         try:
             _require_all_files(folder, storage.verify(folder))
             require_finite(folder / WEIGHTS)
             return folder
         except Damaged as error:
-            aside = folder.with_name(f"damaged-{folder.name}")
-            shutil.rmtree(aside, ignore_errors=True)
-            folder.replace(aside)
-            warn(f"Checkpoint set aside as {aside.name}: {error}")
+            if warn is not None:
+                _set_aside(folder, error, warn)
     return None
+
+
+def _set_aside(folder: Path, error: Damaged, warn: Callable[[str], object]) -> None:
+    aside = folder.with_name(f"damaged-{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.replace(aside)
+    warn(f"Checkpoint set aside as {aside.name}: {error}")
 
 
 def _require_all_files(folder: Path, manifest: Mapping[str, object]) -> None:

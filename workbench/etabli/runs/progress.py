@@ -3,13 +3,14 @@
 The line is rewritten in place on a terminal and in a notebook; elsewhere a new line is printed now and then.
 """
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from etabli.core.contracts import RunProgress, StepProgress
-from etabli.core.terminal import rewrite, say, to_printable
+from etabli.core.terminal import say, to_printable
 from etabli.runs import events
 from etabli.runs.events import Event
 
@@ -72,7 +73,8 @@ class ProgressLine:
         if self._notebook:
             self._update_output(text)
         elif self._terminal:
-            rewrite(text, 90)
+            width = shutil.get_terminal_size().columns - 1  # a longer line would stay when the next one is written
+            print(f"\r{text[:width]:<{width}}", end="", file=sys.stderr, flush=True)
         else:
             say(text)
 
