@@ -186,7 +186,7 @@ class Curation:
         }
 
     def compute_hash(self) -> str:
-        """Hash of the recipe and the evaluation rows; with source and decisions it determines the result."""
+        """Return the hash of the recipe and the evaluation rows; with source and decisions it determines the result."""
         return hashlib.sha256(f"{self.recipe.compute_hash()} {Dataset(self.evaluation_rows).hash}".encode()).hexdigest()
 
     def _not_run(self) -> Iterator[str]:

@@ -81,7 +81,7 @@ class CurationRecipe(FromFile):
         return self.model_dump(mode="json")
 
     def compute_hash(self) -> str:
-        """Hash of the keys that decide which rows stay, and of the files with rules or encoders."""
+        """Return the hash of the keys that decide which rows stay, and of the files with rules or encoders."""
         paths = ("data", "eval_data", "decisions")
         keys = {name: value for name, value in self.keys().items() if name not in paths}
         file_hashes = [code.sha256 for code in self.code()]

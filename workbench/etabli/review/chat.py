@@ -89,7 +89,7 @@ class ChatSession:
         self._model, self._alongside, self._load_lock = loaded, alongside, threading.Lock()
 
     def load_model(self) -> LoadedModel:
-        """Base and adapter; the first use loads them."""
+        """Return base and adapter; the first call loads them."""
         with self._load_lock:
             if self._model is None:
                 run = self.run
