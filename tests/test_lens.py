@@ -10,7 +10,8 @@ import pytest
 from etabli.core.errors import BadData, BadInput
 from etabli.data.dataset import Dataset
 from etabli.rendering import token_checks
-from etabli.rendering.render import POLICIES, render
+from etabli.rendering.masks import POLICIES
+from etabli.rendering.render import Renderer, render
 from etabli.runs.recipe import Recipe
 from etabli.training import batch_lens, train_data
 from etabli.training.packing import MASKED
@@ -22,6 +23,7 @@ CHATML = (
     "{% if add_generation_prompt %}{{'<|im_start|>assistant\n'}}{% endif %}"
 )
 NEVER_ENDS = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+THINKS_FIRST = CHATML.replace("assistant\\n'}}{% endif", "assistant\\n<think>\\n'}}{% endif")
 BEGINS_TWICE = "{{ bos_token }}" + CHATML
 TELLS_THE_TIME = "{{ strftime_now('%f') }}" + CHATML
 
@@ -52,10 +54,11 @@ PLANTED = {
     "user-not-trained": (CHATML, [talk(), talk("b", train=True)], {}),
     "not-empty": (CHATML, [talk(), talk("long", "word " * 200)], {"max_length": 64}),
     "template-ids": (TELLS_THE_TIME, [talk()], {}),
+    "generation-prompt": (THINKS_FIRST, [talk()], {}),
 }
 
 
-@pytest.mark.parametrize("name", token_checks.NAMES)
+@pytest.mark.parametrize("name", PLANTED)
 def test_what_is_planted_is_red_and_no_run_starts(name, model, tmp_path):
     template, rows, more = PLANTED[name]
     Dataset(rows).save(tmp_path / "data")
@@ -77,7 +80,7 @@ def test_end_of_text_that_is_begin_of_text_is_no_second_beginning(tokenizer):
     one.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + eos_token + '\n' }}{% endfor %}"
     one.bos_token = one.eos_token
     seen = render(talk()["messages"], one)
-    said = {held.name: held.ok for held in token_checks.check_row(talk(), seen, one, "answers", 512)}
+    said = {held.name: held.ok for held in token_checks.check_row(talk(), seen, Renderer(one), "answers", 512)}
     assert said["one-bos"] is True and said["end-of-turn"] is True
 
 

@@ -11,7 +11,8 @@ from etabli.core.contracts import VERSION, Lens, LensRow, Message, Row
 from etabli.core.errors import BadData, BadInput, DeviceBusy
 from etabli.models import likelihood, loading, sources
 from etabli.rendering import token_checks
-from etabli.rendering.render import POLICIES, RenderedConversation, render
+from etabli.rendering.masks import POLICIES
+from etabli.rendering.render import RenderedConversation, Renderer
 from etabli.runs import recipe_code
 from etabli.runs.recipe import Recipe
 from etabli.training import train_data
@@ -53,6 +54,7 @@ class Batch:
         command = f"etabli.lens({str(self._recipe.file)!r}, trust_code=True)"
         recipe_code.agree_to_look(self._recipe, recipe_path, trust_code, command)
         self._tokenizer = loading.load_tokenizer(sources.resolve(self._recipe.model))
+        self._renderer = Renderer(self._tokenizer)
         data = train_data.load_train_data(self._recipe, self._tokenizer, recipe_path, enforce=False)
         # There may be no row that can be trained; then the failed checks are shown.
         sampler = PackSampler(data.rows, self._recipe) if data.rows else None
@@ -130,8 +132,8 @@ class Batch:
         return rows
 
     def _describe_row(self, row: Row, ids: list[int], losses: Losses | None) -> LensRow:
-        tokenizer, max_length = self._tokenizer, self._recipe.max_length
-        by_policy = {policy: render(row["messages"], tokenizer, policy, tools=row.get("tools")) for policy in POLICIES}
+        renderer, max_length = self._renderer, self._recipe.max_length
+        by_policy = {policy: renderer.render(row["messages"], policy, tools=row.get("tools")) for policy in POLICIES}
         rendering, size = by_policy[self._recipe.train_on], len(ids)
         if rendering.ids[:size] != ids:
             raise AssertionError(f"Row {row['id']}: the batch holds other ids than the rendering.")
@@ -152,7 +154,7 @@ class Batch:
             "lengths": {str(number): len(turn["content"]) for number, turn in enumerate(row["messages"])},
             "assertions": {
                 policy: [
-                    check._asdict() for check in token_checks.check_row(row, variant, tokenizer, policy, max_length)
+                    check._asdict() for check in token_checks.check_row(row, variant, renderer, policy, max_length)
                 ]
                 for policy, variant in by_policy.items()
             },
@@ -209,8 +211,9 @@ def describe_tokens(row: Row, model: str, policy: str, max_length: int, loss: bo
     """Return what ``etabli data tokens --json`` prints: the tokens of one row, with its checks."""
     tokenizer: PreTrainedTokenizerBase = loading.load_tokenizer(sources.resolve(model))
     try:
-        rendering = render(row["messages"], tokenizer, policy, tools=row.get("tools"))
-        checks = list(token_checks.check_row(row, rendering, tokenizer, policy, max_length))
+        renderer = Renderer(tokenizer)
+        rendering = renderer.render(row["messages"], policy, tools=row.get("tools"))
+        checks = token_checks.check_row(row, rendering, renderer, policy, max_length)
         losses = _row_losses(rendering, model, max_length) if loss else None
     except BadData as error:
         rendering, losses = RenderedConversation(), None
