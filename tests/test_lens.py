@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from etabli.core.errors import BadData, BadInput
+from etabli.core.errors import BadData, BadInput, UnknownModel
 from etabli.data.dataset import Dataset
 from etabli.rendering import token_checks
 from etabli.rendering.masks import POLICIES
@@ -250,6 +250,41 @@ def test_the_command_ends_1_where_an_assertion_fails(write_jsonl, tiny):
     path = write_jsonl([{"prompt": "word " * 300, "completion": "Yes."}])
     code, out, _ = etabli("data", "tokens", path, "--model", tiny, "--max-length", 64)
     assert code == 1 and "not-empty" in out and "FAILS" in out
+
+
+@pytest.fixture
+def tokenizer_alone(tiny, tmp_path):
+    """A folder with a tokenizer, and neither weights nor the model's configuration."""
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy2(f"{tiny}/{name}", folder / name)
+    return str(folder)
+
+
+def test_without_losses_a_folder_with_a_tokenizer_will_do(tokenizer_alone, tiny, tmp_path):
+    row = talk()
+    alone = batch_lens.describe_tokens(row, tokenizer_alone, "answers", 512)
+    assert alone == batch_lens.describe_tokens(row, tiny, "answers", 512)
+    Dataset([row]).save(tmp_path / "data")
+    seen = batch_lens.Batch(Recipe(data=str(tmp_path / "data"), model=tokenizer_alone), loss=False).facts
+    assert seen["rows"][0]["ids"] == alone["ids"]
+    with pytest.raises(UnknownModel, match=r"no config\.json"):
+        batch_lens.describe_tokens(row, tokenizer_alone, "answers", 512, loss=True)
+
+
+def test_a_token_without_a_row_in_the_embedding_is_refused_before_training(tiny, tmp_path, dataset):
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "lamps"
+    shutil.copytree(tiny, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<lamp>", "<room>"])
+    tokenizer.save_pretrained(folder)
+    Recipe(data=str(dataset), model=str(folder), max_steps=1).save(tmp_path / "r.yaml")
+    code, out, error = etabli("train", tmp_path / "r.yaml", "--run", tmp_path / "run")
+    assert code == 2 and "ids up to 49153" in out + error and "'<lamp>', '<room>' have none" in out + error
+    assert "resize_token_embeddings" in out + error
 
 
 def test_a_step_that_is_not_there(dataset, tiny):

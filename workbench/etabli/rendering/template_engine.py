@@ -133,7 +133,7 @@ def _request(tokenizer: ChatTokenizer, conversations: Sequence[Conversation]) ->
     common = {**tokenizer.special_tokens_map, "documents": None}
     jobs = [
         {
-            "messages": list(map(_template_message, messages)),
+            "messages": list(map(template_message, messages)),
             "add_generation_prompt": prompt,
             "tools": tools or None,
             "enable_thinking": thinking,
@@ -156,7 +156,7 @@ def _select_template(templates: str | dict[str, str] | None, has_tools: bool) ->
     return template
 
 
-def _template_message(message: Message) -> dict[str, Any]:
+def template_message(message: Message) -> dict[str, Any]:
     """Return a message without établi's own keys, and without None elsewhere than in the content.
 
     Reasoning stands under every key that templates read.

@@ -201,7 +201,9 @@ def _check_against_template(
     )
     if isinstance(own, BadData):
         raise own
-    return _check_template_ids(row, tokens, renderer, own), _check_prompt(last, tokens, prompt, ended)
+    return _check_template_ids(row, tokens, renderer, own), _check_prompt(
+        last, messages[last]["content"], tokens, prompt, ended
+    )
 
 
 def _check_template_ids(row: Row, tokens: RenderedConversation, renderer: Renderer, text: str) -> Assertion:
@@ -216,7 +218,9 @@ def _check_template_ids(row: Row, tokens: RenderedConversation, renderer: Render
     return Assertion(TEMPLATE, False, f"The chat template gives other ids than a moment ago, from token {first} on.")
 
 
-def _check_prompt(answer: int, tokens: RenderedConversation, prompt: str | BadData, ended: str | BadData) -> Assertion:
+def _check_prompt(
+    answer: int, content: str, tokens: RenderedConversation, prompt: str | BadData, ended: str | BadData
+) -> Assertion:
     """Check what an answer follows in the conversation that ends with it; later turns may change that."""
     if not answer or isinstance(prompt, BadData) or isinstance(ended, BadData):
         return Assertion(PROMPT, None, "The template writes no prompt for a trained answer of this row.")
@@ -226,7 +230,7 @@ def _check_prompt(answer: int, tokens: RenderedConversation, prompt: str | BadDa
             f"The prompt for turn {answer} goes on with {prompt[common:][:80]!r}, the row with {ended[common:][:40]!r}."
         )
         return Assertion(PROMPT, False, why)
-    if merged := _token_across(answer, tokens):
+    if merged := _token_across(answer, content, tokens):
         why = (
             f"The token {merged!r} holds the end of the prompt and the beginning of turn {answer}: no answer begins so."
         )
@@ -239,9 +243,9 @@ def _check_prompt(answer: int, tokens: RenderedConversation, prompt: str | BadDa
     return Assertion(PROMPT, True, why)
 
 
-def _token_across(answer: int, tokens: RenderedConversation) -> str | None:
+def _token_across(answer: int, content: str, tokens: RenderedConversation) -> str | None:
     """Return the token that holds letters of the template and of an answer, if there is one; a blank is none."""
-    begin = tokens.starts.get(answer, 0)
+    begin = tokens.starts.get(answer, 0) + len(content) - len(content.lstrip())
     place = bisect_left([low for low, _ in tokens.offset], begin) - 1
     if place < 1 or tokens.offset[place][1] <= begin or tokens.message[place - 1] == answer:
         return None

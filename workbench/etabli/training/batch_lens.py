@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from etabli.core.contracts import VERSION, Lens, LensRow, Message, Row
 from etabli.core.errors import BadData, BadInput, DeviceBusy
-from etabli.models import likelihood, loading, sources
+from etabli.models import counting, likelihood, loading, sources
 from etabli.rendering import token_checks
 from etabli.rendering.masks import POLICIES
 from etabli.rendering.render import RenderedConversation, Renderer
@@ -53,7 +53,7 @@ class Batch:
         self._recipe, recipe_path = _open_recipe(recipe)
         command = f"etabli.lens({str(self._recipe.file)!r}, trust_code=True)"
         recipe_code.agree_to_look(self._recipe, recipe_path, trust_code, command)
-        self._tokenizer = loading.load_tokenizer(sources.resolve(self._recipe.model))
+        self._tokenizer = loading.load_tokenizer(_tokenizer_source(self._recipe.model, loss))
         self._renderer = Renderer(self._tokenizer)
         data = train_data.load_train_data(self._recipe, self._tokenizer, recipe_path, enforce=False)
         # There may be no row that can be trained; then the failed checks are shown.
@@ -183,6 +183,11 @@ def _join_spans(spans: Sequence[Sequence[int]]) -> list[list[int]]:
     return ranges
 
 
+def _tokenizer_source(model: str, with_weights: bool) -> sources.Source:
+    """Return where a model's tokenizer is; without weights a folder with a tokenizer alone will do."""
+    return sources.resolve(model) if with_weights else sources.Source(model, counting.tokenizer_folder(model), "")
+
+
 def _open_recipe(source: Recipe | str | Path) -> tuple[Recipe, Path | None]:
     """Return the recipe, and the file it was read from if there is one."""
     if isinstance(source, Recipe):
@@ -209,7 +214,7 @@ def _summarise_policies(rows: list[LensRow]) -> dict[str, dict[str, float | int 
 
 def describe_tokens(row: Row, model: str, policy: str, max_length: int, loss: bool = False) -> dict[str, Any]:
     """Return what ``etabli data tokens --json`` prints: the tokens of one row, with its checks."""
-    tokenizer: PreTrainedTokenizerBase = loading.load_tokenizer(sources.resolve(model))
+    tokenizer: PreTrainedTokenizerBase = loading.load_tokenizer(_tokenizer_source(model, loss))
     try:
         renderer = Renderer(tokenizer)
         rendering = renderer.render(row["messages"], policy, tools=row.get("tools"))

@@ -151,7 +151,7 @@ def _prepare(
     from etabli.core import machine
     from etabli.models import loading, sources
     from etabli.runs import checkpoints
-    from etabli.training import oom, train_data
+    from etabli.training import oom, train_data, vocabulary
     from etabli.training.preflight import run_preflight
     from etabli.training.trainer import Training
 
@@ -160,6 +160,7 @@ def _prepare(
     torch.set_num_threads(recipe.threads or machine.threads())
     source = sources.resolve(recipe.model)
     tokenizer = loading.load_tokenizer(source)
+    vocabulary.require_embeddings(tokenizer, source)
     open_rows = Dataset.open if any_data else _open_rows_by_hash(recipe, frozen)
     data = train_data.load_train_data(recipe, tokenizer, run, open_rows=open_rows)
     dtype = _dtype(recipe, source, frozen)
