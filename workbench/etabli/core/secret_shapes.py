@@ -24,8 +24,8 @@ class Shape(NamedTuple):
 _PARTS = {
     # A key begins where no word goes on; after an escaped line break (\\n) too, as ``repr`` and JSON write it.
     "<start>": r"(?:(?<![\w-])|(?<=\\[nrt]))",
-    # Between the name of a secret and the secret: = or :, with quotes and escaped quotes around.
-    "<is>": r"[\"'\\]{0,2}\s{0,3}(?::=|=>|[=:])\s{0,3}(?:\\?[\"'])?",
+    # Between the name of a secret and the secret: = or :, with quotes and escaped quotes around; === compares.
+    "<is>": r"[\"'\\]{0,2}\s{0,3}(?::=|=>|=(?!==)|:)\s{0,3}(?:\\?[\"'])?",
     # A character of a secret. An escaped one counts as a pair, so that JSON that is covered stays JSON.
     "<character>": r"(?:\\.|[^\s\"'\\,;<>{}])",
     # A call in a line of code, as tracebacks show it, is no secret.
