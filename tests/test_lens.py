@@ -23,7 +23,7 @@ CHATML = (
     "{% if add_generation_prompt %}{{'<|im_start|>assistant\n'}}{% endif %}"
 )
 NEVER_ENDS = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
-THINKS_FIRST = CHATML.replace("assistant\\n'}}{% endif", "assistant\\n<think>\\n'}}{% endif")
+THINKS_FIRST = CHATML.replace("assistant\n'}}{% endif", "assistant\n<think>\n'}}{% endif")
 BEGINS_TWICE = "{{ bos_token }}" + CHATML
 TELLS_THE_TIME = "{{ strftime_now('%f') }}" + CHATML
 

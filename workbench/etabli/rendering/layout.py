@@ -40,13 +40,15 @@ class Layout:
     Attributes:
         parts: in order; with the slots filled they are the template's text.
         form: how the template takes the messages.
-        off_prompt: assistant's messages that don't follow the generation prompt in this conversation.
+        off_prompt: answers that don't follow the generation prompt, even where a conversation ends with them.
+        rewritten: those that follow it there, and stand after another header here, since later turns follow.
         dropped_thoughts: messages whose thought the template leaves out, as it does in every later prompt.
     """
 
     parts: tuple[Part, ...]
     form: Form
     off_prompt: tuple[int, ...] = ()
+    rewritten: tuple[int, ...] = ()
     dropped_thoughts: tuple[int, ...] = ()
 
 
@@ -56,7 +58,7 @@ class _Turn(NamedTuple):
     message: int
     start: int
     stop: int
-    follows_prompt: bool = True
+    follows_prompt: bool = True  # here
 
 
 def lay_out(tokenizer: ChatTokenizer, conversation: Conversation, control: ControlPattern) -> Layout:
@@ -109,8 +111,14 @@ class _Shell:
             self._require_calls(index)
         dropped = self._dropped_thoughts()
         turns = [turn for index in range(len(self.messages)) if (turn := self._turn(index))]
-        off_prompt = [turn.message for turn in turns if not turn.follows_prompt]
-        return Layout(tuple(self._parts(turns)), self.form, tuple(off_prompt), tuple(dropped))
+        off_prompt = tuple(filter(self._is_off_prompt, self.answers))
+        rewritten = (turn.message for turn in turns if not turn.follows_prompt and turn.message not in off_prompt)
+        return Layout(tuple(self._parts(turns)), self.form, off_prompt, tuple(rewritten), tuple(dropped))
+
+    def _is_off_prompt(self, index: int) -> bool:
+        """Return whether an answer doesn't follow its prompt. The first message of a conversation has none."""
+        prompt, _, ended, _ = self.variants[index]
+        return bool(index) and isinstance(prompt, str) and isinstance(ended, str) and not ended.startswith(prompt)
 
     def _require_calls(self, index: int) -> None:
         """Refuse a template that leaves out a call."""

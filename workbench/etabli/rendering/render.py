@@ -57,9 +57,8 @@ class RenderedConversation:
         message: the number of its message; None for the template's own text.
         starts: where the content of each message begins in the whole text.
         length: characters of the whole text.
-        off_prompt: assistant's messages that stand in this conversation after something else than the prompt that
-            generation uses; see ``layout.Layout``.
-        dropped_thoughts: messages whose thought the template leaves out because a later question follows.
+        off_prompt, rewritten, dropped_thoughts: messages for which the template does something that has to be known;
+            see ``layout.Layout``.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -71,6 +70,7 @@ class RenderedConversation:
     starts: dict[int, int] = field(default_factory=dict)
     length: int = 0
     off_prompt: tuple[int, ...] = ()
+    rewritten: tuple[int, ...] = ()
     dropped_thoughts: tuple[int, ...] = ()
 
     def __len__(self) -> int:
@@ -208,7 +208,9 @@ class Renderer:
             raise BadData("A tool, a call, a name or a role holds the private sign U+E000: remove it there.")
 
     def _encode_chat(self, segments: list[Segment], policy: str, layout: Layout) -> RenderedConversation:
-        row = RenderedConversation(off_prompt=layout.off_prompt, dropped_thoughts=layout.dropped_thoughts)
+        row = RenderedConversation(
+            off_prompt=layout.off_prompt, rewritten=layout.rewritten, dropped_thoughts=layout.dropped_thoughts
+        )
         if is_clean(segments, self.control):
             self._encode(segments, row, None)  # all at once: then the ids are the template's own in any tokenizer
         else:

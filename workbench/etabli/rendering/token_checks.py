@@ -76,7 +76,14 @@ def check_row(
         _check_whole_answers(row, tokens, policy),
         _check_not_empty(tokens, max_length),
     ]
-    return [*assertions, *_check_against_template(row, tokens, renderer, policy)] if own else assertions
+    if row["messages"][0]["role"] == PLAIN:
+        return [*assertions, *(Assertion(name, None, "Plain text has no template.") for name in (TEMPLATE, PROMPT))]
+    flags = training_flags(row["messages"], policy)
+    answers = [n for n, turn in enumerate(row["messages"]) if turn["role"] == "assistant" and flags[n]]
+    answer = answers[-1] if answers else 0
+    if own:
+        return [*assertions, *_check_against_template(row, tokens, renderer, answer)]
+    return [*assertions, _check_prompt(row, tokens, answer)]
 
 
 def _check_end_of_turn(
@@ -178,32 +185,27 @@ def _check_whole_answers(row: Row, tokens: RenderedConversation, policy: str) ->
 
 
 def _check_against_template(
-    row: Row, tokens: RenderedConversation, renderer: Renderer, policy: str
+    row: Row, tokens: RenderedConversation, renderer: Renderer, answer: int
 ) -> tuple[Assertion, Assertion]:
     """Check the ids, and what the last trained answer follows, against the template's own renderings."""
     messages, tools = row["messages"], row.get("tools")
-    if messages[0]["role"] == PLAIN:
-        why = "Plain text has no template."
-        return Assertion(TEMPLATE, None, why), Assertion(PROMPT, None, why)
-    form, thinking = renderer.layout(messages, tools).form, has_thoughts(messages)
-    answers = [
-        n for n, flag in enumerate(training_flags(messages, policy)) if flag and messages[n]["role"] == "assistant"
+    shown, thinking = renderer.layout(messages, tools).form.apply(messages), has_thoughts(messages)
+    conversations = [
+        Conversation(shown, False, tools, thinking),
+        Conversation(shown[:answer], True, tools, thinking),
+        Conversation(shown[: answer + 1], False, tools, thinking),
     ]
-    last = answers[-1] if answers else 0
-    shown = form.apply(messages)
-    own, prompt, ended = try_template(
-        renderer.tokenizer,
-        [
-            Conversation(shown, False, tools, thinking),
-            Conversation(shown[:last], True, tools, thinking),
-            Conversation(shown[: last + 1], False, tools, thinking),
-        ],
-    )
+    own, prompt, ended = try_template(renderer.tokenizer, conversations)
     if isinstance(own, BadData):
         raise own
-    return _check_template_ids(row, tokens, renderer, own), _check_prompt(
-        last, messages[last]["content"], tokens, prompt, ended
-    )
+    check = _check_prompt(row, tokens, answer)
+    if answer and isinstance(prompt, str) and isinstance(ended, str) and not ended.startswith(prompt):
+        common = next((n for n, (left, right) in enumerate(zip(prompt, ended)) if left != right), len(ended))
+        why = (
+            f"The prompt for turn {answer} goes on with {prompt[common:][:80]!r}, the row with {ended[common:][:40]!r}."
+        )
+        check = Assertion(PROMPT, False, why)
+    return _check_template_ids(row, tokens, renderer, own), check
 
 
 def _check_template_ids(row: Row, tokens: RenderedConversation, renderer: Renderer, text: str) -> Assertion:
@@ -218,28 +220,28 @@ def _check_template_ids(row: Row, tokens: RenderedConversation, renderer: Render
     return Assertion(TEMPLATE, False, f"The chat template gives other ids than a moment ago, from token {first} on.")
 
 
-def _check_prompt(
-    answer: int, content: str, tokens: RenderedConversation, prompt: str | BadData, ended: str | BadData
-) -> Assertion:
-    """Check what an answer follows in the conversation that ends with it; later turns may change that."""
-    if not answer or isinstance(prompt, BadData) or isinstance(ended, BadData):
-        return Assertion(PROMPT, None, "The template writes no prompt for a trained answer of this row.")
-    if not ended.startswith(prompt):
-        common = next((n for n, (left, right) in enumerate(zip(prompt, ended)) if left != right), len(ended))
-        why = (
-            f"The prompt for turn {answer} goes on with {prompt[common:][:80]!r}, the row with {ended[common:][:40]!r}."
-        )
+def _check_prompt(row: Row, tokens: RenderedConversation, answer: int) -> Assertion:
+    """Check what the trained answers follow, each as the end of a conversation: later turns may change that.
+
+    Args:
+        answer: the last trained answer; 0 if there is none after a question.
+    """
+    if not answer:
+        return Assertion(PROMPT, None, "No trained answer follows a prompt.")
+    trained = {number for number, is_trained in zip(tokens.message, tokens.trained) if is_trained}
+    if off_prompt := [number for number in tokens.off_prompt if number in trained]:
+        why = f"Turn {off_prompt[0]} does not follow the prompt that the template writes for generation."
         return Assertion(PROMPT, False, why)
-    if merged := _token_across(answer, content, tokens):
+    if merged := _token_across(answer, row["messages"][answer]["content"], tokens):
         why = (
             f"The token {merged!r} holds the end of the prompt and the beginning of turn {answer}: no answer begins so."
         )
         return Assertion(PROMPT, False, why)
-    why = "The last trained answer follows the prompt that generation uses."
-    if earlier := [number for number in tokens.off_prompt if number != answer]:
-        why += f" This template writes {len(earlier)} earlier answers after another header, as in every later prompt."
+    why = "The trained answers follow the prompt that generation uses."
+    if tokens.rewritten:
+        why += f" In this row {len(tokens.rewritten)} earlier ones have another header, as in every later prompt."
     if tokens.dropped_thoughts:
-        why += f" It leaves out {len(tokens.dropped_thoughts)} thoughts of earlier answers, as in every later prompt."
+        why += f" The thoughts of {len(tokens.dropped_thoughts)} earlier ones are left out, as in every later prompt."
     return Assertion(PROMPT, True, why)
 
 
