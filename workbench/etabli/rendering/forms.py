@@ -8,6 +8,17 @@ from typing import Any, NamedTuple, cast
 from etabli.core.contracts import Message
 
 
+def call_names(message: Message) -> list[str]:
+    """Return the names of the functions that a message calls."""
+    return [str(_function(call).get("name")) for call in message.get("tool_calls") or []]
+
+
+def _function(call: dict[str, object]) -> dict[str, object]:
+    """Return a call's function; a call without one is refused when rows are read."""
+    function = call.get("function")
+    return function if isinstance(function, dict) else {}
+
+
 class Form(NamedTuple):
     """How messages are handed to a template; templates differ in it."""
 
@@ -30,9 +41,9 @@ class Form(NamedTuple):
         return cast(Message, fields)
 
 
-def _with_text_arguments(call: dict[str, Any]) -> dict[str, Any]:
-    arguments = json.dumps(call["function"].get("arguments") or {}, ensure_ascii=False)
-    return {**call, "function": {**call["function"], "arguments": arguments}}
+def _with_text_arguments(call: dict[str, object]) -> dict[str, object]:
+    arguments = json.dumps(_function(call).get("arguments") or {}, ensure_ascii=False)
+    return {**call, "function": {**_function(call), "arguments": arguments}}
 
 
 def possible_forms(messages: Sequence[Message]) -> Iterator[Form]:

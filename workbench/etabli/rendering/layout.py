@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from etabli.core.contracts import Message
 from etabli.core.errors import BadData
-from etabli.rendering.forms import Form, possible_forms
+from etabli.rendering.forms import Form, call_names, possible_forms
 from etabli.rendering.template_engine import ChatTokenizer, Conversation, try_template
 
 STRUCTURE = "template"  # the role of the template's own text
@@ -123,7 +123,7 @@ class _Shell:
     def _require_calls(self, index: int) -> None:
         """Refuse a template that leaves out a call."""
         *_, text_with, text_without = self.variants[index]
-        names = [call["function"]["name"] for call in self.messages[index].get("tool_calls") or []]
+        names = call_names(self.messages[index])
         if isinstance(text_with, BadData) and names:
             raise text_with
         for name in names:

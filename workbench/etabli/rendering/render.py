@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from etabli.core.contracts import Message, Row
-from etabli.core.errors import BadData, BadInput
+from etabli.core.errors import BadData
 from etabli.rendering.forms import Form
 from etabli.rendering.layout import STRUCTURE, ControlPattern, Layout, Part, lay_out
 from etabli.rendering.masks import PLAIN, check_messages, is_segmented, training_flags
@@ -177,15 +177,13 @@ class Renderer:
             BadData: the template refuses the conversation, or leaves out tool calls or a thought; or a control token is
                 typed outside of the contents.
         """
-        template = getattr(self.tokenizer, "chat_template", None)
-        if not template:
-            raise BadInput("This tokenizer has no chat template: take the instruct version of the model.")
+        template = str(self.tokenizer.chat_template)
         self._check_other_fields(messages, tools)
         special = tuple(self.tokenizer.special_tokens_map.items())
         shape = json.dumps([list(map(_shape, messages)), tools, prompt], default=str)
-        key = (str(template), str(special), self.control, shape)
+        key = (template, str(special), self.control, shape)
         conversation = Conversation(messages, prompt, tools, has_thoughts(messages))
-        if key not in _LAYOUTS or "strftime_now" in str(template):  # such a template is another one tomorrow
+        if key not in _LAYOUTS or "strftime_now" in template:  # such a template is another one tomorrow
             if len(_LAYOUTS) >= MOST_LAYOUTS:
                 _LAYOUTS.clear()
             _LAYOUTS[key] = lay_out(self.tokenizer, conversation, self.control)
