@@ -62,3 +62,47 @@ def test_the_first_token_of_an_answer_is_trained(name, answer):
     assert renderer.tokenizer.decode(ids, skip_special_tokens=True).strip() == answer.strip()
     prompt = renderer.render([{"role": "user", "content": "Where?"}], prompt=True)
     assert rendered.ids[: len(prompt)] == prompt.ids and rendered.trained.index(True) == len(prompt)
+
+
+# What is trained of an answered tool call, and of a thought: written down from each format's description.
+CALLED = {
+    "qwen3": '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": "é"}}\n</tool_call><|im_end|>It is 3.<|im_end|>',
+    "deepseek_v3 (own)": "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>add\n```json\n"
+    '{"a": 1, "b": "é"}\n```<｜tool▁call▁end｜>It is 3.<｜end▁of▁sentence｜>',
+    "gptoss": ' to=functions.add<|channel|>commentary json<|message|>{"a": 1, "b": "é"}<|call|>'
+    "<|channel|>final<|message|>It is 3.<|return|>",
+    "gemma4_v5": '<|tool_call>call:add{a:1,b:<|"|>é<|"|>}<tool_call|>It is 3.<turn|>',
+    "llama3_1": '{"name": "add", "parameters": {"a": 1, "b": "é"}}<|eot_id|>It is 3.<|eot_id|>',
+}
+THOUGHT = {
+    "qwen3": "<think>\nThe harbour is north.\n</think>\n\nYes.<|im_end|>",
+    "gptoss": "<|channel|>analysis<|message|>The harbour is north.<|end|><|start|>assistant<|channel|>final<|message|>"
+    "Yes.<|return|>",
+    "llama3_1": "<think>\nThe harbour is north.\n</think>\n\nYes.<|eot_id|>",
+    # Its prompt opens the thought.
+    "deepseek_r1_distill_training": "The harbour is north.\n</think>\n\nYes.<｜end▁of▁sentence｜>",
+}
+ENDED = {
+    "cohere2": "North.<|END_RESPONSE|><|END_OF_TURN_TOKEN|>",
+    "gptoss": "<|channel|>final<|message|>North.<|return|>",
+}
+
+
+def trained(name, messages, tools=None):
+    rendered = Renderer(load(name)[0]).render(messages, "answers_and_reasoning", tools=tools)
+    return "".join(text for text, flag in zip(rendered.text, rendered.trained) if flag)
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_an_answered_call_is_trained_to_its_end_and_its_result_is_not(name):
+    assert trained(name, templates.CONVERSATIONS["tools"], [templates.TOOL]) == CALLED[name]
+
+
+@pytest.mark.parametrize("name", THOUGHT)
+def test_a_thought_is_trained_where_the_template_writes_it(name):
+    assert trained(name, templates.CONVERSATIONS["thought"][2:]) == THOUGHT[name]
+
+
+@pytest.mark.parametrize("name", ENDED)
+def test_all_that_the_model_writes_round_an_answer_is_trained(name):
+    assert trained(name, templates.CONVERSATIONS["system"]) == ENDED[name]

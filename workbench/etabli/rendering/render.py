@@ -307,7 +307,8 @@ def _other_fields(message: Message) -> dict[str, object]:
 
 def _shape(message: Message) -> list[object]:
     """Return all of a message that its layout depends on."""
-    return [_other_fields(message), bool(message["content"]), bool(message.get("reasoning"))]
+    thought = message.get("reasoning")  # an empty one is another shape than none
+    return [_other_fields(message), bool(message["content"]), None if thought is None else bool(thought)]
 
 
 def _append_special(row: RenderedConversation, token: int | None, text: str | None, is_trained: bool) -> None:
