@@ -21,7 +21,7 @@ from etabli.data.reading.jsonfiles import Record
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.source import Source, open_source, require_layout
 from etabli.models import counting, embedded
-from etabli.rendering.render import POLICIES
+from etabli.rendering.masks import POLICIES
 
 CHUNK_ROWS, CHUNK_BYTES = 256, 2**20
 RuleSource = str | Path | Callable[[Row], object] | Iterable[Callable[[Row], object]] | None
