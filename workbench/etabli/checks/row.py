@@ -51,6 +51,7 @@ class Settings:
     policy: str = "answers"
     rules_file: tuple[str, str] | None = None  # path and sha256, so that a changed file is read again
     rules: tuple[Rule, ...] = ()
+    template: str | None = None  # the chat template of a base model: its name, or its text
 
     def own_rules(self) -> Sequence[Rule]:
         """Return the user's own rules."""
@@ -95,11 +96,14 @@ def _load_rules_file(path: str, sha256: str) -> tuple[Rule, ...]:
 
 
 @cache
-def _load_tokenizer(folder: Path) -> tuple["CountingTokenizer", re.Pattern[str]]:
+def _load_tokenizer(folder: Path, chat_template: str | None) -> tuple["CountingTokenizer", re.Pattern[str]]:
     """Return the tokenizer, and a pattern of its control tokens with those of common model families."""
+    from etabli.models.chat_templates import set_template
     from etabli.models.counting import CountingTokenizer
 
     tokenizer = CountingTokenizer(folder)
+    if chat_template is not None:
+        set_template(tokenizer, chat_template)
     names = tuple(name for name in tokenizer.get_added_vocab() if name.strip() and len(name) > 2)
     return tokenizer, characters.control_pattern(names)
 
@@ -112,7 +116,7 @@ def check_records(records: Sequence[Record], settings: Settings) -> CheckedRows:
     results = CheckedRows()
     readings = [_read_record(record, settings, results) for record in map(parse_record, records)]
     rows = (row for _, row, _ in readings if row is not None)
-    tokenizer = _load_tokenizer(settings.tokenizer)[0] if settings.tokenizer else None
+    tokenizer = _load_tokenizer(settings.tokenizer, settings.template)[0] if settings.tokenizer else None
     rendered_texts = template.render_rows(rows, tokenizer) if tokenizer else repeat(None)
     for record, row, notes in readings:
         findings = [_finding(note, record) for note in notes]
@@ -151,7 +155,7 @@ def _check_row(
         value = escape_invisible(str(dict(row).get(name) or "unknown"))[:200]
         count_value(results.lineage.setdefault(name, Counter()), value)
     if settings.tokenizer:
-        tokenizer, control_tokens = _load_tokenizer(settings.tokenizer)
+        tokenizer, control_tokens = _load_tokenizer(settings.tokenizer, settings.template)
     else:
         tokenizer, control_tokens = None, _COMMON_CONTROL_TOKENS
     packs = _choose_packs(row, lang, results)

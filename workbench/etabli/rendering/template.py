@@ -14,6 +14,7 @@ from itertools import pairwise
 from etabli.core.contracts import Message, Row
 from etabli.core.errors import BadData, BadInput
 from etabli.rendering.template_engine import (
+    NO_TEMPLATE,
     ChatTokenizer,
     Conversation,
     Tools,
@@ -119,7 +120,7 @@ def segment_conversation(
             outside of the contents.
     """
     if not getattr(tokenizer, "chat_template", None):
-        raise BadInput("This tokenizer has no chat template: take the instruct version of the model.")
+        raise BadInput(NO_TEMPLATE)
     _check_other_fields(messages, tools, control)
     shell, full_text, *call_texts = texts or apply_template(tokenizer, _variants(messages, prompt, tools))
     calls = {

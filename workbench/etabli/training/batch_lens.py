@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from etabli.core.contracts import VERSION, Lens, LensRow, Message, Row
 from etabli.core.errors import BadData, BadInput, DeviceBusy
-from etabli.models import likelihood, loading, sources
+from etabli.models import chat_templates, likelihood, loading, sources
 from etabli.rendering import token_checks
 from etabli.rendering.render import POLICIES, RenderedConversation, render
-from etabli.runs import recipe_code
+from etabli.runs import recipe_code, run_template
 from etabli.runs.recipe import Recipe
 from etabli.training import train_data
 from etabli.training.packing import MASKED, Pack, PackSampler, TokenizedRow, collate
@@ -52,7 +52,8 @@ class Batch:
         self._recipe, recipe_path = _open_recipe(recipe)
         command = f"etabli.lens({str(self._recipe.file)!r}, trust_code=True)"
         recipe_code.agree_to_look(self._recipe, recipe_path, trust_code, command)
-        self._tokenizer = loading.load_tokenizer(sources.resolve(self._recipe.model))
+        template = run_template.read_run_template(self._recipe, recipe_path)
+        self._tokenizer = loading.load_tokenizer(sources.resolve(self._recipe.model), template)
         data = train_data.load_train_data(self._recipe, self._tokenizer, recipe_path, enforce=False)
         # There may be no row that can be trained; then the failed checks are shown.
         sampler = PackSampler(data.rows, self._recipe) if data.rows else None
@@ -205,9 +206,16 @@ def _summarise_policies(rows: list[LensRow]) -> dict[str, dict[str, float | int 
     return summaries
 
 
-def describe_tokens(row: Row, model: str, policy: str, max_length: int, loss: bool = False) -> dict[str, Any]:
-    """Return what ``etabli data tokens --json`` prints: the tokens of one row, with its checks."""
-    tokenizer: PreTrainedTokenizerBase = loading.load_tokenizer(sources.resolve(model))
+def describe_tokens(
+    row: Row, model: str, policy: str, max_length: int, loss: bool = False, template: str | None = None
+) -> dict[str, Any]:
+    """Return what ``etabli data tokens --json`` prints: the tokens of one row, with its checks.
+
+    Args:
+        template: the chat template of a base model: alpaca, chatml, plain, or a Jinja file.
+    """
+    chat_template = chat_templates.read_template(template) if template else None
+    tokenizer: PreTrainedTokenizerBase = loading.load_tokenizer(sources.resolve(model), chat_template)
     try:
         rendering = render(row["messages"], tokenizer, policy, tools=row.get("tools"))
         checks = list(token_checks.check_row(row, rendering, tokenizer, policy, max_length))

@@ -150,7 +150,7 @@ def _prepare(
 
     from etabli.core import machine
     from etabli.models import loading, sources
-    from etabli.runs import checkpoints
+    from etabli.runs import checkpoints, run_template
     from etabli.training import oom, train_data
     from etabli.training.preflight import run_preflight
     from etabli.training.trainer import Training
@@ -159,14 +159,15 @@ def _prepare(
         raise BadInput(f"{run / ADAPTER} was not written by a run: move it away, the final adapter goes there.")
     torch.set_num_threads(recipe.threads or machine.threads())
     source = sources.resolve(recipe.model)
-    tokenizer = loading.load_tokenizer(source)
+    template = run_template.read_run_template(recipe, run)
+    tokenizer = loading.load_tokenizer(source, template)
     open_rows = Dataset.open if any_data else _open_rows_by_hash(recipe, frozen)
     data = train_data.load_train_data(recipe, tokenizer, run, open_rows=open_rows)
     dtype = _dtype(recipe, source, frozen)
     fingerprint = train_data.fingerprint(recipe, source, tokenizer, data, dtype)
     _check_fingerprint(run, recipe, frozen, fingerprint, log, force)
     with oom.measure_phase(log.write, "load"):
-        loaded_model = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype)
+        loaded_model = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype, template=template)
     training = Training(run, recipe, loaded_model, data, log)
     checkpoint = training.decide_together(lambda: checkpoints.find_newest_valid(run, training.warn))
     if checkpoint and not frozen and not force:

@@ -152,6 +152,9 @@ from etabli.core.contracts.files import (
     STOP as STOP,
 )
 from etabli.core.contracts.files import (
+    TEMPLATE as TEMPLATE,
+)
+from etabli.core.contracts.files import (
     TOKEN_DIFF as TOKEN_DIFF,
 )
 from etabli.core.contracts.files import (
