@@ -43,7 +43,8 @@ def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
     with storage.write_folder(out) as folder:
         for path in files:
             folders.copy_file(source, path.name, folder / path.name)
-        _name_base(folder / CONFIG, run)
+        if not isinstance(run, AdapterRun):
+            _name_base(folder / CONFIG, run)
     return _names(out)
 
 

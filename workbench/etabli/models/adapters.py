@@ -118,7 +118,7 @@ def check_adapter(adapter: str | Path, source: Source, base_named: bool = False)
 def _belongs_to(config: AdapterConfig, source: Source, base_named: bool) -> bool:
     if config.base_hash:
         return config.base_hash == source.hash
-    return base_named or config.base_name in (None, public_name(source), source.name, str(source.folder))
+    return base_named or config.base_name in (None, source.name, str(source.folder))
 
 
 def public_name(source: Source) -> str:
