@@ -1,8 +1,8 @@
 """Check an adapter's folder before anything in it is loaded or copied: safetensors, finite numbers, no links."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.core import confined, folders, parsing, storage
 from etabli.core.errors import Damaged, WrongAdapter
@@ -103,7 +103,7 @@ def changes_something(adapter: Path) -> bool:
         )
 
 
-def require_fast_patterns(adapter: Path, module_names: list[str], config: dict[str, Any] | None = None) -> None:
+def require_fast_patterns(adapter: Path, module_names: list[str], config: Mapping[str, object] | None = None) -> None:
     """Refuse an adapter whose patterns of module names take too long on these names: PEFT would wait for them.
 
     PEFT matches ``target_modules`` and others as regular expressions. A stranger's may take years, so each is first
@@ -127,7 +127,7 @@ def require_fast_patterns(adapter: Path, module_names: list[str], config: dict[s
             ) from None
 
 
-def _patterns(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _patterns(config: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Give the key and the regular expression of each pattern that PEFT makes of an adapter's configuration."""
     for key in ("target_modules", "exclude_modules"):
         if isinstance(value := config.get(key), str):

@@ -29,7 +29,7 @@ class AdapterConfig:
     """What an adapter's folder says of itself: PEFT's configuration, and name and hash of its base if they are said."""
 
     folder: Path
-    values: dict[str, Any]
+    values: dict[str, Any]  # JSON, as a stranger wrote it
     base_name: str | None
     base_hash: str | None
 

@@ -3,8 +3,8 @@
 import contextlib
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from etabli.core import parsing
 from etabli.models import licence_terms
@@ -14,7 +14,7 @@ NOT_STATED = "not stated"
 CARD = "README.md"
 
 
-def facts(name: str = DEFAULT) -> dict[str, Any]:
+def facts(name: str = DEFAULT) -> dict[str, object]:
     """Return a model's weights, licence, training data, code, parameters, context and languages.
 
     They come from the front matter of its card, its configuration and the headers of its weights. The value is
@@ -39,7 +39,7 @@ def facts(name: str = DEFAULT) -> dict[str, Any]:
     }
 
 
-def _card(folder: Path) -> dict[str, Any]:
+def _card(folder: Path) -> dict[str, object]:
     try:
         text = parsing.read_text(folder / CARD)
         match = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
@@ -49,11 +49,11 @@ def _card(folder: Path) -> dict[str, Any]:
     return card if isinstance(card, dict) else {}
 
 
-def _openness(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
+def _openness(folder: Path, card: Mapping[str, object]) -> dict[str, object]:
     """Return weights, licence, its terms, training data and code, and the evidence for them."""
     licence, licence_evidence = _licence(folder, card)
-    data, data_evidence = _field(card, ("datasets",), list | str)
-    code, code_evidence = _field(card, ("code", "repository"), str)
+    data, data_evidence = _field(card, ("datasets",), (list, str))
+    code, code_evidence = _field(card, ("code", "repository"), (str,))
     terms = NOT_STATED if licence == NOT_STATED else licence_terms.classify(str(licence))
     files = sorted(path.name for path in folder.glob("*.safetensors"))
     count = "1 file" if len(files) == 1 else f"{len(files)} files"
@@ -73,9 +73,9 @@ def _openness(folder: Path, card: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _licence(folder: Path, card: dict[str, Any]) -> tuple[Any, str]:
+def _licence(folder: Path, card: Mapping[str, object]) -> tuple[object, str]:
     """Return the licence's name, and what says so: the card, or else the text of a file LICENSE."""
-    name, evidence = _field(card, ("license_name", "license"), list | str)
+    name, evidence = _field(card, ("license_name", "license"), (list, str))
     if name != NOT_STATED:
         return name, evidence
     for path in sorted(folder.glob("LICENSE*")):
@@ -85,9 +85,9 @@ def _licence(folder: Path, card: dict[str, Any]) -> tuple[Any, str]:
     return NOT_STATED, NOT_STATED
 
 
-def _field(card: dict[str, Any], names: tuple[str, ...], kind: Any) -> tuple[Any, str]:
+def _field(card: Mapping[str, object], names: tuple[str, ...], kinds: tuple[type, ...]) -> tuple[object, str]:
     """Return the value of the first of these fields that the card has, and file and field; else "not stated"."""
-    name = next((name for name in names if card.get(name) and isinstance(card[name], kind)), None)
+    name = next((name for name in names if card.get(name) and isinstance(card[name], kinds)), None)
     return (card[name], f"{CARD}: {name}") if name else (NOT_STATED, NOT_STATED)
 
 

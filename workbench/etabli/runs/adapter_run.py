@@ -6,10 +6,9 @@ training rows are left out, and the test rows have to be named (``--data``).
 
 import os
 from pathlib import Path
-from typing import Any
 
 from etabli.core import folders
-from etabli.core.contracts import RECIPE
+from etabli.core.contracts import RECIPE, Fingerprint
 from etabli.core.errors import BadInput
 from etabli.models import adapters
 from etabli.models.adapters import AdapterConfig
@@ -36,7 +35,7 @@ class AdapterRun(Run):
         return self._adapter_recipe
 
     @property
-    def frozen(self) -> dict[str, Any]:
+    def frozen(self) -> Fingerprint:
         """Nothing: no run of établi made it."""
         return {}
 
@@ -59,7 +58,7 @@ class AdapterRun(Run):
         """Return no event."""
         return []
 
-    def known_keys(self) -> dict[str, Any]:
+    def known_keys(self) -> dict[str, object]:
         """Return the recipe keys that the adapter's configuration tells: its model, and LoRA's settings."""
         lora = {ours: self._config.values.get(theirs) for theirs, ours in _LORA_KEYS.items()}
         return {"model": self.recipe.model, "lora": lora, "frozen": {}}

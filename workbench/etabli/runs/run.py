@@ -14,10 +14,10 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.core import folders, machine, processes, storage, terminal, trust
-from etabli.core.contracts import ADAPTER, END_STATES, LOCK, LOG, RECIPE, STOP, Continuity
+from etabli.core.contracts import ADAPTER, END_STATES, LOCK, LOG, RECIPE, STOP, Continuity, Fingerprint, RunProgress
 from etabli.core.errors import BadInput, EtabliError
 from etabli.runs import checkpoints, continuity, events, launch, recipe_code, run_template
 from etabli.runs.events import Event
@@ -41,7 +41,7 @@ class Run:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).absolute()
         self._reader = StateReader(self.folder)
-        self._recipe_file: tuple[tuple[int, int], Recipe, dict[str, Any]] | None = None
+        self._recipe_file: tuple[tuple[int, int], Recipe, Fingerprint] | None = None
         self._monitor: RunMonitor | None = None
 
     @classmethod
@@ -154,7 +154,7 @@ class Run:
         """The folder's name."""
         return self.folder.name
 
-    def _read_recipe(self) -> tuple[Recipe, dict[str, Any]]:
+    def _read_recipe(self) -> tuple[Recipe, Fingerprint]:
         """Return recipe and section ``frozen``; the file is parsed again only when it has changed."""
         path = self.folder / RECIPE
         version = (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else (0, 0)
@@ -169,7 +169,7 @@ class Run:
         return self._read_recipe()[0]
 
     @property
-    def frozen(self) -> dict[str, Any]:
+    def frozen(self) -> Fingerprint:
         """The fingerprint of the run: hashes, threads and versions that it began with."""
         return self._read_recipe()[1]
 
@@ -198,18 +198,21 @@ class Run:
         """Whether a person named the base of its adapter; a run's recipe names it."""
         return False
 
-    def load(self, **options: Any) -> "LoadedModel":
+    def load(
+        self, alongside: bool = False, four_bit: bool = True, device: str | None = None, dtype: str | None = None
+    ) -> "LoadedModel":
         """Load the base with the adapter on it, and with the chat template it was trained with.
 
         Args:
-            options: of ``models.loading.load``.
+            alongside, four_bit, device: as for ``models.loading.load``; dtype: by default the run's own.
         """
         from etabli.models import loading
 
-        options.setdefault("dtype", self.dtype)
-        return loading.load(self.recipe.model, adapter=self.adapter, base_named=self.base_named, **options)
+        dtype = dtype or self.dtype
+        name, adapter, base_named = self.recipe.model, self.adapter, self.base_named
+        return loading.load(name, four_bit, adapter, alongside, device, dtype, base_named=base_named)
 
-    def known_keys(self) -> dict[str, Any]:
+    def known_keys(self) -> dict[str, object]:
         """Return the keys of its recipe, and under ``frozen`` its fingerprint."""
         return self.recipe.keys() | {"frozen": {**self.frozen, "recipe": None}}
 
@@ -233,7 +236,7 @@ class Run:
         """Why it ended, in the child's words."""
         return self._reader.why()
 
-    def progress(self) -> dict[str, Any]:
+    def progress(self) -> RunProgress:
         """Return run, state, step, steps, loss, tokens_per_s, seconds_left, memory_bytes and continuity."""
         measures = measure_progress(self.events())
         return {"run": str(self.folder), "state": self.state, **measures, "continuity": self.continuity()}
