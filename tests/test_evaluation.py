@@ -619,7 +619,7 @@ def test_logs_that_are_none(tmp_path, runs):
     with pytest.raises(Damaged, match="not JSON"):
         rescore.read_results(tmp_path)
     (tmp_path / contracts.RESULTS).write_text('{"version": 1}')
-    with pytest.raises(Damaged, match="lacks arms"):
+    with pytest.raises(Damaged, match="`arms` is missing"):
         rescore.read_results(tmp_path)
 
 

@@ -74,8 +74,8 @@ def _table_line(score: Score, heads: list[str], arms: list[str]) -> list[object]
 def _describe_gap(score: Score, gap: Difference, results: Results) -> dict[str, object]:
     """One difference: its text, p-value, colour, and where its interval lies on a bar (percent of the bar's width)."""
     slice_verdict = results["verdict"].get(score["slice"])
-    decided_by = (slice_verdict["score"], slice_verdict["rival"]) if slice_verdict else ("", "")
-    main = decided_by == (score["name"], gap["minus"])
+    decider = (slice_verdict["score"], slice_verdict["rival"]) if slice_verdict else None
+    main = decider == (score["name"], gap["minus"])
     reach = _bar_reach(score)
     start, end, dot = (
         50 + 50 * max(-1.0, min(1.0, number / reach)) for number in (gap["low"], gap["high"], gap["value"])

@@ -16,9 +16,10 @@ from etabli.evaluation.caveats import cluster_caveats
 from etabli.evaluation.scores.libraries import require
 from etabli.evaluation.scores.score import SHARE, unit_of
 from etabli.evaluation.systems import BASE, TUNED
-from etabli.models.loading import LoadedModel, load
+from etabli.models.loading import LoadedModel
 from etabli.rendering import template_engine
 from etabli.rendering.template_engine import Conversation
+from etabli.runs.adapter_run import open_adapter
 from etabli.runs.run import Run
 from etabli.training.train_data import template_hash
 
@@ -59,8 +60,8 @@ def evaluate_task(
     path = _find_task(task)
     with _task_errors(path):
         trust.require(task_code.code_of_task(path), trust_code)
-    run = Run.attach(run)
-    loaded_model = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype)
+    run = open_adapter(run)
+    loaded_model = loaded or run.load()
     documents, higher_is_better = _run_arms(loaded_model, path, limit, batch)
     metrics = _find_metrics(documents, higher_is_better, f"{storage.sha256(path)} {version}")
     if not metrics:

@@ -3,9 +3,9 @@
 The JSON key ``arms`` names the systems that are compared: base, prompted, lookup, tuned, or a checkpoint.
 """
 
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
-from etabli.core.contracts.data import Row, ToolCall
+from etabli.core.contracts.data import CurationSummary, Row, ToolCall
 
 # Systems that answer; a run's checkpoints may stand beside them, under the name of their folder.
 ARMS = ("base", "prompted", "lookup", "tuned")
@@ -124,7 +124,7 @@ class Results(TypedDict):
     seed: int
     model: str
     data_hash: str
-    made_with: dict[str, Any]  # hashes of template, adapters and base; lengths, shots, versions
+    made_with: dict[str, object]  # hashes of template, adapters and base; lengths, shots, versions
     arms: list[str]
     subject: str  # the system that is judged
     rivals: list[str]  # the baselines it is judged against
@@ -133,7 +133,7 @@ class Results(TypedDict):
     rows: list[AnsweredRow]
     cleaned: NotRequired[dict[str, dict[str, int]]]  # system or truth -> kind of CLEANINGS -> answers
     warnings: list[str]
-    verdict: dict[str, SliceVerdict]
+    verdict: dict[str, SliceVerdict]  # by slice
 
 
 class Rescoring(TypedDict):
@@ -153,7 +153,7 @@ class RescoredResults(Results):
 class Comparison(Results):
     """``etabli compare --json``: two runs as systems, the second is the subject."""
 
-    recipes: dict[str, list[Any]]  # recipe key that differs -> [value of the first run, value of the second]
+    recipes: dict[str, list[object]]  # recipe key that differs -> [value of the first run, value of the second]
 
 
 class AblationArm(TypedDict):
@@ -184,8 +184,8 @@ class Ablation(TypedDict):
     differences: list[AblationDifference]
     said: list[str]  # what the filters changed, in sentences
     warnings: list[str]
-    verdict: dict[str, Any]
+    verdict: dict[str, SliceVerdict]
     n: int  # test rows
     seed: int
-    curation: dict[str, Any]  # what ``etabli data prepare --json`` prints
+    curation: CurationSummary  # what ``etabli data prepare --json`` prints
     results: str  # path of the file
