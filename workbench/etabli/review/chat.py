@@ -14,8 +14,9 @@ from etabli.evaluation import systems
 from etabli.evaluation.systems import BASE, PROMPTED, TUNED, AnswerSettings
 from etabli.evaluation.test_set import TestSet, build_prompt_set
 from etabli.models import generate
-from etabli.models.loading import LoadedModel, load
+from etabli.models.loading import LoadedModel
 from etabli.runs import checkpoints, events
+from etabli.runs.adapter_run import open_adapter
 from etabli.runs.recipe_code import agree_to_read
 from etabli.runs.run import Run
 
@@ -62,7 +63,7 @@ def chat(
     """
     from etabli_widgets import ChatCompare
 
-    run = Run.attach(run)
+    run = open_adapter(run)
     session = ChatSession(run, loaded, system, max_new_tokens, alongside)
     session.check_sides(sides)
     if PROMPTED in sides:
@@ -93,7 +94,7 @@ class ChatSession:
         with self._load_lock:
             if self._model is None:
                 run = self.run
-                self._model = load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=self._alongside)
+                self._model = run.load(alongside=self._alongside)
             return self._model
 
     def side_names(self) -> list[str]:
@@ -178,7 +179,7 @@ def _check_settings(temperature: float, seed: int, strength: float) -> None:
 
 def read_history(run: Run | str | Path) -> list[ChatEntry]:
     """Return the questions that people asked a run, oldest first, with the answers, from its ``chat.jsonl``."""
-    entries = journal.Journal(Run.attach(run).folder / CHAT, _is_entry).all()
+    entries = journal.Journal(open_adapter(run).folder / CHAT, _is_entry).all()
     return [entry for entry in entries if _is_entry(entry)]
 
 
