@@ -47,6 +47,7 @@ class Settings:
     policy: str = "answers"
     rules_file: tuple[str, str] | None = None  # path and sha256, so that a changed file is read again
     rules: tuple[Rule, ...] = ()
+    template: str | None = None  # the chat template of a base model: its name, or its text
 
     def own_rules(self) -> Sequence[Rule]:
         """Return the user's own rules."""
@@ -91,11 +92,15 @@ def _load_rules_file(path: str, sha256: str) -> tuple[Rule, ...]:
 
 
 @cache
-def _load_renderer(folder: Path) -> tuple[Renderer, re.Pattern[str]]:
+def _load_renderer(folder: Path, chat_template: str | None) -> tuple[Renderer, re.Pattern[str]]:
     """Return the tokenizer's renderer, and a pattern of its control tokens with those of common model families."""
+    from etabli.models.chat_templates import set_template
     from etabli.models.counting import CountingTokenizer
 
-    renderer = Renderer(CountingTokenizer(folder))
+    tokenizer = CountingTokenizer(folder)
+    if chat_template is not None:
+        set_template(tokenizer, chat_template)
+    renderer = Renderer(tokenizer)
     names = tuple(name for name in renderer.added_vocab if name.strip() and len(name) > 2)
     return renderer, characters.control_pattern(names)
 
@@ -108,7 +113,7 @@ def check_records(records: Sequence[Record], settings: Settings) -> CheckedRows:
     results = CheckedRows()
     readings = [_read_record(record, settings, results) for record in map(parse_record, records)]
     rows = (row for _, row, _ in readings if row is not None)
-    renderer = _load_renderer(settings.tokenizer)[0] if settings.tokenizer else None
+    renderer = _load_renderer(settings.tokenizer, settings.template)[0] if settings.tokenizer else None
     rendered_texts = renderer.render_texts(rows) if renderer else repeat(None)
     for record, row, notes in readings:
         findings = [_finding(note, record) for note in notes]
@@ -147,7 +152,7 @@ def _check_row(
         value = escape_invisible(str(dict(row).get(name) or "unknown"))[:200]
         count_value(results.lineage.setdefault(name, Counter()), value)
     if settings.tokenizer:
-        renderer, control_tokens = _load_renderer(settings.tokenizer)
+        renderer, control_tokens = _load_renderer(settings.tokenizer, settings.template)
     else:
         renderer, control_tokens = None, _COMMON_CONTROL_TOKENS
     packs = _choose_packs(row, lang, results)

@@ -17,6 +17,7 @@ def list_caveats(
 ) -> list[str]:
     """Sentences, the gravest first: overlap, rows left out, few clusters, empty and cut answers, scores that failed."""
     return [
+        *loaded_model.notes,
         *overlap_caveats(rows),
         *test_set.warnings,
         *cluster_caveats(rows, str(test_set.provenance["clustered_by"])),

@@ -29,7 +29,8 @@ from etabli.evaluation.systems import (
 )
 from etabli.evaluation.test_set import TestSet, build_test_set
 from etabli.models import adapter_files
-from etabli.models.loading import LoadedModel, load
+from etabli.models.loading import LoadedModel
+from etabli.runs.adapter_run import open_adapter
 from etabli.runs.progress import ProgressLine
 from etabli.runs.recipe_code import agree_to_read
 from etabli.runs.run import Run
@@ -60,7 +61,7 @@ def evaluate(
     """Compare a run's adapter with its base and the baselines on the test rows, on one copy of the weights.
 
     Args:
-        run: a run or its folder.
+        run: a run or its folder, or the folder of a PEFT adapter from elsewhere, with ``data``.
         data: an evaluation set (rows marked ``test``, or all); by default the test rows of the run's own data.
         limit: the greatest number of test rows in each language.
         max_new_tokens: the greatest answer length, for every system; by default it follows from the truths.
@@ -87,12 +88,12 @@ def evaluate(
         an unknown score or arm; WrongAdapter: also if ``loaded`` is not the run's base; DeviceBusy: a run owns it;
         UntrustedCode: the recipe names rules that need your yes.
     """
-    run = Run.attach(run)
+    run = open_adapter(run)
     agree_to_read(run.recipe, run.folder, trust_code, f"etabli.evaluate({str(run.folder)!r}, trust_code=True)")
     test_set = build_test_set(run, data, limit, by, only, cluster)
     score_list = load_scores(scores) if scores else default_scores(test_set.tests, [truth(r) for r in test_set.tests])
     _require_truths(test_set, score_list)
-    loaded_model = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype)
+    loaded_model = loaded or run.load()
     settings = AnswerSettings(_answer_length(max_new_tokens, test_set, loaded_model, score_list), shots, instructions)
     systems = build_systems([arms] if isinstance(arms, str) else list(arms), test_set, run, loaded_model, settings)
     subject = _find_subject(systems)

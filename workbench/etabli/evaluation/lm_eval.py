@@ -16,9 +16,10 @@ from etabli.evaluation.caveats import cluster_caveats
 from etabli.evaluation.scores.libraries import require
 from etabli.evaluation.scores.score import SHARE, unit_of
 from etabli.evaluation.systems import BASE, TUNED
-from etabli.models.loading import LoadedModel, load
+from etabli.models.loading import LoadedModel
 from etabli.rendering import template_engine
 from etabli.rendering.template_engine import Conversation
+from etabli.runs.adapter_run import open_adapter
 from etabli.runs.run import Run
 from etabli.training.train_data import template_hash
 
@@ -61,8 +62,8 @@ def evaluate_task(
         raise BadInput(f"There is no task {task}: name the YAML file of an lm-eval task.")
     with _task_errors(path):
         trust.require(task_code.code_of_task(path), trust_code)
-    run = Run.attach(run)
-    loaded_model = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype)
+    run = open_adapter(run)
+    loaded_model = loaded or run.load()
     documents: dict[str, dict[int, Document]] = {}
     for arm in ARMS:
         with loaded_model.as_base(arm == BASE):

@@ -4,10 +4,10 @@ import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import cast
 
 from etabli.core import folders, parsing, storage
-from etabli.core.contracts import RESULTS, VERSION, Difference, Estimate, Metric, Results
+from etabli.core.contracts import RESULTS, VERSION, Difference, Estimate, Metric, Rescoring, Results
 from etabli.core.errors import BadInput, Damaged, EtabliError
 from etabli.evaluation.aggregate import summarise
 from etabli.evaluation.caveats import score_error_caveats
@@ -17,14 +17,6 @@ from etabli.evaluation.scoring import describe_metrics, score_texts
 from etabli.runs.run import Run
 
 NOT_NAMED = "not scored again: its file was not named now (read it, then name it: --score FILE)"
-
-
-class Rescoring(TypedDict):
-    """The outcome of ``rescore_results``."""
-
-    same: bool  # are the new results equal to the saved ones?
-    rescored: list[str]
-    kept: dict[str, str]  # score -> why it could not be computed again
 
 
 def read_results(place: Run | str | Path) -> Results:

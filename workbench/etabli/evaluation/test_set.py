@@ -111,8 +111,8 @@ def build_prompt_set(
     """
     data = open_rows_of_run(run.recipe.data, run.folder, run.frozen.get("data_hash"))
     if system is None:
-        first = data.rows[0]["messages"][0]
-        system = first["content"] if first["role"] == "system" else None
+        first = data.rows[0]["messages"][0] if data.rows else None
+        system = first["content"] if first and first["role"] == "system" else None
     elif not system:
         system = None
     head: list[Message] = [] if system is None else [{"role": "system", "content": system}]

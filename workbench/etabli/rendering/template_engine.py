@@ -14,6 +14,10 @@ from etabli.core.errors import BadData, BadInput, EtabliError
 
 LARGEST = 2**20  # characters of a template; the largest of the well-known ones has 20,000
 ROWS_PER_REQUEST = 32
+NO_TEMPLATE = (
+    "This tokenizer has no chat template, as those of base models: name one, template: alpaca in the recipe or "
+    "--template alpaca (or chatml, plain, a Jinja file), or take the instruct version of the model."
+)
 _REASONING = ("reasoning_content", "thinking", "reasoning")  # keys of a message's reasoning, the standard one first
 MASK_KEYS = ("train", "train_spans", "spans")  # keys of a message that établi adds and templates must not see
 Tools = list[dict[str, Any]] | None
@@ -150,7 +154,7 @@ def _select_template(templates: str | dict[str, str] | None, has_tools: bool) ->
     if isinstance(templates, dict):
         template = templates.get("tool_use") if has_tools and "tool_use" in templates else templates.get("default")
     if not isinstance(template, str) or not template:
-        raise BadInput("This tokenizer has no chat template: take the instruct version of the model.")
+        raise BadInput(NO_TEMPLATE)
     if len(template) > LARGEST:
         raise BadInput(f"The model's chat template has {len(template):,} characters, more than {LARGEST:,}.")
     return template

@@ -11,8 +11,9 @@ from etabli.core.contracts import ArenaItem, Results
 from etabli.core.errors import BadData, BadInput
 from etabli.evaluation import rescore, systems
 from etabli.evaluation.test_set import build_prompt_set
-from etabli.models.loading import LoadedModel, adapter_hash, load
+from etabli.models.loading import LoadedModel, adapter_hash
 from etabli.review.pairs import Comparison, Item
+from etabli.runs.adapter_run import open_adapter
 from etabli.runs.recipe_code import agree_to_read
 from etabli.runs.run import Run
 
@@ -124,7 +125,7 @@ def ask_systems(
     if not file.is_file():
         if _USES_TRAINING_ROWS & {*names}:
             agree_to_read(run.recipe, run.folder, trust_code, "etabli.arena(..., trust_code=True)")
-        model = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=alongside)
+        model = loaded or run.load(alongside=alongside)
         storage.write_json(file, _generate_items(run, prompts, names, model, max_new_tokens))
     return read_answers(file, names)
 
@@ -162,7 +163,7 @@ def build_comparison(
             raise BadInput("Results hold the answers to their own prompts: name the run to ask it new prompts.")
         return comparison_from_results(source, arms)
     if prompts is not None:
-        return ask_systems(Run.attach(source), prompts, arms, loaded, alongside=alongside, trust_code=trust_code)
+        return ask_systems(open_adapter(source), prompts, arms, loaded, alongside=alongside, trust_code=trust_code)
     if isinstance(source, Run) or Path(source).is_dir():
         return comparison_from_results(rescore.read_results(source), arms)
     if not Path(source).exists():

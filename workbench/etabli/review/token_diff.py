@@ -23,8 +23,9 @@ from etabli.core.errors import BadInput, Damaged, EtabliError
 from etabli.data.questions import question
 from etabli.evaluation import rescore, systems
 from etabli.models import token_divergence
-from etabli.models.loading import LoadedModel, adapter_hash, load
+from etabli.models.loading import LoadedModel, adapter_hash
 from etabli.rendering.render import render
+from etabli.runs.adapter_run import open_adapter
 from etabli.runs.run import Run
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def load_saved(source: Run | str | Path) -> TokenDiffs | None:
     """Return what was measured of a run, or a ``token_diff.json``; None if there is nothing. ``said`` names changes."""
     if not isinstance(source, Run) and Path(source).is_file():
         return read_token_diffs(source)
-    run = Run.attach(source)
+    run = open_adapter(source)
     if not (run.folder / TOKEN_DIFF).is_file():
         return None
     diffs = read_token_diffs(run.folder / TOKEN_DIFF)
@@ -141,19 +142,19 @@ def measure(
         BadInput: the run was not evaluated, or the system did not answer.
         DeviceBusy: a run uses the device.
     """
-    run = Run.attach(run)
+    run = open_adapter(run)
     results = results or rescore.read_results(run)
     if of not in (TRUTH, *results["arms"]):
         raise BadInput(f"No system called {of!r} has answered; there are {', '.join([*results['arms'], TRUTH])}.")
     chosen_rows = _select_rows(results, of, limit)
-    model = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=alongside)
+    model = loaded or run.load(alongside=alongside)
     rows = []
     for number, row in enumerate(chosen_rows, 1):
         messages, tools = question(row["row"]), row["row"].get("tools")
         rows.append(measure_answer(model, row["id"], row["prompt"], messages, _answer_text(row, of), tools))
         if progress:
             progress(number, len(chosen_rows))
-    notes = []
+    notes = list(model.notes)
     if len(chosen_rows) < len(results["rows"]):
         notes.append(f"At most {limit} answers of each language were measured.")
     context_length = systems.context_length(model)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from etabli.core import secrets, storage
+from etabli.core import json_lines, secrets, storage
 from etabli.core.contracts import EVENT_FIELDS, EVENTS, STATES
 
 Event: TypeAlias = dict[str, Any]  # kind, t, and the fields of that kind (contracts.EVENT_FIELDS)
@@ -19,7 +19,7 @@ class EventLog:
         self.path = folder / EVENTS
         self._lock = threading.Lock()
         # A crash may have left half a line: end it, or the next event would be glued to it.
-        if self.path.exists() and not storage.ends_line(self.path):
+        if self.path.exists() and not json_lines.ends_line(self.path):
             with self.path.open("ab") as file:
                 file.write(b"\n")
         self._file = self.path.open("a", encoding="utf-8")
@@ -60,7 +60,7 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
 
     Lines that are no event are left out, so that all who count events get the same number.
     """
-    lines, end = storage.read_lines(path, offset)
+    lines, end = json_lines.read_lines(path, offset)
     return [line for line in lines if is_event(line)], end
 
 

@@ -98,6 +98,9 @@ def _explain_unknown_field(name: str, field_names: list[str]) -> str:
 class Recipe(FromFile):
     """What to train on what, and how. Every key but ``data`` has a default.
 
+    ``template`` is the chat template of a base model, which has none of its own: ``alpaca``, ``chatml``, ``plain``
+    (prompt and answer as they stand), or a Jinja file. It is stored with the adapter. None: the model's own.
+
     ``rules`` is a Python file with your own filters and checks (``etabli.checks.custom_rules``): rows that a filter
     does not keep are not trained. ``train_on`` chooses the tokens that are trained: ``answers`` (all assistant turns),
     ``answers_and_reasoning`` (their thoughts too), ``last`` (the last one), ``all`` (every token) or ``spans`` (those
@@ -118,6 +121,7 @@ class Recipe(FromFile):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = "default"
+    template: str | None = Field(None, min_length=1)
     data: str = Field(min_length=1)
     eval_data: str | None = None
     rules: str | None = None

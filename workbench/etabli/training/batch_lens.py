@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, cast
 
 from etabli.core.contracts import VERSION, Lens, LensRow, Message, Row, RowTokens, TokenCheck
 from etabli.core.errors import BadData, BadInput, DeviceBusy
-from etabli.models import counting, likelihood, loading, sources
+from etabli.models import chat_templates, counting, likelihood, loading, sources
 from etabli.rendering import token_checks
 from etabli.rendering.masks import POLICIES
 from etabli.rendering.render import RenderedConversation, Renderer
-from etabli.runs import recipe_code
+from etabli.runs import recipe_code, run_template
 from etabli.runs.recipe import Recipe
 from etabli.training import train_data
 from etabli.training.packing import MASKED, Pack, PackSampler, TokenizedRow, collate
@@ -53,7 +53,8 @@ class Batch:
         self._recipe, recipe_path = _open_recipe(recipe)
         command = f"etabli.lens({str(self._recipe.file)!r}, trust_code=True)"
         recipe_code.agree_to_look(self._recipe, recipe_path, trust_code, command)
-        self._tokenizer = loading.load_tokenizer(_tokenizer_source(self._recipe.model, loss))
+        template = run_template.read_run_template(self._recipe, recipe_path)
+        self._tokenizer = loading.load_tokenizer(_tokenizer_source(self._recipe.model, loss), template)
         self._renderer = Renderer(self._tokenizer)
         data = train_data.load_train_data(self._recipe, self._tokenizer, recipe_path, enforce=False)
         # There may be no row that can be trained; then the failed checks are shown.
@@ -213,9 +214,16 @@ def _summarise_policies(rows: list[LensRow]) -> dict[str, dict[str, float | int 
     return summaries
 
 
-def describe_tokens(row: Row, model: str, policy: str, max_length: int, loss: bool = False) -> RowTokens:
-    """Return what ``etabli data tokens --json`` prints: the tokens of one row, with its checks."""
-    tokenizer: PreTrainedTokenizerBase = loading.load_tokenizer(_tokenizer_source(model, loss))
+def describe_tokens(
+    row: Row, model: str, policy: str, max_length: int, loss: bool = False, template: str | None = None
+) -> RowTokens:
+    """Return what ``etabli data tokens --json`` prints: the tokens of one row, with its checks.
+
+    Args:
+        template: the chat template of a base model: alpaca, chatml, plain, or a Jinja file.
+    """
+    chat_template = chat_templates.read_template(template) if template else None
+    tokenizer: PreTrainedTokenizerBase = loading.load_tokenizer(_tokenizer_source(model, loss), chat_template)
     try:
         renderer = Renderer(tokenizer)
         rendering = renderer.render(row["messages"], policy, tools=row.get("tools"))

@@ -25,6 +25,9 @@ def _parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:
     return {name: column for name, _, column in (pair.partition("=") for pair in pairs)}
 
 
+_template = click.option("--template", help="Chat template of a base model: alpaca, chatml, plain, or a Jinja file.")
+
+
 def _format_report(result: tuple["Report", str | None]) -> str:
     return result[0].text(result[1])
 
@@ -34,6 +37,7 @@ def _format_report(result: tuple["Report", str | None]) -> str:
 @click.option(
     "--model", help="Count tokens with this model's tokenizer. Default: the embedded model's, if it is cached."
 )
+@_template
 @click.option("--format", help="alpaca, chat, sharegpt, prompt-completion, text, preferred, ... Default: detected.")
 @click.option(
     "--column", "columns", multiple=True, help="prompt=question: the format's column and the file's. Repeat it."
@@ -57,6 +61,7 @@ def _format_report(result: tuple["Report", str | None]) -> str:
 def check(
     file: str,
     model: str | None,
+    template: str | None,
     format: str | None,
     columns: tuple[str, ...],
     rules: str | None,
@@ -80,6 +85,7 @@ def check(
         max_length,
         policy,
         workers or machine.cores(),
+        template=template,
         **{name: value for name, value in lineage.items() if value},
     )
     if out:
@@ -108,6 +114,7 @@ def _exit_code(result: RowTokens) -> int:
 @click.argument("file")
 @click.option("--row", default=0, show_default=True, type=click.IntRange(0), help="Number of the row, counted from 0.")
 @click.option("--model", default="default", show_default=True, help="Use this model's tokenizer and chat template.")
+@_template
 @click.option(
     "--policy",
     default="answers",
@@ -118,7 +125,9 @@ def _exit_code(result: RowTokens) -> int:
 @click.option("--loss", is_flag=True, help="Load the model and show the loss of every token.")
 @allow_outside
 @reporting(_format_tokens, _exit_code)
-def tokens(file: str, row: int, model: str, policy: str, max_length: int, loss: bool) -> RowTokens:
+def tokens(
+    file: str, row: int, model: str, template: str | None, policy: str, max_length: int, loss: bool
+) -> RowTokens:
     """Show the tokens of one row: id, role, trained or masked, and the checks on them.
 
     Exit code: 1 if a check fails.
@@ -130,4 +139,4 @@ def tokens(file: str, row: int, model: str, policy: str, max_length: int, loss: 
     rows = Dataset.open(file).rows
     if row >= len(rows):
         raise BadInput(f"{file} has {len(rows)} rows, counted from 0; there is no row {row}.")
-    return batch_lens.describe_tokens(rows[row], model, policy, max_length, loss)
+    return batch_lens.describe_tokens(rows[row], model, policy, max_length, loss, template)
