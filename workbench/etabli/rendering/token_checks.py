@@ -172,6 +172,8 @@ def _check_whole_answers(row: Row, tokens: RenderedConversation, policy: str) ->
     for number, (message, flag) in enumerate(zip(row["messages"], training_flags(row["messages"], policy))):
         for low, high in trained_spans(message, flag) if number in tokens.starts else ():
             text = message["content"][low:high]
+            if not text.strip():
+                continue
             begin = tokens.starts[number] + low + len(text) - len(text.lstrip())
             first, stop = bisect_left(lows, begin), bisect_left(lows, begin + len(text.strip()))
             if first and tokens.offset[first - 1][1] > begin:
