@@ -193,7 +193,7 @@ def measure_answer(
     prompt: str,
     messages: Sequence[Message],
     answer: str,
-    tools: list[dict[str, Any]] | None = None,
+    tools: list[dict[str, object]] | None = None,
 ) -> TokenDiffRow:
     """Return the row of one answer; the token that ends the turn counts as a token of the answer."""
     answer_message: Message = {"role": "assistant", "content": answer}
