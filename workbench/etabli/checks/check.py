@@ -78,7 +78,7 @@ def _make_settings(
     template = chat_templates.read_template(template) if template else None
     model = model or ("default" if embedded.is_cached() else None)
     is_file = isinstance(rules, str | Path) and Path(rules).is_file()
-    # Without a preview no row can be read. Any layout will do then: all rows are reported as broken.
+    # Without a preview no row can be read. Every layout will do then: all rows are reported as broken.
     layout = require_layout(opening) if opening.preview else Layout("text", "")
     return Settings(
         layout,

@@ -39,14 +39,14 @@ def write_rows(rows: list[Row], path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in names} for row in records]), path)
 
 
-def _to_record(row: Row) -> dict[str, Any]:
+def _to_record(row: Row) -> dict[str, object]:
     fields = {name: value for name, value in row.items() if name not in _AS_JSON}
     json_fields = {name: json.dumps(value, default=str) for name, value in row.items() if name in _AS_JSON and value}
     return fields | json_fields | {"messages": [_message_record(message) for message in row["messages"]]}
 
 
-def _message_record(message: Message) -> dict[str, Any]:
-    fields: dict[str, Any] = {"role": message["role"], "content": message["content"], "train": message.get("train")}
+def _message_record(message: Message) -> dict[str, object]:
+    fields: dict[str, object] = {"role": message["role"], "content": message["content"], "train": message.get("train")}
     fields |= {name: value for name, value in message.items() if name in ("name", "tool_call_id", "spans")}
     return fields | ({"tool_calls": json.dumps(message["tool_calls"])} if message.get("tool_calls") else {})
 

@@ -30,7 +30,7 @@ OLD_KEYS = {
 class Lora(BaseModel):
     """Low-rank adapters (arXiv 2106.09685) on every linear layer but the head, as QLoRA advises.
 
-    Any other field of PEFT's ``LoraConfig`` can be set too, by its own name: ``use_rslora``, ``use_dora``,
+    Each other field of PEFT's ``LoraConfig`` can be set too, by its own name: ``use_rslora``, ``use_dora``,
     ``modules_to_save``, ``rank_pattern``, ``layers_to_transform`` (with ``target_modules`` listed) …
     """
 

@@ -7,11 +7,10 @@ whoever can write that hash has the rows already. ``--allow-outside`` overrides 
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from etabli.core import folders
+from etabli.core.contracts import Fingerprint
 from etabli.core.errors import EtabliError, OutsideFolder
 from etabli.data.dataset import Dataset, find_path
 from etabli.data.parquet_rows import HOME_COMMANDS
@@ -43,7 +42,7 @@ def open_rows_of_run(name: str, run: Path, known_hash: str | None, allow_outside
     return _open_by_hash(name, run, known_hash)
 
 
-def stale_rows(recipe: Recipe, run: Path, frozen: Mapping[str, Any]) -> str:
+def stale_rows(recipe: Recipe, run: Path, frozen: Fingerprint) -> str:
     """Return which data of a recipe hold other rows than the run in ``run`` began with; an empty text if none do.
 
     Data that are no longer there can't be compared; the run's results do not need them.
