@@ -21,7 +21,7 @@ from etabli.data.reading.jsonfiles import Record
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.source import Source, open_source, require_layout
 from etabli.models import chat_templates, counting, embedded
-from etabli.rendering.render import POLICIES
+from etabli.rendering.masks import POLICIES
 from etabli.rendering.template_engine import NO_TEMPLATE
 
 CHUNK_ROWS, CHUNK_BYTES = 256, 2**20

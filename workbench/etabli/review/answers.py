@@ -35,7 +35,13 @@ def comparison_from_results(results: Results, arms: Sequence[str] = ()) -> Compa
             f"Choose from {', '.join(results['arms'])}."
         )
     items = [
-        Item(row["id"], row["prompt"], {name: row["answers"][name] for name in names}, row["lang"] or "")
+        Item(
+            row["id"],
+            row["prompt"],
+            {name: row["answers"][name] for name in names},
+            row["lang"] or "",
+            {name: thought for name, thought in row.get("thoughts", {}).items() if name in names},
+        )
         for row in results["rows"]
         if all(name in row["answers"] for name in names)
     ]
@@ -85,7 +91,12 @@ def _parse_item(entry: object, index: int, path: str | Path) -> Item:
     has_answers = isinstance(answers, dict) and len(answers) > 1 and all(isinstance(v, str) for v in answers.values())
     if not has_answers or not isinstance(prompt, str) or not isinstance(answers, dict):
         raise BadData(f'{path}: item {index} must be {{"prompt": text, "answers": {{arm: text, arm: text}}}}.')
-    return Item(str(index if name is None else name), prompt, answers, str(fields.get("slice") or ""))
+    thoughts = fields.get("thoughts")
+    has_thoughts = isinstance(thoughts, dict) and all(isinstance(text, str) for text in thoughts.values())
+    kept_thoughts = thoughts if has_thoughts else {}
+    return Item(
+        str(index if name is None else name), prompt, answers, str(fields.get("slice") or ""), kept_thoughts or {}
+    )
 
 
 def _checked_comparison(names: tuple[str, ...], items: list[Item]) -> Comparison:
@@ -139,10 +150,18 @@ def _generate_items(
         raise BadInput(f"{', '.join(sorted(missing))} can't be asked: the run has no training rows that are questions.")
     for system in answering:
         systems.generate_answers(system, rows, model, max_new_tokens, lambda *_: None)
-    return [
-        {"id": str(index), "prompt": prompt, "answers": {system.name: system.answers[index] for system in answering}}
-        for index, prompt in enumerate(prompts)
-    ]
+    items: list[ArenaItem] = []
+    for index, prompt in enumerate(prompts):
+        answers = {system.name: system.answers[index] for system in answering}
+        item: ArenaItem = {
+            "id": str(index),
+            "prompt": prompt,
+            "answers": {name: answer.text for name, answer in answers.items()},
+        }
+        if thoughts := {name: answer.thought for name, answer in answers.items() if answer.thought}:
+            item["thoughts"] = thoughts
+        items.append(item)
+    return items
 
 
 def build_comparison(

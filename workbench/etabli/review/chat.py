@@ -89,9 +89,8 @@ class ChatSession:
         self.file = journal.Journal(run.folder / CHAT, _is_entry)
         self._model, self._alongside, self._load_lock = loaded, alongside, threading.Lock()
 
-    @property
-    def model(self) -> LoadedModel:
-        """Base and adapter; the first use loads them."""
+    def load_model(self) -> LoadedModel:
+        """Return base and adapter; the first call loads them."""
         with self._load_lock:
             if self._model is None:
                 run = self.run
@@ -119,7 +118,7 @@ class ChatSession:
         def answer(prompt: str, temperature: float = 0.0, seed: int = 0, strength: float = 1.0) -> Iterator[str]:
             _check_settings(temperature, seed, strength)
             messages, adapter = self._build_prompt(name, prompt)
-            with self.model.using(adapter):  # load now: the time to the first token must not include loading
+            with self.load_model().using(adapter):  # load now: the time to the first token must not include loading
                 pass
             return self._stream(messages, adapter, strength, temperature, seed)
 
@@ -128,7 +127,7 @@ class ChatSession:
     def _stream(
         self, messages: list[Message], adapter: Path | None, strength: float, temperature: float, seed: int
     ) -> Iterator[str]:
-        model = self.model
+        model = self.load_model()
         with model.using(adapter, strength):
             yield from generate.stream(model.model, model.tokenizer, messages, self.max_new_tokens, temperature, seed)
 
@@ -147,7 +146,9 @@ class ChatSession:
         messages = [*self._empty_question.tests[0]["messages"][:-1], question]
         rows = self._empty_question_with_training if name == PROMPTED else self._empty_question
         rows = dataclasses.replace(rows, tests=[{"id": "0", "messages": messages}])
-        for system in systems.build_systems([name], rows, self.run, self.model, AnswerSettings(self.max_new_tokens)):
+        for system in systems.build_systems(
+            [name], rows, self.run, self.load_model(), AnswerSettings(self.max_new_tokens)
+        ):
             if system.prompts:
                 return system.prompts[0], system.adapter
         raise BadInput(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 from etabli.core import parsing, storage
 from etabli.core.contracts import CHECKPOINTS
 from etabli.core.errors import Damaged, NotFinite
+from etabli.core.terminal import say
 from etabli.models.adapter_files import WEIGHTS, require_finite
 from etabli.models.adapters import BASE_FACTS
 from etabli.models.sources import Source
@@ -106,8 +107,8 @@ def find_newest_valid(run: Path, warn: Callable[[str], object] | None = None) ->
     """Return the newest checkpoint that agrees with its manifest.
 
     Args:
-        warn: the run's own process gives it: each damaged checkpoint is then renamed, and ``warn`` says so. Who only
-            reads a run changes nothing in it.
+        warn: the run's own process gives it: each damaged checkpoint is then renamed, and ``warn`` says so. Without it
+            nothing in the folder changes; stderr says which ones are passed over.
     """
     for folder in list_checkpoints(run):
         try:
@@ -115,7 +116,9 @@ def find_newest_valid(run: Path, warn: Callable[[str], object] | None = None) ->
             require_finite(folder / WEIGHTS)
             return folder
         except Damaged as error:
-            if warn is not None:
+            if warn is None:
+                say(f"Checkpoint {folder.name} is passed over: {error}")
+            else:
                 _set_aside(folder, error, warn)
     return None
 

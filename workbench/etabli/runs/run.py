@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etabli.core import folders, machine, processes, storage, terminal, trust
+from etabli.core import folders, locks, machine, processes, storage, terminal, trust
 from etabli.core.contracts import ADAPTER, END_STATES, LOCK, LOG, RECIPE, STOP, Continuity, Fingerprint, RunProgress
 from etabli.core.errors import BadInput, EtabliError
 from etabli.runs import checkpoints, continuity, events, launch, recipe_code, run_template
@@ -145,7 +145,7 @@ class Run:
         trust.require(codes, trust_code, f"Run.attach({str(self.folder)!r}).resume(trust_code=True)")
         processes.require_free_device(f"Resuming {self.name} can't begin")
         # A killed process gives up the lock a moment after it is gone; one that has ended may still write the backup.
-        with storage.lock_file(self.folder / LOCK, f"Run {self.name}", patience=LOCK_SECONDS):
+        with locks.lock_file(self.folder / LOCK, f"Run {self.name}", patience=LOCK_SECONDS):
             pass
         return self._spawn(recipe, [code.sha256 for code in codes], ["--force"] * force)
 

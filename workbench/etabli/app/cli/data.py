@@ -44,7 +44,12 @@ def _format_report(result: tuple["Report", str | None]) -> str:
 )
 @click.option("--rules", type=click.Path(), help="Python file with your own checks and filters.")
 @click.option("--max-length", default=512, show_default=True, type=click.IntRange(8), help="Maximum tokens of a row.")
-@click.option("--policy", default="answers", show_default=True, help="Which turns are trained: answers, last or all.")
+@click.option(
+    "--policy",
+    default="answers",
+    show_default=True,
+    help="Which turns are trained: answers, answers_and_reasoning, last or all.",
+)
 @click.option("--licence", help="Licence of the rows that name none.")
 @click.option("--source", help="Source of the rows that name none.")
 @click.option("--generator", help="Model that wrote the answers, if a model did.")
@@ -111,7 +116,10 @@ def _exit_code(result: RowTokens) -> int:
 @click.option("--model", default="default", show_default=True, help="Use this model's tokenizer and chat template.")
 @_template
 @click.option(
-    "--policy", default="answers", show_default=True, help="Which turns are trained: answers, last, all or spans."
+    "--policy",
+    default="answers",
+    show_default=True,
+    help="Which turns are trained: answers, answers_and_reasoning, last, all or spans.",
 )
 @click.option("--max-length", default=512, show_default=True, type=click.IntRange(8), help="Maximum tokens of a row.")
 @click.option("--loss", is_flag=True, help="Load the model and show the loss of every token.")

@@ -135,7 +135,7 @@ def _rescore(folder: str, names: tuple[str, ...]) -> RescoredResults:
     results, rescoring = rescore.rescore_results(log, [score for score in requests if score.name in from_files])
     new_scores = [score for score in requests if score.name not in from_files]
     if new_scores:
-        results = rescore.add_scores(results, list[Any](new_scores))
+        results = rescore.add_scores(results, cast("list[Any]", new_scores))
     return cast(RescoredResults, {**results, "again": rescoring})
 
 
