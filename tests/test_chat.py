@@ -89,7 +89,6 @@ def test_the_commands(run, capsys):
 
 
 def test_prompts_of_ones_own_are_asked_once(run, tmp_path, monkeypatch):
-    from etabli.review import answers as items
     from etabli.review.session import open_session
 
     held = open_session(run, ["base", "step-000002"], ["turn it on", "turn it off"], votes=tmp_path / "v.jsonl")
