@@ -57,6 +57,26 @@ FORM = {
     "duplicate-column": Code("error", "Two columns have one name: one of them is lost.", "Rename one."),
     "missing-key": Code("error", "A field that this format needs is not there.", _RENAME),
     "unknown-key": Code("warning", "A field that no trainer reads: often a misspelt one.", "Rename or remove it."),
+    "reasoning": Code(
+        "error",
+        "A thought that can't be read.",
+        "Write it once, as text: the key reasoning of the assistant's turn.",
+    ),
+    "thought-tags": Code(
+        "warning",
+        "Tags of a thought that do not enclose the beginning of the answer: they stay text.",
+        "Begin the answer with <think>, or write the thought under the key reasoning.",
+    ),
+    "unknown-split": Code(
+        "warning",
+        "A mark that is no split: the row is trained.",
+        "Write train, validation or test.",
+    ),
+    "split-column": Code(
+        "warning",
+        "A column seems to hold splits, and is not read: rows meant for a test would be trained.",
+        "Name it: --column split=set (columns={'split': 'set'} in Python).",
+    ),
     "wrong-type": Code(
         "error", "The value is not of the type that this format needs.", "Write text as text and lists as lists."
     ),

@@ -20,6 +20,7 @@ from etabli.core.contracts import DATASET as FACTS
 from etabli.core.contracts import DECISIONS, REJECTED_ROWS, ROWS, VERSION, Message, Row
 from etabli.core.errors import BadData
 from etabli.data.parquet_rows import HOME_COMMANDS, read_folder, write_rows
+from etabli.data.splits import TEST, TRAIN, is_for_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +69,7 @@ class Dataset:
     def with_test(self, share: float = 0.2, most: int = 150, seed: int = 0) -> "Dataset":
         """Return the rows with some of them in the split ``test``, or ``self`` if there is a test split.
 
-        Rows of one template stay together.
+        Rows of one template stay together; rows marked ``validation`` stay so.
 
         Args:
             share: share of the rows to test on.
@@ -78,7 +79,7 @@ class Dataset:
         if any(row.get("split") == "test" for row in self.rows):
             return self
         groups: dict[str, list[Row]] = {}
-        for row in self.rows:
+        for row in filter(is_for_training, self.rows):
             groups.setdefault(row.get("template") or row["id"], []).append(row)
         names = sorted(groups)
         random.Random(f"test-{seed}").shuffle(names)
@@ -86,7 +87,10 @@ class Dataset:
         for name in names:
             if len(test_ids) < min(most, share * len(self.rows)):
                 test_ids |= {row["id"] for row in groups[name]}
-        rows: list[Row] = [{**row, "split": "test" if row["id"] in test_ids else "train"} for row in self.rows]
+        rows: list[Row] = [
+            {**row, "split": TEST if row["id"] in test_ids else TRAIN} if is_for_training(row) else row
+            for row in self.rows
+        ]
         return Dataset(rows, {**self.recipe, "test": {"share": share, "most": most, "seed": seed}})
 
     def save(self, folder: str | Path) -> "Dataset":
@@ -150,7 +154,9 @@ def backup_path(name: str | Path) -> Path:
 def _training_fields(message: Message) -> list[Any]:
     """Return the fields that decide a message's tokens and which of them are trained."""
     spans = [message["spans"]] if "spans" in message else []
-    return [message["role"], message["content"], message.get("train"), *spans]
+    # Fields that came later: a message without them keeps the hash that it always had.
+    later_fields = {name: message.get(name) for name in ("reasoning", "train_spans") if name in message}
+    return [message["role"], message["content"], message.get("train"), *spans, *filter(None, [later_fields])]
 
 
 def _find_entry(name: str | Path, folder: Path | None) -> str:

@@ -9,15 +9,19 @@ ROLES = ("system", "user", "assistant", "tool", "text")
 
 
 class Message(TypedDict, total=False):
-    """One turn. ``train`` overrides the mask policy for an assistant turn or for plain text.
+    """One turn. ``train`` overrides the mask policy for a turn or for plain text.
 
-    ``content`` is always text; it is empty where a file has null beside ``tool_calls``. ``spans`` are the parts of it
-    that the policy ``spans`` trains: [first character, one after the last].
+    ``content`` is always text; it is empty where a file has null beside ``tool_calls``. ``reasoning`` is the thought
+    before an answer's content; an empty one was written as an empty thought. ``train_spans`` are the only parts of the
+    content that are trained, under any policy, where marks of its parts say so; ``spans`` are the parts that the policy
+    ``spans`` trains. Both are lists of [first character, one after the last].
     """
 
     role: str
     content: str
+    reasoning: str
     train: bool | None
+    train_spans: list[list[int]]
     spans: list[list[int]]
     name: str
     tool_calls: list[dict[str, Any]]

@@ -12,15 +12,17 @@ from typing import Any, cast
 from etabli.core.contracts import Message, Row
 from etabli.data.licences import lineage_hints, terms_of
 from etabli.data.notes import Note, escape_invisible, excerpt
-from etabli.data.reading import readers, turns
+from etabli.data.reading import marks, readers, reasoning
 from etabli.data.reading.layout import Format, Item, Layout
-from etabli.data.reading.turns import wrong_type_note
+from etabli.data.reading.values import parse_list, wrong_type_note
+from etabli.data.splits import TRAIN, split_name
 
 LINEAGE = ("lang", "source", "licence", "terms", "generator", "created", "parents", "split", "template")
 _SPELT = {"license": "licence", "language": "lang"}
 _MEDIA = {"images", "image", "videos", "video", "audios", "audio"}
-_OTHER_KEYS = {"id", "tools", "functions", "parallel_tool_calls", "chat_template_kwargs", "system"}
+_OTHER_KEYS = {"id", "tools", "functions"}
 _LINEAGE_KEYS = {*LINEAGE, *_SPELT, *_MEDIA, *_OTHER_KEYS}
+_SPLIT_COLUMNS = {"Split", "SPLIT", "_split", "set", "subset", "partition", "phase", "fold", "data_split", "usage"}
 PREFERRED_FORMAT = "preferred"
 _PREFERENCE_KEYS = (
     *("prompt", "chosen", "rejected", "label", "messages", "conversations", "completion", "instruction", "input"),
@@ -87,6 +89,8 @@ def convert_row(item: Any, layout: Layout, lineage: Mapping[str, Any]) -> tuple[
     messages = kind.read(item, notes, layout)
     if not messages:
         return None, notes
+    for number, message in enumerate(messages):
+        reasoning.split_thought(message, notes, f"messages[{number}].content")
     row = _row(messages, item, lineage, notes)
     if other_columns := _other_columns(item, unused_columns(item, layout)):
         row["columns"] = other_columns
@@ -120,11 +124,12 @@ def _row(messages: list[Message], item: Item, lineage: Mapping[str, Any], notes:
         if value is not None and value == value and str(value).strip():
             several = name == "parents" and isinstance(value, list)
             fields[_SPELT.get(name, name)] = [str(part) for part in value] if several else str(value)
+    _set_split(fields, item, notes)
     for name, value in lineage_hints(fields.get("source") or "").items():
         fields.setdefault(name, value)
     if fields.get("generator") and not fields.get("terms") and (terms := terms_of(fields["generator"])):
         fields["terms"] = terms
-    tools = turns.parse_list(item.get("tools") or item.get("functions"))
+    tools = parse_list(item.get("tools") or item.get("functions"))
     if isinstance(tools, list) and all(isinstance(tool, Mapping) for tool in tools):
         fields.update({"tools": [dict(tool) for tool in tools]} if tools else {})
     elif tools is not None and tools != "":
@@ -132,19 +137,33 @@ def _row(messages: list[Message], item: Item, lineage: Mapping[str, Any], notes:
     return cast(Row, fields)
 
 
+def _set_split(fields: dict[str, Any], item: Item, notes: list[Note]) -> None:
+    """Set a row's split as ``train``, ``validation`` or ``test``; note marks that are none of them."""
+    mark = fields.get("split")
+    if mark is not None and (name := split_name(mark)):
+        fields["split"] = name
+    elif mark is not None:
+        notes.append(Note("unknown-split", "split", excerpt(mark)))
+    for name in item.keys() & _SPLIT_COLUMNS if mark is None else ():
+        if isinstance(item[name], str) and split_name(item[name]) not in (None, TRAIN):
+            why = f"The column {name!r} says {excerpt(item[name])!r}, and is not read: the row would be trained."
+            notes.append(Note("split-column", str(name), excerpt(item[name]), f"{why} --column split={name}"))
+
+
+_SYSTEM, _THOUGHT, _MARKS = readers.SYSTEM_KEYS, reasoning.KEYS, marks.ROW_KEYS
 # If a row fits several formats, the first one counts: more specific keys come first.
 FORMATS: dict[str, Format] = {
     "pretokenised": Format(("input_ids",), readers.reject_rows, ("labels", "attention_mask"), refused="pretokenised"),
     "preference": Format((), readers.reject_rows, refused="preference-data", told_by="a preferred and another answer"),
     "kto": Format((), readers.reject_rows, refused="feedback-data", told_by="an answer and a label"),
-    PREFERRED_FORMAT: Format((), readers.preferred, _PREFERENCE_KEYS),
-    "chat": Format(("messages",), readers.chat),
-    "sharegpt": Format(("conversations",), readers.sharegpt),
+    PREFERRED_FORMAT: Format((), readers.preferred, (*_PREFERENCE_KEYS, *_SYSTEM, *_THOUGHT)),
+    "chat": Format(("messages",), readers.chat, (*_SYSTEM, *_MARKS)),
+    "sharegpt": Format(("conversations",), readers.sharegpt, (*_SYSTEM, *_MARKS)),
     "sharegpt-lists": Format(("conversations",), readers.sharegpt, told_by="turns"),
     "segments": Format(("segments",), readers.segments),
-    "alpaca": Format(("instruction", "output"), readers.alpaca, ("input", "history")),
-    "prompt-completion": Format(("prompt", "completion"), readers.pair),
+    "alpaca": Format(("instruction", "output"), readers.alpaca, ("input", "history", *_SYSTEM, *_THOUGHT)),
+    "prompt-completion": Format(("prompt", "completion"), readers.pair, (*_SYSTEM, *_THOUGHT)),
     "text": Format(("text",), readers.plain),
     "prompt-only": Format(("prompt",), readers.reject_rows, refused="prompt-only"),
-    QUESTIONS: Format(("prompt",), readers.question, told_by="whoever asks for questions"),
+    QUESTIONS: Format(("prompt",), readers.question, _SYSTEM, told_by="whoever asks for questions"),
 }

@@ -1,0 +1,296 @@
+"""What is in a row is used, refused, or named: thoughts, marks, system texts, splits, exports of other tools."""
+
+import json
+
+import pytest
+
+from etabli.checks.check import check
+from etabli.core.errors import BadData
+from etabli.data.dataset import Dataset
+from etabli.data.reading.source import read
+
+USER, ANSWER = {"role": "user", "content": "How many legs have 2 horses?"}, {"role": "assistant", "content": "8 legs."}
+THOUGHT = "One horse has four legs, twice four is eight."
+KEPT = {**ANSWER, "reasoning": THOUGHT}
+
+
+def codes(source, **options):
+    """The codes that a check finds, but for those about licences."""
+    return {code for code in check(source, **options).counts if not code.startswith("licence")}
+
+
+def messages(source, **options):
+    """The messages of the first row."""
+    return read(source, **options)[0]["messages"]
+
+
+# --- thoughts ---------------------------------------------------------------------------------------------------------
+
+PIECES = [{"type": "text", "text": THOUGHT[:10]}, {"type": "text", "text": THOUGHT[10:]}]
+THOUGHTS = {
+    "DeepSeek's key": {"reasoning_content": THOUGHT},
+    "Ollama's key": {"thinking": THOUGHT},
+    "OpenRouter's key": {"reasoning": THOUGHT},
+    "two keys that agree": {"reasoning": THOUGHT, "reasoning_content": THOUGHT},
+    "Anthropic's part": {
+        "content": [{"type": "thinking", "thinking": THOUGHT, "signature": "x"}, {"type": "text", "text": "8 legs."}]
+    },
+    "a part of a reasoning": {"content": [{"type": "reasoning", "text": THOUGHT}, {"type": "text", "text": "8 legs."}]},
+    "OpenAI's summary": {
+        "content": [
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": THOUGHT}]},
+            {"type": "output_text", "text": "8 legs."},
+        ]
+    },
+    "Bedrock's part": {
+        "content": [{"reasoningContent": {"reasoningText": {"text": THOUGHT, "signature": "x"}}}, {"text": "8 legs."}]
+    },
+    "tags": {"content": f"<think>\n{THOUGHT}\n</think>\n\n8 legs."},
+    "tags on one line": {"content": f"<think>{THOUGHT}</think>8 legs."},
+    "tags and a key that agree": {"content": f"<think>\n{THOUGHT}\n</think>\n\n8 legs.", "thinking": THOUGHT},
+    "a key and empty tags": {"content": "<think>\n\n</think>\n\n8 legs.", "thinking": THOUGHT},
+}
+
+
+@pytest.mark.parametrize("name", THOUGHTS)
+def test_a_thought_is_one_text_however_it_is_written(name, tmp_path):
+    row = {"messages": [USER, {**ANSWER, **THOUGHTS[name]}]}
+    assert messages([row]) == [USER, KEPT] and codes([row]) == set()
+    data = Dataset(read([row, {"messages": [USER, ANSWER]}])).save(tmp_path / "saved")
+    again = Dataset.open(tmp_path / "saved")
+    assert again.rows == data.rows and again.rows[0]["messages"] == [USER, KEPT] and again.hash == data.hash
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": USER["content"], "completion": f"<think>\n{THOUGHT}\n</think>\n\n8 legs."},
+        {"prompt": USER["content"], "completion": "8 legs.", "reasoning": THOUGHT},
+        {"instruction": USER["content"], "output": "8 legs.", "thinking": THOUGHT},
+        {"prompt": [USER], "completion": [{**ANSWER, "reasoning_content": THOUGHT}]},
+        {"conversations": [{"from": "human", "value": USER["content"]}, {"from": "gpt", "value": "8 legs."}]},
+    ],
+)
+def test_thoughts_of_every_format(row):
+    if "conversations" in row:
+        row["conversations"][1]["reasoning_content"] = THOUGHT
+    assert messages([row]) == [USER, KEPT] and codes([row]) == set()
+
+
+def test_a_thought_in_a_column_of_another_name():
+    row = {"Question": USER["content"], "Response": "8 legs.", "Complex_CoT": THOUGHT}
+    columns = {"prompt": "Question", "completion": "Response", "reasoning": "Complex_CoT"}
+    assert messages([row], columns=columns) == [USER, KEPT]
+
+
+def test_rows_without_a_thought_keep_their_hash():
+    """The hash of a row of an earlier version; an empty thought is not no thought."""
+    row = {"messages": [USER, {**ANSWER, "reasoning_content": ""}]}
+    assert read([row]) == read([{"messages": [USER, ANSWER]}]) and "reasoning" not in messages([row])[1]
+    assert Dataset(read([{"messages": [USER, ANSWER]}])).hash == (
+        "0e74b3b0ffd5704a54edf0cc3118f2610ed589383e35d55cde582c35443b15cd"
+    )
+    hashes = {
+        Dataset([{"id": "a", "messages": [USER, turn]}]).hash for turn in (ANSWER, KEPT, {**ANSWER, "reasoning": ""})
+    }
+    assert len(hashes) == 3
+
+
+@pytest.mark.parametrize(
+    "turn, code",
+    [
+        ({"reasoning": "a", "thinking": "b"}, "reasoning"),
+        ({"reasoning": 3}, "reasoning"),
+        ({"reasoning": "a", "content": "<think>\nb\n</think>\n\nc"}, "reasoning"),
+        ({"content": [{"type": "text", "text": "a"}, {"type": "thinking", "thinking": "b"}]}, "reasoning"),
+        ({"content": [{"type": "thinking"}, {"type": "text", "text": "a"}]}, "reasoning"),
+        ({"content": [{"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": "a"}]}, "not-text"),
+    ],
+)
+def test_a_thought_that_cannot_be_read_is_refused(turn, code):
+    row = {"messages": [USER, {**ANSWER, **turn}]}
+    assert code in codes([row])
+    with pytest.raises(BadData):
+        read([row])
+
+
+def test_a_thought_that_is_no_answers_is_named():
+    assert "unknown-key" in codes([{"messages": [{**USER, "thinking": "x"}, ANSWER]}])
+    for content in ("so <think>b</think> c", "a\n</think>\n\nb", "<think>cut off"):
+        assert "thought-tags" in codes([{"messages": [USER, {**ANSWER, "content": content}]}])
+        assert messages([{"messages": [USER, {**ANSWER, "content": content}]}])[1]["content"] == content
+
+
+def test_checks_read_thoughts_or_say_that_they_do_not():
+    told = "write to harbour.master@portoffice.org"
+    report = check([{"messages": [USER, {**ANSWER, "thinking": told + "\0"}]}, {"messages": [USER, ANSWER]}])
+    assert {"pii-email", "nul"} <= report.counts.keys()
+    assert [item["field"] for item in report.findings("nul")] == ["messages[1].reasoning"]
+    [silent] = [item for item in report.not_run if "duplicate-row" in item["check"]]
+    assert silent["rows"] == 1
+
+
+# --- marks ------------------------------------------------------------------------------------------------------------
+
+AGAIN = [{"role": "user", "content": "Sure?"}, {"role": "assistant", "content": "Yes, 8."}]
+MARKS = ["train", "weight", "loss_weight", "training", "trainable", "train_on_turn", "loss", "loss_mask"]
+
+
+@pytest.mark.parametrize("name", [*MARKS, "masked"])
+def test_every_trainers_mark_is_a_mark(name):
+    turned = name == "masked"
+    row = {"messages": [USER, {**ANSWER, name: turned}, AGAIN[0], {**AGAIN[1], name: not turned}]}
+    assert [message.get("train") for message in messages([row])] == [None, False, None, True] and codes([row]) == set()
+    talk = {"from": "human", "value": "Hello", name: not turned}, {"from": "gpt", "value": "Hello", name: turned}
+    assert [message.get("train") for message in messages([{"conversations": list(talk)}])] == [True, False]
+    part = {"type": "text", "text": "4. ", name: turned}, {"type": "text", "text": "8 legs.", name: not turned}
+    [_, answer] = messages([{"messages": [USER, {**ANSWER, "content": list(part)}]}])
+    assert answer == {**ANSWER, "content": "4. 8 legs.", "train_spans": [[3, 10]]}
+
+
+def test_marks_of_calls_and_of_lists_beside_the_turns():
+    call = {"from": "function_call", "value": '{"name": "f", "arguments": {}}', "train": False}
+    row = {"conversations": [{"from": "human", "value": "x"}, call, {"from": "observation", "value": "y"}]}
+    assert messages([row])[1]["train"] is False
+    row = {"messages": [USER, ANSWER, *AGAIN], "loss_mask": [0, 0, 0, 1], "system": "Be brief."}
+    assert [message.get("train") for message in messages([row])] == [None, None, False, None, True]
+    assert codes([row]) == set()
+    assert "wrong-type" in codes([{**row, "loss_mask": [0, 1]}])
+
+
+@pytest.mark.parametrize("marks", [{"weight": 0.5}, {"train": "no"}, {"train": True, "weight": 0}, {"masked": 2}])
+def test_marks_that_say_nothing_are_refused(marks):
+    assert "wrong-type" in codes([{"messages": [USER, {**ANSWER, **marks}]}])
+
+
+def test_parts_with_one_mark_and_misspelt_ones(tmp_path):
+    def answer(*parts, **marks):
+        return messages([{"messages": [USER, {**ANSWER, "content": list(parts), **marks}]}])[1]
+
+    first, last = {"type": "text", "text": "a"}, {"type": "text", "text": "b"}
+    assert answer({**first, "train": False}, {**last, "weight": 0}) == {**ANSWER, "content": "ab", "train": False}
+    assert answer({**first, "train": True}, last) == {**ANSWER, "content": "ab", "train": True}
+    assert answer(first, {**last, "train": True}, train=False)["train_spans"] == [[1, 2]]
+    row = {"messages": [USER, {**ANSWER, "content": [first, {**last, "trian": False}]}]}
+    assert codes([row]) == {"unknown-key"}
+    marked = Dataset(read([{"messages": [USER, {**ANSWER, "content": [first, {**last, "train": False}]}]}]))
+    marked.save(tmp_path / "saved")
+    assert Dataset.open(tmp_path / "saved").rows == marked.rows
+    unmarked = {"id": marked.rows[0]["id"], "messages": [USER, {**ANSWER, "content": "ab"}]}
+    assert marked.hash != Dataset([{**marked.rows[0], **unmarked}]).hash
+
+
+def test_a_turn_that_only_a_users_mark_trains_teaches_something():
+    row = {"messages": [{**USER, "train": True}, {**ANSWER, "train": False}]}
+    assert "nothing-trained" not in codes([row]) and messages([row])[0]["train"] is True
+
+
+def test_roles_of_other_vocabularies():
+    for role, ours in {"ipython": "tool", "model": "assistant", "User": "user", "SYSTEM": "system"}.items():
+        row = {"messages": [USER, ANSWER, {"role": role, "content": "x"}, ANSWER]}
+        assert messages([row])[2]["role"] == ours
+
+
+# --- system texts -----------------------------------------------------------------------------------------------------
+
+BRIEF = {"role": "system", "content": "Be brief."}
+SYSTEMS = [
+    {"system": "Be brief."},
+    {"system": [{"text": "Be brief."}]},
+    {"system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]},
+    {"system_prompt": "Be brief."},
+    {"systemInstruction": {"role": "system", "parts": [{"text": "Be brief."}]}},
+    {"system": "Be brief.", "messages": [BRIEF, USER, ANSWER]},
+]
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_system_text_beside_the_turns_is_the_first_turn(system):
+    row = {"messages": [USER, ANSWER], **system}
+    assert messages([row]) == [BRIEF, USER, ANSWER] and codes([row]) == set()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"conversations": [USER, ANSWER]},
+        {"instruction": USER["content"], "output": ANSWER["content"]},
+        {"prompt": USER["content"], "completion": ANSWER["content"]},
+    ],
+)
+def test_every_format_reads_the_system_text(row):
+    for system in SYSTEMS[:-1]:
+        assert messages([{**row, **system}]) == [BRIEF, USER, ANSWER]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": USER["content"], "chosen": ANSWER["content"], "rejected": "4"},
+        {"chosen": [USER, ANSWER], "rejected": [USER, ANSWER]},
+        {"input": {"messages": [USER]}, "preferred_output": [ANSWER], "non_preferred_output": [ANSWER]},
+        {"prompt": USER["content"], "completion": ANSWER["content"], "label": True},
+    ],
+)
+def test_preferred_answers_keep_their_system_text(row):
+    assert messages([{**row, "system": "Be brief."}], format="preferred") == [BRIEF, USER, ANSWER]
+
+
+def test_a_system_text_that_no_format_reads_is_named():
+    for row in ({"text": "x", "system": "y"}, {"segments": [{"text": "a", "label": True}], "system": "y"}):
+        assert "extra-columns" in codes([row])
+    assert "extra-columns" in codes([{"messages": [USER, ANSWER], "chat_template_kwargs": {"enable_thinking": True}}])
+    assert "wrong-type" in codes([{"messages": [USER, ANSWER], "system": 3}])
+
+
+def test_questions_keep_their_system_text():
+    from etabli.data.reading.source import read_questions
+
+    rows = read_questions([{"prompt": USER["content"], "system": "Be brief."}])
+    assert rows is not None and rows[0]["messages"] == [BRIEF, USER]
+
+
+# --- splits -----------------------------------------------------------------------------------------------------------
+
+SPLITS = {
+    "train": ["train", "Train", "TRAINING", "train_sft"],
+    "validation": ["validation", "valid", "VAL", "dev", "Eval", "validation_matched"],
+    "test": ["test", "Test", "TEST", "testing", "test_sft", "held-out test"],
+}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_split_is_one_word_however_it_is_written(split):
+    rows = [{"prompt": str(number), "completion": "x", "split": mark} for number, mark in enumerate(SPLITS[split])]
+    assert {row["split"] for row in read(rows)} == {split} and codes(rows) == set()
+
+
+def test_marks_that_are_no_split_and_columns_that_may_be_one():
+    assert codes([{"prompt": "a", "completion": "b", "split": "fold 3"}]) == {"unknown-split"}
+    rows = [{"prompt": str(number), "completion": "b", "set": mark} for number, mark in enumerate(("train", "test"))]
+    assert {"split-column", "extra-columns"} == codes(rows) and check(rows).counts["split-column"] == 1
+    assert [row["split"] for row in read(rows, columns={"split": "set"})] == ["train", "test"]
+
+
+def test_rows_to_validate_or_test_with_are_not_trained(tmp_path):
+    """60 rows of six marks: ten are trained, the thirty for validation are held out, twenty are the test's."""
+    from etabli.runs.recipe import Recipe
+    from etabli.training.train_data import split_rows
+
+    marks = ["train", "validation", "Test", "test", "dev", "eval"]
+    rows = [{"prompt": f"Name {n}", "completion": f"{7 * n}.", "split": marks[n % 6]} for n in range(60)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = Dataset.open(tmp_path / "rows.jsonl")
+    split = split_rows(Recipe(data="x"), data)
+    assert (len(split.train), len(split.held_out), len(data.part("test"))) == (10, 30, 20)
+    assert {row["split"] for row in split.train} == {"train"}
+    named = split_rows(Recipe(data="x", eval_data="y"), data, None, lambda name, folder: Dataset(data.part("test")))
+    assert len(named.train) == 10 and {row["split"] for row in named.held_out} == {"test"}
+    untested = Dataset([row for row in data.rows if row["split"] != "test"]).with_test(0.5)
+    assert len(untested.part("validation")) == 30 and len(untested.part("test")) == 10
+
+
+def test_a_dataset_of_an_older_version_keeps_its_test_rows_apart(tmp_path):
+    [row] = read([{"prompt": "a", "completion": "b"}])
+    Dataset([{**row, "split": "Test"}]).save(tmp_path / "saved")
+    assert len(Dataset.open(tmp_path / "saved").part("test")) == 1
