@@ -17,6 +17,7 @@ from etabli.core.contracts import Row
 from etabli.core.errors import BadInput, Unreadable
 from etabli.core.secrets import cover_secrets
 from etabli.data.notes import Note, escape_invisible
+from etabli.data.reading import columns as column_names
 from etabli.data.reading.formats import FORMATS, PLAIN_FORMATS
 from etabli.data.reading.jsonfiles import Record
 from etabli.data.reading.layout import Layout
@@ -56,10 +57,12 @@ def check(
     report = Report(str(source) if isinstance(source, str | Path) else type(source).__name__)
     try:
         opening = open_source(source, format, columns, about)
-        for note in opening.notes:
-            report.add_note(note, 1)
-        settings = _make_settings(opening, model, rules, max_length, policy)
-        _check_all(opening, settings, workers, report)
+        try:
+            settings = _make_settings(opening, model, rules, max_length, policy)
+            _check_all(opening, settings, workers, report)
+        finally:  # more notes come while files are read
+            for note in opening.notes:
+                report.add_note(note, 1)
     except Unreadable as error:
         report.add_unreadable(error)
     return report
@@ -111,7 +114,7 @@ def _check_all(opening: Source, settings: Settings, workers: int, report: Report
         report.store.add(results.findings)
         report.store.add_pairs(results.pairs)
     report.rows = total.rows
-    _add_file_findings(total, settings, report)
+    _add_file_findings(total, settings, report, opening)
 
 
 def _split_chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
@@ -155,11 +158,12 @@ def _redirect_to_stderr() -> None:
     os.dup2(2, 1)
 
 
-def _add_file_findings(total: CheckedRows, settings: Settings, report: Report) -> None:
+def _add_file_findings(total: CheckedRows, settings: Settings, report: Report, opening: Source) -> None:
     """Add the findings about the file as a whole."""
     refusal_code = FORMATS[settings.layout.name].refused
     if refusal_code:
-        report.add_note(Note(refusal_code, excerpt=next(iter(report.format["preview"]), "")), None, row=0)
+        why = column_names.refusal(refusal_code, opening.preview)
+        report.add_note(Note(refusal_code, excerpt=next(iter(report.format["preview"]), ""), why=why), None, row=0)
     elif not total.conversations and total.rows:
         report.is_unreadable = True
     if total.unused_columns:

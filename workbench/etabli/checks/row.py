@@ -225,9 +225,8 @@ def detect_row_language(row: Row) -> str | None:
 
 def _finding(note: Note, record: Record) -> Finding:
     code = CODES[note.code]
-    return Finding(
-        code.severity, note.code, record.row, record.line, note.field, note.excerpt, note.why or code.why, code.fix
-    )
+    why = f"{record.file}: {note.why or code.why}" if record.file else note.why or code.why
+    return Finding(code.severity, note.code, record.row, record.line, note.field, note.excerpt, why, code.fix)
 
 
 def count_value(counter: Counter[str], value: str, count: int = 1) -> None:

@@ -15,6 +15,7 @@ from etabli.curation.embedding import DEFAULT
 from etabli.curation.features import ProgressCallback, RowFeatures
 from etabli.curation.recipe import CurationRecipe
 from etabli.data.dataset import Dataset, find_path, with_unique_ids
+from etabli.data.names import split_entry
 from etabli.data.splits import is_for_training
 
 
@@ -49,8 +50,8 @@ class Curation:
             raise BadData(
                 f"{recipe.data} has {len(rows)} rows and all are marked test or validation: there is none to curate."
             )
-        self._source_path = find_path(recipe.data.partition("#")[0], recipe_file)
-        self._eval_path = find_path((recipe.eval_data or recipe.data).partition("#")[0], recipe_file)
+        self._source_path = find_path(split_entry(recipe.data, recipe_file)[0], recipe_file)
+        self._eval_path = find_path(split_entry(recipe.eval_data or recipe.data, recipe_file)[0], recipe_file)
         self._old_decisions: dict[str, Decision] = {
             row["id"]: {**row["decision"], "do": "keep"} for row in rows if _decision_word(row) in ("keep", "fix")
         }

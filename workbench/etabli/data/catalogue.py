@@ -23,6 +23,10 @@ FILE = {
     ),
     "encoding": Code("error", "These bytes are not UTF-8.", "Convert it: iconv -f WINDOWS-1252 -t UTF-8 old > new."),
     "utf-16": Code("warning", "It is UTF-16 or UTF-32; most readers expect UTF-8.", "Save it as UTF-8."),
+    "unfolded": Code("info", "One object holds all rows.", "Nothing to do, if that is what you expect."),
+    "shards": Code("warning", "One file of several: the others are not read.", "Name the folder, or a glob."),
+    "unread-keys": Code("info", "Keys of a mapping file that are not read.", "Write a recipe of your own."),
+    "left-out-parts": Code("warning", "Parts of the data set that are not read.", "Name what you want to read."),
     "extra-columns": Code("info", "Columns that are not used.", "Nothing to do, if that is what you expect."),
 }
 FORM = {
@@ -123,6 +127,17 @@ FORM = {
         "Keep the answers with a thumb up: --format preferred (format='preferred').",
     ),
     "left-out": Code("info", "A thumb down: left out, as you asked for the preferred answers.", "Nothing to do."),
+    "task-columns": Code(
+        "error",
+        "A text beside the columns of a task, such as label, summary or answer: not plain text.",
+        "Name question and answer: --column prompt=text --column completion=label; --format text trains the text.",
+    ),
+    "rejected": Code("info", "An annotator rejected it: left out.", "Nothing to do, if that is what you expect."),
+    "other-answers": Code(
+        "warning",
+        "Several people answered differently: the first answer is used.",
+        "Keep one answer, or write a row for each.",
+    ),
     "prompt-only": Code("error", "Prompts without answers: there is nothing to learn.", "Add a column with answers."),
     "pretokenised": Code(
         "error",

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from etabli.core import folders
 from etabli.core.errors import EtabliError, OutsideFolder
-from etabli.data.dataset import Dataset, find_path
+from etabli.data.dataset import Dataset
+from etabli.data.names import find_files, split_entry
 from etabli.data.parquet_rows import HOME_COMMANDS
 from etabli.data.reading.hub import is_hub_name
 
@@ -39,10 +40,11 @@ def open_rows_of_run(name: str, run: Path, known_hash: str | None, allow_outside
 
 
 def _is_near(name: str, run: Path) -> bool:
-    path = find_path(name.partition("#")[0], run)
-    if name == HOME_COMMANDS or is_hub_name(name) or not path.exists():
+    paths = find_files(split_entry(name, run)[0], run)
+    if name == HOME_COMMANDS or is_hub_name(name) or not paths:
         return True  # no file of this machine; opening it gives the right error
-    return any(folders.is_within(path, folder) for folder in _project_folders(run))
+    places = _project_folders(run)
+    return all(any(folders.is_within(path, folder) for folder in places) for path in paths)
 
 
 def _project_folders(run: Path) -> list[Path]:

@@ -13,6 +13,8 @@ from etabli.core.contracts import Message, Row
 from etabli.data.licences import lineage_hints, terms_of
 from etabli.data.notes import Note, escape_invisible, excerpt
 from etabli.data.reading import marks, readers, reasoning
+from etabli.data.reading.columns import as_answer, task_columns
+from etabli.data.reading.exports import flatten
 from etabli.data.reading.layout import Format, Item, Layout
 from etabli.data.reading.values import parse_list, wrong_type_note
 from etabli.data.splits import TRAIN, split_name
@@ -23,6 +25,7 @@ _MEDIA = {"images", "image", "videos", "video", "audios", "audio"}
 _OTHER_KEYS = {"id", "tools", "functions"}
 _LINEAGE_KEYS = {*LINEAGE, *_SPELT, *_MEDIA, *_OTHER_KEYS}
 _SPLIT_COLUMNS = {"Split", "SPLIT", "_split", "set", "subset", "partition", "phase", "fold", "data_split", "usage"}
+_TEXT_COLUMNS = {"prompt", "completion", "instruction", "input", "output"}
 PREFERRED_FORMAT = "preferred"
 _PREFERENCE_KEYS = (
     *("prompt", "chosen", "rejected", "label", "messages", "conversations", "completion", "instruction", "input"),
@@ -33,12 +36,14 @@ PLAIN_FORMATS = ("text", "segments")  # no conversations: they need no chat temp
 
 
 def guess_layout(items: Sequence[Any], columns: Mapping[str, str] | None = None) -> Layout | None:
-    """Return the layout that fits most of some rows; None if none fits."""
+    """Return the layout that fits most of some rows, which ``exports.flatten`` has seen; None if none fits."""
     renamed_rows = [rename_columns(item, columns or {}) for item in items]
     votes = Counter(name for item in renamed_rows if (name := _format_of(item)))
     if not votes:
         return None
     name, count = votes.most_common(1)[0]
+    if name == "text" and "text" not in (columns or {}) and any(map(task_columns, renamed_rows)):
+        name = "task"
     keys = " and ".join(FORMATS[name].keys) or FORMATS[name].told_by
     reason = f"{count} of the first {len(items)} rows have {keys}"
     return Layout(name, reason, dict(columns or {}))
@@ -66,10 +71,28 @@ def rename_columns(item: Any, columns: Mapping[str, str]) -> Any:
     return rest | {new: item[old] for new, old in columns.items() if old in item}
 
 
+def is_row(item: Any, columns: Mapping[str, str] | None = None) -> bool:
+    """Return whether a value has the keys of a known format."""
+    return _format_of(rename_columns(flatten(item)[0], columns or {})) is not None
+
+
+def _name_columns(item: Any, columns: Mapping[str, str]) -> Any:
+    """Return a row with its columns renamed; the ones that are named as question or answer are made text."""
+    renamed_row = rename_columns(item, columns)
+    if not isinstance(renamed_row, Mapping):
+        return renamed_row
+    return {
+        name: as_answer(value) if name in _TEXT_COLUMNS & columns.keys() else value
+        for name, value in renamed_row.items()
+    }
+
+
 def convert_row(item: Any, layout: Layout, lineage: Mapping[str, Any]) -> tuple[Row | None, list[Note]]:
     """Return a row's conversation with its lineage (None if it can't be read), and all notes about it."""
-    notes: list[Note] = []
-    item = rename_columns(item, layout.columns)
+    item, notes = flatten(item)
+    if item is None and notes:
+        return None, notes
+    item = _name_columns(item, layout.columns)
     kind = FORMATS[layout.name]
     if isinstance(item, list) and layout.name == "sharegpt-lists":
         item = {"conversations": item}
@@ -109,6 +132,7 @@ def _blank(value: Any) -> bool:
 
 def unused_columns(item: Any, layout: Layout) -> set[str]:
     """Return the columns that nothing reads."""
+    item = flatten(item)[0]
     if not isinstance(item, Mapping):
         return set()
     kind = FORMATS[layout.name]
@@ -164,6 +188,7 @@ FORMATS: dict[str, Format] = {
     "alpaca": Format(("instruction", "output"), readers.alpaca, ("input", "history", *_SYSTEM, *_THOUGHT)),
     "prompt-completion": Format(("prompt", "completion"), readers.pair, (*_SYSTEM, *_THOUGHT)),
     "text": Format(("text",), readers.plain),
+    "task": Format((), readers.reject_rows, refused="task-columns", told_by="a text and columns of a task"),
     "prompt-only": Format(("prompt",), readers.reject_rows, refused="prompt-only"),
     QUESTIONS: Format(("prompt",), readers.question, _SYSTEM, told_by="whoever asks for questions"),
 }
