@@ -294,3 +294,216 @@ def test_a_dataset_of_an_older_version_keeps_its_test_rows_apart(tmp_path):
     [row] = read([{"prompt": "a", "completion": "b"}])
     Dataset([{**row, "split": "Test"}]).save(tmp_path / "saved")
     assert len(Dataset.open(tmp_path / "saved").part("test")) == 1
+
+
+# --- exports of other tools -------------------------------------------------------------------------------------------
+
+TEXT, LABEL = "The train to Lyon is late.", "complaint"
+PAIR = [{"role": "user", "content": TEXT}, {"role": "assistant", "content": LABEL}]
+COLUMNS = {"prompt": "text", "completion": "label"}
+
+
+def label_studio(*labels, cancelled=()):
+    """A task of Label Studio with an annotation for each label."""
+    results = [
+        [{"value": {"choices": [label]}, "from_name": "label", "to_name": "text", "type": "choices"}]
+        for label in labels
+    ]
+    notes = [{"result": result, "was_cancelled": number in cancelled} for number, result in enumerate(results)]
+    return {"id": 3, "data": {"text": TEXT}, "annotations": notes, "meta": {}}
+
+
+TASKS = {
+    "Label Studio": label_studio(LABEL),
+    "Label Studio, the short one": {"id": 3, "text": TEXT, "label": LABEL, "annotator": 1},
+    "doccano": {"id": 3, "text": TEXT, "label": [LABEL]},
+    "Prodigy": {"text": TEXT, "label": LABEL, "answer": "accept", "_input_hash": 1, "_task_hash": 2},
+    "Prodigy's choices": {
+        **{"text": TEXT, "accept": ["A"], "answer": "accept", "_task_hash": 2},
+        "options": [{"id": "A", "text": LABEL}, {"id": "B", "text": "praise"}],
+    },
+    "Argilla": {
+        **{"text": TEXT, "label.responses": ["praise", LABEL], "label.responses.users": ["a", "b"]},
+        **{"label.responses.status": ["discarded", "submitted"], "label.suggestion": "praise"},
+    },
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_text_with_a_label_is_a_task_and_the_command_is_given(name):
+    rows = [TASKS[name]]
+    with pytest.raises(BadData, match="--column prompt=text --column completion=label, or the text alone"):
+        read(rows)
+    assert codes(rows) == {"task-columns"} and check(rows).code == 1
+    assert messages(rows, columns=COLUMNS) == PAIR and "task-columns" not in codes(rows, columns=COLUMNS)
+    assert messages(rows, format="text") == [{"role": "text", "content": TEXT}]
+
+
+@pytest.mark.parametrize(
+    "columns, command",
+    [
+        ({"summary": "s"}, "--column prompt=text --column completion=summary"),
+        ({"label": 2}, "--column prompt=text --column completion=label"),
+        ({"label": 2, "input": "Classify", "output": "Business"}, "--column prompt=input --column completion=output"),
+        ({"question": "q", "answer": "a"}, "--column prompt=question --column completion=answer"),
+        ({"label": [[13, 17, "CITY"]]}, "None of them is an answer as text"),
+    ],
+)
+def test_the_command_names_question_and_answer(columns, command):
+    rows = [{"text": TEXT, **columns}]
+    with pytest.raises(BadData) as error:
+        read(rows)
+    assert command in str(error.value)
+    if command.startswith("--column"):
+        pairs = [pair.split("=") for pair in command.replace("--column ", "").split()]
+        [_, answer] = messages(rows, columns=dict(pairs))
+        assert answer["content"] == str(columns[dict(pairs)["completion"]])
+
+
+def test_a_text_without_a_task_stays_plain():
+    rows = [{"text": TEXT, "title": "x", "url": "y", "label": None}]
+    assert messages(rows) == [{"role": "text", "content": TEXT}]
+
+
+def test_unknown_columns_are_answered_with_a_command():
+    with pytest.raises(BadData, match=r"Name the columns: --column prompt=question \("):
+        read([{"Frage": "a", "Antwort": "b"}])
+    with pytest.raises(BadData, match="--column prompt=Question --column completion=Response"):
+        read([{"Question": "a", "Response": "b"}])
+
+
+REJECTED = [
+    {**TASKS["Prodigy"], "answer": "reject"},
+    {**TASKS["Prodigy"], "answer": "ignore"},
+    {"text": TEXT, "label": LABEL, "status": "Rejected"},
+    {"text": TEXT, "label": LABEL, "review_status": "discarded"},
+    label_studio(LABEL, cancelled=(0,)),
+    label_studio(),
+    {**TASKS["Argilla"], "label.responses.status": ["discarded", "discarded"]},
+]
+
+
+@pytest.mark.parametrize("rejected", REJECTED)
+def test_rejected_rows_are_left_out_and_counted(rejected):
+    rows = [TASKS["doccano"], rejected]
+    assert [row["messages"] for row in read(rows, columns=COLUMNS)] == [PAIR]
+    report = check(rows, columns=COLUMNS)
+    assert report.counts["rejected"] == 1 and report.rows == 2
+    with pytest.raises(BadData, match="rejected"):
+        read([rejected], columns=COLUMNS)
+
+
+def test_a_status_that_is_no_judgement_is_a_column():
+    [row] = read([{"prompt": "Where is my order?", "completion": "On its way.", "status": "cancelled"}])
+    assert row["columns"] == {"status": "cancelled"}
+
+
+def test_annotators_who_differ_are_named():
+    rows = [label_studio(LABEL, "praise"), label_studio(LABEL, LABEL)]
+    assert messages(rows, columns=COLUMNS) == PAIR and check(rows, columns=COLUMNS).counts["other-answers"] == 1
+
+
+def test_geminis_contents_are_messages():
+    call = {"functionCall": {"name": "legs", "args": {"of": "horse"}}}
+    response = {"functionResponse": {"name": "legs", "response": {"count": 4}}}
+    row = {
+        "systemInstruction": {"parts": [{"text": "Be brief."}]},
+        "contents": [
+            {"role": "user", "parts": [{"text": USER["content"]}]},
+            {"role": "model", "parts": [{"text": THOUGHT, "thought": True}, call]},
+            {"role": "user", "parts": [response]},
+            {"role": "model", "parts": [{"text": "8 legs."}]},
+        ],
+        "tools": [{"functionDeclarations": [{"name": "legs", "parameters": {"type": "OBJECT"}}]}],
+    }
+    [read_row] = read([row])
+    [system, user, turn, result, answer] = read_row["messages"]
+    assert [system, user, answer] == [BRIEF, USER, ANSWER] and codes([row]) <= {"not-renderable"}  # a template's affair
+    assert turn["reasoning"] == THOUGHT and turn["tool_calls"][0]["function"]["arguments"] == {"of": "horse"}
+    assert result == {"role": "tool", "name": "legs", "content": '{"count": 4}'}
+    assert read_row["tools"] == [{"type": "function", "function": {"name": "legs", "parameters": {"type": "OBJECT"}}}]
+
+
+def test_squad_in_both_its_shapes(tmp_path):
+    question = {"question": "What is A?", "id": "1", "answers": [{"text": "B", "answer_start": 5}]}
+    unanswered = {"question": "What is C?", "id": "2", "is_impossible": True, "answers": []}
+    paragraphs = [{"context": "A is B.", "qas": [question, unanswered]}]
+    (tmp_path / "squad.json").write_text(
+        json.dumps({"version": "v2", "data": [{"title": "T", "paragraphs": paragraphs}]})
+    )
+    wanted = [{"role": "user", "content": "What is A?\n\nA is B."}, {"role": "assistant", "content": "B"}]
+    flat = {"context": "A is B.", "question": "What is A?", "answers": {"text": ["B", "B"], "answer_start": [5, 5]}}
+    assert [row["messages"] for row in read(tmp_path / "squad.json")] == [wanted] and messages([flat]) == wanted
+    assert check(tmp_path / "squad.json").counts["rejected"] == 1
+    assert check([{**flat, "answers": {"text": ["B", "the B"]}}]).counts["other-answers"] == 1
+
+
+# --- one object that holds all rows -----------------------------------------------------------------------------------
+
+PAIRS = [{"prompt": f"say {number}", "completion": f"It is {number}."} for number in range(5)]
+HOLDERS = {
+    "a key": {"version": "1.0", "data": PAIRS},
+    "a key of its own": {"conversations_2024": PAIRS},
+    "the data server": {"features": [{"name": "prompt"}], "rows": [{"row_idx": 0, "row": row} for row in PAIRS]},
+    "columns": {name: [row[name] for row in PAIRS] for name in PAIRS[0]},
+    "a frame": {name: {str(place): row[name] for place, row in enumerate(PAIRS)} for name in PAIRS[0]},
+    "a frame by index": {str(place): row for place, row in enumerate(PAIRS)},
+    "a frame, split": {"columns": [*PAIRS[0]], "index": [0, 1, 2, 3, 4], "data": [[*row.values()] for row in PAIRS]},
+    "a list for each": [[row] for row in PAIRS],
+}
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_rows_within_one_object(name, indent, tmp_path):
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps(HOLDERS[name], indent=indent))
+    assert [row["messages"] for row in read(file)] == [row["messages"] for row in read(PAIRS)]
+    report = check(file)
+    assert report.code == 0 and report.rows == 5 and (name == "a list for each" or report.counts["unfolded"] == 1)
+
+
+def test_keys_that_are_splits_and_keys_that_are_not(tmp_path):
+    file = tmp_path / "rows.json"
+    file.write_text(json.dumps({"train": PAIRS[:3], "dev": PAIRS[3:4], "test": PAIRS[4:], "about": "x"}))
+    assert [row["split"] for row in read(file)] == ["train"] * 3 + ["validation", "test"]
+    [told] = check(file).findings("unfolded")
+    assert "Not read: about" in told["why"]
+    file.write_text(json.dumps({"good": PAIRS[:3], "bad": PAIRS[3:]}))
+    with pytest.raises(BadData, match="under several keys: good, bad"):
+        read(file)
+
+
+@pytest.mark.parametrize("row", [{"messages": [USER, ANSWER]}, {"prompt": [USER], "completion": [ANSWER]}, *PAIRS[:1]])
+def test_a_file_of_one_row_is_that_row(row, tmp_path):
+    (tmp_path / "rows.json").write_text(json.dumps(row, indent=1))
+    assert len(read(tmp_path / "rows.json")) == 1 and "unfolded" not in check(tmp_path / "rows.json").counts
+
+
+# --- nulls that Arrow pads --------------------------------------------------------------------------------------------
+
+
+def test_nulls_that_arrow_pads_are_no_content(tmp_path):
+    """Structs of a column have the same keys: arguments of one call are padded with those of the others."""
+    import datasets
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def talk(arguments):
+        call = {"type": "function", "function": {"name": "f", "arguments": arguments}}
+        schema = {"name": "f", "parameters": {"properties": {name: {"type": "string"} for name in arguments}}}
+        turn = {"role": "assistant", "content": "", "tool_calls": [call]}
+        return {"messages": [USER, turn], "tools": [{"type": "function", "function": schema}]}
+
+    rows = [talk({"city": "Lyon"}), talk({"lamp": "on", "room": "3"})]
+    table = pa.Table.from_pylist(rows)
+    assert table.to_pylist() != rows  # padded indeed
+    pq.write_table(table, tmp_path / "x.parquet")
+    plain = [{name: row[name] for name in ("messages", "tools")} for row in read(rows)]
+    sources = [table, tmp_path / "x.parquet", pd.read_parquet(tmp_path / "x.parquet")]
+    sources += [datasets.Dataset(table), datasets.DatasetDict({"train": datasets.Dataset(table)})]
+    for source in sources:
+        assert [{name: row[name] for name in ("messages", "tools")} for row in read(source)] == plain
+    written = talk({"city": None})  # a null that a person wrote into JSON is an argument
+    assert messages([written])[1]["tool_calls"][0]["function"]["arguments"] == {"city": None}

@@ -180,14 +180,22 @@ def _recipe(key: str, value: str, *steps: str) -> None:
     @hostile(f"the run's recipe says {key}: {value}", *steps)
     def spoil(folder: Path) -> None:
         unfinished(folder)
-        edit_yaml(
-            folder / "home" / "run" / "recipe.yaml", frozen=None, **{key: value.format(outside=folder / "outside")}
-        )
+        far = _far(folder)
+        value_here = value.format(outside=folder / "outside", far=far, far_name=far.name)
+        edit_yaml(folder / "home" / "run" / "recipe.yaml", frozen=None, **{key: value_here})
 
 
-for _value in ("../../outside/rows.jsonl", "{outside}/rows.jsonl", "/etc/passwd", "/dev/zero", "~/x"):
+def _far(folder: Path) -> Path:
+    """A folder with the rows of ``outside``, above what a run's recipe may read (two folders above the run)."""
+    far = folder.with_name(f"{folder.name}-far")
+    far.mkdir(exist_ok=True)
+    os.link(folder / "outside" / "rows.jsonl", far / "rows.jsonl")  # the watcher knows the file by its inode
+    return far
+
+
+for _value in ("../../../{far_name}/rows.jsonl", "{far}/rows.jsonl", "/etc/passwd", "/dev/zero", "~/x"):
     _recipe("data", _value, "evaluate", "compare", "chat PROMPT", "resume")
-_recipe("eval_data", "{outside}/rows.jsonl", "resume")
+_recipe("eval_data", "{far}/rows.jsonl", "resume")
 _recipe("mirror", "{outside}", "resume")
 _recipe("model", "{outside}", "evaluate", "memory")
 
@@ -197,7 +205,7 @@ def _(folder: Path) -> None:
     edit_yaml(folder / "home" / "curation.yaml", decisions="../outside/bashrc")
 
 
-@hostile("weights that the index has outside", "memory MODEL", "data tokens --loss", refused=True)
+@hostile("weights that the index has outside", "data tokens --loss", "train", refused=True)
 def _(folder: Path) -> None:
     model = folder / "home" / "model"
     shutil.copyfile(model / "model.safetensors", folder / "outside" / "model.safetensors")

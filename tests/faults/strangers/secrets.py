@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,6 +218,7 @@ def _told(folder: Path) -> list[Step]:
     (run / "log.txt").write_text("\n".join(texts))
     results = json.loads((run / "results.json").read_text())
     (run / "results.json").write_text(json.dumps(results | {"warnings": texts}))
+    shutil.copytree(run, folder / "planted" / "home" / "run")  # what a command adds must not hold them again
     names = ("runs", "film", "evaluate --from-log", "evaluate --from-log --json", "widgets", "report", "resume")
     return [commands.step(name, folder) for name in names]
 

@@ -172,9 +172,16 @@ def _left(job: Job) -> list[tuple[str, str]]:
         for path in (folder / place).rglob("*"):
             if path.is_symlink() or not path.is_file() or path.stat().st_mtime < (folder / "began").stat().st_mtime:
                 continue
-            names = _secrets_in(job, path.read_bytes()[: 2**24])
+            names = _secrets_in(job, _added(folder, path))
             holes += [("leaked", f"{name} in {path.relative_to(folder)}") for name in names]
     return [*holes, *_changed(folder)]
+
+
+def _added(folder: Path, path: Path) -> bytes:
+    """What was written into a file: all of it, or what follows the text that the stranger had planted there."""
+    body = path.read_bytes()[: 2**24]
+    planted = folder / "planted" / path.relative_to(folder)
+    return body.removeprefix(planted.read_bytes()) if planted.is_file() else body
 
 
 def _changed(folder: Path) -> list[tuple[str, str]]:

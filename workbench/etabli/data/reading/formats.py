@@ -29,7 +29,7 @@ _TEXT_COLUMNS = {"prompt", "completion", "instruction", "input", "output"}
 PREFERRED_FORMAT = "preferred"
 _PREFERENCE_KEYS = (
     *("prompt", "chosen", "rejected", "label", "messages", "conversations", "completion", "instruction", "input"),
-    *("preferred_output", "non_preferred_output"),
+    *("preferred_output", "non_preferred_output", "output", "history"),
 )
 QUESTIONS = "questions"  # prompts without answers: of no use for training, but for evaluation
 PLAIN_FORMATS = ("text", "segments")  # no conversations: they need no chat template

@@ -186,8 +186,8 @@ def _preferred(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
         if not thumb(item["label"]):
             notes.append(Note("left-out", "label", excerpt(item["label"])))
             return []
-        name = next((name for name in ("messages", "conversations", "completion") if name in item), "completion")
-        kind = {"messages": chat, "conversations": sharegpt, "completion": pair}[name]
+        kinds = {"messages": chat, "conversations": sharegpt, "completion": pair, "output": alpaca}
+        kind = next((kind for name, kind in kinds.items() if name in item), pair)
         return kind(item, notes, layout)
     if "preferred_output" in item:
         prompt, name = item.get("input"), "preferred_output"
