@@ -40,6 +40,7 @@ def check(
     max_length: int = 512,
     policy: str = "answers",
     workers: int = 1,
+    progress: Callable[[int], None] | None = None,
     **about: str,
 ) -> Report:
     """Check rows: form, meaning, cost, safety, licence, and your own rules.
@@ -49,6 +50,7 @@ def check(
         model: the model whose tokenizer counts; by default the embedded one, if it is on this machine already.
         rules: a file of ``@etabli.own_check`` and ``@etabli.own_filter`` functions, or such functions.
         max_length: tokens of a row that training would see; policy: which of them it would train.
+        progress: is called with the number of rows that were checked, as they are.
         workers: processes. More than one needs a script with a main guard; the command line uses one for each core.
 
     Returns:
@@ -59,7 +61,7 @@ def check(
         opening = open_source(source, format, columns, about)
         try:
             settings = _make_settings(opening, model, rules, max_length, policy)
-            _check_all(opening, settings, workers, report)
+            _check_all(opening, settings, workers, report, progress)
         finally:  # more notes come while files are read
             for note in opening.notes:
                 report.add_note(note, 1)
@@ -101,7 +103,9 @@ def _find_tokenizer(model: str, layout: Layout) -> Path:
     return folder
 
 
-def _check_all(opening: Source, settings: Settings, workers: int, report: Report) -> None:
+def _check_all(
+    opening: Source, settings: Settings, workers: int, report: Report, progress: Callable[[int], None] | None
+) -> None:
     report.format = {
         "name": settings.layout.name if opening.preview else None,
         "reason": settings.layout.reason,
@@ -113,6 +117,8 @@ def _check_all(opening: Source, settings: Settings, workers: int, report: Report
         total.add(results)
         report.store.add(results.findings)
         report.store.add_pairs(results.pairs)
+        if progress:
+            progress(total.rows)
     report.rows = total.rows
     _add_file_findings(total, settings, report, opening)
 

@@ -130,7 +130,7 @@ FORM = {
     "task-columns": Code(
         "error",
         "A text beside the columns of a task, such as label, summary or answer: not plain text.",
-        "Name question and answer: --column prompt=text --column completion=label; --format text trains the text.",
+        "Name question and answer: etabli data read FILE --column prompt=text --column completion=label --out FOLDER.",
     ),
     "rejected": Code("info", "An annotator rejected it: left out.", "Nothing to do, if that is what you expect."),
     "other-answers": Code(

@@ -49,7 +49,10 @@ def refusal(code: str, items: Sequence[Any]) -> str:
     if code == "task-columns":
         columns = ", ".join(dict.fromkeys(name for item in rows for name in task_columns(item)))
         how = f"Read question and answer with {options}" if options else "None of them is an answer as text: write one"
-        return f"Beside text there are {columns}: a task, not plain text. {how}, or the text alone with --format text."
+        return (
+            f"Beside text there are {columns}: a task, not plain text. {how}, or the text alone with --format text "
+            "(etabli data read FILE … --out datasets/NAME writes rows to train)."
+        )
     if code == "prompt-only" and options:
         return f"Prompts without the column completion. If a column has the answers: {options}."
     return ""

@@ -4,6 +4,7 @@ A source is a file, an entry of a mapping file, a Hub data set, or a table in me
 """
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -64,11 +65,22 @@ def read(
         BadData: there is no such source, its format is unknown, or rows have errors: they are counted and the first
             ten named with their line. ``etabli data check`` names all.
     """
+    return read_counted(source, format, columns, lineage)[0]
+
+
+def read_counted(
+    source: Any,
+    format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    lineage: Mapping[str, str] | None = None,
+) -> tuple[list[Row], dict[str, int]]:
+    """Return what ``read`` returns, and how many rows were left out, by the code of the reason."""
     opening = open_source(source, format, columns, lineage)
     layout = require_layout(opening)
     if FORMATS[layout.name].refused:
         raise BadData(f"{opening.name}: {_refusal_reason(layout, opening)}")
     rows, problems, count = [], [], 0
+    left_out: Counter[str] = Counter()
     for record in opening.records:
         count += record.row is not None
         row, notes = read_conversation(parse_record(record), layout, opening.about)
@@ -76,13 +88,15 @@ def read(
         problems += [_problem(record, note) for note in wrong]
         if row is not None and not wrong:
             rows.append(row)
+        elif row is None and not wrong:
+            left_out.update(note.code for note in notes[:1])
     if problems:
         raise _refusal(opening.name, layout, problems, count)
     if not rows:
         raise BadData(
             f"{opening.name}: of {count} rows none is left to read: all were rejected, or none has a thumb up."
         )
-    return rows
+    return rows, dict(left_out)
 
 
 def read_questions(source: Any, /) -> list[Row] | None:
