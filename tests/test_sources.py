@@ -396,12 +396,12 @@ def test_rows_with_other_columns_come_by_the_command_line_to_a_dataset(tmp_path,
     with pytest.raises(BadData, match="--column prompt=text --column completion=label"):
         read("films.jsonl")
     options = ["--column", "prompt=text", "--column", "completion=label", "--out", "films", "--licence", "MIT"]
-    assert run_command(["data", "read", "films.jsonl", *options, "--json"]) == 0
+    assert run_command(["data", "read", "films.jsonl", *options, "--json"], False) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["rows"] == 5 and told["left_out"] == {"rejected": 1}
     data = Dataset.open("films")
     assert contents(data.rows)[0] == ["Film 0", "0"] and {row["licence"] for row in data.rows} == {"MIT"}
-    assert run_command(["data", "read", "films.jsonl", "--format", "text", "--out", "texts"]) == 0
+    assert run_command(["data", "read", "films.jsonl", "--format", "text", "--out", "texts"], False) == 0
     assert "left out: 1 rows (rejected)" in capsys.readouterr().out
 
 
@@ -411,6 +411,6 @@ def test_a_check_says_how_far_it_is(tmp_path, capfd):
     seen = []
     report = check(write_rows(tmp_path / "rows.jsonl", PAIRS * 60), progress=seen.append)
     assert seen[-1] == report.rows == 600 and seen == sorted(seen) and len(seen) > 1
-    run_command(["data", "check", str(tmp_path / "rows.jsonl"), "--json"])
+    run_command(["data", "check", str(tmp_path / "rows.jsonl"), "--json"], False)
     told = capfd.readouterr()
     assert "rows.jsonl: reading" in told.err and json.loads(told.out)["rows"] == 600
