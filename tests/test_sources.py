@@ -259,6 +259,39 @@ def test_shards_by_glob_alone_or_with_one_missing(layout):
         read(layout)
 
 
+def test_a_strangers_glob_or_folder_names_only_what_lies_near(layout, tmp_path):
+    """A recipe of a stranger's run may name files of its project; others only by the hash of their content."""
+    from etabli.runs.run_data import open_rows_of_run
+
+    near, far = tmp_path / "set" / "runs" / "x", tmp_path / "other" / "project" / "runs" / "x"
+    for run in (near, far):
+        run.mkdir(parents=True)
+    for name in ("data/train-*.jsonl", str(layout / "data"), str(layout / "data" / "train-*.jsonl")):
+        assert len(open_rows_of_run(name, near, None)) in (8, 10)
+    for name in (str(layout), str(layout / "data" / "train-*.jsonl")):
+        with pytest.raises(OutsideFolder):
+            open_rows_of_run(name, far, None)
+        known_hash = Dataset.open(name).hash
+        assert open_rows_of_run(name, far, known_hash).hash == known_hash
+
+
+def test_a_backup_takes_along_the_files_of_a_glob_and_a_number_sign(layout, tmp_path):
+    from etabli.runs.backup import make_backup
+    from etabli.runs.recipe import Recipe
+
+    sign, said, backups = write_rows(tmp_path / "rows #1.jsonl", PAIRS[:3]), [], {}
+    for number, data in enumerate(("data/train-*.jsonl", "../rows #1.jsonl")):
+        run = layout / f"run{number}"
+        run.mkdir()
+        for name in ("recipe.yaml", "events.jsonl"):
+            (run / name).write_text("")
+        backups[data] = make_backup(run, Recipe(data=data, backup=str(tmp_path / f"drive{number}")), said.append)
+        backups[data].close()
+    for original in (sign, *(layout / "data").iterdir()):
+        original.unlink()
+    assert [len(Dataset.open(data, kept.folder)) for data, kept in backups.items()] == [8, 3], said
+
+
 def test_rows_of_several_files_are_numbered_on_and_named_with_their_file(layout):
     with (layout / "data" / "train-00001-of-00002.jsonl").open("a") as file:
         file.write('{"prompt": "x"}\n')

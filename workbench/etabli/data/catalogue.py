@@ -49,7 +49,9 @@ FORM = {
     "nul": Code("error", "A NUL character: it cuts texts short in other tools.", "Remove it."),
     "control-characters": Code("warning", "Control characters that no keyboard types.", "Remove them."),
     "line-too-long": Code(
-        "error", "A row of more than 16 MB is no conversation; it was not read.", "Split it, or look at what wrote it."
+        "error",
+        "A row of more than 16 MB is no conversation; it was not read.",
+        "Write each row on a line of its own (JSONL).",
     ),
     "too-deep": Code("error", "Nested too deeply to be data.", _JSON),
     "ragged-row": Code(

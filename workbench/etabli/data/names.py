@@ -8,6 +8,8 @@ from etabli.data.reading.opening import path_exists
 
 BACKUP_FOLDER = "data"  # in a run's backup: the data that its recipe names
 
+GLOB_PLACES = 4  # the current folder and three above a run: a search further up could go through a whole disk
+
 
 def split_entry(name: str, folder: Path | None = None) -> tuple[str, str]:
     """Return a name's path and its entry with the number sign: ``dataset_info.json``, ``#identity``.
@@ -24,14 +26,15 @@ def split_entry(name: str, folder: Path | None = None) -> tuple[str, str]:
 def find_path(name: str | Path, folder: Path | None) -> Path:
     """Return the first path that exists: ``name`` itself, beside ``folder`` or a parent of it, or its backup in it.
 
-    A glob is the first one that matches a file.
+    A glob is the first one that matches a file, here, near the folder, or in its backup.
     """
     places = [Path(), *(folder.absolute().parents if folder else ())]
     backups = [folder.absolute() / backup_path(name)] if folder else []
     paths = [*(place / name for place in places), *backups]
-    return next((path for path in paths if path_exists(path)), None) or next(
-        (path for path in paths if shards.is_glob(name) and shards.match_glob(path)), Path(name)
-    )
+    if shards.is_glob(name) and not any(map(path_exists, paths)):
+        patterns = [*(place / name for place in places[:GLOB_PLACES]), *backups]
+        return next((pattern for pattern in patterns if shards.match_glob(pattern)), Path(name))
+    return next((path for path in paths if path_exists(path)), Path(name))
 
 
 def find_files(name: str | Path, folder: Path | None) -> list[Path]:

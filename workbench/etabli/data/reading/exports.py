@@ -12,7 +12,7 @@ from etabli.data.reading import gemini
 from etabli.data.reading.layout import Item
 
 _REJECTIONS = ("reject", "rejected", "discard", "discarded")
-_STATUS_COLUMNS = ("status", "review_status", "annotation_status", "annotator_status", "response_status")
+_STATUS_COLUMNS = {"status", "review_status", "annotation_status", "annotator_status", "response_status"}
 _RESPONSES = ".responses"  # Argilla: "NAME.responses" beside "NAME.responses.status"
 _RESULT_KEYS = ("choices", "text", "rating", "number", "labels", "taxonomy")
 
@@ -26,7 +26,8 @@ def flatten(item: Any) -> tuple[Any, list[Note]]:
     for recognise, convert in _CONVERTERS:
         if recognise(item):
             return convert(item)
-    status = next((name for name in _STATUS_COLUMNS if str(item.get(name)).casefold() in _REJECTIONS), None)
+    names = _STATUS_COLUMNS & item.keys()
+    status = next((name for name in sorted(names) if str(item[name]).casefold() in _REJECTIONS), None)
     return _left_out(status, item[status]) if status else (item, [])
 
 

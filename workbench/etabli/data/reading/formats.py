@@ -115,7 +115,7 @@ def convert_row(item: Any, layout: Layout, lineage: Mapping[str, Any]) -> tuple[
     for number, message in enumerate(messages):
         reasoning.split_thought(message, notes, f"messages[{number}].content")
     row = _row(messages, item, lineage, notes)
-    if other_columns := _other_columns(item, unused_columns(item, layout)):
+    if other_columns := _other_columns(item, _unused_columns(item, layout)):
         row["columns"] = other_columns
     return row, notes
 
@@ -131,12 +131,16 @@ def _blank(value: Any) -> bool:
 
 
 def unused_columns(item: Any, layout: Layout) -> set[str]:
-    """Return the columns that nothing reads."""
-    item = flatten(item)[0]
-    if not isinstance(item, Mapping):
-        return set()
+    """Return the columns of a row that nothing reads."""
+    flat_item = flatten(item)[0]
+    return (
+        _unused_columns(rename_columns(flat_item, layout.columns), layout) if isinstance(flat_item, Mapping) else set()
+    )
+
+
+def _unused_columns(item: Item, layout: Layout) -> set[str]:
     kind = FORMATS[layout.name]
-    return {str(name) for name in rename_columns(item, layout.columns)} - {*kind.keys, *kind.optional} - _LINEAGE_KEYS
+    return {str(name) for name in item} - {*kind.keys, *kind.optional} - _LINEAGE_KEYS
 
 
 def _row(messages: list[Message], item: Item, lineage: Mapping[str, Any], notes: list[Note]) -> Row:

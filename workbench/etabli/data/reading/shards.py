@@ -29,8 +29,8 @@ class DataPath(NamedTuple):
 
 
 def is_glob(name: str | Path) -> bool:
-    """Return whether a name is a pattern of file names."""
-    return any(mark in str(name) for mark in "*?[")
+    """Return whether a name is a pattern of file names; patterns of any depth (``**``) are none: name the folder."""
+    return any(mark in str(name) for mark in "*?[") and "**" not in str(name)
 
 
 def match_glob(name: str | Path) -> list[Path]:
