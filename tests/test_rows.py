@@ -507,3 +507,28 @@ def test_nulls_that_arrow_pads_are_no_content(tmp_path):
         assert [{name: row[name] for name in ("messages", "tools")} for row in read(source)] == plain
     written = talk({"city": None})  # a null that a person wrote into JSON is an argument
     assert messages([written])[1]["tool_calls"][0]["function"]["arguments"] == {"city": None}
+
+
+# --- what else was dropped --------------------------------------------------------------------------------------------
+
+
+def test_a_switch_is_no_thought():
+    """Nemotron's rows say ``reasoning: on``."""
+    for value in ("on", "off", True, False):
+        row = {"prompt": USER["content"], "completion": "8 legs.", "reasoning": value}
+        assert messages([row]) == [USER, ANSWER] and codes([row]) == {"unknown-key"}
+
+
+@pytest.mark.parametrize(
+    "row, code",
+    [
+        ({"messages": [USER, {**ANSWER, "content": [{"type": "tool_use", "name": "f", "input": {}}]}]}, "tool-call"),
+        ({"messages": [{"role": "user", "content": [{"toolResult": {}}]}, ANSWER]}, "tool-call"),
+        ({"messages": [USER, ANSWER, {"role": "tool", "content": "x", "tool_call_id": 3}, ANSWER]}, "wrong-type"),
+        ({"messages": [USER, {**ANSWER, "refusal": "No."}]}, "unknown-key"),
+        ({"messages": [USER, {**ANSWER, "audio": {"id": "x"}}]}, "unknown-key"),
+        ({"segments": [{"label": True, "text": "a", "lable": False}]}, "unknown-key"),
+    ],
+)
+def test_what_is_in_a_turn_is_used_refused_or_named(row, code):
+    assert code in codes([row])

@@ -447,3 +447,10 @@ def test_a_check_says_how_far_it_is(tmp_path, capfd):
     run_command(["data", "check", str(tmp_path / "rows.jsonl"), "--json"], False)
     told = capfd.readouterr()
     assert "rows.jsonl: reading" in told.err and json.loads(told.out)["rows"] == 600
+
+
+def test_files_of_a_folder_that_are_not_read_are_named(layout):
+    for name in ("notes.txt", "table.xlsx", "README.md", ".hidden.jsonl"):
+        (layout / name).write_text("x")
+    [told] = check(layout).findings("left-out-parts")
+    assert told["why"] == "2 files of the folder are not read: notes.txt, table.xlsx."

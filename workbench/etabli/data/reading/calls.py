@@ -21,6 +21,8 @@ def set_calls(turn: Mapping[str, Any], message: Message, notes: list[Note], wher
     for name in ("name", "tool_call_id"):
         if isinstance(turn.get(name), str):
             message[name] = turn[name]
+        elif turn.get(name) is not None:
+            notes.append(wrong_type_note(f"{where}.{name}", turn[name], "text"))
 
 
 def call_message(value: Any, notes: list[Note], where: str) -> Message:

@@ -9,6 +9,7 @@ from etabli.data.reading import marks, reasoning
 from etabli.data.reading.values import wrong_type_note
 
 _TEXT_TYPES = ("text", "input_text", "output_text")
+_CALL_TYPES = {"tool_use", "tool_result", "server_tool_use", "toolUse", "toolResult"}  # Anthropic's and Bedrock's
 _PART_KEYS = {"type", "text", "value", "annotations", "cache_control", "logprobs", "citations"}
 
 
@@ -77,7 +78,10 @@ def _part(part: Any, notes: list[Note], where: str) -> str:
         notes.append(wrong_type_note(where, part, "a part with a type"))
         return ""
     kind, text = part.get("type", "text"), part.get("text", part.get("value"))
-    if kind not in _TEXT_TYPES:
+    if kind in _CALL_TYPES or _CALL_TYPES & part.keys():
+        why = "A tool call within a content: write it under tool_calls, and its result as a turn of the role tool."
+        notes.append(Note("tool-call", where, excerpt(dict(part)), why))
+    elif kind not in _TEXT_TYPES:
         why = f"A part of type {escape_invisible(str(kind))!r}: this trains text models."
         notes.append(Note("not-text", where, excerpt(dict(part)), why))
     elif not isinstance(text, str):

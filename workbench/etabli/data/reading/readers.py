@@ -172,6 +172,8 @@ def segments(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
             )
         else:
             messages.append({"role": "text", "content": part["text"], "train": part["label"]})
+            for name in sorted(part.keys() - {"text", "label"}):
+                notes.append(Note("unknown-key", f"segments[{number}].{name}", excerpt(part[name])))
     return messages
 
 

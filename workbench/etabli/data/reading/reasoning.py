@@ -12,6 +12,7 @@ from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
 
 KEYS = ("reasoning", "reasoning_content", "thinking")
+_SWITCHES = {"on", "off", "true", "false", "yes", "no", "0", "1"}
 _PART_TYPES = ("thinking", "reasoning")
 _TAGGED = re.compile(r"\s*<think>(?P<thought>.*?)</think>\n*(?P<content>.*)", re.DOTALL)
 _TAG = re.compile(r"</?think>")
@@ -44,13 +45,11 @@ def _join(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def read_keys(
-    item: Mapping[str, Any], notes: list[Note], where: str, names: Sequence[str] = (), prefix: str = ""
-) -> str | None:
+def read_keys(item: Mapping[str, Any], notes: list[Note], where: str, names: Sequence[str] = ()) -> str | None:
     """Return the thought under the keys of a turn or the columns of a row; None if there is none.
 
     Args:
-        names: other names of such keys. prefix: the place of the turn, with a dot.
+        names: other names of such keys.
     """
     texts: dict[str, str] = {}
     for name in dict.fromkeys((*names, *KEYS)):
@@ -60,7 +59,7 @@ def read_keys(
         text = _join(value)
         if text is None:
             why = f"{name} is {type(value).__name__}, not text."
-            notes.append(Note("reasoning", f"{prefix}{name}", excerpt(value), why))
+            notes.append(Note("reasoning", where, excerpt(value), why))
         else:
             texts[name] = text
     return _one_text(texts, notes, where)
@@ -88,8 +87,16 @@ def set_reasoning(message: Message, texts: Mapping[str, str | None], notes: list
 
 
 def set_column(messages: Sequence[Message], item: Mapping[str, Any], notes: list[Note]) -> None:
-    """Set the ``reasoning`` of the last answer from the columns of its row."""
-    thought = read_keys(item, notes, "reasoning")
+    """Set the ``reasoning`` of the last answer from the columns of its row.
+
+    A column that only says whether there is a thought (``on``, ``off``) is none, and is noted.
+    """
+    switches = {name for name in KEYS if str(item.get(name)).strip().casefold() in _SWITCHES}
+    for name in sorted(switches):
+        notes.append(
+            Note("unknown-key", name, excerpt(item[name]), f"{name} is a switch, not a thought: it is not used.")
+        )
+    thought = read_keys({name: item[name] for name in item.keys() & set(KEYS) - switches}, notes, "reasoning")
     answers = [message for message in messages if message["role"] == "assistant"]
     if thought is not None and answers:
         set_reasoning(answers[-1], {"its turn": answers[-1].get("reasoning"), "a column": thought}, notes, "reasoning")

@@ -85,10 +85,18 @@ def _open_name(name: str) -> Records:
     path, config = split_entry(name)
     if path_exists(path) and Path(path).is_dir():
         mappings.refuse_folder(Path(path))
-        return _open_files(name, shards.list_folder(Path(path), config.removeprefix("#")))
+        return _open_folder(name, Path(path), config.removeprefix("#"))
     if hub.is_hub_name(path):
         return _open_hub(hub.HubSet(path, config.removeprefix("#") or None))
     return _open_files(name, [DataPath(Path(name), None)])
+
+
+def _open_folder(name: str, folder: Path, config: str) -> Records:
+    files = shards.list_folder(folder, config)
+    opening = _open_files(name, files)
+    if others := shards.describe_other_files(folder, files):
+        opening.notes.append(Note("left-out-parts", why=others))
+    return opening
 
 
 def _open_hub(hub_set: hub.HubSet) -> Records:

@@ -5,7 +5,7 @@ say the split: ``data/train-00000-of-00002.parquet``, ``test.jsonl``, ``validati
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from etabli.data.splits import split_name
 
 TABLES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet", ".arrow", ".zip"}
 TEXTS = {".txt", ".text", ".md", ".markdown"}
+_PACKED = {".xlsx", ".xls", ".ods", ".bz2", ".xz", ".zst", ".pkl", ".db", ".sqlite"}  # kinds of data that are not read
 _NOT_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "manifest.json"}
 _SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d{4,6})-of-(?P<total>\d{4,6})(?P<rest>[^/]*)")
 
@@ -72,6 +73,15 @@ def list_folder(folder: Path, config: str = "") -> list[DataPath]:
     return files
 
 
+def describe_other_files(folder: Path, files: list[DataPath]) -> str:
+    """Return a sentence about files of a folder that may hold rows and are not read; empty if there is none."""
+    read_paths = {file.path.resolve() for file in files}
+    others = [path for path in folders.list_files(folder) if path.resolve() not in read_paths]
+    names = [str(path.relative_to(folder)) for path in others if _may_hold_rows(path.relative_to(folder), _PACKED)]
+    shown_names = escape_invisible(", ".join(names[:5]) + ("…" if len(names) > 5 else ""))
+    return f"{len(names)} files of the folder are not read: {shown_names}." if names else ""
+
+
 def _stem(path: Path) -> str:
     return path.name.partition(".")[0]
 
@@ -92,10 +102,10 @@ def _suffix(path: Path) -> str:
     return Path(path.name.removesuffix(".gz")).suffix.lower()
 
 
-def _may_hold_rows(path: Path) -> bool:
+def _may_hold_rows(path: Path, more_suffixes: Collection[str] = ()) -> bool:
     is_hidden = any(part.startswith((".", "__")) for part in path.parts)
     is_about = path.name in _NOT_DATA or path.stem.casefold() in ("readme", "license", "licence", "citation")
-    return not is_hidden and not is_about and _suffix(path) in TABLES | TEXTS
+    return not is_hidden and not is_about and _suffix(path) in {*TABLES, *TEXTS, *more_suffixes}
 
 
 def _read_configs(folder: Path) -> dict[str, Any]:
