@@ -34,7 +34,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return keys
 
 
-def write_yaml(path: str | Path, keys: dict[str, Any], sections: dict[str, Any] | None = None) -> None:
+def write_yaml(path: str | Path, keys: Mapping[str, object], sections: Mapping[str, object] | None = None) -> None:
     """Write a recipe file.
 
     Args:
@@ -48,7 +48,7 @@ def write_yaml(path: str | Path, keys: dict[str, Any], sections: dict[str, Any] 
     if secret_keys := [key for key, value in keys.items() if cover_secrets_in({key: value}) != {key: value}]:
         advice = "holds a password, key or token, which the file would reveal. Put it into an environment variable"
         raise BadRecipe([f"{key}: {advice}" for key in secret_keys], str(path))
-    storage.write_text(path, yaml.safe_dump(keys | (sections or {}), sort_keys=False, allow_unicode=True))
+    storage.write_text(path, yaml.safe_dump({**keys, **(sections or {})}, sort_keys=False, allow_unicode=True))
 
 
 def list_mistakes(

@@ -48,7 +48,7 @@ class Dataset:
         """The content hash; it changes with any row, its split or the order."""
         digest = hashlib.sha256()
         for row in self.rows:
-            facts: list[Any] = [row["id"], row.get("split"), [_training_fields(m) for m in row["messages"]]]
+            facts: list[object] = [row["id"], row.get("split"), [_training_fields(m) for m in row["messages"]]]
             calls = [message.get("tool_calls") for message in row["messages"]]
             if any(calls) or row.get("tools"):
                 facts.append([row.get("tools"), calls])
@@ -119,7 +119,7 @@ class Dataset:
                 write_rows(self.rejected, place / REJECTED_ROWS)
         return self
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Return the content of ``manifest.json``."""
         counts = {name: dict(Counter(str(row.get(name)) for row in self.rows)) for name in COUNTED_FIELDS}
         return {"version": VERSION, "hash": self.hash, "rows": len(self.rows), "counts": counts, "recipe": self.recipe}
@@ -161,7 +161,7 @@ def _hashes(path: Path) -> dict[str, Any]:
     return {"files": {file.name: storage.sha256(file) for file in files}} if files else {}
 
 
-def _training_fields(message: Message) -> list[Any]:
+def _training_fields(message: Message) -> list[object]:
     """Return the fields that decide a message's tokens and which of them are trained."""
     spans = [message["spans"]] if "spans" in message else []
     # Fields that came later: a message without them keeps the hash that it always had.
@@ -169,7 +169,7 @@ def _training_fields(message: Message) -> list[Any]:
     return [message["role"], message["content"], message.get("train"), *spans, *filter(None, [later_fields])]
 
 
-def _frame_row(row: Row) -> dict[str, Any]:
+def _frame_row(row: Row) -> dict[str, object]:
     contents = {message["role"]: message["content"] for message in row["messages"]}
     fields = {name: row.get(name) for name in ("id", "lang", "split", "template")}
     return fields | {"prompt": contents.get("user"), "answer": contents.get("assistant")}

@@ -4,7 +4,7 @@ import contextlib
 import importlib.util
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,7 +160,7 @@ def hidden_size(folder: Path) -> int:
         return 0
 
 
-def layer_width(config: dict[str, Any]) -> int:
+def layer_width(config: Mapping[str, object]) -> int:
     """Return the width of the layers that a configuration describes, under whichever name; 0 if it says none."""
     sizes = (config.get(name) for name in ("hidden_size", "n_embd", "d_model"))
     return next((size for size in sizes if isinstance(size, int)), 0)

@@ -6,11 +6,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.checks import custom_rules
 from etabli.core import machine, storage, trust
-from etabli.core.contracts import Message, Row
+from etabli.core.contracts import Fingerprint, Message, Row
 from etabli.core.errors import BadData
 from etabli.data.dataset import Dataset, find_path, with_unique_ids
 from etabli.data.splits import TEST, VALIDATION, is_for_training
@@ -209,7 +209,7 @@ def template_hash(tokenizer: "PreTrainedTokenizerBase") -> str:
 
 def fingerprint(
     recipe: Recipe, source: Source, tokenizer: "PreTrainedTokenizerBase", data: TrainData, dtype: str
-) -> dict[str, Any]:
+) -> Fingerprint:
     """Return what must be the same for a resumed run to be the same run: the section ``frozen`` of its recipe.yaml."""
     return {
         "model": source.name,

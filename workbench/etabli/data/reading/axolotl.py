@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from etabli.core.errors import Unreadable
 from etabli.data.notes import Note, escape_invisible
@@ -34,7 +33,7 @@ _TYPES: dict[str, tuple[str, dict[str, str]]] = {
 }
 _BUILDERS = ("json", "csv", "parquet", "arrow", "text")  # a path that names a kind of file, which data_files lists
 # Keys that change nothing of what is read or trained here, at any value or at these.
-_WITHOUT_EFFECT: dict[str, tuple[Any, ...] | None] = {
+_WITHOUT_EFFECT: dict[str, tuple[object, ...] | None] = {
     "preprocess_shards": None,
     "split_thinking": None,  # a thought is always told from its content
     "trust_remote_code": (False,),
@@ -61,7 +60,7 @@ _TURN_KEYS = {
 _SOURCE_KEYS = {"path", "type", "name", "revision", "data_files", "split"}
 
 
-def read_entry(path: Path, entry: Mapping[str, Any]) -> MappingEntry:
+def read_entry(path: Path, entry: Mapping[str, object]) -> MappingEntry:
     """Return an entry, with all of its keys carried out.
 
     Raises:
@@ -81,7 +80,7 @@ def read_entry(path: Path, entry: Mapping[str, Any]) -> MappingEntry:
     return _target(path, name, entry, layout)
 
 
-def check_config(path: Path, config: Mapping[str, Any]) -> tuple[Note, ...]:
+def check_config(path: Path, config: Mapping[str, object]) -> tuple[Note, ...]:
     """Return a note about the keys beside ``datasets``, which are not read; refuse those that say what is trained."""
     if config.get("train_on_inputs") is True:
         raise refuse(path, "the config", "train_on_inputs", True, "remove it, and set train_on: all in the recipe.")
@@ -92,7 +91,7 @@ def check_config(path: Path, config: Mapping[str, Any]) -> tuple[Note, ...]:
     return (Note("unread-keys", why=f"Keys beside datasets are not read: {names}."),) if names else ()
 
 
-def _type(path: Path, name: str, entry: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+def _type(path: Path, name: str, entry: Mapping[str, object]) -> tuple[str, dict[str, str]]:
     kind = entry.get("type") or "chat_template"
     if not isinstance(kind, str):
         advice = "map the columns with field_instruction and field_output, and type: alpaca."
@@ -104,14 +103,14 @@ def _type(path: Path, name: str, entry: Mapping[str, Any]) -> tuple[str, dict[st
     return _TYPES[kind]
 
 
-def _refuse_effects(path: Path, name: str, entry: Mapping[str, Any]) -> None:
+def _refuse_effects(path: Path, name: str, entry: Mapping[str, object]) -> None:
     for key, harmless_values in _WITHOUT_EFFECT.items():
         value = entry.get(key)
         if value is not None and harmless_values is not None and value not in harmless_values:
             raise refuse(path, name, key, value, _ADVICE.get(key, "remove it."))
 
 
-def _columns(path: Path, name: str, entry: Mapping[str, Any], layout_name: str) -> dict[str, str]:
+def _columns(path: Path, name: str, entry: Mapping[str, object], layout_name: str) -> dict[str, str]:
     """Return our names of columns with the file's, for rows without turns."""
     known_columns = {
         "alpaca": ("instruction", "input", "output", "system"),
@@ -135,7 +134,7 @@ def _columns(path: Path, name: str, entry: Mapping[str, Any], layout_name: str) 
     return columns
 
 
-def _chat_layout(path: Path, name: str, entry: Mapping[str, Any]) -> Layout:
+def _chat_layout(path: Path, name: str, entry: Mapping[str, object]) -> Layout:
     columns = {ours: str(entry[key]) for key, ours in _FIELDS.items() if entry.get(key) is not None}
     keys = mapping_of(path, name, entry, "message_property_mappings")
     for key in keys:
@@ -154,14 +153,14 @@ def _chat_layout(path: Path, name: str, entry: Mapping[str, Any]) -> Layout:
     return Layout("chat", f"{path.name} says so", columns, tags)
 
 
-def _roles(path: Path, name: str, entry: Mapping[str, Any]) -> dict[str, str]:
+def _roles(path: Path, name: str, entry: Mapping[str, object]) -> dict[str, str]:
     """Return the speakers' names that an entry maps, with their roles."""
     roles = mapping_of(path, name, entry, "roles")
     several = {ours: texts_of(path, name, f"roles of {ours}", names) for ours, names in roles.items()}
     return {theirs: str(ours) for ours, names in several.items() for theirs in names}
 
 
-def _trained_roles(path: Path, name: str, entry: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _trained_roles(path: Path, name: str, entry: Mapping[str, object]) -> tuple[str, ...] | None:
     """Return the roles whose turns are trained; None for the usual one, which the recipe's ``train_on`` decides."""
     if entry.get("roles_to_train") is None:
         return None
@@ -170,7 +169,7 @@ def _trained_roles(path: Path, name: str, entry: Mapping[str, Any]) -> tuple[str
     return None if set(trained_roles) == {"assistant"} else trained_roles
 
 
-def _target(path: Path, name: str, entry: Mapping[str, Any], layout: Layout) -> MappingEntry:
+def _target(path: Path, name: str, entry: Mapping[str, object], layout: Layout) -> MappingEntry:
     """Return the files or the Hub data set of an entry; axolotl's paths are relative to the current folder."""
     patterns = texts_of(path, name, "data_files", entry.get("data_files"))
     places = [path.parent / name, Path(name)]
@@ -188,7 +187,7 @@ def _target(path: Path, name: str, entry: Mapping[str, Any], layout: Layout) -> 
 
 
 def _files(
-    path: Path, name: str, entry: Mapping[str, Any], layout: Layout, roots: list[Path], patterns: tuple[str, ...]
+    path: Path, name: str, entry: Mapping[str, object], layout: Layout, roots: list[Path], patterns: tuple[str, ...]
 ) -> MappingEntry:
     _refuse_hub_keys(path, name, entry)
     files: list[str] = []
@@ -203,7 +202,7 @@ def _files(
     return MappingEntry(files[0], layout, files=tuple(dict.fromkeys(files)))
 
 
-def _refuse_hub_keys(path: Path, name: str, entry: Mapping[str, Any]) -> None:
+def _refuse_hub_keys(path: Path, name: str, entry: Mapping[str, object]) -> None:
     """Refuse keys that choose a part of a Hub data set where the entry names files."""
     for key in ("name", "revision", "split"):
         if entry.get(key) not in (None, "train"):

@@ -8,7 +8,7 @@ from etabli.data.notes import Note, excerpt
 from etabli.data.reading.values import parse_list, wrong_type_note
 
 
-def set_calls(turn: Mapping[str, Any], message: Message, notes: list[Note], where: str) -> None:
+def set_calls(turn: Mapping[str, object], message: Message, notes: list[Note], where: str) -> None:
     """Set the tool calls of a message, the name of its speaker and the call that it answers."""
     calls = parse_list(turn.get("tool_calls"))
     if turn.get("function_call"):
@@ -19,13 +19,13 @@ def set_calls(turn: Mapping[str, Any], message: Message, notes: list[Note], wher
         parsed_calls = [_call(call, notes, f"{where}.tool_calls[{number}]") for number, call in enumerate(calls)]
         message["tool_calls"] = [call for call in parsed_calls if call]
     for name in ("name", "tool_call_id"):
-        if isinstance(turn.get(name), str):
-            message[name] = turn[name]
-        elif turn.get(name) is not None:
-            notes.append(wrong_type_note(f"{where}.{name}", turn[name], "text"))
+        if isinstance(value := turn.get(name), str):
+            message[name] = value
+        elif value is not None:
+            notes.append(wrong_type_note(f"{where}.{name}", value, "text"))
 
 
-def call_message(value: Any, notes: list[Note], where: str) -> Message:
+def call_message(value: object, notes: list[Note], where: str) -> Message:
     """Return the message of a ShareGPT turn of calls: JSON of one call or of several."""
     calls = parse_list(value)
     calls = calls if isinstance(calls, list) else [calls]
@@ -33,7 +33,7 @@ def call_message(value: Any, notes: list[Note], where: str) -> Message:
     return {"role": "assistant", "content": "", "tool_calls": [call for call in parsed_calls if call]}
 
 
-def _call(call: Any, notes: list[Note], where: str) -> dict[str, Any] | None:
+def _call(call: Any, notes: list[Note], where: str) -> dict[str, object] | None:
     """Return a call in the form that chat templates expect: its arguments are an object, not text."""
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):

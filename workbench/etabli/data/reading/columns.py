@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 _PROMPTS = (
     *("prompt", "instruction", "question", "query", "input", "text_input", "input_text", "user", "text", "sentence"),
@@ -16,7 +15,7 @@ _ANSWERS = (
 TASK_COLUMNS = frozenset({*_ANSWERS, "question", "query", "input", "instruction"})
 
 
-def command(rows: Iterable[Any]) -> str | None:
+def command(rows: Iterable[object]) -> str | None:
     """Return the options that read such rows; None if no two columns look like a question and its answer, as texts."""
     items = [row for row in rows if isinstance(row, Mapping)]
     by_name = {
@@ -37,12 +36,12 @@ def _quoted(ours: str, theirs: str) -> str:
     return pair if re.fullmatch(r"[\w.=-]+", pair) else f"'{pair}'"
 
 
-def task_columns(item: Mapping[str, Any]) -> list[str]:
+def task_columns(item: Mapping[str, object]) -> list[str]:
     """Return the columns of a row with ``text`` that make it a task."""
     return [str(name) for name, value in item.items() if str(name).casefold() in TASK_COLUMNS and value is not None]
 
 
-def refusal(code: str, items: Sequence[Any]) -> str:
+def refusal(code: str, items: Sequence[object]) -> str:
     """Return what is said of rows of a refused format, with the command that reads them; empty if there is none."""
     rows = [item for item in items if isinstance(item, Mapping)]
     options = command(rows)
@@ -58,7 +57,7 @@ def refusal(code: str, items: Sequence[Any]) -> str:
     return ""
 
 
-def as_answer(value: Any) -> Any:
+def as_answer(value: object) -> object:
     """Return a column that a person named as a text: a number written out, the only text of a list; else the value."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         return value[0]

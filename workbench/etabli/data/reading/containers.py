@@ -1,7 +1,7 @@
 """Rows of a JSON file that is one object: under a key, by split, by column, or as SQuAD's articles."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from etabli.core.errors import Unreadable
 from etabli.data.notes import escape_invisible
@@ -13,11 +13,11 @@ _CONTAINERS = {"data", "rows", "examples", "instances", "items", "records", "res
 class Unfolded(NamedTuple):
     """Rows, each with the split that its key says, and a sentence about where they stood."""
 
-    rows: list[tuple[Any, str | None]]
+    rows: list[tuple[object, str | None]]
     why: str
 
 
-def unfold(value: Any, is_row: Callable[[Any], bool]) -> Unfolded | None:
+def unfold(value: object, is_row: Callable[[object], bool]) -> Unfolded | None:
     """Return the rows that an object holds; None if it holds none.
 
     Args:
@@ -35,32 +35,32 @@ def unfold(value: Any, is_row: Callable[[Any], bool]) -> Unfolded | None:
     return None if is_row(value) else _keyed_rows(value, is_row)
 
 
-def _columns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _columns(value: Mapping[str, object]) -> list[dict[str, object]]:
     """Rows of ``{"prompt": ["a", "b"], "completion": ["c", "d"]}``."""
-    columns = list(value.values())
-    if len(columns) < 2 or not all(isinstance(column, list) and column for column in columns):
+    columns = [column for column in value.values() if isinstance(column, list) and column]
+    if len(columns) < 2 or len(columns) < len(value):
         return []
     if len({len(column) for column in columns}) > 1 or any(_has_mappings(column) for column in columns):
         return []
     return [dict(zip(value, cells)) for cells in zip(*columns)]
 
 
-def _has_mappings(column: list[Any]) -> bool:
+def _has_mappings(column: list[object]) -> bool:
     return any(isinstance(cell, Mapping) for cell in column)
 
 
-def _indexed_columns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _indexed_columns(value: Mapping[str, object]) -> list[dict[str, object]]:
     """Rows of ``{"prompt": {"0": "a", "1": "b"}, …}``, as pandas writes a frame."""
-    columns = list(value.values())
-    if not all(isinstance(column, Mapping) and column for column in columns):
+    columns = [column for column in value.values() if isinstance(column, Mapping) and column]
+    if len(columns) < len(value):
         return []
     places = list(columns[0])
     if not all(str(place).isdecimal() for place in places) or any(list(column) != places for column in columns):
         return []
-    return [{name: column[place] for name, column in value.items()} for place in places]
+    return [{name: column[place] for name, column in zip(value, columns)} for place in places]
 
 
-def _split_columns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _split_columns(value: Mapping[str, object]) -> list[dict[str, object]]:
     """Rows of ``{"columns": ["prompt", …], "data": [["a", …], …]}``, as pandas writes a frame by ``orient="split"``."""
     names, rows = value.get("columns"), value.get("data")
     if not isinstance(names, list) or not isinstance(rows, list) or not rows:
@@ -70,7 +70,7 @@ def _split_columns(value: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(map(str, names), row)) for row in rows]
 
 
-def _keyed_rows(value: Mapping[str, Any], is_row: Callable[[Any], bool]) -> Unfolded | None:
+def _keyed_rows(value: Mapping[str, object], is_row: Callable[[object], bool]) -> Unfolded | None:
     """Rows in lists under keys, or an object for each key."""
     lists = {name: rows for name, items in value.items() if (rows := _rows(items))}
     lists = {name: rows for name, rows in lists.items() if _is_container(str(name)) or is_row(rows[0])}
@@ -91,7 +91,7 @@ def _is_container(name: str) -> bool:
     return name.casefold() in _CONTAINERS or split_name(name) is not None
 
 
-def _rows(items: Any) -> list[Any]:
+def _rows(items: object) -> list[object]:
     """Return the rows of a list; the data server's rows and SQuAD's questions are taken out of what holds them."""
     if not isinstance(items, list) or not items or not all(isinstance(item, Mapping) for item in items):
         return []
@@ -102,6 +102,8 @@ def _rows(items: Any) -> list[Any]:
     return items
 
 
-def _squad_rows(article: Mapping[str, Any], paragraph: Mapping[str, Any]) -> list[Any]:
+def _squad_rows(article: Mapping[str, object], paragraph: Mapping[str, object]) -> list[object]:
     title = {"title": article["title"]} if article.get("title") else {}
-    return [{**title, "context": paragraph.get("context"), **question} for question in paragraph.get("qas") or []]
+    questions = paragraph.get("qas")
+    context = {**title, "context": paragraph.get("context")}
+    return [{**context, **question} for question in questions] if isinstance(questions, list) else []

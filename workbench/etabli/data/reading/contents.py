@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from etabli.data.notes import Note, escape_invisible, excerpt
 from etabli.data.reading import marks, reasoning
@@ -27,7 +26,7 @@ class Content:
         return "\n\n".join(self.thoughts) if self.thoughts else None
 
 
-def read_content(turn: Mapping[str, Any], key: str, notes: list[Note], where: str) -> Content:
+def read_content(turn: Mapping[str, object], key: str, notes: list[Note], where: str) -> Content:
     """Return the content that a turn has under ``key``."""
     name, value = f"{where}.{key}", turn.get(key)
     calls = turn.get("tool_calls") or turn.get("function_call")
@@ -43,16 +42,17 @@ def read_content(turn: Mapping[str, Any], key: str, notes: list[Note], where: st
     return Content()
 
 
-def join_parts(value: Any, notes: list[Note], where: str) -> str:
+def join_parts(value: object, notes: list[Note], where: str) -> str:
     """Return the text of a value that is a text, or parts of a text."""
-    return "".join(_read_parts([value] if isinstance(value, str | Mapping) else value, notes, where).texts)
+    parts = value if isinstance(value, list) else [value]
+    return "".join(_read_parts(parts, notes, where).texts)
 
 
-def _read_parts(parts: Iterable[Any], notes: list[Note], where: str) -> Content:
+def _read_parts(parts: Iterable[object], notes: list[Note], where: str) -> Content:
     content = Content()
     for number, part in enumerate(parts):
         place = f"{where}[{number}]"
-        if reasoning.is_thought(part):
+        if isinstance(part, Mapping) and reasoning.is_thought(part):
             _add_thought(content, part, notes, place)
         else:
             content.texts.append(_part(part, notes, place))
@@ -60,7 +60,7 @@ def _read_parts(parts: Iterable[Any], notes: list[Note], where: str) -> Content:
     return content
 
 
-def _add_thought(content: Content, part: Mapping[str, Any], notes: list[Note], where: str) -> None:
+def _add_thought(content: Content, part: Mapping[str, object], notes: list[Note], where: str) -> None:
     if any(content.texts):
         why = "A thought after a text: an answer has one thought, before its content. Write two turns, or leave it out."
         notes.append(Note("reasoning", where, excerpt(dict(part)), why))
@@ -70,7 +70,7 @@ def _add_thought(content: Content, part: Mapping[str, Any], notes: list[Note], w
     content.thoughts.append(reasoning.read_part(part, notes, where))
 
 
-def _part(part: Any, notes: list[Note], where: str) -> str:
+def _part(part: object, notes: list[Note], where: str) -> str:
     """Return the text of one part."""
     if isinstance(part, str):
         return part
@@ -92,7 +92,7 @@ def _part(part: Any, notes: list[Note], where: str) -> str:
     return ""
 
 
-def _note_unknown_keys(part: Mapping[str, Any], notes: list[Note], where: str) -> None:
+def _note_unknown_keys(part: Mapping[str, object], notes: list[Note], where: str) -> None:
     for name in part.keys() - _PART_KEYS - marks.mark_names(part):
         if part[name] is not None:
             notes.append(Note("unknown-key", f"{where}.{escape_invisible(str(name))}", excerpt(part[name])))

@@ -35,21 +35,25 @@ QUESTIONS = "questions"  # prompts without answers: of no use for training, but 
 PLAIN_FORMATS = ("text", "segments")  # no conversations: they need no chat template
 
 
-def guess_layout(items: Sequence[Any], columns: Mapping[str, str] | None = None) -> Layout | None:
+def guess_layout(items: Sequence[object], columns: Mapping[str, str] | None = None) -> Layout | None:
     """Return the layout that fits most of some rows, which ``exports.flatten`` has seen; None if none fits."""
     renamed_rows = [rename_columns(item, columns or {}) for item in items]
     votes = Counter(name for item in renamed_rows if (name := _format_of(item)))
     if not votes:
         return None
     name, count = votes.most_common(1)[0]
-    if name == "text" and "text" not in (columns or {}) and any(map(task_columns, renamed_rows)):
+    if (
+        name == "text"
+        and "text" not in (columns or {})
+        and any(isinstance(row, Mapping) and task_columns(row) for row in renamed_rows)
+    ):
         name = "task"
     keys = " and ".join(FORMATS[name].keys) or FORMATS[name].told_by
     reason = f"{count} of the first {len(items)} rows have {keys}"
     return Layout(name, reason, dict(columns or {}))
 
 
-def _format_of(item: Any) -> str | None:
+def _format_of(item: object) -> str | None:
     if isinstance(item, list):
         turns_ = [turn for turn in item if isinstance(turn, dict) and ("from" in turn or "role" in turn)]
         return "sharegpt-lists" if turns_ and len(turns_) == len(item) else None
@@ -62,7 +66,7 @@ def _format_of(item: Any) -> str | None:
     return next((name for name, kind in FORMATS.items() if kind.keys and all(key in item for key in kind.keys)), None)
 
 
-def rename_columns(item: Any, columns: Mapping[str, str]) -> Any:
+def rename_columns(item: object, columns: Mapping[str, str]) -> object:
     """Return a row with its columns renamed to the format's names."""
     if not isinstance(item, Mapping) or not columns:
         return item
@@ -71,12 +75,12 @@ def rename_columns(item: Any, columns: Mapping[str, str]) -> Any:
     return rest | {new: item[old] for new, old in columns.items() if old in item}
 
 
-def is_row(item: Any, columns: Mapping[str, str] | None = None) -> bool:
+def is_row(item: object, columns: Mapping[str, str] | None = None) -> bool:
     """Return whether a value has the keys of a known format."""
     return _format_of(rename_columns(flatten(item)[0], columns or {})) is not None
 
 
-def _name_columns(item: Any, columns: Mapping[str, str]) -> Any:
+def _name_columns(item: object, columns: Mapping[str, str]) -> object:
     """Return a row with its columns renamed; the ones that are named as question or answer are made text."""
     renamed_row = rename_columns(item, columns)
     if not isinstance(renamed_row, Mapping):
@@ -87,7 +91,7 @@ def _name_columns(item: Any, columns: Mapping[str, str]) -> Any:
     }
 
 
-def convert_row(item: Any, layout: Layout, lineage: Mapping[str, Any]) -> tuple[Row | None, list[Note]]:
+def convert_row(item: object, layout: Layout, lineage: Mapping[str, object]) -> tuple[Row | None, list[Note]]:
     """Return a row's conversation with its lineage (None if it can't be read), and all notes about it."""
     item, notes = flatten(item)
     if item is None and notes:
@@ -120,22 +124,20 @@ def convert_row(item: Any, layout: Layout, lineage: Mapping[str, Any]) -> tuple[
     return row, notes
 
 
-def _other_columns(item: Item, names: set[str]) -> dict[str, Any]:
+def _other_columns(item: Item, names: set[str]) -> dict[str, object]:
     """Return the values of columns that no format reads, without empty ones."""
     values = {name: item.get(name) for name in sorted(names)}
     return {name: value for name, value in values.items() if value is not None and not _blank(value)}
 
 
-def _blank(value: Any) -> bool:
+def _blank(value: object) -> bool:
     return isinstance(value, str | float) and (value == "" or value != value)
 
 
-def unused_columns(item: Any, layout: Layout) -> set[str]:
+def unused_columns(item: object, layout: Layout) -> set[str]:
     """Return the columns of a row that nothing reads."""
-    flat_item = flatten(item)[0]
-    return (
-        _unused_columns(rename_columns(flat_item, layout.columns), layout) if isinstance(flat_item, Mapping) else set()
-    )
+    flat_item = rename_columns(flatten(item)[0], layout.columns)
+    return _unused_columns(flat_item, layout) if isinstance(flat_item, Mapping) else set()
 
 
 def _unused_columns(item: Item, layout: Layout) -> set[str]:
@@ -143,15 +145,17 @@ def _unused_columns(item: Item, layout: Layout) -> set[str]:
     return {str(name) for name in item} - {*kind.keys, *kind.optional} - _LINEAGE_KEYS
 
 
-def _row(messages: list[Message], item: Item, lineage: Mapping[str, Any], notes: list[Note]) -> Row:
+def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], notes: list[Note]) -> Row:
     """Return a row: its id is a hash of its messages; fields of ``item`` have precedence over ``lineage``."""
     text = json.dumps(messages, ensure_ascii=True, default=str)
-    fields = {"id": hashlib.sha256(text.encode()).hexdigest()[:16], "messages": messages, **lineage}
+    row_id = hashlib.sha256(text.encode()).hexdigest()[:16]
+    fields: dict[str, Any] = {"id": row_id, "messages": messages, **lineage}
     for name in (*LINEAGE, *_SPELT):
         value = item.get(name)
-        if value is not None and value == value and str(value).strip():
-            several = name == "parents" and isinstance(value, list)
-            fields[_SPELT.get(name, name)] = [str(part) for part in value] if several else str(value)
+        if name == "parents" and isinstance(value, list):
+            fields[name] = [str(part) for part in value]
+        elif value is not None and value == value and str(value).strip():
+            fields[_SPELT.get(name, name)] = str(value)
     _set_split(fields, item, notes)
     for name, value in lineage_hints(fields.get("source") or "").items():
         fields.setdefault(name, value)
@@ -165,15 +169,15 @@ def _row(messages: list[Message], item: Item, lineage: Mapping[str, Any], notes:
     return cast(Row, fields)
 
 
-def _set_split(fields: dict[str, Any], item: Item, notes: list[Note]) -> None:
+def _set_split(fields: dict[str, object], item: Item, notes: list[Note]) -> None:
     """Set a row's split as ``train``, ``validation`` or ``test``; note marks that are none of them."""
     mark = fields.get("split")
-    if mark is not None and (name := split_name(mark)):
+    if mark is not None and (name := split_name(str(mark))):
         fields["split"] = name
     elif mark is not None:
         notes.append(Note("unknown-split", "split", excerpt(mark)))
     for name in item.keys() & _SPLIT_COLUMNS if mark is None else ():
-        if isinstance(item[name], str) and split_name(item[name]) not in (None, TRAIN):
+        if split_name(str(item[name])) not in (None, TRAIN):
             why = f"The column {name!r} says {excerpt(item[name])!r}, and is not read: the row would be trained."
             notes.append(Note("split-column", str(name), excerpt(item[name]), f"{why} --column split={name}"))
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from etabli.data.notes import Note
 from etabli.data.reading.layout import Item
@@ -17,15 +16,16 @@ def is_gemini(item: Item) -> bool:
     return isinstance(contents, list) and all(isinstance(turn, Mapping) and "parts" in turn for turn in contents)
 
 
-def flatten(item: Item) -> tuple[dict[str, Any], list[Note]]:
+def flatten(item: Item) -> tuple[dict[str, object], list[Note]]:
     """Return the row with ``messages`` and ``tools`` as OpenAI writes them."""
-    messages = [message for turn in item["contents"] for message in _messages(turn)]
+    contents, declared_tools = item["contents"], item.get("tools")
+    messages = [message for turn in contents for message in _messages(turn)] if isinstance(contents, list) else []
     columns = {name: value for name, value in item.items() if name not in ("contents", "tools")}
-    tools = list(_tools(item["tools"])) if isinstance(item.get("tools"), list) else item.get("tools")
+    tools = list(_tools(declared_tools)) if isinstance(declared_tools, list) else declared_tools
     return {**columns, "messages": messages, **({"tools": tools} if tools else {})}, []
 
 
-def _messages(turn: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _messages(turn: Mapping[str, object]) -> Iterator[dict[str, object]]:
     """Yield a turn's message, or one of the role ``tool`` for each response of a function in it."""
     parts = turn["parts"] if isinstance(turn["parts"], list) else [turn["parts"]]
     rest = {name: value for name, value in turn.items() if name not in ("role", "parts")}
@@ -39,17 +39,17 @@ def _messages(turn: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"role": turn.get("role", "user"), "content": texts, **rest, **_tool_calls(calls)}
 
 
-def _tool_calls(calls: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _tool_calls(calls: list[Mapping[str, object]]) -> dict[str, object]:
     functions = [{"name": call.get("name"), "arguments": call.get("args") or {}} for call in calls]
     return {"tool_calls": [{"type": "function", "function": function} for function in functions]} if calls else {}
 
 
-def _under(part: Any, names: tuple[str, ...]) -> Mapping[str, Any] | None:
+def _under(part: object, names: tuple[str, ...]) -> Mapping[str, object] | None:
     values = (part.get(name) for name in names) if isinstance(part, Mapping) else ()
     return next((value for value in values if isinstance(value, Mapping)), None)
 
 
-def _tools(tools: list[Any]) -> Iterator[Any]:
+def _tools(tools: list[object]) -> Iterator[object]:
     for tool in tools:
         functions = [tool[name] for name in _DECLARATIONS if isinstance(tool, Mapping) and name in tool]
         if functions:

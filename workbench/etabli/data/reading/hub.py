@@ -80,7 +80,7 @@ def stream_set(hub_set: HubSet, datasets: Any, notes: list[Note]) -> Iterator[Re
 
 
 def _load(hub_set: HubSet, datasets: Any, notes: list[Note]) -> Iterator[Record]:
-    options: dict[str, Any] = {"revision": hub_set.revision} if hub_set.revision else {}
+    options: dict[str, object] = {"revision": hub_set.revision} if hub_set.revision else {}
     if hub_set.data_files:
         options["data_files"] = list(hub_set.data_files)
     if int(datasets.__version__.partition(".")[0]) < 4:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from etabli.core.parsing import DEEPEST, depth
 from etabli.data.notes import Note, escape_invisible, excerpt
@@ -22,7 +22,7 @@ class Record(NamedTuple):
 
     row: int | None
     line: int | None
-    value: Any
+    value: object
     notes: tuple[Note, ...] = ()
     file: str = ""
     split: str | None = None
@@ -51,7 +51,7 @@ class Parser:
         self.notes: list[Note] = []
         self.decoder = json.JSONDecoder(object_pairs_hook=self._object, parse_constant=self._constant)
 
-    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def _object(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
         record = dict(pairs)
         if len(record) < len(pairs):
             names = [name for name, _ in pairs]
@@ -68,7 +68,7 @@ class Parser:
     def _constant(self, name: str) -> None:
         self.notes.append(Note("nan", excerpt=name))
 
-    def take(self, text: str, start: int) -> tuple[Any, int]:
+    def take(self, text: str, start: int) -> tuple[object, int]:
         """Return the value that begins at ``start``, and where it ends.
 
         Raises:
@@ -84,15 +84,15 @@ class Parser:
 
 def parse_record(record: Record) -> Record:
     """Return the record with its line parsed, and with its split as a column unless the row has one."""
-    parsed_record = _parse_line(record) if isinstance(record.value, bytes) else record
+    parsed_record = _parse_line(record, record.value) if isinstance(record.value, bytes) else record
     value = parsed_record.value
     if record.split is None or not isinstance(value, Mapping) or value.get("split") is not None:
         return parsed_record
     return parsed_record._replace(value={**value, "split": record.split}, split=None)
 
 
-def _parse_line(record: Record) -> Record:
-    text, notes = decode_line(record.value)
+def _parse_line(record: Record, line: bytes) -> Record:
+    text, notes = decode_line(line)
     start = skip_blanks(text, 0)
     parser = Parser()
     try:

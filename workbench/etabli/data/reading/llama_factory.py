@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from etabli.core.errors import Unreadable
 from etabli.data.reading.hub import HubSet
@@ -32,7 +31,7 @@ _TAG_ROLES = {
 _TAG_KEYS = {"role_tag", "content_tag", *_TAG_ROLES}
 
 
-def read_entry(path: Path, name: str, entry: Mapping[str, Any]) -> MappingEntry:
+def read_entry(path: Path, name: str, entry: Mapping[str, object]) -> MappingEntry:
     """Return an entry, with all of its keys carried out.
 
     Raises:
@@ -50,7 +49,7 @@ def read_entry(path: Path, name: str, entry: Mapping[str, Any]) -> MappingEntry:
     raise Unreadable("unreadable", f"{path}: {name} names neither a file nor a Hub data set.")
 
 
-def _file_entry(path: Path, name: str, entry: Mapping[str, Any], layout: Layout | None) -> MappingEntry:
+def _file_entry(path: Path, name: str, entry: Mapping[str, object], layout: Layout | None) -> MappingEntry:
     for key in ("subset", "split"):
         if entry.get(key) not in (None, "train"):
             raise refuse(path, name, key, entry[key], "name the file itself.")
@@ -64,7 +63,7 @@ def _file_entry(path: Path, name: str, entry: Mapping[str, Any], layout: Layout 
     return MappingEntry(str(target), layout)
 
 
-def _layout(path: Path, name: str, entry: Mapping[str, Any]) -> Layout | None:
+def _layout(path: Path, name: str, entry: Mapping[str, object]) -> Layout | None:
     columns = {str(key): str(theirs) for key, theirs in mapping_of(path, name, entry, "columns").items()}
     formatting = str(entry.get("formatting") or "alpaca")
     if formatting not in ("alpaca", "sharegpt", "openai"):
@@ -92,7 +91,7 @@ def _rename(path: Path, name: str, columns: Mapping[str, str], names: Mapping[st
     return {names[key]: theirs for key, theirs in columns.items()}
 
 
-def _tags(path: Path, name: str, entry: Mapping[str, Any], formatting: str) -> Tags | None:
+def _tags(path: Path, name: str, entry: Mapping[str, object], formatting: str) -> Tags | None:
     """Return how turns are written; None for rows without turns."""
     tags = mapping_of(path, name, entry, "tags")
     for key in tags:

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from etabli.core import folders
 from etabli.core.errors import OutsideFolder, Unreadable
@@ -29,7 +28,7 @@ class MappingEntry:
     notes: tuple[Note, ...] = ()
 
 
-def refuse(path: Path, name: str, key: str, value: Any, advice: str) -> Unreadable:
+def refuse(path: Path, name: str, key: str, value: object, advice: str) -> Unreadable:
     """Return the error for a key of an entry that is not carried out here."""
     shown_name = escape_invisible(name)[: folders.NAME_SHOWN]
     shown_key = escape_invisible(key)[: folders.NAME_SHOWN]
@@ -38,7 +37,7 @@ def refuse(path: Path, name: str, key: str, value: Any, advice: str) -> Unreadab
     )
 
 
-def require_known_keys(path: Path, name: str, entry: Mapping[str, Any], known_keys: Collection[str]) -> None:
+def require_known_keys(path: Path, name: str, entry: Mapping[str, object], known_keys: Collection[str]) -> None:
     """Refuse keys of an entry that are not known; a key without a value says nothing."""
     for key, value in entry.items():
         if key not in known_keys and value is not None:
@@ -57,15 +56,15 @@ def resolve_file(path: Path, name: str, places: list[Path]) -> Path:
     )
 
 
-def mapping_of(path: Path, name: str, entry: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def mapping_of(path: Path, name: str, entry: Mapping[str, object], key: str) -> Mapping[str, object]:
     """Return the mapping under a key of an entry; empty if there is none."""
-    value: Any = entry.get(key) or {}
+    value: object = entry.get(key) or {}
     if not isinstance(value, Mapping):
         raise Unreadable("unreadable", f"{path}: {key} of {name} is {type(value).__name__}, not a mapping.")
     return value
 
 
-def texts_of(path: Path, name: str, key: str, value: Any) -> tuple[str, ...]:
+def texts_of(path: Path, name: str, key: str, value: object) -> tuple[str, ...]:
     """Return a value that is a text or a list of texts."""
     texts = value if isinstance(value, list) else [] if value is None else [value]
     if not all(isinstance(text, str) for text in texts):

@@ -7,7 +7,6 @@ after a number sign: ``dataset_info.json#identity``. Every key of an entry is ca
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from etabli.core import parsing
 from etabli.core.errors import Unreadable
@@ -46,7 +45,8 @@ def read_entry(name: str | Path) -> MappingEntry | None:
         )
     if path.suffix == ".json":
         return llama_factory.read_entry(path, entry_name, entries[entry_name])
-    notes = axolotl.check_config(path, _yaml(path))
+    config = _yaml(path)
+    notes = axolotl.check_config(path, config) if isinstance(config, dict) else ()
     return replace(axolotl.read_entry(path, entries[entry_name]), notes=notes)
 
 
@@ -58,7 +58,7 @@ def refuse_folder(folder: Path) -> None:
         raise Unreadable("unreadable", f"{folder} holds {len(entries)} data sets: name one, as {name}.")
 
 
-def _entries(path: Path) -> dict[str, dict[str, Any]] | None:
+def _entries(path: Path) -> dict[str, dict[str, object]] | None:
     if path.suffix not in (".json", ".yaml", ".yml") or not path_exists(path):
         return None
     if not path.is_file() or path.stat().st_size > LARGEST:
@@ -72,7 +72,7 @@ def _entries(path: Path) -> dict[str, dict[str, Any]] | None:
     return _axolotl_entries(path, content)
 
 
-def _axolotl_entries(path: Path, content: Any) -> dict[str, dict[str, Any]]:
+def _axolotl_entries(path: Path, content: object) -> dict[str, dict[str, object]]:
     sets = content.get("datasets") if isinstance(content, dict) else None
     if isinstance(sets, list) and sets and all(isinstance(item, dict) and item.get("path") for item in sets):
         return {str(number): item for number, item in enumerate(sets)}
@@ -81,14 +81,14 @@ def _axolotl_entries(path: Path, content: Any) -> dict[str, dict[str, Any]]:
     )
 
 
-def _yaml(path: Path) -> Any:
+def _yaml(path: Path) -> object:
     try:
         return parsing.read_yaml(path, LARGEST)
     except parsing.ParseError as error:
         raise Unreadable("unreadable", str(error)) from None
 
 
-def _is_entry(item: Any) -> bool:
+def _is_entry(item: object) -> bool:
     return isinstance(item, Mapping) and any(
         key in item for key in ("file_name", "hf_hub_url", "ms_hub_url", "om_hub_url", "cloud_file_name", "script_url")
     )

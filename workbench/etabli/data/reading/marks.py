@@ -5,7 +5,6 @@ A message gets ``train`` where its whole content has one mark, and ``train_spans
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any
 
 from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
@@ -16,7 +15,7 @@ MASK_KEYS = ("masked",)  # torchtune's: true means that the text is not learned
 ROW_KEYS = ("loss_mask", "train_mask")  # lists with one mark a turn, beside the turns
 
 
-def mark_names(item: Mapping[str, Any]) -> set[str]:
+def mark_names(item: Mapping[str, object]) -> set[str]:
     """Return the keys of a turn or a part that are marks; a ``loss`` that is a number may be a measured one."""
     return {
         name
@@ -25,7 +24,7 @@ def mark_names(item: Mapping[str, Any]) -> set[str]:
     }
 
 
-def read_mark(item: Mapping[str, Any], notes: list[Note], where: str, names: Sequence[str] = ()) -> bool | None:
+def read_mark(item: Mapping[str, object], notes: list[Note], where: str, names: Sequence[str] = ()) -> bool | None:
     """Return whether a turn or a part is marked as trained; None if it has no mark.
 
     Args:
@@ -75,7 +74,7 @@ def set_part_marks(message: Message, texts: Sequence[str], marks: Sequence[bool 
     message["train_spans"] = [[starts[index], end] for index, end in enumerate(ends) if flags[index]]
 
 
-def set_row_marks(messages: Sequence[Message], item: Mapping[str, Any], notes: list[Note]) -> None:
+def set_row_marks(messages: Sequence[Message], item: Mapping[str, object], notes: list[Note]) -> None:
     """Set the marks of a row's turns from a list beside them."""
     for name in ROW_KEYS:
         marks = item.get(name)

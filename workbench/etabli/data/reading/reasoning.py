@@ -6,7 +6,6 @@ of its row. The content is then what follows the thought.
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
@@ -18,14 +17,12 @@ _TAGGED = re.compile(r"\s*<think>(?P<thought>.*?)</think>\n*(?P<content>.*)", re
 _TAG = re.compile(r"</?think>")
 
 
-def is_thought(part: Any) -> bool:
+def is_thought(part: Mapping[str, object]) -> bool:
     """Return whether a part of a content is a thought: Anthropic's, Mistral's, OpenAI's, Bedrock's or Gemini's."""
-    if not isinstance(part, Mapping):
-        return False
     return part.get("type") in _PART_TYPES or "reasoningContent" in part or part.get("thought") is True
 
 
-def read_part(part: Mapping[str, Any], notes: list[Note], where: str) -> str:
+def read_part(part: Mapping[str, object], notes: list[Note], where: str) -> str:
     """Return the text of a part that is a thought."""
     value = part.get("reasoningContent", part)
     value = value.get("reasoningText", value) if isinstance(value, Mapping) else value
@@ -35,7 +32,7 @@ def read_part(part: Mapping[str, Any], notes: list[Note], where: str) -> str:
     return text or ""
 
 
-def _join(value: Any) -> str | None:
+def _join(value: object) -> str | None:
     """Return a thought's text, with its pieces joined by blank lines; None if there is none."""
     if isinstance(value, Mapping):
         value = next((value[key] for key in ("thinking", "text", "reasoning", "summary") if value.get(key)), None)
@@ -45,7 +42,7 @@ def _join(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def read_keys(item: Mapping[str, Any], notes: list[Note], where: str, names: Sequence[str] = ()) -> str | None:
+def read_keys(item: Mapping[str, object], notes: list[Note], where: str, names: Sequence[str] = ()) -> str | None:
     """Return the thought under the keys of a turn or the columns of a row; None if there is none.
 
     Args:
@@ -86,7 +83,7 @@ def set_reasoning(message: Message, texts: Mapping[str, str | None], notes: list
         notes.append(Note("unknown-key", where, excerpt(thought), why))
 
 
-def set_column(messages: Sequence[Message], item: Mapping[str, Any], notes: list[Note]) -> None:
+def set_column(messages: Sequence[Message], item: Mapping[str, object], notes: list[Note]) -> None:
     """Set the ``reasoning`` of the last answer from the columns of its row.
 
     A column that only says whether there is a thought (``on``, ``off``) is none, and is noted.

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from etabli.core.contracts import ROWS
 from etabli.core.errors import Unreadable
@@ -36,7 +36,7 @@ class Records:
     layout: Layout | None = None  # where a mapping file has one
 
 
-def open_records(source: Any) -> Records:
+def open_records(source: object) -> Records:
     """Open a source.
 
     Raises:
@@ -58,7 +58,7 @@ def open_records(source: Any) -> Records:
     return opening
 
 
-def _in_memory(source: Any) -> Records:
+def _in_memory(source: object) -> Records:
     if isinstance(source, dict) and source and all(hasattr(part, "column_names") for part in source.values()):
         notes: list[Note] = []
         name = type(source).__name__

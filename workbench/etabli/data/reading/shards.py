@@ -7,7 +7,7 @@ say the split: ``data/train-00000-of-00002.parquet``, ``test.jsonl``, ``validati
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from etabli.core import folders, parsing
 from etabli.core.contracts import ROWS
@@ -108,7 +108,7 @@ def _may_hold_rows(path: Path, more_suffixes: Collection[str] = ()) -> bool:
     return not is_hidden and not is_about and _suffix(path) in {*TABLES, *TEXTS, *more_suffixes}
 
 
-def _read_configs(folder: Path) -> dict[str, Any]:
+def _read_configs(folder: Path) -> dict[str, Mapping[str, object]]:
     """Return the configurations in the front matter of a folder's ``README.md``, by name."""
     readme = folder / "README.md"
     if not readme.is_file():
@@ -124,7 +124,7 @@ def _read_configs(folder: Path) -> dict[str, Any]:
     return {str(item.get("config_name", "default")): item for item in listed_configs if "data_files" in item}
 
 
-def _configured(folder: Path, config: Mapping[str, Any]) -> Iterator[DataPath]:
+def _configured(folder: Path, config: Mapping[str, object]) -> Iterator[DataPath]:
     """Yield the files of a configuration; a pattern is relative to the folder, or to its ``data_dir``."""
     root = folder / str(config.get("data_dir", ""))
     for split, pattern in _patterns(config["data_files"]):
@@ -139,7 +139,7 @@ def _configured(folder: Path, config: Mapping[str, Any]) -> Iterator[DataPath]:
             yield DataPath(path, split)
 
 
-def _patterns(data_files: Any) -> Iterator[tuple[str | None, str]]:
+def _patterns(data_files: object) -> Iterator[tuple[str | None, str]]:
     """Yield (split or None, pattern) of the value of ``data_files``."""
     for item in data_files if isinstance(data_files, list) else [data_files]:
         paths = item.get("path") if isinstance(item, Mapping) else item

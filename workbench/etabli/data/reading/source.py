@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Any
 
 from etabli.core import folders
 from etabli.core.contracts import Row
@@ -36,13 +35,13 @@ _UNREAD = _EMPTY | {"wrong-type", "missing-key", "not-text", "tool-call"}
 class Source(Records):
     """An open source with its first rows, as ``exports.flatten`` gives them, and its lineage."""
 
-    preview: list[Any] = field(default_factory=list)
-    about: dict[str, Any] = field(default_factory=dict)
+    preview: list[object] = field(default_factory=list)
+    about: dict[str, object] = field(default_factory=dict)
 
 
 @folders.add_allow_outside
 def read(
-    source: Any,
+    source: object,
     /,
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
@@ -69,7 +68,7 @@ def read(
 
 
 def read_counted(
-    source: Any,
+    source: object,
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
     lineage: Mapping[str, str] | None = None,
@@ -99,7 +98,7 @@ def read_counted(
     return rows, dict(left_out)
 
 
-def read_questions(source: Any, /) -> list[Row] | None:
+def read_questions(source: object, /) -> list[Row] | None:
     """Return prompts without answers, for an evaluation; None if the source is something else.
 
     Raises:
@@ -120,7 +119,7 @@ def read_questions(source: Any, /) -> list[Row] | None:
     return rows
 
 
-def read_conversation(record: Record, layout: Layout, lineage: Mapping[str, Any]) -> tuple[Row | None, list[Note]]:
+def read_conversation(record: Record, layout: Layout, lineage: Mapping[str, object]) -> tuple[Row | None, list[Note]]:
     """Return a parsed record's conversation (None if it can't be read), and all notes about its form."""
     if record.value is BROKEN:
         return None, list(record.notes)
@@ -165,10 +164,10 @@ def _refusal(name: str, layout: Layout, problems: list[tuple[str, str]], count: 
 
 
 def open_source(
-    source: Any,
+    source: object,
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
-    lineage: Mapping[str, Any] | None = None,
+    lineage: Mapping[str, object] | None = None,
 ) -> Source:
     """Open a source and detect its format from its first rows.
 

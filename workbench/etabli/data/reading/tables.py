@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from etabli.core import confined
 from etabli.core.confined_worker import text_columns
@@ -15,6 +15,9 @@ from etabli.data.reading.jsonfiles import BROKEN, Record
 from etabli.data.reading.opening import MAX_ROW_BYTES, DataFile, decode_line, read_lines
 from etabli.data.reading.unpacking import FREE_BYTES, FREE_ROWS
 from etabli.data.splits import split_name
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
 
 BATCH = 64
 TIMES = 200  # a table may hold so many bytes for each byte of its file
@@ -105,7 +108,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
 
 
-def _check_names(names: Iterable[Any], source: str, line: int | None = None) -> None:
+def _check_names(names: Iterable[object], source: str, line: int | None = None) -> None:
     twice = [str(name) for name, count in Counter(names).items() if count > 1]
     if twice:
         raise Unreadable("duplicate-column", f"{source} has two columns called {escape_invisible(twice[0])!r}.", line)
@@ -145,7 +148,7 @@ def _require_proportion(file: DataFile) -> None:
         ) from None
 
 
-def _batches(file: DataFile) -> Iterator[dict[str, Any]]:
+def _batches(file: DataFile) -> Iterator[dict[str, object]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -163,12 +166,12 @@ def _batches(file: DataFile) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _slices(batch: Any) -> Iterator[dict[str, Any]]:
+def _slices(batch: "RecordBatch") -> Iterator[dict[str, object]]:
     for start in range(0, batch.num_rows, BATCH):
         yield from batch.slice(start, BATCH).to_pylist()
 
 
-def read_in_memory(source: Any) -> tuple[str, Iterator[Record]]:
+def read_in_memory(source: object) -> tuple[str, Iterator[Record]]:
     """Return name and rows of a pandas frame, an Arrow table, a ``datasets`` data set or an iterable of mappings.
 
     Raises:
@@ -180,7 +183,7 @@ def read_in_memory(source: Any) -> tuple[str, Iterator[Record]]:
     return name, _numbered_records(_items(source, name), name)
 
 
-def read_parts(parts: Mapping[str, Any], name: str, notes: list[Note]) -> Iterator[Record]:
+def read_parts(parts: Mapping[str, object], name: str, notes: list[Note]) -> Iterator[Record]:
     """Yield the rows of a data set's parts, each with the split that the name of its part means.
 
     Parts whose names mean no split are read only where they are the only one; else they are added to ``notes``.
@@ -201,7 +204,7 @@ def read_parts(parts: Mapping[str, Any], name: str, notes: list[Note]) -> Iterat
             row += 1
 
 
-def _numbered_records(items: Iterable[Any], name: str) -> Iterator[Record]:
+def _numbered_records(items: Iterable[object], name: str) -> Iterator[Record]:
     row = 0
     try:
         for row, item in enumerate(items):
@@ -215,16 +218,16 @@ def _numbered_records(items: Iterable[Any], name: str) -> Iterator[Record]:
         raise Unreadable("unreadable", f"The {name} ended with {type(error).__name__}: {error}.") from error
 
 
-def _items(source: Any, name: str) -> Iterable[Any]:
+def _items(source: object, name: str) -> Iterable[object]:
     if hasattr(source, "to_dict") and hasattr(source, "columns"):
         return _frame(source)
     if hasattr(source, "to_batches"):
         batches = source.to_batches(max_chunksize=BATCH)
         return (without_padding(item) for batch in batches for item in batch.to_pylist())
-    if hasattr(source, "column_names"):  # of datasets, whose rows come from Arrow
+    if hasattr(source, "column_names") and isinstance(source, Iterable):  # of datasets, whose rows come from Arrow
         return map(without_padding, source)
     if hasattr(source, "rows") and not callable(source.rows):
-        rows: Iterable[Any] = source.rows
+        rows: Iterable[object] = source.rows
         return rows
     if isinstance(source, str | bytes) or not isinstance(source, Iterable):
         raise Unreadable(
@@ -233,7 +236,7 @@ def _items(source: Any, name: str) -> Iterable[Any]:
     return source
 
 
-def _frame(frame: Any) -> Iterator[dict[str, Any]]:
+def _frame(frame: Any) -> Iterator[dict[str, object]]:
     """Yield a frame's rows; missing values become None."""
     _check_names(frame.columns, "The frame")
     for start in range(0, len(frame), 1000):
@@ -241,18 +244,18 @@ def _frame(frame: Any) -> Iterator[dict[str, Any]]:
         yield from part.where(part.notna(), None).to_dict("records")
 
 
-def without_padding(row: dict[str, Any]) -> dict[str, Any]:
+def without_padding(row: dict[str, object]) -> dict[str, object]:
     """Return a row of Arrow without the nulls that it pads into structs: all structs of a column have the same keys."""
     return {name: _without_nulls(value) for name, value in row.items()}
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: object) -> object:
     if isinstance(value, dict):
         return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
     return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
-def to_python(value: Any) -> Any:
+def to_python(value: object) -> object:
     """Return a value with arrays as lists at every depth, pandas' missing values as None, and keys as text.
 
     An array that holds structs came from Arrow: the nulls that are padded into them are left out.

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from etabli.core.contracts import Message
 from etabli.data.notes import Note, escape_invisible, excerpt
@@ -44,7 +43,7 @@ class Tags:
 OPENAI, SHAREGPT = Tags(), Tags("from", "value", _SHAREGPT)
 
 
-def read_turns(turns: Any, tags: Tags, notes: list[Note], where: str = "messages") -> list[Message]:
+def read_turns(turns: object, tags: Tags, notes: list[Note], where: str = "messages") -> list[Message]:
     """Return a message for each turn that can be read; mistakes are added to ``notes``."""
     turns = parse_list(turns)
     if not isinstance(turns, list):
@@ -58,7 +57,7 @@ def read_turns(turns: Any, tags: Tags, notes: list[Note], where: str = "messages
     return read_messages
 
 
-def _turn(turn: Any, tags: Tags, notes: list[Note], where: str) -> Message | None:
+def _turn(turn: object, tags: Tags, notes: list[Note], where: str) -> Message | None:
     if not isinstance(turn, Mapping):
         notes.append(wrong_type_note(where, turn, "an object with a role and a content"))
         return None
@@ -74,7 +73,9 @@ def _turn(turn: Any, tags: Tags, notes: list[Note], where: str) -> Message | Non
     return message
 
 
-def _message(turn: Mapping[str, Any], role: str, tags: Tags, notes: list[Note], where: str) -> tuple[Message, Content]:
+def _message(
+    turn: Mapping[str, object], role: str, tags: Tags, notes: list[Note], where: str
+) -> tuple[Message, Content]:
     """Return a turn's message without marks and thought, and its content."""
     if role == CALL:
         return calls.call_message(turn.get(tags.content), notes, f"{where}.{tags.content}"), Content()
@@ -84,7 +85,7 @@ def _message(turn: Mapping[str, Any], role: str, tags: Tags, notes: list[Note], 
     return message, content
 
 
-def _note_unknown_keys(turn: Mapping[str, Any], tags: Tags, notes: list[Note], where: str) -> None:
+def _note_unknown_keys(turn: Mapping[str, object], tags: Tags, notes: list[Note], where: str) -> None:
     known_keys = {tags.role, tags.content, *tags.marks, *tags.reasoning, *_KNOWN_KEYS, *marks.mark_names(turn)}
     if turn.get(tags.content) is None:
         known_keys.add("refusal")  # then it is the content
@@ -93,7 +94,7 @@ def _note_unknown_keys(turn: Mapping[str, Any], tags: Tags, notes: list[Note], w
             notes.append(Note("unknown-key", f"{where}.{escape_invisible(str(name))}", excerpt(turn[name])))
 
 
-def _role(turn: Mapping[str, Any], tags: Tags, notes: list[Note], where: str) -> str | None:
+def _role(turn: Mapping[str, object], tags: Tags, notes: list[Note], where: str) -> str | None:
     speaker, place = turn.get(tags.role), f"{where}.{tags.role}"
     if tags.role not in turn:
         notes.append(Note("missing-key", place, excerpt(dict(turn)), f"The turn has no {tags.role!r}."))
