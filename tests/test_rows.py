@@ -286,6 +286,8 @@ def test_rows_to_validate_or_test_with_are_not_trained(tmp_path):
     assert {row["split"] for row in split.train} == {"train"}
     named = split_rows(Recipe(data="x", eval_data="y"), data, None, lambda name, folder: Dataset(data.part("test")))
     assert len(named.train) == 10 and {row["split"] for row in named.held_out} == {"test"}
+    whole = split_rows(Recipe(data="x", eval_data="y"), data, None, lambda name, folder: data)
+    assert [row["split"] for row in whole.held_out] == ["validation"] * 30
     untested = Dataset([row for row in data.rows if row["split"] != "test"]).with_test(0.5)
     assert len(untested.part("validation")) == 30 and len(untested.part("test")) == 10
 

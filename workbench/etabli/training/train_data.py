@@ -74,8 +74,8 @@ def load_train_data(
 
     Rows marked ``test`` are never used, and rows marked ``validation`` never trained. Rows that the recipe's ``rules``
     do not keep are left out of training and of what is held out of it, not of ``eval_data``. The held-out rows are
-    ``eval_data`` if the recipe names it, else the rows marked ``validation``, else about one row in sixteen, whole
-    templates where rows have one.
+    ``eval_data`` if the recipe names it (its rows marked ``validation``, if there are any), else the rows marked
+    ``validation``, else about one row in sixteen, whole templates where rows have one.
 
     Args:
         run_folder: relative paths are searched there too. enforce: refuse rows that fail a token check.
@@ -136,7 +136,8 @@ def split_rows(
         parts = (usable, validation_rows) if validation_rows else hold_out(usable, recipe.seed)
         return Split(*parts, rule_counts, rules_hash)
     eval_data = open_rows(recipe.eval_data, run_folder)
-    return Split(usable, eval_data.rows, rule_counts, rules_hash, eval_data.hash)
+    eval_rows = eval_data.part(VALIDATION) or eval_data.rows
+    return Split(usable, eval_rows, rule_counts, rules_hash, eval_data.hash)
 
 
 def rows_to_train(recipe: Recipe, data: Dataset, run_folder: Path | None = None) -> list[Row]:
