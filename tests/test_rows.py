@@ -476,6 +476,12 @@ def test_keys_that_are_splits_and_keys_that_are_not(tmp_path):
         read(file)
 
 
+def test_token_ids_in_one_row_are_told_as_such(tmp_path):
+    (tmp_path / "rows.json").write_text(json.dumps({"input_ids": [1, 2], "labels": [1, 2]}))
+    with pytest.raises(BadData, match="Token ids instead of text"):
+        read(tmp_path / "rows.json")
+
+
 @pytest.mark.parametrize("row", [{"messages": [USER, ANSWER]}, {"prompt": [USER], "completion": [ANSWER]}, *PAIRS[:1]])
 def test_a_file_of_one_row_is_that_row(row, tmp_path):
     (tmp_path / "rows.json").write_text(json.dumps(row, indent=1))

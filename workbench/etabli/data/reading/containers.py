@@ -27,7 +27,7 @@ def unfold(value: object, is_row: Callable[[object], bool]) -> Unfolded | None:
     Raises:
         Unreadable: rows stand under several keys that name no split.
     """
-    if not isinstance(value, Mapping) or not value:
+    if not isinstance(value, Mapping) or not value or "input_ids" in value:  # token ids are a row's, not columns
         return None
     for read in (_columns, _indexed_columns, _split_columns):
         if rows := read(value):
