@@ -1,6 +1,6 @@
 """Rows, findings about them, and the tokens of a batch."""
 
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, Required, TypedDict
 
 # --- rows -----------------------------------------------------------------------------------------------------------
 
@@ -17,8 +17,8 @@ class Message(TypedDict, total=False):
     ``spans`` trains. Both are lists of [first character, one after the last].
     """
 
-    role: str
-    content: str
+    role: Required[str]
+    content: Required[str]
     reasoning: str
     train: bool | None
     train_spans: list[list[int]]
@@ -26,6 +26,13 @@ class Message(TypedDict, total=False):
     name: str
     tool_calls: list[dict[str, object]]
     tool_call_id: str
+
+
+class ToolCall(TypedDict):
+    """A call of a function, without the forms of families: in the results of an evaluation."""
+
+    name: str
+    arguments: dict[str, Any]
 
 
 class Reason(TypedDict):
@@ -63,8 +70,8 @@ class Row(TypedDict, total=False):
     (``choices``, ``instruction_id_list``). They are not trained.
     """
 
-    id: str
-    messages: list[Message]
+    id: Required[str]
+    messages: Required[list[Message]]
     tools: list[dict[str, object]]
     lang: str | None
     source: str | None
