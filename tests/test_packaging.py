@@ -40,6 +40,7 @@ def test_public_names():
     assert etabli.__all__ == [
         "Dataset",
         "EtabliError",
+        "Project",
         "Recipe",
         "Run",
         "arena",
@@ -173,6 +174,7 @@ def test_the_wheel_carries_notebooks_and_scripts(tmp_path):
         "etabli/notebooks/02_finetune.ipynb",
         "etabli_widgets/static/run_monitor.js",
         "etabli/app/cli/root.py",
+        "etabli/data/customer_mails.csv",
     ):
         assert wanted in names
     for path in (ROOT / "workbench" / "etabli" / "core" / "pages").iterdir():

@@ -247,7 +247,7 @@ def test_a_run_from_start_to_end(tiny, dataset, tmp_path, cache):
     Dataset(Dataset.open(dataset).rows[:-1]).save(copy)
     edit = run.recipe.model_copy(update={"data": str(copy)})
     edit.save(run.folder / "recipe.yaml", run.frozen)
-    with pytest.raises(BadInput, match="other rows: .*data has changed since"):
+    with pytest.raises(BadInput, match=r"other rows: .*data has changed since"):
         Run.ensure(edit, run.folder)
 
 

@@ -33,12 +33,16 @@ def comparison_from_results(results: Results, arms: Sequence[str] = ()) -> Compa
             f"An arena needs two systems that have answered, not {', '.join(missing or names)}. "
             f"Choose from {', '.join(results['arms'])}."
         )
-    items = [
-        Item(row["id"], row["prompt"], {name: row["answers"][name] for name in names}, row["lang"] or "")
-        for row in results["rows"]
-        if all(name in row["answers"] for name in names)
-    ]
-    return _checked_comparison(names, items)
+    rows = [row for row in results["rows"] if all(name in row["answers"] for name in names)]
+    items: dict[tuple[str, ...], Item] = {}  # a pair that looks the same is one item, however many rows it comes from
+    counts = Counter[str]()
+    for row in rows:
+        answers = {name: row["answers"][name] for name in names}
+        if (content := (row["prompt"], *answers.values())) not in items:
+            counts[row["id"]] += 1
+            name = row["id"] if counts[row["id"]] == 1 else f"{row['id']}~{counts[row['id']]}"
+            items[content] = Item(name, row["prompt"], answers, row["lang"] or "")
+    return _checked_comparison(names, list(items.values()), len(rows) - len(items))
 
 
 def read_answers(path: str | Path, arms: Sequence[str] = ()) -> Comparison:
@@ -87,7 +91,7 @@ def _parse_item(entry: object, index: int, path: str | Path) -> Item:
     return Item(str(index if name is None else name), prompt, answers, str(fields.get("slice") or ""))
 
 
-def _checked_comparison(names: tuple[str, ...], items: list[Item]) -> Comparison:
+def _checked_comparison(names: tuple[str, ...], items: list[Item], n_copies: int = 0) -> Comparison:
     duplicates = [name for name, count in Counter(item.id for item in items).items() if count > 1]
     if duplicates:
         raise BadData(
@@ -95,7 +99,7 @@ def _checked_comparison(names: tuple[str, ...], items: list[Item]) -> Comparison
         )
     if not items or len(names) < 2:
         raise BadData("There is nothing to vote on: 0 prompts have the answers of two systems.")
-    return Comparison(names, tuple(items))
+    return Comparison(names, tuple(items), n_copies)
 
 
 def ask_systems(

@@ -4,8 +4,8 @@ A source is a file, an entry of a mapping file, a Hub data set, or a table in me
 """
 
 import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ from etabli.data.reading.jsonfiles import BROKEN, Record, parse_record, read_jso
 from etabli.data.reading.jsonlists import read_json_values
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.opening import MAX_ROW_BYTES, open_file, path_exists
-from etabli.data.samples import home_commands
+from etabli.data.samples import CUSTOMER_MAIL_COLUMNS, CUSTOMER_MAILS, customer_mails, home_commands
 
 MOST_SHOWN = 10
 LONGEST_NAME = 4096  # the longest path on Linux; longer text is probably rows, pasted by mistake
@@ -53,6 +53,7 @@ def read(
     /,
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
+    without: Collection[int] = (),
     **lineage: str,
 ) -> list[Row]:
     """Return the conversations of a source; if any row has an error, nothing is returned.
@@ -64,6 +65,7 @@ def read(
         format: one of ``FORMATS``; by default told by the keys of the first rows. ``preferred`` keeps the preferred
             answers of preference and feedback data.
         columns: the format's name -> the file's, for example ``{"prompt": "question", "completion": "reply"}``.
+        without: numbers of rows to leave out, counted from 0, as in the findings of a check.
         lineage: ``licence``, ``source``, ``terms``, ``generator``, ``lang`` of all rows that do not have their own.
         allow_outside: a mapping file may name files that are not beside it.
 
@@ -78,6 +80,8 @@ def read(
         raise BadData(f"{opening.name}: {code.why} {code.fix}")
     rows, problems, count = [], [], 0
     for record in opening.records:
+        if record.row in without:
+            continue
         count += record.row is not None
         row, notes = read_conversation(parse_record(record), layout, opening.about)
         wrong = [note for note in notes if CODES[note.code].severity == "error"]
@@ -249,6 +253,9 @@ def _open(source: Any) -> Source:
         return Source(name, records, None)
     if str(source) == HOME_COMMANDS:
         return Source(HOME_COMMANDS, tables.read_in_memory(home_commands())[1], None)
+    if str(source) == CUSTOMER_MAILS:
+        layout = Layout("prompt-completion", "named by établi", CUSTOMER_MAIL_COLUMNS)
+        return replace(_file(customer_mails()), name=CUSTOMER_MAILS, layout=layout)
     if path_exists(Path(source) / ROWS):
         return Source(str(source), tables.read_in_memory(read_folder(Path(source))[0])[1], None)
     entry = mappings.read_entry(source)
