@@ -131,7 +131,7 @@ class Project(BaseModel):
         try:
             return read(self.data, columns=self.columns or None, without=row_numbers, **self._lineage())
         except BadData as error:
-            hint = f"\nTo leave such rows out: LEAVE_OUT = [{ERRORS!r}] in 01_data, or leave_out in {FILE}."
+            hint = f"\nTo leave such rows out: LEAVE_OUT = [{ERRORS!r}] in 01_data, etabli tour --leave-out {ERRORS}."
             raise BadData(f"{error}{'' if ERRORS in self.leave_out else hint}") from None
 
     def _find_left_out(self, rows: list[Row] | None) -> dict[int, str]:

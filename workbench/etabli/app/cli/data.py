@@ -16,7 +16,7 @@ def data() -> None:
     """Check and curate data, and show it as the model will see it."""
 
 
-def _parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:
+def parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:
     """Return texts such as ``prompt=question`` as a mapping."""
     bad = [pair for pair in pairs if not all(pair.partition("="))]
     if bad:
@@ -69,7 +69,7 @@ def check(
         file,
         model,
         format,
-        _parse_columns(columns),
+        parse_columns(columns),
         rules,
         max_length,
         policy,

@@ -4,6 +4,7 @@ A source is a file, an entry of a mapping file, a Hub data set, or a table in me
 """
 
 import io
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -147,9 +148,10 @@ def _refusal(name: str, layout: Layout, problems: list[tuple[str, str]], count: 
     examples = "\n  ".join(f"{place}: {why}" for place, why in problems[:MOST_SHOWN])
     more = f"\n  … and {len(problems) - MOST_SHOWN} more" if len(problems) > MOST_SHOWN else ""
     rows = len({place for place, _ in problems})
+    options = "".join(f" --column {shlex.quote(f'{new}={old}')}" for new, old in layout.columns.items())
     return BadData(
         f"{name}: {rows} of {count} rows are not {layout.name}:\n  {examples}{more}\n"
-        f"All of them: etabli data check {name}"
+        f"All of them: etabli data check {name}{options}"
     )
 
 
