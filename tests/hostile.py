@@ -82,9 +82,9 @@ def votes(path: Path) -> object:
 
 
 def config(path: Path) -> object:
-    from etabli.memory import model_configs
+    from etabli.memory import config
 
-    return model_configs._read_config(path)
+    return config._read_config(path)
 
 
 def tokenizer(path: Path) -> object:

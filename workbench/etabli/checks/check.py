@@ -7,7 +7,6 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from etabli.checks import cost, custom_rules, row, speed
 from etabli.checks.report import Report
@@ -30,7 +29,7 @@ RuleSource = str | Path | Callable[[Row], object] | Iterable[Callable[[Row], obj
 
 @folders.add_allow_outside
 def check(
-    source: Any,
+    source: object,
     /,
     model: str | None = None,
     format: str | None = None,

@@ -44,7 +44,7 @@ class Settings:
     """How rows are checked. It can be pickled and sent to another process, unless it has ``rules``."""
 
     layout: Layout
-    about: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, object] = field(default_factory=dict)
     model: str | None = None
     tokenizer: Path | None = None  # its folder
     max_length: int = 512  # tokens

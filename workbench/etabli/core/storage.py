@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -72,17 +72,17 @@ def _write(path: Path, text: str) -> None:
         _fsync(temporary)
 
 
-def write_json(path: str | Path, value: Any) -> None:
+def write_json(path: str | Path, value: object) -> None:
     """Write JSON as ``write_text`` does. Numbers that are not finite become null; all kinds of secrets are covered."""
     _write(Path(path), to_json(cover_secrets_in(value), indent=1) + "\n")
 
 
-def to_json(value: Any, indent: int | None = None) -> str:
+def to_json(value: object, indent: int | None = None) -> str:
     """Return JSON in which every number is finite: NaN and infinities become null."""
     return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, dict):
@@ -94,7 +94,10 @@ def _finite(value: Any) -> Any:
 
 @contextmanager
 def write_folder(
-    folder: str | Path, extra: dict[str, Any] | None = None, manifest: str = MANIFEST, living: tuple[str, ...] = ()
+    folder: str | Path,
+    extra: Mapping[str, object] | None = None,
+    manifest: str = MANIFEST,
+    living: tuple[str, ...] = (),
 ) -> Iterator[Path]:
     """Yield an empty folder to fill. On success it becomes ``folder``, with a manifest; on an error nothing changes.
 
@@ -177,7 +180,7 @@ def copy_folder(source: str | Path, place: str | Path, manifest: str = MANIFEST)
             _fsync(path)
 
 
-def _seal(folder: Path, extra: dict[str, Any], manifest: str) -> None:
+def _seal(folder: Path, extra: Mapping[str, object], manifest: str) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
         _fsync(path)
@@ -187,7 +190,7 @@ def _seal(folder: Path, extra: dict[str, Any], manifest: str) -> None:
     )  # file names are looked up
 
 
-def _fact(path: Path) -> dict[str, Any]:
+def _fact(path: Path) -> dict[str, str | int]:
     return {"sha256": sha256(path), "size": path.stat().st_size}
 
 
@@ -251,7 +254,7 @@ def _fsync(path: Path) -> None:
         os.close(handle)
 
 
-def read_lines(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+def read_lines(path: str | Path, offset: int = 0) -> tuple[list[dict[str, object]], int]:
     """Read the complete JSON lines of a growing file from a byte offset.
 
     Returns:
@@ -261,7 +264,7 @@ def read_lines(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]],
     Raises:
         Damaged: the file has more than ``LARGEST_JOURNAL`` bytes; OutsideFolder: it is a pipe or a device.
     """
-    items: list[dict[str, Any]] = []
+    items: list[dict[str, object]] = []
     try:
         with folders.open_file(path) as file:
             if (size := os.fstat(file.fileno()).st_size) > LARGEST_JOURNAL:
@@ -279,7 +282,7 @@ def read_lines(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]],
     return items, offset
 
 
-def _parse_line(line: bytes) -> list[dict[str, Any]]:
+def _parse_line(line: bytes) -> list[dict[str, object]]:
     """Return a list with the object of a line; an empty list if the line is incomplete, too deep or too long."""
     try:
         item = parsing.parse_json(line, limit=LONGEST_LINE - 1)

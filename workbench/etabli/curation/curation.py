@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from etabli.core import folders, trust
 from etabli.core.contracts import DECISIONS, VERSION, CurationSummary, Decision, Message, Row
@@ -84,11 +84,11 @@ class Curation:
             self._result = apply_filters(self.features, self.recipe, standing)
         return self._result
 
-    def set(self, filter: str, **keys: Any) -> Self:
+    def set(self, filter: str, **keys: object) -> Self:
         """Change keys of a filter: ``curation.set("near", threshold=0.85)``. Computed features are kept."""
         self.recipe, self._result = self.recipe.with_filter(filter, **keys), None
         if "rules" in keys:  # the user named the file in this call, and so trusts it
-            trust.remember([trust.read_code(keys["rules"], "rules")])
+            trust.remember([trust.read_code(str(keys["rules"]), "rules")])
         return self
 
     # --- decisions ----------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class Curation:
         rejected_rows = [result.annotated_row(index) for index in sorted(result.rejections)]
         return Dataset(rows, self.provenance(), [*rejected_rows, *self._dropped_before])
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, object]:
         """Return what is needed to make the result again: recipe, hashes, counts of decisions."""
         return {
             "curation": self.recipe.keys(),

@@ -50,7 +50,7 @@ class CurationRecipe(FromFile):
     decisions: str | None = None
     seed: int = Field(0, ge=0, lt=2**63)
 
-    def __init__(self, /, **keys: Any):
+    def __init__(self, /, **keys: object):
         try:
             super().__init__(**keys)
         except ValidationError as error:
@@ -124,9 +124,9 @@ class CurationRecipe(FromFile):
         encoder = f"{_locate_file(path, recipe_file)}:{function_name}" if separator else self.encoder
         return self.model_copy(update={"filters": tuple(steps), "encoder": encoder})
 
-    def with_filter(self, name: str, **keys: Any) -> "CurationRecipe":
+    def with_filter(self, name: str, **keys: object) -> "CurationRecipe":
         """Return the recipe with changed keys of a filter; a filter that it does not have is added at the end."""
-        steps: list[dict[str, Any]] = self.keys()["filters"]
+        steps: list[dict[str, object]] = self.keys()["filters"]
         position = next((place for place, step in enumerate(steps) if step["filter"] == name), len(steps))
         old_keys = steps[position] if position < len(steps) else {"filter": name}
         steps[position : position + 1] = [{**old_keys, **keys}]

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from etabli.core import folders
 from etabli.core.contracts import ARMS, AnsweredRow, Comparison, Metric, Results
@@ -85,7 +85,7 @@ def _find_own_data(run: Run) -> str:
     return f"{path.absolute()}{separator}{entry}" if path.exists() else run.recipe.data
 
 
-def recipe_differences(a: Run, b: Run) -> dict[str, list[Any]]:
+def recipe_differences(a: Run, b: Run) -> dict[str, list[object]]:
     """The keys in which two recipes or the runs' frozen settings differ, each with both values."""
     keys_a, keys_b = (run.recipe.keys() | {"frozen": {**run.frozen, "recipe": None}} for run in (a, b))
     return {key: [value_a, value_b] for key, value_a, value_b in _walk_pairs(keys_a, keys_b) if value_a != value_b}

@@ -122,8 +122,9 @@ def _is_choice_right(score: Score, system: System, index: int, row: Row) -> bool
 
 def row_choices(row: Row) -> list[str]:
     """The choices that a row offers: a list of texts, or lm-eval's ``{"text": [...]}``; empty if it offers none."""
-    choices = (row.get("columns") or {}).get(CHOICES) or []
-    return [str(choice) for choice in (choices.get("text", []) if isinstance(choices, dict) else choices)]
+    choices = (row.get("columns") or {}).get(CHOICES)
+    choices = choices.get("text") if isinstance(choices, dict) else choices
+    return [str(choice) for choice in choices] if isinstance(choices, list | tuple) else []
 
 
 def describe_metrics(scores: list[Score], records: list[AnsweredRow]) -> list[Metric]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.core.contracts import Message, Row
 from etabli.core.errors import BadData, BadInput
@@ -201,7 +201,7 @@ def _score_continuations(
 ) -> list[list[Likelihood]]:
     """The likelihoods of one or more answers to each test row, after the system's prompt."""
     conversations: list[list[Message]] = []
-    tools: list[list[dict[str, Any]] | None] = []
+    tools: list[list[dict[str, object]] | None] = []
     for prompt, row, row_answers in zip(system.prompts or [], test_set.tests, answers):
         conversations += [[*prompt, {"role": "assistant", "content": answer}] for answer in row_answers]
         tools += [row.get("tools")] * len(row_answers)

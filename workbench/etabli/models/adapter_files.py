@@ -1,8 +1,8 @@
 """Check an adapter's folder before anything in it is loaded or copied: safetensors, finite numbers, no links."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.core import confined, folders, parsing, storage
 from etabli.core.errors import Damaged, WrongAdapter
@@ -95,7 +95,7 @@ def require_fast_patterns(adapter: Path, module_names: list[str]) -> None:
             ) from None
 
 
-def _patterns(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _patterns(config: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Give the key and the regular expression of each pattern that PEFT makes of an adapter's configuration."""
     for key in ("target_modules", "exclude_modules"):
         if isinstance(value := config.get(key), str):

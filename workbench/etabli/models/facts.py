@@ -2,8 +2,8 @@
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from etabli.core import parsing
 from etabli.models.sources import DEFAULT, resolve
@@ -11,7 +11,7 @@ from etabli.models.sources import DEFAULT, resolve
 NOT_STATED = "not stated"
 
 
-def facts(name: str = DEFAULT) -> dict[str, Any]:
+def facts(name: str = DEFAULT) -> dict[str, object]:
     """Return a model's weights, licence, training data, code, parameters, context and languages.
 
     They come from the front matter of its card, its configuration and the headers of its weights. The value is
@@ -38,7 +38,7 @@ def facts(name: str = DEFAULT) -> dict[str, Any]:
     }
 
 
-def _card(folder: Path) -> dict[str, Any]:
+def _card(folder: Path) -> dict[str, object]:
     try:
         text = parsing.read_text(folder / "README.md")
         match = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
@@ -48,7 +48,7 @@ def _card(folder: Path) -> dict[str, Any]:
     return card if isinstance(card, dict) else {}
 
 
-def _link(card: dict[str, Any], key: str) -> str | None:
+def _link(card: Mapping[str, object], key: str) -> str | None:
     value = card.get(key) or card.get("repository")
     return value if isinstance(value, str) else None
 

@@ -4,7 +4,7 @@ import contextlib
 import importlib.util
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +107,9 @@ class LoadedModel:
         return self.other_adapters[adapter]
 
 
+ALONGSIDE = "\nOr load a second model beside it: --alongside (of chat, arena and token-diff), alongside=True in Python."
+
+
 def load(
     name: str = DEFAULT,
     four_bit: bool = True,
@@ -135,7 +138,7 @@ def load(
     if four_bit and importlib.util.find_spec("bitsandbytes") is None:
         raise MissingExtra("4-bit models need bitsandbytes, which is not installed: pip install bitsandbytes")
     if not alongside:
-        processes.require_free_device(f"Loading {name} can't begin")
+        processes.require_free_device(f"Loading {name} can't begin", advice=ALONGSIDE)
     source = resolve(name)
     device = device or machine.device()
     compute_dtype = machine.compute_dtype(dtype, hidden_size(source.folder))
@@ -157,7 +160,7 @@ def hidden_size(folder: Path) -> int:
         return 0
 
 
-def layer_width(config: dict[str, Any]) -> int:
+def layer_width(config: Mapping[str, object]) -> int:
     """Return the width of the layers that a configuration describes, under whichever name; 0 if it says none."""
     sizes = (config.get(name) for name in ("hidden_size", "n_embd", "d_model"))
     return next((size for size in sizes if isinstance(size, int)), 0)

@@ -5,7 +5,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 from etabli.core import journal
 from etabli.core.contracts import CHAT, ChatEntry, Message
@@ -153,7 +153,7 @@ class ChatSession:
             f"{name} can't be asked: the run has no training rows that are answered questions. Leave it out."
         )
 
-    def save_entry(self, answers: dict[str, Any]) -> ChatEntry:
+    def save_entry(self, answers: Mapping[str, object]) -> ChatEntry:
         """Add a question, its settings and its answers to the file; return the line as it is written."""
         messages = self._empty_question.tests[0]["messages"]
         system = " ".join(message["content"] for message in messages if message["role"] == "system")
@@ -181,7 +181,7 @@ def read_history(run: Run | str | Path) -> list[ChatEntry]:
     return [entry for entry in entries if _is_entry(entry)]
 
 
-def _is_entry(line: Mapping[str, Any]) -> TypeGuard[ChatEntry]:
+def _is_entry(line: Mapping[str, object]) -> TypeGuard[ChatEntry]:
     answers = line.get("answers")
     return (
         isinstance(line.get("prompt"), str)

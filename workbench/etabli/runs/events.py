@@ -24,7 +24,7 @@ class EventLog:
                 file.write(b"\n")
         self._file = self.path.open("a", encoding="utf-8")
 
-    def write(self, kind: str, **fields: Any) -> None:
+    def write(self, kind: str, **fields: object) -> None:
         """Append one event of a kind that ``contracts.EVENT_FIELDS`` names."""
         if kind not in EVENT_FIELDS:
             raise ValueError(f"unknown event kind {kind!r}")
@@ -41,7 +41,7 @@ class EventLog:
 class SilentLog:
     """The log of the processes that don't write, when a run has several."""
 
-    def write(self, kind: str, **fields: Any) -> None:
+    def write(self, kind: str, **fields: object) -> None:
         """Write nothing."""
 
 

@@ -14,10 +14,10 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.core import folders, machine, processes, storage, terminal, trust
-from etabli.core.contracts import ADAPTER, END_STATES, LOCK, LOG, RECIPE, STOP, Continuity
+from etabli.core.contracts import ADAPTER, END_STATES, LOCK, LOG, RECIPE, STOP, Continuity, Fingerprint, RunProgress
 from etabli.core.errors import BadInput, EtabliError
 from etabli.runs import checkpoints, continuity, events, launch, recipe_code
 from etabli.runs.events import Event
@@ -40,7 +40,7 @@ class Run:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).absolute()
         self._reader = StateReader(self.folder)
-        self._recipe_file: tuple[tuple[int, int], Recipe, dict[str, Any]] | None = None
+        self._recipe_file: tuple[tuple[int, int], Recipe, Fingerprint] | None = None
         self._monitor: RunMonitor | None = None
 
     @classmethod
@@ -152,7 +152,7 @@ class Run:
         """The folder's name."""
         return self.folder.name
 
-    def _read_recipe(self) -> tuple[Recipe, dict[str, Any]]:
+    def _read_recipe(self) -> tuple[Recipe, Fingerprint]:
         """Return recipe and section ``frozen``; the file is parsed again only when it has changed."""
         path = self.folder / RECIPE
         version = (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else (0, 0)
@@ -167,7 +167,7 @@ class Run:
         return self._read_recipe()[0]
 
     @property
-    def frozen(self) -> dict[str, Any]:
+    def frozen(self) -> Fingerprint:
         """The fingerprint of the run: hashes, threads and versions that it began with."""
         return self._read_recipe()[1]
 
@@ -211,7 +211,7 @@ class Run:
         """Why it ended, in the child's words."""
         return self._reader.why()
 
-    def progress(self) -> dict[str, Any]:
+    def progress(self) -> RunProgress:
         """Return run, state, step, steps, loss, tokens_per_s, seconds_left, memory_bytes and continuity."""
         measures = measure_progress(self.events())
         return {"run": str(self.folder), "state": self.state, **measures, "continuity": self.continuity()}

@@ -1,14 +1,18 @@
 """Read the state of a run from its folder: the events, the process, and why it ended."""
 
+import os
 import socket
 import subprocess
 import time
 from pathlib import Path
 
-from etabli.core import parsing, processes
+from etabli.core import folders, parsing, processes
 from etabli.core.contracts import EVENTS, HEARTBEAT_SECONDS, LOG, PROCESS, STOP
+from etabli.core.errors import EtabliError
 from etabli.runs import events
 from etabli.runs.events import Event
+
+LOG_TAIL = 64 * 2**10  # bytes of the log that are read for its last line
 
 
 class StateReader:
@@ -71,10 +75,13 @@ class StateReader:
         return bool(elsewhere and time.time() - newest < 6 * HEARTBEAT_SECONDS)
 
     def _last_line(self) -> str:
+        """Return what the child printed last, from the end of the log: it may be very long, or sparse."""
         try:
-            text = (self.folder / LOG).read_text(encoding="utf-8", errors="replace")
-        except OSError:
+            with folders.open_file(self.folder / LOG) as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
+                text = file.read(LOG_TAIL).decode("utf-8", "replace")
+        except (OSError, EtabliError):
             return ""
-        lines = text.strip().splitlines()
+        lines = text.replace("\0", "").strip().splitlines()
         lines = [line for line in lines if "Warning:" not in line and "warnings.warn" not in line]
         return f"killed or out of memory? The last it printed: {lines[-1]}" if lines else ""

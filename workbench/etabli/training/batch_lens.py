@@ -5,9 +5,9 @@ The batch comes from the collator that training uses (``training.packing.collate
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-from etabli.core.contracts import VERSION, Lens, LensRow, Message, Row
+from etabli.core.contracts import VERSION, Lens, LensRow, Message, Row, RowTokens, TokenCheck
 from etabli.core.errors import BadData, BadInput, DeviceBusy
 from etabli.models import likelihood, loading, sources
 from etabli.rendering import token_checks
@@ -152,7 +152,8 @@ class Batch:
             "lengths": {str(number): len(turn["content"]) for number, turn in enumerate(row["messages"])},
             "assertions": {
                 policy: [
-                    check._asdict() for check in token_checks.check_row(row, variant, tokenizer, policy, max_length)
+                    cast(TokenCheck, check._asdict())
+                    for check in token_checks.check_row(row, variant, tokenizer, policy, max_length)
                 ]
                 for policy, variant in by_policy.items()
             },
@@ -205,7 +206,7 @@ def _summarise_policies(rows: list[LensRow]) -> dict[str, dict[str, float | int 
     return summaries
 
 
-def describe_tokens(row: Row, model: str, policy: str, max_length: int, loss: bool = False) -> dict[str, Any]:
+def describe_tokens(row: Row, model: str, policy: str, max_length: int, loss: bool = False) -> RowTokens:
     """Return what ``etabli data tokens --json`` prints: the tokens of one row, with its checks."""
     tokenizer: PreTrainedTokenizerBase = loading.load_tokenizer(sources.resolve(model))
     try:
@@ -225,7 +226,7 @@ def describe_tokens(row: Row, model: str, policy: str, max_length: int, loss: bo
         "max_length": max_length,
         "cut": max(0, len(rendering) - max_length),
         "nats": losses,
-        "assertions": [check._asdict() for check in checks],
+        "assertions": [cast(TokenCheck, check._asdict()) for check in checks],
     }
 
 

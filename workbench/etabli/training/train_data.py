@@ -6,11 +6,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.checks import custom_rules
 from etabli.core import machine, storage, trust
-from etabli.core.contracts import Message, Row
+from etabli.core.contracts import Fingerprint, Message, Row
 from etabli.core.errors import BadData
 from etabli.data.dataset import Dataset, find_path, with_unique_ids
 from etabli.models import loading, sources
@@ -58,6 +58,7 @@ class TrainData:
     eval_data_hash: str | None = None  # of the rows that the recipe's eval_data names
     rule_counts: dict[str, int] = field(default_factory=dict)  # rows that each of the person's own rules matched
     source_rows: list[Row] = field(default_factory=list)  # the rows to train on, before they were tokenized
+    source_held_out: list[Row] = field(default_factory=list)
     failed_checks: FailedChecks = field(default_factory=dict)
 
 
@@ -103,6 +104,7 @@ def load_train_data(
         eval_data_hash=split.eval_data_hash,
         rule_counts=split.rule_counts,
         source_rows=split.train,
+        source_held_out=split.held_out,
         failed_checks=failed_checks,
     )
 
@@ -202,7 +204,7 @@ def template_hash(tokenizer: "PreTrainedTokenizerBase") -> str:
 
 def fingerprint(
     recipe: Recipe, source: Source, tokenizer: "PreTrainedTokenizerBase", data: TrainData, dtype: str
-) -> dict[str, Any]:
+) -> Fingerprint:
     """Return what must be the same for a resumed run to be the same run: the section ``frozen`` of its recipe.yaml."""
     return {
         "model": source.name,

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -15,6 +15,7 @@ from etabli.core.errors import NoRoom, NotFinite
 from etabli.models.loading import LoadedModel
 from etabli.runs import checkpoints
 from etabli.runs.backup import make_backup
+from etabli.runs.checkpoints import TrainingState
 from etabli.runs.events import EventLog, SilentLog
 from etabli.runs.recipe import Recipe
 from etabli.training import lora_and_optimizer, oom
@@ -75,7 +76,7 @@ class Training:
         setting = str(self.recipe.gradient_checkpointing)
         return "all" if self.recompute_layers else "none" if setting == "auto" else setting
 
-    def emit(self, kind: str, **fields: Any) -> None:
+    def emit(self, kind: str, **fields: object) -> None:
         """Write an event, and hand it to the recipe's callbacks."""
         if self.is_main:
             self.log.write(kind, **fields)
@@ -105,7 +106,7 @@ class Training:
         """Write a checkpoint of the current step, unless there is one."""
         if self.is_main and not (self.run / CHECKPOINTS / f"{checkpoints.STEP}{self.step:06d}").exists():
             scheduler = self.lr_scheduler.state_dict()
-            state = {
+            state: TrainingState = {
                 "tokens": self.tokens,
                 "rates": {key: value for key, value in scheduler.items() if isinstance(value, int | float | list)},
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,

@@ -18,13 +18,13 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.core import folders, processes, storage, streams, trust
-from etabli.core.contracts import ADAPTER, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
+from etabli.core.contracts import ADAPTER, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP, Fingerprint
 from etabli.core.errors import BadInput, EtabliError
 from etabli.data.dataset import Dataset
 from etabli.runs import events, recipe_code
@@ -75,7 +75,7 @@ def main(folder: str, force: bool = False, own_recipe: bool = False, trust_code:
         return _train_and_log_end(run, log, signals, consent)
 
 
-def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
+def identity(run: Path, pid: int | None = None) -> dict[str, object]:
     """Return what ``process.json`` holds: the process, and how many events there were before it."""
     return {**processes.identity(pid), "events_before": events.count_events(run)}
 
@@ -139,7 +139,7 @@ def _train(
 
 
 def _prepare(
-    run: Path, recipe: Recipe, frozen: dict[str, Any], log: EventLog | SilentLog, force: bool, any_data: bool
+    run: Path, recipe: Recipe, frozen: Fingerprint, log: EventLog | SilentLog, force: bool, any_data: bool
 ) -> "Training":
     """Load everything, restore the newest checkpoint if there is one, and run the preflight.
 
@@ -149,7 +149,7 @@ def _prepare(
     import torch
 
     from etabli.core import machine
-    from etabli.models import loading, sources
+    from etabli.models import loading, module_names, sources
     from etabli.runs import checkpoints
     from etabli.training import oom, train_data
     from etabli.training.preflight import run_preflight
@@ -159,6 +159,7 @@ def _prepare(
         raise BadInput(f"{run / ADAPTER} was not written by a run: move it away, the final adapter goes there.")
     torch.set_num_threads(recipe.threads or machine.threads())
     source = sources.resolve(recipe.model)
+    module_names.require_targets(recipe.lora.target_modules, source.folder, source.name)
     tokenizer = loading.load_tokenizer(source)
     open_rows = Dataset.open if any_data else _open_rows_by_hash(recipe, frozen)
     data = train_data.load_train_data(recipe, tokenizer, run, open_rows=open_rows)
@@ -186,8 +187,8 @@ def _prepare(
 def _check_fingerprint(
     run: Path,
     recipe: Recipe,
-    frozen: dict[str, Any],
-    fingerprint: dict[str, Any],
+    frozen: Fingerprint,
+    fingerprint: Fingerprint,
     log: EventLog | SilentLog,
     force: bool,
 ) -> None:
@@ -196,7 +197,7 @@ def _check_fingerprint(
     Raises:
         BadInput: they differ, and ``force`` is not given.
     """
-    differences = changes({"engine": 1} | frozen, fingerprint) if frozen else ""
+    differences = changes({"engine": 1, **frozen}, fingerprint) if frozen else ""
     if differences and not force:
         raise BadInput(
             f"This is no longer the same run: {differences}. Put it back, start a new run, or go on with "
@@ -209,13 +210,13 @@ def _check_fingerprint(
         recipe.save(run / RECIPE, fingerprint)
 
 
-def _open_rows_by_hash(recipe: Recipe, frozen: dict[str, Any]) -> "OpenRows":
+def _open_rows_by_hash(recipe: Recipe, frozen: Fingerprint) -> "OpenRows":
     """Return a function that opens the recipe's data if they lie near the run or have the hash that it froze."""
     hashes = {recipe.eval_data: frozen.get("eval_data_hash"), recipe.data: frozen.get("data_hash")}
     return lambda name, run: open_rows_of_run(name, run or Path(), hashes[name])
 
 
-def _dtype(recipe: Recipe, source: "Source", frozen: dict[str, Any]) -> str:
+def _dtype(recipe: Recipe, source: "Source", frozen: Fingerprint) -> str:
     """Return the data type to compute in: the recipe's; else the one the run began with, if this device can.
 
     Otherwise the fastest one here. A run of an older version froze none; it went by the processor's flags.
@@ -233,11 +234,11 @@ def _dtype(recipe: Recipe, source: "Source", frozen: dict[str, Any]) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _log_start(log: EventLog | SilentLog, training: "Training", data: "TrainData", fingerprint: dict[str, Any]) -> None:
-    for name, count in data.rule_counts.items():
-        log.write("warning", what=f"Your rule {name} found {count} rows; what a filter finds is left out.")
-    if data.untrainable:
-        log.write("warning", what=f"{len(data.untrainable)} rows train nothing once cut at max_length; left out.")
+def _log_start(log: EventLog | SilentLog, training: "Training", data: "TrainData", fingerprint: Fingerprint) -> None:
+    from etabli.training.plan_warnings import list_warnings
+
+    for sentence in list_warnings(training.recipe, data, training.sampler.steps):
+        log.write("warning", what=sentence)
     log.write(
         "start",
         steps=training.sampler.steps,
@@ -253,13 +254,15 @@ def _log_start(log: EventLog | SilentLog, training: "Training", data: "TrainData
     )
 
 
-def changes(old_facts: dict[str, Any], now: dict[str, Any], path: str = "") -> str:
+def changes(old_facts: Mapping[str, object], now: Mapping[str, object], path: str = "") -> str:
     """Return every field that differs, in words; empty if none does. Fields that ``old_facts`` lacks do not count."""
     sentences = []
     for name in [name for name in now if name in old_facts and old_facts[name] != now[name]]:
         old, new = old_facts[name], now[name]
-        is_nested = isinstance(old, dict) and isinstance(new, dict)
-        sentences.append(changes(old, new, f"{path}{name}.") if is_nested else f"{path}{name} was {old!r}, is {new!r}")
+        if isinstance(old, dict) and isinstance(new, dict):
+            sentences.append(changes(old, new, f"{path}{name}."))
+        else:
+            sentences.append(f"{path}{name} was {old!r}, is {new!r}")
     return "; ".join(filter(None, sentences))
 
 

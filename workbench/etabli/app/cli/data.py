@@ -1,11 +1,12 @@
 """``etabli data check`` and ``etabli data tokens``."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
+from etabli.core.contracts import RowTokens
 
 if TYPE_CHECKING:
     from etabli.checks.report import Report
@@ -22,6 +23,10 @@ def parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:
     if bad:
         raise click.BadParameter(f"{bad[0]!r} is not of the form prompt=question", param_hint="--column")
     return {name: column for name, _, column in (pair.partition("=") for pair in pairs)}
+
+
+def _format_report(result: tuple["Report", str | None]) -> str:
+    return result[0].text(result[1])
 
 
 @data.command()
@@ -43,11 +48,7 @@ def parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:
 @click.option("--csv", "out", type=click.Path(), help="Also write all findings to this CSV file.")
 @click.option("--workers", type=click.IntRange(1), help="Number of processes. Default: one a core.")
 @allow_outside
-@reporting(
-    lambda result: result[0].text(result[1]),
-    lambda result: result[0].code,
-    lambda result: result[0].json_pieces(result[1]),
-)
+@reporting(_format_report, lambda result: result[0].code, lambda result: result[0].json_pieces(result[1]))
 def check(
     file: str,
     model: str | None,
@@ -81,7 +82,7 @@ def check(
     return report, code
 
 
-def _format_tokens(result: dict[str, Any]) -> str:
+def _format_tokens(result: RowTokens) -> str:
     nats = result["nats"] or [None] * len(result["ids"])
     masks = ["trained" if is_trained else "·" for is_trained in result["trained"]]
     rows = zip(result["ids"], result["role"], masks, nats, result["text"])
@@ -94,7 +95,7 @@ def _format_tokens(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{result['share']:.0%} of the tokens are trained.", *checks])
 
 
-def _exit_code(result: dict[str, Any]) -> int:
+def _exit_code(result: RowTokens) -> int:
     return int(any(check["ok"] is False for check in result["assertions"]))
 
 
@@ -109,7 +110,7 @@ def _exit_code(result: dict[str, Any]) -> int:
 @click.option("--loss", is_flag=True, help="Load the model and show the loss of every token.")
 @allow_outside
 @reporting(_format_tokens, _exit_code)
-def tokens(file: str, row: int, model: str, policy: str, max_length: int, loss: bool) -> dict[str, Any]:
+def tokens(file: str, row: int, model: str, policy: str, max_length: int, loss: bool) -> RowTokens:
     """Show the tokens of one row: id, role, trained or masked, and the checks on them.
 
     Exit code: 1 if a check fails.

@@ -30,14 +30,14 @@ OPTIONS = [
     ),
     trusting,
 ]
-Command = TypeVar("Command", bound=Callable[..., Any])
+Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def _add_options(command: Command) -> Command:
     return functools.reduce(lambda function, option: option(function), reversed(OPTIONS), command)
 
 
-def _keywords(scores: tuple[str, ...], slice_by: tuple[str, ...], **keywords: Any) -> dict[str, Any]:
+def _keywords(scores: tuple[str, ...], slice_by: tuple[str, ...], **keywords: object) -> dict[str, Any]:
     return {"scores": list(scores) or None, "by": slice_by or ("lang",), **keywords}
 
 
@@ -127,7 +127,7 @@ def _rescore(folder: str, names: tuple[str, ...]) -> RescoredResults:
     results, rescoring = rescore.rescore_results(log, [score for score in requests if score.name in from_files])
     new_scores = [score for score in requests if score.name not in from_files]
     if new_scores:
-        results = rescore.add_scores(results, cast("list[Any]", new_scores))
+        results = rescore.add_scores(results, list[Any](new_scores))
     return cast(RescoredResults, {**results, "again": rescoring})
 
 

@@ -1,6 +1,6 @@
 """Rows, findings about them, and the tokens of a batch."""
 
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 # --- rows -----------------------------------------------------------------------------------------------------------
 
@@ -20,7 +20,7 @@ class Message(TypedDict, total=False):
     train: bool | None
     spans: list[list[int]]
     name: str
-    tool_calls: list[dict[str, Any]]
+    tool_calls: list[dict[str, object]]
     tool_call_id: str
 
 
@@ -61,7 +61,7 @@ class Row(TypedDict, total=False):
 
     id: str
     messages: list[Message]
-    tools: list[dict[str, Any]]
+    tools: list[dict[str, object]]
     lang: str | None
     source: str | None
     licence: str | None
@@ -71,7 +71,7 @@ class Row(TypedDict, total=False):
     created: str | None
     split: str | None
     template: str | None
-    columns: dict[str, Any]
+    columns: dict[str, object]
     reasons: list[Reason]
     decision: Decision
 
@@ -95,6 +95,14 @@ class CurationSummary(TypedDict):
 # --- the tokens of a batch ------------------------------------------------------------------------------------------
 
 
+class TokenCheck(TypedDict):
+    """What an assertion about a row's tokens says."""
+
+    name: str
+    ok: bool | None  # null: it does not apply
+    why: str
+
+
 class LensRow(TypedDict):
     """One row of a batch. Lists have one entry for each token, except ``starts`` and ``cut``."""
 
@@ -109,7 +117,22 @@ class LensRow(TypedDict):
     trained: dict[str, list[bool]]  # by policy
     nats: list[float | None] | None  # loss under the base model
     cut: int  # number of tokens beyond max_length
-    assertions: dict[str, list[dict[str, Any]]]  # by policy: name, ok (true, false, null), why
+    assertions: dict[str, list[TokenCheck]]  # by policy
+
+
+class RowTokens(TypedDict):
+    """``etabli data tokens --json``. Lists have one entry for each token."""
+
+    ids: list[int]
+    text: list[str]
+    role: list[str]
+    trained: list[bool]
+    offset: list[tuple[int, int]]  # first character, and one after the last, in the row's whole text
+    share: float  # of the tokens that are trained
+    max_length: int  # tokens
+    cut: int  # number of tokens beyond max_length
+    nats: list[float | None] | None  # loss under the base model
+    assertions: list[TokenCheck]
 
 
 class Lens(TypedDict):

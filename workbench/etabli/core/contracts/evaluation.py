@@ -3,9 +3,9 @@
 The JSON key ``arms`` names the systems that are compared: base, prompted, lookup, tuned, or a checkpoint.
 """
 
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
-from etabli.core.contracts.data import Row
+from etabli.core.contracts.data import CurationSummary, Row
 
 # Systems that answer; a run's checkpoints may stand beside them, under the name of their folder.
 ARMS = ("base", "prompted", "lookup", "tuned")
@@ -92,6 +92,22 @@ class AnsweredRow(TypedDict):
     errors: dict[str, dict[str, str]]  # score -> system -> the error
 
 
+class SliceVerdict(TypedDict):
+    """The verdict on one slice. In ``results.json`` under ``verdict``, by slice."""
+
+    score: str
+    unit: str
+    subject: str
+    verdict: str  # better, worse or cannot tell
+    rival: str | None  # the baseline that decided; None if nothing could be compared
+    difference: Difference | None
+    n: int
+    clusters: int
+    more_rows: int | None  # about how many more rows would tell
+    worth: bool | None  # was the training worth it? None if unknown
+    why: str
+
+
 class Results(TypedDict):
     """``results.json``: the whole log of an evaluation. Scores and verdict can be computed from the rest."""
 
@@ -99,7 +115,7 @@ class Results(TypedDict):
     seed: int
     model: str
     data_hash: str
-    made_with: dict[str, Any]  # hashes of template, adapters and base; lengths, shots, versions
+    made_with: dict[str, object]  # hashes of template, adapters and base; lengths, shots, versions
     arms: list[str]
     subject: str  # the system that is judged
     rivals: list[str]  # the baselines it is judged against
@@ -107,7 +123,7 @@ class Results(TypedDict):
     scores: list[Score]
     rows: list[AnsweredRow]
     warnings: list[str]
-    verdict: dict[str, Any]  # by slice
+    verdict: dict[str, SliceVerdict]  # by slice
 
 
 class Rescoring(TypedDict):
@@ -127,7 +143,7 @@ class RescoredResults(Results):
 class Comparison(Results):
     """``etabli compare --json``: two runs as systems, the second is the subject."""
 
-    recipes: dict[str, list[Any]]  # recipe key that differs -> [value of the first run, value of the second]
+    recipes: dict[str, list[object]]  # recipe key that differs -> [value of the first run, value of the second]
 
 
 class AblationArm(TypedDict):
@@ -158,8 +174,8 @@ class Ablation(TypedDict):
     differences: list[AblationDifference]
     said: list[str]  # what the filters changed, in sentences
     warnings: list[str]
-    verdict: dict[str, Any]
+    verdict: dict[str, SliceVerdict]
     n: int  # test rows
     seed: int
-    curation: dict[str, Any]  # what ``etabli data prepare --json`` prints
+    curation: CurationSummary  # what ``etabli data prepare --json`` prints
     results: str  # path of the file

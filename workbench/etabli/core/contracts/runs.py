@@ -34,18 +34,42 @@ class Continuity(TypedDict):
     largest: float  # largest absolute difference of a loss, in nats a token
 
 
-class RunProgress(TypedDict):
-    """Progress of a run: ``etabli train``, ``resume`` and ``stop --json``, and an entry of ``etabli runs --json``."""
+class StepProgress(TypedDict):
+    """How far a run is, from its events alone."""
 
-    run: str  # the run folder
-    state: str  # one of STATES
     step: int
     steps: int | None  # total steps; null before the run has started
     loss: float | None  # nats a token
     tokens_per_s: float | None
     seconds_left: float | None
     memory_bytes: int | None
+
+
+class RunProgress(StepProgress):
+    """Progress of a run: ``etabli train``, ``resume`` and ``stop --json``, and an entry of ``etabli runs --json``."""
+
+    run: str  # the run folder
+    state: str  # one of STATES
     continuity: list[Continuity]
+
+
+class Fingerprint(TypedDict, total=False):
+    """What must stay the same for a resumed run to be the same run: the section ``frozen`` of its recipe.yaml."""
+
+    model: str
+    model_hash: str
+    template_hash: str
+    data_hash: str
+    eval_data_hash: str | None
+    rules_hash: str | None
+    callbacks_hash: str | None
+    engine: int
+    recipe: dict[str, object] | None
+    threads: int
+    dtype: str
+    processes: int
+    processor: str
+    versions: dict[str, str]
 
 
 class RateRange(TypedDict):
@@ -91,6 +115,7 @@ class ProcessIdentity(TypedDict):
     pid: int
     started: float  # seconds since epoch
     host: str
+    started_since_boot: NotRequired[str]  # Linux: the boot's id and the ticks from boot to start
 
 
 class DeviceOwner(ProcessIdentity):
