@@ -16,7 +16,9 @@ from etabli.data.dataset import Dataset
 from etabli.data.questions import truth
 from etabli.data.samples import CUSTOMER_MAIL_COLUMNS, customer_mails
 from etabli.evaluation import baselines
+from etabli.evaluation.clusters import cluster_rows
 from etabli.review.session import open_session
+from etabli.training import train_data
 
 # What was put into the file by hand: finding -> the tickets that have it. The ticket T-1040 is in row 0.
 PLANTED = {
@@ -95,6 +97,21 @@ def test_lookup_gains_from_near_copies_on_both_sides(folder):
     assert count_hits(data.part("test"), data.part("train")) == 0 < count_hits(shuffled[:count], shuffled[count:])
     groups = dict(zip((row["id"] for row in data.rows), group_near_copies(data.rows)))
     assert len(set(groups.values())) < len(data)
+
+
+def test_near_copies_stay_together_in_every_split_and_in_the_intervals(folder):
+    data = etabli.Project.open(data="customer-mails", leave_out=["error"]).prepare()
+    saved = Dataset.open("datasets/customer-mails").rows
+    group_of = {row["messages"][0]["content"]: row["copy_group"] for row in saved}
+    assert len({group_of[text] for text in group_of if text.startswith("Êtes-vous ouverts")}) == 1
+    train = [row for row in saved if row["split"] == "train"]
+    for seed in range(5):
+        kept, held_out = train_data.hold_out(train, seed)
+        assert held_out and not {row["copy_group"] for row in kept} & {row["copy_group"] for row in held_out}
+    kinds, clusters = cluster_rows(saved)
+    assert kinds == "near-copies, question" and len(set(clusters)) == len({row["copy_group"] for row in saved})
+    assert etabli.check("datasets/customer-mails").counts.get("unknown-key") is None
+    assert [row["copy_group"] for row in etabli.read("datasets/customer-mails")] == [r["copy_group"] for r in data.rows]
 
 
 # --- rows that are left out -----------------------------------------------------------------------------------------

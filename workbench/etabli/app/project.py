@@ -137,9 +137,9 @@ class Project(BaseModel):
     def _find_left_out(self, rows: list[Row] | None) -> dict[int, str]:
         """Return the numbers of the rows to leave out, each with the first finding that is a reason."""
         code_of_row: dict[int, str] = {}
-        for finding in self.check(rows).findings() if self.leave_out else ():
-            if finding["row"] is not None and {finding["code"], finding["severity"]} & {*self.leave_out}:
-                code_of_row.setdefault(finding["row"], finding["code"])
+        for finding in self.check(rows).store.findings() if self.leave_out else ():
+            if finding.row is not None and {finding.code, finding.severity} & {*self.leave_out}:
+                code_of_row.setdefault(finding.row, finding.code)
         return code_of_row
 
     def _lineage(self) -> dict[str, str]:
@@ -149,16 +149,18 @@ class Project(BaseModel):
         """Write the data set of this project with test rows set aside, and return it.
 
         Args:
-            rows: rows that come from the source; by default it is read. Rows that are near-copies of each other are
-                all trained or all tested.
+            rows: rows that come from the source; by default it is read. Rows that are near-copies of each other get
+                the same ``copy_group`` and are all trained, all held out or all tested.
             facts: what else made ``rows``, for the manifest.
 
         Raises:
             BadData: as ``read``.
         """
         rows, left_out = self._select(rows)
+        groups = group_near_copies(rows)
+        rows = [row if row.get("template") else {**row, "copy_group": group} for row, group in zip(rows, groups)]
         recipe = {"source": self._origin(), "left_out": left_out, **(facts or {})}
-        return Dataset(rows, recipe).with_test(groups=group_near_copies(rows)).save(self.folder)
+        return Dataset(rows, recipe).with_test(groups=groups).save(self.folder)
 
     def dataset(self) -> str:
         """Return the folder of the data set; it is made first if it is not there.

@@ -16,7 +16,7 @@ from etabli.data.reading import readers, turns
 from etabli.data.reading.layout import Format, Item, Layout
 from etabli.data.reading.turns import wrong_type_note
 
-LINEAGE = ("lang", "source", "licence", "terms", "generator", "created", "parents", "split", "template")
+LINEAGE = ("lang", "source", "licence", "terms", "generator", "created", "parents", "split", "template", "copy_group")
 _SPELT = {"license": "licence", "language": "lang"}
 _MEDIA = {"images", "image", "videos", "video", "audios", "audio"}
 _OTHER_KEYS = {"id", "tools", "functions", "parallel_tool_calls", "chat_template_kwargs", "system"}
