@@ -154,8 +154,10 @@ class Project(BaseModel):
             facts: what else made ``rows``, for the manifest.
 
         Raises:
-            BadData: as ``read``.
+            BadData: as ``read``. BadInput: it would replace its own source.
         """
+        if _is_same(self.data, self.folder):
+            raise BadInput(f"{self.folder} is the source itself, and would be replaced: choose another name.")
         rows, left_out = self._select(rows)
         groups = group_near_copies(rows)
         rows = [row if row.get("template") else {**row, "copy_group": group} for row, group in zip(rows, groups)]
@@ -197,9 +199,14 @@ def _plain(value: Any) -> Any:
 
 
 def _name_for(data: str) -> str:
-    """Return a folder name for a source: ``mails`` for ``in/mails.csv``."""
+    """Return a folder name for a source: ``mails`` for ``in/mails.csv``; never that of the source itself."""
     stem = Path(data.partition("#")[0]).name.split(".")[0]
-    return re.sub(r"[^\w-]+", "-", stem).strip("-") or "mine"
+    name = re.sub(r"[^\w-]+", "-", stem).strip("-") or "mine"
+    return f"{name}-split" if _is_same(data, f"datasets/{name}") else name
+
+
+def _is_same(data: str, folder: str) -> bool:
+    return Path(data).resolve() == Path(folder).resolve()
 
 
 def _hash_of(source: Path) -> str | None:
