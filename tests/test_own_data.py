@@ -233,6 +233,7 @@ def test_own_data_go_through_all_notebooks_by_parameters_alone(kind, tiny, folde
     assert sum(data.recipe["left_out"].values()) == 4 and {row.get("lang") for row in data.rows} >= {"en", "fr"}
     results = json.loads((folder / "results.json").read_text())
     assert len(results["rows"]) == len(data.part("test")) > 10 and results["verdict"]
-    assert open_session(run, author="ann").total > 0
+    voting = open_session(run, ("lookup", "tuned"), author="ann")
+    assert voting.total > 0 and len(voting.comparison.items) + voting.comparison.n_copies == len(results["rows"])
     words_in["report"] = {*OF_THE_SAMPLE_TASK.findall(visible(report.page(results, run, 1.0)))}
     assert not {place: words for place, words in words_in.items() if words}

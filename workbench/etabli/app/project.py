@@ -44,7 +44,7 @@ class Project(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str = Field(HOME_COMMANDS, min_length=1)
-    name: str = Field("", pattern=r"^[\w.-]*$")
+    name: str = Field("", pattern=r"^(\w[\w.-]*)?$")
     columns: dict[str, str] = {}
     lang: str | None = None
     leave_out: list[str] = []
