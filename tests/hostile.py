@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from etabli.core import confined
+from etabli.core import confined, json_lines
 from etabli.core.errors import EtabliError
 
 MEMORY = 3 * 2**30
@@ -58,9 +58,8 @@ def manifest(path: Path) -> object:
 
 
 def events(path: Path) -> object:
-    from etabli.core import storage
 
-    return len(storage.read_lines(path)[0])
+    return len(json_lines.read_lines(path)[0])
 
 
 def token_diff(path: Path) -> object:

@@ -37,11 +37,11 @@ def names(run):
     return sorted(path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*"))
 
 
-def test_only_the_process_of_a_run_sets_a_damaged_checkpoint_aside(run):
+def test_only_the_process_of_a_run_sets_a_damaged_checkpoint_aside(run, capsys):
     newest, older = checkpoints.list_checkpoints(run.folder)
     (newest / checkpoints.WEIGHTS).write_bytes(b"x")
     before = names(run)
-    assert run.adapter == older and names(run) == before
+    assert run.adapter == older and names(run) == before and newest.name in capsys.readouterr().err
     warnings = []
     assert checkpoints.find_newest_valid(run.folder, warnings.append) == older
     assert len(warnings) == 1 and not newest.exists() and newest.with_name(f"damaged-{newest.name}").is_dir()

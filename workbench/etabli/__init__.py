@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from etabli.review.probe_history import film as film
     from etabli.review.session import arena as arena
     from etabli.review.token_diff import token_diff as token_diff
+    from etabli.runs.adapter_run import open_adapter as open_adapter
     from etabli.runs.lr_finder import lr_range as lr_range
     from etabli.runs.plots import overlay as overlay
     from etabli.runs.recipe import Recipe as Recipe
@@ -58,6 +59,7 @@ _HOMES = {
     "load": "etabli.models.loading",
     "lr_range": "etabli.runs.lr_finder",
     "merge": "etabli.export.merge",
+    "open_adapter": "etabli.runs.adapter_run",
     "overlay": "etabli.runs.plots",
     "own_check": "etabli.checks.custom_rules",
     "own_filter": "etabli.checks.custom_rules",

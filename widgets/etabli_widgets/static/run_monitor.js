@@ -55,7 +55,7 @@ function drawSamples(list, samples) {
           make("li", {}, [
             make("small", { textContent: `step ${step}` }),
             make("span", { textContent: sample.prompt }),
-            make("code", { textContent: sample.text }),
+            make("code", {}, answerNodes(sample.text)),
           ]),
         ),
     ),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from etabli.core import folders, storage
+from etabli.core import folders, json_lines, storage
 from etabli.core.contracts import VERSION
 from etabli.core.errors import BadInput
 from etabli.core.secrets import cover_secrets_in
@@ -38,7 +38,7 @@ class Journal:
         with self._lock:
             try:
                 path = folders.resolve_inside(self.path.parent, self.path.name)
-                lines, self._offset = storage.read_lines(path, self._offset)
+                lines, self._offset = json_lines.read_lines(path, self._offset)
             except OSError as error:
                 raise BadInput(f"{self.path} can't be read: {(error.strerror or str(error)).lower()}.") from error
             for line in lines:
@@ -58,7 +58,7 @@ class Journal:
         line = storage.to_json(cover_secrets_in(entry, data=("messages",))).encode("utf-8", "backslashreplace") + b"\n"
         try:
             with self._lock, storage.new_folder(self.path.parent):
-                storage.append(self.path, line)
+                json_lines.append(self.path, line)
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise BadInput(f"{self.path} can't be written: {why}. Nothing of it was saved.") from error

@@ -150,7 +150,7 @@ class Curation:
         """Return what is needed to make the result again: recipe, hashes, counts of decisions."""
         return {
             "curation": self.recipe.keys(),
-            "curation_hash": self.hash,
+            "curation_hash": self.compute_hash(),
             "source_hash": self.data.hash,
             "decisions": dict(Counter(decision["do"] for decision in self.standing.values())),
             "of": self.data.recipe,
@@ -180,15 +180,14 @@ class Curation:
             "protected": len(result.protections),
             "test": len(self.test_rows),
             "hash": dataset.hash,
-            "recipe_hash": self.hash,
+            "recipe_hash": self.compute_hash(),
             "decisions": len(result.decisions),
             "not_run": list(self._not_run()),
         }
 
-    @property
-    def hash(self) -> str:
-        """Hash of the recipe and the evaluation rows; with source and decisions it determines the result."""
-        return hashlib.sha256(f"{self.recipe.hash} {Dataset(self.evaluation_rows).hash}".encode()).hexdigest()
+    def compute_hash(self) -> str:
+        """Return the hash of the recipe and the evaluation rows; with source and decisions it determines the result."""
+        return hashlib.sha256(f"{self.recipe.compute_hash()} {Dataset(self.evaluation_rows).hash}".encode()).hexdigest()
 
     def _not_run(self) -> Iterator[str]:
         """Yield the filters that had nothing to look at, and the decisions that are not applied."""

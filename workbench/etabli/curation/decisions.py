@@ -11,7 +11,7 @@ from etabli.core.contracts import DECISION_KINDS, ROLES, Decision, Message, Row
 from etabli.core.errors import BadInput
 from etabli.data.catalogue import CODES
 from etabli.data.reading import order
-from etabli.rendering.render import has_valid_spans
+from etabli.rendering.masks import has_valid_spans
 
 
 class Decisions:

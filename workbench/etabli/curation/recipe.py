@@ -80,9 +80,8 @@ class CurationRecipe(FromFile):
         """Return the keys with plain values, as they are written to YAML."""
         return self.model_dump(mode="json")
 
-    @property
-    def hash(self) -> str:
-        """Hash of the keys that decide which rows stay, and of the files with rules or encoders."""
+    def compute_hash(self) -> str:
+        """Return the hash of the keys that decide which rows stay, and of the files with rules or encoders."""
         paths = ("data", "eval_data", "decisions")
         keys = {name: value for name, value in self.keys().items() if name not in paths}
         file_hashes = [code.sha256 for code in self.code()]

@@ -172,7 +172,11 @@ class Table:
         row = self._result.rows[index]
         decision = self._standing.get(row["id"])
         is_fix = decision is not None and decision["do"] == "fix"
-        answer = last_answer({"messages": fixed_messages(row, decision)}) if is_fix else self._features.answers[index]
+        answer = (
+            last_answer({"id": row["id"], "messages": fixed_messages(row, decision)})
+            if is_fix
+            else self._features.answers[index]
+        )
         return {
             "at": index,
             "id": row["id"],

@@ -48,7 +48,7 @@ def view(results: Results) -> dict[str, object]:
             {"verdict": slice_verdict["verdict"], "text": verdict_sentence(part, slice_verdict)}
             for part, slice_verdict in results["verdict"].items()
         ],
-        "warnings": results["warnings"],
+        "warnings": [*results["warnings"], *filter(None, [table.cleaning_sentence(results)])],
         "heads": [*heads, *results["arms"]],
         "first": len(heads),
         "scores": [_table_line(score, heads, results["arms"]) for score in scores],

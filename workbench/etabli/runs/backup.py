@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from etabli.core import folders, storage
-from etabli.core.contracts import ADAPTER, CHECKPOINTS, EVENTS, PROCESS, RECIPE
+from etabli.core.contracts import ADAPTER, CHECKPOINTS, EVENTS, PROCESS, RECIPE, TEMPLATE
 from etabli.core.errors import EtabliError
 from etabli.data.dataset import backup_path, find_path
 from etabli.data.parquet_rows import HOME_COMMANDS
@@ -122,7 +122,8 @@ class Backup:
             shutil.rmtree(old, ignore_errors=True)
 
     def _copy_recipe_and_events(self) -> None:
-        for name in (RECIPE, EVENTS):
+        names = (RECIPE, EVENTS, *[TEMPLATE] * (self.run / TEMPLATE).is_file())
+        for name in names:
             storage.copy_file(self.run / name, self.folder / name)
 
     def _copy_adapter(self) -> None:

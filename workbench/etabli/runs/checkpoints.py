@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 from etabli.core import parsing, storage
 from etabli.core.contracts import CHECKPOINTS
 from etabli.core.errors import Damaged, NotFinite
+from etabli.core.terminal import say
 from etabli.models.adapter_files import WEIGHTS, require_finite
-from etabli.models.loading import BASE_FACTS
+from etabli.models.adapters import BASE_FACTS
 from etabli.models.sources import Source
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
     from torch.optim import Optimizer
+    from transformers import PreTrainedTokenizerBase
 
 OPTIMIZER = "optimizer.safetensors"
 RANDOM = "random.safetensors"
@@ -39,8 +41,14 @@ class TrainingState(TypedDict, total=False):
     optimizer: dict[str, object]  # the optimiser's numbers, by parameter/name/…
 
 
-def save_adapter(model: "PeftModel", source: Source, folder: Path) -> None:
+def save_adapter(
+    model: "PeftModel", source: Source, folder: Path, tokenizer: "PreTrainedTokenizerBase | None" = None
+) -> None:
     """Write the adapter of a PEFT model (safetensors), and which base it belongs to.
+
+    Args:
+        tokenizer: written beside it, with its chat template; for an adapter that was trained with another template than
+            its base's own.
 
     Raises:
         NotFinite: a weight is NaN or infinite; nothing is written.
@@ -52,13 +60,22 @@ def save_adapter(model: "PeftModel", source: Source, folder: Path) -> None:
             f"{len(bad)} of the adapter's matrices are not finite ({bad[0]}, …). Nothing was saved; the last "
             "checkpoint is good. Try a lower learning_rate."
         )
-    model.save_pretrained(folder, safe_serialization=True)
+    # The embeddings are never resized here; with "auto" PEFT would ask the Hub for the base's size of vocabulary.
+    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's is a form to fill in
     storage.write_json(folder / BASE_FACTS, {"name": source.name, "hash": source.hash})
 
 
 def save(
-    run: Path, step: int, model: "PeftModel", source: Source, optimizer: "Optimizer", state: TrainingState
+    run: Path,
+    step: int,
+    model: "PeftModel",
+    source: Source,
+    optimizer: "Optimizer",
+    state: TrainingState,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
 ) -> Path:
     """Write ``checkpoints/step-NNNNNN``, whole, then delete all but the newest ``KEEP``; returns its folder."""
     from safetensors.torch import save_file
@@ -66,7 +83,7 @@ def save(
     checkpoint = run / CHECKPOINTS / f"{STEP}{step:06d}"
     tensors, numbers = _flatten(optimizer.state_dict()["state"])
     with storage.write_folder(checkpoint, {"step": step}) as folder:
-        save_adapter(model, source, folder)
+        save_adapter(model, source, folder, tokenizer)
         save_file(tensors, folder / OPTIMIZER)
         save_file(_random_state(), folder / RANDOM)
         storage.write_json(folder / STATE, {**state, "step": step, "optimizer": numbers})
@@ -90,8 +107,8 @@ def find_newest_valid(run: Path, warn: Callable[[str], object] | None = None) ->
     """Return the newest checkpoint that agrees with its manifest.
 
     Args:
-        warn: the run's own process gives it: each damaged checkpoint is then renamed, and ``warn`` says so. Who only
-            reads a run changes nothing in it.
+        warn: the run's own process gives it: each damaged checkpoint is then renamed, and ``warn`` says so. Without it
+            nothing in the folder changes; stderr says which ones are passed over.
     """
     for folder in list_checkpoints(run):
         try:
@@ -99,7 +116,9 @@ def find_newest_valid(run: Path, warn: Callable[[str], object] | None = None) ->
             require_finite(folder / WEIGHTS)
             return folder
         except Damaged as error:
-            if warn is not None:
+            if warn is None:
+                say(f"Checkpoint {folder.name} is passed over: {error}")
+            else:
                 _set_aside(folder, error, warn)
     return None
 

@@ -98,9 +98,13 @@ def _explain_unknown_field(name: str, field_names: list[str]) -> str:
 class Recipe(FromFile):
     """What to train on what, and how. Every key but ``data`` has a default.
 
+    ``template`` is the chat template of a base model, which has none of its own: ``alpaca``, ``chatml``, ``plain``
+    (prompt and answer as they stand), or a Jinja file. It is stored with the adapter. None: the model's own.
+
     ``rules`` is a Python file with your own filters and checks (``etabli.checks.custom_rules``): rows that a filter
     does not keep are not trained. ``train_on`` chooses the tokens that are trained: ``answers`` (all assistant turns),
-    ``last`` (the last one), ``all`` (every token) or ``spans`` (those marked in the rows). ``empty_rows`` says what
+    ``answers_and_reasoning`` (their thoughts too), ``last`` (the last one), ``all`` (every token) or ``spans`` (those
+    marked in the rows). ``empty_rows`` says what
     happens to rows without any trained token after the cut at ``max_length``.
 
     ``batch_size`` rows or ``tokens_per_batch`` tokens go through the model at once, without padding between rows;
@@ -117,11 +121,12 @@ class Recipe(FromFile):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = "default"
+    template: str | None = Field(None, min_length=1)
     data: str = Field(min_length=1)
     eval_data: str | None = None
     rules: str | None = None
     max_length: int = Field(512, ge=8)
-    train_on: Literal["answers", "last", "all", "spans"] = "answers"
+    train_on: Literal["answers", "answers_and_reasoning", "last", "all", "spans"] = "answers"
     empty_rows: Literal["refuse", "leave_out"] = "refuse"
     lora: Lora = Field(default_factory=lambda: Lora.model_validate({}))
     learning_rate: float = Field(2e-4, gt=0, le=1)

@@ -27,9 +27,6 @@ def add_lora(loaded_model: LoadedModel, recipe: Recipe) -> "PeftModel":
 
     torch.manual_seed(recipe.seed)
     config = LoraConfig(task_type="CAUSAL_LM", **recipe.lora.peft_fields())
-    loaded_model.model.config.name_or_path = (
-        loaded_model.name
-    )  # PEFT writes it into the adapter; the folder's path is private
     model = get_peft_model(loaded_model.model, config, autocast_adapter_dtype=True)
     for parameter in model.parameters():  # PEFT leaves copies of whole modules (modules_to_save) and biases in 16 bits
         if parameter.requires_grad:

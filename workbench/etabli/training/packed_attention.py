@@ -100,7 +100,7 @@ def _attention(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
-    dropout: float = 0.0,
+    dropout: float | None = None,
     **kwargs: object,
 ) -> tuple[Tensor, None]:
     """Queries (1, heads, tokens, width), keys and values likewise; returns (1, tokens, heads, width)."""
@@ -108,18 +108,18 @@ def _attention(
         raise ValueError(f"attention with one of {', '.join(_UNSUPPORTED)} is the model's own")
     if _current_layout is None or attention_mask is not None:
         output: tuple[Tensor, None] = sdpa(
-            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
+            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout or 0.0, **kwargs
         )
         return output
     spread, gather, batches = _current_layout
     sizes = [rows * length for rows, length in batches]
     states_by_place = (_reorder(states[0].transpose(0, 1), spread, gather) for states in (query, key, value))
     parts = [torch.split(states, sizes) for states in states_by_place]
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scale = scaling or query.shape[-1] ** -0.5
     outputs = []
     for (rows, length), *states in zip(batches, *parts):
         q, k, v = (part.unflatten(0, (rows, length)).transpose(1, 2) for part in states)
-        outputs.append(_causal_attention(q, k, v, scale, dropout).transpose(1, 2).flatten(0, 1))
+        outputs.append(_causal_attention(q, k, v, scale, dropout or 0.0).transpose(1, 2).flatten(0, 1))
     return _reorder(torch.cat(outputs), gather, spread)[None], None
 
 

@@ -27,6 +27,7 @@ from etabli.training.train_data import TrainData
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from transformers import PreTrainedTokenizerBase
 
 CLIP = 1.0  # the largest gradient norm of a step
 MAX_MICRO_BATCHES = 8  # splitting further frees little: then layers are checkpointed first
@@ -113,8 +114,9 @@ class Training:
                 "pieces": self.micro_batches,
                 "thrifty": self.recompute_layers,
             }
+            source, optimizer = self.loaded.source, self.optimizer.optimizer
             folder = checkpoints.save(
-                self.run, self.step, self.peft, self.loaded.source, self.optimizer.optimizer, state
+                self.run, self.step, self.peft, source, optimizer, state, self._tokenizer_to_store()
             )
             self.emit("checkpoint", step=self.step, path=str(folder.relative_to(self.run)))
             if self.backup:
@@ -125,7 +127,11 @@ class Training:
         """Write the final adapter."""
         if self.is_main:
             with storage.write_folder(self.run / ADAPTER) as folder:
-                checkpoints.save_adapter(self.peft, self.loaded.source, folder)
+                checkpoints.save_adapter(self.peft, self.loaded.source, folder, self._tokenizer_to_store())
+
+    def _tokenizer_to_store(self) -> "PreTrainedTokenizerBase | None":
+        """Return the tokenizer if its template is not its base's own: it lies with the adapter then."""
+        return self.loaded.tokenizer if self.recipe.template else None
 
     def train(self, stop_reason: Callable[[], str | None]) -> str | None:
         """Train to the last step; returns why it stopped before, or None.

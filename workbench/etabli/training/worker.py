@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etabli.core import folders, processes, storage, streams, trust
+from etabli.core import folders, locks, processes, storage, streams, trust
 from etabli.core.contracts import ADAPTER, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP, Fingerprint
 from etabli.core.errors import BadInput, EtabliError
 from etabli.data.dataset import Dataset
@@ -69,7 +69,7 @@ def main(folder: str, force: bool = False, own_recipe: bool = False, trust_code:
     if int(os.environ.get("RANK", "0")):  # the other processes of several devices: no lock, no events
         _train(run, SilentLog(), signals, [], consent)
         return 0
-    with storage.lock_file(run / LOCK, f"Run {run.name}"):
+    with locks.lock_file(run / LOCK, f"Run {run.name}"):
         log = EventLog(run)
         storage.write_json(run / PROCESS, identity(run))
         return _train_and_log_end(run, log, signals, consent)
@@ -150,8 +150,8 @@ def _prepare(
 
     from etabli.core import machine
     from etabli.models import loading, module_names, sources
-    from etabli.runs import checkpoints
-    from etabli.training import oom, train_data
+    from etabli.runs import checkpoints, run_template
+    from etabli.training import oom, train_data, vocabulary
     from etabli.training.preflight import run_preflight
     from etabli.training.trainer import Training
 
@@ -160,14 +160,16 @@ def _prepare(
     torch.set_num_threads(recipe.threads or machine.threads())
     source = sources.resolve(recipe.model)
     module_names.require_targets(recipe.lora.target_modules, source.folder, source.name)
-    tokenizer = loading.load_tokenizer(source)
+    template = run_template.read_run_template(recipe, run)
+    tokenizer = loading.load_tokenizer(source, template)
+    vocabulary.require_embeddings(tokenizer, source)
     open_rows = Dataset.open if any_data else _open_rows_by_hash(recipe, frozen)
     data = train_data.load_train_data(recipe, tokenizer, run, open_rows=open_rows)
     dtype = _dtype(recipe, source, frozen)
     fingerprint = train_data.fingerprint(recipe, source, tokenizer, data, dtype)
     _check_fingerprint(run, recipe, frozen, fingerprint, log, force)
     with oom.measure_phase(log.write, "load"):
-        loaded_model = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype)
+        loaded_model = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype, template=template)
     training = Training(run, recipe, loaded_model, data, log)
     checkpoint = training.decide_together(lambda: checkpoints.find_newest_valid(run, training.warn))
     if checkpoint and not frozen and not force:

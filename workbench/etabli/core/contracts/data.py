@@ -1,6 +1,6 @@
 """Rows, findings about them, and the tokens of a batch."""
 
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, Required, TypedDict
 
 # --- rows -----------------------------------------------------------------------------------------------------------
 
@@ -9,19 +9,30 @@ ROLES = ("system", "user", "assistant", "tool", "text")
 
 
 class Message(TypedDict, total=False):
-    """One turn. ``train`` overrides the mask policy for an assistant turn or for plain text.
+    """One turn. ``train`` overrides the mask policy for a turn or for plain text.
 
-    ``content`` is always text; it is empty where a file has null beside ``tool_calls``. ``spans`` are the parts of it
-    that the policy ``spans`` trains: [first character, one after the last].
+    ``content`` is always text; it is empty where a file has null beside ``tool_calls``. ``reasoning`` is the thought
+    before an answer's content; an empty one was written as an empty thought. ``train_spans`` are the only parts of the
+    content that are trained, under any policy, where marks of its parts say so; ``spans`` are the parts that the policy
+    ``spans`` trains. Both are lists of [first character, one after the last].
     """
 
-    role: str
-    content: str
+    role: Required[str]
+    content: Required[str]
     train: bool | None
+    train_spans: list[list[int]]
     spans: list[list[int]]
+    reasoning: str  # an assistant's thought before its content
     name: str
     tool_calls: list[dict[str, object]]
     tool_call_id: str
+
+
+class ToolCall(TypedDict):
+    """A call of a function, without the forms of families: in the results of an evaluation."""
+
+    name: str
+    arguments: dict[str, Any]
 
 
 class Reason(TypedDict):
@@ -60,8 +71,8 @@ class Row(TypedDict, total=False):
     (``choices``, ``instruction_id_list``). They are not trained.
     """
 
-    id: str
-    messages: list[Message]
+    id: Required[str]
+    messages: Required[list[Message]]
     tools: list[dict[str, object]]
     lang: str | None
     source: str | None

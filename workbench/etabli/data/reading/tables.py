@@ -8,7 +8,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from etabli.core import confined
-from etabli.core.confined_worker import text_columns
 from etabli.core.errors import Unreadable
 from etabli.data.notes import Note, escape_invisible, excerpt
 from etabli.data.reading.jsonfiles import BROKEN, Record
@@ -150,6 +149,8 @@ def _require_proportion(file: DataFile) -> None:
 def _batches(file: DataFile) -> Iterator[dict[str, object]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from etabli.core.confined_tables import text_columns
 
     if file.kind != "parquet":
         reader = (pa.ipc.open_file if file.kind == "arrow" else pa.ipc.open_stream)(file.stream)
