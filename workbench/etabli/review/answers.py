@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from etabli.core import parsing, storage
@@ -45,7 +46,21 @@ def comparison_from_results(results: Results, arms: Sequence[str] = ()) -> Compa
         for row in results["rows"]
         if all(name in row["answers"] for name in names)
     ]
-    return _checked_comparison(names, items)
+    different_items = _merge_equal(items)
+    return _checked_comparison(names, different_items, len(items) - len(different_items))
+
+
+def _merge_equal(items: list[Item]) -> list[Item]:
+    """Return one item for all that look the same, each with an id of its own: ``ab~2`` for the second ``ab``."""
+    first_items: dict[str, Item] = {}
+    for item in items:
+        first_items.setdefault(str([item.prompt, item.answers, item.thoughts]), item)
+    counts = Counter[str]()
+    different_items = []
+    for item in first_items.values():
+        counts[item.id] += 1
+        different_items.append(item if counts[item.id] == 1 else replace(item, id=f"{item.id}~{counts[item.id]}"))
+    return different_items
 
 
 def read_answers(path: str | Path, arms: Sequence[str] = ()) -> Comparison:
@@ -99,7 +114,7 @@ def _parse_item(entry: object, index: int, path: str | Path) -> Item:
     )
 
 
-def _checked_comparison(names: tuple[str, ...], items: list[Item]) -> Comparison:
+def _checked_comparison(names: tuple[str, ...], items: list[Item], n_copies: int = 0) -> Comparison:
     duplicates = [name for name, count in Counter(item.id for item in items).items() if count > 1]
     if duplicates:
         raise BadData(
@@ -107,7 +122,7 @@ def _checked_comparison(names: tuple[str, ...], items: list[Item]) -> Comparison
         )
     if not items or len(names) < 2:
         raise BadData("There is nothing to vote on: 0 prompts have the answers of two systems.")
-    return Comparison(names, tuple(items))
+    return Comparison(names, tuple(items), n_copies)
 
 
 def ask_systems(

@@ -42,10 +42,14 @@ class AnswerPair(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Systems (``arms``) and items. A vote names the ``hash`` of its comparison and counts for no other one."""
+    """Systems (``arms``) and items. A vote names the ``hash`` of its comparison and counts for no other one.
+
+    ``n_copies`` counts rows that look like an item and are not shown again: a second look would tell nothing new.
+    """
 
     arms: tuple[str, ...]
     items: tuple[Item, ...]
+    n_copies: int = 0
 
     @functools.cached_property
     def hash(self) -> str:

@@ -170,7 +170,7 @@ def _describe_rules(rule_counts: dict[str, int]) -> str:
 
 
 def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
-    """Split rows into those to train on and those held out, by template where there is one.
+    """Split rows into those to train on and those held out, by template or group of near-copies.
 
     Fewer than ``MIN_ROWS_TO_SPLIT`` rows are all trained on.
     """
@@ -179,7 +179,7 @@ def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
     max_rows = min(HELD_OUT_ROWS, int(len(rows) * HELD_OUT_SHARE))
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(row.get("template") or row["id"], []).append(row)
+        groups.setdefault(row.get("template") or row.get("copy_group") or row["id"], []).append(row)
     names = sorted(groups)
     random.Random(f"held-out-{seed}").shuffle(names)
     held_out: list[Row] = []

@@ -17,7 +17,7 @@ def data() -> None:
     """Check and curate data, and show it as the model will see it."""
 
 
-def _parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:
+def parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:
     """Return texts such as ``prompt=question`` as a mapping."""
     bad = [pair for pair in pairs if not all(pair.partition("="))]
     if bad:
@@ -83,7 +83,7 @@ def check(
         file,
         model,
         format,
-        _parse_columns(columns),
+        parse_columns(columns),
         rules,
         max_length,
         policy,
@@ -120,7 +120,7 @@ def read_data(
     from etabli.data.dataset import Dataset
     from etabli.data.reading.source import read_counted
 
-    names = _parse_columns(columns)
+    names = parse_columns(columns)
     rows, left_out = read_counted(file, format, names, {key: value for key, value in lineage.items() if value})
     dataset = Dataset(rows, {"file": file, "format": format, "columns": names}).save(out)
     return {"folder": out, "rows": len(rows), "left_out": left_out, "hash": dataset.hash}

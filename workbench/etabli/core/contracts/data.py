@@ -64,7 +64,8 @@ class Decision(TypedDict):
 
 
 class Row(TypedDict, total=False):
-    """One conversation with its lineage. ``split`` and ``template`` exist only where a data set has them.
+    """One conversation with its lineage. ``split``, ``template`` and ``copy_group``
+    (near-copies of one question) exist only where a data set has them.
 
     ``columns`` holds the other columns of a file by name: an evaluation may slice by them, and some scores need them
     (``choices``, ``instruction_id_list``). They are not trained.
@@ -82,6 +83,7 @@ class Row(TypedDict, total=False):
     created: str | None
     split: str | None
     template: str | None
+    copy_group: str | None
     columns: dict[str, object]
     reasons: list[Reason]
     decision: Decision

@@ -19,7 +19,7 @@ from etabli.data.reading.layout import Format, Item, Layout
 from etabli.data.reading.values import parse_list, wrong_type_note
 from etabli.data.splits import TRAIN, split_name
 
-LINEAGE = ("lang", "source", "licence", "terms", "generator", "created", "parents", "split", "template")
+LINEAGE = ("lang", "source", "licence", "terms", "generator", "created", "parents", "split", "template", "copy_group")
 _SPELT = {"license": "licence", "language": "lang"}
 _MEDIA = {"images", "image", "videos", "video", "audios", "audio"}
 _OTHER_KEYS = {"id", "tools", "functions"}

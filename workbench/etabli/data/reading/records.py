@@ -5,7 +5,7 @@ Every file is closed when its last row was read, or when nobody reads on.
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -21,7 +21,7 @@ from etabli.data.reading.layout import Layout
 from etabli.data.reading.mapping_entry import MappingEntry
 from etabli.data.reading.opening import DataFile, open_file, path_exists
 from etabli.data.reading.shards import DataPath
-from etabli.data.samples import home_commands
+from etabli.data.samples import CUSTOMER_MAIL_COLUMNS, CUSTOMER_MAILS, customer_mails, home_commands
 
 LONGEST_NAME = 4096  # the longest path on Linux; longer text is probably rows, pasted by mistake
 
@@ -48,6 +48,10 @@ def open_records(source: object) -> Records:
         raise Unreadable("no-file", "No file is named.")
     if str(source) == HOME_COMMANDS:
         return Records(HOME_COMMANDS, tables.read_in_memory(home_commands())[1])
+    if str(source) == CUSTOMER_MAILS:
+        opening = _open_name(str(customer_mails()))
+        layout = Layout("prompt-completion", "named by établi", CUSTOMER_MAIL_COLUMNS)
+        return replace(opening, name=CUSTOMER_MAILS, layout=layout)
     if path_exists(Path(source) / ROWS):
         return Records(str(source), tables.read_in_memory(read_folder(Path(source))[0])[1])
     entry = mappings.read_entry(source)

@@ -5,7 +5,7 @@ A source is a file, an entry of a mapping file, a Hub data set, or a table in me
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -45,6 +45,7 @@ def read(
     /,
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
+    without: Collection[int] = (),
     **lineage: str,
 ) -> list[Row]:
     """Return the conversations of a source; if any row has an error, nothing is returned.
@@ -57,6 +58,7 @@ def read(
         format: one of ``FORMATS``; by default told by the keys of the first rows. ``preferred`` keeps the preferred
             answers of preference and feedback data.
         columns: the format's name -> the file's, for example ``{"prompt": "question", "completion": "reply"}``.
+        without: numbers of rows to leave out, counted from 0, as in the findings of a check.
         lineage: ``licence``, ``source``, ``terms``, ``generator``, ``lang`` of all rows that do not have their own.
         allow_outside: a mapping file may name files that are not beside it.
 
@@ -64,7 +66,7 @@ def read(
         BadData: there is no such source, its format is unknown, or rows have errors: they are counted and the first
             ten named with their line. ``etabli data check`` names all.
     """
-    return read_counted(source, format, columns, lineage)[0]
+    return read_counted(source, format, columns, lineage, without)[0]
 
 
 def read_counted(
@@ -72,6 +74,7 @@ def read_counted(
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
     lineage: Mapping[str, str] | None = None,
+    without: Collection[int] = (),
 ) -> tuple[list[Row], dict[str, int]]:
     """Return what ``read`` returns, and how many rows were left out, by the code of the reason."""
     opening = open_source(source, format, columns, lineage)
@@ -81,6 +84,8 @@ def read_counted(
     rows, problems, count = [], [], 0
     left_out: Counter[str] = Counter()
     for record in opening.records:
+        if record.row in without:
+            continue
         count += record.row is not None
         row, notes = read_conversation(parse_record(record), layout, opening.about)
         wrong = [note for note in notes if CODES[note.code].severity == "error"]
@@ -157,9 +162,10 @@ def _refusal(name: str, layout: Layout, problems: list[tuple[str, str]], count: 
     examples = "\n  ".join(f"{place}: {why}" for place, why in problems[:MOST_SHOWN])
     more = f"\n  … and {len(problems) - MOST_SHOWN} more" if len(problems) > MOST_SHOWN else ""
     rows = len({place for place, _ in problems})
+    options = "".join(f" --column {shlex.quote(f'{new}={old}')}" for new, old in layout.columns.items())
     return BadData(
         f"{name}: {rows} of {count} rows are not {layout.name}:\n  {examples}{more}\n"
-        f"All of them: etabli data check {shlex.quote(name)}"
+        f"All of them: etabli data check {shlex.quote(name)}{options}"
     )
 
 
