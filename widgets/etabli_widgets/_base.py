@@ -25,14 +25,28 @@ MOST_UNKNOWN = 20  # unknown names that are logged, so that a page can't fill th
 log = logging.getLogger("etabli_widgets")
 
 
-def script(*names: str) -> str:
-    """Return the shared script and the named ones, as one ES module."""
-    return "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in ("shared", *names))
+def script(name: str, *parts: str) -> str:
+    """Return the shared script, the named parts and the widget's own script, as one ES module."""
+    return "\n".join([f"const ROOT = {root_classes(name)!r};", *_read_static("js", ["shared", *parts, name])])
 
 
-def style(*names: str) -> str:
-    """Return the theme and a widget's own styles."""
-    return "\n".join((STATIC / f"{part}.css").read_text(encoding="utf-8") for part in ("theme", *names))
+def style(name: str, *parts: str) -> str:
+    """Return the theme, the named parts and the widget's own styles, nested in a rule for the widget's root element.
+
+    A page of JupyterLab is one document, tabs included: outside of such a rule each widget would restyle all others.
+    """
+    rules = "\n".join(_read_static("css", ["theme", *parts, name]))
+    return f"{''.join(f'.{root}' for root in root_classes(name))} {{\n{rules}\n}}"
+
+
+def root_classes(name: str) -> list[str]:
+    """Return the classes of a widget's root element: the one of all widgets, and its own."""
+    return ["etabli", f"etabli-{name.replace('_', '-')}"]
+
+
+def _read_static(suffix: str, names: list[str]) -> list[str]:
+    files = (STATIC / f"{name}.{suffix}" for name in names)
+    return [file.read_text(encoding="utf-8") for file in files if file.exists()]
 
 
 _FOREIGN = "[\u0300-\u1fff\u2100-\ufefe\U00010000-\U0010ffff]"
@@ -120,6 +134,11 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no typ
         """Return the widget's state as static HTML."""
         return fragment(repr(self))
 
+    def in_root(self, *content: Any) -> Markup:
+        """Return static HTML within a root element, to which the widget's styles apply."""
+        selector = str(self._css).split(" {", 1)[0]
+        return element("div", content, class_=selector.replace(".", " ").strip())
+
     def received(self, content: Any) -> None:
         """Answer a message from the page: ``{"type": "stop", ...}`` calls ``on_stop``, if ``message`` declares it.
 
@@ -146,8 +165,7 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no typ
         bundle = super()._repr_mimebundle_()
         data = bundle[0] if isinstance(bundle, tuple) else bundle or {}
         wrong = element("p", self.error, class_="etabli-error") if self.error else None
-        twin = element("div", self.html(), wrong, class_="etabli")
-        page = str(element("style", Markup(self._css)) + twin)
+        page = str(element("style", Markup(self._css)) + self.in_root(self.html(), wrong))
         return {**data, "text/plain": cover_secrets(repr(self)), "text/html": page}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -74,7 +74,7 @@ class RunMonitor(Widget):
     and ``resume`` are called when their buttons are pressed.
     """
 
-    _esm = script("chart", "run_monitor")
+    _esm = script("run_monitor", "chart")
     _css = style("run_monitor")
 
     name = traitlets.Unicode("run", help="The run's name").tag(sync=True)

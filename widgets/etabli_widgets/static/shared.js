@@ -14,9 +14,10 @@ function make(tag, props = {}, children = []) {
   return node;
 }
 
-/** Keep keys typed in a widget from driving the notebook: `b` would insert a cell. @param {HTMLElement} el */
+/** Give the root element its classes, and keep keys typed in it from driving the notebook: `b` would insert a cell.
+ * @param {HTMLElement} el */
 function guardKeys(el) {
-  el.classList.add("etabli");
+  el.classList.add(...ROOT);
   el.dataset.lmSuppressShortcuts = "true";
   el.addEventListener("keydown", (event) => event.stopPropagation());
 }

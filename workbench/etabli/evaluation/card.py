@@ -35,7 +35,8 @@ def verdict(source: Results | Run | str | Path) -> "VerdictCard":
 
 def write_page(results: Results, path: str | Path) -> None:
     """Write the verdict card as one HTML file without references to other files, with up to 500 rows a fold."""
-    twin, css = verdict(results).html(PAGE_ROWS), styles.widget_styles("VerdictCard")
+    card, css = verdict(results), styles.widget_styles("VerdictCard")
+    twin = card.in_root(card.html(PAGE_ROWS))
     storage.write_text(path, render("verdict.html.j2", subject=results["subject"], twin=twin, styles=css))
 
 
