@@ -10,6 +10,7 @@ import etabli_widgets
 import hostile_markup
 from etabli.data.dataset import Dataset
 from etabli.evaluation import card
+from etabli.evaluation.aggregate import summarise
 
 GIB = 2**30
 LONG = "Turn on the lamp in the kitchen, then wait for ten minutes and tell me whether the door is closed."
@@ -249,9 +250,13 @@ def film(folder: Path) -> etabli_widgets.TrainingFilm:
 
 
 def results() -> dict[str, Any]:
-    """Results in which tuned lost to base: every difference of the score that decides has a minus sign."""
+    """Results in which tuned is worse than every other system: each difference has a minus sign."""
     made: dict[str, Any] = hostile_markup.evaluation()
-    return made
+    for number, row in enumerate(made["rows"]):
+        row["errors"] = {}
+        row["values"]["exact"] = {"base": number > 2, "prompted": number > 1, "lookup": number > 3, "tuned": number > 9}
+        row["correct"] = dict(row["values"]["exact"])
+    return dict(summarise(made))  # type: ignore[arg-type]
 
 
 def verdict(folder: Path) -> etabli_widgets.VerdictCard:
