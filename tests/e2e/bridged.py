@@ -144,7 +144,8 @@ GEOMETRY = """(el) => {
     const style = getComputedStyle(node);
     const round = (value) => Math.round(2 * value) / 2;
     const name = String(node.className?.baseVal ?? node.className).slice(0, 60);
-    const place = box.width || box.height ? [box.x - origin.x, box.y - origin.y] : [0, 0]; // what is hidden lies nowhere
+    const isShown = box.width || box.height; // what is hidden lies nowhere
+    const place = isShown ? [box.x - origin.x, box.y - origin.y] : [0, 0];
     return [node.tagName, name, ...[...place, box.width, box.height].map(round), ...names.map((key) => style[key])];
   });
 }"""

@@ -43,6 +43,7 @@ def write_page(results: Results, path: str | Path) -> None:
 def view(results: Results) -> dict[str, object]:
     """The card's content: sentences, warnings, a table, bars, and the settings behind the numbers."""
     heads, scores = _lead_columns(results), results["scores"]
+    systems = sorted(results["arms"], key=lambda name: name != results["subject"])  # what is judged stands first
     return {
         "subject": results["subject"],
         "lines": [
@@ -50,9 +51,9 @@ def view(results: Results) -> dict[str, object]:
             for part, slice_verdict in results["verdict"].items()
         ],
         "warnings": results["warnings"],
-        "heads": [*heads, *results["arms"]],
+        "heads": [*heads, *systems],
         "first": len(heads),
-        "scores": [_table_line(score, heads, results["arms"]) for score in scores],
+        "scores": [_table_line(score, heads, systems) for score in scores],
         "gaps": [_describe_gap(score, gap, results) for score in scores for gap in score["differences"]],
         "facts": facts(results),
     }
