@@ -40,6 +40,7 @@ def test_public_names():
     assert etabli.__all__ == [
         "Dataset",
         "EtabliError",
+        "Project",
         "Recipe",
         "Run",
         "arena",

@@ -243,6 +243,12 @@ def test_a_run_from_start_to_end(tiny, dataset, tmp_path, cache):
     assert Run.ensure(recipe(tiny, dataset), run.folder).state == "completed"
     with pytest.raises(BadInput, match="learning_rate"):
         Run.ensure(recipe(tiny, dataset, learning_rate=0.5), run.folder)
+    copy = tmp_path / "data"
+    Dataset(Dataset.open(dataset).rows[:-1]).save(copy)
+    edit = run.recipe.model_copy(update={"data": str(copy)})
+    edit.save(run.folder / "recipe.yaml", run.frozen)
+    with pytest.raises(BadInput, match=r"other rows: .*data has changed since"):
+        Run.ensure(edit, run.folder)
 
 
 def test_killed_and_resumed_is_bit_identical(tiny, dataset, tmp_path, cache):

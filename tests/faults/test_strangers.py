@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from strangers import commands, home, jobs, names, pages, payloads, rounds, secrets, sinks, survey
 from strangers.folders import HOSTILE, Hostile
-from strangers.table import FULL, tally
+from strangers.table import FULL, STRIDE, tally
 from strangers.watch import Hole, Job
 
 FOLDER_MODULES = ("links", "code", "size", "archives", "templates")
@@ -143,7 +143,7 @@ def test_texts_that_can_say_anything(stranger, spots, tmp_path, look):
 
 def test_texts_that_break_a_file(stranger, spots, tmp_path):
     surface = "texts that break a file"
-    for _, shown in done(surface, rounds.fixed(spots[1], *stranger, tmp_path, 1 if FULL else 12), count=False):
+    for _, shown in done(surface, rounds.fixed(spots[1], *stranger, tmp_path, STRIDE), count=False):
         for attack, *_ in shown:
             tally.add(surface, attack.split(" in ")[0])
     none_through("texts that break a file")
@@ -210,4 +210,4 @@ def test_the_valid_home_is_as_it_was(valid):
 def test_what_was_tried_is_written_down(tmp_path):
     tally.save(tmp_path / "attacks.json")
     written = json.loads((tmp_path / "attacks.json").read_text())
-    assert set(written) == {"everything", "surfaces", "tried", "holes", "seconds", "cores"}
+    assert set(written) == {"everything", "stride", "surfaces", "tried", "holes", "seconds", "cores"}

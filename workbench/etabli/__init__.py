@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from etabli.app.project import Project as Project
     from etabli.checks.check import check as check
     from etabli.checks.custom_rules import own_check as own_check
     from etabli.checks.custom_rules import own_filter as own_filter
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Dataset": "etabli.data.dataset",
     "EtabliError": "etabli.core.errors",
+    "Project": "etabli.app.project",
     "Recipe": "etabli.runs.recipe",
     "Run": "etabli.runs.run",
     "arena": "etabli.review.session",

@@ -1,19 +1,25 @@
 """Which processes are alive, and which run owns the device.
 
-A process is identified by its pid *and* its start time, because pids are used again. Only one run at a time owns a
-machine's device. A small file names the owner; it counts only while the owner is alive.
+A process is identified by its pid *and* its start time, because pids are used again. On Linux the start is counted in
+ticks since the machine booted: a clock that jumps (WSL, suspend, NTP) moves every start time, but not these.
+
+Only one run at a time owns a machine's device. A small file names the owner; it counts only while the owner is alive.
 """
 
 import os
+import shlex
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from etabli.core import machine, parsing, storage
 from etabli.core.contracts import DeviceOwner, ProcessIdentity
 from etabli.core.errors import DeviceBusy
+
+if TYPE_CHECKING:
+    import psutil
 
 
 def identity(pid: int | None = None) -> ProcessIdentity:
@@ -21,7 +27,19 @@ def identity(pid: int | None = None) -> ProcessIdentity:
     import psutil
 
     process = psutil.Process(pid or os.getpid())
-    return {"pid": process.pid, "started": process.create_time(), "host": socket.gethostname()}
+    owner: ProcessIdentity = {"pid": process.pid, "started": process.create_time(), "host": socket.gethostname()}
+    ticks = _start_since_boot(process.pid)
+    return owner if ticks is None else {**owner, "started_since_boot": ticks}
+
+
+def _start_since_boot(pid: int) -> str | None:
+    """Return the boot's id and the ticks from boot to the start of a process; None where there is no /proc."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return f"{boot}:{fields[19]}"  # field 22 of proc_pid_stat(5); the name before it may hold blanks
+    except (OSError, IndexError):
+        return None
 
 
 def is_alive(owner: Mapping[str, Any]) -> bool:
@@ -30,10 +48,17 @@ def is_alive(owner: Mapping[str, Any]) -> bool:
 
     try:
         process = psutil.Process(owner["pid"])
-        is_same = abs(process.create_time() - owner["started"]) < 1.0 and owner["host"] == socket.gethostname()
-        return bool(is_same and process.status() != psutil.STATUS_ZOMBIE)
+        is_here = owner["host"] == socket.gethostname()
+        return bool(is_here and _started_then(process, owner) and process.status() != psutil.STATUS_ZOMBIE)
     except (psutil.Error, KeyError, TypeError):
         return False
+
+
+def _started_then(process: "psutil.Process", owner: Mapping[str, Any]) -> bool:
+    """Return whether a process began when its identity says; by the clock only if there are no ticks to compare."""
+    if (ticks := owner.get("started_since_boot")) and (now := _start_since_boot(process.pid)):
+        return bool(ticks == now)
+    return bool(abs(process.create_time() - owner["started"]) < 1.0)
 
 
 def _owner_file() -> Path:
@@ -71,11 +96,12 @@ def own_device(run: Path, pid: int | None = None) -> None:
     storage.write_json(_owner_file(), {**identity(pid), "run": str(run.absolute())})
 
 
-def require_free_device(problem: str, own_run: Path | None = None) -> None:
+def require_free_device(problem: str, own_run: Path | None = None, advice: str = "") -> None:
     """Check that no other run owns the device.
 
     Args:
         problem: what can't be done, the beginning of the message; own_run: a run that may own it.
+        advice: what else can be done, the end of the message.
 
     Raises:
         DeviceBusy: another run owns it; the message names it, its memory and how to stop it.
@@ -86,7 +112,7 @@ def require_free_device(problem: str, own_run: Path | None = None) -> None:
     run = owner.get("run", "?")
     raise DeviceBusy(
         f"{problem}: run {Path(run).name!r} (process {owner['pid']}, {_resident(owner['pid']) / 1e9:.1f} GB of memory) "
-        f"is training here. Wait for it with Run.attach({run!r}).wait(), stop it with .stop(), or pass alongside=True."
+        f"is training here. Wait for its end (etabli runs), or stop it: etabli stop {shlex.quote(run)}{advice}"
     )
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,27 +66,39 @@ class Dataset:
         """Return the rows of a split, and of one language if it is given."""
         return [row for row in self.rows if row.get("split") == split and lang in (None, row.get("lang"))]
 
-    def with_test(self, share: float = 0.2, most: int = 150, seed: int = 0) -> "Dataset":
+    def with_test(
+        self, share: float = 0.2, most: int = 150, seed: int = 0, groups: Sequence[str] | None = None
+    ) -> "Dataset":
         """Return the rows with some of them in the split ``test``, or ``self`` if there is a test split.
 
-        Rows of one template stay together.
+        Rows of one group stay together; a group of more than half of the rows is trained.
 
         Args:
             share: share of the rows to test on.
             most: the greatest number of test rows.
             seed: decides which rows.
+            groups: each row's group; by default its template. ``curation.groups`` has groups of near-copies.
+
+        Raises:
+            BadData: every group holds more than half of the rows.
         """
         if any(row.get("split") == "test" for row in self.rows):
             return self
-        groups: dict[str, list[Row]] = {}
-        for row in self.rows:
-            groups.setdefault(row.get("template") or row["id"], []).append(row)
-        names = sorted(groups)
+        group_names = groups or [row.get("template") or row["id"] for row in self.rows]
+        rows_of: dict[str, list[Row]] = {}
+        for name, row in zip(group_names, self.rows, strict=True):
+            rows_of.setdefault(name, []).append(row)
+        names = [name for name in sorted(rows_of) if 2 * len(rows_of[name]) <= len(self.rows)]
+        if not names:
+            raise BadData(
+                f"{len(self.rows)} rows can't be split into training and test rows: they are all copies of each other "
+                "or of one template. Mark test rows in a column split."
+            )
         random.Random(f"test-{seed}").shuffle(names)
         test_ids: set[str] = set()
         for name in names:
             if len(test_ids) < min(most, share * len(self.rows)):
-                test_ids |= {row["id"] for row in groups[name]}
+                test_ids |= {row["id"] for row in rows_of[name]}
         rows: list[Row] = [{**row, "split": "test" if row["id"] in test_ids else "train"} for row in self.rows]
         return Dataset(rows, {**self.recipe, "test": {"share": share, "most": most, "seed": seed}})
 

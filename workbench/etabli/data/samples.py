@@ -12,6 +12,7 @@ import json
 import random
 from collections.abc import Iterator
 from importlib import metadata, resources
+from pathlib import Path
 from typing import Any
 
 from etabli.core.contracts import Row
@@ -30,8 +31,17 @@ HOMES: dict[str, dict[str, list[str]]] = {
         "floor": ["premier étage", "rez-de-chaussée", "sous-sol", "grenier"],
     },
 }
+CUSTOMER_MAILS = "customer-mails"  # the name of the bundled sample
 SENTENCES_PER_TEMPLATE = 400  # of a template's sentences, the first so many are used; some have millions
 HELD_OUT = 0.35
+
+
+def customer_mails() -> Path:
+    """Return the path of a messy file to practise on: 80 customer mails in English and French with their replies.
+
+    It has duplicates, column names of its own, a long mail and other faults that a check should find. We wrote it.
+    """
+    return Path(__file__).with_name("customer_mails.csv")
 
 
 def home_commands(

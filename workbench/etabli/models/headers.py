@@ -26,11 +26,15 @@ def require_valid_files(folder: str | Path) -> None:
         for path in sorted(Path(folder).glob(name)):
             parsing.read_json(path, limit, lenient=True)
     for path in sorted(Path(folder).glob("*.safetensors")):
-        _require_header(path)
+        read_header(path)
 
 
-def _require_header(path: Path) -> None:
-    """Check that the header has the length it says, and that its tensors fill the rest of the file without gaps."""
+def read_header(path: Path) -> dict[str, Any]:
+    """Return the tensors of a safetensors file: name -> its dtype, shape and place.
+
+    Raises:
+        Damaged: the header has not the length it says, or its tensors do not fill the rest of the file without gaps.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -40,6 +44,7 @@ def _require_header(path: Path) -> None:
         header = parsing.parse_json(file.read(length), f"The header of {path}", lenient=True)
     if not isinstance(header, dict) or _tensors_end(header) != size - 8 - length:
         raise Damaged(f"{path} is cut off or forged: its tensors do not fill the file of {size:,} bytes.")
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
 def _tensors_end(header: dict[str, Any]) -> int | None:

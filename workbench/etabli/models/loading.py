@@ -107,6 +107,9 @@ class LoadedModel:
         return self.other_adapters[adapter]
 
 
+ALONGSIDE = "\nOr load a second model beside it: --alongside (of chat, arena and token-diff), alongside=True in Python."
+
+
 def load(
     name: str = DEFAULT,
     four_bit: bool = True,
@@ -135,7 +138,7 @@ def load(
     if four_bit and importlib.util.find_spec("bitsandbytes") is None:
         raise MissingExtra("4-bit models need bitsandbytes, which is not installed: pip install bitsandbytes")
     if not alongside:
-        processes.require_free_device(f"Loading {name} can't begin")
+        processes.require_free_device(f"Loading {name} can't begin", advice=ALONGSIDE)
     source = resolve(name)
     device = device or machine.device()
     compute_dtype = machine.compute_dtype(dtype, hidden_size(source.folder))

@@ -21,11 +21,11 @@ def check_recipe(recipe: Recipe) -> None:
     Fetches the model.
 
     Raises:
-        BadInput: a file is missing, or ``devices`` or ``dtype`` does not suit.
+        BadInput: a file is missing, ``devices`` or ``dtype`` does not suit, or LoRA's targets are no modules.
     """
     from etabli.data.parquet_rows import HOME_COMMANDS
     from etabli.data.reading.hub import is_hub_name
-    from etabli.models import sources
+    from etabli.models import module_names, sources
 
     steps = recipe.gradient_accumulation_steps
     if steps % recipe.devices:
@@ -39,7 +39,8 @@ def check_recipe(recipe: Recipe) -> None:
             raise BadInput(f"{key}: there is no file or folder {path}.")
     if why := machine.dtype_refusal(recipe.dtype):
         raise BadInput(why)
-    sources.resolve(recipe.model)
+    source = sources.resolve(recipe.model)
+    module_names.require_targets(recipe.lora.target_modules, source.folder, source.name)
 
 
 def start_child(

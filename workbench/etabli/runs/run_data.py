@@ -7,13 +7,16 @@ whoever can write that hash has the rows already. ``--allow-outside`` overrides 
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from etabli.core import folders
 from etabli.core.errors import EtabliError, OutsideFolder
 from etabli.data.dataset import Dataset, find_path
 from etabli.data.parquet_rows import HOME_COMMANDS
 from etabli.data.reading.hub import is_hub_name
+from etabli.runs.recipe import Recipe
 
 
 def open_rows_of_run(name: str, run: Path, known_hash: str | None, allow_outside: bool = False) -> Dataset:
@@ -36,6 +39,16 @@ def open_rows_of_run(name: str, run: Path, known_hash: str | None, allow_outside
         except OutsideFolder:  # of a mapping file, or a link in a data set
             return _open_by_hash(name, run, known_hash)
     return _open_by_hash(name, run, known_hash)
+
+
+def stale_rows(recipe: Recipe, run: Path, frozen: Mapping[str, Any]) -> str:
+    """Return which data of a recipe hold other rows than the run in ``run`` began with; an empty text if none do."""
+    known = {recipe.data: frozen.get("data_hash"), recipe.eval_data: frozen.get("eval_data_hash")}
+    changes = []
+    for name, known_hash in known.items():
+        if name and known_hash and (new_hash := Dataset.open(name, run).hash) != known_hash:
+            changes.append(f"{name} has changed since ({known_hash[:8]} -> {new_hash[:8]})")
+    return "; ".join(changes)
 
 
 def _is_near(name: str, run: Path) -> bool:

@@ -17,12 +17,16 @@ OPEN_PACKS = 8  # packs that a row may still be put into
 
 @dataclass(frozen=True)
 class TokenizedRow:
-    """One row as the model sees it: token ids and labels (as many), the row's id, and its slice (its language)."""
+    """One row as the model sees it: token ids and labels (as many), the row's id, and its slice (its language).
+
+    ``tokens_lost`` is how many tokens the cut at ``max_length`` took from its end.
+    """
 
     id: str
     ids: list[int]
     labels: list[int]
     slice: str = "rows"
+    tokens_lost: int = 0
 
     @property
     def trained_tokens(self) -> int:

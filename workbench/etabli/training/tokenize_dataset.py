@@ -84,7 +84,11 @@ def _tokenize_part(
             continue
         rows.append(
             TokenizedRow(
-                row["id"], conversation.ids[:max_length], conversation.labels[:max_length], row.get("lang") or "rows"
+                row["id"],
+                conversation.ids[:max_length],
+                conversation.labels[:max_length],
+                row.get("lang") or "rows",
+                max(0, len(conversation.ids) - max_length),
             )
         )
         for check in token_checks.check_row(row, conversation, tokenizer, recipe.train_on, max_length, own=compare):
@@ -133,7 +137,11 @@ def _write(place: Path, result: TokenizedRows) -> None:
             trained=np.array([label != MASKED for row in rows for label in row.labels], dtype=bool),
             lengths=np.array([len(row.ids) for row in rows], dtype=np.int32),
         )
-        facts = {"rows": [[row.id, row.slice] for row in rows], "untrainable": untrainable, "failed": failed_checks}
+        facts = {
+            "rows": [[row.id, row.slice, row.tokens_lost] for row in rows],
+            "untrainable": untrainable,
+            "failed": failed_checks,
+        }
         storage.write_json(folder / "rows.json", facts)
     for old in sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)[CACHED_SETS:]:
         shutil.rmtree(old, ignore_errors=True)
@@ -148,6 +156,8 @@ def _read(folder: Path) -> TokenizedRows:
         ids, flags, ends = arrays["ids"].tolist(), arrays["trained"].tolist(), arrays["lengths"].cumsum().tolist()
     labels = [token if flag else MASKED for token, flag in zip(ids, flags)]
     spans = zip(facts["rows"], [0, *ends], ends)
-    rows = [TokenizedRow(row_id, ids[low:high], labels[low:high], part) for (row_id, part), low, high in spans]
+    rows = [
+        TokenizedRow(row_id, ids[low:high], labels[low:high], part, lost) for (row_id, part, lost), low, high in spans
+    ]
     failed_checks = {name: [(row, why) for row, why in failures] for name, failures in facts["failed"].items()}
     return rows, facts["untrainable"], failed_checks

@@ -58,6 +58,7 @@ class TrainData:
     eval_data_hash: str | None = None  # of the rows that the recipe's eval_data names
     rule_counts: dict[str, int] = field(default_factory=dict)  # rows that each of the person's own rules matched
     source_rows: list[Row] = field(default_factory=list)  # the rows to train on, before they were tokenized
+    source_held_out: list[Row] = field(default_factory=list)
     failed_checks: FailedChecks = field(default_factory=dict)
 
 
@@ -103,6 +104,7 @@ def load_train_data(
         eval_data_hash=split.eval_data_hash,
         rule_counts=split.rule_counts,
         source_rows=split.train,
+        source_held_out=split.held_out,
         failed_checks=failed_checks,
     )
 

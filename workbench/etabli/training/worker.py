@@ -149,7 +149,7 @@ def _prepare(
     import torch
 
     from etabli.core import machine
-    from etabli.models import loading, sources
+    from etabli.models import loading, module_names, sources
     from etabli.runs import checkpoints
     from etabli.training import oom, train_data
     from etabli.training.preflight import run_preflight
@@ -159,6 +159,7 @@ def _prepare(
         raise BadInput(f"{run / ADAPTER} was not written by a run: move it away, the final adapter goes there.")
     torch.set_num_threads(recipe.threads or machine.threads())
     source = sources.resolve(recipe.model)
+    module_names.require_targets(recipe.lora.target_modules, source.folder, source.name)
     tokenizer = loading.load_tokenizer(source)
     open_rows = Dataset.open if any_data else _open_rows_by_hash(recipe, frozen)
     data = train_data.load_train_data(recipe, tokenizer, run, open_rows=open_rows)
@@ -234,10 +235,10 @@ def _dtype(recipe: Recipe, source: "Source", frozen: dict[str, Any]) -> str:
 
 
 def _log_start(log: EventLog | SilentLog, training: "Training", data: "TrainData", fingerprint: dict[str, Any]) -> None:
-    for name, count in data.rule_counts.items():
-        log.write("warning", what=f"Your rule {name} found {count} rows; what a filter finds is left out.")
-    if data.untrainable:
-        log.write("warning", what=f"{len(data.untrainable)} rows train nothing once cut at max_length; left out.")
+    from etabli.training.plan_warnings import list_warnings
+
+    for sentence in list_warnings(training.recipe, data, training.sampler.steps):
+        log.write("warning", what=sentence)
     log.write(
         "start",
         steps=training.sampler.steps,

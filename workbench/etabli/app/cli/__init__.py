@@ -26,10 +26,10 @@ def run_command(words: list[str], debug: bool) -> int:
 
 
 def _run(words: list[str], debug: bool) -> int:
-
     import click
 
     from etabli.app.cli.root import etabli
+    from etabli.core import os_errors
     from etabli.core.errors import EtabliError, UntrustedCode
 
     try:
@@ -48,6 +48,8 @@ def _run(words: list[str], debug: bool) -> int:
             error.show()
         elif isinstance(error, EtabliError):
             print(f"etabli: {error}", file=sys.stderr)
+        elif isinstance(error, OSError) and (sentence := os_errors.explain(error)):
+            print(f"etabli: {sentence}", file=sys.stderr)
         else:
             print(f"etabli: {type(error).__name__}: {error} (--debug shows where)", file=sys.stderr)
         return 2

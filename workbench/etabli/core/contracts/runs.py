@@ -91,6 +91,7 @@ class ProcessIdentity(TypedDict):
     pid: int
     started: float  # seconds since epoch
     host: str
+    started_since_boot: NotRequired[str]  # Linux: the boot's id and the ticks from boot to start
 
 
 class DeviceOwner(ProcessIdentity):

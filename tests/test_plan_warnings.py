@@ -1,0 +1,119 @@
+"""A run says what its data and schedule do that nobody may have meant; a wrong target stops it before it loads."""
+
+import json
+import struct
+
+import pytest
+
+from etabli.core.errors import BadRecipe
+from etabli.data.dataset import Dataset
+from etabli.models import loading, module_names, sources
+from etabli.runs import launch
+from etabli.runs.recipe import Recipe
+from etabli.training import train_data
+from etabli.training.plan_warnings import list_warnings
+
+
+def make_rows(count, words=3):
+    return [
+        {
+            "id": f"r{number}",
+            "messages": [
+                {"role": "user", "content": f"question {number}"},
+                {"role": "assistant", "content": f"answer {number} " + "word " * words},
+            ],
+        }
+        for number in range(count)
+    ]
+
+
+@pytest.fixture
+def warn(tiny, tmp_path):
+    """Return the warnings for rows, with keys of a recipe; ``eval_rows`` are saved beside."""
+
+    def warn(rows, steps=20, eval_rows=None, **keys):
+        Dataset(rows).save(tmp_path / "data")
+        if eval_rows:
+            Dataset(eval_rows).save(tmp_path / "eval")
+            keys["eval_data"] = str(tmp_path / "eval")
+        recipe = Recipe(model=tiny, data=str(tmp_path / "data"), **keys)
+        tokenizer = loading.load_tokenizer(sources.resolve(tiny))
+        return "\n".join(list_warnings(recipe, train_data.load_train_data(recipe, tokenizer), steps))
+
+    return warn
+
+
+def test_nothing_is_said_where_nothing_is_wrong(warn):
+    assert warn(make_rows(200)) == ""
+
+
+def test_rows_that_lose_their_end_are_counted(warn):
+    text = warn(make_rows(20) + [row | {"id": f"long-{row['id']}"} for row in make_rows(6, words=300)], max_length=256)
+    assert "6 of 26 rows are longer than max_length (256 tokens)" in text and "loses" in text
+
+
+def test_the_advised_length_is_enough(warn):
+    rows = make_rows(6, words=300)
+    text = warn(rows, max_length=256)
+    enough = int(text.partition("Raise max_length to ")[2].partition(",")[0])
+    assert "max_length" not in warn(rows, max_length=enough)
+    assert "Raise max_length" in warn(rows, max_length=enough - 1)
+
+
+def test_an_evaluation_on_trained_rows_is_named(warn):
+    rows = make_rows(40)
+    other_answer = [{**row, "messages": [row["messages"][0], {"role": "assistant", "content": "?!"}]} for row in rows]
+    text = warn(rows, eval_rows=rows[:5] + other_answer[5:12] + make_rows(60)[40:])
+    assert "12 of the 32 rows of eval_data" in text
+    assert "the same question in 7, question and answer in 5" in text
+
+
+@pytest.mark.parametrize(("count", "said"), [(48, True), (400, False)])
+def test_a_held_out_set_of_few_rows_is_named(warn, count, said):
+    assert ("held-out loss is measured on 2 rows" in warn(make_rows(count))) == said
+
+
+@pytest.mark.parametrize(("steps", "said"), [(4, True), (5, True), (6, False)])
+def test_a_warm_up_longer_than_the_run_is_named(warn, steps, said):
+    assert ("the learning rate only rises" in warn(make_rows(200), steps=steps, warmup_steps=5)) == said
+
+
+def test_the_rate_named_is_the_scheduler_s_highest(warn):
+    import torch
+
+    from etabli.training.lora_and_optimizer import make_lr_scheduler
+
+    recipe = Recipe(data="x", learning_rate=1e-3, warmup_steps=8)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
+    scheduler, rates = make_lr_scheduler(optimizer, recipe, 5), []
+    for _ in range(5):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert f"only rises, to {max(rates):.2g}," in warn(make_rows(200), steps=5, learning_rate=1e-3, warmup_steps=8)
+
+
+class TestTargets:
+    @pytest.mark.parametrize(
+        "targets", [("q_proj", "v_proj"), ("self_attn.q_proj",), r".*layers\.0\..*_proj", "all-linear"]
+    )
+    def test_names_that_exist_pass(self, tiny, targets):
+        source = sources.resolve(tiny)
+        module_names.require_targets(targets, source.folder, "m")
+
+    @pytest.mark.parametrize(
+        ("targets", "named"),
+        [(("q_proj", "vproj"), "vproj"), (("query",), "query"), (r"layer\d+", r"layer"), ("proj", "proj")],
+    )
+    def test_a_wrong_name_is_refused_before_anything_is_loaded(self, tiny, targets, named):
+        """PEFT takes ("q_proj", "vproj") and trains q_proj alone."""
+        recipe = Recipe(model=tiny, data="home-commands", lora={"target_modules": targets})
+        with pytest.raises(BadRecipe, match=rf"no module '{named}.*it has .*k_proj.*q_proj.*v_proj"):
+            launch.check_recipe(recipe)
+
+    def test_a_pattern_that_never_ends_is_refused(self, tmp_path):
+        name = "model.layers.0.self_attn." + "a" * 60
+        header = json.dumps({f"{name}.weight": {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]}}).encode()
+        (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+        with pytest.raises(BadRecipe, match="can't be used"):
+            module_names.require_targets(r"(([a-z_.0-9])+)+!", tmp_path, "m")
