@@ -60,7 +60,7 @@ class Bench:
         self.page = self.context.new_page()
         self.asked: list[str] = []
         self.problems: list[str] = []
-        self.answering = True
+        self.answering, self.heard = True, 0
         self._widgets: dict[str, Any] = {}
         self._known: dict[str, dict[str, Any]] = {}
         self._messages: dict[str, list[Any]] = {}
@@ -72,7 +72,7 @@ class Bench:
         self.html = (
             f"<!doctype html><html lang=en><meta charset=utf-8><title>Widgets</title><style>{css}\n{SHELL}</style>"
         )
-        self.html += f'<body class="jp-Notebook" data-jp-theme-light={dark}><main>{body}</main>'
+        self.html += f'<body class="jp-Notebook" data-jp-theme-light={dark}><div role=main>{body}</div>'
         self.context.route("**/*", self._answer)
         self.page.goto(HOME)
 
@@ -94,6 +94,7 @@ class Bench:
         return at
 
     def _receive(self, at: str, sent: dict[str, Any]) -> dict[str, Any] | None:
+        self.heard += 1
         if not self.answering:
             return None
         widget = self._widgets[at]

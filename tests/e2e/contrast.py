@@ -47,7 +47,8 @@ LOW_CONTRAST = """([root, limit]) => {
     const [below, share] = behind(parent);
     const found = ratio(over(rgba(colour), below, share), below);
     count += 1;
-    if (found < limit) low.push([Number(found.toFixed(2)), text.trim().slice(0, 40), `${parent.tagName}.${parent.className?.baseVal ?? parent.className}`]);
+    const name = `${parent.tagName}.${parent.className?.baseVal ?? parent.className}`;
+    if (found < limit) low.push([Number(found.toFixed(2)), text.trim().slice(0, 40), name]);
   };
   for (const element of document.querySelectorAll(`${root} *`)) {
     if (!element.checkVisibility({ visibilityProperty: true }) || element.closest("style, script, .plot")) continue;

@@ -1,10 +1,14 @@
-"""axe-core finds nothing to mend in a widget. It comes from npm when the tests run; without a registry they are skipped."""
+"""axe-core finds nothing to mend in a widget or a page.
+
+It comes from npm when the tests run; without a registry they are skipped.
+"""
 
 import subprocess
 import tarfile
 
 import pytest
 from bridged import Bench, geometry
+from test_exports_are_readable import EXPORTS, book  # noqa: F401  (a fixture)
 from widget_samples import SAMPLES
 
 AXE = "axe-core@4.14.1"
@@ -46,6 +50,17 @@ def test_axe_finds_nothing(browser, folder, axe, name, theme):
     bench.page.evaluate(axe)
     found = bench.page.evaluate(RUN, [f"#{at}", OF_THE_PAGE])
     bench.close()
+    assert found == []
+
+
+@pytest.mark.parametrize("name", ["our notebook page", "verdict", "report"])
+def test_axe_finds_nothing_in_a_page(browser, book, tmp_path, axe, name):  # noqa: F811
+    context = browser.new_context(bypass_csp=True)
+    page = context.new_page()
+    page.set_content(EXPORTS[name](book, tmp_path))
+    page.evaluate(axe)
+    found = page.evaluate(RUN, ["body", ["page-has-heading-one"] if "notebook" in name else []])
+    context.close()
     assert found == []
 
 

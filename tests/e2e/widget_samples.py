@@ -110,7 +110,9 @@ def table(folder: Path) -> Any:
 
 def threshold(folder: Path) -> Any:
     """Pairs at a threshold."""
-    return _desk(folder).threshold("near")
+    widget = _desk(folder).threshold("near")
+    widget.seen = {**widget.seen, "border": [*widget.seen["border"]] * 6}  # more than fit
+    return widget
 
 
 def _policy(trained: list[bool]) -> dict[str, Any]:

@@ -134,18 +134,28 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no typ
         """Return the widget's state as static HTML."""
         return fragment(repr(self))
 
-    def in_root(self, *content: Any) -> Markup:
-        """Return static HTML within a root element, to which the widget's styles apply."""
-        selector = str(self._css).split(" {", 1)[0]
-        return element("div", content, class_=selector.replace(".", " ").strip())
+    def in_root(self, *content: Any, also: str | None = None) -> Markup:
+        """Return static HTML within a root element, to which the widget's styles apply. ``also``: one more class."""
+        classes = str(self._css).split(" {", 1)[0].replace(".", " ").split()
+        return element("div", content, class_=" ".join([*classes, also] if also else classes))
 
     def received(self, content: Any) -> None:
         """Answer a message from the page: ``{"type": "stop", ...}`` calls ``on_stop``, if ``message`` declares it.
 
         Other messages are ignored and logged once. If a field has a wrong type, nothing is called and ``error`` names
-        the field. An error of the method is put into ``error`` too.
+        the field. An error of the method is put into ``error`` too. A message with a number (``message``) is
+        acknowledged with it.
         """
+        try:
+            self._call_handler(content)
+        finally:  # the page waits for it: what is not answered is said to be lost
+            if isinstance(content, dict) and isinstance(number := content.get("message"), int):
+                self.send({"type": "answered", "message": number})
+
+    def _call_handler(self, content: Any) -> None:
         name = content.get("type") if isinstance(content, dict) else None
+        if name == "saved":  # asks only whether somebody is there
+            return
         handler = getattr(type(self), f"on_{name}", None) if isinstance(name, str) else None
         fields = getattr(handler, "fields", None)
         if handler is None or fields is None:
@@ -164,21 +174,32 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no typ
     def _bundle(self) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_()
         data = bundle[0] if isinstance(bundle, tuple) else bundle or {}
+        return {**data, **self._twin_bundle()}
+
+    def _twin_bundle(self) -> dict[str, Any]:
         wrong = element("p", self.error, class_="etabli-error") if self.error else None
-        page = str(element("style", Markup(self._css)) + self.in_root(self.html(), wrong))
-        return {**data, "text/plain": cover_secrets(repr(self)), "text/html": page}
+        page = str(element("style", Markup(self._css)) + self.in_root(self.html(), wrong, also="etabli-twin"))
+        return {"text/plain": cover_secrets(repr(self)), "text/html": page}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         return self._bundle(), {}
 
     def _ipython_display_(self, **kwargs: Any) -> None:
-        # The display has an id, so that the twin can be refreshed. ipywidgets 7's own method would leave the twin out.
+        """Leave two outputs: the HTML twin, which every front end shows, and the live widget, which hides the twin.
+
+        In one output JupyterLab would prefer the widget, and write an error where its model is missing. The twin's
+        display has an id, so that it can be refreshed. ipywidgets 7's own method would leave the twin out.
+        """
         from IPython.display import display
 
-        display(self._bundle(), raw=True, display_id=self.model_id)
+        twin = self._twin_bundle()
+        display(twin, raw=True, display_id=self.model_id)
+        live = {name: value for name, value in self._bundle().items() if name not in twin}
+        if live:
+            display(live, raw=True)
 
     def refresh(self) -> None:
         """Update the HTML twin in the notebook: without this it stays as it was when displayed."""
         from IPython.display import update_display
 
-        update_display(self._bundle(), raw=True, display_id=self.model_id)
+        update_display(self._twin_bundle(), raw=True, display_id=self.model_id)

@@ -55,7 +55,7 @@ class VerdictCard(Widget):
         return fragment(
             (element("p", text, class_="etabli-hint") for text in view["warnings"]),
             element("ul", (element("li", line["text"], class_=_class(line)) for line in view["lines"]), class_=LINES),
-            element("h4", "Each on the same rows"),
+            element("h2", "Each on the same rows"),
             _scrolling_table(view["heads"], view["scores"]),
             self._gaps(),
             self._fold_rows(most),
@@ -71,7 +71,7 @@ class VerdictCard(Widget):
         rest = [gap for gap in gaps if gap["score"] != gaps[0]["score"]]
         names = " and by ".join(dict.fromkeys(str(gap["score"]) for gap in rest))
         more = details(f"By {names}", _differences(rest)) if rest else None
-        return fragment(element("h4", f"{self.view['subject']} minus each other"), _differences(first), more)
+        return fragment(element("h2", f"{self.view['subject']} minus each other"), _differences(first), more)
 
     def _fold_rows(self, most: int) -> list[Markup]:
         """Return every row, folded by which system was right, or in one fold if no score says right or wrong."""

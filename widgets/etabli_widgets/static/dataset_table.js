@@ -177,7 +177,7 @@ function render({ model, el }) {
     why,
   ]);
   const takeBack = () => model.send({ type: "undo" });
-  const detail = make("section", { className: "etabli-detail", "aria-label": "The chosen row" });
+  const detail = scroller("etabli-detail", "The chosen row");
   const saved = make("small", { role: "status" });
   const edit = () => {
     const shown = model.get("detail");
@@ -356,7 +356,7 @@ function about(row) {
     .join(" · ");
   const like = row.like
     ? [
-        make("h4", { textContent: `${row.like.test ? "Test row" : "Row"} ${row.like.id}, and what differs here` }),
+        make("h2", { textContent: `${row.like.test ? "Test row" : "Row"} ${row.like.id}, and what differs here` }),
         marked(row.like.difference),
       ]
     : [];
@@ -369,4 +369,4 @@ function about(row) {
   ];
 }
 
-export default { render };
+export default widget(render);

@@ -1,5 +1,6 @@
 // The scripts that are joined in front of a widget's own are visible to it: for `tsc` they are globals.
 /** The classes of the widget's root element; written by `script` of _base.py. */
+declare function widget(render: (context: any) => any): { render(context: any): any };
 declare const ROOT: string[];
 declare const ticks: typeof import("./chart.js").ticks;
 declare const path: typeof import("./chart.js").path;

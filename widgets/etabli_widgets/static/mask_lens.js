@@ -279,4 +279,4 @@ function spansOf(row, flags) {
   return found;
 }
 
-export default { render };
+export default widget(render);

@@ -100,7 +100,7 @@ function render({ model, el }) {
     "loss on held-out rows",
   ]);
   el.append(
-    make("header", {}, [status, make("span", {}, [resume, stop])]),
+    make("div", { className: "etabli-top" }, [status, make("span", {}, [resume, stop])]),
     bar,
     hint,
     errorLine(model),
@@ -203,4 +203,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default widget(render);

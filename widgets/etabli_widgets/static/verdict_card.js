@@ -9,21 +9,21 @@ function render({ model, el }) {
   const gaps = make("table");
   const others = make("table");
   const othersTitle = make("summary");
-  const gapsTitle = make("h4");
+  const gapsTitle = make("h2");
   const facts = make("table");
   const made = make("details", {}, [make("summary", { textContent: "How it was made" }), facts]);
   const rows = make("section", { className: "etabli-rows", "aria-label": "Rows behind a number" });
   let pressed = null; // the button that opened the rows: focus goes back there
-  const scroll = (table) => make("div", { className: "etabli-scroll" }, [table]);
-  const more = make("details", {}, [othersTitle, scroll(others)]);
+  const scroll = (table, label) => scroller("etabli-scroll", label, [table]);
+  const more = make("details", {}, [othersTitle, scroll(others, "Differences by other scores")]);
   el.append(
     warnings,
     lines,
     errorLine(model),
-    make("h4", { textContent: "Each on the same rows" }),
-    scroll(scores),
+    make("h2", { textContent: "Each on the same rows" }),
+    scroll(scores, "Scores"),
     gapsTitle,
-    scroll(gaps),
+    scroll(gaps, "Differences"),
     more,
     rows,
     made,
@@ -120,7 +120,7 @@ function render({ model, el }) {
     close.onclick = shut;
     const more = found > shown.length ? ` (the first ${shown.length})` : "";
     const said = `${title(asked, model.get("view").subject)}: ${found} rows${more}`;
-    const head = make("header", {}, [make("b", { textContent: said, role: "status" }), close]);
+    const head = make("div", { className: "etabli-top" }, [make("b", { textContent: said, role: "status" }), close]);
     rows.replaceChildren(head, ...shown.map(drawRow));
     rows.scrollIntoView({ block: "nearest" });
     if (pressed) close.focus({ preventScroll: true });
@@ -186,4 +186,4 @@ function same(one, other) {
   return keys.length === Object.keys(other).length && keys.every((key) => one[key] === other[key]);
 }
 
-export default { render };
+export default widget(render);
