@@ -78,7 +78,6 @@ function render({ model, el }) {
   const resume = make("button", { type: "button", textContent: "Resume", className: "etabli-button", hidden: true });
   const notes = make("div", { className: "etabli-notes" });
   const bar = make("progress", { className: "etabli-bar", "aria-label": "Training progress" });
-  const hint = make("p", { className: "etabli-hint", hidden: true });
   const chart = svg("svg", {
     class: "etabli-chart",
     viewBox: `0 0 ${WIDE} ${HIGH}`,
@@ -102,7 +101,6 @@ function render({ model, el }) {
   el.append(
     make("div", { className: "etabli-top" }, [status, make("span", {}, [resume, stop])]),
     bar,
-    hint,
     errorLine(model),
     notes,
     make(
@@ -115,17 +113,10 @@ function render({ model, el }) {
     answers,
   );
 
-  let timer = 0;
   stop.onclick = () => {
     model.send({ type: "stop" });
     stop.disabled = true;
     stop.textContent = "Asking…";
-    // A kernel that is busy in a cell hears nothing until the cell ends; the run does not mind an interrupt.
-    timer = setTimeout(() => {
-      hint.textContent =
-        "The kernel is busy in a cell. Interrupt it (■ in the toolbar): the run goes on, and the stop is then heard.";
-      hint.hidden = false;
-    }, 2500);
   };
 
   resume.onclick = () => {
@@ -139,10 +130,6 @@ function render({ model, el }) {
     const starting = state === "starting";
     const number = (value) => (value === null ? "–" : value.toFixed(3));
     const [heldOutStep, heldOut] = newest(get("held_out"));
-    if (state !== "running") {
-      clearTimeout(timer);
-      hint.hidden = true;
-    }
     const reason = ENDED.includes(state) ? get("why") : starting ? get("phase") : "";
     status.textContent = `${get("name")}: ${state}${reason ? ` (${reason})` : ""}`;
     if (ENDED.includes(el.dataset.state) && !ENDED.includes(state)) {
@@ -196,11 +183,7 @@ function render({ model, el }) {
     "notes",
     "error",
   ];
-  const unfollow = follow(model, traits, draw);
-  return () => {
-    clearTimeout(timer);
-    unfollow();
-  };
+  return follow(model, traits, draw);
 }
 
 export default widget(render);

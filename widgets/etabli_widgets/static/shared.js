@@ -24,7 +24,8 @@ function guardKeys(el) {
 
 const PATIENCE = 3000; // ms that a message may go unanswered before the widget says so
 const GONE = "This kernel is gone: run the cell again.";
-const BUSY = "The kernel is busy with a cell: it answers when it is free.";
+const BUSY =
+  "The kernel is busy in a cell: this is heard when the cell ends, or when you interrupt it (■ in the toolbar).";
 
 /** A widget whose messages are answered, or that says so. Python acknowledges each by its number (Widget.received).
  * @param {(context: any) => any} render */
