@@ -22,7 +22,7 @@ function guardKeys(el) {
   el.addEventListener("keydown", (event) => event.stopPropagation());
 }
 
-const PATIENCE = 3000; // ms that a message may go unanswered before the widget says so
+const ANSWER_MS = 3000; // ms that a message may go unanswered before the widget says so
 const GONE = "This kernel is gone: run the cell again.";
 const BUSY =
   "The kernel is busy in a cell: this is heard when the cell ends, or when you interrupt it (■ in the toolbar).";
@@ -59,9 +59,9 @@ function answered(model, tell) {
   const look = () => {
     clearTimeout(timer);
     const oldest = Math.min(...waiting.values());
-    const late = Date.now() - oldest >= PATIENCE;
+    const late = Date.now() - oldest >= ANSWER_MS;
     tell(!late ? "" : isBusy(model) ? BUSY : GONE);
-    if (waiting.size) timer = setTimeout(look, late ? 1000 : PATIENCE - (Date.now() - oldest));
+    if (waiting.size) timer = setTimeout(look, late ? 1000 : ANSWER_MS - (Date.now() - oldest));
   };
   const expectAnswer = () => {
     sent += 1;
