@@ -11,6 +11,10 @@ SHEETS = {name: str(getattr(etabli_widgets, name)._css) for name in etabli_widge
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
 GLOBAL_RULES = ("@import", "@font-face", "@keyframes", "@property", "@namespace", "@layer", ":root", "html", "*")
 
+# Classes of front ends that our rules ask about: their theme, and the output that an HTML twin stands in.
+OF_THE_PAGE = {"vscode-dark", "dark", "page", "jp-OutputArea", "jp-OutputArea-child", "jupyter-widgets"}
+OF_THE_PAGE |= {"output", "cell_container"}
+
 
 def without_comments(css):
     return re.sub(r"(?s)/\*.*?\*/", "", css)
@@ -70,7 +74,7 @@ def test_a_rule_that_reaches_further_is_found(rule):
 @pytest.mark.parametrize("name", SHEETS)
 def test_classes_and_properties_carry_our_name(name):
     css = without_comments(SHEETS[name])
-    classes = {*re.findall(r"\.([a-zA-Z][\w-]*)", " ".join(nested_selectors(css)))} - {"vscode-dark", "dark", "page"}
+    classes = {*re.findall(r"\.([a-zA-Z][\w-]*)", " ".join(nested_selectors(css)))} - OF_THE_PAGE
     assert all(each.startswith("etabli-") for each in classes)
     assert all(each.startswith(("etabli-", "jp-")) for each in re.findall(r"--([\w-]+)", css))
 

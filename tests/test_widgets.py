@@ -426,7 +426,7 @@ def test_a_number_that_opens_nothing_is_shown():
 
 def test_the_card_with_no_differences():
     card = VerdictCard({**VIEW, "gaps": []}, picked)
-    assert "minus each other" not in card.html() and "exact, all: tuned: 60 rows" in card.html()
+    assert "Row by row" not in card.html() and "exact, all: tuned: 60 rows" in card.html()
 
 
 class Rows:

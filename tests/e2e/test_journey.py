@@ -203,13 +203,19 @@ def test_a_click_on_a_number_opens_its_rows(lab, open_notebook, answered):
     notebook.run_all()
     gap = answered["scores"][0]["differences"][-1]
     which = max(("fixed", "broken", "both", "neither"), key=lambda name: gap["flips"][name])
-    line = page.locator(".etabli-scroll tr", has_text=gap["minus"]).filter(has=page.locator(".etabli-bar")).first
+    line = (
+        page.locator(".etabli-scroll:not(.etabli-forest) tr", has_text=gap["minus"])
+        .filter(has=page.locator(".etabli-bar"))
+        .first
+    )
     line.wait_for(timeout=60_000)
     line.locator(".etabli-number").nth(("fixed", "broken", "both", "neither").index(which)).press("Enter")
     rows = page.locator(".etabli-rows")
     rows.get_by_text(f"{gap['flips'][which]} rows").wait_for(timeout=10_000)
     assert rows.locator(".etabli-row").count() == min(50, gap["flips"][which])
-    rows.locator(".etabli-row > summary").first.press("Enter")
+    first = rows.locator(".etabli-row > summary").first
+    assert all(f"{arm} " in first.inner_text() for arm in answered["arms"]), "who is right, before anything is opened"
+    first.press("Enter")
     rows.get_by_text("prompt and raw output").first.click()
     assert "<|im_start|>" in rows.locator(".etabli-row").first.inner_text()
     notebook.shot("verdict-light", page.locator(".jp-Notebook"))

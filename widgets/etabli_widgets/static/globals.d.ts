@@ -10,4 +10,6 @@ declare const shadeOf: typeof import("./moved.js").shadeOf;
 declare const seen: typeof import("./moved.js").seen;
 declare const ledTo: typeof import("./moved.js").ledTo;
 declare const nextLargest: typeof import("./moved.js").nextLargest;
+declare const wordDifference: typeof import("./difference.js").wordDifference;
+declare function marked(pieces: [string, string][]): HTMLPreElement;
 declare function strip(tokens: string[], values: (number | null)[], options: Record<string, any>): HTMLPreElement;

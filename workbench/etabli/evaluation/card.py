@@ -10,6 +10,7 @@ from etabli.core.contracts import AnsweredRow, Difference, Results, Score
 from etabli.core.pages import render, styles
 from etabli.evaluation import rescore, table
 from etabli.evaluation.aggregate import rows_in_slice
+from etabli.evaluation.forest import draw_forest
 from etabli.evaluation.scores.score import MEAN, SHARE
 from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE, format_interval, verdict_sentence
 from etabli.runs.run import Run
@@ -51,6 +52,7 @@ def view(results: Results) -> dict[str, object]:
             for part, slice_verdict in results["verdict"].items()
         ],
         "warnings": results["warnings"],
+        "forest": draw_forest(results),
         "heads": [*heads, *systems],
         "first": len(heads),
         "scores": [_table_line(score, heads, systems) for score in scores],
