@@ -49,7 +49,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml --severity-level medium workbench widgets/etabli_widgets
 	$(BIN)/deptry .
-	$(BIN)/python tools/count_names.py --most 3
+	$(BIN)/python tools/count_names.py --most 3 --most-any 150
 	@if command -v npm >/dev/null; then \
 	  npm --prefix widgets install --silent --no-package-lock && npm --prefix widgets run --silent lint; \
 	else echo "not run: the widgets' scripts, since npm is not installed"; fi

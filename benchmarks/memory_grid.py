@@ -43,8 +43,8 @@ def main() -> None:
 def compared(point: dict) -> dict:
     """One point: measured in a process of its own, and forecast."""
     from etabli.memory import Setup, trace_cache
-    from etabli.memory.device_overhead import break_down
-    from etabli.memory.model_configs import load_config
+    from etabli.memory.config import load_config
+    from etabli.memory.formula import break_down
 
     command = [sys.executable, __file__, "--one", json.dumps(point)]
     said = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])

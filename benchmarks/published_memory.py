@@ -53,7 +53,7 @@ def compared() -> list[dict]:
 def errors(point: dict, shape: dict) -> dict:
     """Relative, forecast / published - 1."""
     from etabli.memory import Setup, trace_cache
-    from etabli.memory.device_overhead import break_down
+    from etabli.memory.formula import break_down
 
     setup = Setup(
         4096,

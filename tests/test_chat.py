@@ -5,7 +5,7 @@ import json
 import pytest
 
 import etabli
-from etabli.core import journal, storage
+from etabli.core import journal, json_lines
 from etabli.core.contracts import CHAT, ChatEntry
 from etabli.core.errors import BadInput, DeviceBusy
 from etabli.models.generate import stream
@@ -152,5 +152,5 @@ def test_sides_that_are_not_there(run):
 def test_a_torn_line_of_the_chat_is_passed_over(run):
     (run / CHAT).write_text('{"id": "a", "prompt": "x", "answers": {"base": {"text": 1}}}\n{"id": "b", "pro')
     assert "Nothing asked yet" in etabli.chat(run).html()
-    storage.append(run / CHAT, b'{"id": "c", "prompt": "whole", "answers": {"base": {"text": "y"}}}\n')
+    json_lines.append(run / CHAT, b'{"id": "c", "prompt": "whole", "answers": {"base": {"text": "y"}}}\n')
     assert "whole" in etabli.chat(run).html()

@@ -20,7 +20,7 @@ from etabli.data import catalogue
 from etabli.data.dataset import Dataset
 from etabli.data.reading.source import read
 from etabli.models import counting
-from etabli.rendering.render import count_tokens, render
+from etabli.rendering.render import Renderer, render
 
 
 def codes(question, answer, **more):
@@ -339,7 +339,11 @@ TEXT = st.text(st.sampled_from("ab é漢🙂\n<|im_end|>" + "x. "), min_size=1, 
 def test_measuring_is_counting_what_is_rendered(light, turns, policy, most):
     talk = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(turns)]
     whole = render(talk, light, policy)
-    assert count_tokens(talk, light, policy, most) == (len(whole), sum(whole.trained[1:]), sum(whole.trained[1:most]))
+    assert Renderer(light).count_tokens(talk, policy, most) == (
+        len(whole),
+        sum(whole.trained[1:]),
+        sum(whole.trained[1:most]),
+    )
 
 
 def test_what_is_asked_for_wrongly_is_said_once(write_jsonl):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from etabli.core import cpu_dtype, machine
 from etabli.core.contracts import RECIPE
 from etabli.core.errors import BadInput, BadRecipe
-from etabli.memory import gpus
-from etabli.memory.runs import of_run
+from etabli.memory import devices
+from etabli.memory.ledger_view import of_run
 from etabli.models import loading, sources
 from etabli.runs import events
 from etabli.runs.recipe import Recipe, read_recipe
@@ -175,7 +175,7 @@ def test_models_forecasts_and_the_doctor_compute_in_what_is_faster(
     assert loaded.dtype == dtype and {layer.compute_dtype for layer in layers} == {dtype}
     assert {layer.weight.quant_state.dtype for layer in layers} == {dtype}
     assert loaded.model.get_input_embeddings().weight.dtype == dtype
-    assert gpus.find_device("here", 576).dtype == name == str(machine.compute_dtype()).removeprefix("torch.")
+    assert devices.find_device("here", 576).dtype == name == str(machine.compute_dtype()).removeprefix("torch.")
     assert f"computes in {name}" in compute.dtypes()[1] and "2000.0 ms" in compute.dtypes()[1]
     assert loading.load(tiny, dtype="float32").dtype == torch.float32
 

@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-from etabli.core.errors import BadData, BadInput
+from etabli.core.errors import BadData, BadInput, UnknownModel
 from etabli.data.dataset import Dataset
 from etabli.rendering import token_checks
-from etabli.rendering.render import POLICIES, render
+from etabli.rendering.masks import POLICIES
+from etabli.rendering.render import Renderer, render
 from etabli.runs.recipe import Recipe
 from etabli.training import batch_lens, train_data
 from etabli.training.packing import MASKED
@@ -22,6 +23,7 @@ CHATML = (
     "{% if add_generation_prompt %}{{'<|im_start|>assistant\n'}}{% endif %}"
 )
 NEVER_ENDS = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+THINKS_FIRST = CHATML.replace("assistant\n'}}{% endif", "assistant\n<think>\n'}}{% endif")
 BEGINS_TWICE = "{{ bos_token }}" + CHATML
 TELLS_THE_TIME = "{{ strftime_now('%f') }}" + CHATML
 
@@ -52,10 +54,11 @@ PLANTED = {
     "user-not-trained": (CHATML, [talk(), talk("b", train=True)], {}),
     "not-empty": (CHATML, [talk(), talk("long", "word " * 200)], {"max_length": 64}),
     "template-ids": (TELLS_THE_TIME, [talk()], {}),
+    "generation-prompt": (THINKS_FIRST, [talk()], {}),
 }
 
 
-@pytest.mark.parametrize("name", token_checks.NAMES)
+@pytest.mark.parametrize("name", PLANTED)
 def test_what_is_planted_is_red_and_no_run_starts(name, model, tmp_path):
     template, rows, more = PLANTED[name]
     Dataset(rows).save(tmp_path / "data")
@@ -77,7 +80,7 @@ def test_end_of_text_that_is_begin_of_text_is_no_second_beginning(tokenizer):
     one.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + eos_token + '\n' }}{% endfor %}"
     one.bos_token = one.eos_token
     seen = render(talk()["messages"], one)
-    said = {held.name: held.ok for held in token_checks.check_row(talk(), seen, one, "answers", 512)}
+    said = {held.name: held.ok for held in token_checks.check_row(talk(), seen, Renderer(one), "answers", 512)}
     assert said["one-bos"] is True and said["end-of-turn"] is True
 
 
@@ -247,6 +250,41 @@ def test_the_command_ends_1_where_an_assertion_fails(write_jsonl, tiny):
     path = write_jsonl([{"prompt": "word " * 300, "completion": "Yes."}])
     code, out, _ = etabli("data", "tokens", path, "--model", tiny, "--max-length", 64)
     assert code == 1 and "not-empty" in out and "FAILS" in out
+
+
+@pytest.fixture
+def tokenizer_alone(tiny, tmp_path):
+    """A folder with a tokenizer, and neither weights nor the model's configuration."""
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy2(f"{tiny}/{name}", folder / name)
+    return str(folder)
+
+
+def test_without_losses_a_folder_with_a_tokenizer_will_do(tokenizer_alone, tiny, tmp_path):
+    row = talk()
+    alone = batch_lens.describe_tokens(row, tokenizer_alone, "answers", 512)
+    assert alone == batch_lens.describe_tokens(row, tiny, "answers", 512)
+    Dataset([row]).save(tmp_path / "data")
+    seen = batch_lens.Batch(Recipe(data=str(tmp_path / "data"), model=tokenizer_alone), loss=False).facts
+    assert seen["rows"][0]["ids"] == alone["ids"]
+    with pytest.raises(UnknownModel, match=r"no config\.json"):
+        batch_lens.describe_tokens(row, tokenizer_alone, "answers", 512, loss=True)
+
+
+def test_a_token_without_a_row_in_the_embedding_is_refused_before_training(tiny, tmp_path, dataset):
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "lamps"
+    shutil.copytree(tiny, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<lamp>", "<room>"])
+    tokenizer.save_pretrained(folder)
+    Recipe(data=str(dataset), model=str(folder), max_steps=1).save(tmp_path / "r.yaml")
+    code, out, error = etabli("train", tmp_path / "r.yaml", "--run", tmp_path / "run")
+    assert code == 2 and "ids up to 49153" in out + error and "'<lamp>', '<room>' have none" in out + error
+    assert "resize_token_embeddings" in out + error
 
 
 def test_a_step_that_is_not_there(dataset, tiny):

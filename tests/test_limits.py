@@ -22,7 +22,7 @@ from etabli.core.errors import BadData, BadRecipe, Damaged, WrongAdapter
 from etabli.models import adapter_files
 from etabli.models.counting import CountingTokenizer
 from etabli.rendering import template_engine
-from etabli.rendering.render import render
+from etabli.rendering.render import Renderer, render
 from etabli.rendering.template_engine import Conversation
 
 DEADLINE = 60  # seconds, with the imports, on a machine where eight others work; alone each takes one or two
@@ -423,19 +423,17 @@ def test_of_several_templates_the_one_for_tools_is_taken(tokenizer):
 
 def test_rows_rendered_ahead_are_rows_rendered_one_by_one(tokenizer, commands):
     """Rows that are refused, plain text, calls: each is what it is by itself."""
-    from etabli.rendering import template as pieces
-
     refusing = with_template(
         tokenizer, "{% if messages[0].content == 'no' %}{{ raise_exception('no') }}{% endif %}" + FOR_TRAINING
     )
     rows = [{"messages": row["messages"]} for row in commands.rows[:70]]
     rows[5:5] = [{"messages": [{"role": "user", "content": "no"}]}, {"messages": [{"role": "text", "content": "a"}]}]
     rows[40:40] = [{"messages": []}, {"messages": [{"role": "user", "content": None}]}]
-    ahead = list(pieces.render_rows(rows, refusing))
-    assert [at for at, texts in enumerate(ahead) if texts is None] == [5, 6, 40, 41]
-    for row, texts in zip(rows, ahead):
-        if texts:
-            assert render(row["messages"], refusing, texts=texts) == render(row["messages"], refusing)
+    ahead = list(Renderer(refusing).render_texts(rows))
+    assert [at for at, text in enumerate(ahead) if text is None] == [5, 6, 40, 41]
+    for row, text in zip(rows, ahead):
+        if text:
+            assert render(row["messages"], refusing, text=text) == render(row["messages"], refusing)
 
 
 @pytest.fixture

@@ -16,11 +16,10 @@ from etabli import memory
 from etabli.app.cli import main
 from etabli.core import contracts
 from etabli.core.errors import BadInput, UnknownModel
-from etabli.memory import calibration, gpus, trace_cache
+from etabli.memory import devices, trace_cache
 from etabli.memory import ledger_view as sliders
-from etabli.memory.config import ROUND, Setup
-from etabli.memory.device_overhead import break_down
-from etabli.memory.model_configs import KNOWN_CONFIGS, load_config
+from etabli.memory.config import KNOWN_CONFIGS, ROUND, Setup, load_config
+from etabli.memory.formula import break_down
 from etabli.runs.recipe import Recipe
 from etabli.runs.run import Run
 from etabli.training.tensor_counter import TensorCounter, total_bytes
@@ -232,10 +231,10 @@ def test_layers_that_are_checkpointed_in_part(tiny_config):
 
 
 def test_what_a_trace_and_its_engine_say_twice_is_the_same():
-    from etabli.memory import scaling
+    from etabli.memory import formula
     from etabli.training import chunked_cross_entropy, packed_attention, packing
 
-    assert (scaling.CHUNK_LOGITS, scaling.SHORT, ROUND) == (
+    assert (formula.CHUNK_LOGITS, formula.SHORT, ROUND) == (
         chunked_cross_entropy.LOGITS,
         packed_attention.SHORT,
         packing.BLOCK,
@@ -244,7 +243,7 @@ def test_what_a_trace_and_its_engine_say_twice_is_the_same():
 
 def test_a_slider_is_answered_in_milliseconds():
     """Bars, advice and how far one can go, of a model with 32 layers."""
-    ledger = sliders.Ledger(LLAMA, gpus.find_device("t4"), Setup(2048))
+    ledger = sliders.Ledger(LLAMA, devices.find_device("t4"), Setup(2048))
     began = time.process_time()  # what else the machine does is no matter
     for layers in (0, 5, 31):
         ledger.breakdown_at(seq=4096, checkpointing=layers)
@@ -369,7 +368,7 @@ def test_a_stock_loop_is_told_to_take_its_loss_in_chunks(tiny_config):
 
 
 def test_a_ledger_of_a_stock_loop_advises_too(tiny_config):
-    seen = sliders.Ledger(tiny_config, gpus.find_device("0.7"), Setup(4096, 8, engine="trainer")).breakdown_at()
+    seen = sliders.Ledger(tiny_config, devices.find_device("0.7"), Setup(4096, 8, engine="trainer")).breakdown_at()
     assert not seen["fits"] and seen["advice"]  # among what is tried is a loss in chunks, which is another formula
 
 
@@ -411,13 +410,13 @@ def test_models_and_cards_that_are_none(tmp_path, monkeypatch):
             load_config(name)
     for name in ("voodoo2", "-5", "9" * 400, "nan", "0"):
         with pytest.raises(BadInput, match="Unknown GPU"):
-            gpus.find_device(name)
-    assert gpus.find_device("A100 80GB") == gpus.find_device("a100-80")
+            devices.find_device(name)
+    assert devices.find_device("A100 80GB") == devices.find_device("a100-80")
     assert (
-        gpus.find_device("RTX 3090").total == pytest.approx(24576 * gpus.MIB, rel=0.03)
-        and gpus.find_device("16").total == 16 * 2**30
+        devices.find_device("RTX 3090").total == pytest.approx(24576 * devices.MIB, rel=0.03)
+        and devices.find_device("16").total == 16 * 2**30
     )
-    assert gpus.find_device("t4").dtype == "float16" and gpus.find_device("2xt4").capability < gpus.NEW
+    assert devices.find_device("t4").dtype == "float16" and devices.find_device("2xt4").capability < devices.NEW
 
 
 def test_an_architecture_that_cannot_be_built_is_told(tmp_path):
@@ -450,19 +449,17 @@ def test_a_run_beside_its_forecast(finished_run, capsys):
 
 
 def test_residuals_are_of_this_machine_and_the_newest(monkeypatch):
-    machine = calibration.machine_key(TINY, Setup(device="cpu").resolve_auto())
-    here, t4 = gpus.Device("here", 2**34, "cpu"), gpus.find_device("t4")
-    for number in range(calibration.MAX_RUNS + 5):
-        calibration.save_run(f"run{number}", machine, 100, 150)
-    assert len(calibration.read_runs(machine)) == calibration.MAX_RUNS
-    assert calibration.load_factor(machine, here) == {"factor": 1.5, "runs": calibration.MAX_RUNS}
-    assert calibration.load_factor(machine, here, excluded_run="run24")["runs"] == calibration.MAX_RUNS - 1
-    assert calibration.load_factor(machine, t4) == {"factor": 1.0, "runs": 0}
-    assert (
-        calibration.load_factor(calibration.machine_key(SHAPE, Setup(device="cpu").resolve_auto()), here)["runs"] == 0
-    )
-    calibration._file().write_text('[{"foreign": 1}, 2, {"run": "a", "machine": "b", "forecast": 0, "measured": null}]')
-    assert calibration.load_factor(machine, here)["runs"] == 0
+    machine = devices.machine_key(TINY, Setup(device="cpu").resolve_auto())
+    here, t4 = devices.Device("here", 2**34, "cpu"), devices.find_device("t4")
+    for number in range(devices.MAX_RUNS + 5):
+        devices.save_run(f"run{number}", machine, 100, 150)
+    assert len(devices.read_runs(machine)) == devices.MAX_RUNS
+    assert devices.load_factor(machine, here) == {"factor": 1.5, "runs": devices.MAX_RUNS}
+    assert devices.load_factor(machine, here, excluded_run="run24")["runs"] == devices.MAX_RUNS - 1
+    assert devices.load_factor(machine, t4) == {"factor": 1.0, "runs": 0}
+    assert devices.load_factor(devices.machine_key(SHAPE, Setup(device="cpu").resolve_auto()), here)["runs"] == 0
+    devices._file().write_text('[{"foreign": 1}, 2, {"run": "a", "machine": "b", "forecast": 0, "measured": null}]')
+    assert devices.load_factor(machine, here)["runs"] == 0
 
 
 def test_a_run_that_has_measured_nothing_is_told(tmp_path, finished_run):

@@ -248,7 +248,7 @@ def test_nobody_of_that_name_and_a_busy_device(runs, answered, monkeypatch):
     with pytest.raises(BadInput, match="no results"):
         diffing.measure(runs / "other")
 
-    def busy(what):
+    def busy(what, **_):
         raise DeviceBusy("a run owns it")
 
     monkeypatch.setattr("etabli.core.processes.require_free_device", busy)

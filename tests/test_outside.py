@@ -16,7 +16,7 @@ import pytest
 
 import etabli
 from etabli.app.cli import main
-from etabli.core import folders, journal, storage
+from etabli.core import folders, journal, json_lines, storage
 from etabli.core.contracts import EVENTS, LOG, RECIPE, RESULTS, STOP
 from etabli.core.errors import BadInput, Damaged, NoSpace, OutsideFolder, Unreadable
 from etabli.data.dataset import Dataset
@@ -234,7 +234,7 @@ def test_a_log_that_never_ends_is_not_read(tmp_path):
     with (tmp_path / EVENTS).open("wb") as file:
         file.truncate(2**40)
     with pytest.raises(Damaged, match="more than établi ever writes"):
-        storage.read_lines(tmp_path / EVENTS)
+        json_lines.read_lines(tmp_path / EVENTS)
 
 
 # --- every command over a hostile run -------------------------------------------------------------------------------

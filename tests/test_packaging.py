@@ -55,6 +55,7 @@ def test_public_names():
         "load",
         "lr_range",
         "merge",
+        "open_adapter",
         "overlay",
         "own_check",
         "own_filter",

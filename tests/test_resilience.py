@@ -400,10 +400,10 @@ def test_what_is_in_the_place_of_the_adapter_is_told_before_training(copied):
 
 
 def test_a_process_that_is_not_gone_yet_is_waited_for(copied):
-    from etabli.core import storage
+    from etabli.core import locks
     from etabli.core.errors import RunLocked
 
-    with storage.lock_file(copied.folder / "lock", "a backup that is still copying"), pytest.raises(RunLocked):
+    with locks.lock_file(copied.folder / "lock", "a backup that is still copying"), pytest.raises(RunLocked):
         copied.resume()
     assert copied.state == "stopped", "nothing was started"
 

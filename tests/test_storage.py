@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etabli.core import storage
+from etabli.core import json_lines, locks, storage
 from etabli.core.errors import BadInput, Damaged, NoSpace, RunLocked
 
 
@@ -79,9 +79,9 @@ def test_a_log_cut_anywhere_gives_its_whole_lines(tmp_path_factory, items, data)
     whole = b"".join(lines)
     cut = data.draw(st.integers(0, len(whole)))
     path.write_bytes(whole[:cut])
-    first, offset = storage.read_lines(path)
+    first, offset = json_lines.read_lines(path)
     path.write_bytes(whole)
-    rest, _ = storage.read_lines(path, offset)
+    rest, _ = json_lines.read_lines(path, offset)
     assert first + rest == [json.loads(line) for line in lines]
 
 
@@ -104,6 +104,6 @@ def test_what_is_somebody_elses_is_not_replaced(tmp_path, kind):
 
 
 def test_one_owner(tmp_path):
-    again = storage.lock_file(tmp_path / "lock", "Run x")
-    with storage.lock_file(tmp_path / "lock", "Run x"), pytest.raises(RunLocked, match="Run x"), again:
+    again = locks.lock_file(tmp_path / "lock", "Run x")
+    with locks.lock_file(tmp_path / "lock", "Run x"), pytest.raises(RunLocked, match="Run x"), again:
         pass

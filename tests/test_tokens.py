@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etabli.core.errors import BadData, BadInput
-from etabli.rendering.render import render
+from etabli.rendering.render import Renderer, render
+from etabli.rendering.token_checks import check_row
 
 CHATML = (
     "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n'}}{% endfor %}"
@@ -192,3 +193,161 @@ def test_what_stands_beside_a_content_forges_nothing_either(tokenizer, field):
         render(talk, tokenizer)
     with pytest.raises(BadData, match="private sign"):
         render([{"role": "user", "content": "u", "name": "\ue0009\ue001"}], tokenizer)
+
+
+# --- what is trained, by templates of each kind -----------------------------------------------------------------------
+
+SHORT_INST = (
+    "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+    "{% else %}{{ ' ' + m.content + eos_token }}{% endif %}{% endfor %}"
+)
+TWO_ENDS = (  # Cohere's: a response ends, then the turn ends
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}<repo_name>{{ m.content }}"
+    "<file_sep>{% else %}{{ m.content }}{% endif %}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<repo_name>{% endif %}"
+)
+CHANNELS = (  # GPT-OSS's: the model writes the channel itself, and the last turn ends otherwise
+    "{% for m in messages %}<|im_start|>{{ m.role }}{% if m.role == 'assistant' %}"
+    "{% if m.thinking and loop.last %}<repo_name>thought<file_sep>{{ m.thinking }}<|im_end|><|im_start|>assistant"
+    "{% endif %}<repo_name>final{% endif %}<file_sep>{{ m.content }}"
+    "{{ '<|endoftext|>' if loop.last and m.role == 'assistant' else '<|im_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant{% endif %}"
+)
+DROPS_THOUGHTS = (  # Qwen 3's: a thought before the last question is left out; an empty one is written without
+    "{% set last = namespace(user=0) %}{% for m in messages %}{% if m.role == 'user' %}{% set last.user = loop.index %}"
+    "{% endif %}{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.role == 'assistant' and loop.index > last.user and (loop.last or m.reasoning_content) %}"
+    "{{ '<think>\n' + (m.reasoning_content or '') + '\n</think>\n\n' }}{% endif %}{{ m.content }}"
+    "{% for call in m.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
+)
+PARTICULAR = (  # DeepSeek V3's: calls only beside content that is none, with arguments as text
+    "{% for m in messages %}{% if m.role == 'user' %}<|im_start|>{{ m.content }}{% elif m.role == 'tool' %}"
+    "<jupyter_output>{{ m.content }}{% elif m.content is none %}<|im_end|>{% for call in m.tool_calls %}"
+    "{{ call.function.name + ': ' + call.function.arguments }}<|endoftext|>{% endfor %}"
+    "{% else %}<|im_end|>{{ m.content }}<|endoftext|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_end|>{% endif %}"
+)
+
+
+def trained_text(messages, tokenizer, policy="answers"):
+    rendered = render(messages, tokenizer, policy)
+    return "".join(text for text, flag in zip(rendered.text, rendered.trained) if flag)
+
+
+def failed(messages, tokenizer, policy="answers"):
+    renderer = Renderer(tokenizer)
+    checks = check_row({"messages": messages}, renderer.render(messages, policy), renderer, policy, 4096)
+    return [check.name for check in checks if check.ok is False]
+
+
+def test_a_token_that_holds_a_blank_of_the_template_and_letters_of_an_answer_is_the_answers(tokenizer):
+    tokenizer = with_template(tokenizer, SHORT_INST)
+    messages = conversation("Where?", "It is there.")
+    rendered = render(messages, tokenizer)
+    place = rendered.trained.index(True)
+    assert rendered.text[place].strip() == "It" and rendered.message[place] == 1
+    assert trained_text(messages, tokenizer).lstrip() == "It is there." + tokenizer.eos_token
+    assert not failed(messages, tokenizer)
+    rendered.trained[place] = False  # as if the token were the template's
+    renderer = Renderer(tokenizer)
+    checks = check_row({"messages": messages}, rendered, renderer, "answers", 4096)
+    assert [check.name for check in checks if check.ok is False] == ["whole-answer"]
+
+
+def test_the_true_end_of_a_turn_is_trained(tokenizer):
+    tokenizer = with_template(tokenizer, TWO_ENDS)
+    messages = conversation("q", "one", "r", "two")
+    assert trained_text(messages, tokenizer) == "one<file_sep><|im_end|>two<file_sep><|im_end|>"
+    rendered = render(messages, tokenizer)
+    rendered.trained[-1] = False
+    checks = check_row({"messages": messages}, rendered, Renderer(tokenizer), "answers", 4096)
+    assert "end-of-turn" in [check.name for check in checks if check.ok is False]
+
+
+def test_a_header_that_the_model_writes_is_trained(tokenizer):
+    tokenizer = with_template(tokenizer, CHANNELS)
+    messages = conversation("q", "one", "r", "two")
+    end = "<|endoftext|>"
+    assert (
+        trained_text(messages, tokenizer)
+        == f"<repo_name>final<file_sep>one<|im_end|><repo_name>final<file_sep>two{end}"
+    )
+    messages[3]["reasoning"] = "hm"
+    answer = f"<|im_start|>assistant<repo_name>final<file_sep>two{end}"
+    assert trained_text(messages[2:], tokenizer) == answer
+    assert trained_text(messages[2:], tokenizer, "answers_and_reasoning") == (
+        f"<repo_name>thought<file_sep>hm<|im_end|>{answer}"
+    )
+    assert not failed(messages, tokenizer)
+
+
+def test_thoughts_have_a_role_and_are_trained_if_that_is_asked_for(tokenizer):
+    tokenizer = with_template(tokenizer, DROPS_THOUGHTS)
+    messages = [*conversation("q", "one", "r"), {"role": "assistant", "content": "two", "reasoning": "I think."}]
+    messages[1]["reasoning"] = "Before."
+    rendered = render(messages, tokenizer, "answers_and_reasoning")
+    thought = "".join(text for text, role in zip(rendered.text, rendered.role) if role == "reasoning")
+    assert thought.startswith("<think>\nI think.\n</think>") and rendered.dropped_thoughts == (1,)
+    assert trained_text(messages, tokenizer, "answers_and_reasoning") == f"one<|im_end|>{thought}\n\ntwo<|im_end|>"
+    assert trained_text(messages, tokenizer).endswith("two<|im_end|>") and "think" not in trained_text(
+        messages, tokenizer
+    )
+    assert not failed(messages, tokenizer) and not failed(messages, tokenizer, "answers_and_reasoning")
+
+
+def test_a_thought_stands_in_the_content_where_the_template_has_no_place_for_it(tokenizer):
+    messages = [*conversation("q"), {"role": "assistant", "content": "a", "reasoning": "hm"}]
+    assert trained_text(messages, tokenizer, "answers_and_reasoning") == "<think>\nhm\n</think>\n\na<|im_end|>"
+    cuts = CHATML.replace("m['content']", "m['content'].split('</think>\n\n')[-1]")
+    with pytest.raises(BadData, match="no place for the reasoning of message 2"):
+        render(messages, with_template(tokenizer, cuts))
+    with pytest.raises(BadData, match="reasoning belongs to an assistant's message"):
+        render([{"role": "user", "content": "q", "reasoning": "hm"}], tokenizer)
+
+
+@pytest.mark.parametrize("template", [DROPS_THOUGHTS, PARTICULAR], ids=["qwen 3", "deepseek"])
+def test_answered_calls_are_rendered_and_trained(tokenizer, template):
+    tokenizer = with_template(tokenizer, template)
+    call, answer = {"role": "assistant", "content": "", "tool_calls": [CALL]}, {"role": "assistant", "content": "3."}
+    messages = [*conversation("1+2?"), call, {"role": "tool", "content": "3"}, answer]
+    trained = trained_text(messages, tokenizer)
+    assert '"b": "é"' in trained and trained.endswith(("3.<|im_end|>", "3.<|endoftext|>")) and trained.count("3") == 1
+    assert not failed(messages, tokenizer)
+
+
+def test_a_prompt_that_opens_a_thought_which_the_row_has_not_is_refused(tokenizer):
+    opens = CHATML.replace("assistant\n'}}{% endif", "assistant\n<think>\n'}}{% endif")
+    messages = conversation("q", "a")
+    assert failed(messages, with_template(tokenizer, opens)) == ["generation-prompt"]
+    messages[1]["reasoning"] = "hm"
+    assert not failed(messages, with_template(tokenizer, opens)), "the row's thought follows that prompt"
+
+
+def test_a_token_across_prompt_and_answer_is_refused(tokenizer):
+    merges = SHORT_INST.replace("' ' + m.content", "m.content").replace("[/INST]", "=")
+    assert failed(conversation("q", "= a"), with_template(tokenizer, merges)) == ["generation-prompt"]
+
+
+def test_parts_that_are_marked_are_trained_alone(tokenizer):
+    messages = conversation("2+2?", "Maybe 5. It is 4.", "Sure?", "Yes.")
+    messages[1]["train_spans"] = [[8, 17]]
+    messages[2]["train"] = True
+    for policy in ("answers", "spans"):
+        assert trained_text(messages, tokenizer, policy).startswith(" It is 4.<|im_end|>Sure?")
+    assert failed(messages, tokenizer) == ["user-not-trained"]
+
+
+def test_segments_stand_as_they_are_and_their_control_tokens_are_meant(tokenizer):
+    segments = [
+        ("<|im_start|>hello ", False),
+        ("hi there.<|im_end|>", True),
+        ("bye ", False),
+        ("farewell<|im_end|>", True),
+    ]
+    messages = [{"role": "text", "content": text, "train": flag} for text, flag in segments]
+    rendered = render(messages, tokenizer)
+    assert rendered.ids == tokenizer("".join(text for text, _ in segments), add_special_tokens=False)["input_ids"]
+    assert trained_text(messages, tokenizer) == " hi there.<|im_end|> farewell<|im_end|>"
+    assert not failed(messages, tokenizer)

@@ -430,9 +430,9 @@ def test_a_torn_line_is_not_glued_to_the_next(tmp_path):
     log = events.EventLog(tmp_path)
     log.write("heartbeat")
     log.close()
-    from etabli.core import storage
+    from etabli.core import json_lines
 
-    assert [e["kind"] for e in storage.read_lines(Path(tmp_path / "events.jsonl"))[0]] == ["step", "heartbeat"]
+    assert [e["kind"] for e in json_lines.read_lines(Path(tmp_path / "events.jsonl"))[0]] == ["step", "heartbeat"]
 
 
 def test_plain_text_trains_too(tiny, tmp_path, training_here):

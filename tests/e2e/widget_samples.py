@@ -122,8 +122,8 @@ def _policy(trained: list[bool]) -> dict[str, Any]:
 def lens(folder: Path) -> etabli_widgets.MaskLens:
     """Four rows of five roles, one assertion that fails."""
     words = [f" word{number}" for number in range(40)]
-    roles = ["template", "system", "user", "tool", "text", "assistant"]
-    role = [roles[min(5, number // 6)] for number in range(40)]
+    roles = ["template", "system", "user", "tool", "text", "reasoning", "assistant"]
+    role = [roles[number // 6] for number in range(40)]
     trained = {
         "answers": [name == "assistant" for name in role],
         "all": [name != "template" for name in role],

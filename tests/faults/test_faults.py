@@ -13,7 +13,7 @@ import shutil
 import points
 import pytest
 
-from etabli.core import storage
+from etabli.core import locks, storage
 from etabli.core.errors import RunLocked
 from etabli.runs import checkpoints
 
@@ -181,7 +181,7 @@ def test_one_owner_of_many_that_race(tmp_path, counted):
             os.close(go)
             os.read(ready, 1)  # both wait until the pipe is closed
             try:
-                with storage.lock_file(tmp_path / "lock", "Run x"):
+                with locks.lock_file(tmp_path / "lock", "Run x"):
                     (tmp_path / f"owner-{os.getpid()}").touch()
                     assert select.select([refused], [], [], 60)[0], "nobody was refused while it was held"
             except RunLocked:
@@ -210,10 +210,10 @@ def test_one_owner_of_many_that_race(tmp_path, counted):
         owners[0].unlink()
         counted["races"] += 1
     assert points.killed_at(tmp_path, 2, lambda: _hold(tmp_path)) == -9
-    with storage.lock_file(tmp_path / "lock", "Run x"):
+    with locks.lock_file(tmp_path / "lock", "Run x"):
         pass
 
 
 def _hold(folder):
-    with storage.lock_file(folder / "lock", "Run x"):
+    with locks.lock_file(folder / "lock", "Run x"):
         (folder / "never").touch()

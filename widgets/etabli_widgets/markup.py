@@ -1,6 +1,7 @@
 """HTML of the twins. Only ``element`` makes markup, and it escapes all values."""
 
 import html
+import re
 import sys
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -45,6 +46,19 @@ def element(name: str, *children: Any, **attributes: Any) -> Markup:
 def fragment(*children: Any) -> Markup:
     """Return the children of ``element`` without an element around them."""
     return Markup("".join(map(_child, children)))
+
+
+_THOUGHT = re.compile(r"\s*<think>(.*?)(?:</think>\s*|\Z)", re.DOTALL)
+
+
+def answer(text: str) -> Markup:
+    """Return an answer as code, with the thought before it folded."""
+    match = _THOUGHT.match(text)
+    thought = match[1].strip() if match else ""
+    rest = element("code", text[match.end() :] if match else text)
+    if not thought:
+        return rest
+    return fragment(element("details", element("summary", "Thought"), thought, class_="etabli-thought"), rest)
 
 
 def _child(child: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import traitlets
 
 from etabli_widgets._base import Widget, message, script, style
-from etabli_widgets.markup import Markup, element, fragment, notes, table
+from etabli_widgets.markup import Markup, answer, element, fragment, notes, table
 
 MOST_POINTS = 400
 WIDTH, HEIGHT, EDGE = 560, 180, 34
@@ -169,7 +169,7 @@ class RunMonitor(Widget):
         facts += [f"{self.speed:.0f} tokens/s"] if self.speed else []
         facts += [f"{self.memory / 1e9:.2f} GB"] if self.memory else []
         latest = [item for item in self.samples if item["step"] == self.samples[-1]["step"]]
-        rows = [(item["step"], item["prompt"], element("code", item["text"])) for item in latest]
+        rows = [(item["step"], item["prompt"], answer(item["text"])) for item in latest]
         answers = table(("step", "probe", "answer"), rows) if rows else None
         reason = self.why or (self.phase if self.state == "starting" else "")
         why = f" ({reason})" if reason else ""

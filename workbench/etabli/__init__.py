@@ -9,7 +9,7 @@
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from etabli.app.project import Project as Project
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from etabli.review.probe_history import film as film
     from etabli.review.session import arena as arena
     from etabli.review.token_diff import token_diff as token_diff
+    from etabli.runs.adapter_run import open_adapter as open_adapter
     from etabli.runs.lr_finder import lr_range as lr_range
     from etabli.runs.plots import overlay as overlay
     from etabli.runs.recipe import Recipe as Recipe
@@ -58,6 +59,7 @@ _HOMES = {
     "load": "etabli.models.loading",
     "lr_range": "etabli.runs.lr_finder",
     "merge": "etabli.export.merge",
+    "open_adapter": "etabli.runs.adapter_run",
     "overlay": "etabli.runs.plots",
     "own_check": "etabli.checks.custom_rules",
     "own_filter": "etabli.checks.custom_rules",
@@ -69,7 +71,7 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"etabli has no {name!r}; it has {', '.join(__all__)}")

@@ -94,11 +94,14 @@ function render({ model, el }) {
     bar.max = model.get("total") || 1;
     bar.value = model.get("done");
     asked.textContent = visible(pair.prompt ?? "");
-    left.textContent = visible(pair.left ?? "");
-    right.textContent = visible(pair.right ?? "");
-    for (const text of [left, right]) {
-      text.scrollTop = 0;
-      text.classList.toggle("etabli-empty", pair.number !== undefined && !text.textContent);
+    left.replaceChildren(...answerNodes(pair.left, pair.thoughts?.[0]));
+    right.replaceChildren(...answerNodes(pair.right, pair.thoughts?.[1]));
+    for (const [node, text] of [
+      [left, pair.left],
+      [right, pair.right],
+    ]) {
+      node.scrollTop = 0;
+      node.classList.toggle("etabli-empty", pair.number !== undefined && !text);
     }
     const stranded = !pair.number && booth.contains(document.activeElement);
     booth.hidden = hint.hidden = !pair.number;

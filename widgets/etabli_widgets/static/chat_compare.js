@@ -64,7 +64,7 @@ function render({ model, el }) {
     before.hidden = !held.length;
     before.firstChild.textContent = `Asked before: ${held.length}`;
     const side = ([name, text]) =>
-      make("section", {}, [make("b", { textContent: name }), make("pre", { textContent: visible(text), dir: "auto" })]);
+      make("section", {}, [make("b", { textContent: name }), make("pre", { dir: "auto" }, answerNodes(text))]);
     const item = (one) =>
       make("div", {}, [
         make("p", { className: "etabli-asked", textContent: visible(one.prompt), dir: "auto" }),
@@ -112,7 +112,7 @@ function render({ model, el }) {
               make("b", { textContent: name }),
               make("small", { textContent: figures(model.get("figures")[name]) }),
             ]),
-            make("pre", { textContent: visible(texts[name] ?? "") || (name === writing ? "…" : ""), dir: "auto" }),
+            make("pre", { dir: "auto" }, answerNodes(texts[name] || (name === writing ? "…" : ""))),
           ]),
         ),
     );

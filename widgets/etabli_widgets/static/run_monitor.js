@@ -62,7 +62,7 @@ function drawSamples(list, samples) {
           make("li", {}, [
             make("small", { textContent: `step ${step}` }),
             make("span", { textContent: sample.prompt }),
-            make("code", { textContent: sample.text }),
+            make("code", {}, answerNodes(sample.text)),
           ]),
         ),
     ),

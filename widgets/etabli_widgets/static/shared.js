@@ -120,9 +120,25 @@ function follow(model, traits, draw) {
 const UNSEEN =
   /(?!(?<=[\u0300-\u1fff\u2100-\ufefe])[\u200c\u200d](?=[\u0300-\u1fff\u2100-\ufefe]))[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
-/** Text in which nothing is hidden. @param {string} text */
+/** Text in which nothing is hidden; a value that is missing is an empty text. @param {string | null | undefined} text */
 function visible(text) {
-  return text.replace(UNSEEN, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return String(text ?? "").replace(UNSEEN, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+const THOUGHT = /^\s*<think>([^]*?)(?:<\/think>\s*|$)/;
+
+/** An answer as nodes: the thought before it is folded. A thought that was split off already comes as `thought`.
+ * @param {string | null | undefined} text @param {string} [thought] @returns {(Node | string)[]} */
+function answerNodes(text, thought = "") {
+  const match = thought ? null : THOUGHT.exec(text ?? "");
+  const inside = thought || match?.[1].trim();
+  const answer = visible((text ?? "").slice(match?.[0].length ?? 0));
+  if (!inside) return [answer];
+  const fold = make("details", { className: "etabli-thought" }, [
+    make("summary", { textContent: "Thought" }),
+    make("span", { textContent: visible(inside), dir: "auto" }),
+  ]);
+  return [fold, answer];
 }
 
 /** The line on which a widget shows its own errors. */

@@ -3,12 +3,15 @@
 import ast
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from etabli.core import storage
 from etabli.core.errors import BadInput, EtabliError, MissingExtra
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 TOUR = ("00_machine", "01_data", "02_finetune", "03_evaluate", "04_export")
 PARAMETERS = "parameters"
@@ -39,7 +42,7 @@ def copy(target: str | Path) -> list[Path]:
     return sorted(target.glob("*.ipynb"))
 
 
-def with_parameters(path: Path, parameters: dict[str, Any]) -> Any:
+def with_parameters(path: Path, parameters: Mapping[str, object]) -> "NotebookNode":
     """Return a notebook (``nbformat.NotebookNode``) whose parameters are set, in a cell after its own parameters.
 
     Raises:
@@ -56,7 +59,7 @@ def with_parameters(path: Path, parameters: dict[str, Any]) -> Any:
     return notebook
 
 
-def check_parameters(parameters: dict[str, Any]) -> None:
+def check_parameters(parameters: Mapping[str, object]) -> None:
     """Check that a notebook of the tour has each parameter: a misspelt one would change nothing.
 
     Raises:
@@ -70,13 +73,13 @@ def check_parameters(parameters: dict[str, Any]) -> None:
         )
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> "NotebookNode":
     with _require_lab():
         import nbformat
     return nbformat.read(path, as_version=4)
 
 
-def _find_parameter_cell(notebook: Any) -> tuple[int, Any]:
+def _find_parameter_cell(notebook: "NotebookNode") -> tuple[int, "NotebookNode"]:
     for index, cell in enumerate(notebook.cells):
         if PARAMETERS in cell.metadata.get("tags", []):
             return index, cell
@@ -92,7 +95,7 @@ def assigned_names(source: str) -> set[str]:
     }
 
 
-def execute(notebook: Any, cwd: Path, on_cell: Callable[[int, int], None] | None = None) -> None:
+def execute(notebook: "NotebookNode", cwd: Path, on_cell: Callable[[int, int], None] | None = None) -> None:
     """Run every cell in a new kernel, in the folder ``cwd``. The outputs are put into ``notebook``.
 
     Args:
@@ -106,7 +109,7 @@ def execute(notebook: Any, cwd: Path, on_cell: Callable[[int, int], None] | None
         from nbclient.exceptions import CellExecutionError
     total = len(notebook.cells)
 
-    async def report_cell(cell: Any, cell_index: int) -> None:
+    async def report_cell(cell: object, cell_index: int) -> None:
         if on_cell:
             on_cell(cell_index + 1, total)
 
@@ -124,7 +127,7 @@ def execute(notebook: Any, cwd: Path, on_cell: Callable[[int, int], None] | None
         raise EtabliError(f"A cell failed: {error.ename}: {error.evalue}") from error
 
 
-def to_html(notebook: Any, path: Path) -> None:
+def to_html(notebook: "NotebookNode", path: Path) -> None:
     """Write a notebook as one HTML file that loads nothing and runs no script of the outputs.
 
     Widgets do not work in such a file: it shows their HTML twins.

@@ -1,15 +1,17 @@
 """The tour: runs the five notebooks in order, without a browser."""
 
-import sys
+import contextlib
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from etabli.app import notebooks
-from etabli.core import parsing, processes, storage, terminal
-from etabli.core.contracts import Results
+from etabli.core import parsing, processes, storage
+from etabli.core.contracts import END_STATES, RECIPE, Results
 from etabli.core.errors import EtabliError
+from etabli.runs.progress import ProgressLine, describe_progress
+from etabli.runs.run import Run
 
 RUN = "runs/first"
 
@@ -20,7 +22,7 @@ def tour(
     data: str | None = None,
     steps: int | None = None,
     max_minutes: float | None = None,
-    **parameters: Any,
+    **parameters: object,
 ) -> Results:
     """Run the notebooks in the folder ``out`` and return the results of the evaluation.
 
@@ -55,9 +57,7 @@ def tour(
 
 def _stop_training(out: Path) -> None:
     """Stop the run of an interrupted tour: it is a process of its own and would go on."""
-    from etabli.runs.run import Run
-
-    if (out / RUN / "recipe.yaml").is_file():
+    if (out / RUN / RECIPE).is_file():
         Run.attach(out / RUN).stop(wait=False)
 
 
@@ -79,64 +79,60 @@ def _prepare_folder(out: Path) -> Path:
     return out
 
 
-def _run_notebook(number: int, name: str, out: Path, parameters: dict[str, Any]) -> None:
+def _run_notebook(number: int, name: str, out: Path, parameters: Mapping[str, object]) -> None:
     notebook = notebooks.with_parameters(notebooks.folder() / f"{name}.ipynb", parameters)
-    line = ProgressLine(f"[{number}/{len(notebooks.TOUR)}] {name}", out / RUN)
     try:
-        notebooks.execute(notebook, out, line.cell)
+        with _showing_progress(f"[{number}/{len(notebooks.TOUR)}] {name}", out / RUN) as begin_cell:
+            notebooks.execute(notebook, out, begin_cell)
     except EtabliError as error:
         raise EtabliError(f"{name}: {error} The notebook up to this cell: {out / name}.html") from error
     finally:
-        line.close()
         notebooks.to_html(notebook, out / f"{name}.html")
 
 
-class ProgressLine:
-    """Shows which notebook and which cell runs; during training also the step, the speed and the time left."""
+@contextlib.contextmanager
+def _showing_progress(title: str, run: Path) -> Iterator[Callable[[int, int], None]]:
+    """Show which notebook and which cell runs, and how far training and evaluation are.
 
-    def __init__(self, title: str, run: Path):
-        self.title, self.run = title, run
-        self._cell = ""
-        self._began = time.monotonic()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-        self._thread.start()
+    Yields the function that takes the cell's number and the number of cells.
+    """
+    line, ended, began = ProgressLine(), threading.Event(), time.monotonic()
+    cell = ""
 
-    def cell(self, number: int, total: int) -> None:
-        """Show that a cell begins."""
-        self._cell = f"cell {number}/{total}"
+    def begin_cell(number: int, total: int) -> None:
+        nonlocal cell
+        cell = f"cell {number}/{total}"
 
-    def close(self) -> None:
-        """Show that the notebook is done, and end the thread."""
-        self._ended.set()
-        self._thread.join()
-        terminal.say(f"{self.title} · done in {time.monotonic() - self._began:.0f} s")
+    def follow() -> None:
+        while not ended.wait(1.0):
+            line.show(" · ".join(filter(None, (title, cell, _describe_run(run)))))
 
-    def _follow(self) -> None:
-        from etabli.core.contracts import END_STATES
-        from etabli.runs.progress import describe_progress
-        from etabli.runs.run import Run
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield begin_cell
+    finally:
+        ended.set()
+        thread.join()
+        line.show(f"{title} · done in {time.monotonic() - began:.0f} s", urgent=True)
+        line.close()
 
-        every = 1.0 if sys.stderr.isatty() else 15.0
-        while not self._ended.wait(every):
-            parts = [self.title, self._cell]
-            if (self.run / "recipe.yaml").is_file():
-                run = Run.attach(self.run)
-                parts += [describe_progress(run.progress())] if run.state not in END_STATES else [self._answers()]
-            text = " · ".join(part for part in parts if part)
-            (terminal.rewrite if sys.stderr.isatty() else terminal.say)(text)
 
-    def _answers(self) -> str:
-        """Return how far the evaluation is, from the file that the notebook's kernel writes."""
-        try:
-            count = parsing.read_json(self.run / "evaluating.json", parsing.LARGEST_CONFIG)
-            return f"{count['arm']}: {count['done']}/{count['total']} answers"
-        except (OSError, ValueError, KeyError):
-            return ""
+def _describe_run(folder: Path) -> str:
+    """Return how far the training is, or the evaluation after it; empty if there is no run yet."""
+    if not (folder / RECIPE).is_file():
+        return ""
+    run = Run.attach(folder)
+    if run.state not in END_STATES:
+        return describe_progress(run.progress())
+    try:
+        count = parsing.read_json(folder / "evaluating.json", parsing.LARGEST_CONFIG)
+        return f"{count['arm']}: {count['done']}/{count['total']} answers"
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
 def _write_report(out: Path, results: Results, seconds: float) -> None:
     from etabli.app.report import page
-    from etabli.runs.run import Run
 
     storage.write_text(out / "report.html", page(results, Run.attach(out / RUN), seconds))

@@ -7,7 +7,6 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from etabli.checks import cost, custom_rules, row, speed
 from etabli.checks.report import Report
@@ -21,8 +20,9 @@ from etabli.data.reading.formats import FORMATS, PLAIN_FORMATS
 from etabli.data.reading.jsonfiles import Record
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.source import Source, open_source, require_layout
-from etabli.models import counting, embedded
-from etabli.rendering.render import POLICIES
+from etabli.models import chat_templates, counting, embedded
+from etabli.rendering.masks import POLICIES
+from etabli.rendering.template_engine import NO_TEMPLATE
 
 CHUNK_ROWS, CHUNK_BYTES = 256, 2**20
 RuleSource = str | Path | Callable[[Row], object] | Iterable[Callable[[Row], object]] | None
@@ -30,7 +30,7 @@ RuleSource = str | Path | Callable[[Row], object] | Iterable[Callable[[Row], obj
 
 @folders.add_allow_outside
 def check(
-    source: Any,
+    source: object,
     /,
     model: str | None = None,
     format: str | None = None,
@@ -39,6 +39,8 @@ def check(
     max_length: int = 512,
     policy: str = "answers",
     workers: int = 1,
+    *,
+    template: str | None = None,
     **about: str,
 ) -> Report:
     """Check rows: form, meaning, cost, safety, licence, and your own rules.
@@ -48,6 +50,7 @@ def check(
         model: the model whose tokenizer counts; by default the embedded one, if it is on this machine already.
         rules: a file of ``@etabli.own_check`` and ``@etabli.own_filter`` functions, or such functions.
         max_length: tokens of a row that training would see; policy: which of them it would train.
+        template: the chat template of a base model: alpaca, chatml, plain, or a Jinja file.
         workers: processes. More than one needs a script with a main guard; the command line uses one for each core.
 
     Returns:
@@ -58,18 +61,21 @@ def check(
         opening = open_source(source, format, columns, about)
         for note in opening.notes:
             report.add_note(note, 1)
-        settings = _make_settings(opening, model, rules, max_length, policy)
+        settings = _make_settings(opening, model, rules, max_length, policy, template)
         _check_all(opening, settings, workers, report)
     except Unreadable as error:
         report.add_unreadable(error)
     return report
 
 
-def _make_settings(opening: Source, model: str | None, rules: RuleSource, max_length: int, policy: str) -> Settings:
+def _make_settings(
+    opening: Source, model: str | None, rules: RuleSource, max_length: int, policy: str, template: str | None
+) -> Settings:
     if not isinstance(max_length, int) or max_length < 1:
         raise BadInput(f"max_length is {max_length!r}; it is a number of tokens.")
     if policy not in POLICIES:
         raise BadInput(f"Unknown mask policy {policy!r}; there are {', '.join(POLICIES)}.")
+    template = chat_templates.read_template(template) if template else None
     model = model or ("default" if embedded.is_cached() else None)
     is_file = isinstance(rules, str | Path) and Path(rules).is_file()
     # Without a preview no row can be read. Any layout will do then: all rows are reported as broken.
@@ -78,23 +84,26 @@ def _make_settings(opening: Source, model: str | None, rules: RuleSource, max_le
         layout,
         opening.about,
         model,
-        _find_tokenizer(model, layout) if model else None,
+        _find_tokenizer(model, layout, template) if model else None,
         max_length,
         policy,
         (str(rules), storage.sha256(str(rules))) if is_file else None,
         () if is_file else tuple(custom_rules.load_rules(rules)),
+        template,
     )
 
 
-def _find_tokenizer(model: str, layout: Layout) -> Path:
+def _find_tokenizer(model: str, layout: Layout, template: str | None) -> Path:
     """Return the folder of the model's tokenizer; it is found once here, and not in every process.
 
     Raises:
-        BadInput: it has no chat template, so that no conversation could be counted.
+        BadInput: it has no chat template, or the given one does not suit it, so that no conversation could be counted.
     """
     folder = counting.tokenizer_folder(model)
-    if layout.name not in PLAIN_FORMATS and not counting.read_chat_template(folder):
-        raise BadInput(f"The tokenizer of {model} has no chat template: take the instruct version of the model.")
+    if template is not None:
+        chat_templates.set_template(counting.CountingTokenizer(folder), template)
+    elif layout.name not in PLAIN_FORMATS and not counting.read_chat_template(folder):
+        raise BadInput(f"{model}: {NO_TEMPLATE}")
     return folder
 
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from etabli.core.contracts import Row, TrainingCost
 from etabli.core.errors import BadData
 from etabli.data.notes import Note, escape_invisible
-from etabli.rendering.render import count_tokens
 
 if TYPE_CHECKING:
-    from etabli.models.counting import CountingTokenizer
+    from etabli.rendering.render import Renderer
 
 # The rule of OpenAI's "Data preparation and analysis for chat model fine-tuning" notebook (openai-cookbook): three
 # epochs, more for few rows, fewer for many.
@@ -43,20 +42,20 @@ class Cost:
 
 def check(
     row: Row,
-    tokenizer: "CountingTokenizer",
+    renderer: "Renderer",
     max_length: int,
     policy: str,
     cost: Cost,
-    texts: list[str] | None = None,
+    text: str | None = None,
 ) -> list[Note]:
     """Add a row's tokens to ``cost``, and return notes on what would be cut off.
 
     Args:
-        texts: the row as rendered by ``template.render_rows``, if that is done already.
+        text: the row as rendered by ``Renderer.render_texts``, if that is done already.
     """
     try:
-        size, trained_count, trained_within = count_tokens(
-            row["messages"], tokenizer, policy, max_length, row.get("tools"), texts
+        size, trained_count, trained_within = renderer.count_tokens(
+            row["messages"], policy, max_length, row.get("tools"), text
         )
     except BadData as error:
         return [Note("not-renderable", "messages", why=escape_invisible(str(error)))]

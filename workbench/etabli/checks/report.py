@@ -5,7 +5,7 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from etabli.checks import language, safety
 from etabli.checks.row import UNKNOWN_LANGUAGE, CheckedRows, Settings
@@ -69,7 +69,7 @@ class Report:
         """Return the severity of a code; for a user's own check, that of its first finding."""
         return CODES[code].severity if code in CODES else next(self.store.findings(code, 1)).severity
 
-    def findings(self, code: str | None = None) -> Iterator[dict[str, Any]]:
+    def findings(self, code: str | None = None) -> Iterator[dict[str, object]]:
         """Yield findings as dicts with the fields of ``Finding``, in the order of the file: all, or those of a code."""
         return (finding._asdict() for finding in self.store.findings(code))
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from etabli.checks import characters, cost, custom_rules, language, meaning, safety
 from etabli.checks.cost import Cost
@@ -28,10 +27,7 @@ from etabli.data.reading.formats import FORMATS, unused_columns
 from etabli.data.reading.jsonfiles import BROKEN, Record, parse_record
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.source import read_conversation
-from etabli.rendering import template
-
-if TYPE_CHECKING:
-    from etabli.models.counting import CountingTokenizer
+from etabli.rendering.render import Renderer
 
 UNKNOWN_LANGUAGE = "not told"  # texts too short, or question and answer in two languages
 MAX_COUNTED_VALUES = 50  # of a lineage field, such as its sources; the rest are counted as "others"
@@ -44,13 +40,14 @@ class Settings:
     """How rows are checked. It can be pickled and sent to another process, unless it has ``rules``."""
 
     layout: Layout
-    about: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, object] = field(default_factory=dict)
     model: str | None = None
     tokenizer: Path | None = None  # its folder
     max_length: int = 512  # tokens
     policy: str = "answers"
     rules_file: tuple[str, str] | None = None  # path and sha256, so that a changed file is read again
     rules: tuple[Rule, ...] = ()
+    template: str | None = None  # the chat template of a base model: its name, or its text
 
     def own_rules(self) -> Sequence[Rule]:
         """Return the user's own rules."""
@@ -95,13 +92,17 @@ def _load_rules_file(path: str, sha256: str) -> tuple[Rule, ...]:
 
 
 @cache
-def _load_tokenizer(folder: Path) -> tuple["CountingTokenizer", re.Pattern[str]]:
-    """Return the tokenizer, and a pattern of its control tokens with those of common model families."""
+def _load_renderer(folder: Path, chat_template: str | None) -> tuple[Renderer, re.Pattern[str]]:
+    """Return the tokenizer's renderer, and a pattern of its control tokens with those of common model families."""
+    from etabli.models.chat_templates import set_template
     from etabli.models.counting import CountingTokenizer
 
     tokenizer = CountingTokenizer(folder)
-    names = tuple(name for name in tokenizer.get_added_vocab() if name.strip() and len(name) > 2)
-    return tokenizer, characters.control_pattern(names)
+    if chat_template is not None:
+        set_template(tokenizer, chat_template)
+    renderer = Renderer(tokenizer)
+    names = tuple(name for name in renderer.added_vocab if name.strip() and len(name) > 2)
+    return renderer, characters.control_pattern(names)
 
 
 _COMMON_CONTROL_TOKENS = characters.control_pattern()
@@ -112,8 +113,8 @@ def check_records(records: Sequence[Record], settings: Settings) -> CheckedRows:
     results = CheckedRows()
     readings = [_read_record(record, settings, results) for record in map(parse_record, records)]
     rows = (row for _, row, _ in readings if row is not None)
-    tokenizer = _load_tokenizer(settings.tokenizer)[0] if settings.tokenizer else None
-    rendered_texts = template.render_rows(rows, tokenizer) if tokenizer else repeat(None)
+    renderer = _load_renderer(settings.tokenizer, settings.template)[0] if settings.tokenizer else None
+    rendered_texts = renderer.render_texts(rows) if renderer else repeat(None)
     for record, row, notes in readings:
         findings = [_finding(note, record) for note in notes]
         if row is not None:
@@ -141,7 +142,7 @@ def _check_row(
     settings: Settings,
     results: CheckedRows,
     reading_codes: set[str],
-    rendered_texts: list[str] | None,
+    rendered_text: str | None,
 ) -> list[Finding]:
     """Return the findings of one conversation; its counts go into ``results``."""
     lang = detect_row_language(row)
@@ -151,13 +152,13 @@ def _check_row(
         value = escape_invisible(str(dict(row).get(name) or "unknown"))[:200]
         count_value(results.lineage.setdefault(name, Counter()), value)
     if settings.tokenizer:
-        tokenizer, control_tokens = _load_tokenizer(settings.tokenizer)
+        renderer, control_tokens = _load_renderer(settings.tokenizer, settings.template)
     else:
-        tokenizer, control_tokens = None, _COMMON_CONTROL_TOKENS
+        renderer, control_tokens = None, _COMMON_CONTROL_TOKENS
     packs = _choose_packs(row, lang, results)
     notes = [*_check_texts(row, lang, control_tokens), *meaning.check(row["messages"], row.get("lang"), packs)]
-    if tokenizer and _is_trainable({*reading_codes, *(note.code for note in notes)}):
-        notes += cost.check(row, tokenizer, settings.max_length, settings.policy, results.cost, rendered_texts)
+    if renderer and _is_trainable({*reading_codes, *(note.code for note in notes)}):
+        notes += cost.check(row, renderer, settings.max_length, settings.policy, results.cost, rendered_text)
     if record.row is not None and INCOMPLETE_CODES.isdisjoint(reading_codes):
         results.pairs.append(_question_answer(row, record.row, record.line))
     findings = [_finding(note, record) for note in notes]

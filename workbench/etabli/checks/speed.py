@@ -3,7 +3,7 @@
 import statistics
 from pathlib import Path
 
-from etabli.core import parsing, storage
+from etabli.core import json_lines, parsing
 from etabli.core.contracts import EVENTS, RECIPE
 from etabli.models import embedded
 
@@ -14,7 +14,7 @@ def find_measured_speed(model: str, runs: Path = Path("runs")) -> tuple[float, s
     """Return (tokens per second, where it was measured) from the newest run of a model; None without such a run."""
     event_files = sorted(runs.glob(f"*/{EVENTS}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in event_files:
-        lines = storage.read_lines(path)[0]
+        lines = json_lines.read_lines(path)[0]
         speeds = [speed for line in lines if isinstance(speed := line.get("tokens_per_s"), int | float) and speed > 0]
         names = {_read_model(path.with_name(RECIPE)), model}
         if speeds and (len(names) == 1 or names <= _DEFAULT_NAMES):

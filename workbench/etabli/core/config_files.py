@@ -1,7 +1,7 @@
 """Recipe files in YAML: read and write them, and list all their mistakes at once."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return keys
 
 
-def write_yaml(path: str | Path, keys: dict[str, Any], sections: dict[str, Any] | None = None) -> None:
+def write_yaml(path: str | Path, keys: Mapping[str, object], sections: Mapping[str, object] | None = None) -> None:
     """Write a recipe file.
 
     Args:
@@ -48,7 +48,7 @@ def write_yaml(path: str | Path, keys: dict[str, Any], sections: dict[str, Any] 
     if secret_keys := [key for key, value in keys.items() if cover_secrets_in({key: value}) != {key: value}]:
         advice = "holds a password, key or token, which the file would reveal. Put it into an environment variable"
         raise BadRecipe([f"{key}: {advice}" for key in secret_keys], str(path))
-    storage.write_text(path, yaml.safe_dump(keys | (sections or {}), sort_keys=False, allow_unicode=True))
+    storage.write_text(path, yaml.safe_dump({**keys, **(sections or {})}, sort_keys=False, allow_unicode=True))
 
 
 def list_mistakes(

@@ -11,9 +11,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from etabli.core.errors import BadInput
 
@@ -42,6 +42,12 @@ class ConfinedError(BadInput):
     """A template, a pattern or a schema raised an error. The message is the error's own text."""
 
 
+class _Answer(TypedDict):
+    values: list[Any]
+    error: NotRequired[str]
+    took: float  # seconds of processor time
+
+
 class _Account:
     """What one template, pattern or schema has cost so far, and the pid of the process that has its text."""
 
@@ -59,13 +65,16 @@ class ConfinedProcess:
         self._owner = 0
         self._accounts: dict[str, _Account] = {}
 
-    def ask(self, action: str, subject: str, seconds: float | None = None, **request: Any) -> list[Any]:
+    def ask(
+        self, action: str, subject: str, seconds: float | None = None, *, jobs: Sequence[object], **request: object
+    ) -> list[Any]:
         """Return the values of one request, one for each of ``jobs``.
 
         Args:
             action: ``render``, ``search``, ``follow`` or ``measure``.
             subject: the template, pattern or schema, or the path of the table that is measured.
             seconds: processor time for the subject, in addition to ``SHARE`` for each job. None: ``SECONDS``.
+            jobs: what is rendered, searched or measured; one value comes back for each.
             request: the action's other arguments, as JSON values.
 
         Raises:
@@ -76,8 +85,10 @@ class ConfinedProcess:
             account = self._accounts.setdefault(subject, _Account(len(self._accounts), seconds))
             if account.strikes >= STRIKES:
                 raise LimitExceeded(f"it took too long {STRIKES} times, so it is not tried again")
-            account.left = min(seconds, account.left + SHARE * len(request["jobs"]))
-            reply = self._reply(subject, account, {"action": action, "seconds": max(account.left, SHARE), **request})
+            account.left = min(seconds, account.left + SHARE * len(jobs))
+            reply = self._reply(
+                subject, account, {"action": action, "seconds": max(account.left, SHARE), "jobs": jobs, **request}
+            )
             if reply is None:
                 account.strikes += 1
                 account.left = seconds
@@ -85,10 +96,9 @@ class ConfinedProcess:
             account.left -= reply["took"]
         if "error" in reply:
             raise ConfinedError(reply["error"])
-        values: list[Any] = reply["values"]
-        return values
+        return reply["values"]
 
-    def _reply(self, subject: str, account: _Account, request: dict[str, Any]) -> dict[str, Any] | None:
+    def _reply(self, subject: str, account: _Account, request: dict[str, object]) -> _Answer | None:
         """Return the worker's answer, or None if it was ended."""
         process = self._running_process()
         assert process.stdin is not None and process.stdout is not None
@@ -102,7 +112,7 @@ class ConfinedProcess:
             process.stdin.flush()
             answer = process.stdout.readline()
             if answer.endswith(b"\n"):
-                reply: dict[str, Any] = json.loads(answer)
+                reply: _Answer = json.loads(answer)
                 return reply
         except OSError:  # the process has just been ended
             self.close()
@@ -143,7 +153,7 @@ def _environment() -> dict[str, str]:
     return variables | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
-def _to_plain(value: Any) -> Any:
+def _to_plain(value: Any) -> object:
     """Return a value that JSON can hold: a number for numpy's numbers, else the name of the type."""
     if hasattr(value, "dtype") and not getattr(value, "shape", (1,)):
         return value.item()

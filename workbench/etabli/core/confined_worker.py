@@ -1,8 +1,8 @@
 """The script of the confined process. A stranger's chat template, pattern or JSON Schema runs only here.
 
 It reads one JSON request a line and answers with one JSON line: ``{"values": [...]}`` or ``{"error": text}``, and
-``took``, the seconds of processor time. It imports neither etabli nor torch, writes no file and may use ``MEMORY``
-bytes. The system ends it when a request has used its processor time, whatever it is doing.
+``took``, the seconds of processor time. Of etabli it imports only ``confined_tables``, and no torch; it writes no file
+and may use ``MEMORY`` bytes. The system ends it when a request has used its processor time, whatever it is doing.
 """
 
 import contextlib
@@ -11,13 +11,28 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from jinja2.parser import Parser
+    from jsonschema.protocols import Validator
+
+
+class _Request(TypedDict):
+    """A line that the parent writes; ``limit`` is added here."""
+
+    action: str
+    subject: int
+    text: NotRequired[str]  # of the subject, the first time
+    seconds: float
+    jobs: list[Any]
+    common: NotRequired[dict[str, object]]  # variables of all templates
+    limit: int  # characters of a rendered text
+
 
 MEMORY, TABLE_MEMORY = 2**30, 2**31
 # A rendered text may have LARGEST characters, and TIMES the characters of its request in addition.
@@ -105,7 +120,7 @@ def _start_timer(seconds: float) -> None:
 # --- chat templates --------------------------------------------------------------------------------------------------
 
 
-def _render(text: str, request: dict[str, Any]) -> list[str | dict[str, str]]:
+def _render(text: str, request: _Request) -> list[str | dict[str, str]]:
     """Return the text of each conversation, or the error that the template raised."""
     template, common, limit = _compile(text), request["common"], request["limit"]
     values: list[str | dict[str, str]] = []
@@ -139,7 +154,6 @@ def _join_limited(chunks: Iterable[str], limit: int) -> str:
 @lru_cache(maxsize=4)
 def _compile(text: str) -> "Template":
     """Return a template as transformers compiles it: the same sandbox, extensions, filters and names."""
-    import jinja2
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -151,7 +165,7 @@ def _compile(text: str) -> "Template":
         "raise_exception": _raise_exception,
         "strftime_now": lambda form: datetime.now().strftime(form),
         "dict": _TemplateDict(),
-        "namespace": _safe_namespace(jinja2),
+        "namespace": _safe_namespace(),
     }
     return environment.from_string(text)
 
@@ -164,7 +178,7 @@ def _generation() -> type:
     class Generation(Extension):
         tags = {"generation"}  # noqa: RUF012  # jinja2 declares a plain set
 
-        def parse(self, parser: Any) -> nodes.Node:
+        def parse(self, parser: "Parser") -> nodes.Node:
             line = next(parser.stream).lineno
             body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
             return nodes.CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
@@ -175,14 +189,18 @@ def _generation() -> type:
     return Generation
 
 
-def _raise_exception(message: Any) -> None:
+def _raise_exception(message: str) -> None:
     import jinja2
 
     raise jinja2.TemplateError(message)
 
 
 def _to_json(
-    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | str | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
 ) -> str:
     """Jinja's own filter writes HTML escapes; a chat has none."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
@@ -191,141 +209,64 @@ def _to_json(
 class _TemplateDict:
     """``dict`` for templates. It makes dictionaries but is not a class: a class leads to Python's internals."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+    def __call__(self, *args: Any, **kwargs: object) -> dict[Any, Any]:
         return dict(*args, **kwargs)
 
     def fromkeys(self, *args: Any) -> dict[Any, Any]:
         return dict.fromkeys(*args)
 
 
-def _safe_namespace(jinja2: Any) -> type:
+def _safe_namespace() -> type:
     """Return Jinja's namespace without names that begin with an underscore: they could reach Python's internals."""
+    import jinja2
 
-    class Namespace(jinja2.utils.Namespace):  # type: ignore[misc]  # jinja2 is imported lazily
-        def __init__(*args: Any, **kwargs: Any) -> None:
+    class Namespace(jinja2.utils.Namespace):
+        def __init__(*args: Any, **kwargs: object) -> None:
             self, attributes = args[0], dict(*args[1:], **kwargs)
             for name in attributes:
                 _refuse_private(name)
             jinja2.utils.Namespace.__init__(self, attributes)
 
-        def __setitem__(self, name: Any, value: Any) -> None:
+        def __setitem__(self, name: str, value: object) -> None:
             _refuse_private(name)
             super().__setitem__(name, value)
 
-    def _refuse_private(name: Any) -> None:
+    def _refuse_private(name: object) -> None:
         if isinstance(name, str) and name.startswith("_"):
             raise jinja2.exceptions.SecurityError(f"names in a namespace may not begin with an underscore: {name!r}")
 
     return Namespace
 
 
-# --- patterns and schemas --------------------------------------------------------------------------------------------
+# --- patterns, schemas and tables -----------------------------------------------------------------------------------
 
 
-def _search(pattern: str, request: dict[str, Any]) -> list[bool]:
+def _search(pattern: str, request: _Request) -> list[bool]:
     return [re.search(pattern, text) is not None for text in request["jobs"]]
 
 
-def _follow(schema: str, request: dict[str, Any]) -> list[bool]:
+def _follow(schema: str, request: _Request) -> list[bool]:
     return [_validator(schema).is_valid(value) for value in request["jobs"]]
 
 
 @lru_cache(maxsize=4)
-def _validator(schema: str) -> Any:
+def _validator(schema: str) -> "Validator":
     import jsonschema
 
     content = json.loads(schema)
     return jsonschema.validators.validator_for(content, default=jsonschema.Draft202012Validator)(content)
 
 
-# --- tables ----------------------------------------------------------------------------------------------------------
-
-
-def text_columns(schema: Any) -> list[str]:
-    """Return the paths of a Parquet schema's texts. Read as dictionaries, a repeated value is in memory once."""
-    columns = [schema.column(number) for number in range(len(schema))]
-    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
-
-
-def _measure(path: str, request: dict[str, Any]) -> list[int]:
-    """Decode a table, keep nothing of it, and return its number of rows."""
+def _measure(path: str, request: _Request) -> list[int]:
+    """Return the rows of a table; see ``confined_tables.count_rows``."""
     (job,) = request["jobs"]
     _allow(TABLE_MEMORY)
-    return [_rows_within(path, job["kind"], job["most"])]
+    from etabli.core.confined_tables import count_rows  # pyarrow needs that memory
+
+    return [count_rows(path, job["kind"], job["most"])]
 
 
-def _rows_within(path: str, kind: str, limits: dict[str, int]) -> int:
-    rows = size = 0
-    if kind == "parquet":
-        _require_within(*_footer_size(path), limits)
-    for batch in _record_batches(path, kind):
-        batch.validate(full=True)  # wrong offsets would crash the process later
-        rows += batch.num_rows
-        size += sum(map(_expanded_size, batch.columns))
-        _require_within(rows, size, limits)
-    return rows
-
-
-def _footer_size(path: str) -> tuple[int, int]:
-    """Return rows and bytes as the file's footer states them: quick to read, but it may be false."""
-    import pyarrow.parquet as pq
-
-    metadata = pq.ParquetFile(path).metadata
-    return metadata.num_rows, sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-
-
-def _require_within(rows: int, size: int, limits: dict[str, int]) -> None:
-    if rows > limits["rows"] or size > limits["bytes"]:
-        raise ValueError(f"out-of-proportion|it holds more than {limits['rows']:,} rows or {limits['bytes']:,} bytes")
-
-
-def _record_batches(path: str, kind: str) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    pa.set_cpu_count(1)  # the limit counts the processor time of all threads
-    if kind == "parquet":
-        texts = text_columns(pq.ParquetFile(path).metadata.schema)
-        return pq.ParquetFile(path, read_dictionary=texts, buffer_size=2**20).iter_batches(batch_size=64)
-    if kind == "arrow":
-        reader = pa.ipc.open_file(path)
-        return (reader.get_batch(number) for number in range(reader.num_record_batches))
-    return pa.ipc.open_stream(path)
-
-
-def _expanded_size(column: Any) -> int:
-    """Return the bytes of a column with every value written out."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kind, pointers = column.type, 8 * len(column)
-    if pa.types.is_dictionary(kind):
-        if not _is_text(kind.value_type):
-            return _expanded_size(column.dictionary_decode())
-        return pointers + (pc.sum(pc.take(pc.binary_length(column.dictionary), column.indices)).as_py() or 0)
-    if str(kind) in ("string_view", "binary_view"):  # many of them may be views of the same bytes
-        return _expanded_size(column.cast(pa.large_binary()))
-    if pa.types.is_run_end_encoded(kind):
-        return _expanded_size(pc.run_end_decode(column))
-    if isinstance(kind, pa.BaseExtensionType):
-        return _expanded_size(column.storage)
-    if pa.types.is_map(kind):
-        return pointers + _expanded_size(column.keys) + _expanded_size(column.items)
-    if pa.types.is_nested(kind) and hasattr(column, "flatten"):
-        inner = column.flatten()
-        return pointers + sum(map(_expanded_size, inner if isinstance(inner, list) else [inner]))
-    characters = (pc.sum(pc.binary_length(column)).as_py() or 0) if _is_text(kind) else 0
-    return max(int(column.nbytes), pointers, int(characters))
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow as pa
-
-    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
-    return any(test(kind) for test in tests)
-
-
-_ACTIONS: dict[str, Callable[[str, dict[str, Any]], list[Any]]] = {
+_ACTIONS: dict[str, Callable[[str, _Request], Sequence[object]]] = {
     "render": _render,
     "search": _search,
     "follow": _follow,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etabli.core import storage
+from etabli.core import locks, storage
 from etabli.core.errors import EtabliError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def seconds(hidden_size: int, threads: int, cache: Path) -> Seconds:
         return times
     with contextlib.suppress(OSError, EtabliError):
         cache.mkdir(parents=True, exist_ok=True)
-        with storage.lock_file(file.with_suffix(".lock"), str(file), PATIENCE):
+        with locks.lock_file(file.with_suffix(".lock"), str(file), PATIENCE):
             timings = _read_timings(file)
             if key not in timings:  # else another process has measured it meanwhile
                 timings[key] = time_products(SHAPES[size], threads)

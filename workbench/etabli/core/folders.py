@@ -18,7 +18,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 from etabli.core.errors import OutsideFolder
 
@@ -138,7 +138,7 @@ def add_allow_outside(function: Callable[..., Result]) -> Callable[..., Result]:
     last = len(parameters) - (parameters[-1].kind is inspect.Parameter.VAR_KEYWORD)
 
     @functools.wraps(function)
-    def call(*values: Any, allow_outside: bool = False, **keywords: Any) -> Any:
+    def call(*values: object, allow_outside: bool = False, **keywords: object) -> Result:
         with outside_allowed(allow_outside):
             return function(*values, **keywords)
 

@@ -9,11 +9,11 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from etabli.core import folders, storage
+from etabli.core import folders, json_lines, storage
 from etabli.core.contracts import VERSION
 from etabli.core.errors import BadInput
 from etabli.core.secrets import cover_secrets_in
@@ -22,7 +22,7 @@ from etabli.core.secrets import cover_secrets_in
 class Journal:
     """The entries of a file, oldest first. ``is_entry`` returns whether a line of JSON is a valid entry."""
 
-    def __init__(self, path: str | Path, is_entry: Callable[[dict[str, Any]], bool]):
+    def __init__(self, path: str | Path, is_entry: Callable[[Mapping[str, object]], bool]):
         self.path, self._is_entry = Path(path), is_entry
         self._lock = threading.Lock()
         self._offset = 0  # bytes that have been read
@@ -38,17 +38,17 @@ class Journal:
         with self._lock:
             try:
                 path = folders.resolve_inside(self.path.parent, self.path.name)
-                lines, self._offset = storage.read_lines(path, self._offset)
+                lines, self._offset = json_lines.read_lines(path, self._offset)
             except OSError as error:
                 raise BadInput(f"{self.path} can't be read: {(error.strerror or str(error)).lower()}.") from error
             for line in lines:
-                if isinstance(line.get("id"), str) and self._is_entry(line):
-                    self._entries.setdefault(line["id"], line)
+                if isinstance(line_id := line.get("id"), str) and self._is_entry(line):
+                    self._entries.setdefault(line_id, line)
                 else:
                     self.skipped_lines += 1
             return list(self._entries.values())
 
-    def add(self, entry: dict[str, Any]) -> None:
+    def add(self, entry: Mapping[str, object]) -> None:
         """Append an entry, with secrets covered. ``messages``, the new text of a row, is data and stays unchanged.
 
         Raises:
@@ -58,13 +58,13 @@ class Journal:
         line = storage.to_json(cover_secrets_in(entry, data=("messages",))).encode("utf-8", "backslashreplace") + b"\n"
         try:
             with self._lock, storage.new_folder(self.path.parent):
-                storage.append(self.path, line)
+                json_lines.append(self.path, line)
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise BadInput(f"{self.path} can't be written: {why}. Nothing of it was saved.") from error
 
 
-def new_entry() -> dict[str, Any]:
+def new_entry() -> dict[str, object]:
     """Return the first fields of every entry: version, a new id, and the time in seconds since epoch."""
     return {"version": VERSION, "id": uuid.uuid4().hex[:16], "t": round(time.time(), 3)}
 

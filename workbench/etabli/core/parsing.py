@@ -9,10 +9,13 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etabli.core.errors import Damaged
 from etabli.core.folders import open_file
+
+if TYPE_CHECKING:
+    from yaml import SafeLoader, ScalarEvent
 
 DEEPEST = 100  # levels of lists and mappings; a conversation has five
 LARGEST_JSON = 256 * 2**20  # bytes; the results of a hundred thousand rows have less
@@ -28,7 +31,7 @@ class ParseError(Damaged, ValueError):
     """A text is not valid JSON or YAML, or it is too large or too deep."""
 
 
-def short_repr(value: Any, limit: int = MOST_SHOWN) -> str:
+def short_repr(value: object, limit: int = MOST_SHOWN) -> str:
     """Return the ``repr`` of a value, cut to about ``limit`` characters. A large value is never written out whole."""
     parts, length = [], 0
     for part in _repr_parts(value, limit):
@@ -128,7 +131,7 @@ def parse_json(text: str | bytes, source: str = "It", limit: int = LARGEST_JSON,
     return value
 
 
-def depth(value: Any, data: bytes | None = None) -> int:
+def depth(value: object, data: bytes | None = None) -> int:
     """Return how deep lists and mappings are nested, or 0 where ``data``, the value's JSON, has too few brackets."""
     if data is not None and data.count(b"[") + data.count(b"{") <= DEEPEST:
         return 0
@@ -158,7 +161,7 @@ def _one_line(error: Exception) -> str:
     return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "…"
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     values = dict(pairs)
     if len(values) < len(pairs):
         counts = Counter(name for name, _ in pairs)
@@ -220,7 +223,7 @@ def parse_yaml(
         raise ParseError(f"{source} can't be read as YAML: {_one_line(error)}") from None
 
 
-def _loader(tagged_values: list[str] | None) -> Any:
+def _loader(tagged_values: list[str] | None) -> "type[SafeLoader]":
     import yaml
 
     if tagged_values is None:
@@ -268,13 +271,13 @@ def _require_small(text: str, source: str) -> None:
             )
 
 
-def _require_short_number(loader: Any, event: Any, source: str) -> None:
+def _require_short_number(loader: "SafeLoader", event: "ScalarEvent", source: str) -> None:
     """Refuse long numbers: parsing a whole number of a million digits in base 60 takes minutes."""
     import yaml
 
     if len(event.value) <= _LONGEST_NUMBER:
         return
-    tag = event.tag or loader.resolve(yaml.ScalarNode, event.value, event.implicit)
+    tag = event.tag or loader.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
     if str(tag).endswith((":int", ":float")):
         beginning = "".join(islice(event.value, 40))
         raise ParseError(f"{source}: {beginning}… is a number of {len(event.value):,} characters: put it in quotes.")

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from etabli.core import machine, parsing, storage
 from etabli.core.contracts import DeviceOwner, ProcessIdentity
@@ -42,7 +42,7 @@ def _start_since_boot(pid: int) -> str | None:
         return None
 
 
-def is_alive(owner: Mapping[str, Any]) -> bool:
+def is_alive(owner: Mapping[str, object]) -> bool:
     """Return whether the process that ``identity`` described still runs on this machine."""
     import psutil
 
@@ -50,11 +50,11 @@ def is_alive(owner: Mapping[str, Any]) -> bool:
         process = psutil.Process(owner["pid"])
         is_here = owner["host"] == socket.gethostname()
         return bool(is_here and _started_then(process, owner) and process.status() != psutil.STATUS_ZOMBIE)
-    except (psutil.Error, KeyError, TypeError):
+    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):  # also numbers that are no pid
         return False
 
 
-def _started_then(process: "psutil.Process", owner: Mapping[str, Any]) -> bool:
+def _started_then(process: "psutil.Process", owner: Mapping[str, object]) -> bool:
     """Return whether a process began when its identity says; by the clock only if there are no ticks to compare."""
     if (ticks := owner.get("started_since_boot")) and (now := _start_since_boot(process.pid)):
         return bool(ticks == now)

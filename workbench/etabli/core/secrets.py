@@ -36,7 +36,7 @@ def _cover_spans(text: str, spans: list[tuple[int, int]]) -> str:
     return "".join([*parts, text[position:]])
 
 
-def cover_secrets_in(value: Any, data: Collection[str] = ()) -> Any:
+def cover_secrets_in(value: object, data: Collection[str] = ()) -> Any:
     """Cover secrets in every text within dicts and lists, also in keys. Values under the keys ``data`` stay."""
     if isinstance(value, str):
         return cover_secrets(value)
@@ -45,11 +45,11 @@ def cover_secrets_in(value: Any, data: Collection[str] = ()) -> Any:
     return [cover_secrets_in(item, data) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _key(key: Any) -> Any:
+def _key(key: object) -> object:
     return cover_secrets(key) if isinstance(key, str) else key
 
 
-def _cover_item(key: Any, item: Any, data: Collection[str]) -> Any:
+def _cover_item(key: object, item: object, data: Collection[str]) -> object:
     """Cover a value of a dict. Its key may make it a secret: ``{"password": "..."}``."""
     result = cover_secrets_in(item, data)
     if isinstance(key, str) and isinstance(item, str) and len(item) >= _SHORTEST_NAMED and result == item:

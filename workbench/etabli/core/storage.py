@@ -12,21 +12,20 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from etabli.core import folders, parsing
-from etabli.core.contracts import DATASET, MANIFEST
-from etabli.core.errors import BadInput, Damaged, NoSpace, OutsideFolder, RunLocked
+from etabli.core.contracts import MANIFEST
+from etabli.core.errors import BadInput, Damaged, NoSpace, OutsideFolder
+from etabli.core.locks import append_lock
 from etabli.core.secrets import cover_known_values, cover_secrets_in
 
 if TYPE_CHECKING:
-    from filelock import BaseFileLock
+    pass
 
-# Limits of files that grow line by line: bytes of a line, lines, bytes. A run of a million steps writes a quarter.
-LONGEST_LINE, MOST_LINES, LARGEST_JOURNAL = 64 * 2**20, 4_000_000, 2**30
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -69,20 +68,20 @@ def write_text(path: str | Path, text: str) -> None:
 def _write(path: Path, text: str) -> None:
     with _temporary_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        _fsync(temporary)
+        fsync(temporary)
 
 
-def write_json(path: str | Path, value: Any) -> None:
+def write_json(path: str | Path, value: object) -> None:
     """Write JSON as ``write_text`` does. Numbers that are not finite become null; all kinds of secrets are covered."""
     _write(Path(path), to_json(cover_secrets_in(value), indent=1) + "\n")
 
 
-def to_json(value: Any, indent: int | None = None) -> str:
+def to_json(value: object, indent: int | None = None) -> str:
     """Return JSON in which every number is finite: NaN and infinities become null."""
     return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, dict):
@@ -94,7 +93,10 @@ def _finite(value: Any) -> Any:
 
 @contextmanager
 def write_folder(
-    folder: str | Path, extra: dict[str, Any] | None = None, manifest: str = MANIFEST, living: tuple[str, ...] = ()
+    folder: str | Path,
+    extra: Mapping[str, object] | None = None,
+    manifest: str = MANIFEST,
+    living: tuple[str, ...] = (),
 ) -> Iterator[Path]:
     """Yield an empty folder to fill. On success it becomes ``folder``, with a manifest; on an error nothing changes.
 
@@ -117,9 +119,9 @@ def write_folder(
         with contextlib.ExitStack() as locks:  # nobody may append to these files until the folder has its place
             for name in living:
                 if folders.resolve_inside(folder, name).is_file():
-                    locks.enter_context(_append_lock(folder / name))
+                    locks.enter_context(append_lock(folder / name))
                     folders.copy_file(folder, name, temporary / name)
-                    _fsync(temporary / name)
+                    fsync(temporary / name)
             _replace(temporary, folder)
 
 
@@ -174,32 +176,32 @@ def copy_folder(source: str | Path, place: str | Path, manifest: str = MANIFEST)
         folders.copy_files(source, temporary)
         verify(temporary, manifest)
         for path in [path for path in temporary.rglob("*") if path.is_file()] + [temporary]:
-            _fsync(path)
+            fsync(path)
 
 
-def _seal(folder: Path, extra: dict[str, Any], manifest: str) -> None:
+def _seal(folder: Path, extra: Mapping[str, object], manifest: str) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
-        _fsync(path)
+        fsync(path)
     facts = {path.relative_to(folder).as_posix(): _fact(path) for path in files}
     _write(
         folder / manifest, to_json({**cover_secrets_in(extra), "files": facts}, indent=1) + "\n"
     )  # file names are looked up
 
 
-def _fact(path: Path) -> dict[str, Any]:
+def _fact(path: Path) -> dict[str, str | int]:
     return {"sha256": sha256(path), "size": path.stat().st_size}
 
 
 def _replace(new: Path, place: Path) -> None:
     if new.is_file() or not place.exists():  # a file replaces a file in one step, and never replaces a folder
         new.replace(place)
-        _fsync(place.parent)
+        fsync(place.parent)
         return
     old = place.with_name(f".{place.name}.old-{uuid.uuid4().hex[:8]}")
     place.replace(old)
     new.replace(place)
-    _fsync(place.parent)
+    fsync(place.parent)
     _remove(old)
 
 
@@ -240,128 +242,13 @@ def copy_file(source: str | Path, place: str | Path) -> None:
     """Copy a file in one step: after a crash the target is either the old one or the new one."""
     with _temporary_path(Path(place)) as temporary:
         folders.copy_file(Path(source).resolve().parent, Path(source).resolve().name, temporary)
-        _fsync(temporary)
+        fsync(temporary)
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of files, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def read_lines(path: str | Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """Read the complete JSON lines of a growing file from a byte offset.
-
-    Returns:
-        The objects, and the offset after the last complete line. An incomplete last line is left for the next call. A
-        line that is not JSON (left by a crash, then appended to) is skipped.
-
-    Raises:
-        Damaged: the file has more than ``LARGEST_JOURNAL`` bytes; OutsideFolder: it is a pipe or a device.
-    """
-    items: list[dict[str, Any]] = []
-    try:
-        with folders.open_file(path) as file:
-            if (size := os.fstat(file.fileno()).st_size) > LARGEST_JOURNAL:
-                raise Damaged(f"{path} has {size:,} bytes, more than établi ever writes: look at it.")
-            file.seek(offset)
-            for line in iter(lambda: file.readline(LONGEST_LINE), b""):
-                if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
-                    break  # incomplete, or still being written
-                offset += len(line)
-                items += _parse_line(line)
-                if len(items) > MOST_LINES:
-                    raise Damaged(f"{path} has more than {MOST_LINES:,} lines, more than établi ever writes.")
-    except FileNotFoundError:
-        return [], offset
-    return items, offset
-
-
-def _parse_line(line: bytes) -> list[dict[str, Any]]:
-    """Return a list with the object of a line; an empty list if the line is incomplete, too deep or too long."""
-    try:
-        item = parsing.parse_json(line, limit=LONGEST_LINE - 1)
-    except parsing.ParseError:
-        return []
-    return [item] if isinstance(item, dict) else []
-
-
-def append(path: str | Path, line: bytes) -> None:
-    """Append a complete line to a file and fsync it, or leave the file as it was.
-
-    An incomplete line that a crash left is ended first. Other processes that append, or that replace the folder, wait.
-    After an error no new file stays, neither this one nor its lock.
-
-    Raises:
-        NoSpace: the disk is full; OutsideFolder: a link to another folder's file; OSError: any other reason.
-    """
-    path = folders.resolve_inside(Path(path).parent, Path(path).name)
-    lock = _append_lock(path)
-    new = [file for file in (path, Path(lock.lock_file)) if not file.exists()]
-    with disk_errors(path), lock:
-        try:
-            _append(path, line)
-        except OSError:
-            for file in new:  # a process that waits for the removed lock makes a new one
-                with contextlib.suppress(OSError):
-                    file.unlink()
-            raise
-        if path in new:
-            _fsync(path.parent)
-
-
-def _append(path: Path, line: bytes) -> None:
-    with path.open("ab", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        remaining = line if ends_line(path) else b"\n" + line
-        try:
-            while remaining:  # a write to a nearly full disk may be short
-                remaining = remaining[file.write(remaining) :]
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(size)
-            raise
-
-
-def ends_line(path: Path) -> bool:
-    """Return whether a file is empty or ends with a complete line. A crash may leave an incomplete one."""
-    with path.open("rb") as file:
-        if not file.seek(0, os.SEEK_END):
-            return True
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
-
-
-def _append_lock(path: Path) -> "BaseFileLock":
-    """Return the lock of an append-only file. Nobody holds it for more than some milliseconds."""
-    from filelock import FileLock
-
-    place = path.resolve()
-    folder = place.parent
-    is_replaced_whole = any((folder / name).is_file() for name in (MANIFEST, DATASET))  # then the lock lies beside it
-    name = f".{folder.name}.{place.name}.lock" if is_replaced_whole else f".{place.name}.lock"
-    return FileLock((folder.parent if is_replaced_whole else folder) / name, timeout=30)
-
-
-@contextmanager
-def lock_file(path: str | Path, owner: str, patience: float = 0) -> Iterator[None]:
-    """Hold an OS lock on a file. The system releases it when the process dies. ``patience``: seconds to wait for it.
-
-    Raises:
-        RunLocked: another process holds it.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path, timeout=patience)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise RunLocked(
-            f"{owner} is already being written by another process. Wait for it, or stop it first."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

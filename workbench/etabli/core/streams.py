@@ -10,7 +10,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 from etabli.core import secret_values
 from etabli.core.secrets import COVER, cover_secrets
@@ -68,7 +68,7 @@ class GuardedStream:
         """Return the stream for bytes."""
         return _Bytes(self)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
     def _take(self, text: str) -> None:
@@ -151,7 +151,7 @@ class _Present:
     def __init__(self, name: str):
         self._name = name
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(getattr(sys, self._name), name)
 
 

@@ -39,8 +39,3 @@ def say(*lines: str) -> None:
     """Print lines for a person, to stderr."""
     for line in lines:
         print(to_printable(line), file=sys.stderr, flush=True)
-
-
-def rewrite(text: str, width: int = 100) -> None:
-    """Print a line of progress over the previous one, to stderr."""
-    print(f"\r{to_printable(text):<{width}}", end="", file=sys.stderr, flush=True)

@@ -20,7 +20,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from etabli.core.contracts import RECIPE
 from etabli.core.errors import BadInput, UntrustedCode
@@ -140,7 +139,7 @@ def record_file() -> Path:
     return platformdirs.user_state_path("etabli", appauthor=False) / RECORD
 
 
-def read_record() -> dict[str, Any]:
+def read_record() -> dict[str, object]:
     """Return the files that this user trusts: {sha256: {file, purpose, time}}.
 
     It is empty if there is no record, or if others could have written it: the record or its folder is a link, belongs
@@ -205,7 +204,7 @@ def in_run_folder(path: str | Path) -> bool:
     return any((folder / RECIPE).is_file() for folder in parents)
 
 
-def is_own_function(item: Any, module: ModuleType, name: str) -> bool:
+def is_own_function(item: object, module: ModuleType, name: str) -> bool:
     """Return whether ``item`` is a public function that the module itself defines."""
     own = callable(item) and getattr(item, "__module__", None) == module.__name__
     return own and not inspect.isclass(item) and not name.startswith("_")

@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from etabli.core import folders, trust
 from etabli.core.contracts import DECISIONS, VERSION, CurationSummary, Decision, Message, Row
@@ -84,11 +84,11 @@ class Curation:
             self._result = apply_filters(self.features, self.recipe, standing)
         return self._result
 
-    def set(self, filter: str, **keys: Any) -> Self:
+    def set(self, filter: str, **keys: object) -> Self:
         """Change keys of a filter: ``curation.set("near", threshold=0.85)``. Computed features are kept."""
         self.recipe, self._result = self.recipe.with_filter(filter, **keys), None
         if "rules" in keys:  # the user named the file in this call, and so trusts it
-            trust.remember([trust.read_code(keys["rules"], "rules")])
+            trust.remember([trust.read_code(str(keys["rules"]), "rules")])
         return self
 
     # --- decisions ----------------------------------------------------------------------------------------------------
@@ -146,11 +146,11 @@ class Curation:
         rejected_rows = [result.annotated_row(index) for index in sorted(result.rejections)]
         return Dataset(rows, self.provenance(), [*rejected_rows, *self._dropped_before])
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, object]:
         """Return what is needed to make the result again: recipe, hashes, counts of decisions."""
         return {
             "curation": self.recipe.keys(),
-            "curation_hash": self.hash,
+            "curation_hash": self.compute_hash(),
             "source_hash": self.data.hash,
             "decisions": dict(Counter(decision["do"] for decision in self.standing.values())),
             "of": self.data.recipe,
@@ -180,15 +180,14 @@ class Curation:
             "protected": len(result.protections),
             "test": len(self.test_rows),
             "hash": dataset.hash,
-            "recipe_hash": self.hash,
+            "recipe_hash": self.compute_hash(),
             "decisions": len(result.decisions),
             "not_run": list(self._not_run()),
         }
 
-    @property
-    def hash(self) -> str:
-        """Hash of the recipe and the evaluation rows; with source and decisions it determines the result."""
-        return hashlib.sha256(f"{self.recipe.hash} {Dataset(self.evaluation_rows).hash}".encode()).hexdigest()
+    def compute_hash(self) -> str:
+        """Return the hash of the recipe and the evaluation rows; with source and decisions it determines the result."""
+        return hashlib.sha256(f"{self.recipe.compute_hash()} {Dataset(self.evaluation_rows).hash}".encode()).hexdigest()
 
     def _not_run(self) -> Iterator[str]:
         """Yield the filters that had nothing to look at, and the decisions that are not applied."""

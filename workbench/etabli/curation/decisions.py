@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeGuard, cast
+from typing import TypeGuard, cast
 
 from etabli.core import journal
 from etabli.core.contracts import DECISION_KINDS, ROLES, Decision, Message, Row
 from etabli.core.errors import BadInput
 from etabli.data.catalogue import CODES
 from etabli.data.reading import order
-from etabli.rendering.render import has_valid_spans
+from etabli.rendering.masks import has_valid_spans
 
 
 class Decisions:
@@ -94,7 +94,7 @@ def hash_row(row: Row) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _is_decision(line: dict[str, Any]) -> bool:
+def _is_decision(line: Mapping[str, object]) -> bool:
     has_texts = all(isinstance(line.get(key), str) for key in ("id", "row", "was", "by", "why", "do"))
     return has_texts and line["do"] in DECISION_KINDS and (line["do"] != "fix" or _are_messages(line.get("messages")))
 

@@ -50,7 +50,7 @@ class CurationRecipe(FromFile):
     decisions: str | None = None
     seed: int = Field(0, ge=0, lt=2**63)
 
-    def __init__(self, /, **keys: Any):
+    def __init__(self, /, **keys: object):
         try:
             super().__init__(**keys)
         except ValidationError as error:
@@ -80,9 +80,8 @@ class CurationRecipe(FromFile):
         """Return the keys with plain values, as they are written to YAML."""
         return self.model_dump(mode="json")
 
-    @property
-    def hash(self) -> str:
-        """Hash of the keys that decide which rows stay, and of the files with rules or encoders."""
+    def compute_hash(self) -> str:
+        """Return the hash of the keys that decide which rows stay, and of the files with rules or encoders."""
         paths = ("data", "eval_data", "decisions")
         keys = {name: value for name, value in self.keys().items() if name not in paths}
         file_hashes = [code.sha256 for code in self.code()]
@@ -124,9 +123,9 @@ class CurationRecipe(FromFile):
         encoder = f"{_locate_file(path, recipe_file)}:{function_name}" if separator else self.encoder
         return self.model_copy(update={"filters": tuple(steps), "encoder": encoder})
 
-    def with_filter(self, name: str, **keys: Any) -> "CurationRecipe":
+    def with_filter(self, name: str, **keys: object) -> "CurationRecipe":
         """Return the recipe with changed keys of a filter; a filter that it does not have is added at the end."""
-        steps: list[dict[str, Any]] = self.keys()["filters"]
+        steps: list[dict[str, object]] = self.keys()["filters"]
         position = next((place for place, step in enumerate(steps) if step["filter"] == name), len(steps))
         old_keys = steps[position] if position < len(steps) else {"filter": name}
         steps[position : position + 1] = [{**old_keys, **keys}]

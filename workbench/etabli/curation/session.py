@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.core import folders
 from etabli.curation.curation import Curation
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from etabli_widgets import DatasetTable, ThresholdPairs
 
-Filters = Sequence[Mapping[str, Any]]
+Filters = Sequence[Mapping[str, object]]
 
 
 @folders.add_allow_outside
 def curate(
     source: str | Path | CurationRecipe,
-    recipe: Filters | Mapping[str, Any] | None = None,
+    recipe: Filters | Mapping[str, object] | None = None,
     author: str | None = None,
     workers: int = 1,
     say: ProgressCallback | None = None,

@@ -1,7 +1,7 @@
 """The rows of a curation as a table: searched, sorted, and with the details of one row."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
 from etabli.core.contracts import Decision, Reason, Row
@@ -31,6 +31,24 @@ class TableLine(TypedDict):
     status: str
 
 
+class RowList(TypedDict):
+    """``etabli data rows --json``."""
+
+    found: int  # rows that match
+    shown: int
+    rows: list[TableLine]
+    facets: dict[str, dict[str, int]]
+
+
+class _Selection(TypedDict, total=False):
+    search: str
+    finding: str
+    status: str
+    source: str
+    sort: str
+    descending: bool
+
+
 class SimilarRow(TypedDict):
     """The row that another is similar to; ``difference``: as ``compare_words`` returns."""
 
@@ -45,7 +63,7 @@ class RowDetail(TypedDict):
     id: str
     status: str
     reasons: list[Reason]
-    decision: dict[str, Any] | None  # do, by, why, t
+    decision: Mapping[str, object] | None
     messages: list[dict[str, str]]  # role, content
     last: str  # the content that a fix rewrites
     about: dict[str, object]
@@ -57,7 +75,7 @@ class Table:
 
     def __init__(self, curation: Curation):
         self.curation = curation
-        self._selection: dict[str, Any] = {}
+        self._selection: _Selection = {}
         self.refresh()
 
     def refresh(self) -> int:
@@ -154,7 +172,11 @@ class Table:
         row = self._result.rows[index]
         decision = self._standing.get(row["id"])
         is_fix = decision is not None and decision["do"] == "fix"
-        answer = last_answer({"messages": fixed_messages(row, decision)}) if is_fix else self._features.answers[index]
+        answer = (
+            last_answer({"id": row["id"], "messages": fixed_messages(row, decision)})
+            if is_fix
+            else self._features.answers[index]
+        )
         return {
             "at": index,
             "id": row["id"],

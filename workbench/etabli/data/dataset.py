@@ -46,7 +46,7 @@ class Dataset:
         """The content hash; it changes with any row, its split or the order."""
         digest = hashlib.sha256()
         for row in self.rows:
-            facts: list[Any] = [row["id"], row.get("split"), [_training_fields(m) for m in row["messages"]]]
+            facts: list[object] = [row["id"], row.get("split"), [_training_fields(m) for m in row["messages"]]]
             calls = [message.get("tool_calls") for message in row["messages"]]
             if any(calls) or row.get("tools"):
                 facts.append([row.get("tools"), calls])
@@ -112,7 +112,7 @@ class Dataset:
                 write_rows(self.rejected, place / REJECTED_ROWS)
         return self
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Return the content of ``manifest.json``."""
         counts = {name: dict(Counter(str(row.get(name)) for row in self.rows)) for name in COUNTED_FIELDS}
         return {"version": VERSION, "hash": self.hash, "rows": len(self.rows), "counts": counts, "recipe": self.recipe}
@@ -160,7 +160,7 @@ def backup_path(name: str | Path) -> Path:
     return Path(BACKUP_FOLDER) / hashlib.sha256(str(name).encode()).hexdigest()[:8] / Path(name).name
 
 
-def _training_fields(message: Message) -> list[Any]:
+def _training_fields(message: Message) -> list[object]:
     """Return the fields that decide a message's tokens and which of them are trained."""
     spans = [message["spans"]] if "spans" in message else []
     return [message["role"], message["content"], message.get("train"), *spans]
@@ -172,7 +172,7 @@ def _find_entry(name: str | Path, folder: Path | None) -> str:
     return f"{find_path(file, folder)}{mark}{entry}" if mark else str(name)
 
 
-def _frame_row(row: Row) -> dict[str, Any]:
+def _frame_row(row: Row) -> dict[str, object]:
     contents = {message["role"]: message["content"] for message in row["messages"]}
     fields = {name: row.get(name) for name in ("id", "lang", "split", "template")}
     return fields | {"prompt": contents.get("user"), "answer": contents.get("assistant")}

@@ -7,7 +7,6 @@ is marked as a hint; what the rows or the command say has precedence.
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 from etabli.core.errors import BadInput
 
@@ -44,7 +43,7 @@ NON_COMMERCIAL = re.compile(
 )
 
 
-def lineage_of(name: str, statements: Mapping[str, Any]) -> dict[str, Any]:
+def lineage_of(name: str, statements: Mapping[str, object]) -> dict[str, object]:
     """Return the lineage of a source: the statements about it, and hints from its name for the rest.
 
     Raises:

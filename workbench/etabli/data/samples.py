@@ -13,9 +13,14 @@ import random
 from collections.abc import Iterator
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from etabli.core.contracts import Row
+
+if TYPE_CHECKING:
+    from hassil.expression import Sentence
+    from hassil.intents import Intent, Intents, SlotList
+    from hassil.recognize import RecognizeResult
 
 INSTRUCTION = "Turn the home command into JSON."
 # A made-up home. The answer copies its values: a model can learn to copy, a lookup can't.
@@ -110,7 +115,7 @@ def _label_templates(lang: str, rng: random.Random, per_template: int) -> dict[s
     return by_template
 
 
-def _grammar(lang: str) -> tuple[Any, dict[str, Any]]:
+def _grammar(lang: str) -> tuple["Intents", dict[str, "SlotList"]]:
     from hassil.intents import Intents, TextSlotList
 
     path = resources.files("home_assistant_intents") / "data" / f"{lang}.json"
@@ -119,7 +124,9 @@ def _grammar(lang: str) -> tuple[Any, dict[str, Any]]:
     return intents, slots
 
 
-def _templates(intents: Any, intent: Any, slots: dict[str, Any], lang: str) -> Iterator[tuple[str, list[str]]]:
+def _templates(
+    intents: "Intents", intent: "Intent", slots: dict[str, "SlotList"], lang: str
+) -> Iterator[tuple[str, list[str]]]:
     """Yield each template of an intent as (name, sentences), without open-ended ones (wildcards, number ranges)."""
     from hassil.errors import HassilError
 
@@ -135,7 +142,9 @@ def _templates(intents: Any, intent: Any, slots: dict[str, Any], lang: str) -> I
                 yield f"{lang}/{intent.name}/{block}/{number}", texts
 
 
-def _sentences(sentence: Any, lists: dict[str, Any], rules: dict[str, Any], lang: str) -> list[str]:
+def _sentences(
+    sentence: "Sentence", lists: dict[str, "SlotList"], rules: dict[str, "Sentence"], lang: str
+) -> list[str]:
     from hassil.sample import sample_sentence
 
     texts = sample_sentence(sentence, lists, rules, language=lang, expand_ranges=False)
@@ -143,7 +152,7 @@ def _sentences(sentence: Any, lists: dict[str, Any], rules: dict[str, Any], lang
     return sorted(text for text in sentences if text and "{" not in text)
 
 
-def _answer(match: Any) -> str:
+def _answer(match: "RecognizeResult") -> str:
     slots = {name: entity.value for name, entity in match.entities.items()}
     return json.dumps({"intent": match.intent.name, "slots": slots}, ensure_ascii=False)
 

@@ -209,7 +209,7 @@ def _report(
         "n": len(results["rows"]),
         "verdict": results["verdict"],
         "seed": results["seed"],
-        "curation": dict(curation.summary()),
+        "curation": curation.summary(),
         "results": str(path),
     }
 

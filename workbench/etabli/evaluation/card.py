@@ -51,7 +51,7 @@ def view(results: Results) -> dict[str, object]:
             {"verdict": slice_verdict["verdict"], "text": verdict_sentence(part, slice_verdict)}
             for part, slice_verdict in results["verdict"].items()
         ],
-        "warnings": results["warnings"],
+        "warnings": [*results["warnings"], *filter(None, [table.cleaning_sentence(results)])],
         "forest": draw_forest(results),
         "heads": [*heads, *systems],
         "first": len(heads),
@@ -77,8 +77,9 @@ def _table_line(score: Score, heads: list[str], arms: list[str]) -> list[object]
 
 def _describe_gap(score: Score, gap: Difference, results: Results) -> dict[str, object]:
     """One difference: its text, p-value, colour, and where its interval lies on a bar (percent of the bar's width)."""
-    slice_verdict = results["verdict"].get(score["slice"], {})
-    main = (slice_verdict.get("score"), slice_verdict.get("rival")) == (score["name"], gap["minus"])
+    slice_verdict = results["verdict"].get(score["slice"])
+    decider = (slice_verdict["score"], slice_verdict["rival"]) if slice_verdict else None
+    main = decider == (score["name"], gap["minus"])
     reach = _bar_reach(score)
     start, end, dot = (
         50 + 50 * max(-1.0, min(1.0, number / reach)) for number in (gap["low"], gap["high"], gap["value"])
@@ -92,7 +93,7 @@ def _describe_gap(score: Score, gap: Difference, results: Results) -> dict[str, 
         "text": format_interval(gap, score["unit"]),
         "flips": gap["flips"],
         "chance": _format_p_values(gap),
-        "verdict": slice_verdict["verdict"] if main else _outcome_of_interval(score, gap),
+        "verdict": slice_verdict["verdict"] if slice_verdict and main else _outcome_of_interval(score, gap),
         "zero": 50.0,
         "left": start,
         "width": max(0.0, end - start),

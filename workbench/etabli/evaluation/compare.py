@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from etabli.core import folders
 from etabli.core.contracts import ARMS, AnsweredRow, Comparison, Metric, Results
@@ -14,8 +14,10 @@ from etabli.evaluation.caveats import overlap_caveats
 from etabli.evaluation.evaluate import evaluate
 from etabli.evaluation.scores.score import LOSS, MEAN, NUMBER, SHARE, ScoreFunction
 from etabli.evaluation.systems import TUNED, ReportProgress
-from etabli.models.loading import load
+from etabli.models.chat_templates import read_stored_template
+from etabli.models.loading import LoadedModel
 from etabli.models.sources import resolve
+from etabli.runs.adapter_run import open_adapter
 from etabli.runs.recipe_code import agree_to_read
 from etabli.runs.run import Run
 
@@ -51,7 +53,7 @@ def compare(
     Raises:
         BadInput: a run is compared with itself; further errors as for ``evaluate``.
     """
-    a, b = Run.attach(a), Run.attach(b)
+    a, b = open_adapter(a), open_adapter(b)
     if a.folder.resolve() == b.folder.resolve():
         raise BadInput(f"{a.name} is compared with itself: name two runs.")
     for run in (a, b):  # both, before a model is loaded_model
@@ -68,9 +70,9 @@ def compare(
         cluster=cluster,
         save=False,
     )
-    loaded_model = load(a.recipe.model, adapter=a.adapter, dtype=a.dtype)
+    loaded_model = a.load()
     results_a = evaluate_tuned(a, max_new_tokens=max_new_tokens, loaded=loaded_model)
-    same_base = resolve(b.recipe.model).hash == loaded_model.source.hash
+    same_base = _fits_beside(b, loaded_model)
     longest = results_a["made_with"]["max_new_tokens"]
     results_b = evaluate_tuned(b, max_new_tokens=longest, loaded=loaded_model if same_base else None)
     clear_names = a.name != b.name and not {a.name, b.name} & set(ARMS)
@@ -78,16 +80,28 @@ def compare(
     return {**merge_results([results_a, results_b], names), "recipes": recipe_differences(a, b)}
 
 
-def _find_own_data(run: Run) -> str:
-    """The name of the run's own data, as an absolute path where it is a file: the other run finds it by that name."""
+def _fits_beside(run: Run, loaded_model: LoadedModel) -> bool:
+    """Whether a run's adapter can be put on these weights too: the same base, and the same chat template."""
+    if run.base_named or resolve(run.recipe.model).hash != loaded_model.source.hash:
+        return False
+    return read_stored_template(run.adapter) == read_stored_template(loaded_model.adapter)
+
+
+def _find_own_data(run: Run) -> str | None:
+    """The name of the run's own data, as an absolute path where it is a file: the other run finds it by that name.
+
+    None for an adapter from elsewhere.
+    """
+    if not run.recipe.data:
+        return None
     file, separator, entry = run.recipe.data.partition("#")
     path = find_path(file, run.folder)
     return f"{path.absolute()}{separator}{entry}" if path.exists() else run.recipe.data
 
 
-def recipe_differences(a: Run, b: Run) -> dict[str, list[Any]]:
+def recipe_differences(a: Run, b: Run) -> dict[str, list[object]]:
     """The keys in which two recipes or the runs' frozen settings differ, each with both values."""
-    keys_a, keys_b = (run.recipe.keys() | {"frozen": {**run.frozen, "recipe": None}} for run in (a, b))
+    keys_a, keys_b = (run.known_keys() for run in (a, b))
     return {key: [value_a, value_b] for key, value_a, value_b in _walk_pairs(keys_a, keys_b) if value_a != value_b}
 
 
@@ -132,6 +146,10 @@ def merge_results(evaluations: Sequence[Results], names: Sequence[str]) -> Resul
             "rivals": list(names[:-1]),
             "metrics": metrics,
             "rows": rows,
+            "cleaned": {
+                name: results.get("cleaned", {}).get(results["subject"], {})
+                for name, results in zip(names, evaluations)
+            },
             "warnings": [*overlap_caveats(rows), *warnings],
         }
     )
@@ -177,6 +195,8 @@ def _merge_row(versions: Sequence[AnsweredRow], subjects: Mapping[str, str], met
         **versions[0],
         "rendered": collect(row["rendered"] for row in versions),
         "answers": collect(row["answers"] for row in versions),
+        "thoughts": collect(row.get("thoughts", {}) for row in versions),
+        "calls": collect(row.get("calls", {}) for row in versions),
         "raw": collect(row["raw"] for row in versions),
         "correct": collect(row["correct"] for row in versions),
         "values": {metric: collect(row["values"][metric] for row in versions) for metric in metrics},

@@ -1,30 +1,13 @@
 """The verdict: better, worse, or cannot tell, and about how many more rows would tell."""
 
 import math
-from typing import TypedDict
 
-from etabli.core.contracts import ARMS, Difference, Metric, Score
+from etabli.core.contracts import ARMS, Difference, Metric, Score, SliceVerdict
 from etabli.evaluation.scores.score import LOSS, MEAN, SHARE
 
 BETTER, WORSE, CANNOT_TELL = "better", "worse", "cannot tell"
 ALPHA, POWER = 0.05, 0.8
 MOST_ROWS = 1_000_000
-
-
-class SliceVerdict(TypedDict):
-    """The verdict on one slice. In ``results.json`` under ``verdict``, by slice."""
-
-    score: str
-    unit: str
-    subject: str
-    verdict: str  # better, worse or cannot tell
-    rival: str | None  # the baseline that decided; None if nothing could be compared
-    difference: Difference | None
-    n: int
-    clusters: int
-    more_rows: int | None  # about how many more rows would tell
-    worth: bool | None  # was the training worth it? None if unknown
-    why: str
 
 
 def judge_slices(

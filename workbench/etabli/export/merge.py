@@ -2,17 +2,25 @@
 
 from pathlib import Path
 
-from etabli.core import folders, machine, processes, storage
+from etabli.core import folders, machine, parsing, processes, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import BadInput
-from etabli.models.adapter_files import pickle_files
+from etabli.models.adapter_files import WEIGHTS, pickle_files
+from etabli.models.adapters import BASE_FACTS, CONFIG, public_name
+from etabli.models.generate import stop_ids
 from etabli.models.loading import LoadedModel, check_adapter, load
 from etabli.models.sources import resolve
 from etabli.runs import checkpoints
+from etabli.runs.adapter_run import AdapterRun, open_adapter
 from etabli.runs.run import Run
 
 # A checkpoint can replace the final adapter; these files of a checkpoint are not exported.
 CHECKPOINT_FILES = {MANIFEST, checkpoints.OPTIMIZER, checkpoints.RANDOM, checkpoints.STATE}
+# What of a folder from elsewhere is its adapter: weights, configuration, tokenizer, card.
+ADAPTER_FILES = {
+    *(WEIGHTS, CONFIG, BASE_FACTS, "README.md", "chat_template.jinja", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model"),
+}
 
 
 def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
@@ -21,10 +29,12 @@ def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
     Raises:
         WrongAdapter, Damaged, OutsideFolder: as ``check_adapter``; BadInput: there are pickles beside the weights.
     """
-    run = Run.attach(run)
+    run = open_adapter(run)
     source = run.adapter
-    check_adapter(source, resolve(run.recipe.model))
+    check_adapter(source, resolve(run.recipe.model), run.base_named)
     files = [path for path in folders.list_files(source) if path.parent == source and path.name not in CHECKPOINT_FILES]
+    if isinstance(run, AdapterRun):  # trainers leave their own files beside an adapter, pickles too
+        files = [path for path in files if path.name in ADAPTER_FILES or path.name.startswith(("LICENSE", "NOTICE"))]
     if pickles := pickle_files(files):
         raise BadInput(
             f"{pickles[0]} is a pickle, which can run code on the machine of whoever opens it: nothing was exported. "
@@ -33,7 +43,15 @@ def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
     with storage.write_folder(out) as folder:
         for path in files:
             folders.copy_file(source, path.name, folder / path.name)
+        if not isinstance(run, AdapterRun):
+            _name_base(folder / CONFIG, run)
     return _names(out)
+
+
+def _name_base(config: Path, run: Run) -> None:
+    """Write the base's name into PEFT's configuration; établi's first versions wrote a path of this machine there."""
+    content = parsing.read_json(config, parsing.LARGEST_CONFIG, lenient=True)
+    storage.write_json(config, {**content, "base_model_name_or_path": public_name(resolve(run.recipe.model))})
 
 
 def merge(run: Run | str | Path, out: str | Path) -> list[str]:
@@ -46,12 +64,14 @@ def merge(run: Run | str | Path, out: str | Path) -> list[str]:
         WrongAdapter: the adapter is for another base; NoSpace: the disk is full; BadInput: the adapter changes the
         embeddings or the head while both are one matrix, so that merging would change the other too.
     """
-    run = Run.attach(run)
+    run = open_adapter(run)
     processes.require_free_device("Merging can't begin")
     dtype = "float16" if machine.half_precision() else "bfloat16"  # 16 bits, whatever this machine computes in
-    loaded_model = load(run.recipe.model, four_bit=False, adapter=run.adapter, device="cpu", dtype=dtype)
+    loaded_model = run.load(four_bit=False, device="cpu", dtype=dtype)
     _refuse_tied(loaded_model)
     merged_model = loaded_model.model.merge_and_unload()
+    # Whoever loads it stops where it was trained to stop: a base model's own configuration may not know that token.
+    merged_model.generation_config.eos_token_id = stop_ids(merged_model, loaded_model.tokenizer)
     with storage.write_folder(
         out, {"base": loaded_model.name, "base_hash": loaded_model.source.hash, "run": run.name}
     ) as folder:

@@ -9,7 +9,7 @@
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.core import machine
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from etabli.memory.config import Setup as Setup
     from etabli.memory.forecasting import forecast as forecast
     from etabli.memory.ledger_view import ledger as ledger
-    from etabli.memory.runs import of_run as of_run
+    from etabli.memory.ledger_view import of_run as of_run
 
 machine.settle_threads()  # the room's modules import torch
 
@@ -25,11 +25,11 @@ _HOMES = {
     "Setup": "etabli.memory.config",
     "forecast": "etabli.memory.forecasting",
     "ledger": "etabli.memory.ledger_view",
-    "of_run": "etabli.memory.runs",
+    "of_run": "etabli.memory.ledger_view",
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"etabli.memory has no {name!r}; it has {', '.join(_HOMES)}")

@@ -1,10 +1,16 @@
-"""The settings of a training step that decide how much memory it takes."""
+"""What is forecast: a model's configuration, without its weights, and the settings of its training step."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import TypeAlias, cast
 
-from etabli.core.errors import BadInput
+from etabli.core import folders, machine, parsing
+from etabli.core.contracts import MemorySetup
+from etabli.core.errors import BadInput, GatedModel, UnknownModel
+from etabli.models import embedded
 
+ModelConfig: TypeAlias = Mapping[str, object]  # a config.json
 AUTO = "auto"
 CHOICES = {
     "engine": ("etabli", "trainer"),
@@ -94,12 +100,12 @@ class Setup:
             loss = "chunked" if is_own_engine else "full"
         return replace(self, optimizer=optimizer, loss=loss)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> MemorySetup:
         """Return the settings as plain values."""
-        return asdict(self)
+        return cast(MemorySetup, asdict(self))
 
 
-def build_setup(setup: Setup | None = None, **keys: Any) -> Setup:
+def build_setup(setup: Setup | None = None, **keys: object) -> Setup:
     """Return the setup, or make one of its keys; ``checkpointing`` may be a number, ``lora`` a list.
 
     Raises:
@@ -114,6 +120,83 @@ def build_setup(setup: Setup | None = None, **keys: Any) -> Setup:
         raise BadInput(f"Unknown {', '.join(sorted(unknown))}; a setup has {names}.")
     if "checkpointing" in keys:
         keys["checkpointing"] = str(keys["checkpointing"])
-    if isinstance(keys.get("lora"), list | tuple):
-        keys["lora"] = ",".join(keys["lora"])
-    return Setup(**keys)
+    if isinstance(layers := keys.get("lora"), list | tuple):
+        keys["lora"] = ",".join(layers)
+    return Setup(**cast(MemorySetup, keys))
+
+
+_SIZE_NAMES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+_LLAMA3 = {"model_type": "llama", "vocab_size": 128256, "rms_norm_eps": 1e-5, "max_position_embeddings": 131072}
+# The sizes in the models' own config.json, for machines that can't reach the Hub.
+KNOWN_CONFIGS: dict[str, ModelConfig] = {
+    "HuggingFaceTB/SmolLM2-135M-Instruct": {
+        "model_type": "llama",
+        "vocab_size": 49152,
+        **dict(zip(_SIZE_NAMES, (576, 1536, 30, 9, 3))),
+        "head_dim": 64,
+        "tie_word_embeddings": True,
+    },
+    "meta-llama/Llama-3.2-1B": {
+        **_LLAMA3,
+        **dict(zip(_SIZE_NAMES, (2048, 8192, 16, 32, 8))),
+        "head_dim": 64,
+        "tie_word_embeddings": True,
+    },
+    "meta-llama/Llama-3.1-8B": {**_LLAMA3, **dict(zip(_SIZE_NAMES, (4096, 14336, 32, 32, 8)))},
+    "mistralai/Mistral-7B-v0.1": {
+        "model_type": "mistral",
+        "vocab_size": 32000,
+        **dict(zip(_SIZE_NAMES, (4096, 14336, 32, 32, 8))),
+    },
+}
+
+
+def load_config(name: str) -> ModelConfig:
+    """Return the configuration of ``default``, a folder, a ``config.json``, a known model or a Hub model.
+
+    Raises:
+        UnknownModel: there is no configuration of a causal language model.
+        GatedModel: the Hub asks for a licence to be accepted first.
+    """
+    if name in ("default", embedded.NAME):
+        return KNOWN_CONFIGS[embedded.HUB_ID]
+    path = Path(name).expanduser()
+    path = folders.resolve_inside(path, "config.json") if path.is_dir() else path
+    if path.is_file():
+        return _read_config(path)
+    for known_name in (name, name.removesuffix("-Instruct")):
+        if known_name in KNOWN_CONFIGS:
+            return KNOWN_CONFIGS[known_name]
+    return _read_config(_download_config(name))
+
+
+def _read_config(path: Path) -> ModelConfig:
+    try:
+        config = parsing.read_json(path, parsing.LARGEST_CONFIG, lenient=True)
+    except (OSError, ValueError) as error:
+        raise UnknownModel(f"{path} can't be read as a configuration: {error}") from None
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+        raise UnknownModel(f"{path} is no configuration of a model: it has no model_type. Name a model's config.json.")
+    text_config = config.get("text_config")
+    if text_config is None:
+        return config
+    if not isinstance(text_config, dict) or not isinstance(text_config.get("model_type"), str):
+        raise UnknownModel(f"{path} has a text_config without a model_type. Name a model's config.json.")
+    return text_config or config
+
+
+def _download_config(name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import GatedRepoError
+
+    if not machine.hub_reachable():
+        raise UnknownModel(
+            f"{name!r} is no folder or config.json, and the Hub can't be reached. Known without the Hub: "
+            f"{', '.join(KNOWN_CONFIGS)}."
+        )
+    try:
+        return Path(hf_hub_download(name, "config.json", token=machine.hub_token()))
+    except GatedRepoError as error:
+        raise GatedModel(f"{name} asks you to accept its licence first: https://huggingface.co/{name}") from error
+    except Exception as error:
+        raise UnknownModel(f"The Hub did not give the configuration of {name!r}: {error}") from error

@@ -1,4 +1,4 @@
-"""Models of fake tensors that can run a training step: the obstacles in the libraries removed, and a step's loss.
+"""Models of fake tensors that can run a training step: the obstacles in the libraries removed.
 
 The obstacles: ``Params4bit`` can't hold a fake tensor; bitsandbytes reads values to make its code tables; PEFT moves
 adapters between devices. For the stock loop, an attention of our own replaces CUDA's fused kernels: it saves queries,
@@ -6,11 +6,8 @@ keys, values, the output and one number for each row, and no square matrix. This
 attention.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 import bitsandbytes as bnb
 import torch
@@ -19,29 +16,26 @@ from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
 from etabli.core.errors import BadInput
-from etabli.memory.config import ALL_LINEAR, ROUND, Setup
-from etabli.training import chunked_cross_entropy as loss_module
+from etabli.memory.config import ALL_LINEAR, ModelConfig, Setup
 from etabli.training import packed_attention
+from etabli.training.autograd import Context
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PretrainedConfig, PreTrainedModel
-
-    from etabli.models.loading import LoadedModel
+    from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 STOCK_ATTENTION = "etabli_stock"
-Loss: TypeAlias = Callable[[], AbstractContextManager[Tensor]]
 _CPU_SHORT = packed_attention.SHORT
 
 
-def build_model(config: dict[str, Any], setup: Setup, layers: int) -> "PeftModel":
+def build_model(config: ModelConfig, setup: Setup, layers: int) -> "PeftModel":
     """Return the model with so many layers, 4-bit linear layers and adapters, as its engine prepares it for training.
 
     Raises:
         BadInput: the model has no linear layers, or lacks layers that the setup names.
     """
     base = _build_base(build_config(config), setup, layers).requires_grad_(False)
-    _quantise(base, _compute_dtype(setup))
+    _quantise(base, compute_dtype(setup))
     if setup.engine == "trainer" and setup.upcast:
         _upcast(base)
     targets = setup.lora if setup.lora == ALL_LINEAR else _find_targets(base, setup.lora)
@@ -67,7 +61,7 @@ def _find_targets(base: "PreTrainedModel", names: str) -> list[str]:
     return targets
 
 
-def build_config(config: dict[str, Any]) -> "PretrainedConfig":
+def build_config(config: ModelConfig) -> "PretrainedConfig":
     """Return a transformers configuration from a ``config.json``."""
     from transformers import AutoConfig
 
@@ -92,13 +86,15 @@ def _build_base(config: "PretrainedConfig", setup: Setup, layers: int) -> "PreTr
     return _from_config(AutoModelForCausalLM, config, setup, "eager")
 
 
-def _from_config(auto_class: Any, config: "PretrainedConfig", setup: Setup, attention: str) -> "PreTrainedModel":
+def _from_config(
+    auto_class: "type[AutoModelForCausalLM]", config: "PretrainedConfig", setup: Setup, attention: str
+) -> "PreTrainedModel":
     return auto_class.from_config(
-        config, dtype=_compute_dtype(setup), attn_implementation=attention, trust_remote_code=False
+        config, dtype=compute_dtype(setup), attn_implementation=attention, trust_remote_code=False
     )
 
 
-def _compute_dtype(setup: Setup) -> torch.dtype:
+def compute_dtype(setup: Setup) -> torch.dtype:
     """What the forward pass computes in; float16 needs as many bytes as bfloat16, which stands for it."""
     return torch.float32 if setup.dtype == "float32" else torch.bfloat16
 
@@ -154,89 +150,6 @@ def _upcast(base: "PreTrainedModel") -> None:
     base.tie_weights()
 
 
-def build_loss(model: "PeftModel", setup: Setup) -> Loss:
-    """Return the loss of one batch, as the engine or a stock loop computes it.
-
-    The loss is a context manager: its backward pass must run inside.
-    """
-    return _engine_loss(model, setup) if setup.engine == "etabli" else _stock_loss(model, setup)
-
-
-def _engine_loss(model: "PeftModel", setup: Setup) -> Loss:
-    from etabli.training.packed_loss import PackedLoss
-
-    class FakePackedLoss(PackedLoss):
-        """Takes the fast paths at once: without values it can't compare them with the slow ones."""
-
-        def _choose_fast_paths(self, packed: bool) -> None:
-            self.rowwise = packed_attention.use_row_attention(self.base) == "sdpa"
-            if not self.rowwise:
-                self.base.set_attn_implementation("eager")
-            self.head = loss_module.find_head(self.base) if setup.loss == "chunked" else None
-
-    loaded = cast("LoadedModel", SimpleNamespace(device="cpu", dtype=_compute_dtype(setup)))
-    packed_loss = FakePackedLoss(model, loaded, lambda: _autocast(setup))
-    lengths = [setup.seq] * setup.batch + [-setup.tokens % ROUND] * bool(setup.tokens % ROUND)
-    ids = torch.zeros(1, sum(lengths), dtype=torch.int64)
-    positions = torch.cat([torch.arange(length) for length in lengths])[None]
-    trained_positions = torch.arange(max(1, round(setup.tokens * setup.trained)))
-
-    @contextmanager
-    def compute_loss() -> Iterator[Tensor]:
-        with packed_attention.attend_by_row(lengths) if packed_loss.rowwise else nullcontext():
-            with packed_loss.autocast():
-                loss = packed_loss(ids, positions, trained_positions, ids[0, : len(trained_positions)])
-            yield loss
-
-    return compute_loss
-
-
-def _autocast(setup: Setup) -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16, enabled=setup.dtype != "float32")
-
-
-def _stock_loss(model: "PeftModel", setup: Setup) -> Loss:
-    ids = torch.zeros(setup.batch, setup.seq, dtype=torch.int64)
-
-    def forward() -> Tensor:
-        loss: Tensor
-        if setup.loss == "full":
-            loss = model(input_ids=ids, labels=ids, use_cache=False).loss
-            return loss
-        base = model.get_base_model()
-        hidden_states = base.base_model(input_ids=ids, use_cache=False).last_hidden_state.to(_compute_dtype(setup))
-        if setup.loss == "inplace":
-            loss = _InPlaceLoss.apply(base.get_output_embeddings()(hidden_states))  # type: ignore[no-untyped-call]  # torch
-            return loss
-        # This project's chunks stand for a fused kernel.
-        head = loss_module.find_head(base)
-        if head is None:
-            raise BadInput("its head is no plain linear layer, which a loss in chunks needs; choose loss full")
-        return loss_module.summed_cross_entropy(hidden_states.flatten(0, 1), head, ids.flatten())
-
-    @contextmanager
-    def compute_loss() -> Iterator[Tensor]:
-        with _autocast(setup):
-            yield forward()
-
-    return compute_loss
-
-
-class _InPlaceLoss(torch.autograd.Function):
-    """A kernel that writes the gradient over the float32 logits; the model's output still holds its own logits."""
-
-    @staticmethod
-    def forward(context: Any, logits: Tensor) -> Tensor:
-        context.logits, context.float_logits = logits, logits.float()
-        return torch.zeros(())
-
-    @staticmethod
-    def backward(context: Any, upstream: Tensor) -> Tensor:
-        gradient: Tensor = context.float_logits.to(context.logits.dtype)
-        context.float_logits = context.logits = None
-        return gradient
-
-
 def patch_libraries(setup: Setup) -> None:
     """Remove the obstacles for fake tensors, and choose the attention of the setup's device."""
     _patch_once()
@@ -276,12 +189,12 @@ class _FusedAttention(torch.autograd.Function):
     """Saves what flash attention and memory-efficient attention save for their backward pass."""
 
     @staticmethod
-    def forward(context: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def forward(context: Context, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         output = torch.empty_like(query)
         sums = torch.empty(query.shape[:3], dtype=torch.float32)
         context.save_for_backward(query, key, value, output, sums)
         return output
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+    def backward(context: Context, gradient: Tensor) -> tuple[Tensor, ...]:
         return tuple(torch.empty_like(tensor) for tensor in context.saved_tensors[:3])

@@ -2,49 +2,38 @@
 
 This project's engine (or transformers and PEFT as installed), with bitsandbytes, runs a step on fake tensors, which
 have shapes and no contents. Every storage is counted from its creation to its end. A few layers are traced; every
-phase grows linearly with the layers.
-
-    echo '{"config": {...}, "setups": [{...}, ...]}' | python -m etabli.memory.trace
-
-It runs in its own process, because it replaces parts of those libraries (``fake_model``).
+phase grows linearly with the layers. It replaces parts of those libraries (``fake_model``), so it has a process of its
+own (``trace_cache``).
 """
 
-import contextlib
-import json
-import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
+import bitsandbytes as bnb
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from etabli.core.contracts import MemorySetup
+from etabli.core.errors import BadInput
+from etabli.memory import fake_model
+from etabli.memory.config import ROUND, ModelConfig, Setup
+from etabli.training import chunked_cross_entropy as loss_module
+from etabli.training import packed_attention
+from etabli.training.autograd import Context
 from etabli.training.tensor_counter import Parts, TensorCounter, count_model
 
 if TYPE_CHECKING:
-    import torch
+    from peft import PeftModel
     from torch.nn import Module, Parameter
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from etabli.memory.config import Setup
+    from etabli.models.loading import LoadedModel
 
+Loss: TypeAlias = Callable[[], AbstractContextManager[Tensor]]
 _SAME_MEMORY = {"full_attention", "sliding_attention", "chunked_attention", "attention"}  # layer types
-
-
-def main() -> None:
-    """Answer one JSON request a line, until the input ends: each setup traced on two numbers of layers."""
-    for line in sys.stdin:
-        with contextlib.redirect_stdout(sys.stderr):
-            response = _respond(json.loads(line))
-        print(json.dumps(response), flush=True)
-
-
-def _respond(request: dict[str, Any]) -> dict[str, Any]:
-    from etabli.memory import fake_model
-
-    try:
-        config = fake_model.build_config(request["config"])
-        few = request.get("layers") or layers_to_trace(config)
-        traces = [[trace_setup(request["config"], setup, count) for count in few] for setup in request["setups"]]
-        return {"layers": [*few, config.num_hidden_layers], "vocabulary": config.vocab_size, "traced": traces}
-    except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def layers_to_trace(config: "PretrainedConfig") -> tuple[int, int]:
@@ -60,7 +49,7 @@ def layers_to_trace(config: "PretrainedConfig") -> tuple[int, int]:
     return period, 2 * period
 
 
-def trace_setup(config: dict[str, Any], settings: dict[str, Any], layers: int) -> dict[str, list[Parts]]:
+def trace_setup(config: ModelConfig, settings: MemorySetup, layers: int) -> dict[str, list[Parts]]:
     """Return, for each phase, the bytes by part at every moment that may be its peak.
 
     Args:
@@ -68,12 +57,6 @@ def trace_setup(config: dict[str, Any], settings: dict[str, Any], layers: int) -
         settings: the keys of a ``Setup`` without ``auto``.
         layers: layers of the model that is traced.
     """
-    import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    from etabli.memory import fake_model
-    from etabli.memory.config import Setup
-
     setup = Setup(**settings)
     fake_model.patch_libraries(setup)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"):
@@ -81,18 +64,16 @@ def trace_setup(config: dict[str, Any], settings: dict[str, Any], layers: int) -
         width = setup.seq if setup.engine == "trainer" else setup.filled_tokens  # tokens in one row of the batch
         counter = TensorCounter(model.config.get_text_config().vocab_size, setup.rank, width)
         count_model(model, counter)
-        return trace_step(model, setup, counter, fake_model.build_loss(model, setup)) | {"merge": [_merge_parts(model)]}
+        return trace_step(model, setup, counter, build_loss(model, setup)) | {"merge": [_merge_parts(model)]}
 
 
 def trace_step(
     model: "PreTrainedModel",
-    setup: "Setup",
+    setup: Setup,
     counter: TensorCounter,
-    compute_loss: "Callable[[], contextlib.AbstractContextManager[torch.Tensor]]",
+    compute_loss: Loss,
 ) -> dict[str, list[Parts]]:
     """Return the moments of a training step with the optimiser's states (not the first), then of an evaluation."""
-    import torch
-
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in parameters:
         parameter.register_post_accumulate_grad_hook(lambda tensor: counter.rename([tensor.grad], "gradients"))
@@ -121,10 +102,8 @@ def trace_step(
     return phases
 
 
-def make_states(optimizer: "torch.optim.Optimizer", parameters: "list[Parameter]", counter: TensorCounter) -> None:
+def make_states(optimizer: torch.optim.Optimizer, parameters: "list[Parameter]", counter: TensorCounter) -> None:
     """Make the optimiser's states: they come with its first step and stay for all later phases."""
-    import torch
-
     counter.purpose = "states"
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
@@ -133,9 +112,8 @@ def make_states(optimizer: "torch.optim.Optimizer", parameters: "list[Parameter]
     counter.purpose = None
 
 
-def _build_optimizer(parameters: "list[Parameter]", setup: "Setup") -> "torch.optim.Optimizer":
+def _build_optimizer(parameters: "list[Parameter]", setup: Setup) -> torch.optim.Optimizer:
     import bitsandbytes as bnb
-    import torch
 
     if setup.optimizer == "adamw":
         foreach = setup.device == "cuda"  # what torch chooses for real tensors
@@ -146,8 +124,6 @@ def _build_optimizer(parameters: "list[Parameter]", setup: "Setup") -> "torch.op
 
 def _matrix_sizes(model: "Module") -> list[int]:
     """The number of weights of each 4-bit matrix."""
-    import bitsandbytes as bnb
-
     return [layer.in_features * layer.out_features for layer in model.modules() if isinstance(layer, bnb.nn.Linear4bit)]
 
 
@@ -168,5 +144,91 @@ def _merge_parts(model: "Module") -> Parts:
     return parts
 
 
-if __name__ == "__main__":
-    main()
+def build_loss(model: "PeftModel", setup: Setup) -> Loss:
+    """Return the loss of one batch, as the engine or a stock loop computes it.
+
+    The loss is a context manager: its backward pass must run inside.
+    """
+    return _engine_loss(model, setup) if setup.engine == "etabli" else _stock_loss(model, setup)
+
+
+def _engine_loss(model: "PeftModel", setup: Setup) -> Loss:
+    from etabli.training.packed_loss import PackedLoss
+
+    class FakePackedLoss(PackedLoss):
+        """Takes the fast paths at once: without values it can't compare them with the slow ones."""
+
+        def _choose_fast_paths(self, packed: bool) -> None:
+            self.rowwise = packed_attention.use_row_attention(self.base) == "sdpa"
+            if not self.rowwise:
+                self.base.set_attn_implementation("eager")
+            self.head = loss_module.find_head(self.base) if setup.loss == "chunked" else None
+
+    loaded = cast("LoadedModel", SimpleNamespace(device="cpu", dtype=fake_model.compute_dtype(setup)))
+    packed_loss = FakePackedLoss(model, loaded, lambda: _autocast(setup))
+    lengths = [setup.seq] * setup.batch + [-setup.tokens % ROUND] * bool(setup.tokens % ROUND)
+    ids = torch.zeros(1, sum(lengths), dtype=torch.int64)
+    positions = torch.cat([torch.arange(length) for length in lengths])[None]
+    trained_positions = torch.arange(max(1, round(setup.tokens * setup.trained)))
+
+    @contextmanager
+    def compute_loss() -> Iterator[Tensor]:
+        with packed_attention.attend_by_row(lengths) if packed_loss.rowwise else nullcontext():
+            with packed_loss.autocast():
+                loss = packed_loss(ids, positions, trained_positions, ids[0, : len(trained_positions)])
+            yield loss
+
+    return compute_loss
+
+
+def _autocast(setup: Setup) -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=setup.dtype != "float32")
+
+
+def _stock_loss(model: "PeftModel", setup: Setup) -> Loss:
+    ids = torch.zeros(setup.batch, setup.seq, dtype=torch.int64)
+
+    def forward() -> Tensor:
+        loss: Tensor
+        if setup.loss == "full":
+            loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+            return loss
+        base = model.get_base_model()
+        hidden_states = base.base_model(input_ids=ids, use_cache=False).last_hidden_state.to(
+            fake_model.compute_dtype(setup)
+        )
+        if setup.loss == "inplace":
+            loss = _InPlaceLoss.apply(base.get_output_embeddings()(hidden_states))  # type: ignore[no-untyped-call]  # torch
+            return loss
+        # This project's chunks stand for a fused kernel.
+        head = loss_module.find_head(base)
+        if head is None:
+            raise BadInput("its head is no plain linear layer, which a loss in chunks needs; choose loss full")
+        return loss_module.summed_cross_entropy(hidden_states.flatten(0, 1), head, ids.flatten())
+
+    @contextmanager
+    def compute_loss() -> Iterator[Tensor]:
+        with _autocast(setup):
+            yield forward()
+
+    return compute_loss
+
+
+class _Logits(Context, Protocol):
+    logits: Tensor
+    float_logits: Tensor
+
+
+class _InPlaceLoss(torch.autograd.Function):
+    """A kernel that writes the gradient over the float32 logits; the model's output still holds its own logits."""
+
+    @staticmethod
+    def forward(context: _Logits, logits: Tensor) -> Tensor:
+        context.logits, context.float_logits = logits, logits.float()
+        return torch.zeros(())
+
+    @staticmethod
+    def backward(context: _Logits, upstream: Tensor) -> Tensor:
+        gradient = context.float_logits.to(context.logits.dtype)
+        del context.float_logits, context.logits
+        return gradient

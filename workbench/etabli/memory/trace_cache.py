@@ -1,4 +1,9 @@
-"""Traces of a model: made in a process of their own, kept in the cache, and turned into formulas."""
+"""Traces of a model: made in a process of their own, kept in the cache, and turned into formulas.
+
+    echo '{"config": {...}, "setups": [{...}, ...]}' | python -m etabli.memory.trace_cache
+
+answers with the traces. They have a process of their own, because ``fake_model`` replaces parts of the libraries.
+"""
 
 import contextlib
 import functools
@@ -6,15 +11,16 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from etabli.core import machine, parsing, processes, storage
+from etabli.core.contracts import MemorySetup
 from etabli.core.errors import BadInput, NoSpace
-from etabli.memory.config import ROUND, Setup
-from etabli.memory.scaling import SHORT, Formulas, MemoryFormula, Phases
+from etabli.memory.config import ROUND, ModelConfig, Setup
+from etabli.memory.formula import SHORT, Formulas, MemoryFormula, Phases
 from etabli.training import tensor_counter
 from etabli.training.tensor_counter import Parts
 
@@ -22,15 +28,28 @@ ANCHOR_LENGTHS = [ROUND * prime for prime in (17, 19, 23, 29, 31, 37, 41, 43)]
 ANCHOR_RANKS = (13, 11, 17, 19, 23, 29, 31, 37)
 
 
+class _Request(TypedDict):
+    config: ModelConfig
+    setups: list[MemorySetup]
+    layers: NotRequired[list[int]]  # by default those of ``trace.layers_to_trace``
+
+
+class _Response(TypedDict, total=False):
+    layers: list[int]
+    vocabulary: int
+    traced: Sequence[Sequence[Phases]]
+    error: str
+
+
 class Trace(TypedDict):
     """The trace of one setup: a file of the cache."""
 
     layers: list[int]  # the two numbers of layers that were traced, and those of the whole model
     vocabulary: int
-    traced: list[Phases]  # for both numbers of layers
+    traced: Sequence[Phases]  # for both numbers of layers
 
 
-def load_formulas(config: dict[str, Any], setups: list[Setup]) -> Formulas:
+def load_formulas(config: ModelConfig, setups: list[Setup]) -> Formulas:
     """Return the memory of a model as a formula for each setup, by loss; the setups differ only in their loss.
 
     Args:
@@ -46,7 +65,7 @@ def load_formulas(config: dict[str, Any], setups: list[Setup]) -> Formulas:
     return {anchor.loss: _build_formula(anchor, next(traces), next(traces)) for anchor in anchors}
 
 
-def anchor_setup(config: dict[str, Any], setup: Setup) -> Setup:
+def anchor_setup(config: ModelConfig, setup: Setup) -> Setup:
     """Return the setup that is traced for all setups of its kind.
 
     Its number of tokens and its rank are no size of the model and no divisor of one: by these two numbers the trace can
@@ -70,7 +89,7 @@ def _whole_numbers(config: object) -> Iterator[int]:
         yield config
 
 
-def trace_itself(config: dict[str, Any], setup: Setup) -> dict[str, Parts]:
+def trace_itself(config: ModelConfig, setup: Setup) -> dict[str, Parts]:
     """Return the peaks of a setup from its own trace, with none or all layers checkpointed: to test the formula."""
     (trace,) = _load_traces(config, [setup])
     return _build_formula(setup, trace, trace).phases(setup)
@@ -85,7 +104,7 @@ def _build_formula(anchor: Setup, none_trace: Trace, all_trace: Trace) -> Memory
     return MemoryFormula(anchor, none_trace["vocabulary"], layers, (first, second), ends)
 
 
-def _load_traces(config: dict[str, Any], setups: list[Setup]) -> list[Trace]:
+def _load_traces(config: ModelConfig, setups: list[Setup]) -> list[Trace]:
     """The traces of the setups, from the cache or made now."""
     files = {setup: _cache_file(config, setup) for setup in setups}
     traces = {setup: trace for setup, file in files.items() if (trace := _read_trace(file))}
@@ -98,7 +117,7 @@ def _load_traces(config: dict[str, Any], setups: list[Setup]) -> list[Trace]:
     return [traces[setup] for setup in setups]
 
 
-def _make_traces(config: dict[str, Any], setups: list[Setup]) -> list[Trace]:
+def _make_traces(config: ModelConfig, setups: list[Setup]) -> list[Trace]:
     request = json.dumps({"config": config, "setups": [setup.to_dict() for setup in setups]}, default=str) + "\n"
     with contextlib.ExitStack() as stack:
         worker = _workers[-1] if _workers else stack.enter_context(shared_worker())
@@ -117,7 +136,7 @@ _workers: list[subprocess.Popen[str]] = []
 def shared_worker() -> Iterator[subprocess.Popen[str]]:
     """Use one process for all traces inside: its imports take longer than a trace."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "etabli.memory.trace"],
+        [sys.executable, "-m", "etabli.memory.trace_cache"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -136,19 +155,19 @@ def shared_worker() -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
-def _request(process: subprocess.Popen[str], request: str) -> dict[str, Any]:
+def _request(process: subprocess.Popen[str], request: str) -> _Response:
     """Send a request to the worker; its response, or ``error``."""
     try:
         if process.stdin is None or process.stdout is None:
             raise OSError("the process has no pipes")
         process.stdin.write(request)
         process.stdin.flush()
-        return cast(dict[str, Any], json.loads(process.stdout.readline()))
+        return cast(_Response, json.loads(process.stdout.readline()))
     except (OSError, ValueError):
         return {"error": f"its process ended ({process.poll()}). Is there enough memory?"}
 
 
-def _cache_file(config: dict[str, Any], setup: Setup) -> Path:
+def _cache_file(config: ModelConfig, setup: Setup) -> Path:
     key = json.dumps([config, setup.to_dict(), machine.versions(), _code_hash()], sort_keys=True, default=str)
     return machine.cache_folder() / "memory" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
@@ -170,3 +189,27 @@ def _read_trace(file: Path) -> Trace | None:
         return cast(Trace, trace) if is_complete else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def main() -> None:
+    """Answer one JSON request a line, until the input ends: each setup traced on two numbers of layers."""
+    for line in sys.stdin:
+        with contextlib.redirect_stdout(sys.stderr):
+            response = _respond(json.loads(line))
+        print(json.dumps(response), flush=True)
+
+
+def _respond(request: _Request) -> _Response:
+    try:
+        from etabli.memory import fake_model, trace
+
+        config = fake_model.build_config(request["config"])
+        few = request.get("layers") or trace.layers_to_trace(config)
+        traces = [[trace.trace_setup(request["config"], setup, count) for count in few] for setup in request["setups"]]
+        return {"layers": [*few, config.num_hidden_layers], "vocabulary": config.vocab_size, "traced": traces}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,8 @@
 """Check an adapter's folder before anything in it is loaded or copied: safetensors, finite numbers, no links."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.core import confined, folders, parsing, storage
 from etabli.core.errors import Damaged, WrongAdapter
@@ -75,16 +75,48 @@ def _is_finite(tensor: "torch.Tensor") -> bool:
     return not tensor.is_floating_point() or bool(tensor.float().isfinite().all())
 
 
-def require_fast_patterns(adapter: Path, module_names: list[str]) -> None:
+def tensor_names(adapter: Path) -> list[str]:
+    """Return the names of the tensors of an adapter, from the header of its weights."""
+    from safetensors import safe_open
+
+    with safe_open(adapter / WEIGHTS, framework="pt") as tensors:
+        return list(tensors.keys())
+
+
+def changes_something(adapter: Path) -> bool:
+    """Return whether some update of a LoRA adapter is not zero: B times A is, where either is.
+
+    Anything else that it holds (copies of whole modules, magnitudes, biases) counts as a change.
+    """
+    from safetensors import safe_open
+
+    with safe_open(adapter / WEIGHTS, framework="pt") as tensors:
+        names = set(tensors.keys())
+        ups = [name for name in names if ".lora_B" in name or ".lora_embedding_B" in name]
+        downs = {name: name.replace("lora_B", "lora_A").replace("lora_embedding_B", "lora_embedding_A") for name in ups}
+        if names - set(ups) - set(downs.values()):
+            return True
+        return any(
+            bool(tensors.get_tensor(up).any()) and bool(tensors.get_tensor(down).any())
+            for up, down in downs.items()
+            if down in names
+        )
+
+
+def require_fast_patterns(adapter: Path, module_names: list[str], config: Mapping[str, object] | None = None) -> None:
     """Refuse an adapter whose patterns of module names take too long on these names: PEFT would wait for them.
 
     PEFT matches ``target_modules`` and others as regular expressions. A stranger's may take years, so each is first
     tried on all names in a process that can be ended.
 
+    Args:
+        config: the content of its adapter_config.json, if it has been read already.
+
     Raises:
         WrongAdapter: names the pattern, and what to do.
     """
-    config = parsing.read_json(adapter / "adapter_config.json", parsing.LARGEST_CONFIG, lenient=True)
+    if config is None:
+        config = parsing.read_json(adapter / "adapter_config.json", parsing.LARGEST_CONFIG, lenient=True)
     for key, pattern in _patterns(config if isinstance(config, dict) else {}):
         try:
             confined.ask("search", pattern, jobs=module_names)
@@ -95,7 +127,7 @@ def require_fast_patterns(adapter: Path, module_names: list[str]) -> None:
             ) from None
 
 
-def _patterns(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _patterns(config: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Give the key and the regular expression of each pattern that PEFT makes of an adapter's configuration."""
     for key in ("target_modules", "exclude_modules"):
         if isinstance(value := config.get(key), str):

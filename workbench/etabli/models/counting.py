@@ -31,9 +31,7 @@ class CountingTokenizer:
             raise Damaged(f"{folder / FILE} is no tokenizer: {str(error)[: parsing.MOST_SHOWN]}.") from None
         self.inner.no_padding()
         self.inner.no_truncation()
-        config = _json(folder / "tokenizer_config.json")
-        special = {name: config[name] for name in _SPECIAL if config.get(name)}
-        self.special_tokens_map: dict[str, str] = {name: _token_text(token) for name, token in special.items()}
+        self.special_tokens_map: dict[str, str] = read_special_tokens(folder)
         self.chat_template: str | dict[str, str] | None = read_chat_template(folder)
 
     @property
@@ -45,6 +43,10 @@ class CountingTokenizer:
     def eos_token(self) -> str | None:
         """End-of-text."""
         return self.special_tokens_map.get("eos_token")
+
+    @eos_token.setter
+    def eos_token(self, token: str) -> None:
+        self.special_tokens_map["eos_token"] = token
 
     @property
     def bos_token_id(self) -> int | None:
@@ -123,6 +125,18 @@ def read_chat_template(folder: Path) -> str | dict[str, str] | None:
     return ({"default": template} if isinstance(template, str) else {}) | named_templates
 
 
+def read_special_tokens(folder: Path) -> dict[str, str]:
+    """Return the texts of the special tokens that a folder's ``tokenizer_config.json`` names, by their names."""
+    config = _json(folder / "tokenizer_config.json")
+    return {name: _token_text(config[name]) for name in _SPECIAL if config.get(name)}
+
+
+def read_added_tokens(folder: Path) -> dict[str, int]:
+    """Return the added tokens of a folder's ``tokenizer.json`` with their ids; none without that file."""
+    tokens = _json(folder / FILE, headers.LARGEST_TOKENIZER).get("added_tokens") or []
+    return {token["content"]: token["id"] for token in tokens}
+
+
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
@@ -137,8 +151,8 @@ def _from_hub(name: str) -> Path:
     return folder
 
 
-def _json(path: Path) -> dict[str, Any]:
-    return parsing.read_json(path, parsing.LARGEST_CONFIG, lenient=True) if path.is_file() else {}
+def _json(path: Path, limit: int = parsing.LARGEST_CONFIG) -> dict[str, Any]:
+    return parsing.read_json(path, limit, lenient=True) if path.is_file() else {}
 
 
 def _token_text(value: Any) -> str:

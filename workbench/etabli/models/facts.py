@@ -1,21 +1,25 @@
-"""What is open about a model, according to its own files."""
+"""What is open about a model, according to its own files, and which file and field say so."""
 
+import contextlib
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from etabli.core import parsing
+from etabli.models import licence_terms
 from etabli.models.sources import DEFAULT, resolve
 
 NOT_STATED = "not stated"
+CARD = "README.md"
 
 
-def facts(name: str = DEFAULT) -> dict[str, Any]:
+def facts(name: str = DEFAULT) -> dict[str, object]:
     """Return a model's weights, licence, training data, code, parameters, context and languages.
 
     They come from the front matter of its card, its configuration and the headers of its weights. The value is
-    "not stated" where these say nothing.
+    "not stated" where these say nothing. ``licence_terms`` is open, restricted or unknown, by the licence's name, and
+    the weights are as open as their licence. ``evidence`` names the file and the field for each of the first four.
 
     Raises:
         UnknownModel, GatedModel, Damaged: see ``sources.resolve``.
@@ -26,10 +30,7 @@ def facts(name: str = DEFAULT) -> dict[str, Any]:
     return {
         "name": source.name,
         "hash": source.hash,
-        "weights": "open (safetensors)",
-        "licence": card.get("license_name") or card.get("license") or NOT_STATED,
-        "training_data": card.get("datasets") or NOT_STATED,
-        "code": _link(card, "code") or NOT_STATED,
+        **_openness(source.folder, card),
         "languages": card.get("language") or NOT_STATED,
         "parameters": _parameters(source.folder) or NOT_STATED,
         "context": config.get("max_position_embeddings") or NOT_STATED,
@@ -38,9 +39,9 @@ def facts(name: str = DEFAULT) -> dict[str, Any]:
     }
 
 
-def _card(folder: Path) -> dict[str, Any]:
+def _card(folder: Path) -> dict[str, object]:
     try:
-        text = parsing.read_text(folder / "README.md")
+        text = parsing.read_text(folder / CARD)
         match = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
         card = parsing.parse_yaml(match[1]) if match else {}
     except (OSError, parsing.ParseError):
@@ -48,9 +49,46 @@ def _card(folder: Path) -> dict[str, Any]:
     return card if isinstance(card, dict) else {}
 
 
-def _link(card: dict[str, Any], key: str) -> str | None:
-    value = card.get(key) or card.get("repository")
-    return value if isinstance(value, str) else None
+def _openness(folder: Path, card: Mapping[str, object]) -> dict[str, object]:
+    """Return weights, licence, its terms, training data and code, and the evidence for them."""
+    licence, licence_evidence = _licence(folder, card)
+    data, data_evidence = _field(card, ("datasets",), (list, str))
+    code, code_evidence = _field(card, ("code", "repository"), (str,))
+    terms = NOT_STATED if licence == NOT_STATED else licence_terms.classify(str(licence))
+    files = sorted(path.name for path in folder.glob("*.safetensors"))
+    count = "1 file" if len(files) == 1 else f"{len(files)} files"
+    gate = "extra_gated_prompt" if "extra_gated_prompt" in card else None
+    return {
+        "weights": f"{terms if terms != NOT_STATED else 'licence not stated'} ({count} of safetensors)",
+        "licence": licence,
+        "licence_terms": terms,
+        "training_data": data,
+        "code": code,
+        "evidence": {
+            "weights": f"{', '.join(files[:3])}; {f'{CARD}: {gate}; ' if gate else ''}licence: {licence_evidence}",
+            "licence": licence_evidence,
+            "training_data": data_evidence,
+            "code": code_evidence,
+        },
+    }
+
+
+def _licence(folder: Path, card: Mapping[str, object]) -> tuple[object, str]:
+    """Return the licence's name, and what says so: the card, or else the text of a file LICENSE."""
+    name, evidence = _field(card, ("license_name", "license"), (list, str))
+    if name != NOT_STATED:
+        return name, evidence
+    for path in sorted(folder.glob("LICENSE*")):
+        with contextlib.suppress(OSError, parsing.ParseError):
+            if recognised := licence_terms.recognise(parsing.read_text(path)):
+                return recognised, f"{path.name}: its text"
+    return NOT_STATED, NOT_STATED
+
+
+def _field(card: Mapping[str, object], names: tuple[str, ...], kinds: tuple[type, ...]) -> tuple[object, str]:
+    """Return the value of the first of these fields that the card has, and file and field; else "not stated"."""
+    name = next((name for name in names if card.get(name) and isinstance(card[name], kinds)), None)
+    return (card[name], f"{CARD}: {name}") if name else (NOT_STATED, NOT_STATED)
 
 
 def _parameters(folder: Path) -> int | None:

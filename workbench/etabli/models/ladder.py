@@ -5,7 +5,6 @@ none of the CUDA rungs has been run yet.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from etabli.core import machine
 from etabli.models.sources import DEFAULT
@@ -17,7 +16,7 @@ class Rung:
 
     model: str
     needs_bytes: float
-    recipe: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, object] = field(default_factory=dict)
 
 
 _LARGE = {
@@ -37,7 +36,7 @@ LADDER = (
 )
 
 
-def recipe_overrides(model: str) -> dict[str, Any]:
+def recipe_overrides(model: str) -> dict[str, object]:
     """Return the recipe settings for a model, careful ones if it has no rung; none for the default or without CUDA."""
     import torch
 
@@ -46,7 +45,7 @@ def recipe_overrides(model: str) -> dict[str, Any]:
     return next((rung.recipe for rung in LADDER if rung.model == model), _LARGE)
 
 
-def choose_model() -> tuple[str, dict[str, Any], str]:
+def choose_model() -> tuple[str, dict[str, object], str]:
     """Return the model for this machine, the recipe settings it changes, and the reason for the choice."""
     import torch
 

@@ -4,15 +4,20 @@ import contextlib
 import importlib.util
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from etabli.core import folders, machine, parsing, processes, storage
+from etabli.core import machine, parsing, processes, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import Damaged, MissingExtra, NoSpace, WrongAdapter
-from etabli.models import adapter_files, embedded, headers
+from etabli.core.terminal import say
+from etabli.models import adapters, chat_templates, embedded
+from etabli.models.adapters import BASE_FACTS as BASE_FACTS
+from etabli.models.adapters import AdapterConfig
+from etabli.models.adapters import adapter_hash as adapter_hash
+from etabli.models.adapters import check_adapter as check_adapter
 from etabli.models.quiet import quiet
 from etabli.models.sources import DEFAULT, Source, resolve
 
@@ -20,8 +25,6 @@ if TYPE_CHECKING:
     import torch
     from peft import PeftModel
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-BASE_FACTS = "base.json"  # in an adapter's folder: which base it was trained on
 
 
 @dataclass
@@ -36,6 +39,7 @@ class LoadedModel:
     adapter: Path | None = None
     # Further adapters; PEFT calls the first one "default". Each is loaded once, and then only switched.
     other_adapters: dict[Path, str] = field(default_factory=dict, repr=False)
+    notes: list[str] = field(default_factory=list, repr=False)  # what a reader must know of the adapters
     # The switch is global to the model: no thread may switch the adapter while another generates an answer.
     _switch: Any = field(default_factory=threading.RLock, repr=False)
 
@@ -97,11 +101,13 @@ class LoadedModel:
         if self.adapter is None:
             raise WrongAdapter(f"The model was loaded without an adapter: load it with one to switch to {adapter}.")
         if adapter not in self.other_adapters:
-            check_adapter(adapter, self.source)
-            adapter_files.require_fast_patterns(adapter, [name for name, _ in self.model.named_modules()])
+            config = check_adapter(adapter, self.source)
+            chat_templates.require_same_template(self.adapter, adapter)
             name = f"other{len(self.other_adapters)}"
             with quiet():
-                self.model.load_adapter(str(adapter), adapter_name=name, is_trainable=False)
+                notes = adapters.put_on(self.model, config, name)[1]
+            say(*notes)
+            self.notes += notes
             self.model.eval()
             self.other_adapters[adapter] = name
         return self.other_adapters[adapter]
@@ -117,6 +123,9 @@ def load(
     alongside: bool = False,
     device: str | None = None,
     dtype: str = "auto",
+    *,
+    template: str | None = None,
+    base_named: bool = False,
 ) -> LoadedModel:
     """Load a model for inference, or as the frozen base of training.
 
@@ -127,6 +136,9 @@ def load(
         alongside: load even while a run owns the device.
         device: ``cuda``, ``cuda:1`` or ``cpu``; by default CUDA if there is any.
         dtype: ``float32``, ``bfloat16``, ``float16``, or ``auto``: the fastest on this machine.
+        template: the chat template of a base model (``chat_templates.NAMES``, or a template's text); an adapter that
+            brings the template it was trained with needs none.
+        base_named: a person named this model as the adapter's base.
 
     Raises:
         DeviceBusy: a run owns the device.
@@ -142,13 +154,13 @@ def load(
     source = resolve(name)
     device = device or machine.device()
     compute_dtype = machine.compute_dtype(dtype, hidden_size(source.folder))
-    if adapter is not None:
-        check_adapter(adapter, source)
+    config = check_adapter(adapter, source, base_named) if adapter is not None else None
     with quiet():
         read = _read_four_bit if four_bit else _read_model
         model = read(source.folder, device, compute_dtype)
-        loaded = LoadedModel(model.eval(), load_tokenizer(source), source, device, compute_dtype)
-        return add_adapter(loaded, adapter) if adapter is not None else loaded
+        model.name_or_path = adapters.public_name(source)  # PEFT writes it into adapters; the folder's path is private
+        loaded = LoadedModel(model.eval(), load_tokenizer(source, template), source, device, compute_dtype)
+        return add_adapter(loaded, config) if config is not None else loaded
 
 
 def hidden_size(folder: Path) -> int:
@@ -160,19 +172,25 @@ def hidden_size(folder: Path) -> int:
         return 0
 
 
-def layer_width(config: dict[str, Any]) -> int:
+def layer_width(config: Mapping[str, object]) -> int:
     """Return the width of the layers that a configuration describes, under whichever name; 0 if it says none."""
     sizes = (config.get(name) for name in ("hidden_size", "n_embd", "d_model"))
     return next((size for size in sizes if isinstance(size, int)), 0)
 
 
-def load_tokenizer(source: Source) -> "PreTrainedTokenizerBase":
-    """Return the model's tokenizer with padding on the left, as generation needs."""
+def load_tokenizer(source: Source, template: str | None = None) -> "PreTrainedTokenizerBase":
+    """Return the model's tokenizer with padding on the left, as generation needs.
+
+    Args:
+        template: as for ``load``.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source.folder, padding_side="left", trust_remote_code=False)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if template is not None:
+        chat_templates.set_template(tokenizer, template)
     return tokenizer
 
 
@@ -245,66 +263,12 @@ def disable_weight_repacking(model: "PreTrainedModel") -> "PreTrainedModel":
     return model
 
 
-def add_adapter(loaded: LoadedModel, adapter: str | Path) -> LoadedModel:
-    """Return a loaded base with an adapter on it."""
-    from peft import PeftModel
-
-    adapter_files.require_fast_patterns(Path(adapter), [name for name, _ in loaded.model.named_modules()])
-    model = PeftModel.from_pretrained(loaded.model, str(adapter), is_trainable=False)
-    return LoadedModel(model.eval(), loaded.tokenizer, loaded.source, loaded.device, loaded.dtype, Path(adapter))
-
-
-def check_adapter(adapter: str | Path, source: Source) -> None:
-    """Check that a folder is a complete adapter for this base.
-
-    Raises:
-        WrongAdapter: it is no adapter, has pickles only, or belongs to another base.
-        Damaged: it was altered since it was saved, or holds NaN or infinity.
-        OutsideFolder: a link in it leads outside.
-    """
-    adapter = Path(adapter)
-    if not (adapter / "adapter_config.json").is_file():
-        raise WrongAdapter(f"{adapter} holds no adapter: it has no adapter_config.json.")
-    folders.list_files(adapter)
-    if (adapter / MANIFEST).is_file():
-        storage.verify(adapter)
-    _refuse_imports(adapter)
-    headers.require_valid_files(adapter)
-    name, digest = _base_of(adapter)
-    if (digest or source.hash) != source.hash or (not digest and name not in (None, source.name, str(source.folder))):
-        digest_text = f" ({digest[:12]}…)" if digest else ""
-        raise WrongAdapter(
-            f"{adapter} was trained on {name}{digest_text}, not on {source.name} ({source.hash[:12]}…). "
-            f"Load it with models.load({name!r}, adapter=...)."
-        )
-    adapter_files.check_files(adapter)
-
-
-def _refuse_imports(adapter: Path) -> None:
-    """Refuse an adapter with ``megatron_config``: PEFT would import the module that its ``megatron_core`` names."""
-    with contextlib.suppress(OSError, ValueError):
-        config = parsing.read_json(adapter / "adapter_config.json", parsing.LARGEST_CONFIG, lenient=True)
-        if isinstance(config, dict) and config.get("megatron_config"):
-            raise WrongAdapter(
-                f"{adapter} asks PEFT to import {config.get('megatron_core')!r} (megatron_config), which is never "
-                "done: remove megatron_config from its adapter_config.json, or take another adapter."
-            )
-
-
-def adapter_hash(adapter: Path) -> str:
-    """Return the first 16 hex digits of the sha256 of an adapter's weights.
-
-    Raises:
-        WrongAdapter: there are no weights.
-        Damaged: they hold NaN or infinity.
-    """
-    return adapter_files.weights_hash(adapter)[:16]
-
-
-def _base_of(adapter: Path) -> tuple[str | None, str | None]:
-    """Return name and hash of an adapter's base; PEFT's configuration has the name only, établi's file has both."""
-    facts: dict[str, Any] = {}
-    for file in ("adapter_config.json", BASE_FACTS):
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            facts |= parsing.read_json(adapter / file, parsing.LARGEST_CONFIG, lenient=True)
-    return facts.get("name") or facts.get("base_model_name_or_path"), facts.get("hash")
+def add_adapter(loaded: LoadedModel, adapter: str | Path | AdapterConfig) -> LoadedModel:
+    """Return a loaded base with an adapter on it, and with the chat template that the adapter was trained with."""
+    config = adapter if isinstance(adapter, AdapterConfig) else adapters.read_config(adapter)
+    model, notes = adapters.put_on(loaded.model, config)
+    chat_templates.use_stored_template(loaded.tokenizer, config.folder)
+    say(*notes)
+    return LoadedModel(
+        model.eval(), loaded.tokenizer, loaded.source, loaded.device, loaded.dtype, config.folder, notes=notes
+    )

@@ -3,30 +3,44 @@
 A chat template pastes what a person typed into the prompt and the whole is tokenised, so a user who types
 ``<|im_end|>`` forges a control token. Here control tokens are read from the template's own text alone. Text between two
 control tokens is tokenised at once, so that ordinary conversations get exactly the ids of the template's own rendering.
+
+The way of a row: ``layout`` says whose each stretch of the template's text is, ``Renderer`` fills in the contents
+(``segments``), tokenises them, and gives each token to a segment.
 """
 
+import json
 from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate, chain
+from itertools import accumulate
 
-from etabli.core.contracts import Message
-from etabli.core.errors import BadData, BadInput
-from etabli.rendering.template import (
-    PLAIN,
-    STRUCTURE,
-    ControlPattern,
+from etabli.core.contracts import Message, Row
+from etabli.core.errors import BadData
+from etabli.rendering.forms import Form
+from etabli.rendering.layout import STRUCTURE, ControlPattern, Layout, Part, lay_out
+from etabli.rendering.masks import PLAIN, check_messages, is_segmented, training_flags
+from etabli.rendering.segments import (
     Segment,
+    compile_alternatives,
     content_segments,
-    control_token_pattern,
     is_clean,
     is_control_token,
-    segment_conversation,
+    make_segments,
     split_at_control_tokens,
-    training_flags,
+    token_owner,
+    without_typed_tokens,
 )
-from etabli.rendering.template_engine import ChatTokenizer, Tools
+from etabli.rendering.template_engine import (
+    MASK_KEYS,
+    ChatTokenizer,
+    Conversation,
+    Tools,
+    apply_template,
+    apply_template_to_rows,
+)
 
-POLICIES = ("answers", "last", "all", "spans")
+MOST_LAYOUTS = 512  # shapes of conversations whose layout is kept; most data sets have a handful
+_LAYOUTS: dict[tuple[object, ...], Layout] = {}
 
 
 @dataclass
@@ -36,12 +50,15 @@ class RenderedConversation:
     Attributes:
         ids: token ids.
         text: the text of each token.
-        role: the role of the message that the token belongs to; ``template`` for the template's own text.
+        role: the role of the message that the token belongs to; ``reasoning`` for its thought, ``template`` for the
+            template's own text.
         trained: whether the token is trained.
         offset: where the token stands in the whole text, (first character, one after the last).
         message: the number of its message; None for the template's own text.
         starts: where the content of each message begins in the whole text.
         length: characters of the whole text.
+        off_prompt, rewritten, dropped_thoughts: messages for which the template does something that has to be known;
+            see ``layout.Layout``.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -52,6 +69,9 @@ class RenderedConversation:
     message: list[int | None] = field(default_factory=list)
     starts: dict[int, int] = field(default_factory=dict)
     length: int = 0
+    off_prompt: tuple[int, ...] = ()
+    rewritten: tuple[int, ...] = ()
+    dropped_thoughts: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,131 +88,227 @@ def render(
     policy: str = "answers",
     prompt: bool = False,
     tools: Tools = None,
-    texts: list[str] | None = None,
+    text: str | None = None,
 ) -> RenderedConversation:
-    """Render a conversation with the model's own chat template, or plain text as it stands.
-
-    Args:
-        messages: turns with ``role``, ``content`` and, optionally, ``train``, which overrides the policy, and
-            ``tool_calls``. Messages of role ``text`` follow each other without a template and end with the
-            end-of-text token.
-        tokenizer: a transformers tokenizer with a chat template.
-        policy: what is trained: ``answers`` (all assistant turns), ``last`` (the last one), ``all`` (every token) or
-            ``spans`` (the parts that messages name in ``spans``). A turn trained to its end includes its
-            end-of-turn token, so that the model learns to stop.
-        prompt: add the header of the assistant's next turn, for generation.
-        tools: what the model may call, in the form that the template expects.
-        texts: what ``template.render_rows`` gave for this row, where many rows are rendered.
-
-    Returns:
-        Token ids, texts, roles and trained flags.
-
-    Raises:
-        BadData: a malformed message, a template that rewrites contents or leaves out tool calls, or a control token
-            within a tool call.
-        BadInput: an unknown policy, or a tokenizer without a chat template.
-    """
-    control = control_token_pattern(tokenizer)
-    chunks = _chunks(messages, tokenizer, policy, prompt, tools, control, texts)
-    if messages[0]["role"] == PLAIN:
-        return _encode_plain(messages, tokenizer, control, policy)
-    return _encode_chunks(chunks, tokenizer, control, policy)
+    """Render one conversation; see ``Renderer.render``. For many, make one ``Renderer``."""
+    return Renderer(tokenizer).render(messages, policy, prompt, tools, text)
 
 
-def count_tokens(
-    messages: list[Message],
-    tokenizer: ChatTokenizer,
-    policy: str = "answers",
-    max_length: int = 512,
-    tools: Tools = None,
-    texts: list[str] | None = None,
-) -> tuple[int, int, int]:
-    """Return a conversation's tokens, its trained tokens, and the trained tokens among the first ``max_length``.
+class Renderer:
+    """Renders conversations with a model's own chat template, or plain text as it stands."""
 
-    The numbers are those of ``render``, computed without a list of tokens. The first token of a row is never
-    predicted, so it never counts as trained.
-    """
-    control = control_token_pattern(tokenizer)
-    chunks = _chunks(messages, tokenizer, policy, False, tools, control, texts)
-    if messages[0]["role"] == PLAIN:
-        return _count(_encode_plain(messages, tokenizer, control, policy), max_length)
-    if policy == "all" or not is_clean(chunks, control):
-        return _count(_encode_chunks(chunks, tokenizer, control, policy), max_length)
-    segments = list(chain.from_iterable(chunks))
-    text = "".join(segment.text for segment in segments)
-    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    starts = [low for low, _ in offsets]
-    total = remaining = end = 0
-    for segment in segments:
-        begin, end = end, end + len(segment.text)
-        if segment.train:
-            first, stop = max(1, bisect_left(starts, begin)), bisect_left(starts, end)
-            total += max(0, stop - first)
-            remaining += max(0, min(stop, max_length) - first)
-    return len(starts), total, remaining
+    def __init__(self, tokenizer: ChatTokenizer) -> None:
+        self.tokenizer = tokenizer
+        # Collected once: DeepSeek's 1,283 added tokens take longer to collect than a row to render.
+        self.added_vocab = tokenizer.get_added_vocab()
+        self.control = compile_alternatives(tuple(map(str, self.added_vocab)))
+
+    def render(
+        self,
+        messages: list[Message],
+        policy: str = "answers",
+        prompt: bool = False,
+        tools: Tools = None,
+        text: str | None = None,
+    ) -> RenderedConversation:
+        """Return token ids, texts, roles and trained flags of a conversation.
+
+        Args:
+            messages: turns with ``role`` and ``content`` and, optionally, ``reasoning``, ``tool_calls``, and ``train``
+                and ``train_spans``, which override the policy. Messages of role ``text`` follow each other without a
+                template and end with the end-of-text token; where each has ``train``, they are segments as they stand.
+            policy: what is trained: ``answers`` (all assistant turns), ``answers_and_reasoning`` (their thoughts too),
+                ``last`` (the last one), ``all`` (every token) or ``spans`` (the parts that messages name in ``spans``).
+                A turn trained to its end includes its end-of-turn token, so that the model learns to stop.
+            prompt: add the header of the assistant's next turn, for generation.
+            tools: what the model may call, in the form that the template expects.
+            text: what ``render_texts`` gave for this row, where many rows are rendered.
+
+        Raises:
+            BadData: a malformed message; a template that rewrites contents, or leaves out tool calls or a thought; or a
+                control token within a tool call.
+            BadInput: an unknown policy, or a tokenizer without a chat template.
+        """
+        check_messages(messages, policy)
+        if messages[0]["role"] == PLAIN:
+            return self._encode_plain(messages, policy)
+        layout = self.layout(messages, tools, prompt)
+        text = self.own_text(messages, layout.form, tools, prompt) if text is None else text
+        return self._encode_chat(make_segments(layout, messages, policy, text), policy, layout)
+
+    def count_tokens(
+        self,
+        messages: list[Message],
+        policy: str = "answers",
+        max_length: int = 512,
+        tools: Tools = None,
+        text: str | None = None,
+    ) -> tuple[int, int, int]:
+        """Return a conversation's tokens, its trained tokens, and the trained tokens among the first ``max_length``.
+
+        The numbers are those of ``render``, computed without a list of tokens where the row allows it. The first token
+        of a row is never predicted, so it never counts as trained.
+        """
+        check_messages(messages, policy)
+        if messages[0]["role"] != PLAIN:
+            layout = self.layout(messages, tools)
+            text = self.own_text(messages, layout.form, tools) if text is None else text
+            segments = make_segments(layout, messages, policy, text)
+            if policy != "all" and is_clean(segments, self.control):
+                return self._count_trained(segments, max_length)
+            row = self._encode_chat(segments, policy, layout)
+        else:
+            row = self._encode_plain(messages, policy)
+        return len(row), sum(row.trained[1:]), sum(row.trained[1:max_length])
+
+    def render_texts(self, rows: Iterable[Row]) -> Iterator[str | None]:
+        """Yield for each row the ``text`` argument of ``render``, with many rows in one request.
+
+        Yields None for a row that has to be rendered alone: plain text, or a row with calls or thoughts, or one whose
+        error is then reported.
+        """
+        return apply_template_to_rows(self.tokenizer, map(_plain_chat, rows))
+
+    def layout(self, messages: list[Message], tools: Tools = None, prompt: bool = False) -> Layout:
+        """Return whose each stretch of the template's text is. Kept for conversations of the same shape.
+
+        Raises:
+            BadInput: the tokenizer has no chat template.
+            BadData: the template refuses the conversation, or leaves out tool calls or a thought; or a control token is
+                typed outside of the contents.
+        """
+        template = str(self.tokenizer.chat_template)
+        self._check_other_fields(messages, tools)
+        special = tuple(self.tokenizer.special_tokens_map.items())
+        shape = json.dumps([list(map(_shape, messages)), tools, prompt], default=str)
+        key = (template, str(special), self.control, shape)
+        conversation = Conversation(messages, prompt, tools, has_thoughts(messages))
+        if key not in _LAYOUTS or "strftime_now" in template:  # such a template is another one tomorrow
+            if len(_LAYOUTS) >= MOST_LAYOUTS:
+                _LAYOUTS.clear()
+            _LAYOUTS[key] = lay_out(self.tokenizer, conversation, self.control)
+        return _LAYOUTS[key]
+
+    def own_text(self, messages: list[Message], form: Form, tools: Tools = None, prompt: bool = False) -> str:
+        """Return the template's own text of a conversation whose messages are handed over in this form."""
+        conversation = Conversation(form.apply(messages), prompt, tools, has_thoughts(messages))
+        return apply_template(self.tokenizer, [conversation])[0]
+
+    def _check_other_fields(self, messages: list[Message], tools: Tools) -> None:
+        """Refuse control tokens in tools, calls, names and roles: a template writes them as its own text."""
+        text = json.dumps([tools, list(map(_other_fields, messages))], ensure_ascii=False, default=str)
+        match = self.control.search(text) if self.control else None
+        if match:
+            raise BadData(
+                f"A tool, a call, a name or a role holds the control token {match[0]!r} as text: remove it there."
+            )
+        if "\ue000" in text:
+            raise BadData("A tool, a call, a name or a role holds the private sign U+E000: remove it there.")
+
+    def _encode_chat(self, segments: list[Segment], policy: str, layout: Layout) -> RenderedConversation:
+        row = RenderedConversation(
+            off_prompt=layout.off_prompt, rewritten=layout.rewritten, dropped_thoughts=layout.dropped_thoughts
+        )
+        if is_clean(segments, self.control):
+            self._encode(segments, row, None)  # all at once: then the ids are the template's own in any tokenizer
+        else:
+            for chunk in split_at_control_tokens(segments, self.control):
+                self._encode(chunk, row, None if is_control_token(chunk, self.control) else self.control)
+        if policy == "all":
+            row.trained = [True] * len(row.ids)
+        return row
+
+    def _encode(self, chunk: list[Segment], row: RenderedConversation, typed: ControlPattern) -> None:
+        """Tokenise a chunk and append its tokens, each with the segment that it belongs to.
+
+        Control tokens that match ``typed`` were typed by somebody, and are read as text.
+        """
+        text = "".join(segment.text for segment in chunk)
+        edges = list(accumulate((len(segment.text) for segment in chunk), initial=0))
+        for segment, place in zip(chunk, edges):
+            if segment.begins is not None and segment.message is not None:
+                row.starts[segment.message] = row.length + place - segment.begins
+        owners = [segment for segment in chunk for _ in segment.text]
+        start = 0
+        for part in without_typed_tokens(text, typed):
+            encoding = self.tokenizer(part, add_special_tokens=False, return_offsets_mapping=True)
+            for token, (low, high) in zip(encoding["input_ids"], encoding["offset_mapping"]):
+                stop = start + high
+                owner = token_owner(owners, text, min(start + low, len(owners) - 1), stop)
+                row.ids.append(token)
+                row.text.append(text[start + low : stop])
+                row.role.append(owner.role)
+                row.trained.append(owner.train)
+                row.offset.append((row.length + start + low, row.length + stop))
+                row.message.append(owner.message)
+            start += len(part)
+        row.length += len(text)
+
+    def _count_trained(self, segments: list[Segment], max_length: int) -> tuple[int, int, int]:
+        """Return ``count_tokens`` of a row that is tokenised at once, from offsets alone."""
+        text = "".join(segment.text for segment in segments)
+        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        starts = [low for low, _ in offsets]
+        edges = list(accumulate((len(segment.text) for segment in segments), initial=0))
+        places: list[tuple[int, int, int]] = []  # first token, one after the last, and 1, or -1 where a token is not
+        for segment, begin, end in zip(segments, edges, edges[1:]):
+            if segment.train:
+                places.append((bisect_left(starts, begin), bisect_left(starts, end), 1))
+        owners = [segment for segment in segments for _ in segment.text]
+        for token in {bisect_left(starts, edge) - 1 for edge in edges[1:-1]} - {-1}:
+            low, high = offsets[token]
+            change = int(token_owner(owners, text, low, high).train) - int(owners[low].train)
+            places.append((token, token + 1, change))
+        total = sum(max(0, stop - max(1, first)) * sign for first, stop, sign in places)
+        remaining = sum(max(0, min(stop, max_length) - max(1, first)) * sign for first, stop, sign in places)
+        return len(starts), total, remaining
+
+    def _encode_plain(self, messages: list[Message], policy: str) -> RenderedConversation:
+        """Encode text without a template: begin-of-text if the tokenizer adds it, the texts, end-of-text.
+
+        Segments, each marked as trained or not, stand as they are: their control tokens are meant, nothing is added.
+        """
+        row = RenderedConversation()
+        flags = training_flags(messages, "answers" if policy == "last" else policy)
+        parts = [Part("", PLAIN, index, True) for index in range(len(messages))]
+        chunks = [
+            content_segments(message["content"], 0, part, message, flags) for message, part in zip(messages, parts)
+        ]
+        if is_segmented(messages):
+            self._encode([segment for chunk in chunks for segment in chunk], row, None)
+            return row
+        bos = self.tokenizer.bos_token_id
+        if bos in self.tokenizer("", add_special_tokens=True)["input_ids"]:
+            _append_special(row, bos, self.tokenizer.bos_token, False)
+        for chunk in chunks:
+            self._encode(chunk, row, self.control)
+        _append_special(row, self.tokenizer.eos_token_id, self.tokenizer.eos_token, chunks[-1][-1].train)
+        return row
 
 
-def _count(row: RenderedConversation, max_length: int) -> tuple[int, int, int]:
-    return len(row), sum(row.trained[1:]), sum(row.trained[1:max_length])
+def has_thoughts(messages: list[Message]) -> bool:
+    """Return whether a message has reasoning; then thoughts are switched on in templates that have a switch."""
+    return any(message.get("reasoning") for message in messages)
 
 
-def has_valid_spans(message: Message) -> bool:
-    """Return whether a message's spans, if it has any, are pairs of places in its content."""
-    spans, length = message.get("spans") or [], len(message["content"])
-    return isinstance(spans, list | tuple) and all(
-        isinstance(span, list | tuple)
-        and len(span) == 2
-        and all(isinstance(edge, int) for edge in span)
-        and 0 <= span[0] < span[1] <= length
-        for span in spans
-    )
+def _plain_chat(row: Row) -> Conversation | None:
+    """Return what to render of a row ahead; None if it is no chat, is malformed, or needs a form of its own."""
+    messages = row["messages"]
+    has_texts = all(isinstance(message.get(name), str) for message in messages for name in ("role", "content"))
+    is_usual = not any(message.get("tool_calls") or message.get("reasoning") for message in messages)
+    is_chat = has_texts and messages and messages[0]["role"] != PLAIN
+    return Conversation(messages, False, row.get("tools")) if is_chat and is_usual else None
 
 
-def _chunks(
-    messages: list[Message],
-    tokenizer: ChatTokenizer,
-    policy: str,
-    prompt: bool,
-    tools: Tools,
-    control: ControlPattern,
-    texts: list[str] | None,
-) -> list[list[Segment]]:
-    """Return the chunks that are tokenised at once, after checking the input; none for plain text."""
-    if policy not in POLICIES:
-        raise BadInput(f"Unknown mask policy {policy!r}; there are {', '.join(POLICIES)}.")
-    _check_messages(messages)
-    if messages[0]["role"] == PLAIN:
-        return []
-    segments = segment_conversation(messages, tokenizer, policy, prompt, tools, control, texts)
-    return split_at_control_tokens(segments, control)
+def _other_fields(message: Message) -> dict[str, object]:
+    """Return what a template gets of a message beside its content and its thought."""
+    return {key: value for key, value in message.items() if key not in ("content", "reasoning", *MASK_KEYS)}
 
 
-def _check_messages(messages: list[Message]) -> None:
-    if not messages:
-        raise BadData("A conversation without messages can't be rendered.")
-    for number, message in enumerate(messages, 1):
-        if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
-            raise BadData(f"Message {number} needs a role and a content that are text; it has {sorted(message)}.")
-        if (message["role"] == PLAIN) != (messages[0]["role"] == PLAIN):
-            raise BadData(f"Message {number}: plain text and turns of a chat can't be mixed.")
-        if not has_valid_spans(message):
-            raise BadData(f"Message {number}: spans are pairs [first character, one after the last] of its content.")
-
-
-def _encode_plain(
-    messages: list[Message], tokenizer: ChatTokenizer, control: ControlPattern, policy: str
-) -> RenderedConversation:
-    """Encode text without a template: begin-of-text if the tokenizer adds it, the texts, end-of-text."""
-    row = RenderedConversation()
-    flags = training_flags(messages, "answers" if policy == "last" else policy)
-    if tokenizer.bos_token_id in tokenizer("", add_special_tokens=True)["input_ids"]:
-        _append_special(row, tokenizer.bos_token_id, tokenizer.bos_token, False)
-    segments: list[Segment] = []
-    for index, message in enumerate(messages):
-        segments = content_segments(message["content"], 0, index, message, flags[index])
-        _encode(segments, tokenizer, control, row)
-    _append_special(row, tokenizer.eos_token_id, tokenizer.eos_token, bool(segments) and segments[-1].train)
-    return row
+def _shape(message: Message) -> list[object]:
+    """Return all of a message that its layout depends on."""
+    thought = message.get("reasoning")  # an empty one is another shape than none
+    return [_other_fields(message), bool(message["content"]), None if thought is None else bool(thought)]
 
 
 def _append_special(row: RenderedConversation, token: int | None, text: str | None, is_trained: bool) -> None:
@@ -206,49 +322,3 @@ def _append_special(row: RenderedConversation, token: int | None, text: str | No
     row.offset.append((row.length, row.length + len(text)))
     row.message.append(None)
     row.length += len(text)
-
-
-def _encode_chunks(
-    chunks: list[list[Segment]], tokenizer: ChatTokenizer, control: ControlPattern, policy: str
-) -> RenderedConversation:
-    row = RenderedConversation()
-    if is_clean(chunks, control):  # all at once: then the ids are the template's own, whatever the tokenizer does
-        chunks, control = [list(chain.from_iterable(chunks))], None
-    for chunk in chunks:
-        _encode(chunk, tokenizer, control, row)
-    if policy == "all":
-        row.trained = [True] * len(row.ids)
-    return row
-
-
-def _encode(chunk: list[Segment], tokenizer: ChatTokenizer, control: ControlPattern, row: RenderedConversation) -> None:
-    """Tokenise one chunk and append its tokens, each with the segment that it comes from."""
-    text = "".join(segment.text for segment in chunk)
-    owners = [segment for segment in chunk for _ in segment.text]
-    for segment, place in zip(chunk, accumulate((len(segment.text) for segment in chunk), initial=row.length)):
-        if segment.begins is not None and segment.message is not None:
-            row.starts[segment.message] = place - segment.begins
-    start = 0
-    for part in [text] if is_control_token(chunk, control) else _without_typed_tokens(text, control):
-        encoding = tokenizer(part, add_special_tokens=False, return_offsets_mapping=True)
-        for token, (low, high) in zip(encoding["input_ids"], encoding["offset_mapping"]):
-            owner = owners[min(start + low, len(owners) - 1)]
-            row.ids.append(token)
-            row.text.append(text[start + low : start + high])
-            row.role.append(owner.role)
-            row.trained.append(owner.train)
-            row.offset.append((row.length + start + low, row.length + start + high))
-            row.message.append(owner.message)
-        start += len(part)
-    row.length += len(text)
-
-
-def _without_typed_tokens(text: str, control: ControlPattern) -> list[str]:
-    """Cut a text inside each control token that was typed in it, so that no part is read as a control token."""
-    match = control.search(text) if control else None
-    if match is None:
-        return [text] if text else []
-    if len(match[0]) == 1:
-        raise BadData(f"The text holds {match[0]!r}, which this tokenizer can only read as a control token.")
-    middle = match.start() + len(match[0]) // 2
-    return [*_without_typed_tokens(text[:middle], control), *_without_typed_tokens(text[middle:], control)]

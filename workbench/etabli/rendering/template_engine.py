@@ -14,8 +14,12 @@ from etabli.core.errors import BadData, BadInput, EtabliError
 
 LARGEST = 2**20  # characters of a template; the largest of the well-known ones has 20,000
 ROWS_PER_REQUEST = 32
+NO_TEMPLATE = (
+    "This tokenizer has no chat template, as those of base models: name one, template: alpaca in the recipe or "
+    "--template alpaca (or chatml, plain, a Jinja file), or take the instruct version of the model."
+)
 _REASONING = ("reasoning_content", "thinking", "reasoning")  # keys of a message's reasoning, the standard one first
-_MASK_KEYS = ("train", "spans")  # keys of a message that établi adds and templates must not see
+MASK_KEYS = ("train", "train_spans", "spans")  # keys of a message that établi adds and templates must not see
 Tools = list[dict[str, Any]] | None
 
 
@@ -56,22 +60,41 @@ class ChatTokenizer(Protocol):
 
 
 class Conversation(NamedTuple):
-    """The input of a template. ``prompt`` adds the header of the assistant's next turn."""
+    """The input of a template.
+
+    ``prompt`` adds the header of the assistant's next turn; ``thinking`` switches thoughts on in templates that have a
+    switch. It is off unless a row has thoughts: a prompt must look like the prompt of a trained answer.
+    """
 
     messages: Sequence[Message]
     prompt: bool = False
     tools: Tools = None
+    thinking: bool = False
 
 
 def apply_template(tokenizer: ChatTokenizer, conversations: Sequence[Conversation]) -> list[str]:
     """Return the text that the chat template makes of each conversation.
+
+    Raises:
+        BadData: the template refuses a conversation, or needs too much time or memory.
+        BadInput: the tokenizer has no chat template.
+    """
+    texts = try_template(tokenizer, conversations)
+    for text in texts:
+        if isinstance(text, BadData):
+            raise text
+    return [str(text) for text in texts]
+
+
+def try_template(tokenizer: ChatTokenizer, conversations: Sequence[Conversation]) -> list[str | BadData]:
+    """Return for each conversation the template's text, or the error where it refuses that one.
 
     Args:
         tokenizer: its ``chat_template`` is a text, or several texts by name.
         conversations: all variants of one row, so that they have the same tools.
 
     Raises:
-        BadData: the template refuses a conversation, or needs too much time or memory.
+        BadData: the template can't be followed at all, or needs too much time or memory.
         BadInput: the tokenizer has no chat template.
     """
     try:
@@ -79,21 +102,21 @@ def apply_template(tokenizer: ChatTokenizer, conversations: Sequence[Conversatio
     except confined.LimitExceeded as error:
         raise BadData(f"The model's chat template can't be followed: {error}. Use another model or template.") from None
     except confined.ConfinedError as error:
-        values = [{"error": str(error)}]
+        values = [{"error": str(error)}] * len(conversations)
     except (TypeError, ValueError, RecursionError) as error:
         raise BadData(f"This conversation can't be given to a chat template: {error}.") from None
-    for value in values:
-        if isinstance(value, dict):
-            raise BadData(f"The model's chat template refuses this conversation: {value['error']}")
-    return [str(value) for value in values]
+    return [
+        BadData(f"The model's chat template refuses this conversation: {value['error']}")
+        if isinstance(value, dict)
+        else str(value)
+        for value in values
+    ]
 
 
-def apply_template_to_rows(
-    tokenizer: ChatTokenizer, rows: Iterable[Sequence[Conversation]]
-) -> Iterator[list[str] | None]:
-    """Yield the texts of each row, with few requests for many rows.
+def apply_template_to_rows(tokenizer: ChatTokenizer, rows: Iterable[Conversation | None]) -> Iterator[str | None]:
+    """Yield the text of each row, with few requests for many rows.
 
-    Yields None for a row that failed: render that row alone to learn the reason.
+    Yields None for a row that is None or failed: render that row alone to learn the reason.
     """
     remaining = iter(rows)
     one_template = not isinstance(tokenizer.chat_template, dict)  # with several, each row's tools select the template
@@ -102,22 +125,25 @@ def apply_template_to_rows(
         if one_template:
             # If the request fails, every row of the batch is rendered alone.
             with contextlib.suppress(EtabliError, TypeError, ValueError, RecursionError):
-                values = iter(_request(tokenizer, [conversation for row in batch for conversation in row]))
+                values = iter(_request(tokenizer, [row for row in batch if row is not None]))
         for row in batch:
-            results = list(islice(values, len(row)))
-            texts = [result for result in results if isinstance(result, str)]
-            yield texts if texts and len(texts) == len(results) else None
+            value = next(values, None) if row is not None else None
+            yield value if isinstance(value, str) else None
 
 
 def _request(tokenizer: ChatTokenizer, conversations: Sequence[Conversation]) -> list[str | dict[str, str]]:
     """Return a text for each conversation, or ``{"error": reason}``."""
     template = _select_template(tokenizer.chat_template, any(conversation.tools for conversation in conversations))
-    # Reasoning is switched off: training rows hold answers without reasoning, and a prompt must look like the prompt
-    # of a trained answer. Templates without this switch ignore it.
-    common = {**tokenizer.special_tokens_map, "documents": None, "enable_thinking": False}
+    common = {**tokenizer.special_tokens_map, "documents": None}
     jobs = [
-        {"messages": list(map(_template_message, messages)), "add_generation_prompt": prompt, "tools": tools or None}
-        for messages, prompt, tools in conversations
+        {
+            "messages": list(map(template_message, messages)),
+            "add_generation_prompt": prompt,
+            "tools": tools or None,
+            "enable_thinking": thinking,
+            **({"thinking": True} if thinking else {}),  # the switch of other templates, which is off by default
+        }
+        for messages, prompt, tools, thinking in conversations
     ]
     return confined.ask("render", template, common=common, jobs=jobs)
 
@@ -128,14 +154,19 @@ def _select_template(templates: str | dict[str, str] | None, has_tools: bool) ->
     if isinstance(templates, dict):
         template = templates.get("tool_use") if has_tools and "tool_use" in templates else templates.get("default")
     if not isinstance(template, str) or not template:
-        raise BadInput("This tokenizer has no chat template: take the instruct version of the model.")
+        raise BadInput(NO_TEMPLATE)
     if len(template) > LARGEST:
         raise BadInput(f"The model's chat template has {len(template):,} characters, more than {LARGEST:,}.")
     return template
 
 
-def _template_message(message: Message) -> dict[str, Any]:
-    """Return a message without établi's own keys and without None; reasoning under every key that templates read."""
-    fields = {key: value for key, value in message.items() if value is not None and key not in _MASK_KEYS}
+def template_message(message: Message) -> dict[str, Any]:
+    """Return a message without établi's own keys, and without None elsewhere than in the content.
+
+    Reasoning stands under every key that templates read.
+    """
+    fields = {
+        key: value for key, value in message.items() if (value is not None or key == "content") and key not in MASK_KEYS
+    }
     reasoning = next((fields[key] for key in _REASONING if key in fields), None)
     return fields if reasoning is None else {"thinking": reasoning, **fields, "reasoning_content": reasoning}

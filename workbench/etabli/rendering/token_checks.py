@@ -1,30 +1,48 @@
 """Check a row's tokens before anything is trained on them.
 
-``end-of-turn``       every answer trained to its end is followed by a control token, which is trained too
+``end-of-turn``       every answer trained to its end is followed by a control token, which is trained too; where the
+                      row ends with it, every control token of its end is
+``whole-answer``      every token that holds a letter of a trained content is trained, the first one too, which may
+                      begin in the template's text (``▁It``)
 ``one-bos``           begin-of-text is the first token, if the tokenizer wants it; it comes again only where a template
                       begins a turn with it (ChatML of some models) or after end-of-text (Llama 2)
 ``user-not-trained``  no text of a user, a system message or a tool is trained (except under the policy ``all``)
 ``not-empty``         at least one token is trained after the row is cut at ``max_length``
 ``template-ids``      the ids are those of the model's own chat template; a template that refuses the row fails too
+``generation-prompt`` the last trained answer follows the very prompt that generation uses
 """
 
+from bisect import bisect_left
 from collections import Counter
 from typing import NamedTuple
 
 from etabli.core.contracts import Row
-from etabli.rendering.render import RenderedConversation
-from etabli.rendering.template import PLAIN
-from etabli.rendering.template_engine import ChatTokenizer, Conversation, apply_template
+from etabli.core.errors import BadData
+from etabli.rendering.layout import REASONING
+from etabli.rendering.masks import PLAIN, is_segmented, trained_spans, training_flags
+from etabli.rendering.render import RenderedConversation, Renderer, has_thoughts
+from etabli.rendering.template_engine import ChatTokenizer, Conversation, try_template
 
-NAMES = ("end-of-turn", "one-bos", "user-not-trained", "not-empty", "template-ids")
-END_OF_TURN, ONE_BOS, USER_NOT_TRAINED, EMPTY, TEMPLATE = NAMES
-TRAINABLE_ROLES = ("assistant", PLAIN, "template")
+NAMES = (
+    "end-of-turn",
+    "one-bos",
+    "user-not-trained",
+    "whole-answer",
+    "not-empty",
+    "template-ids",
+    "generation-prompt",
+)
+END_OF_TURN, ONE_BOS, USER_NOT_TRAINED, WHOLE_ANSWER, EMPTY, TEMPLATE, PROMPT = NAMES
+TRAINABLE_ROLES = ("assistant", REASONING, PLAIN, "template")
 FIXES = {
     END_OF_TURN: "Use the instruct version of the model, or give its tokenizer a chat template that ends turns.",
     ONE_BOS: "Correct the model's chat template: begin-of-text belongs there once, in front.",
     USER_NOT_TRAINED: "Remove train: true (or the spans) from that message, or choose the policy all on purpose.",
+    WHOLE_ANSWER: "This is a fault of établi with this template: please report the model's name.",
     EMPTY: "Raise max_length, give the row an answer, or leave such rows out: empty_rows: leave_out.",
     TEMPLATE: "Correct the row, or take what changes from call to call (a date, a time) out of the chat template.",
+    PROMPT: "If the prompt opens a thought, give the answers a reasoning; or give the tokenizer a chat template whose "
+    "prompt ends where the answers begin.",
 }
 
 
@@ -37,32 +55,42 @@ class Assertion(NamedTuple):
 
 
 def check_row(
-    row: Row, tokens: RenderedConversation, tokenizer: ChatTokenizer, policy: str, max_length: int, own: bool = True
+    row: Row, tokens: RenderedConversation, renderer: Renderer, policy: str, max_length: int, own: bool = True
 ) -> list[Assertion]:
     """Return the result of every check of a row.
 
     Args:
         row: the row.
         tokens: the row as it was rendered, not yet cut.
-        tokenizer: the model's own.
+        renderer: what rendered it.
         policy: what is trained.
         max_length: tokens a row may have.
-        own: compare with the template's own ids too, which takes as long as rendering.
+        own: compare with the template's own ids and prompt too, which takes as long as rendering.
     """
-    # Collected once a row: DeepSeek's 1,283 added tokens take longer to collect than everything else to check.
-    control = {*tokenizer.get_added_vocab().values(), tokenizer.eos_token_id}
+    tokenizer = renderer.tokenizer
+    control = {number for name, number in renderer.added_vocab.items() if name.strip()} | {tokenizer.eos_token_id}
     assertions = [
         _check_end_of_turn(row, tokens, tokenizer, control),
         _check_bos(tokens, tokenizer, control),
         _check_roles(tokens, policy),
+        _check_whole_answers(row, tokens, policy),
         _check_not_empty(tokens, max_length),
     ]
-    return [*assertions, _check_template_ids(row, tokens, tokenizer)] if own else assertions
+    if row["messages"][0]["role"] == PLAIN:
+        return [*assertions, *(Assertion(name, None, "Plain text has no template.") for name in (TEMPLATE, PROMPT))]
+    flags = training_flags(row["messages"], policy)
+    answers = [n for n, turn in enumerate(row["messages"]) if turn["role"] == "assistant" and flags[n]]
+    answer = answers[-1] if answers else 0
+    if own:
+        return [*assertions, *_check_against_template(row, tokens, renderer, answer)]
+    return [*assertions, _check_prompt(row, tokens, answer)]
 
 
 def _check_end_of_turn(
     row: Row, tokens: RenderedConversation, tokenizer: ChatTokenizer, control: set[int | None]
 ) -> Assertion:
+    if is_segmented(row["messages"]):
+        return Assertion(END_OF_TURN, None, "Segments end as they are written.")
     places_by_message: dict[int | None, list[int]] = {}
     for place, number in enumerate(tokens.message):
         places_by_message.setdefault(number, []).append(place)
@@ -77,6 +105,11 @@ def _check_end_of_turn(
         if tokens.ids[last] not in control or not tokens.trained[last] or not ends:
             why = f"Turn {number} ends with {tokens.text[last]!r}, no trained control token: it never learns to stop."
             return Assertion(END_OF_TURN, False, why)
+        if number == len(row["messages"]) - 1:
+            end = next(place for place in reversed(range(len(tokens))) if tokens.ids[place] in control)
+            if not tokens.trained[end]:
+                why = f"The row ends with {tokens.text[end]!r}, which is not trained: it never learns to stop there."
+                return Assertion(END_OF_TURN, False, why)
     return Assertion(END_OF_TURN, True, "Every answer trained to its end is followed by a trained control token.")
 
 
@@ -95,8 +128,9 @@ def _begins_turn(tokens: RenderedConversation, place: int, control: set[int | No
 
 def _check_bos(tokens: RenderedConversation, tokenizer: ChatTokenizer, control: set[int | None]) -> Assertion:
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    if bos is None:
-        return Assertion(ONE_BOS, None, "The tokenizer has no begin-of-text token.")
+    if bos is None or set(tokens.role) == {PLAIN}:
+        why = "The tokenizer has no begin-of-text token." if bos is None else "Segments stand as they are written."
+        return Assertion(ONE_BOS, None, why)
     for place in range(1, len(tokens)):
         previous = tokens.ids[place - 1]
         # Allowed: after end-of-text, at the beginning of a turn, or where it is end-of-text itself.
@@ -130,19 +164,96 @@ def _check_not_empty(tokens: RenderedConversation, max_length: int) -> Assertion
     return Assertion(EMPTY, False, f"{cause}; the row has {len(tokens)} tokens.")
 
 
-def _check_template_ids(row: Row, tokens: RenderedConversation, tokenizer: ChatTokenizer) -> Assertion:
-    messages = row["messages"]
-    if messages[0]["role"] == PLAIN:
-        return Assertion(TEMPLATE, None, "Plain text has no template.")
-    text = apply_template(tokenizer, [Conversation(messages, tools=row.get("tools"))])[0]
-    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+def _check_whole_answers(row: Row, tokens: RenderedConversation, policy: str) -> Assertion:
+    """Check by the tokens' places, not by their owners, that no letter of a trained content is left out."""
+    if policy == "all":
+        return Assertion(WHOLE_ANSWER, None, "The policy all trains everything.")
+    lows = [low for low, _ in tokens.offset]
+    for number, (message, flag) in enumerate(zip(row["messages"], training_flags(row["messages"], policy))):
+        for low, high in trained_spans(message, flag) if number in tokens.starts else ():
+            text = message["content"][low:high]
+            if not text.strip():
+                continue
+            begin = tokens.starts[number] + low + len(text) - len(text.lstrip())
+            first, stop = bisect_left(lows, begin), bisect_left(lows, begin + len(text.strip()))
+            if first and tokens.offset[first - 1][1] > begin:
+                owner = tokens.message[first - 1]
+                first -= owner is None or (owner == number and not low)  # it begins in the template's text
+            lost = next((place for place in range(first, stop) if not tokens.trained[place]), None)
+            if lost is not None:
+                why = f"Turn {number} is trained, but {tokens.text[lost]!r} of it (token {lost}) is not."
+                return Assertion(WHOLE_ANSWER, False, why)
+    return Assertion(WHOLE_ANSWER, True, "Every token of a trained content is trained.")
+
+
+def _check_against_template(
+    row: Row, tokens: RenderedConversation, renderer: Renderer, answer: int
+) -> tuple[Assertion, Assertion]:
+    """Check the ids, and what the last trained answer follows, against the template's own renderings."""
+    messages, tools = row["messages"], row.get("tools")
+    shown, thinking = renderer.layout(messages, tools).form.apply(messages), has_thoughts(messages)
+    conversations = [
+        Conversation(shown, False, tools, thinking),
+        Conversation(shown[:answer], True, tools, thinking),
+        Conversation(shown[: answer + 1], False, tools, thinking),
+    ]
+    own, prompt, ended = try_template(renderer.tokenizer, conversations)
+    if isinstance(own, BadData):
+        raise own
+    check = _check_prompt(row, tokens, answer)
+    if answer and isinstance(prompt, str) and isinstance(ended, str) and not ended.startswith(prompt):
+        common = next((n for n, (left, right) in enumerate(zip(prompt, ended)) if left != right), len(ended))
+        why = (
+            f"The prompt for turn {answer} goes on with {prompt[common:][:80]!r}, the row with {ended[common:][:40]!r}."
+        )
+        check = Assertion(PROMPT, False, why)
+    return _check_template_ids(row, tokens, renderer, own), check
+
+
+def _check_template_ids(row: Row, tokens: RenderedConversation, renderer: Renderer, text: str) -> Assertion:
+    ids = list(renderer.tokenizer(text, add_special_tokens=False)["input_ids"])
     if ids == tokens.ids:
         return Assertion(TEMPLATE, True, "The ids are the template's own.")
-    if any(name in turn["content"] for name in tokenizer.get_added_vocab() if name.strip() for turn in messages):
+    typed = [turn["content"] + turn.get("reasoning", "") for turn in row["messages"]]
+    if any(name in content for name in renderer.added_vocab if name.strip() for content in typed):
         return Assertion(TEMPLATE, None, "A message holds a control token as text, which the template would forge.")
     differences = (place for place, (left, right) in enumerate(zip(ids, tokens.ids)) if left != right)
     first = next(differences, min(len(ids), len(tokens)))
     return Assertion(TEMPLATE, False, f"The chat template gives other ids than a moment ago, from token {first} on.")
+
+
+def _check_prompt(row: Row, tokens: RenderedConversation, answer: int) -> Assertion:
+    """Check what the trained answers follow, each as the end of a conversation: later turns may change that.
+
+    Args:
+        answer: the last trained answer; 0 if there is none after a question.
+    """
+    if not answer:
+        return Assertion(PROMPT, None, "No trained answer follows a prompt.")
+    trained = {number for number, is_trained in zip(tokens.message, tokens.trained) if is_trained}
+    if off_prompt := [number for number in tokens.off_prompt if number in trained]:
+        why = f"Turn {off_prompt[0]} does not follow the prompt that the template writes for generation."
+        return Assertion(PROMPT, False, why)
+    if merged := _token_across(answer, row["messages"][answer]["content"], tokens):
+        why = (
+            f"The token {merged!r} holds the end of the prompt and the beginning of turn {answer}: no answer begins so."
+        )
+        return Assertion(PROMPT, False, why)
+    why = "The trained answers follow the prompt that generation uses."
+    if tokens.rewritten:
+        why += f" In this row {len(tokens.rewritten)} earlier ones have another header, as in every later prompt."
+    if tokens.dropped_thoughts:
+        why += f" The thoughts of {len(tokens.dropped_thoughts)} earlier ones are left out, as in every later prompt."
+    return Assertion(PROMPT, True, why)
+
+
+def _token_across(answer: int, content: str, tokens: RenderedConversation) -> str | None:
+    """Return the token that holds letters of the template and of an answer, if there is one; a blank is none."""
+    begin = tokens.starts.get(answer, 0) + len(content) - len(content.lstrip())
+    place = bisect_left([low for low, _ in tokens.offset], begin) - 1
+    if place < 1 or tokens.offset[place][1] <= begin or tokens.message[place - 1] == answer:
+        return None
+    return tokens.text[place] if tokens.text[place][: begin - tokens.offset[place][0]].strip() else None
 
 
 def describe_failures(failures: dict[str, list[tuple[str, str]]], rows: int) -> str:

@@ -11,8 +11,9 @@ from etabli.core.contracts import ArenaItem, Results
 from etabli.core.errors import BadData, BadInput
 from etabli.evaluation import rescore, systems
 from etabli.evaluation.test_set import build_prompt_set
-from etabli.models.loading import LoadedModel, adapter_hash, load
+from etabli.models.loading import LoadedModel, adapter_hash
 from etabli.review.pairs import Comparison, Item
+from etabli.runs.adapter_run import open_adapter
 from etabli.runs.recipe_code import agree_to_read
 from etabli.runs.run import Run
 
@@ -34,7 +35,13 @@ def comparison_from_results(results: Results, arms: Sequence[str] = ()) -> Compa
             f"Choose from {', '.join(results['arms'])}."
         )
     items = [
-        Item(row["id"], row["prompt"], {name: row["answers"][name] for name in names}, row["lang"] or "")
+        Item(
+            row["id"],
+            row["prompt"],
+            {name: row["answers"][name] for name in names},
+            row["lang"] or "",
+            {name: thought for name, thought in row.get("thoughts", {}).items() if name in names},
+        )
         for row in results["rows"]
         if all(name in row["answers"] for name in names)
     ]
@@ -84,7 +91,12 @@ def _parse_item(entry: object, index: int, path: str | Path) -> Item:
     has_answers = isinstance(answers, dict) and len(answers) > 1 and all(isinstance(v, str) for v in answers.values())
     if not has_answers or not isinstance(prompt, str) or not isinstance(answers, dict):
         raise BadData(f'{path}: item {index} must be {{"prompt": text, "answers": {{arm: text, arm: text}}}}.')
-    return Item(str(index if name is None else name), prompt, answers, str(fields.get("slice") or ""))
+    thoughts = fields.get("thoughts")
+    has_thoughts = isinstance(thoughts, dict) and all(isinstance(text, str) for text in thoughts.values())
+    kept_thoughts = thoughts if has_thoughts else {}
+    return Item(
+        str(index if name is None else name), prompt, answers, str(fields.get("slice") or ""), kept_thoughts or {}
+    )
 
 
 def _checked_comparison(names: tuple[str, ...], items: list[Item]) -> Comparison:
@@ -124,7 +136,7 @@ def ask_systems(
     if not file.is_file():
         if _USES_TRAINING_ROWS & {*names}:
             agree_to_read(run.recipe, run.folder, trust_code, "etabli.arena(..., trust_code=True)")
-        model = loaded or load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=alongside)
+        model = loaded or run.load(alongside=alongside)
         storage.write_json(file, _generate_items(run, prompts, names, model, max_new_tokens))
     return read_answers(file, names)
 
@@ -138,10 +150,18 @@ def _generate_items(
         raise BadInput(f"{', '.join(sorted(missing))} can't be asked: the run has no training rows that are questions.")
     for system in answering:
         systems.generate_answers(system, rows, model, max_new_tokens, lambda *_: None)
-    return [
-        {"id": str(index), "prompt": prompt, "answers": {system.name: system.answers[index] for system in answering}}
-        for index, prompt in enumerate(prompts)
-    ]
+    items: list[ArenaItem] = []
+    for index, prompt in enumerate(prompts):
+        answers = {system.name: system.answers[index] for system in answering}
+        item: ArenaItem = {
+            "id": str(index),
+            "prompt": prompt,
+            "answers": {name: answer.text for name, answer in answers.items()},
+        }
+        if thoughts := {name: answer.thought for name, answer in answers.items() if answer.thought}:
+            item["thoughts"] = thoughts
+        items.append(item)
+    return items
 
 
 def build_comparison(
@@ -162,7 +182,7 @@ def build_comparison(
             raise BadInput("Results hold the answers to their own prompts: name the run to ask it new prompts.")
         return comparison_from_results(source, arms)
     if prompts is not None:
-        return ask_systems(Run.attach(source), prompts, arms, loaded, alongside=alongside, trust_code=trust_code)
+        return ask_systems(open_adapter(source), prompts, arms, loaded, alongside=alongside, trust_code=trust_code)
     if isinstance(source, Run) or Path(source).is_dir():
         return comparison_from_results(rescore.read_results(source), arms)
     if not Path(source).exists():

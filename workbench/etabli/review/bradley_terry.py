@@ -4,9 +4,9 @@ import itertools
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, TypeAlias
 
-from etabli.core.contracts import Vote
+from etabli.core.contracts import Strength, Vote
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,17 +17,6 @@ if TYPE_CHECKING:
 RESAMPLES = 400
 MIN_ITEMS = 5  # below this, the bootstrap over items says nothing
 PRIOR_VOTES = 0.5  # votes added to each side of every pair: the strengths stay finite when one system wins every vote
-
-
-class Strength(TypedDict):
-    """The strength of one system; ``low`` and ``high`` are null when there is no interval."""
-
-    arm: str
-    votes: float
-    value: float  # log-odds; the mean over all systems is 0
-    low: float | None
-    high: float | None
-    separated: bool  # the system won every vote or lost every vote
 
 
 def fit_strengths(votes: Sequence[Vote], systems: list[str]) -> list[Strength]:

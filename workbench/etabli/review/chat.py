@@ -5,7 +5,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 from etabli.core import journal
 from etabli.core.contracts import CHAT, ChatEntry, Message
@@ -14,8 +14,9 @@ from etabli.evaluation import systems
 from etabli.evaluation.systems import BASE, PROMPTED, TUNED, AnswerSettings
 from etabli.evaluation.test_set import TestSet, build_prompt_set
 from etabli.models import generate
-from etabli.models.loading import LoadedModel, load
+from etabli.models.loading import LoadedModel
 from etabli.runs import checkpoints, events
+from etabli.runs.adapter_run import open_adapter
 from etabli.runs.recipe_code import agree_to_read
 from etabli.runs.run import Run
 
@@ -62,7 +63,7 @@ def chat(
     """
     from etabli_widgets import ChatCompare
 
-    run = Run.attach(run)
+    run = open_adapter(run)
     session = ChatSession(run, loaded, system, max_new_tokens, alongside)
     session.check_sides(sides)
     if PROMPTED in sides:
@@ -88,13 +89,12 @@ class ChatSession:
         self.file = journal.Journal(run.folder / CHAT, _is_entry)
         self._model, self._alongside, self._load_lock = loaded, alongside, threading.Lock()
 
-    @property
-    def model(self) -> LoadedModel:
-        """Base and adapter; the first use loads them."""
+    def load_model(self) -> LoadedModel:
+        """Return base and adapter; the first call loads them."""
         with self._load_lock:
             if self._model is None:
                 run = self.run
-                self._model = load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, alongside=self._alongside)
+                self._model = run.load(alongside=self._alongside)
             return self._model
 
     def side_names(self) -> list[str]:
@@ -118,7 +118,7 @@ class ChatSession:
         def answer(prompt: str, temperature: float = 0.0, seed: int = 0, strength: float = 1.0) -> Iterator[str]:
             _check_settings(temperature, seed, strength)
             messages, adapter = self._build_prompt(name, prompt)
-            with self.model.using(adapter):  # load now: the time to the first token must not include loading
+            with self.load_model().using(adapter):  # load now: the time to the first token must not include loading
                 pass
             return self._stream(messages, adapter, strength, temperature, seed)
 
@@ -127,7 +127,7 @@ class ChatSession:
     def _stream(
         self, messages: list[Message], adapter: Path | None, strength: float, temperature: float, seed: int
     ) -> Iterator[str]:
-        model = self.model
+        model = self.load_model()
         with model.using(adapter, strength):
             yield from generate.stream(model.model, model.tokenizer, messages, self.max_new_tokens, temperature, seed)
 
@@ -146,14 +146,16 @@ class ChatSession:
         messages = [*self._empty_question.tests[0]["messages"][:-1], question]
         rows = self._empty_question_with_training if name == PROMPTED else self._empty_question
         rows = dataclasses.replace(rows, tests=[{"id": "0", "messages": messages}])
-        for system in systems.build_systems([name], rows, self.run, self.model, AnswerSettings(self.max_new_tokens)):
+        for system in systems.build_systems(
+            [name], rows, self.run, self.load_model(), AnswerSettings(self.max_new_tokens)
+        ):
             if system.prompts:
                 return system.prompts[0], system.adapter
         raise BadInput(
             f"{name} can't be asked: the run has no training rows that are answered questions. Leave it out."
         )
 
-    def save_entry(self, answers: dict[str, Any]) -> ChatEntry:
+    def save_entry(self, answers: Mapping[str, object]) -> ChatEntry:
         """Add a question, its settings and its answers to the file; return the line as it is written."""
         messages = self._empty_question.tests[0]["messages"]
         system = " ".join(message["content"] for message in messages if message["role"] == "system")
@@ -177,11 +179,11 @@ def _check_settings(temperature: float, seed: int, strength: float) -> None:
 
 def read_history(run: Run | str | Path) -> list[ChatEntry]:
     """Return the questions that people asked a run, oldest first, with the answers, from its ``chat.jsonl``."""
-    entries = journal.Journal(Run.attach(run).folder / CHAT, _is_entry).all()
+    entries = journal.Journal(open_adapter(run).folder / CHAT, _is_entry).all()
     return [entry for entry in entries if _is_entry(entry)]
 
 
-def _is_entry(line: Mapping[str, Any]) -> TypeGuard[ChatEntry]:
+def _is_entry(line: Mapping[str, object]) -> TypeGuard[ChatEntry]:
     answers = line.get("answers")
     return (
         isinstance(line.get("prompt"), str)

@@ -11,6 +11,8 @@ import functools
 import math
 from typing import TYPE_CHECKING, TypeAlias
 
+from etabli.core.contracts import NeededItems
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -22,8 +24,6 @@ PRIOR = 5.0  # Beta(PRIOR, PRIOR): most of its weight is on win rates between 30
 THRESHOLD = 20.0  # at most one false winner in twenty sessions
 HORIZON = 2000  # votes in the longest session that is simulated
 SIMULATIONS = 1000
-
-VoteForecast: TypeAlias = dict[str, int | None]  # "half" and "most" -> votes; None: more than HORIZON
 
 
 def evidence(wins: int, losses: int) -> float:
@@ -57,7 +57,7 @@ def boundary(threshold: float) -> "Ints":
     return high
 
 
-def votes_needed(wins: int, losses: int, threshold: float = THRESHOLD, seed: int = 0) -> VoteForecast | None:
+def votes_needed(wins: int, losses: int, threshold: float = THRESHOLD, seed: int = 0) -> NeededItems | None:
     """Forecast how many more votes with a winner the test needs.
 
     The function draws win rates from their posterior and simulates the rest of a session with each. Wins and losses
@@ -81,15 +81,15 @@ def votes_needed(wins: int, losses: int, threshold: float = THRESHOLD, seed: int
     votes = np.arange(wins + losses + 1, HORIZON + 1)
     enough = np.maximum(win_counts, votes - win_counts) >= boundary(threshold)[wins + losses + 1 :]
     first_enough = np.where(enough.any(1), enough.argmax(1) + 1, HORIZON + 1)
-    forecast = {}
-    for name, share in (("half", 0.5), ("most", 0.9)):
-        count = int(np.quantile(first_enough, share, method="higher"))
-        forecast[name] = None if count > HORIZON else count
-    return forecast
+    half, most = (int(count) for count in np.quantile(first_enough, (0.5, 0.9), method="higher"))
+    return {"half": None if half > HORIZON else half, "most": None if most > HORIZON else most}
 
 
-def scale_votes(counts: VoteForecast | None, factor: float) -> VoteForecast | None:
+def scale_votes(counts: NeededItems | None, factor: float) -> NeededItems | None:
     """Multiply the vote counts by ``factor``: not every vote has a winner, and not every vote is on this pair."""
     if counts is None:
         return None
-    return {name: None if count is None else max(1, round(count * factor)) for name, count in counts.items()}
+    half, most = (
+        None if count is None else max(1, round(count * factor)) for count in (counts["half"], counts["most"])
+    )
+    return {"half": half, "most": most}

@@ -4,13 +4,14 @@ import itertools
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from etabli.core import journal
 from etabli.core.contracts import PINS, VERSION, Pin, ProbeAnswer, ProbeAnswers, ProbeHistory
 from etabli.core.errors import BadInput
 from etabli.review.votes import voter_name
 from etabli.runs import events, monitor
+from etabli.runs.events import Event
 from etabli.runs.run import Run
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def film(run: Run | str | Path, author: str | None = None) -> "TrainingFilm":
     own_run = Run.attach(Run.attach(run).folder)  # a thread reads it, so it must not be the caller's object
     pins = Pins(own_run, author)
 
-    def set_pin(probe: str, step: int, why: str, on: bool) -> list[dict[str, Any]]:
+    def set_pin(probe: str, step: int, why: str, on: bool) -> list[dict[str, object]]:
         return [{**pin} for pin in pins.set(probe, step, why, on)]
 
     widget = TrainingFilm({**read_probe_history(own_run)}, set_pin, pins.author)
@@ -74,7 +75,7 @@ def read_probe_history(run: Run | str | Path) -> ProbeHistory:
     }
 
 
-def _group_by_probe(run_events: Sequence[dict[str, Any]]) -> list[ProbeAnswers]:
+def _group_by_probe(run_events: Sequence[Event]) -> list[ProbeAnswers]:
     """The frames of each probe. A probe that was changed during the run becomes a strip of its own."""
     probes: list[str] = []
     frames: dict[str, dict[int, ProbeAnswer]] = {}  # probe -> step -> frame
@@ -88,7 +89,7 @@ def _group_by_probe(run_events: Sequence[dict[str, Any]]) -> list[ProbeAnswers]:
     return [_strip(probe, [by_step[step] for step in sorted(by_step)]) for probe, by_step in frames.items()]
 
 
-def _frame(event: dict[str, Any]) -> ProbeAnswer:
+def _frame(event: Event) -> ProbeAnswer:
     lists = {name: event.get(name) for name in _TOKEN_LISTS}
     if not _has_token_lists(lists):  # an old run did not record them, or the line is damaged
         lists = dict.fromkeys(_TOKEN_LISTS)
@@ -104,7 +105,7 @@ def _frame(event: dict[str, Any]) -> ProbeAnswer:
     }
 
 
-def _has_token_lists(lists: dict[str, Any]) -> bool:
+def _has_token_lists(lists: Event) -> bool:
     """Are these lists of one length, of texts and of numbers (or null)?"""
     if not all(isinstance(values, list) for values in lists.values()):
         return False
@@ -191,6 +192,6 @@ class Pins:
         return self.current()
 
 
-def _is_pin(line: Mapping[str, Any]) -> bool:
+def _is_pin(line: Mapping[str, object]) -> bool:
     has_texts = all(isinstance(line.get(name), str) for name in ("probe", "by", "why"))
     return has_texts and isinstance(line.get("step"), int) and isinstance(line.get("undoes", ""), str)

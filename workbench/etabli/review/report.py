@@ -1,8 +1,8 @@
 """Vote results and progress as text: the same sentences in a widget, at the terminal and on a page."""
 
-from typing import Any
+from typing import TypedDict
 
-from etabli.core.contracts import Estimate, VoteProgress, VoteResults
+from etabli.core.contracts import Estimate, NeededItems, PairResult, VoteProgress, VoteResults, VoteVerdict
 from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE
 
 _PREFERENCES = {BETTER: "is preferred to", WORSE: "is liked less than", CANNOT_TELL: "can't be told from"}
@@ -11,6 +11,16 @@ _VOTER_SHARES = {
     "sides": "for the left",
     "longer": "for the longer answer",
 }
+
+
+class ResultsPage(TypedDict):
+    """Vote results as a page shows them."""
+
+    verdict: str
+    kind: str  # better, worse or cannot tell
+    heads: list[str]
+    rows: list[list[str]]
+    notes: list[str]
 
 
 def describe_progress(progress: VoteProgress) -> str:
@@ -35,7 +45,7 @@ def _format_evidence(value: float, threshold: float) -> str:
     return f"{number} ({threshold:g} needed)"
 
 
-def _describe_needed(forecast: dict[str, int | None], unit: str) -> str:
+def _describe_needed(forecast: NeededItems, unit: str) -> str:
     half, upper = forecast["half"], forecast["most"]
     if half is None:
         return "No verdict is in sight: the two are about equal."
@@ -43,7 +53,7 @@ def _describe_needed(forecast: dict[str, int | None], unit: str) -> str:
     return f"About {half:,} more {unit} are needed if the votes go on like this, {bound}."
 
 
-def describe_results(results: VoteResults) -> dict[str, Any]:
+def describe_results(results: VoteResults) -> ResultsPage:
     """Return the results for a page: ``verdict`` and ``kind``, a table (``heads``, ``rows``) and ``notes``."""
     verdict = results["verdict"]["all"]
     return {
@@ -56,7 +66,7 @@ def describe_results(results: VoteResults) -> dict[str, Any]:
     }
 
 
-def describe_verdict(verdict: dict[str, Any]) -> str:
+def describe_verdict(verdict: VoteVerdict) -> str:
     """Return a verdict as a sentence."""
     evidence = _format_evidence(verdict["evidence"], verdict["threshold"])
     counts = f"{verdict['wins']} won, {verdict['losses']} lost of {verdict['n']} items; evidence {evidence}"
@@ -66,7 +76,7 @@ def describe_verdict(verdict: dict[str, Any]) -> str:
     return f"{verdict['subject']} {_PREFERENCES[verdict['verdict']]} {verdict['rival']}: {counts}.{more}"
 
 
-def _pair_row(pair: dict[str, Any], results: VoteResults) -> list[str]:
+def _pair_row(pair: PairResult, results: VoteResults) -> list[str]:
     differences = results["scores"][0]["differences"]
     gap = next(gap for gap in differences if (gap["of"], gap["minus"]) == (pair["of"], pair["minus"]))
     share = _format_share(0.5 + gap["value"] / 2, 0.5 + gap["low"] / 2, 0.5 + gap["high"] / 2)
@@ -120,7 +130,7 @@ def _describe_agreement(results: VoteResults) -> list[str]:
     lines = []
     for agreement in results["agreement"]:
         names, share = " and ".join(agreement["raters"]), agreement["share"]
-        if not agreement["n"]:
+        if share is None:
             lines.append(f"{names} have judged no pair in common.")
             continue
         kappa = ""

@@ -7,9 +7,20 @@ share what these answers are like, so their votes are not independent. An item i
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any
 
-from etabli.core.contracts import ALL, VERSION, Difference, Estimate, Score, Vote, VoteResults
+from etabli.core.contracts import (
+    ALL,
+    VERSION,
+    Agreement,
+    Difference,
+    Estimate,
+    NeededItems,
+    PairResult,
+    Score,
+    Vote,
+    VoteResults,
+    VoteVerdict,
+)
 from etabli.core.errors import BadData
 from etabli.evaluation import intervals
 from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE
@@ -47,7 +58,7 @@ def summarise_votes(votes: Sequence[Vote], notes: Sequence[str] = (), arms: Sequ
         "scores": [_score(name, slice_votes, systems) for name, slice_votes in slices.items() if slice_votes],
         "verdict": {ALL: _verdict(pairs, systems[-1])},
         "pairs": pairs,
-        "strengths": [dict(strength) for strength in bradley_terry.fit_strengths(valid, systems)],
+        "strengths": bradley_terry.fit_strengths(valid, systems),
         "agreement": [_agreement(valid, *two, systems) for two in itertools.combinations(voters, 2)],
         "self_agreement": {voter: _self_agreement(votes, voter) for voter in voters},
         "sides": {voter: _left_share(valid, voter) for voter in voters},
@@ -103,7 +114,7 @@ def _difference(votes: list[Vote], earlier: str, later: str) -> Difference | Non
     return intervals.paired_difference(later, earlier, points, items) if pair_votes else None
 
 
-def compare_pairs(votes: Sequence[Vote], arms: Sequence[str] = ()) -> list[dict[str, Any]]:
+def compare_pairs(votes: Sequence[Vote], arms: Sequence[str] = ()) -> list[PairResult]:
     """Return, for every two systems, the items won, lost and tied by the later one, and the evidence of a preference.
 
     With several pairs, one may reach the threshold by chance: the threshold is multiplied by the number of pairs.
@@ -113,7 +124,7 @@ def compare_pairs(votes: Sequence[Vote], arms: Sequence[str] = ()) -> list[dict[
     return [_compare_pair(valid, earlier, later, e_process.THRESHOLD * len(pairs)) for earlier, later in pairs]
 
 
-def _compare_pair(votes: list[Vote], earlier: str, later: str, threshold: float) -> dict[str, Any]:
+def _compare_pair(votes: list[Vote], earlier: str, later: str, threshold: float) -> PairResult:
     """Count the items where ``later`` has more votes than ``earlier``, fewer, or as many (tied; bad if all said so)."""
     items: dict[str, list[Vote]] = defaultdict(list)
     for vote in votes:
@@ -122,7 +133,7 @@ def _compare_pair(votes: list[Vote], earlier: str, later: str, threshold: float)
     margins = [sum(vote_points(vote, later) - 0.5 for vote in item_votes) for item_votes in items.values()]
     wins, losses = sum(margin > 0 for margin in margins), sum(margin < 0 for margin in margins)
     bad = sum(all(vote["choice"] == "both bad" for vote in item_votes) for item_votes in items.values())
-    items_needed: e_process.VoteForecast | None = {"half": None, "most": None}  # before the first winner
+    items_needed: NeededItems | None = {"half": None, "most": None}  # before the first winner
     if wins + losses:  # the forecast is of items with a winner: assume that the share of ties stays
         items_needed = e_process.votes_needed(wins, losses, threshold)
         items_needed = e_process.scale_votes(items_needed, (len(items) + 1) / (wins + losses + 1))
@@ -140,10 +151,10 @@ def _compare_pair(votes: list[Vote], earlier: str, later: str, threshold: float)
     }
 
 
-def _verdict(pairs: list[dict[str, Any]], subject: str) -> dict[str, Any]:
+def _verdict(pairs: list[PairResult], subject: str) -> VoteVerdict:
     """Compare the subject with every other system: it is better than all, or worse than one, or nobody can tell."""
     subject_pairs = [pair for pair in pairs if pair["of"] == subject]
-    by_verdict: dict[str, list[dict[str, Any]]] = {WORSE: [], CANNOT_TELL: [], BETTER: []}
+    by_verdict: dict[str, list[PairResult]] = {WORSE: [], CANNOT_TELL: [], BETTER: []}
     for pair in subject_pairs:
         if pair["evidence"] < pair["threshold"]:
             by_verdict[CANNOT_TELL].append(pair)
@@ -199,7 +210,7 @@ def _share(hits: list[bool]) -> Estimate | None:
     )
 
 
-def _agreement(votes: list[Vote], first: str, second: str, systems: list[str]) -> dict[str, Any]:
+def _agreement(votes: list[Vote], first: str, second: str, systems: list[str]) -> Agreement:
     """Two voters on the pairs that both judged: the share of equal choices, and Cohen's kappa (statsmodels).
 
     A choice is the pair's earlier system, its later system, tie or both bad. With three systems, their names would
@@ -210,7 +221,8 @@ def _agreement(votes: list[Vote], first: str, second: str, systems: list[str]) -
     )
     choices = [(choice, second_votes[key]) for key, choice in first_votes.items() if key in second_votes]
     share = _share([first_choice == second_choice for first_choice, second_choice in choices])
-    return {"raters": [first, second], "n": len(choices), "share": share, **_kappa(choices)}
+    kappa, low, high = _kappa(choices)
+    return {"raters": [first, second], "n": len(choices), "share": share, "kappa": kappa, "low": low, "high": high}
 
 
 def _position(vote: Vote, systems: list[str]) -> str:
@@ -221,21 +233,21 @@ def _position(vote: Vote, systems: list[str]) -> str:
     return "earlier" if chosen_system == earlier else "later"
 
 
-def _kappa(choices: list[tuple[str, str]]) -> dict[str, float | None]:
-    """Cohen's kappa; None if all choices are equal. No interval below ten pairs, or if its width would be 0."""
+def _kappa(choices: list[tuple[str, str]]) -> tuple[float | None, float | None, float | None]:
+    """Cohen's kappa and its interval; None if all choices are equal. No interval below ten pairs, or of width 0."""
     import numpy as np
     from statsmodels.stats.inter_rater import cohens_kappa
 
     categories = sorted({choice for pair in choices for choice in pair})
     if len(choices) < 2 or len(categories) < 2:
-        return {"kappa": None, "low": None, "high": None}
+        return None, None, None
     table = np.zeros((len(categories), len(categories)))
     for first_choice, second_choice in choices:
         table[categories.index(first_choice), categories.index(second_choice)] += 1
     result = cohens_kappa(table)
     has_interval = len(choices) >= MIN_KAPPA_PAIRS and result.std_kappa > 1e-9
     low, high = (float(result.kappa_low), float(result.kappa_upp)) if has_interval else (None, None)
-    return {"kappa": float(result.kappa), "low": low, "high": high}
+    return float(result.kappa), low, high
 
 
 def _notes(votes: Sequence[Vote], valid: list[Vote], voters: list[str]) -> list[str]:

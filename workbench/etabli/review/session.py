@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from etabli.core import journal
 from etabli.core.contracts import CHOICES, Results, Vote, VoteProgress, VoteResults
@@ -96,7 +96,7 @@ class Session:
         self._current: AnswerPair | None = None  # the pair that the voter sees
         self._shown_at = time.monotonic()
 
-    def _entries(self) -> list[dict[str, Any]]:
+    def _entries(self) -> list[dict[str, object]]:
         """The author's lines in the file on this comparison."""
         systems = {*self.comparison.arms}
         return [
@@ -234,7 +234,7 @@ class Session:
             self.file.add({**journal.new_entry(), **line})
         return vote_results
 
-    def reveal_as_text(self) -> dict[str, Any]:
+    def reveal_as_text(self) -> report.ResultsPage:
         """``reveal`` as text for a page: see ``report.describe_results``."""
         return report.describe_results(self.reveal())
 

@@ -5,7 +5,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from etabli.core import folders, journal, machine, parsing, storage
 from etabli.core.contracts import CHOICES, VERSION, VOTES, Vote
@@ -50,12 +50,12 @@ def vote_file(source: object, voter: str) -> Path:
     return folder / VOTES / f"{name}.jsonl"
 
 
-def is_reveal(line: Mapping[str, Any]) -> bool:
+def is_reveal(line: Mapping[str, object]) -> bool:
     """Does a line of a vote file say that a voter looked who is who?"""
     return line.get("looked") is True and all(isinstance(line.get(name), str) for name in ("comparison", "by"))
 
 
-def is_vote(line: Mapping[str, Any]) -> TypeGuard[Vote]:
+def is_vote(line: Mapping[str, object]) -> TypeGuard[Vote]:
     """Is a line of a vote file a complete vote?"""
     has_texts = all(isinstance(line.get(name), str) for name in _TEXT_KEYS) and line["choice"] in CHOICES
     has_flags = all(isinstance(line.get(name), bool) for name in ("repeat", "unblinded"))

@@ -5,12 +5,11 @@ BACKUP/NAME/ is itself a run folder: ``etabli resume BACKUP/NAME`` goes on from 
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from etabli.core import folders, storage
-from etabli.core.contracts import ADAPTER, CHECKPOINTS, EVENTS, PROCESS, RECIPE
+from etabli.core.contracts import ADAPTER, CHECKPOINTS, EVENTS, PROCESS, RECIPE, TEMPLATE
 from etabli.core.errors import EtabliError
 from etabli.data.dataset import backup_path, find_path
 from etabli.data.parquet_rows import HOME_COMMANDS
@@ -34,7 +33,7 @@ def make_backup(run: Path, recipe: Recipe, warn: Warn) -> "Backup | None":
     return Backup(run, folder, recipe, warn)
 
 
-def without_unknown_backup(run: Path, recipe: Recipe, frozen: dict[str, Any], warn: Warn) -> Recipe:
+def without_unknown_backup(run: Path, recipe: Recipe, frozen: Mapping[str, object], warn: Warn) -> Recipe:
     """Return the recipe of a run that goes on, without its backup if that folder holds no copy of this very run.
 
     A run folder may come from a stranger, and its recipe could name any place to be overwritten.
@@ -48,7 +47,7 @@ def without_unknown_backup(run: Path, recipe: Recipe, frozen: dict[str, Any], wa
     return recipe.model_copy(update={"backup": None})
 
 
-def _holds_run(folder: Path, run: Path, frozen: dict[str, Any]) -> bool:
+def _holds_run(folder: Path, run: Path, frozen: Mapping[str, object]) -> bool:
     if folder.resolve() == run.resolve():
         return True
     try:
@@ -123,7 +122,8 @@ class Backup:
             shutil.rmtree(old, ignore_errors=True)
 
     def _copy_recipe_and_events(self) -> None:
-        for name in (RECIPE, EVENTS):
+        names = (RECIPE, EVENTS, *[TEMPLATE] * (self.run / TEMPLATE).is_file())
+        for name in names:
             storage.copy_file(self.run / name, self.folder / name)
 
     def _copy_adapter(self) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from etabli.core import secrets, storage
-from etabli.core.contracts import EVENT_FIELDS, EVENTS, STATES
+from etabli.core import contract_check, json_lines, secrets, storage
+from etabli.core.contracts import EVENT_FIELDS, EVENTS, STATES, CheckedEvent
 
 Event: TypeAlias = dict[str, Any]  # kind, t, and the fields of that kind (contracts.EVENT_FIELDS)
 
@@ -19,12 +19,12 @@ class EventLog:
         self.path = folder / EVENTS
         self._lock = threading.Lock()
         # A crash may have left half a line: end it, or the next event would be glued to it.
-        if self.path.exists() and not storage.ends_line(self.path):
+        if self.path.exists() and not json_lines.ends_line(self.path):
             with self.path.open("ab") as file:
                 file.write(b"\n")
         self._file = self.path.open("a", encoding="utf-8")
 
-    def write(self, kind: str, **fields: Any) -> None:
+    def write(self, kind: str, **fields: object) -> None:
         """Append one event of a kind that ``contracts.EVENT_FIELDS`` names."""
         if kind not in EVENT_FIELDS:
             raise ValueError(f"unknown event kind {kind!r}")
@@ -41,7 +41,7 @@ class EventLog:
 class SilentLog:
     """The log of the processes that don't write, when a run has several."""
 
-    def write(self, kind: str, **fields: Any) -> None:
+    def write(self, kind: str, **fields: object) -> None:
         """Write nothing."""
 
 
@@ -60,7 +60,7 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[Event], int]:
 
     Lines that are no event are left out, so that all who count events get the same number.
     """
-    lines, end = storage.read_lines(path, offset)
+    lines, end = json_lines.read_lines(path, offset)
     return [line for line in lines if is_event(line)], end
 
 
@@ -71,9 +71,10 @@ def count_events(folder: Path) -> int:
 
 def is_event(line: Event) -> bool:
     """Return whether a line of the file has what every event has; a damaged line has not."""
-    has_fields = isinstance(line.get("kind"), str) and isinstance(line.get("t"), int | float)
     has_state = line.get("kind") != "end" or line.get("state") in STATES
-    return has_fields and has_state and isinstance(line.get("step", 0), int)
+    needs_step = "step" in EVENT_FIELDS.get(str(line.get("kind")), ())
+    has_step = isinstance(line.get("step", None if needs_step else 0), int)
+    return has_state and has_step and contract_check.find_problem(line, CheckedEvent) == ""
 
 
 def _step(event: Event) -> int:

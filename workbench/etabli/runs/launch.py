@@ -25,7 +25,7 @@ def check_recipe(recipe: Recipe) -> None:
     """
     from etabli.data.parquet_rows import HOME_COMMANDS
     from etabli.data.reading.hub import is_hub_name
-    from etabli.models import module_names, sources
+    from etabli.models import chat_templates, module_names, sources
 
     steps = recipe.gradient_accumulation_steps
     if steps % recipe.devices:
@@ -37,6 +37,8 @@ def check_recipe(recipe: Recipe) -> None:
         path = getattr(recipe, key)
         if path and path != HOME_COMMANDS and not Path(path.partition("#")[0]).exists() and not is_hub_name(path):
             raise BadInput(f"{key}: there is no file or folder {path}.")
+    if recipe.template:
+        chat_templates.read_template(recipe.template, recipe.file.parent if recipe.file else None)
     if why := machine.dtype_refusal(recipe.dtype):
         raise BadInput(why)
     source = sources.resolve(recipe.model)

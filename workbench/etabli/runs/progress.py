@@ -3,12 +3,14 @@
 The line is rewritten in place on a terminal and in a notebook; elsewhere a new line is printed now and then.
 """
 
+import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from etabli.core.terminal import rewrite, say, to_printable
+from etabli.core.contracts import RunProgress, StepProgress
+from etabli.core.terminal import say, to_printable
 from etabli.runs import events
 from etabli.runs.events import Event
 
@@ -19,7 +21,7 @@ EVERY_SECONDS = 15.0  # where the line can't be rewritten
 SPEED_STEPS, PACE_STEPS = 10, 30  # the newest steps, of which speed and time left are told
 
 
-def measure_progress(current: Sequence[Event]) -> dict[str, Any]:
+def measure_progress(current: Sequence[Event]) -> StepProgress:
     """Return step, steps, loss, tokens_per_s, seconds_left and memory_bytes from a run's events."""
     steps = events.of_kind(current, "step")
     newest = steps[-1] if steps else {}
@@ -71,7 +73,8 @@ class ProgressLine:
         if self._notebook:
             self._update_output(text)
         elif self._terminal:
-            rewrite(text, 90)
+            width = shutil.get_terminal_size().columns - 1  # a longer line would stay when the next one is written
+            print(f"\r{text[:width]:<{width}}", end="", file=sys.stderr, flush=True)
         else:
             say(text)
 
@@ -89,7 +92,7 @@ class ProgressLine:
             print(file=sys.stderr, flush=True)
 
 
-def describe_progress(progress: Mapping[str, Any]) -> str:
+def describe_progress(progress: RunProgress) -> str:
     """Return one line of text from ``Run.progress``: state, step, loss, speed, memory, time left."""
     parts = [f"{progress['state']}: step {progress['step']}/{progress['steps'] or '?'}"]
     if progress["loss"] is not None:

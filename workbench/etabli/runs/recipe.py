@@ -5,11 +5,12 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from etabli.core.config_files import list_mistakes, read_yaml, write_yaml
+from etabli.core.contracts import Fingerprint
 from etabli.core.errors import BadRecipe
 from etabli.core.provenance import FromFile
 
@@ -47,7 +48,7 @@ class Lora(BaseModel):
             _check_with_peft(self)
         return self
 
-    def peft_fields(self) -> dict[str, Any]:
+    def peft_fields(self) -> dict[str, object]:
         """Return the keyword arguments for ``LoraConfig``."""
         targets = self.target_modules if isinstance(self.target_modules, str) else list(self.target_modules)
         fields = {"r": self.rank, "lora_alpha": self.alpha, "lora_dropout": self.dropout, "target_modules": targets}
@@ -97,9 +98,13 @@ def _explain_unknown_field(name: str, field_names: list[str]) -> str:
 class Recipe(FromFile):
     """What to train on what, and how. Every key but ``data`` has a default.
 
+    ``template`` is the chat template of a base model, which has none of its own: ``alpaca``, ``chatml``, ``plain``
+    (prompt and answer as they stand), or a Jinja file. It is stored with the adapter. None: the model's own.
+
     ``rules`` is a Python file with your own filters and checks (``etabli.checks.custom_rules``): rows that a filter
     does not keep are not trained. ``train_on`` chooses the tokens that are trained: ``answers`` (all assistant turns),
-    ``last`` (the last one), ``all`` (every token) or ``spans`` (those marked in the rows). ``empty_rows`` says what
+    ``answers_and_reasoning`` (their thoughts too), ``last`` (the last one), ``all`` (every token) or ``spans`` (those
+    marked in the rows). ``empty_rows`` says what
     happens to rows without any trained token after the cut at ``max_length``.
 
     ``batch_size`` rows or ``tokens_per_batch`` tokens go through the model at once, without padding between rows;
@@ -116,11 +121,12 @@ class Recipe(FromFile):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = "default"
+    template: str | None = Field(None, min_length=1)
     data: str = Field(min_length=1)
     eval_data: str | None = None
     rules: str | None = None
     max_length: int = Field(512, ge=8)
-    train_on: Literal["answers", "last", "all", "spans"] = "answers"
+    train_on: Literal["answers", "answers_and_reasoning", "last", "all", "spans"] = "answers"
     empty_rows: Literal["refuse", "leave_out"] = "refuse"
     lora: Lora = Field(default_factory=lambda: Lora.model_validate({}))
     learning_rate: float = Field(2e-4, gt=0, le=1)
@@ -147,7 +153,7 @@ class Recipe(FromFile):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in_defaults(cls, keys: Any) -> Any:
+    def _fill_in_defaults(cls, keys: object) -> object:
         """Fill in the defaults that depend on other keys."""
         if not isinstance(keys, dict):
             return keys
@@ -174,7 +180,7 @@ class Recipe(FromFile):
             )
         return self
 
-    def __init__(self, /, **keys: Any):
+    def __init__(self, /, **keys: object):
         present = rename_old_keys(keys)
         _warn_of_old_keys(keys)
         try:
@@ -194,11 +200,11 @@ class Recipe(FromFile):
         except BadRecipe as error:
             raise BadRecipe(error.problems, str(path)) from None
 
-    def keys(self) -> dict[str, Any]:
+    def keys(self) -> dict[str, object]:
         """Return plain values, as they are written to YAML."""
         return self.model_dump(mode="json")
 
-    def save(self, path: str | Path, frozen: Mapping[str, Any] | None = None) -> None:
+    def save(self, path: str | Path, frozen: Mapping[str, object] | None = None) -> None:
         """Write the recipe; ``frozen`` is the fingerprint of a run, which becomes the section of that name.
 
         Raises:
@@ -207,7 +213,7 @@ class Recipe(FromFile):
         write_yaml(path, self.keys(), {FROZEN: dict(frozen)} if frozen else {})
 
 
-def read_recipe(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_recipe(path: str | Path) -> tuple[dict[str, object], Fingerprint]:
     """Return the keys of a recipe file, and its section ``frozen``, which is empty unless the file is a run's.
 
     A run's file was written by the program, so its old keys get their present names without a warning, in the section
@@ -222,10 +228,10 @@ def read_recipe(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return keys, {}
     if isinstance(frozen.get("recipe"), dict):
         frozen["recipe"] = rename_old_keys(frozen["recipe"])
-    return rename_old_keys(keys), frozen
+    return rename_old_keys(keys), cast(Fingerprint, frozen)
 
 
-def rename_old_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
+def rename_old_keys(keys: Mapping[str, object]) -> dict[str, object]:
     """Return the keys of a recipe under their present names.
 
     Raises:
@@ -237,7 +243,7 @@ def rename_old_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
     return {OLD_KEYS.get(key, key): value for key, value in keys.items()}
 
 
-def _warn_of_old_keys(keys: Mapping[str, Any]) -> None:
+def _warn_of_old_keys(keys: Mapping[str, object]) -> None:
     """Warn once of all old names, at the line outside of this package that made or loaded the recipe."""
     pairs = [f"{key} is now {OLD_KEYS[key]}" for key in keys if key in OLD_KEYS]
     if not pairs:

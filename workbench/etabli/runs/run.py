@@ -14,12 +14,12 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from etabli.core import folders, machine, processes, storage, terminal, trust
-from etabli.core.contracts import ADAPTER, END_STATES, LOCK, LOG, RECIPE, STOP, Continuity
+from etabli.core import folders, locks, machine, processes, storage, terminal, trust
+from etabli.core.contracts import ADAPTER, END_STATES, LOCK, LOG, RECIPE, STOP, Continuity, Fingerprint, RunProgress
 from etabli.core.errors import BadInput, EtabliError
-from etabli.runs import checkpoints, continuity, events, launch, page_messages, recipe_code
+from etabli.runs import checkpoints, continuity, events, launch, page_messages, recipe_code, run_template
 from etabli.runs.events import Event
 from etabli.runs.progress import ProgressLine, describe_progress, measure_progress
 from etabli.runs.recipe import Recipe, read_recipe
@@ -29,6 +29,7 @@ from etabli.runs.state import StateReader
 if TYPE_CHECKING:
     import pandas as pd
 
+    from etabli.models.loading import LoadedModel
     from etabli_widgets import RunMonitor
 
 LOCK_SECONDS = 5.0  # that resuming waits for the lock of a process that has just ended
@@ -40,7 +41,7 @@ class Run:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).absolute()
         self._reader = StateReader(self.folder)
-        self._recipe_file: tuple[tuple[int, int], Recipe, dict[str, Any]] | None = None
+        self._recipe_file: tuple[tuple[int, int], Recipe, Fingerprint] | None = None
         self._monitor: RunMonitor | None = None
 
     @classmethod
@@ -68,6 +69,7 @@ class Run:
         launch.check_recipe(recipe)
         processes.require_free_device(f"Training {run.folder.name} can't begin")
         with storage.disk_errors(run.folder):
+            run_template.freeze_template(recipe, run.folder)
             recipe.save(run.folder / RECIPE)
             return run._spawn(recipe, hashes, [launch.OWN_RECIPE])
 
@@ -143,7 +145,7 @@ class Run:
         trust.require(codes, trust_code, f"Run.attach({str(self.folder)!r}).resume(trust_code=True)")
         processes.require_free_device(f"Resuming {self.name} can't begin")
         # A killed process gives up the lock a moment after it is gone; one that has ended may still write the backup.
-        with storage.lock_file(self.folder / LOCK, f"Run {self.name}", patience=LOCK_SECONDS):
+        with locks.lock_file(self.folder / LOCK, f"Run {self.name}", patience=LOCK_SECONDS):
             pass
         return self._spawn(recipe, [code.sha256 for code in codes], ["--force"] * force)
 
@@ -152,7 +154,7 @@ class Run:
         """The folder's name."""
         return self.folder.name
 
-    def _read_recipe(self) -> tuple[Recipe, dict[str, Any]]:
+    def _read_recipe(self) -> tuple[Recipe, Fingerprint]:
         """Return recipe and section ``frozen``; the file is parsed again only when it has changed."""
         path = self.folder / RECIPE
         version = (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else (0, 0)
@@ -167,7 +169,7 @@ class Run:
         return self._read_recipe()[0]
 
     @property
-    def frozen(self) -> dict[str, Any]:
+    def frozen(self) -> Fingerprint:
         """The fingerprint of the run: hashes, threads and versions that it began with."""
         return self._read_recipe()[1]
 
@@ -191,6 +193,29 @@ class Run:
             raise BadInput(f"Run {self.name} ({self.state}) has saved no adapter yet.")
         return newest
 
+    @property
+    def base_named(self) -> bool:
+        """Whether a person named the base of its adapter; a run's recipe names it."""
+        return False
+
+    def load(
+        self, alongside: bool = False, four_bit: bool = True, device: str | None = None, dtype: str | None = None
+    ) -> "LoadedModel":
+        """Load the base with the adapter on it, and with the chat template it was trained with.
+
+        Args:
+            alongside, four_bit, device: as for ``models.loading.load``; dtype: by default the run's own.
+        """
+        from etabli.models import loading
+
+        dtype = dtype or self.dtype
+        name, adapter, base_named = self.recipe.model, self.adapter, self.base_named
+        return loading.load(name, four_bit, adapter, alongside, device, dtype, base_named=base_named)
+
+    def known_keys(self) -> dict[str, object]:
+        """Return the keys of its recipe, and under ``frozen`` its fingerprint."""
+        return self.recipe.keys() | {"frozen": {**self.frozen, "recipe": None}}
+
     def events(self) -> list[Event]:
         """Return all events so far, without superseded ones."""
         return events.drop_superseded(self._reader.all_events())
@@ -211,7 +236,7 @@ class Run:
         """Why it ended, in the child's words."""
         return self._reader.why()
 
-    def progress(self) -> dict[str, Any]:
+    def progress(self) -> RunProgress:
         """Return run, state, step, steps, loss, tokens_per_s, seconds_left, memory_bytes and continuity."""
         measures = measure_progress(self.events())
         return {"run": str(self.folder), "state": self.state, **measures, "continuity": self.continuity()}

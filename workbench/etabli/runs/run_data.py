@@ -30,6 +30,8 @@ def open_rows_of_run(name: str, run: Path, known_hash: str | None, allow_outside
     Raises:
         OutsideFolder: it lies elsewhere and does not have that hash; BadData: as ``Dataset.open``.
     """
+    if not name:  # an adapter from elsewhere: nobody knows its rows
+        return Dataset([])
     if allow_outside or folders.is_outside_allowed():
         with folders.outside_allowed():
             return Dataset.open(name, run)
@@ -42,13 +44,24 @@ def open_rows_of_run(name: str, run: Path, known_hash: str | None, allow_outside
 
 
 def stale_rows(recipe: Recipe, run: Path, frozen: Mapping[str, Any]) -> str:
-    """Return which data of a recipe hold other rows than the run in ``run`` began with; an empty text if none do."""
+    """Return which data of a recipe hold other rows than the run in ``run`` began with; an empty text if none do.
+
+    Data that are no longer there can't be compared; the run's results do not need them.
+    """
     known = {recipe.data: frozen.get("data_hash"), recipe.eval_data: frozen.get("eval_data_hash")}
     changes = []
     for name, known_hash in known.items():
-        if name and known_hash and (new_hash := Dataset.open(name, run).hash) != known_hash:
-            changes.append(f"{name} has changed since ({known_hash[:8]} -> {new_hash[:8]})")
+        if name and known_hash and (new_hash := _hash_of(name, run)) not in (None, known_hash):
+            changes.append(f"{name} has changed since ({known_hash[:8]} -> {str(new_hash)[:8]})")
     return "; ".join(changes)
+
+
+def _hash_of(name: str, run: Path) -> str | None:
+    """Return the content hash of a data set; None if it is not there."""
+    is_file = name != HOME_COMMANDS and not is_hub_name(name)
+    if is_file and not find_path(name.partition("#")[0], run).exists():
+        return None
+    return Dataset.open(name, run).hash
 
 
 def _is_near(name: str, run: Path) -> bool:

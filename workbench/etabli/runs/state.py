@@ -1,14 +1,18 @@
 """Read the state of a run from its folder: the events, the process, and why it ended."""
 
+import os
 import socket
 import subprocess
 import time
 from pathlib import Path
 
-from etabli.core import parsing, processes
+from etabli.core import contract_check, folders, parsing, processes
 from etabli.core.contracts import EVENTS, HEARTBEAT_SECONDS, LOG, PROCESS, STOP
+from etabli.core.errors import EtabliError
 from etabli.runs import events
 from etabli.runs.events import Event
+
+LOG_TAIL = 64 * 2**10  # bytes of the log that are read for its last line
 
 
 class StateReader:
@@ -37,7 +41,7 @@ class StateReader:
         """Return one of ``contracts.STATES``."""
         event_list = self.all_events()
         process = self._read_process()
-        first = process.get("events_before", 0)  # earlier events were written by an earlier process
+        first = _events_before(process)
         end = events.last_of_kind(event_list[first:], "end")
         if end:
             return str(end["state"])
@@ -49,7 +53,7 @@ class StateReader:
 
     def why(self) -> str:
         """Return why the run ended: the child's reason, or what it printed last."""
-        first = self._read_process().get("events_before", 0)
+        first = _events_before(self._read_process())
         end = events.last_of_kind(self.all_events()[first:], "end")
         return end.get("why") or self._last_line() or "its process is gone without a word. .resume() goes on."
 
@@ -71,10 +75,19 @@ class StateReader:
         return bool(elsewhere and time.time() - newest < 6 * HEARTBEAT_SECONDS)
 
     def _last_line(self) -> str:
+        """Return what the child printed last, from the end of the log: it may be very long, or sparse."""
         try:
-            text = (self.folder / LOG).read_text(encoding="utf-8", errors="replace")
-        except OSError:
+            with folders.open_file(self.folder / LOG) as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
+                text = file.read(LOG_TAIL).decode("utf-8", "replace")
+        except (OSError, EtabliError):
             return ""
-        lines = text.strip().splitlines()
+        lines = text.replace("\0", "").strip().splitlines()
         lines = [line for line in lines if "Warning:" not in line and "warnings.warn" not in line]
         return f"killed or out of memory? The last it printed: {lines[-1]}" if lines else ""
+
+
+def _events_before(process: Event) -> int:
+    """How many events earlier processes wrote; 0 where ``process.json`` holds no such number."""
+    count = process.get("events_before", 0)
+    return count if contract_check.find_problem(count, int) == "" and count >= 0 else 0

@@ -5,14 +5,15 @@ The batch comes from the collator that training uses (``training.packing.collate
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-from etabli.core.contracts import VERSION, Lens, LensRow, Message, Row
+from etabli.core.contracts import VERSION, Lens, LensRow, Message, Row, RowTokens, TokenCheck
 from etabli.core.errors import BadData, BadInput, DeviceBusy
-from etabli.models import likelihood, loading, sources
+from etabli.models import chat_templates, counting, likelihood, loading, sources
 from etabli.rendering import token_checks
-from etabli.rendering.render import POLICIES, RenderedConversation, render
-from etabli.runs import recipe_code
+from etabli.rendering.masks import POLICIES
+from etabli.rendering.render import RenderedConversation, Renderer
+from etabli.runs import recipe_code, run_template
 from etabli.runs.recipe import Recipe
 from etabli.training import train_data
 from etabli.training.packing import MASKED, Pack, PackSampler, TokenizedRow, collate
@@ -52,7 +53,9 @@ class Batch:
         self._recipe, recipe_path = _open_recipe(recipe)
         command = f"etabli.lens({str(self._recipe.file)!r}, trust_code=True)"
         recipe_code.agree_to_look(self._recipe, recipe_path, trust_code, command)
-        self._tokenizer = loading.load_tokenizer(sources.resolve(self._recipe.model))
+        template = run_template.read_run_template(self._recipe, recipe_path)
+        self._tokenizer = loading.load_tokenizer(_tokenizer_source(self._recipe.model, loss), template)
+        self._renderer = Renderer(self._tokenizer)
         data = train_data.load_train_data(self._recipe, self._tokenizer, recipe_path, enforce=False)
         # There may be no row that can be trained; then the failed checks are shown.
         sampler = PackSampler(data.rows, self._recipe) if data.rows else None
@@ -130,8 +133,8 @@ class Batch:
         return rows
 
     def _describe_row(self, row: Row, ids: list[int], losses: Losses | None) -> LensRow:
-        tokenizer, max_length = self._tokenizer, self._recipe.max_length
-        by_policy = {policy: render(row["messages"], tokenizer, policy, tools=row.get("tools")) for policy in POLICIES}
+        renderer, max_length = self._renderer, self._recipe.max_length
+        by_policy = {policy: renderer.render(row["messages"], policy, tools=row.get("tools")) for policy in POLICIES}
         rendering, size = by_policy[self._recipe.train_on], len(ids)
         if rendering.ids[:size] != ids:
             raise AssertionError(f"Row {row['id']}: the batch holds other ids than the rendering.")
@@ -152,7 +155,8 @@ class Batch:
             "lengths": {str(number): len(turn["content"]) for number, turn in enumerate(row["messages"])},
             "assertions": {
                 policy: [
-                    check._asdict() for check in token_checks.check_row(row, variant, tokenizer, policy, max_length)
+                    cast(TokenCheck, check._asdict())
+                    for check in token_checks.check_row(row, variant, renderer, policy, max_length)
                 ]
                 for policy, variant in by_policy.items()
             },
@@ -181,6 +185,11 @@ def _join_spans(spans: Sequence[Sequence[int]]) -> list[list[int]]:
     return ranges
 
 
+def _tokenizer_source(model: str, with_weights: bool) -> sources.Source:
+    """Return where a model's tokenizer is; without weights a folder with a tokenizer alone will do."""
+    return sources.resolve(model) if with_weights else sources.Source(model, counting.tokenizer_folder(model), "")
+
+
 def _open_recipe(source: Recipe | str | Path) -> tuple[Recipe, Path | None]:
     """Return the recipe, and the file it was read from if there is one."""
     if isinstance(source, Recipe):
@@ -205,12 +214,20 @@ def _summarise_policies(rows: list[LensRow]) -> dict[str, dict[str, float | int 
     return summaries
 
 
-def describe_tokens(row: Row, model: str, policy: str, max_length: int, loss: bool = False) -> dict[str, Any]:
-    """Return what ``etabli data tokens --json`` prints: the tokens of one row, with its checks."""
-    tokenizer: PreTrainedTokenizerBase = loading.load_tokenizer(sources.resolve(model))
+def describe_tokens(
+    row: Row, model: str, policy: str, max_length: int, loss: bool = False, template: str | None = None
+) -> RowTokens:
+    """Return what ``etabli data tokens --json`` prints: the tokens of one row, with its checks.
+
+    Args:
+        template: the chat template of a base model: alpaca, chatml, plain, or a Jinja file.
+    """
+    chat_template = chat_templates.read_template(template) if template else None
+    tokenizer: PreTrainedTokenizerBase = loading.load_tokenizer(_tokenizer_source(model, loss), chat_template)
     try:
-        rendering = render(row["messages"], tokenizer, policy, tools=row.get("tools"))
-        checks = list(token_checks.check_row(row, rendering, tokenizer, policy, max_length))
+        renderer = Renderer(tokenizer)
+        rendering = renderer.render(row["messages"], policy, tools=row.get("tools"))
+        checks = token_checks.check_row(row, rendering, renderer, policy, max_length)
         losses = _row_losses(rendering, model, max_length) if loss else None
     except BadData as error:
         rendering, losses = RenderedConversation(), None
@@ -225,7 +242,7 @@ def describe_tokens(row: Row, model: str, policy: str, max_length: int, loss: bo
         "max_length": max_length,
         "cut": max(0, len(rendering) - max_length),
         "nats": losses,
-        "assertions": [check._asdict() for check in checks],
+        "assertions": [cast(TokenCheck, check._asdict()) for check in checks],
     }
 
 

@@ -6,10 +6,15 @@ vocabulary's width is kept (the idea of Liger's fused loss, arXiv 2410.10989, he
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
+
+from etabli.training.autograd import Context
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 LOGITS = 2**25  # of one chunk: 134 MB in float32
 FLOAT16_SCALE = 2.0**12  # in float16 a sure token's gradients underflow; a gradient scaler acts too late to help here
@@ -34,7 +39,7 @@ class Head:
         return logits.div_(self.cap).tanh_().mul_(self.cap) if self.cap else logits
 
 
-def find_head(model: Any) -> Head | None:
+def find_head(model: "PreTrainedModel") -> Head | None:
     """Return the head of a causal model, or None if it is trained itself or is no plain linear layer."""
     config, linear = model.config.get_text_config(), model.get_output_embeddings()
     if type(linear) is not torch.nn.Linear or any(weight.requires_grad for weight in linear.parameters()):
@@ -54,9 +59,14 @@ def summed_cross_entropy(hidden_states: Tensor, head: Head, targets: Tensor) -> 
     return loss
 
 
+class _Gradient(Context, Protocol):
+    gradient: Tensor | None  # of the hidden states, (tokens, width) float32
+    dtype: torch.dtype
+
+
 class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, hidden_states: Tensor, head: Head, targets: Tensor) -> Tensor:
+    def forward(context: _Gradient, hidden_states: Tensor, head: Head, targets: Tensor) -> Tensor:
         total = torch.zeros((), device=hidden_states.device)
         context.gradient = torch.empty_like(hidden_states, dtype=torch.float32) if hidden_states.requires_grad else None
         context.dtype = hidden_states.dtype
@@ -68,7 +78,8 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(context: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+    def backward(context: _Gradient, upstream: Tensor) -> tuple[Tensor, None, None]:
+        assert context.gradient is not None, "torch calls this only if the hidden states need a gradient"
         return (context.gradient * upstream).to(context.dtype), None, None
 
 

@@ -6,7 +6,6 @@ Nothing here ends a run: whatever goes wrong becomes a ``warning`` event.
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
@@ -111,7 +110,7 @@ class Evaluator:
             for number, sample in enumerate(samples):
                 self._emit("sample", step=step, probe=number, **sample)
 
-    def _answer(self, batch_tokens: int, step: int) -> list[dict[str, Any]]:
+    def _answer(self, batch_tokens: int, step: int) -> list[dict[str, object]]:
         peft = self._packed_loss.peft
         peft.eval()
         with torch.random.fork_rng(), self._packed_loss.autocast():
@@ -127,7 +126,7 @@ class Evaluator:
                 for messages, text, ids in zip(self._sample_prompts, answers.texts, answers.ids)
             ]
 
-    def _compare_with_base(self, messages: list[Message], ids: list[int], step: int) -> dict[str, Any]:
+    def _compare_with_base(self, messages: list[Message], ids: list[int], step: int) -> dict[str, object]:
         """Return an answer's tokens with their log-probabilities under the adapter and without it (TrainingFilm)."""
         peft, tokenizer = self._packed_loss.peft, self._loaded.tokenizer
         sides = token_divergence.Sides(peft, peft.disable_adapter, contextlib.nullcontext)

@@ -1,12 +1,13 @@
 """Put fresh LoRA adapters on a frozen 4-bit base; make the optimiser and the learning-rate scheduler."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.models.loading import LoadedModel
 from etabli.runs.recipe import Recipe
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from torch.nn import Module
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LambdaLR
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 RANGE = 1e4  # in a range test the learning rate rises by this factor
 
 
-def add_lora(loaded_model: LoadedModel, recipe: Recipe) -> Any:
+def add_lora(loaded_model: LoadedModel, recipe: Recipe) -> "PeftModel":
     """Return a PEFT model, ready to train.
 
     Adapters are float32 whatever the base computes in: a bf16 adapter loses small updates, and an fp16 one breaks the
@@ -26,9 +27,6 @@ def add_lora(loaded_model: LoadedModel, recipe: Recipe) -> Any:
 
     torch.manual_seed(recipe.seed)
     config = LoraConfig(task_type="CAUSAL_LM", **recipe.lora.peft_fields())
-    loaded_model.model.config.name_or_path = (
-        loaded_model.name
-    )  # PEFT writes it into the adapter; the folder's path is private
     model = get_peft_model(loaded_model.model, config, autocast_adapter_dtype=True)
     for parameter in model.parameters():  # PEFT leaves copies of whole modules (modules_to_save) and biases in 16 bits
         if parameter.requires_grad:
@@ -39,7 +37,7 @@ def add_lora(loaded_model: LoadedModel, recipe: Recipe) -> Any:
     return model
 
 
-def checkpoint_layers(model: Any, count: int | None = None) -> None:
+def checkpoint_layers(model: "PeftModel", count: int | None = None) -> None:
     """Recompute the first ``count`` layers, or all, in the backward pass instead of keeping their activations."""
     from transformers.modeling_layers import GradientCheckpointingLayer
 

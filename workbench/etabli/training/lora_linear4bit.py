@@ -6,13 +6,16 @@ The gradients are those of this formula, written by hand; ``tests/test_engine.py
 """
 
 import types
-from typing import Any
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from bitsandbytes.functional import dequantize_4bit
+from bitsandbytes.nn import Params4bit
 from peft.tuners.lora.bnb import Linear4bit
 from torch import Tensor
+
+from etabli.training.autograd import Context
 
 ADAPTER = "default"  # PEFT's name of the only adapter that is trained
 
@@ -37,7 +40,7 @@ def _is_plain(layer: Linear4bit) -> bool:
     return not has_dropout and not trains_bias
 
 
-def _forward(layer: Linear4bit, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _forward(layer: Linear4bit, x: Tensor, *args: object, **kwargs: object) -> Tensor:
     if not layer.training or layer.disable_adapters or layer.merged or list(layer.active_adapters) != [ADAPTER]:
         original: Tensor = type(layer).forward(layer, x, *args, **kwargs)
         return original
@@ -50,11 +53,18 @@ def _forward(layer: Linear4bit, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return out if layer.base_layer.bias is None else out + layer.base_layer.bias.to(dtype)
 
 
+class _Weights(Context, Protocol):
+    weight: Params4bit
+    scale: float
+
+
 class _LoraLinear4bit(torch.autograd.Function):
     """x (..., in) in the compute dtype; down (rank, in) and up (out, rank) float32; the weight a ``Params4bit``."""
 
     @staticmethod
-    def forward(context: Any, x: Tensor, lora_a: Tensor, lora_b: Tensor, weight: Any, scale: float) -> Tensor:
+    def forward(
+        context: _Weights, x: Tensor, lora_a: Tensor, lora_b: Tensor, weight: Params4bit, scale: float
+    ) -> Tensor:
         flat = x.flatten(0, -2)
         narrow = flat @ lora_a.to(x.dtype).T
         out = F.linear(x, _dequantise(weight, x.dtype))  # no view of anything: Falcon adds to it in place
@@ -64,7 +74,7 @@ class _LoraLinear4bit(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
+    def backward(context: _Weights, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
         x, lora_a, lora_b, narrow = context.saved_tensors
         flat = gradient.flatten(0, -2)
         projected = (flat @ lora_b.to(x.dtype)).mul_(context.scale)
@@ -76,7 +86,7 @@ class _LoraLinear4bit(torch.autograd.Function):
         return d_x.addmm_(projected, lora_a.to(x.dtype)).view_as(x), d_down, d_up, None, None
 
 
-def _dequantise(weight: Any, dtype: torch.dtype) -> Tensor:
+def _dequantise(weight: Params4bit, dtype: torch.dtype) -> Tensor:
     """Return the dequantised matrix, (out, in); free it soon, it is large."""
     matrix: Tensor = dequantize_4bit(weight.data, weight.quant_state)
     return matrix.to(dtype)

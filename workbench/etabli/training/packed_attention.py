@@ -8,7 +8,7 @@ Without a mask a T4 can also choose its memory-efficient kernel (not run on one)
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,11 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward as sdpa
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from etabli.training.autograd import Context
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 NAME = "etabli_rows"
 STEP = 32  # tokens: rows whose lengths round up to the same multiple share a batch
@@ -64,7 +69,7 @@ def attend_by_row(lengths: Sequence[int], device: torch.device | str = "cpu") ->
         _current_layout = previous
 
 
-def use_row_attention(model: Any) -> str:
+def use_row_attention(model: "PreTrainedModel") -> str:
     """Let a model attend row by row inside ``attend_by_row``, by SDPA outside of it.
 
     Returns the attention implementation that it had before.
@@ -76,7 +81,7 @@ def use_row_attention(model: Any) -> str:
     return previous
 
 
-def _mask(*args: Any, local_size: int | None = None, **kwargs: Any) -> Tensor | None:
+def _mask(*args: object, local_size: int | None = None, **kwargs: object) -> Tensor | None:
     """Return None if every row may attend to all that came before in it; else the mask that the model asks for.
 
     ``local_size``: how far a layer attends, or how long its chunks are; not all models tell their attention.
@@ -89,23 +94,32 @@ def _mask(*args: Any, local_size: int | None = None, **kwargs: Any) -> Tensor | 
 
 
 def _attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    module: object,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float | None = None,
+    **kwargs: object,
 ) -> tuple[Tensor, None]:
     """Queries (1, heads, tokens, width), keys and values likewise; returns (1, tokens, heads, width)."""
     if any(kwargs.get(name) is not None for name in _UNSUPPORTED):
         raise ValueError(f"attention with one of {', '.join(_UNSUPPORTED)} is the model's own")
     if _current_layout is None or attention_mask is not None:
-        output: tuple[Tensor, None] = sdpa(module, query, key, value, attention_mask, **kwargs)
+        output: tuple[Tensor, None] = sdpa(
+            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout or 0.0, **kwargs
+        )
         return output
     spread, gather, batches = _current_layout
     sizes = [rows * length for rows, length in batches]
     states_by_place = (_reorder(states[0].transpose(0, 1), spread, gather) for states in (query, key, value))
     parts = [torch.split(states, sizes) for states in states_by_place]
-    scale, dropout = kwargs.get("scaling") or query.shape[-1] ** -0.5, kwargs.get("dropout") or 0.0
+    scale = scaling or query.shape[-1] ** -0.5
     outputs = []
     for (rows, length), *states in zip(batches, *parts):
         q, k, v = (part.unflatten(0, (rows, length)).transpose(1, 2) for part in states)
-        outputs.append(_causal_attention(q, k, v, scale, dropout).transpose(1, 2).flatten(0, 1))
+        outputs.append(_causal_attention(q, k, v, scale, dropout or 0.0).transpose(1, 2).flatten(0, 1))
     return _reorder(torch.cat(outputs), gather, spread)[None], None
 
 
@@ -140,16 +154,21 @@ def _reorder(states: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
     return output
 
 
+class _Orders(Context, Protocol):
+    order: Tensor
+    inverse: Tensor
+
+
 class _Reorder(torch.autograd.Function):
     """``index_select`` whose gradient is a reordering too, where autograd's would be a sum."""
 
     @staticmethod
-    def forward(context: Any, states: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+    def forward(context: _Orders, states: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
         context.order, context.inverse = order, inverse
         return states.index_select(0, order)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(context: _Orders, gradient: Tensor) -> tuple[Tensor, None, None]:
         order, inverse = context.order, context.inverse
         if len(inverse) <= len(order):  # the padding's gradient is dropped
             return gradient.index_select(0, inverse), None, None
@@ -157,17 +176,21 @@ class _Reorder(torch.autograd.Function):
         return zeros.index_copy_(0, order, gradient), None, None
 
 
+class _Scale(Context, Protocol):
+    scale: float
+
+
 class _ShortAttention(torch.autograd.Function):
     """Causal attention by plain matrix products; only the inputs are kept, the weights are computed again."""
 
     @staticmethod
-    def forward(context: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def forward(context: _Scale, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         context.save_for_backward(query, key, value)
         context.scale = scale
         return _attention_weights(query, key, scale).to(value.dtype) @ value
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(context: _Scale, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, key, value = context.saved_tensors
         weights = _attention_weights(query, key, context.scale)
         slope = (gradient @ value.mT).float()

@@ -3,7 +3,8 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,9 @@ from etabli.core.errors import BadInput, NotFinite
 from etabli.models.loading import LoadedModel
 from etabli.training import chunked_cross_entropy, lora_linear4bit, oom, packed_attention
 from etabli.training.packing import Pack, collate
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 # The largest relative difference of a token's logits. A first token that sees the row before it is off by about 1.
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
@@ -34,7 +38,13 @@ class PackedLoss(torch.nn.Module):
         BadInput: that refusal. NotFinite: the model itself gives NaN or infinite logits.
     """
 
-    def __init__(self, peft: Any, loaded_model: LoadedModel, autocast: Callable[[], Any], packed: bool = True):
+    def __init__(
+        self,
+        peft: "PeftModel",
+        loaded_model: LoadedModel,
+        autocast: Callable[[], AbstractContextManager[object]],
+        packed: bool = True,
+    ):
         super().__init__()
         self.peft, self.base = peft, peft.get_base_model()
         self._loaded, self.autocast = loaded_model, autocast
@@ -70,7 +80,7 @@ class PackedLoss(torch.nn.Module):
                 )
             yield loss
 
-    def _row_attention(self, lengths: list[int]) -> contextlib.AbstractContextManager[None]:
+    def _row_attention(self, lengths: list[int]) -> AbstractContextManager[None]:
         if self.rowwise:
             return packed_attention.attend_by_row(lengths, self._loaded.device)
         return contextlib.nullcontext()

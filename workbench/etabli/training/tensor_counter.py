@@ -3,12 +3,15 @@
 import weakref
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.nn import Module
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
+
+if TYPE_CHECKING:
+    from torch._ops import OpOverload
 
 Parts = dict[str, int]  # bytes alive at one moment, by purpose
 BLOCK = 512  # bytes: what CUDA's caching allocator rounds up to
@@ -39,7 +42,9 @@ class TensorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torc
         self._sizes: dict[int, tuple[int, str]] = {}
         self._moments: list[Parts] = []
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: "OpOverload", types: object, args: tuple[Any, ...] = (), kwargs: dict[str, object] | None = None
+    ) -> Any:
         result = function(*args, **(kwargs or {}))
         if "gemm_4bit" in function.__name__:  # it dequantises the whole matrix inside itself
             self._remember(args[0].element_size() * args[0].shape[-1] * result.shape[-1])
@@ -81,7 +86,7 @@ class TensorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torc
         moments, self._moments = self._moments, []
         return moments
 
-    def _purpose_of(self, function: Any, tensor: Tensor) -> str:
+    def _purpose_of(self, function: "OpOverload", tensor: Tensor) -> str:
         """Tell a new tensor's purpose by its shape: ``tokens`` and ``rank`` are chosen to be no size of the model."""
         if self.purpose:
             return self.purpose

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from etabli.core import machine, parsing, storage
 from etabli.core.contracts import Row
 from etabli.core.errors import BadData, Damaged, EtabliError
+from etabli.rendering import forms, layout, masks, segments, template_engine, token_checks
 from etabli.rendering import render as rendering
-from etabli.rendering import template, template_engine, token_checks
-from etabli.rendering.render import render
+from etabli.rendering.render import Renderer
 from etabli.runs.recipe import Recipe
 from etabli.training.packing import MASKED, FailedChecks, TokenizedRow
 
@@ -75,10 +75,11 @@ def _tokenize_part(
     rows: list[TokenizedRow] = []
     failed_checks: FailedChecks = {}
     max_length = recipe.max_length
-    texts_of_rows = template.render_rows((row for row, _ in flagged_rows), tokenizer)
-    for (row, compare), texts in zip(flagged_rows, texts_of_rows):
+    renderer = Renderer(tokenizer)
+    texts = renderer.render_texts(row for row, _ in flagged_rows)
+    for (row, compare), text in zip(flagged_rows, texts):
         try:
-            conversation = render(row["messages"], tokenizer, recipe.train_on, tools=row.get("tools"), texts=texts)
+            conversation = renderer.render(row["messages"], recipe.train_on, tools=row.get("tools"), text=text)
         except BadData as error:
             failed_checks.setdefault(token_checks.TEMPLATE, []).append((row["id"], str(error)))
             continue
@@ -91,7 +92,7 @@ def _tokenize_part(
                 max(0, len(conversation.ids) - max_length),
             )
         )
-        for check in token_checks.check_row(row, conversation, tokenizer, recipe.train_on, max_length, own=compare):
+        for check in token_checks.check_row(row, conversation, renderer, recipe.train_on, max_length, own=compare):
             if check.ok is False:
                 failed_checks.setdefault(check.name, []).append((row["id"], check.why))
     return rows, failed_checks
@@ -114,7 +115,7 @@ def _join(parts: list[tuple[list[TokenizedRow], FailedChecks]]) -> TokenizedRows
 
 
 def _key(rows: Sequence[Row], tokenizer: "Tokenizer", recipe: Recipe) -> str:
-    modules = (rendering, template, template_engine, token_checks, sys.modules[__name__])
+    modules = (rendering, forms, layout, masks, segments, template_engine, token_checks, sys.modules[__name__])
     code = "".join(inspect.getsource(module) for module in modules)
     vocabulary = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else json.dumps(tokenizer.get_vocab())
     special = [str(tokenizer.special_tokens_map), str(tokenizer.chat_template)]

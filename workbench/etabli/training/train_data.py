@@ -6,16 +6,17 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.checks import custom_rules
 from etabli.core import machine, storage, trust
-from etabli.core.contracts import Message, Row
+from etabli.core.contracts import Fingerprint, Message, Row
 from etabli.core.errors import BadData
 from etabli.data.dataset import Dataset, find_path, with_unique_ids
 from etabli.models import loading, sources
 from etabli.models.sources import Source
 from etabli.rendering import token_checks
+from etabli.runs import run_template
 from etabli.runs.recipe import Recipe
 from etabli.training.packing import FailedChecks, TokenizedRow
 from etabli.training.tokenize_dataset import tokenize_rows
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 DEFAULT_PROMPTS = 2  # sample prompts, if the recipe names none
 # Raised when the same recipe rounds differently: version 1 had whole logits and masks over packs.
 ENGINE = 2
-# Keys that may change between a stop and a resume: the weights do not depend on them. Data, rules and callbacks are
-# known by their hashes, not by their paths.
+# Keys that may change between a stop and a resume: the weights do not depend on them. Data, rules, callbacks and the
+# template are known by their hashes, not by their paths.
 FREE = (
     "backup",
     "max_minutes",
@@ -38,6 +39,7 @@ FREE = (
     "data",
     "rules",
     "callbacks",
+    "template",
 )
 OpenRows = Callable[[str, Path | None], Dataset]
 HELD_OUT_SHARE, HELD_OUT_ROWS = 0.06, 32  # of the rows, and at most so many
@@ -142,7 +144,8 @@ def rows_to_train(recipe: Recipe, data: Dataset, run_folder: Path | None = None)
     train = split_rows(recipe, data, run_folder, lambda name, folder: Dataset([])).train  # eval_data is not needed here
     if recipe.empty_rows == "refuse" or not train:
         return train
-    tokenizer = loading.load_tokenizer(sources.resolve(recipe.model))
+    template = run_template.read_run_template(recipe, run_folder)
+    tokenizer = loading.load_tokenizer(sources.resolve(recipe.model), template)
     untrainable = set(tokenize_rows(train, tokenizer, recipe)[1])
     return [row for row in train if row["id"] not in untrainable]
 
@@ -204,7 +207,7 @@ def template_hash(tokenizer: "PreTrainedTokenizerBase") -> str:
 
 def fingerprint(
     recipe: Recipe, source: Source, tokenizer: "PreTrainedTokenizerBase", data: TrainData, dtype: str
-) -> dict[str, Any]:
+) -> Fingerprint:
     """Return what must be the same for a resumed run to be the same run: the section ``frozen`` of its recipe.yaml."""
     return {
         "model": source.name,

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -15,6 +15,7 @@ from etabli.core.errors import NoRoom, NotFinite
 from etabli.models.loading import LoadedModel
 from etabli.runs import checkpoints
 from etabli.runs.backup import make_backup
+from etabli.runs.checkpoints import TrainingState
 from etabli.runs.events import EventLog, SilentLog
 from etabli.runs.recipe import Recipe
 from etabli.training import lora_and_optimizer, oom
@@ -26,6 +27,7 @@ from etabli.training.train_data import TrainData
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from transformers import PreTrainedTokenizerBase
 
 CLIP = 1.0  # the largest gradient norm of a step
 MAX_MICRO_BATCHES = 8  # splitting further frees little: then layers are checkpointed first
@@ -75,7 +77,7 @@ class Training:
         setting = str(self.recipe.gradient_checkpointing)
         return "all" if self.recompute_layers else "none" if setting == "auto" else setting
 
-    def emit(self, kind: str, **fields: Any) -> None:
+    def emit(self, kind: str, **fields: object) -> None:
         """Write an event, and hand it to the recipe's callbacks."""
         if self.is_main:
             self.log.write(kind, **fields)
@@ -105,15 +107,16 @@ class Training:
         """Write a checkpoint of the current step, unless there is one."""
         if self.is_main and not (self.run / CHECKPOINTS / f"{checkpoints.STEP}{self.step:06d}").exists():
             scheduler = self.lr_scheduler.state_dict()
-            state = {
+            state: TrainingState = {
                 "tokens": self.tokens,
                 "rates": {key: value for key, value in scheduler.items() if isinstance(value, int | float | list)},
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
                 "pieces": self.micro_batches,
                 "thrifty": self.recompute_layers,
             }
+            source, optimizer = self.loaded.source, self.optimizer.optimizer
             folder = checkpoints.save(
-                self.run, self.step, self.peft, self.loaded.source, self.optimizer.optimizer, state
+                self.run, self.step, self.peft, source, optimizer, state, self._tokenizer_to_store()
             )
             self.emit("checkpoint", step=self.step, path=str(folder.relative_to(self.run)))
             if self.backup:
@@ -124,7 +127,11 @@ class Training:
         """Write the final adapter."""
         if self.is_main:
             with storage.write_folder(self.run / ADAPTER) as folder:
-                checkpoints.save_adapter(self.peft, self.loaded.source, folder)
+                checkpoints.save_adapter(self.peft, self.loaded.source, folder, self._tokenizer_to_store())
+
+    def _tokenizer_to_store(self) -> "PreTrainedTokenizerBase | None":
+        """Return the tokenizer if its template is not its base's own: it lies with the adapter then."""
+        return self.loaded.tokenizer if self.recipe.template else None
 
     def train(self, stop_reason: Callable[[], str | None]) -> str | None:
         """Train to the last step; returns why it stopped before, or None.

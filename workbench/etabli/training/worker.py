@@ -18,13 +18,13 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from etabli.core import folders, processes, storage, streams, trust
-from etabli.core.contracts import ADAPTER, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP
+from etabli.core import folders, locks, processes, storage, streams, trust
+from etabli.core.contracts import ADAPTER, HEARTBEAT_SECONDS, LOCK, LOG, MANIFEST, PROCESS, RECIPE, STOP, Fingerprint
 from etabli.core.errors import BadInput, EtabliError
 from etabli.data.dataset import Dataset
 from etabli.runs import events, recipe_code
@@ -69,13 +69,13 @@ def main(folder: str, force: bool = False, own_recipe: bool = False, trust_code:
     if int(os.environ.get("RANK", "0")):  # the other processes of several devices: no lock, no events
         _train(run, SilentLog(), signals, [], consent)
         return 0
-    with storage.lock_file(run / LOCK, f"Run {run.name}"):
+    with locks.lock_file(run / LOCK, f"Run {run.name}"):
         log = EventLog(run)
         storage.write_json(run / PROCESS, identity(run))
         return _train_and_log_end(run, log, signals, consent)
 
 
-def identity(run: Path, pid: int | None = None) -> dict[str, Any]:
+def identity(run: Path, pid: int | None = None) -> dict[str, object]:
     """Return what ``process.json`` holds: the process, and how many events there were before it."""
     return {**processes.identity(pid), "events_before": events.count_events(run)}
 
@@ -139,7 +139,7 @@ def _train(
 
 
 def _prepare(
-    run: Path, recipe: Recipe, frozen: dict[str, Any], log: EventLog | SilentLog, force: bool, any_data: bool
+    run: Path, recipe: Recipe, frozen: Fingerprint, log: EventLog | SilentLog, force: bool, any_data: bool
 ) -> "Training":
     """Load everything, restore the newest checkpoint if there is one, and run the preflight.
 
@@ -150,8 +150,8 @@ def _prepare(
 
     from etabli.core import machine
     from etabli.models import loading, module_names, sources
-    from etabli.runs import checkpoints
-    from etabli.training import oom, train_data
+    from etabli.runs import checkpoints, run_template
+    from etabli.training import oom, train_data, vocabulary
     from etabli.training.preflight import run_preflight
     from etabli.training.trainer import Training
 
@@ -160,14 +160,16 @@ def _prepare(
     torch.set_num_threads(recipe.threads or machine.threads())
     source = sources.resolve(recipe.model)
     module_names.require_targets(recipe.lora.target_modules, source.folder, source.name)
-    tokenizer = loading.load_tokenizer(source)
+    template = run_template.read_run_template(recipe, run)
+    tokenizer = loading.load_tokenizer(source, template)
+    vocabulary.require_embeddings(tokenizer, source)
     open_rows = Dataset.open if any_data else _open_rows_by_hash(recipe, frozen)
     data = train_data.load_train_data(recipe, tokenizer, run, open_rows=open_rows)
     dtype = _dtype(recipe, source, frozen)
     fingerprint = train_data.fingerprint(recipe, source, tokenizer, data, dtype)
     _check_fingerprint(run, recipe, frozen, fingerprint, log, force)
     with oom.measure_phase(log.write, "load"):
-        loaded_model = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype)
+        loaded_model = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype, template=template)
     training = Training(run, recipe, loaded_model, data, log)
     checkpoint = training.decide_together(lambda: checkpoints.find_newest_valid(run, training.warn))
     if checkpoint and not frozen and not force:
@@ -187,8 +189,8 @@ def _prepare(
 def _check_fingerprint(
     run: Path,
     recipe: Recipe,
-    frozen: dict[str, Any],
-    fingerprint: dict[str, Any],
+    frozen: Fingerprint,
+    fingerprint: Fingerprint,
     log: EventLog | SilentLog,
     force: bool,
 ) -> None:
@@ -197,7 +199,7 @@ def _check_fingerprint(
     Raises:
         BadInput: they differ, and ``force`` is not given.
     """
-    differences = changes({"engine": 1} | frozen, fingerprint) if frozen else ""
+    differences = changes({"engine": 1, **frozen}, fingerprint) if frozen else ""
     if differences and not force:
         raise BadInput(
             f"This is no longer the same run: {differences}. Put it back, start a new run, or go on with "
@@ -210,13 +212,13 @@ def _check_fingerprint(
         recipe.save(run / RECIPE, fingerprint)
 
 
-def _open_rows_by_hash(recipe: Recipe, frozen: dict[str, Any]) -> "OpenRows":
+def _open_rows_by_hash(recipe: Recipe, frozen: Fingerprint) -> "OpenRows":
     """Return a function that opens the recipe's data if they lie near the run or have the hash that it froze."""
     hashes = {recipe.eval_data: frozen.get("eval_data_hash"), recipe.data: frozen.get("data_hash")}
     return lambda name, run: open_rows_of_run(name, run or Path(), hashes[name])
 
 
-def _dtype(recipe: Recipe, source: "Source", frozen: dict[str, Any]) -> str:
+def _dtype(recipe: Recipe, source: "Source", frozen: Fingerprint) -> str:
     """Return the data type to compute in: the recipe's; else the one the run began with, if this device can.
 
     Otherwise the fastest one here. A run of an older version froze none; it went by the processor's flags.
@@ -234,7 +236,7 @@ def _dtype(recipe: Recipe, source: "Source", frozen: dict[str, Any]) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _log_start(log: EventLog | SilentLog, training: "Training", data: "TrainData", fingerprint: dict[str, Any]) -> None:
+def _log_start(log: EventLog | SilentLog, training: "Training", data: "TrainData", fingerprint: Fingerprint) -> None:
     from etabli.training.plan_warnings import list_warnings
 
     for sentence in list_warnings(training.recipe, data, training.sampler.steps):
@@ -254,13 +256,15 @@ def _log_start(log: EventLog | SilentLog, training: "Training", data: "TrainData
     )
 
 
-def changes(old_facts: dict[str, Any], now: dict[str, Any], path: str = "") -> str:
+def changes(old_facts: Mapping[str, object], now: Mapping[str, object], path: str = "") -> str:
     """Return every field that differs, in words; empty if none does. Fields that ``old_facts`` lacks do not count."""
     sentences = []
     for name in [name for name in now if name in old_facts and old_facts[name] != now[name]]:
         old, new = old_facts[name], now[name]
-        is_nested = isinstance(old, dict) and isinstance(new, dict)
-        sentences.append(changes(old, new, f"{path}{name}.") if is_nested else f"{path}{name} was {old!r}, is {new!r}")
+        if isinstance(old, dict) and isinstance(new, dict):
+            sentences.append(changes(old, new, f"{path}{name}."))
+        else:
+            sentences.append(f"{path}{name} was {old!r}, is {new!r}")
     return "; ".join(filter(None, sentences))
 
 

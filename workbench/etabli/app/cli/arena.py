@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from etabli.app.cli.base_option import base_option, open_place
 from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
 from etabli.app.cli.trusting import trust_code as trusting
@@ -35,6 +36,7 @@ def _format_session(session: ArenaReport) -> str:
 
 @click.command()
 @click.argument("place")
+@base_option
 @click.option("--arm", "systems", multiple=True, help="Systems to compare, two or more; the last is judged. Repeat it.")
 @click.option(
     "--prompts", type=click.Path(), help="Ask the prompts of this file, one a line. The run keeps the answers."
@@ -48,6 +50,7 @@ def _format_session(session: ArenaReport) -> str:
 @reporting(_format_session)
 def arena(
     place: str,
+    base: str | None,
     systems: tuple[str, ...],
     prompts: str | None,
     file: str | None,
@@ -64,9 +67,8 @@ def arena(
     from etabli.review.session import open_session
 
     questions = _read_prompts(prompts) if prompts else None
-    session = open_session(
-        place, systems, questions, votes=file, author=author, alongside=alongside, trust_code=trust_code
-    )
+    options: dict[str, Any] = {"votes": file, "author": author, "alongside": alongside, "trust_code": trust_code}
+    session = open_session(open_place(place, base), systems, questions, **options)
     say(*session.notes)
     if not look:
         _vote(session)

@@ -13,6 +13,7 @@ from etabli.core.terminal import say
 
 if TYPE_CHECKING:
     from etabli.curation.curation import Curation
+    from etabli.curation.table import RowList
 
 _author = click.option("--author", help="Who decides. Default: ETABLI_AUTHOR or your user name.")
 _workers = click.option(
@@ -57,6 +58,10 @@ def prepare(recipe: str, out: str, workers: int | None, trust_code: bool) -> Cur
     return _open_curation(recipe, workers=workers, trust_code=trust_code).save(out)
 
 
+def _format_decision(decision: Decision) -> str:
+    return f"{decision['do']} {decision['row']}, by {decision['by']}"
+
+
 @click.command()
 @click.argument("recipe")
 @click.argument("row")
@@ -66,7 +71,7 @@ def prepare(recipe: str, out: str, workers: int | None, trust_code: bool) -> Cur
 @_author
 @allow_outside
 @trusting
-@reporting(lambda decision: f"{decision['do']} {decision['row']}, by {decision['by']}")
+@reporting(_format_decision)
 def decide(
     recipe: str, row: str, do: str, why: str, answer: str | None, author: str | None, trust_code: bool
 ) -> Decision:
@@ -75,7 +80,7 @@ def decide(
     return curation.decide(do, row, why, curation.rewrite_answer(row, answer) if do == "fix" else None)
 
 
-def _format_rows(result: dict[str, Any]) -> str:
+def _format_rows(result: "RowList") -> str:
     lines = [
         f"{row['id']}  {row['status']:<9} {', '.join(row['found']):<24} {row['asked'][:60]!r}" for row in result["rows"]
     ]
@@ -94,7 +99,7 @@ def _format_rows(result: dict[str, Any]) -> str:
 @reporting(_format_rows)
 def rows(
     recipe: str, finding: str | None, status: str | None, search: str, sort: str, limit: int, trust_code: bool
-) -> dict[str, Any]:
+) -> "RowList":
     """List rows with their findings and decisions, as the table in a notebook shows them."""
     from etabli.curation.table import Table
 

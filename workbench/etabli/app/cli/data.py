@@ -1,11 +1,12 @@
 """``etabli data check`` and ``etabli data tokens``."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
+from etabli.core.contracts import RowTokens
 
 if TYPE_CHECKING:
     from etabli.checks.report import Report
@@ -24,18 +25,31 @@ def _parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:
     return {name: column for name, _, column in (pair.partition("=") for pair in pairs)}
 
 
+_template = click.option("--template", help="Chat template of a base model: alpaca, chatml, plain, or a Jinja file.")
+
+
+def _format_report(result: tuple["Report", str | None]) -> str:
+    return result[0].text(result[1])
+
+
 @data.command()
 @click.argument("file")
 @click.option(
     "--model", help="Count tokens with this model's tokenizer. Default: the embedded model's, if it is cached."
 )
+@_template
 @click.option("--format", help="alpaca, chat, sharegpt, prompt-completion, text, preferred, ... Default: detected.")
 @click.option(
     "--column", "columns", multiple=True, help="prompt=question: the format's column and the file's. Repeat it."
 )
 @click.option("--rules", type=click.Path(), help="Python file with your own checks and filters.")
 @click.option("--max-length", default=512, show_default=True, type=click.IntRange(8), help="Maximum tokens of a row.")
-@click.option("--policy", default="answers", show_default=True, help="Which turns are trained: answers, last or all.")
+@click.option(
+    "--policy",
+    default="answers",
+    show_default=True,
+    help="Which turns are trained: answers, answers_and_reasoning, last or all.",
+)
 @click.option("--licence", help="Licence of the rows that name none.")
 @click.option("--source", help="Source of the rows that name none.")
 @click.option("--generator", help="Model that wrote the answers, if a model did.")
@@ -43,14 +57,11 @@ def _parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:
 @click.option("--csv", "out", type=click.Path(), help="Also write all findings to this CSV file.")
 @click.option("--workers", type=click.IntRange(1), help="Number of processes. Default: one a core.")
 @allow_outside
-@reporting(
-    lambda result: result[0].text(result[1]),
-    lambda result: result[0].code,
-    lambda result: result[0].json_pieces(result[1]),
-)
+@reporting(_format_report, lambda result: result[0].code, lambda result: result[0].json_pieces(result[1]))
 def check(
     file: str,
     model: str | None,
+    template: str | None,
     format: str | None,
     columns: tuple[str, ...],
     rules: str | None,
@@ -74,6 +85,7 @@ def check(
         max_length,
         policy,
         workers or machine.cores(),
+        template=template,
         **{name: value for name, value in lineage.items() if value},
     )
     if out:
@@ -81,7 +93,7 @@ def check(
     return report, code
 
 
-def _format_tokens(result: dict[str, Any]) -> str:
+def _format_tokens(result: RowTokens) -> str:
     nats = result["nats"] or [None] * len(result["ids"])
     masks = ["trained" if is_trained else "·" for is_trained in result["trained"]]
     rows = zip(result["ids"], result["role"], masks, nats, result["text"])
@@ -94,7 +106,7 @@ def _format_tokens(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{result['share']:.0%} of the tokens are trained.", *checks])
 
 
-def _exit_code(result: dict[str, Any]) -> int:
+def _exit_code(result: RowTokens) -> int:
     return int(any(check["ok"] is False for check in result["assertions"]))
 
 
@@ -102,14 +114,20 @@ def _exit_code(result: dict[str, Any]) -> int:
 @click.argument("file")
 @click.option("--row", default=0, show_default=True, type=click.IntRange(0), help="Number of the row, counted from 0.")
 @click.option("--model", default="default", show_default=True, help="Use this model's tokenizer and chat template.")
+@_template
 @click.option(
-    "--policy", default="answers", show_default=True, help="Which turns are trained: answers, last, all or spans."
+    "--policy",
+    default="answers",
+    show_default=True,
+    help="Which turns are trained: answers, answers_and_reasoning, last, all or spans.",
 )
 @click.option("--max-length", default=512, show_default=True, type=click.IntRange(8), help="Maximum tokens of a row.")
 @click.option("--loss", is_flag=True, help="Load the model and show the loss of every token.")
 @allow_outside
 @reporting(_format_tokens, _exit_code)
-def tokens(file: str, row: int, model: str, policy: str, max_length: int, loss: bool) -> dict[str, Any]:
+def tokens(
+    file: str, row: int, model: str, template: str | None, policy: str, max_length: int, loss: bool
+) -> RowTokens:
     """Show the tokens of one row: id, role, trained or masked, and the checks on them.
 
     Exit code: 1 if a check fails.
@@ -121,4 +139,4 @@ def tokens(file: str, row: int, model: str, policy: str, max_length: int, loss: 
     rows = Dataset.open(file).rows
     if row >= len(rows):
         raise BadInput(f"{file} has {len(rows)} rows, counted from 0; there is no row {row}.")
-    return batch_lens.describe_tokens(rows[row], model, policy, max_length, loss)
+    return batch_lens.describe_tokens(rows[row], model, policy, max_length, loss, template)

@@ -2,14 +2,16 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
 
+from etabli.app.cli.base_option import base_option, open_place
 from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
 from etabli.app.cli.trusting import trust_code as trusting
-from etabli.core.contracts import ARMS, Comparison, RescoredResults, Results
+from etabli.core.contracts import ARMS, RECIPE, Comparison, RescoredResults, Results
 from etabli.core.errors import BadInput
 
 SCORES_HELP = (
@@ -30,14 +32,14 @@ OPTIONS = [
     ),
     trusting,
 ]
-Command = TypeVar("Command", bound=Callable[..., Any])
+Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def _add_options(command: Command) -> Command:
     return functools.reduce(lambda function, option: option(function), reversed(OPTIONS), command)
 
 
-def _keywords(scores: tuple[str, ...], slice_by: tuple[str, ...], **keywords: Any) -> dict[str, Any]:
+def _keywords(scores: tuple[str, ...], slice_by: tuple[str, ...], **keywords: object) -> dict[str, Any]:
     return {"scores": list(scores) or None, "by": slice_by or ("lang",), **keywords}
 
 
@@ -67,6 +69,7 @@ def _exit_code(results: Results) -> int:
 
 @click.command()
 @click.argument("folder")
+@base_option
 @_add_options
 @click.option("--arm", "systems", multiple=True, help=f"Who answers: {', '.join(ARMS)}, step-000040 … Repeat for more.")
 @click.option("--shots", type=click.IntRange(0), default=5, show_default=True, help="Worked examples for prompted.")
@@ -78,6 +81,7 @@ def _exit_code(results: Results) -> int:
 @reporting(_format_results, _exit_code)
 def evaluate(
     folder: str,
+    base: str | None,
     from_log: bool,
     task: str | None,
     page: str | None,
@@ -86,7 +90,10 @@ def evaluate(
     instructions: str | None,
     **options: Any,
 ) -> Results:
-    """Compare the adapter of the run FOLDER with its base, the prompted base and lookup."""
+    """Compare the adapter of the run FOLDER with its base, the prompted base and lookup.
+
+    FOLDER may also be the folder of a PEFT adapter from elsewhere; name the test rows with --data then.
+    """
     from etabli.evaluation import card, lm_eval
     from etabli.evaluation import evaluate as bench
 
@@ -95,11 +102,12 @@ def evaluate(
         _refuse_others("--from-log", ("scores", "from_log", "page"))
         results = _rescore(folder, options["scores"])
     elif task:
-        _refuse_others("--task", ("task", "limit", "page", "trust_code"))
-        results = lm_eval.evaluate_task(folder, task, options["limit"], trust_code=options["trust_code"])
+        _refuse_others("--task", ("task", "limit", "page", "trust_code", "base"))
+        place, agreed = open_place(folder, base), options["trust_code"]
+        results = lm_eval.evaluate_task(place, task, options["limit"], trust_code=agreed)
     else:
         prompting: dict[str, Any] = {"arms": systems or ARMS, "shots": shots, "instructions": instructions}
-        results = bench.evaluate(folder, **_keywords(**options), **prompting)
+        results = bench.evaluate(open_place(folder, base), **_keywords(**options), **prompting)
     if page:
         card.write_page(results, page)
     return results
@@ -142,16 +150,21 @@ def _format_comparison(comparison: Comparison) -> str:
 @click.command()
 @click.argument("a")
 @click.argument("b")
+@base_option
 @_add_options
 @click.option("--html", "page", help="Write the verdict card to this HTML file.")
 @allow_outside
 @reporting(_format_comparison)
-def compare(a: str, b: str, page: str | None, **options: Any) -> Comparison:
-    """Compare run B with run A on the same rows. The report begins with the differences of their recipes."""
+def compare(a: str, b: str, base: str | None, page: str | None, **options: Any) -> Comparison:
+    """Compare run B with run A on the same rows. The report begins with the differences of their recipes.
+
+    Either may be the folder of a PEFT adapter from elsewhere; --base names the base of those that are no runs.
+    """
     from etabli.evaluation import card
     from etabli.evaluation.compare import compare as compare_runs
 
-    results = compare_runs(a, b, **_keywords(**options))
+    places = [place if (Path(place) / RECIPE).is_file() else open_place(place, base) for place in (a, b)]
+    results = compare_runs(*places, **_keywords(**options))
     if page:
         card.write_page(results, page)
     return results

@@ -35,6 +35,10 @@ def lr_range(recipe: str, folder: str | None, steps: int, top: float, trust_code
     return find(Recipe.load(recipe), place, steps, top, trust_code)
 
 
+def _format_overlay(result: Overlay) -> str:
+    return f"{result['page']}: {result['field']} of {len(result['runs'])} runs"
+
+
 @click.command()
 @click.argument("folders", nargs=-1, required=True)
 @click.option(
@@ -43,7 +47,7 @@ def lr_range(recipe: str, folder: str | None, steps: int, top: float, trust_code
 @click.option("--kind", default="step", show_default=True, help="Kind of events to read: step, eval, …")
 @click.option("--over", "axis", default="step", show_default=True, help="Horizontal axis: step, tokens, lr, minutes, …")
 @click.option("--out", default="overlay.html", show_default=True, help="HTML page to write.")
-@reporting(lambda result: f"{result['page']}: {result['field']} of {len(result['runs'])} runs")
+@reporting(_format_overlay)
 def overlay(folders: tuple[str, ...], field: str, kind: str, axis: str, out: str) -> Overlay:
     """Draw one field of the events of one or more run FOLDERS into one page."""
     from etabli.core import storage

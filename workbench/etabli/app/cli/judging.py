@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import click
 
+from etabli.app.cli.base_option import base_option, open_place
 from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
 from etabli.app.cli.trusting import trust_code as trusting
@@ -38,6 +39,7 @@ def _format_answer(name: str, answer: ChatAnswer) -> str:
 @click.command()
 @click.argument("folder")
 @click.argument("prompt", required=False)
+@base_option
 @click.option("--side", "sides", multiple=True, help="base, prompted, tuned, step-000040 … Default: base and tuned.")
 @click.option("--system", help="System message. Default: the one of the run's data.")
 @click.option("--max-new-tokens", default=64, show_default=True, type=click.IntRange(1), help="Longest answer.")
@@ -51,6 +53,7 @@ def _format_answer(name: str, answer: ChatAnswer) -> str:
 def chat(
     folder: str,
     prompt: str | None,
+    base: str | None,
     sides: tuple[str, ...],
     system: str | None,
     max_new_tokens: int,
@@ -67,10 +70,11 @@ def chat(
     from etabli.review.chat import chat as open_chat
     from etabli.review.chat import read_history
 
+    place = open_place(folder, base)
     if prompt is None:
-        return {"asked": read_history(folder)}
+        return {"asked": read_history(place)}
     widget = open_chat(
-        folder,
+        place,
         system=system,
         max_new_tokens=max_new_tokens,
         sides=sides or ("base", "tuned"),
@@ -114,24 +118,28 @@ def _format_token(moves: TokenMoves, changes: list[float], index: int) -> str:
 
 @click.command("token-diff")
 @click.argument("folder")
+@base_option
 @click.option("--of", "system", help="Whose answers: tuned, base, another system, or truth.")
 @click.option("--limit", type=click.IntRange(1), help="At most this many answers for each language. Default: 50.")
 @click.option("--again", is_flag=True, help="Measure again even if there is a saved result.")
 @_alongside
 @allow_outside
 @reporting(_format_diffs)
-def token_diff(folder: str, system: str | None, limit: int | None, again: bool, alongside: bool) -> TokenDiffs:
+def token_diff(
+    folder: str, base: str | None, system: str | None, limit: int | None, again: bool, alongside: bool
+) -> TokenDiffs:
     """Measure how training changed the probability of each token of a run's answers.
 
     If there is a saved result it is read, and no model is loaded.
     """
     from etabli.review import token_diff as diffing
 
+    place = open_place(folder, base)
     options: dict[str, Any] = {"of": system, "limit": limit}
     options = {name: value for name, value in options.items() if value is not None}
-    if not options and not again and (diffs := diffing.load_saved(folder)):
+    if not options and not again and (diffs := diffing.load_saved(place)):
         return diffs
-    return diffing.measure(folder, **options, alongside=alongside, progress=_report_count)
+    return diffing.measure(place, **options, alongside=alongside, progress=_report_count)
 
 
 def _report_count(count: int, total: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any, cast
 import click
 
 from etabli.app.cli.output import reporting
-from etabli.core.contracts import MemoryForecast
+from etabli.core.contracts import Measurement, MemoryForecast
 
 GIB = 2**30
 
@@ -23,8 +23,8 @@ def _format_forecast(report: MemoryForecast) -> str:
     return "\n".join([*lines, "", report["basis"], *report["notes"]])
 
 
-def _format_phase(name: str, size: int, measurement: dict[str, int] | None) -> str:
-    measured_bytes = (measurement or {}).get("allocated")
+def _format_phase(name: str, size: int, measurement: Measurement | None) -> str:
+    measured_bytes = measurement.get("allocated") if measurement else None
     line = f"  {name:<12} {size / GIB:7.2f} GiB"
     if not measured_bytes:
         return line

@@ -5,12 +5,14 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TypeVar
 
 import click
 
 from etabli.core import storage
 from etabli.core.secrets import cover_secrets_in
+
+Result = TypeVar("Result")
 
 
 def _json_pieces(result: object) -> Iterable[str]:
@@ -18,10 +20,10 @@ def _json_pieces(result: object) -> Iterable[str]:
 
 
 def reporting(
-    format_text: Callable[[Any], str],
-    exit_code: Callable[[Any], int] = lambda result: 0,
-    json_pieces: Callable[[Any], Iterable[str]] = _json_pieces,
-) -> Callable[[Callable[..., object]], Callable[..., int]]:
+    format_text: Callable[[Result], str],
+    exit_code: Callable[[Result], int] = lambda result: 0,
+    json_pieces: Callable[[Result], Iterable[str]] = _json_pieces,
+) -> Callable[[Callable[..., Result]], Callable[..., int]]:
     """Return a decorator that adds ``--json`` to a command, prints the command's result and returns the exit code.
 
     While the command works, everything that libraries print goes to stderr.
@@ -32,10 +34,10 @@ def reporting(
         json_pieces: yields the JSON text; in many pieces where the whole would need too much memory.
     """
 
-    def wrap(command: Callable[..., object]) -> Callable[..., int]:
+    def wrap(command: Callable[..., Result]) -> Callable[..., int]:
         @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
         @functools.wraps(command)
-        def run(*args: Any, as_json: bool, **kwargs: Any) -> int:
+        def run(*args: object, as_json: bool, **kwargs: object) -> int:
             with _redirect_stdout():
                 result = command(*args, **kwargs)
             for piece in json_pieces(result) if as_json else [format_text(result)]:

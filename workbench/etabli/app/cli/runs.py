@@ -1,7 +1,7 @@
 """``etabli train``, ``resume``, ``stop`` and ``runs``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -31,7 +31,7 @@ def _wait(run: "Run", detach: bool) -> RunProgress:
     """Wait for a run, unless ``detach``, and return its progress. Ctrl-C ends the wait with 130; the run goes on."""
     if not detach and run.wait().state not in END_STATES:
         raise KeyboardInterrupt
-    return cast(RunProgress, run.progress())
+    return run.progress()
 
 
 @click.command()
@@ -73,12 +73,16 @@ def stop(folder: str) -> RunProgress:
     """Make the run FOLDER finish its step, save a checkpoint and end."""
     from etabli.runs.run import Run
 
-    return cast(RunProgress, Run.attach(folder).stop().progress())
+    return Run.attach(folder).stop().progress()
+
+
+def _format_runs(result: dict[str, list[RunProgress]]) -> str:
+    return "\n".join(map(_format_progress, result["runs"])) or "There are no runs here."
 
 
 @click.command()
 @click.argument("folder", default="runs")
-@reporting(lambda result: "\n".join(map(_format_progress, result["runs"])) or "There are no runs here.")
+@reporting(_format_runs)
 def runs(folder: str) -> dict[str, list[RunProgress]]:
     """List the runs in FOLDER with their states. Default: the folder "runs"."""
     from etabli.core.contracts import RECIPE
@@ -96,7 +100,7 @@ def _read_progress(folder: Path) -> RunProgress | None:
     from etabli.runs.run import Run
 
     try:
-        return cast(RunProgress, Run.attach(folder).progress())
+        return Run.attach(folder).progress()
     except EtabliError as error:
         say(f"{folder.name} is left out: {error}")
         return None

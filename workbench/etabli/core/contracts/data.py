@@ -1,6 +1,6 @@
 """Rows, findings about them, and the tokens of a batch."""
 
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, Required, TypedDict
 
 # --- rows -----------------------------------------------------------------------------------------------------------
 
@@ -9,19 +9,30 @@ ROLES = ("system", "user", "assistant", "tool", "text")
 
 
 class Message(TypedDict, total=False):
-    """One turn. ``train`` overrides the mask policy for an assistant turn or for plain text.
+    """One turn. ``train`` overrides the mask policy for a turn or for plain text.
 
-    ``content`` is always text; it is empty where a file has null beside ``tool_calls``. ``spans`` are the parts of it
-    that the policy ``spans`` trains: [first character, one after the last].
+    ``content`` is always text; it is empty where a file has null beside ``tool_calls``. ``reasoning`` is the thought
+    before an answer's content; an empty one was written as an empty thought. ``train_spans`` are the only parts of the
+    content that are trained, under any policy, where marks of its parts say so; ``spans`` are the parts that the policy
+    ``spans`` trains. Both are lists of [first character, one after the last].
     """
 
-    role: str
-    content: str
+    role: Required[str]
+    content: Required[str]
     train: bool | None
+    train_spans: list[list[int]]
     spans: list[list[int]]
+    reasoning: str  # an assistant's thought before its content
     name: str
-    tool_calls: list[dict[str, Any]]
+    tool_calls: list[dict[str, object]]
     tool_call_id: str
+
+
+class ToolCall(TypedDict):
+    """A call of a function, without the forms of families: in the results of an evaluation."""
+
+    name: str
+    arguments: dict[str, Any]
 
 
 class Reason(TypedDict):
@@ -59,9 +70,9 @@ class Row(TypedDict, total=False):
     (``choices``, ``instruction_id_list``). They are not trained.
     """
 
-    id: str
-    messages: list[Message]
-    tools: list[dict[str, Any]]
+    id: Required[str]
+    messages: Required[list[Message]]
+    tools: list[dict[str, object]]
     lang: str | None
     source: str | None
     licence: str | None
@@ -71,7 +82,7 @@ class Row(TypedDict, total=False):
     created: str | None
     split: str | None
     template: str | None
-    columns: dict[str, Any]
+    columns: dict[str, object]
     reasons: list[Reason]
     decision: Decision
 
@@ -95,6 +106,14 @@ class CurationSummary(TypedDict):
 # --- the tokens of a batch ------------------------------------------------------------------------------------------
 
 
+class TokenCheck(TypedDict):
+    """What an assertion about a row's tokens says."""
+
+    name: str
+    ok: bool | None  # null: it does not apply
+    why: str
+
+
 class LensRow(TypedDict):
     """One row of a batch. Lists have one entry for each token, except ``starts`` and ``cut``."""
 
@@ -109,7 +128,22 @@ class LensRow(TypedDict):
     trained: dict[str, list[bool]]  # by policy
     nats: list[float | None] | None  # loss under the base model
     cut: int  # number of tokens beyond max_length
-    assertions: dict[str, list[dict[str, Any]]]  # by policy: name, ok (true, false, null), why
+    assertions: dict[str, list[TokenCheck]]  # by policy
+
+
+class RowTokens(TypedDict):
+    """``etabli data tokens --json``. Lists have one entry for each token."""
+
+    ids: list[int]
+    text: list[str]
+    role: list[str]
+    trained: list[bool]
+    offset: list[tuple[int, int]]  # first character, and one after the last, in the row's whole text
+    share: float  # of the tokens that are trained
+    max_length: int  # tokens
+    cut: int  # number of tokens beyond max_length
+    nats: list[float | None] | None  # loss under the base model
+    assertions: list[TokenCheck]
 
 
 class Lens(TypedDict):

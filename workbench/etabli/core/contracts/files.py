@@ -4,6 +4,7 @@ VERSION = 1
 
 # --- the run folder -------------------------------------------------------------------------------------------------
 RECIPE = "recipe.yaml"
+TEMPLATE = "chat_template.jinja"  # the Jinja file that the recipe named, as it was when the run began
 EVENTS = "events.jsonl"
 PROCESS = "process.json"
 LOG = "log.txt"

@@ -1,6 +1,24 @@
 """Forecasts of memory. All sizes are in bytes."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
+
+
+class MemorySetup(TypedDict, total=False):
+    """The settings of a training step that decide how much memory it takes; ``etabli.memory.Setup`` explains them."""
+
+    seq: int  # tokens in a row
+    batch: int
+    rank: int
+    lora: str
+    checkpointing: str
+    optimizer: str
+    loss: str
+    engine: str
+    trained: float  # share of tokens
+    upcast: bool
+    device: str
+    dtype: str
+    shares_keys: bool
 
 
 class PeakMemory(TypedDict):
@@ -22,9 +40,19 @@ class MemoryAdvice(TypedDict):
     """One change of the setup that lowers the memory."""
 
     change: str
+    device: int  # after the change
     saves: int
     fits: bool  # true if this change alone is enough
     cost: str
+    slower: float  # factor of the time for as many tokens
+
+
+class MemoryChanges(TypedDict):
+    """Changes that make a setup fit, the setup after them, and its bytes on the device."""
+
+    changes: list[str]
+    setup: MemorySetup
+    device: int
 
 
 class LargestSetup(TypedDict):
@@ -34,21 +62,33 @@ class LargestSetup(TypedDict):
     batch: int  # rows at this sequence length
 
 
+class Measurement(TypedDict, total=False):
+    """What a run measured in a phase: bytes, and the batch that it measured them with."""
+
+    allocated: int
+    reserved: int
+    resident: int
+    rows: int
+    tokens: int
+    trained: int  # tokens
+    checkpointing: str
+
+
 class MemoryForecast(TypedDict):
     """``etabli memory --json``. ``gpu`` and ``largest`` exist if a card is named, the last three keys for a run."""
 
     model: str
-    setup: dict[str, Any]
+    setup: MemorySetup
     peak: PeakMemory
     phases: dict[str, int]
     components: dict[str, int]  # at the peak
     fits: bool | None  # null if no card is named
     advice: list[MemoryAdvice]
-    cheapest: dict[str, Any] | None  # changes until it fits, device
+    cheapest: MemoryChanges | None  # null if it fits already, or if no changes make it fit
     basis: str
     notes: list[str]
     gpu: NotRequired[GpuMemory]
     largest: NotRequired[LargestSetup]
     run: NotRequired[str]  # the run folder
-    measured: NotRequired[dict[str, dict[str, int]]]  # phase -> allocated, reserved, resident
+    measured: NotRequired[dict[str, Measurement]]  # by phase
     residual: NotRequired[dict[str, float]]  # phase -> measured tensors / forecast - 1

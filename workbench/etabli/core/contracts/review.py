@@ -3,9 +3,9 @@
 The JSON key ``arms`` names the systems that are compared.
 """
 
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
-from etabli.core.contracts.evaluation import Score
+from etabli.core.contracts.evaluation import Estimate, Score
 
 # --- votes ----------------------------------------------------------------------------------------------------------
 
@@ -45,6 +45,13 @@ class Reveal(TypedDict):
     looked: bool
 
 
+class NeededItems(TypedDict):
+    """How many more votes or items a verdict needs; null where unknown."""
+
+    half: int | None  # enough in half of all cases
+    most: int | None  # enough in nine of ten
+
+
 class VoteProgress(TypedDict):
     """How far a voter's session is from a verdict; it does not say which system leads."""
 
@@ -53,7 +60,58 @@ class VoteProgress(TypedDict):
     left: int  # pairs that are still to be shown
     evidence: float | None  # e-value; null before the first look
     threshold: float  # e-value at which there is a verdict
-    needed: dict[str, int | None] | None  # more votes that are needed: half, most; null where unknown
+    needed: NeededItems | None  # more votes
+
+
+class PairResult(TypedDict):
+    """Two systems: the items that ``of`` won, lost and tied against ``minus``, and the evidence of a preference."""
+
+    of: str
+    minus: str
+    items: int
+    wins: int
+    losses: int
+    ties: int
+    both_bad: int
+    evidence: float  # e-value
+    threshold: float
+    needed: NeededItems | None  # items
+
+
+class VoteVerdict(TypedDict):
+    """The verdict of the votes on the subject, against the rival that decided."""
+
+    verdict: str  # better, worse or cannot tell
+    subject: str
+    rival: str
+    evidence: float
+    threshold: float
+    items_needed: NeededItems | None
+    n: int  # items
+    wins: int
+    losses: int
+
+
+class Strength(TypedDict):
+    """The strength of one system (Bradley-Terry); ``low`` and ``high`` are null when there is no interval."""
+
+    arm: str
+    votes: float
+    value: float  # log-odds; the mean over all systems is 0
+    low: float | None
+    high: float | None
+    separated: bool  # the system won every vote or lost every vote
+
+
+class Agreement(TypedDict):
+    """Two voters on the pairs that both judged."""
+
+    raters: list[str]
+    n: int  # pairs
+    share: Estimate | None  # of equal choices
+    kappa: float | None  # Cohen's
+    low: float | None
+    high: float | None
 
 
 class VoteResults(TypedDict):
@@ -65,13 +123,13 @@ class VoteResults(TypedDict):
     raters: dict[str, int]  # voter -> number of votes
     votes: int
     scores: list[Score]
-    verdict: dict[str, Any]  # by slice: verdict, subject, rival, evidence, threshold, items_needed, n, wins, losses
-    pairs: list[dict[str, Any]]  # of, minus, items, wins, losses, ties, both_bad, evidence, threshold, needed (items)
-    strengths: list[dict[str, Any]]  # Bradley-Terry, from three systems on: arm, votes, value, low, high, separated
-    agreement: list[dict[str, Any]]  # two raters: items that both judged, share of equal choices, kappa with interval
-    self_agreement: dict[str, Any]  # voter -> n, value, low, high
-    sides: dict[str, Any]  # voter -> share of choices for the left: n, value, low, high
-    longer: dict[str, Any]  # voter -> share of choices for the longer answer: n, value, low, high
+    verdict: dict[str, VoteVerdict]  # by slice
+    pairs: list[PairResult]
+    strengths: list[Strength]  # from three systems on
+    agreement: list[Agreement]
+    self_agreement: dict[str, Estimate | None]  # by voter
+    sides: dict[str, Estimate | None]  # voter -> share of choices for the left
+    longer: dict[str, Estimate | None]  # voter -> share of choices for the longer answer
     said: list[str]
 
 
@@ -95,6 +153,7 @@ class ArenaItem(TypedDict):
     id: NotRequired[str]
     prompt: str
     answers: dict[str, str]  # by system
+    thoughts: NotRequired[dict[str, str]]  # by system: the thought before its answer
     slice: NotRequired[str]
 
 
@@ -114,8 +173,8 @@ class TokenMoves(TypedDict):
     rank: list[int]  # 1: the model's first choice
     base_rank: list[int]
     kl: list[float]  # divergence of the tuned model from the base, over the whole vocabulary
-    top: list[list[list[Any]]]  # the tuned model's first choices: [text, log-probability]
-    base_top: list[list[list[Any]]]
+    top: list[list[list[str | float]]]  # the tuned model's first choices: [text, log-probability]
+    base_top: list[list[list[str | float]]]
 
 
 class TokenDiffRow(TypedDict):

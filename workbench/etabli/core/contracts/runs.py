@@ -17,6 +17,34 @@ EVENT_FIELDS: dict[str, tuple[str, ...]] = {
     "end": ("state", "why"),
 }
 
+
+class CheckedEvent(TypedDict):
+    """What readers of events compute with; a line with another type there is no event. Null stands for no number."""
+
+    kind: str
+    t: float  # seconds since epoch
+    step: NotRequired[int]
+    steps: NotRequired[int | None]
+    loss: NotRequired[float | None]
+    by: NotRequired[dict[str, float | None]]
+    lr: NotRequired[float | None]
+    grad_norm: NotRequired[float | None]
+    tokens: NotRequired[int | list[str] | None]  # a number of a step, the texts of a sample
+    trained_tokens: NotRequired[int | None]
+    trained_tokens_total: NotRequired[int | None]
+    tokens_per_s: NotRequired[float | None]
+    memory_bytes: NotRequired[int | None]
+    allocated: NotRequired[int | None]
+    reserved: NotRequired[int | None]
+    resident: NotRequired[int | None]
+    text: NotRequired[str | None]
+    why: NotRequired[str | None]
+    ids: NotRequired[list[int] | None]
+    logp: NotRequired[list[float | None] | None]
+    base_logp: NotRequired[list[float | None] | None]
+    kl: NotRequired[list[float | None] | None]
+
+
 # The last event decides the state. "lost" is never written: a reader concludes it when there is no heartbeat and the
 # process is gone.
 STATES = ("starting", "running", "stopping", "completed", "stopped", "failed", "lost")
@@ -34,18 +62,42 @@ class Continuity(TypedDict):
     largest: float  # largest absolute difference of a loss, in nats a token
 
 
-class RunProgress(TypedDict):
-    """Progress of a run: ``etabli train``, ``resume`` and ``stop --json``, and an entry of ``etabli runs --json``."""
+class StepProgress(TypedDict):
+    """How far a run is, from its events alone."""
 
-    run: str  # the run folder
-    state: str  # one of STATES
     step: int
     steps: int | None  # total steps; null before the run has started
     loss: float | None  # nats a token
     tokens_per_s: float | None
     seconds_left: float | None
     memory_bytes: int | None
+
+
+class RunProgress(StepProgress):
+    """Progress of a run: ``etabli train``, ``resume`` and ``stop --json``, and an entry of ``etabli runs --json``."""
+
+    run: str  # the run folder
+    state: str  # one of STATES
     continuity: list[Continuity]
+
+
+class Fingerprint(TypedDict, total=False):
+    """What must stay the same for a resumed run to be the same run: the section ``frozen`` of its recipe.yaml."""
+
+    model: str
+    model_hash: str
+    template_hash: str
+    data_hash: str
+    eval_data_hash: str | None
+    rules_hash: str | None
+    callbacks_hash: str | None
+    engine: int
+    recipe: dict[str, object] | None
+    threads: int
+    dtype: str
+    processes: int
+    processor: str
+    versions: dict[str, str]
 
 
 class RateRange(TypedDict):

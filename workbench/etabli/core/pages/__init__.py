@@ -8,7 +8,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.core.secrets import cover_secrets
 
@@ -28,7 +28,7 @@ class SafeHtml(str):
         return self
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, **values: object) -> str:
     """Return the page, or part of a page, that a template makes from the values. All values are escaped.
 
     Args:
@@ -56,7 +56,7 @@ def _environment() -> "Environment":
     return environment
 
 
-def _without_secrets(value: Any) -> Any:
+def _without_secrets(value: object) -> object:
     """Cover secrets in a text that a template prints. ``SafeHtml`` and other values stay unchanged."""
     return cover_secrets(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 

@@ -1,9 +1,13 @@
 """Plotly figures in a page, as data that one script draws. The page's policy allows only this script."""
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from etabli.core.pages import FOLDER, SafeHtml, render
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 
 def scripts() -> list[SafeHtml]:
@@ -20,18 +24,18 @@ def scripts() -> list[SafeHtml]:
     return [SafeHtml(text) for text in texts]
 
 
-def page(figure: Any, title: str) -> str:
+def page(figure: "Figure", title: str) -> str:
     """Return a page with one ``plotly.graph_objects.Figure``."""
     return render("figure.html.j2", title=title, figure=to_drawable(json.loads(figure.to_json())), scripts=scripts())
 
 
-def to_drawable(figure: dict[str, Any]) -> dict[str, Any]:
+def to_drawable(figure: Mapping[str, Any]) -> dict[str, object]:
     """Return a figure's JSON without WebGL traces: they turn texts into scripts, which the page's policy forbids."""
     flat = {"scattergl": "scatter", "scatterpolargl": "scatterpolar"}
     traces = [{**trace, "type": flat.get(trace.get("type"), trace.get("type"))} for trace in figure.get("data", [])]
     return {"data": traces, "layout": figure.get("layout", {})}
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """Escape a text for a plotly figure, which understands some HTML in names, titles and tooltips."""
     return render("text.html.j2", text=value)

@@ -2,10 +2,14 @@
 
 import base64
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from etabli.core.pages import SafeHtml, figures, render, styles
 from etabli.core.pages.sanitise import sanitise_html, split_styles
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 PLOTLY = "application/vnd.plotly.v1+json"
 PICTURES = ("image/png", "image/jpeg", "image/gif")
@@ -13,7 +17,10 @@ SVG = "image/svg+xml"
 _NEXT_NOTEBOOK = re.compile(r"(\]\([\w/.-]+)\.ipynb\)")
 
 
-def page(notebook: Any, title: str) -> str:
+_Part: TypeAlias = dict[str, Any]  # kind, and what the template shows of a cell or an output
+
+
+def page(notebook: "NotebookNode", title: str) -> str:
     """Return the page with text, code and outputs in order, without the scripts of outputs."""
     cells = [_cell(cell) for cell in notebook.cells]
     outputs = [output for cell in cells for output in cell["outputs"]]
@@ -29,7 +36,7 @@ def page(notebook: Any, title: str) -> str:
     )
 
 
-def _cell(cell: Any) -> dict[str, Any]:
+def _cell(cell: "NotebookNode") -> _Part:
     if cell.cell_type == "code":
         outputs = [output for output in map(_output, cell.outputs) if output]
         return {
@@ -62,7 +69,7 @@ def _colour_text(text: str) -> SafeHtml:
     return sanitise_html(ansi2html(text))
 
 
-def _output(output: Any) -> dict[str, Any] | None:
+def _output(output: "NotebookNode") -> _Part | None:
     if output.output_type == "stream":
         return {"kind": "stream", "name": output.name, "html": _colour_text(output.text)}
     if output.output_type == "error":
@@ -70,7 +77,7 @@ def _output(output: Any) -> dict[str, Any] | None:
     return _display(output.get("data", {}))
 
 
-def _display(data: dict[str, Any]) -> dict[str, Any] | None:
+def _display(data: Mapping[str, Any]) -> _Part | None:
     """Return the richest form of an output that can be shown without running its code."""
     if PLOTLY in data:
         return {"kind": "figure", "figure": figures.to_drawable(data[PLOTLY])}
@@ -86,12 +93,12 @@ def _display(data: dict[str, Any]) -> dict[str, Any] | None:
     return None if text is None else {"kind": "stream", "name": "result", "html": _colour_text(text)}
 
 
-def _html(html: str) -> dict[str, Any]:
+def _html(html: str) -> _Part:
     """Return the HTML of an output. Only our own widgets' style sheets are kept, in the page's head."""
     rest, sheets = split_styles(html)
     twin = next((styles.known_styles()[sheet] for sheet in sheets if sheet in styles.known_styles()), None)
     return {"kind": "html", "html": sanitise_html(rest), "twin": twin}
 
 
-def _picture(mime: str, base64_data: str) -> dict[str, Any]:
+def _picture(mime: str, base64_data: str) -> _Part:
     return {"kind": "image", "source": f"data:{mime};base64,{''.join(base64_data.split())}"}

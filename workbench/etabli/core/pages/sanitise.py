@@ -2,9 +2,12 @@
 
 import functools
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from etabli.core.pages import SafeHtml
+
+if TYPE_CHECKING:
+    from nbconvert.preprocessors.sanitize import SanitizeHTML
 
 _STYLE = re.compile(r"<style\b[^>]*>(.*?)</style\s*>", re.IGNORECASE | re.DOTALL)
 _TAGS = """
@@ -37,7 +40,7 @@ def sanitise_html(html: str) -> SafeHtml:
 
 
 @functools.cache
-def _sanitiser() -> Any:
+def _sanitiser() -> "SanitizeHTML":
     from nbconvert.preprocessors.sanitize import SanitizeHTML
 
     return SanitizeHTML(tags=TAGS, attributes=ATTRIBUTES, styles=STYLES)

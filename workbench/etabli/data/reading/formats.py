@@ -30,7 +30,7 @@ QUESTIONS = "questions"  # prompts without answers: of no use for training, but 
 PLAIN_FORMATS = ("text", "segments")  # no conversations: they need no chat template
 
 
-def guess_layout(items: Sequence[Any], columns: Mapping[str, str] | None = None) -> Layout | None:
+def guess_layout(items: Sequence[object], columns: Mapping[str, str] | None = None) -> Layout | None:
     """Return the layout that fits most of some rows; None if none fits."""
     renamed_rows = [rename_columns(item, columns or {}) for item in items]
     votes = Counter(name for item in renamed_rows if (name := _format_of(item)))
@@ -42,7 +42,7 @@ def guess_layout(items: Sequence[Any], columns: Mapping[str, str] | None = None)
     return Layout(name, reason, dict(columns or {}))
 
 
-def _format_of(item: Any) -> str | None:
+def _format_of(item: object) -> str | None:
     if isinstance(item, list):
         turns_ = [turn for turn in item if isinstance(turn, dict) and ("from" in turn or "role" in turn)]
         return "sharegpt-lists" if turns_ and len(turns_) == len(item) else None
@@ -55,7 +55,7 @@ def _format_of(item: Any) -> str | None:
     return next((name for name, kind in FORMATS.items() if kind.keys and all(key in item for key in kind.keys)), None)
 
 
-def rename_columns(item: Any, columns: Mapping[str, str]) -> Any:
+def rename_columns(item: object, columns: Mapping[str, str]) -> Any:
     """Return a row with its columns renamed to the format's names."""
     if not isinstance(item, Mapping) or not columns:
         return item
@@ -64,7 +64,7 @@ def rename_columns(item: Any, columns: Mapping[str, str]) -> Any:
     return rest | {new: item[old] for new, old in columns.items() if old in item}
 
 
-def convert_row(item: Any, layout: Layout, lineage: Mapping[str, Any]) -> tuple[Row | None, list[Note]]:
+def convert_row(item: object, layout: Layout, lineage: Mapping[str, object]) -> tuple[Row | None, list[Note]]:
     """Return a row's conversation with its lineage (None if it can't be read), and all notes about it."""
     notes: list[Note] = []
     item = rename_columns(item, layout.columns)
@@ -93,17 +93,17 @@ def convert_row(item: Any, layout: Layout, lineage: Mapping[str, Any]) -> tuple[
     return row, notes
 
 
-def _other_columns(item: Item, names: set[str]) -> dict[str, Any]:
+def _other_columns(item: Item, names: set[str]) -> dict[str, object]:
     """Return the values of columns that no format reads, without empty ones."""
     values = {name: item.get(name) for name in sorted(names)}
     return {name: value for name, value in values.items() if value is not None and not _blank(value)}
 
 
-def _blank(value: Any) -> bool:
+def _blank(value: object) -> bool:
     return isinstance(value, str | float) and (value == "" or value != value)
 
 
-def unused_columns(item: Any, layout: Layout) -> set[str]:
+def unused_columns(item: object, layout: Layout) -> set[str]:
     """Return the columns that nothing reads."""
     if not isinstance(item, Mapping):
         return set()
@@ -111,15 +111,17 @@ def unused_columns(item: Any, layout: Layout) -> set[str]:
     return {str(name) for name in rename_columns(item, layout.columns)} - {*kind.keys, *kind.optional} - _LINEAGE_KEYS
 
 
-def _row(messages: list[Message], item: Item, lineage: Mapping[str, Any], notes: list[Note]) -> Row:
+def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], notes: list[Note]) -> Row:
     """Return a row: its id is a hash of its messages; fields of ``item`` have precedence over ``lineage``."""
     text = json.dumps(messages, ensure_ascii=True, default=str)
-    fields = {"id": hashlib.sha256(text.encode()).hexdigest()[:16], "messages": messages, **lineage}
+    row_id = hashlib.sha256(text.encode()).hexdigest()[:16]
+    fields: dict[str, Any] = {"id": row_id, "messages": messages, **lineage}
     for name in (*LINEAGE, *_SPELT):
         value = item.get(name)
-        if value is not None and value == value and str(value).strip():
-            several = name == "parents" and isinstance(value, list)
-            fields[_SPELT.get(name, name)] = [str(part) for part in value] if several else str(value)
+        if name == "parents" and isinstance(value, list):
+            fields[name] = [str(part) for part in value]
+        elif value is not None and value == value and str(value).strip():
+            fields[_SPELT.get(name, name)] = str(value)
     for name, value in lineage_hints(fields.get("source") or "").items():
         fields.setdefault(name, value)
     if fields.get("generator") and not fields.get("terms") and (terms := terms_of(fields["generator"])):

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from enum import Enum
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from etabli.core.parsing import DEEPEST, depth
 from etabli.data.notes import Note, escape_invisible, excerpt
@@ -19,7 +19,7 @@ class Record(NamedTuple):
 
     row: int | None
     line: int | None
-    value: Any
+    value: object
     notes: tuple[Note, ...] = ()
 
 
@@ -46,7 +46,7 @@ class Parser:
         self.notes: list[Note] = []
         self.decoder = json.JSONDecoder(object_pairs_hook=self._object, parse_constant=self._constant)
 
-    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def _object(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
         record = dict(pairs)
         if len(record) < len(pairs):
             names = [name for name, _ in pairs]
@@ -63,7 +63,7 @@ class Parser:
     def _constant(self, name: str) -> None:
         self.notes.append(Note("nan", excerpt=name))
 
-    def take(self, text: str, start: int) -> tuple[Any, int]:
+    def take(self, text: str, start: int) -> tuple[object, int]:
         """Return the value that begins at ``start``, and where it ends.
 
         Raises:

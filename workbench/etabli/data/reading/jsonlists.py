@@ -4,7 +4,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from etabli.data.catalogue import CODES
 from etabli.data.notes import Note, excerpt
@@ -119,7 +119,7 @@ class _Values:
     def _wrong(self, why: str) -> Note:
         return Note("malformed-json", excerpt=excerpt(self.feed.text, self.feed.at), why=why)
 
-    def _item(self) -> tuple[Any, list[Note], int]:
+    def _item(self) -> tuple[object, list[Note], int]:
         """Return the next value, its notes, and how many lines below its first line a mistake is."""
         feed = self.feed
         while True:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from etabli.core.contracts import Message
 from etabli.data.notes import Note
 from etabli.data.reading.turns import Tags
 
-Item = Mapping[str, Any]
+Item = Mapping[str, object]
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def read_entry(name: str | Path) -> MappingEntry | None:
     )
 
 
-def _entries(path: Path) -> dict[str, dict[str, Any]] | None:
+def _entries(path: Path) -> dict[str, dict[str, object]] | None:
     if path.suffix not in (".json", ".yaml", ".yml") or not path_exists(path):
         return None
     if not path.is_file() or path.stat().st_size > LARGEST:
@@ -92,20 +92,20 @@ def _entries(path: Path) -> dict[str, dict[str, Any]] | None:
     )
 
 
-def _yaml(path: Path) -> Any:
+def _yaml(path: Path) -> object:
     try:
         return parsing.read_yaml(path, LARGEST)
     except parsing.ParseError as error:
         raise Unreadable("unreadable", str(error)) from None
 
 
-def _is_entry(item: Any) -> bool:
+def _is_entry(item: object) -> bool:
     return isinstance(item, dict) and any(
         key in item for key in ("file_name", "hf_hub_url", "ms_hub_url", "script_url")
     )
 
 
-def _factory(path: Path, name: str, entry: Mapping[str, Any]) -> MappingEntry:
+def _factory(path: Path, name: str, entry: Mapping[str, object]) -> MappingEntry:
     """Return an entry of LLaMA-Factory's dataset_info.json."""
     if "file_name" in entry:
         target = str(_resolve_file(path, name, [path.parent / str(entry["file_name"])]))
@@ -151,15 +151,15 @@ def _resolve_file(path: Path, name: str, places: list[Path]) -> Path:
     )
 
 
-def _mapping(path: Path, name: str, entry: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _mapping(path: Path, name: str, entry: Mapping[str, object], key: str) -> Mapping[str, Any]:
     """Return the mapping under a key of an entry; empty if there is none."""
-    value: Any = entry.get(key) or {}
+    value: object = entry.get(key) or {}
     if not isinstance(value, Mapping):
         raise Unreadable("unreadable", f"{path}: {key} of {name} is {type(value).__name__}, not a mapping.")
     return value
 
 
-def _no_parts(path: Path, name: str, entry: Mapping[str, Any]) -> None:
+def _no_parts(path: Path, name: str, entry: Mapping[str, object]) -> None:
     """Refuse options of an entry that établi does not carry out."""
     options = [
         key for key in ("subset", "split", "folder", "num_samples", "shards") if entry.get(key) not in (None, "train")
@@ -177,7 +177,7 @@ def _tags(tags: Mapping[str, Any]) -> Tags:
     return Tags(tags.get("role_tag", "from"), tags.get("content_tag", "value"), roles)
 
 
-def _axolotl(path: Path, entry: Mapping[str, Any]) -> MappingEntry:
+def _axolotl(path: Path, entry: Mapping[str, object]) -> MappingEntry:
     """Return an entry of axolotl's ``datasets``."""
     _no_parts(path, str(entry["path"]), entry)
     kind = str(entry.get("type") or "chat_template").split(".")[0].split(":")[0]

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
@@ -29,7 +28,7 @@ def check_order(messages: list[Message]) -> list[Note]:
     return [*notes, *_turns(roles), *_calls(messages)]
 
 
-def unstorable_characters(messages: list[Message], tools: list[dict[str, Any]] | None) -> Iterator[Note]:
+def unstorable_characters(messages: list[Message], tools: list[dict[str, object]] | None) -> Iterator[Note]:
     """Yield notes about characters that no UTF-8 file and no tokenizer can hold, or that end texts in other tools."""
     for number, message in enumerate(messages):
         where, text = f"messages[{number}].content", message["content"]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
@@ -11,7 +10,7 @@ from etabli.data.reading.layout import Item, Layout
 from etabli.data.reading.turns import OPENAI, SHAREGPT, Tags, wrong_type_note
 
 
-def thumb(label: Any) -> bool | None:
+def thumb(label: object) -> bool | None:
     """Return the label of feedback data: True for a thumb up, False for down, None if it is neither."""
     return label if isinstance(label, bool) else {"true": True, "false": False}.get(str(label).casefold())
 
@@ -63,7 +62,7 @@ def _history(item: Item, notes: list[Note]) -> list[Message]:
     return [{"role": role, "content": text} for pair in past for role, text in zip(("user", "assistant"), pair)]
 
 
-def _is_pair(pair: Any) -> bool:
+def _is_pair(pair: object) -> bool:
     return isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
 
 
@@ -95,11 +94,11 @@ def _side(item: Item, key: str, role: str, notes: list[Note], tags: Tags | None 
     ]
 
 
-def _tags(value: Any) -> Tags:
+def _tags(value: object) -> Tags:
     return SHAREGPT if "from" in _first_turn(value) else OPENAI
 
 
-def _first_turn(value: Any) -> Mapping[str, Any]:
+def _first_turn(value: object) -> Mapping[str, object]:
     turn_list = turns.parse_list(value)
     return turn_list[0] if isinstance(turn_list, list) and turn_list and isinstance(turn_list[0], Mapping) else {}
 

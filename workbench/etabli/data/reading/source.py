@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from etabli.core import folders
 from etabli.core.contracts import ROWS, Row
@@ -42,14 +42,14 @@ class Source:
     records: Iterator[Record]
     layout: Layout | None
     notes: list[Note] = field(default_factory=list)
-    preview: list[Any] = field(default_factory=list)
-    about: dict[str, Any] = field(default_factory=dict)
+    preview: list[object] = field(default_factory=list)
+    about: dict[str, object] = field(default_factory=dict)
     path: Path | None = None
 
 
 @folders.add_allow_outside
 def read(
-    source: Any,
+    source: object,
     /,
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
@@ -91,7 +91,7 @@ def read(
     return rows
 
 
-def read_questions(source: Any, /) -> list[Row] | None:
+def read_questions(source: object, /) -> list[Row] | None:
     """Return prompts without answers, for an evaluation; None if the source is something else.
 
     Raises:
@@ -112,7 +112,7 @@ def read_questions(source: Any, /) -> list[Row] | None:
     return rows
 
 
-def read_conversation(record: Record, layout: Layout, lineage: Mapping[str, Any]) -> tuple[Row | None, list[Note]]:
+def read_conversation(record: Record, layout: Layout, lineage: Mapping[str, object]) -> tuple[Row | None, list[Note]]:
     """Return a parsed record's conversation (None if it can't be read), and all notes about its form."""
     if record.value is BROKEN:
         return None, list(record.notes)
@@ -150,10 +150,10 @@ def _refusal(name: str, layout: Layout, problems: list[tuple[str, str]], count: 
 
 
 def open_source(
-    source: Any,
+    source: object,
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
-    lineage: Mapping[str, Any] | None = None,
+    lineage: Mapping[str, object] | None = None,
 ) -> Source:
     """Open a source and detect its format from its first rows.
 
@@ -243,7 +243,7 @@ def require_layout(opening: Source) -> Layout:
     return opening.layout
 
 
-def _open(source: Any) -> Source:
+def _open(source: object) -> Source:
     if not isinstance(source, str | Path) or len(str(source)) > LONGEST_NAME:
         name, records = tables.read_in_memory(source)
         return Source(name, records, None)

@@ -5,15 +5,17 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from etabli.core import confined
-from etabli.core.confined_worker import text_columns
 from etabli.core.errors import Unreadable
 from etabli.data.notes import Note, escape_invisible, excerpt
 from etabli.data.reading.jsonfiles import BROKEN, Record
 from etabli.data.reading.opening import MAX_ROW_BYTES, DataFile, decode_line, read_lines
 from etabli.data.reading.unpacking import FREE_BYTES, FREE_ROWS
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
 
 BATCH = 64
 TIMES = 200  # a table may hold so many bytes for each byte of its file
@@ -104,7 +106,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
 
 
-def _check_names(names: Iterable[Any], source: str, line: int | None = None) -> None:
+def _check_names(names: Iterable[object], source: str, line: int | None = None) -> None:
     twice = [str(name) for name, count in Counter(names).items() if count > 1]
     if twice:
         raise Unreadable("duplicate-column", f"{source} has two columns called {escape_invisible(twice[0])!r}.", line)
@@ -144,9 +146,11 @@ def _require_proportion(file: DataFile) -> None:
         ) from None
 
 
-def _batches(file: DataFile) -> Iterator[dict[str, Any]]:
+def _batches(file: DataFile) -> Iterator[dict[str, object]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    from etabli.core.confined_tables import text_columns
 
     if file.kind != "parquet":
         reader = (pa.ipc.open_file if file.kind == "arrow" else pa.ipc.open_stream)(file.stream)
@@ -162,12 +166,12 @@ def _batches(file: DataFile) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _slices(batch: Any) -> Iterator[dict[str, Any]]:
+def _slices(batch: "RecordBatch") -> Iterator[dict[str, object]]:
     for start in range(0, batch.num_rows, BATCH):
         yield from batch.slice(start, BATCH).to_pylist()
 
 
-def read_in_memory(source: Any) -> tuple[str, Iterator[Record]]:
+def read_in_memory(source: object) -> tuple[str, Iterator[Record]]:
     """Return name and rows of a pandas frame, an Arrow table, a ``datasets`` data set or an iterable of mappings.
 
     A ``DatasetDict`` gives its part ``train``, or its only part.
@@ -186,7 +190,7 @@ def read_in_memory(source: Any) -> tuple[str, Iterator[Record]]:
     return name, _numbered_records(_items(source, name), name)
 
 
-def _numbered_records(items: Iterable[Any], name: str) -> Iterator[Record]:
+def _numbered_records(items: Iterable[object], name: str) -> Iterator[Record]:
     row = 0
     try:
         for row, item in enumerate(items):
@@ -200,13 +204,13 @@ def _numbered_records(items: Iterable[Any], name: str) -> Iterator[Record]:
         raise Unreadable("unreadable", f"The {name} ended with {type(error).__name__}: {error}.") from error
 
 
-def _items(source: Any, name: str) -> Iterable[Any]:
+def _items(source: object, name: str) -> Iterable[object]:
     if hasattr(source, "to_dict") and hasattr(source, "columns"):
         return _frame(source)
     if hasattr(source, "to_batches"):
         return (item for batch in source.to_batches(max_chunksize=BATCH) for item in batch.to_pylist())
     if hasattr(source, "rows") and not callable(source.rows):
-        rows: Iterable[Any] = source.rows
+        rows: Iterable[object] = source.rows
         return rows
     if isinstance(source, str | bytes) or not isinstance(source, Iterable):
         raise Unreadable(
@@ -215,7 +219,7 @@ def _items(source: Any, name: str) -> Iterable[Any]:
     return source
 
 
-def _frame(frame: Any) -> Iterator[dict[str, Any]]:
+def _frame(frame: Any) -> Iterator[dict[str, object]]:
     """Yield a frame's rows; missing values become None."""
     _check_names(frame.columns, "The frame")
     for start in range(0, len(frame), 1000):
@@ -223,7 +227,7 @@ def _frame(frame: Any) -> Iterator[dict[str, Any]]:
         yield from part.where(part.notna(), None).to_dict("records")
 
 
-def to_python(value: Any) -> Any:
+def to_python(value: object) -> object:
     """Return a value with arrays as lists at every depth, pandas' missing values as None, and keys as text."""
     if hasattr(value, "tolist"):
         value = value.tolist()

@@ -35,7 +35,7 @@ class Tags:
 OPENAI, SHAREGPT = Tags(), Tags("from", "value", _SHAREGPT)
 
 
-def read_turns(turns: Any, tags: Tags, notes: list[Note], where: str = "messages") -> list[Message]:
+def read_turns(turns: object, tags: Tags, notes: list[Note], where: str = "messages") -> list[Message]:
     """Return a message for each turn that can be read; mistakes are added to ``notes``."""
     turns = parse_list(turns)
     if not isinstance(turns, list):
@@ -47,7 +47,7 @@ def read_turns(turns: Any, tags: Tags, notes: list[Note], where: str = "messages
     return [message for message in messages if message is not None]
 
 
-def parse_list(value: Any) -> Any:
+def parse_list(value: object) -> object:
     """Return a list that a table may hold as JSON text or as an array; other values as they are."""
     if isinstance(value, str) and value.lstrip()[:1] in "[{":
         try:
@@ -57,13 +57,13 @@ def parse_list(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def wrong_type_note(where: str, value: Any, wanted: str) -> Note:
+def wrong_type_note(where: str, value: object, wanted: str) -> Note:
     """Return the note for a value of another type than the format has."""
     name = where.rsplit(".", 1)[-1]
     return Note("wrong-type", where, excerpt(value), f"{name} is {type(value).__name__}, not {wanted}.")
 
 
-def _turn(turn: Any, tags: Tags, notes: list[Note], where: str) -> Message | None:
+def _turn(turn: object, tags: Tags, notes: list[Note], where: str) -> Message | None:
     if not isinstance(turn, Mapping):
         notes.append(wrong_type_note(where, turn, "an object with a role and a content"))
         return None
@@ -81,7 +81,7 @@ def _turn(turn: Any, tags: Tags, notes: list[Note], where: str) -> Message | Non
     return message
 
 
-def _role(turn: Mapping[str, Any], tags: Tags, notes: list[Note], where: str) -> str | None:
+def _role(turn: Mapping[str, object], tags: Tags, notes: list[Note], where: str) -> str | None:
     speaker = turn.get(tags.role)
     if tags.role not in turn:
         notes.append(
@@ -104,7 +104,7 @@ def _role(turn: Mapping[str, Any], tags: Tags, notes: list[Note], where: str) ->
     return None
 
 
-def read_content(turn: Mapping[str, Any], tags: Tags, notes: list[Note], where: str) -> str:
+def read_content(turn: Mapping[str, object], tags: Tags, notes: list[Note], where: str) -> str:
     """Return a turn's text, with its parts joined if it has several."""
     name, value = f"{where}.{tags.content}", turn.get(tags.content)
     calls = turn.get("tool_calls") or turn.get("function_call")
@@ -120,7 +120,7 @@ def read_content(turn: Mapping[str, Any], tags: Tags, notes: list[Note], where: 
     return ""
 
 
-def _part(part: Any, notes: list[Note], where: str) -> str:
+def _part(part: object, notes: list[Note], where: str) -> str:
     if isinstance(part, str):
         return part
     if not isinstance(part, Mapping):
@@ -143,7 +143,7 @@ def _part(part: Any, notes: list[Note], where: str) -> str:
     return ""
 
 
-def _train(turn: Mapping[str, Any], message: Message, notes: list[Note], where: str) -> None:
+def _train(turn: Mapping[str, object], message: Message, notes: list[Note], where: str) -> None:
     """OpenAI's weight, LLaMA-Factory's loss_weight, and our own train: 0 means that an answer is not learned."""
     for name in ("weight", "loss_weight", "train"):
         value = turn.get(name)
@@ -159,7 +159,7 @@ def _train(turn: Mapping[str, Any], message: Message, notes: list[Note], where: 
             message["train"] = bool(value)
 
 
-def _tools(turn: Mapping[str, Any], message: Message, notes: list[Note], where: str) -> None:
+def _tools(turn: Mapping[str, object], message: Message, notes: list[Note], where: str) -> None:
     calls = parse_list(turn.get("tool_calls"))
     if turn.get("function_call"):
         calls = [{"type": "function", "function": turn["function_call"]}]
@@ -169,11 +169,11 @@ def _tools(turn: Mapping[str, Any], message: Message, notes: list[Note], where: 
         parsed_calls = [_call(call, notes, f"{where}.tool_calls[{number}]") for number, call in enumerate(calls)]
         message["tool_calls"] = [call for call in parsed_calls if call]
     for name in ("name", "tool_call_id"):
-        if isinstance(turn.get(name), str):
-            message[name] = turn[name]
+        if isinstance(value := turn.get(name), str):
+            message[name] = value
 
 
-def _call_message(value: Any, notes: list[Note], where: str) -> Message:
+def _call_message(value: object, notes: list[Note], where: str) -> Message:
     """Return the message of a ShareGPT turn of calls: JSON of one call or of several."""
     calls = parse_list(value)
     calls = calls if isinstance(calls, list) else [calls]
@@ -181,7 +181,7 @@ def _call_message(value: Any, notes: list[Note], where: str) -> Message:
     return {"role": "assistant", "content": "", "tool_calls": [call for call in parsed_calls if call]}
 
 
-def _call(call: Any, notes: list[Note], where: str) -> dict[str, Any] | None:
+def _call(call: Any, notes: list[Note], where: str) -> dict[str, object] | None:
     """Return a call in the form that chat templates expect: its arguments are an object, not text."""
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):

@@ -63,7 +63,7 @@ def ifeval(answer: str, truth: str, row: Row) -> bool:
     """
     columns = row.get("columns") or {}
     names, options = columns.get("instruction_id_list"), columns.get("kwargs")
-    if not names or not options or len(names) != len(options):
+    if not isinstance(names, list) or not isinstance(options, list) or not names or len(names) != len(options):
         raise ValueError("the row has no instruction_id_list with as many kwargs")
     prompt = next((turn["content"] for turn in reversed(row["messages"]) if turn["role"] == "user"), "")
     library = _import_ifeval()

@@ -1,21 +1,23 @@
-"""A model's memory as a formula: from the trace of a few layers under one setup to the whole model under any setup.
+"""A model's memory as a formula: from the trace of a few layers to the whole model under any setup, on any device.
 
 A trace lists the moments that may be the peak of a phase, each by what the living tensors are for. Another setup of the
 same model and engine goes through the same moments; each part grows in its own way (``_growth``), and every part grows
 linearly with the number of layers. A call takes microseconds. ``tests/test_memory.py`` compares the formula with traces
-of the setups themselves.
+of the setups themselves. A device shows more than its tensors: ``break_down`` adds that.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etabli.core.contracts import PeakMemory
 from etabli.core.errors import BadInput
 from etabli.memory.config import Setup
+from etabli.memory.devices import NEW, Calibration, Device
 from etabli.training.tensor_counter import Parts, total_bytes
 
 Phases: TypeAlias = Mapping[str, list[Parts]]  # phase -> moments
@@ -24,30 +26,12 @@ CHUNK_LOGITS = 2**25  # logits that exist at once in a chunked loss: training/ch
 SHORT = 128  # tokens: a CPU uses another attention for rows up to this length: training/packed_attention.py
 ADAM8 = 2 + 2 * 4 / 256  # bytes: two states of one byte, and one float32 for each 256 values of either
 STATE_BYTES = {"adamw": 8.0, "adamw8bit": ADAM8, "paged_adamw8bit": ADAM8}  # for each trained weight
-PARTS = (
-    "quantised",
-    "experts",
-    "unquantised",
-    "adapters",
-    "gradients",
-    "states",
-    "activations",
-    "squares",
-    "narrow",
-    "copies",
-    "logits",
-    "workspace",
-)
+_WEIGHTS = ("quantised", "experts", "unquantised", "adapters")
+SHOWN_PARTS = (*_WEIGHTS, "gradients", "states", "activations", "logits", "workspace")
+PARTS = (*SHOWN_PARTS, "squares", "narrow", "copies")  # people see the last three as activations
 SAVED_PARTS = ("activations", "narrow", "squares")  # what a layer saves for its backward pass
-ANCHOR_SETTINGS = (
-    "lora",
-    "engine",
-    "loss",
-    "upcast",
-    "device",
-    "dtype",
-    "shares_keys",
-)  # a formula holds for one value
+# A formula holds for one value of each of these.
+ANCHOR_SETTINGS = ("lora", "engine", "loss", "upcast", "device", "dtype", "shares_keys")
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,3 +139,111 @@ Formulas: TypeAlias = Mapping[str, MemoryFormula]  # by the loss of their anchor
 def largest_phase(phases: Mapping[str, Parts], excluded_phases: tuple[str, ...]) -> str:
     """Return the name of the phase with the most bytes, without the excluded ones."""
     return max((name for name in phases if name not in excluded_phases), key=lambda name: total_bytes(phases[name]))
+
+
+# A GPU needs more than its tensors: the CUDA context (an assumption), and what the allocator can't use again. SPILL and
+# LOGITS_SPILL are fitted on nine of the published pairs of max_memory_allocated and nvidia-smi, and tested on the
+# others (tests/published_memory.json).
+CONTEXT = 2**29
+SPILL = 1.08
+LOGITS_SPILL = 1.79  # times the bytes of all logits in float32: such large blocks leave holes
+LIBRARIES = 700 * 10**6  # on a CPU: the resident bytes of Python and the libraries
+HOST_PHASES = ("merge",)  # phases that take the memory of the host, not of the GPU
+
+
+class Breakdown(TypedDict):
+    """A setup's memory in bytes."""
+
+    peak: PeakMemory
+    phases: dict[str, int]  # bytes of tensors
+    parts: dict[str, dict[str, int]]  # phase -> part -> bytes of tensors
+    device: dict[str, int]  # phase -> bytes that the device shows
+    components: dict[str, int]  # of the peak; their sum is what the device shows
+    recalibrated: Calibration | None
+    notes: list[str]
+
+
+def setup_on(setup: Setup, device: Device) -> Setup:
+    """Return the setup with the type, dtype and attention kernel of a device, and without ``auto``."""
+    shares_keys = device.type == "cpu" or device.capability >= NEW
+    return replace(setup, device=device.type, dtype=device.dtype, shares_keys=shares_keys).resolve_auto()
+
+
+def break_down(formulas: Formulas, setup: Setup, calibration: Calibration | None = None) -> Breakdown:
+    """Return the peak of each phase and what it consists of.
+
+    Args:
+        calibration: what earlier runs measured against their forecasts; it scales what the device shows.
+    """
+    formula = formulas[setup.loss]
+    phases = formula.phases(setup)
+    peak_phase = largest_phase(phases, HOST_PHASES)
+    device_bytes = {
+        name: bytes_on_device(formula, setup, name, parts, calibration)
+        for name, parts in phases.items()
+        if name not in HOST_PHASES
+    }
+    peak_bytes = device_bytes[peak_phase]
+    return {
+        "peak": {"allocated": total_bytes(phases[peak_phase]), "device": peak_bytes, "phase": peak_phase},
+        "phases": {name: total_bytes(parts) for name, parts in phases.items()},
+        "parts": {name: _group_parts(parts) for name, parts in phases.items()},
+        "device": device_bytes,
+        "components": _components(phases[peak_phase], setup, peak_bytes),
+        "recalibrated": calibration if calibration and calibration["runs"] else None,
+        "notes": _notes(phases["load"], setup),
+    }
+
+
+def peak_on_device(formulas: Formulas, setup: Setup, calibration: Calibration | None = None) -> int:
+    """Return the bytes that nvidia-smi (on a CPU: the resident set) shows at the peak."""
+    phases = formulas[setup.loss].phases(setup)
+    peak_phase = largest_phase(phases, HOST_PHASES)
+    return bytes_on_device(formulas[setup.loss], setup, peak_phase, phases[peak_phase], calibration)
+
+
+def bytes_on_device(
+    formula: MemoryFormula, setup: Setup, phase: str, parts: Parts, calibration: Calibration | None = None
+) -> int:
+    """Return the bytes that the device shows in a phase with these tensors."""
+    factor = calibration["factor"] if calibration else 1.0
+    tensors = total_bytes(parts)
+    if setup.device == "cpu":
+        return max(tensors, round((tensors + LIBRARIES) * factor))
+    # Holes that the logits leave stay in later phases too.
+    has_holes = setup.loss != "chunked" and phase != "load"
+    holes = LOGITS_SPILL * 4 * formula.vocabulary * formula.logits(setup) if has_holes else 0
+    return max(tensors, round((tensors * SPILL + CONTEXT + holes) * factor))
+
+
+def _components(parts: Parts, setup: Setup, device_bytes: int) -> dict[str, int]:
+    """What the peak consists of; the sum is ``device_bytes``."""
+    beyond_tensors = device_bytes - total_bytes(parts)
+    context = min(LIBRARIES if setup.device == "cpu" else CONTEXT, beyond_tensors)
+    return _group_parts(parts) | {"context": context, "fragmentation": beyond_tensors - context}
+
+
+def _group_parts(parts: Parts) -> dict[str, int]:
+    """Bytes by the names that people see: all tensors of a layer's computation are activations."""
+    groups = {name: parts.get(name, 0) for name in SHOWN_PARTS}
+    groups["activations"] += sum(size for name, size in parts.items() if name not in groups)
+    return groups
+
+
+def _notes(load_parts: Parts, setup: Setup) -> list[str]:
+    notes = ["merge takes the memory of the host, not of the GPU."] if setup.device == "cuda" else []
+    if load_parts.get("experts"):
+        notes.append(
+            f"Experts: {load_parts['experts'] / 2**30:.1f} GiB of fused expert weights stay in 16 bits, because "
+            "bitsandbytes quantises only linear layers."
+        )
+    if setup.engine == "trainer" and not setup.shares_keys:
+        notes.append(
+            "The forecast assumes a fused attention kernel. Without one, a GPU holds all attention scores."
+            " It then takes more."
+        )
+    if setup.optimizer == "paged_adamw8bit":
+        notes.append(
+            "The optimiser's states are paged: they count here as on the GPU, and can leave it when it is full."
+        )
+    return notes

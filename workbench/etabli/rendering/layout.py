@@ -1,0 +1,283 @@
+"""What a chat template writes, by owner: its own text, the contents, the thoughts, and what the model has to write.
+
+The template is rendered once with a placeholder instead of each content and each thought (the shell). What the model
+has to write of an assistant's message begins where the generation prompt of the messages before it ends, and stops
+with the last control token of the conversation that ends there. So nothing about any template is known in advance.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple, cast
+
+from etabli.core.contracts import Message
+from etabli.core.errors import BadData
+from etabli.rendering.forms import Form, call_names, possible_forms
+from etabli.rendering.template_engine import ChatTokenizer, Conversation, try_template
+
+STRUCTURE = "template"  # the role of the template's own text
+REASONING = "reasoning"  # the role of a thought and of the tags around it
+ControlPattern = re.Pattern[str] | None  # matches the control tokens; None if the tokenizer has none
+_SLOT = re.compile("\ue000([0-9]+)(r?)\ue001")  # a placeholder: of message 2 its content, or its thought
+_CLOSING_TAG = "</[A-Za-z_]+>"
+
+
+class Part(NamedTuple):
+    """A stretch of the shell. A slot is filled with the content, or the thought, of its message."""
+
+    text: str  # empty for a slot
+    role: str
+    message: int | None = None  # whose it is; None: the template's own
+    is_slot: bool = False
+    is_before_content: bool = False  # what the model has to write before the content
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shell of a conversation, cut into parts.
+
+    Attributes:
+        parts: in order; with the slots filled they are the template's text.
+        form: how the template takes the messages.
+        off_prompt: answers that don't follow the generation prompt, even where a conversation ends with them.
+        rewritten: those that follow it there, and stand after another header here, since later turns follow.
+        dropped_thoughts: messages whose thought the template leaves out, as it does in every later prompt.
+    """
+
+    parts: tuple[Part, ...]
+    form: Form
+    off_prompt: tuple[int, ...] = ()
+    rewritten: tuple[int, ...] = ()
+    dropped_thoughts: tuple[int, ...] = ()
+
+
+class _Turn(NamedTuple):
+    """Where a message stands in the shell: what the model has to write of it, or what a person said with its end."""
+
+    message: int
+    start: int
+    stop: int
+    follows_prompt: bool = True  # here
+
+
+def lay_out(tokenizer: ChatTokenizer, conversation: Conversation, control: ControlPattern) -> Layout:
+    """Return the layout of a conversation; its contents don't matter, only its shape.
+
+    Raises:
+        BadData: the template refuses the conversation, or leaves out tool calls or a thought.
+    """
+    errors = []
+    for form in possible_forms(conversation.messages):
+        try:
+            return _Shell(tokenizer, conversation, form, control).layout()
+        except BadData as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _with_placeholders(index: int, message: Message) -> Message:
+    """Return a message with placeholders. Empty content stays empty if the turn has tool calls."""
+    is_empty = not message["content"] and message.get("tool_calls")
+    shell: dict[str, Any] = {**message, "content": "" if is_empty else f"\ue000{index}\ue001"}
+    if message.get("reasoning"):
+        shell["reasoning"] = f"\ue000{index}r\ue001"
+    return cast(Message, shell)
+
+
+class _Shell:
+    """One way to render a conversation with placeholders, and what is found in it."""
+
+    def __init__(
+        self, tokenizer: ChatTokenizer, conversation: Conversation, form: Form, control: ControlPattern
+    ) -> None:
+        messages = conversation.messages
+        self.messages, self.form, self.control = messages, form, control
+        self.answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+        shells = form.apply([_with_placeholders(index, message) for index, message in enumerate(messages)])
+        variants = [conversation._replace(messages=shells)]
+        for index in self.answers:
+            variants += _turn_variants(conversation, shells, index)
+        text, *texts = try_template(tokenizer, variants)
+        if isinstance(text, BadData):
+            raise text
+        self.text = text
+        # For each answer: its two prompts, the conversation that ends with it, and that without its calls.
+        self.variants = {index: texts[4 * place : 4 * place + 4] for place, index in enumerate(self.answers)}
+
+    def layout(self) -> Layout:
+        """Return the layout, after checking that all contents, calls and thoughts are there."""
+        for index in self.answers:
+            self._require_calls(index)
+        dropped = self._dropped_thoughts()
+        turns = [turn for index in range(len(self.messages)) if (turn := self._turn(index))]
+        off_prompt = tuple(filter(self._is_off_prompt, self.answers))
+        rewritten = (turn.message for turn in turns if not turn.follows_prompt and turn.message not in off_prompt)
+        return Layout(tuple(self._parts(turns)), self.form, off_prompt, tuple(rewritten), tuple(dropped))
+
+    def _is_off_prompt(self, index: int) -> bool:
+        """Return whether an answer doesn't follow its prompt. The first message of a conversation has none."""
+        prompt, _, ended, _ = self.variants[index]
+        return bool(index) and isinstance(prompt, str) and isinstance(ended, str) and not ended.startswith(prompt)
+
+    def _require_calls(self, index: int) -> None:
+        """Refuse a template that leaves out a call."""
+        *_, text_with, text_without = self.variants[index]
+        names = call_names(self.messages[index])
+        if isinstance(text_with, BadData) and names:
+            raise text_with
+        for name in names:
+            before = str(text_without).count(name) if isinstance(text_without, str) else 0
+            if str(text_with).count(name) - before < names.count(name):
+                raise BadData(
+                    f"The model's chat template leaves tool calls out ({name!r} of message {index + 1}): choose a "
+                    "model whose template knows them, or correct the template."
+                )
+
+    def _dropped_thoughts(self) -> list[int]:
+        """Return the messages whose thought is left out because a later question follows; refuse any other."""
+        slots = {(int(match[1]), match[2]) for match in _SLOT.finditer(self.text)}
+        last_question = max((n for n, message in enumerate(self.messages) if message["role"] == "user"), default=-1)
+        dropped = []
+        for index, message in enumerate(self.messages):
+            if not message.get("reasoning") or (index, "r") in slots:
+                continue
+            is_shown_at_first = f"\ue000{index}r\ue001" in str(self.variants.get(index, ("", "", ""))[2])
+            if index > last_question or not is_shown_at_first:
+                raise BadData(
+                    f"The model's chat template has no place for the reasoning of message {index + 1}: choose a model "
+                    "whose template has one, or remove the reasoning from the row."
+                )
+            dropped.append(index)
+        return dropped
+
+    def _content_end(self, text: str, index: int) -> int | None:
+        """Return where the content of a message ends, if it is there."""
+        place = text.rfind(mark := f"\ue000{index}\ue001")
+        return place + len(mark) if place >= 0 else None
+
+    def _turn(self, index: int) -> _Turn | None:
+        content_end = self._content_end(self.text, index)
+        if index in self.variants:
+            return self._answer(index, content_end)
+        if content_end is None:
+            return None
+        start = self.text.rfind("\ue000", 0, content_end)
+        return _Turn(index, start, self._first_control_token(content_end))
+
+    def _answer(self, index: int, content_end: int | None) -> _Turn | None:
+        """Return what the model has to write of an assistant's message."""
+        prompt, other_prompt, ended, _ = (str(text) if isinstance(text, str) else "" for text in self.variants[index])
+        start, follows = self._after_prompt(self.text, prompt, other_prompt)
+        if content_end is not None and (start is None or start > content_end):
+            start, follows = self.text.rfind("\ue000", 0, content_end), False
+        if start is None:
+            return None
+        ended_start = self._content_end(ended, index) if content_end else self._after_prompt(ended, prompt, "")[0]
+        ending = self._without_opener(ended[ended_start:].rstrip()) if ended_start is not None else ""
+        return _Turn(index, start, self._after_ending(content_end or start, ending), follows)
+
+    def _without_opener(self, ending: str) -> str:
+        """Return the end of a turn without a control token that opens what somebody else says.
+
+        Gemma 4 writes ``<|tool_response>`` at the end of a call; ``<tool_response|>`` closes it.
+        """
+        match = re.search(r"<\|(\w+)>$", ending)
+        is_opener = match and self.control and self.control.fullmatch(f"<{match[1]}|>")
+        return ending[: match.start()] if match and is_opener else ending
+
+    def _after_prompt(self, text: str, prompt: str, other_prompt: str) -> tuple[int | None, bool]:
+        """Return where a generation prompt ends in a text, and whether the text follows it exactly.
+
+        A prompt is found from the last placeholder in it on: later turns change what a template writes before it. Where
+        the text follows neither prompt, as much of the first one counts as agrees, up to a control token.
+        """
+        for candidate in filter(None, (prompt, other_prompt)):
+            anchor, tail = _anchor(text, candidate)
+            if anchor is not None and text.startswith(tail, anchor):
+                return anchor + len(tail), candidate is prompt
+        anchor, tail = _anchor(text, prompt)
+        if not prompt or anchor is None:
+            return None, False
+        return anchor + self._agreement(text[anchor:], tail), False
+
+    def _agreement(self, text: str, other: str) -> int:
+        """Return how far two texts agree, up to the end of the last control token in which they do."""
+        length = next(
+            (n for n, (left, right) in enumerate(zip(text, other)) if left != right), min(map(len, (text, other)))
+        )
+        ends = [match.end() for match in self.control.finditer(other)] if self.control else []
+        return max((end for end in ends if end <= length), default=0)
+
+    def _after_ending(self, place: int, ending: str) -> int:
+        """Return where a turn ends: with its ending as it is alone, or as much of it as this text has."""
+        if ending and self.text.startswith(ending, place):
+            return place + len(ending)
+        agreement = self._agreement(self.text[place:], ending)
+        return place + agreement if agreement else self._first_control_token(place)
+
+    def _first_control_token(self, place: int) -> int:
+        """Return where a control token ends that stands at a place, or after a blank there."""
+        match = self.control.search(self.text, place) if self.control else None
+        return match.end() if match and not self.text[place : match.start()].strip() else place
+
+    def _parts(self, turns: list[_Turn]) -> Iterator[Part]:
+        slots = {match.start(): match for match in _SLOT.finditer(self.text)}
+        thoughts = {turn.message: self._thought_end(turn) for turn in turns}
+        edges = {0, len(self.text), *slots, *(match.end() for match in slots.values())}
+        edges |= {edge for turn in turns for edge in (turn.start, turn.stop)} | {*filter(None, thoughts.values())}
+        for start, stop in pairwise(sorted(edges)):
+            if slot := slots.get(start):
+                index = int(slot[1])
+                yield Part("", REASONING if slot[2] else self.messages[index]["role"], index, True)
+                continue
+            turn = next((turn for turn in turns if turn.start <= start < turn.stop), None)
+            yield self._structure(start, stop, turn, thoughts)
+
+    def _structure(self, start: int, stop: int, turn: _Turn | None, thoughts: dict[int, int | None]) -> Part:
+        text = self.text[start:stop]
+        if turn is None:
+            return Part(text, STRUCTURE)
+        if start < (thoughts[turn.message] or 0):
+            return Part(text, REASONING, turn.message)
+        is_before = start < (self._content_end(self.text, turn.message) or 0)
+        return Part(text, self.messages[turn.message]["role"], turn.message, is_before_content=is_before)
+
+    def _thought_end(self, turn: _Turn) -> int | None:
+        """Return where a turn's thought ends: with its closing tag, or with the control token that closes it."""
+        mark = f"\ue000{turn.message}r\ue001"
+        place = self.text.find(mark, turn.start, turn.stop)
+        if place < 0:
+            return None
+        place += len(mark)
+        next_slot = self.text.find("\ue000", place, turn.stop)
+        limit = next_slot if next_slot >= 0 else turn.stop
+        closing = re.compile(f"{self.control.pattern}|{_CLOSING_TAG}" if self.control else _CLOSING_TAG)
+        match = closing.search(self.text, place, limit)
+        return match.end() if match else limit
+
+
+def _turn_variants(conversation: Conversation, shells: list[Message], index: int) -> list[Conversation]:
+    """Return four conversations about an answer: both prompts for it, it as the last turn, and that without calls."""
+    before, thinking = shells[:index], conversation.thinking
+    call_less = cast(Message, {**shells[index], "content": f"\ue000{index}\ue001"})
+    call_less.pop("tool_calls", None)
+    return [
+        conversation._replace(messages=before, prompt=True),
+        conversation._replace(messages=before, prompt=True, thinking=not thinking),
+        conversation._replace(messages=[*before, shells[index]], prompt=False),
+        conversation._replace(messages=[*before, call_less], prompt=False),
+    ]
+
+
+def _anchor(text: str, prompt: str) -> tuple[int | None, str]:
+    """Return where the last placeholder of a prompt ends in a text, and what the prompt writes after it."""
+    matches = list(_SLOT.finditer(prompt))
+    if not matches:
+        return 0, prompt
+    mark, place = matches[-1][0], -1
+    for _ in range(prompt.count(mark)):
+        place = text.find(mark, place + 1)
+        if place < 0:
+            return None, ""
+    return place + len(mark), prompt[matches[-1].end() :]
