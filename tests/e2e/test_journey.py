@@ -82,7 +82,7 @@ def test_killed_resumed_and_the_tab_closed(lab, data, tiny, open_notebook):
     page = notebook.page
     notebook.theme("JupyterLab Light")
     notebook.run_all()
-    cell = page.locator(".jp-Notebook .jp-Cell").nth(1)
+    cell = page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".etabli-live")
     cell.get_by_text("killed: running").wait_for(timeout=120_000)
     run = Run.attach(root / "runs/killed")
     wait(lambda: run.progress()["step"] >= 30 and run.progress()["step"] % 20 > 8)
@@ -102,7 +102,7 @@ def test_killed_resumed_and_the_tab_closed(lab, data, tiny, open_notebook):
     notebook = open_notebook("killed.ipynb")
     notebook.theme("JupyterLab Dark")
     notebook.run_all()
-    cell = notebook.page.locator(".jp-Notebook .jp-Cell").nth(1)
+    cell = notebook.page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".etabli-live")
     cell.get_by_text("the same to the last bit").wait_for(timeout=60_000)
     notebook.shot("resumed-dark", cell)
     cell.get_by_role("button", name="Stop run").click()
@@ -204,7 +204,7 @@ def test_a_click_on_a_number_opens_its_rows(lab, open_notebook, answered):
     gap = answered["scores"][0]["differences"][-1]
     which = max(("fixed", "broken", "both", "neither"), key=lambda name: gap["flips"][name])
     line = (
-        page.locator(".etabli-scroll:not(.etabli-forest) tr", has_text=gap["minus"])
+        page.locator(".etabli-live .etabli-scroll:not(.etabli-forest) tr", has_text=gap["minus"])
         .filter(has=page.locator(".etabli-bar"))
         .first
     )

@@ -59,9 +59,14 @@ def test_the_order_that_code_chose_is_shown(narrow, folder):
 def test_tuned_is_the_first_system_and_in_view(narrow, folder):
     at = narrow.mount(SAMPLES["VerdictCard"](folder), "VerdictCard")
     geometry(narrow.page, at)
-    heads = narrow.page.locator("table").first.locator("th").all_inner_texts()
+    forest, scores = narrow.page.locator(".etabli-forest"), narrow.page.get_by_role("group", name="Scores")
+    lines = forest.locator("tr:has(td)").all_inner_texts()
+    assert lines[0].startswith("tuned") and len(lines) == 4
+    expect(forest.get_by_text("tuned minus it")).to_be_in_viewport(ratio=1)
+    narrow.page.get_by_text("All scores").click()
+    heads = scores.locator("th").all_inner_texts()
     assert heads.index("tuned") < heads.index("base")
-    expect(narrow.page.get_by_role("columnheader", name="tuned").first).to_be_in_viewport(ratio=1)
+    expect(scores.get_by_role("columnheader", name="tuned")).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.parametrize("width", [WIDTH, 360])
