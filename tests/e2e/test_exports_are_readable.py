@@ -71,14 +71,22 @@ def letters_of(browser, html, width, dark=False):
 def book(tmp_path_factory):
     """A notebook with every widget's twin and a data check, as it lies on the disk after a session."""
     folder = tmp_path_factory.mktemp("exports")
-    bundles = [make(folder)._bundle() for make in SAMPLES.values()]
     rows = [{"prompt": f"Where is harbour {number}?", "completion": ""} for number in range(6)]
-    bundles.append({"text/html": check(rows)._repr_html_()})
-    outputs = [[nbformat.v4.new_output("display_data", data=data)] for data in bundles]
-    cells = [nbformat.v4.new_code_cell("widget", outputs=output) for output in outputs]
-    for cell in cells:  # as saved: a page without the widgets' state shows the twin
-        cell.outputs[0].data.pop("application/vnd.jupyter.widget-view+json", None)
+    outputs = [_two_outputs(make(folder)._bundle()) for make in SAMPLES.values()]
+    outputs.append([{"text/html": check(rows)._repr_html_()}])
+    cells = [
+        nbformat.v4.new_code_cell(
+            "widget", outputs=[nbformat.v4.new_output("display_data", data=data) for data in parts]
+        )
+        for parts in outputs
+    ]
     return nbformat.v4.new_notebook(cells=cells)
+
+
+def _two_outputs(bundle):
+    """The HTML twin, and the live widget, whose state no page has."""
+    twin = {name: bundle[name] for name in ("text/plain", "text/html")}
+    return [twin, {name: value for name, value in bundle.items() if name not in twin}]
 
 
 def by_nbconvert(template):
