@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etabli.core.errors import BadData, BadInput
+from etabli.rendering import layout
+from etabli.rendering import render as render_module
 from etabli.rendering.render import Renderer, render
 from etabli.rendering.token_checks import check_row
 
@@ -351,3 +353,15 @@ def test_segments_stand_as_they_are_and_their_control_tokens_are_meant(tokenizer
     assert rendered.ids == tokenizer("".join(text for text, _ in segments), add_special_tokens=False)["input_ids"]
     assert trained_text(messages, tokenizer) == " hi there.<|im_end|> farewell<|im_end|>"
     assert not failed(messages, tokenizer)
+
+
+@pytest.mark.parametrize("template", [CHATML, CHANNELS, DROPS_THOUGHTS, TWO_ENDS, SHORT_INST])
+def test_a_long_conversation_is_rendered_as_if_every_turn_were_asked_for(tokenizer, template, monkeypatch):
+    messages = conversation(*(f"turn {n}" for n in range(60)))
+    for message in messages[1::6]:
+        message["reasoning"] = "hm"
+    renderer = Renderer(with_template(tokenizer, template))
+    quick = renderer.render(messages, "answers_and_reasoning")
+    monkeypatch.setattr(layout, "ASKED_ANSWERS", 1000)
+    monkeypatch.setattr(render_module, "_LAYOUTS", {})
+    assert quick == renderer.render(messages, "answers_and_reasoning")

@@ -78,7 +78,7 @@ def _attribute(key: str, value: Any) -> str:
 
 def table(heads: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Markup:
     """Return a table: a header line if there are heads, and a line for each row."""
-    head = [element("tr", cells) for cells in [[element("th", name) for name in heads]] if cells]
+    head = [element("tr", cells) for cells in [[element("th" if name else "td", name) for name in heads]] if cells]
     return element("table", head, (element("tr", (element("td", cell) for cell in row)) for row in rows))
 
 

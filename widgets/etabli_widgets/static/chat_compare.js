@@ -108,7 +108,7 @@ function render({ model, el }) {
         .get("names")
         .map((name) =>
           make("section", { className: name === writing ? "etabli-writing" : "", "aria-label": name }, [
-            make("header", {}, [
+            make("div", { className: "etabli-top" }, [
               make("b", { textContent: name }),
               make("small", { textContent: figures(model.get("figures")[name]) }),
             ]),
@@ -126,4 +126,4 @@ function render({ model, el }) {
   return () => undo.forEach((each) => each());
 }
 
-export default { render };
+export default widget(render);

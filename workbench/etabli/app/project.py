@@ -59,7 +59,7 @@ class Project(BaseModel):
         return codes
 
     @classmethod
-    def open(cls, **changes: Any) -> "Project":
+    def open(cls, **changes: object) -> "Project":
         """Return the project of the current folder, with ``changes`` written into its ``project.yaml``.
 
         A change of None or ``""`` means: as it was. Another ``data`` begins without the old ``name``, ``columns``,
@@ -81,7 +81,7 @@ class Project(BaseModel):
         project._write(saved)
         return project
 
-    def _write(self, saved: dict[str, Any]) -> None:
+    def _write(self, saved: dict[str, object]) -> None:
         keys = self.model_dump()
         for key in [key for key in keys if saved and keys[key] != saved.get(key)]:
             terminal.say(f"{FILE}: {key} was {saved.get(key)!r} and is now {keys[key]!r}")
@@ -145,7 +145,7 @@ class Project(BaseModel):
     def _lineage(self) -> dict[str, str]:
         return {"lang": self.lang} if self.lang else {}
 
-    def prepare(self, rows: list[Row] | None = None, facts: Mapping[str, Any] | None = None) -> Dataset:
+    def prepare(self, rows: list[Row] | None = None, facts: Mapping[str, object] | None = None) -> Dataset:
         """Write the data set of this project with test rows set aside, and return it.
 
         Args:
@@ -183,7 +183,7 @@ class Project(BaseModel):
             )
         return self.folder
 
-    def _origin(self) -> dict[str, Any]:
+    def _origin(self) -> dict[str, object]:
         """Return what decides the rows: the source, how it is read, and the hash of its content."""
         source = customer_mails() if self.data == CUSTOMER_MAILS else Path(self.data)
         return self.model_dump(include={"data", *_OF_THE_DATA} - {"name"}) | {"sha256": _hash_of(source)}
@@ -194,7 +194,7 @@ def _short(value: object) -> str:
     return value[:8] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else repr(value)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from etabli.core.contracts import ToolCall
 from etabli.rendering.template_engine import Tools
@@ -109,9 +108,9 @@ class MarkedArguments(CallFormat):
         return calls
 
     def _read_arguments(
-        self, text: str, name: str, position: int, schemas: dict[str, Any]
+        self, text: str, name: str, position: int, schemas: dict[str, object]
     ) -> tuple[ToolCall | None, int]:
-        arguments: dict[str, Any] = {}
+        arguments: dict[str, object] = {}
         if empty := flexible(self.without_arguments).match(text, position):
             return {"name": name, "arguments": {}}, empty.end()
         opened = flexible(self.before_key).match(text, position)
@@ -125,7 +124,9 @@ class MarkedArguments(CallFormat):
                 return {"name": name, "arguments": arguments}, position
         return None, position
 
-    def _read_argument(self, text: str, position: int, schemas: dict[str, Any]) -> tuple[str, Any, int, bool] | None:
+    def _read_argument(
+        self, text: str, position: int, schemas: dict[str, object]
+    ) -> tuple[str, object, int, bool] | None:
         """Key, value, where it ends, and whether it is the call's last argument."""
         for marks, is_text in ((self.text, self.text != self.number), (self.number, False)):
             begin = re.compile(f"({WORD}){flexible(marks.after_key).pattern}").match(text, position)
@@ -140,7 +141,7 @@ class MarkedArguments(CallFormat):
                     return begin[1], value, match.end(), is_last
         return None
 
-    def _read_value(self, text: str, is_text: bool) -> tuple[Any, bool]:
+    def _read_value(self, text: str, is_text: bool) -> tuple[object, bool]:
         """The value, and whether the text is a whole value: a list is not cut at its first comma."""
         if is_text:
             return text, True
@@ -167,7 +168,7 @@ def flexible(mark: str) -> re.Pattern[str]:
     return re.compile(edges[0] + r"\s*".join(parts) + (edges[1] if parts else ""))
 
 
-def decode(text: str, start: int) -> tuple[Any, int]:
+def decode(text: str, start: int) -> tuple[object, int]:
     """The JSON value that begins there, after blanks, and where it ends; None if there is none."""
     start += len(text[start:]) - len(text[start:].lstrip())
     try:
@@ -191,7 +192,7 @@ def make_call(name: object, arguments: object) -> ToolCall | None:
     return {"name": name, "arguments": values} if isinstance(name, str) and isinstance(values, dict) else None
 
 
-def argument_schemas(tools: Tools, name: str) -> dict[str, Any]:
+def argument_schemas(tools: Tools, name: str) -> dict[str, object]:
     """The schema of each argument of a tool; empty where the tools have no such function, or no schema of it."""
     for tool in tools or []:
         function = tool.get("function", tool) if isinstance(tool, dict) else None
@@ -201,7 +202,7 @@ def argument_schemas(tools: Tools, name: str) -> dict[str, Any]:
     return {}
 
 
-def properties_of(schema: object) -> dict[str, Any]:
+def properties_of(schema: object) -> dict[str, object]:
     """The schemas of an object's properties."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     return properties if isinstance(properties, dict) else {}

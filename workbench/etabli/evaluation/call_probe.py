@@ -7,7 +7,6 @@ a call is the form.
 import contextlib
 import json
 import re
-from typing import Any
 
 from etabli.core.contracts import Message
 from etabli.core.errors import EtabliError
@@ -26,8 +25,8 @@ from etabli.rendering.template_engine import ChatTokenizer, Conversation, apply_
 NAME, OTHER_NAME, FIRST_KEY, SECOND_KEY, TEXT, NUMBER = "probename", "probeother", "keya", "keyb", "Zvalue", 98765
 # Both orders: after a text another mark may follow than after a number. Some templates sort the keys.
 TEXT_FIRST, NUMBER_FIRST = {FIRST_KEY: TEXT, SECOND_KEY: NUMBER}, {FIRST_KEY: NUMBER, SECOND_KEY: TEXT}
-ORDERS: tuple[dict[str, Any], ...] = (TEXT_FIRST, NUMBER_FIRST, {})
-TOOLS: list[dict[str, Any]] = [
+ORDERS: tuple[dict[str, object], ...] = (TEXT_FIRST, NUMBER_FIRST, {})
+TOOLS: list[dict[str, object]] = [
     {
         "type": "function",
         "function": {
@@ -54,12 +53,12 @@ def find_call_format(tokenizer: ChatTokenizer) -> CallFormat | None:
     return None
 
 
-def _probe(name: str, arguments: dict[str, Any] | str) -> dict[str, Any]:
+def _probe(name: str, arguments: dict[str, object] | str) -> dict[str, object]:
     """A call; Mistral's ids have nine characters."""
     return {"id": "probecall", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def _answer(tokenizer: ChatTokenizer, calls: list[dict[str, Any]]) -> str:
+def _answer(tokenizer: ChatTokenizer, calls: list[dict[str, object]]) -> str:
     """What the template writes for a turn with these calls, from where it differs from a turn of text."""
     user: Message = {"role": "user", "content": "Question"}
     turns: list[Message] = [
@@ -70,7 +69,7 @@ def _answer(tokenizer: ChatTokenizer, calls: list[dict[str, Any]]) -> str:
     return with_calls[len(common_beginning(with_calls, with_text)) :]
 
 
-def _json_format(tokenizer: ChatTokenizer, answer: str, arguments: dict[str, Any] | str) -> CallFormat | None:
+def _json_format(tokenizer: ChatTokenizer, answer: str, arguments: dict[str, object] | str) -> CallFormat | None:
     """The form if the arguments are JSON: in one value with the name, or after it."""
     for start in (place for place, sign in enumerate(answer) if sign in "[{"):
         value, _ = decode(answer, start)
@@ -83,7 +82,7 @@ def _json_format(tokenizer: ChatTokenizer, answer: str, arguments: dict[str, Any
     return None
 
 
-def _shared_lead(tokenizer: ChatTokenizer, lead: str, arguments: dict[str, Any] | str) -> str:
+def _shared_lead(tokenizer: ChatTokenizer, lead: str, arguments: dict[str, object] | str) -> str:
     """What stands before the first call and before further ones; the lead where a template takes one call alone."""
     with contextlib.suppress(EtabliError, ValueError):
         several = _answer(tokenizer, [_probe(NAME, arguments), _probe(OTHER_NAME, arguments)])

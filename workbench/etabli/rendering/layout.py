@@ -6,10 +6,10 @@ with the last control token of the conversation that ends there. So nothing abou
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from etabli.core.contracts import Message
 from etabli.core.errors import BadData
@@ -20,6 +20,7 @@ STRUCTURE = "template"  # the role of the template's own text
 REASONING = "reasoning"  # the role of a thought and of the tags around it
 ControlPattern = re.Pattern[str] | None  # matches the control tokens; None if the tokenizer has none
 _SLOT = re.compile("\ue000([0-9]+)(r?)\ue001")  # a placeholder: of message 2 its content, or its thought
+ASKED_ANSWERS = 8  # at either end of a long conversation: see ``_lenders``
 _CLOSING_TAG = "</[A-Za-z_]+>"
 
 
@@ -79,7 +80,7 @@ def lay_out(tokenizer: ChatTokenizer, conversation: Conversation, control: Contr
 def _with_placeholders(index: int, message: Message) -> Message:
     """Return a message with placeholders. Empty content stays empty if the turn has tool calls."""
     is_empty = not message["content"] and message.get("tool_calls")
-    shell: dict[str, Any] = {**message, "content": "" if is_empty else f"\ue000{index}\ue001"}
+    shell: dict[str, object] = {**message, "content": "" if is_empty else f"\ue000{index}\ue001"}
     if message.get("reasoning"):
         shell["reasoning"] = f"\ue000{index}r\ue001"
     return cast(Message, shell)
@@ -96,14 +97,17 @@ class _Shell:
         self.answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
         shells = form.apply([_with_placeholders(index, message) for index, message in enumerate(messages)])
         variants = [conversation._replace(messages=shells)]
-        for index in self.answers:
+        lenders = _lenders(messages, self.answers)
+        asked = [index for index in self.answers if index not in lenders]
+        for index in asked:
             variants += _turn_variants(conversation, shells, index)
         text, *texts = try_template(tokenizer, variants)
         if isinstance(text, BadData):
             raise text
         self.text = text
         # For each answer: its two prompts, the conversation that ends with it, and that without its calls.
-        self.variants = {index: texts[4 * place : 4 * place + 4] for place, index in enumerate(self.answers)}
+        self.variants = {index: texts[4 * place : 4 * place + 4] for place, index in enumerate(asked)}
+        self.variants |= {index: _borrow(self.variants[lender], lender, index) for index, lender in lenders.items()}
 
     def layout(self) -> Layout:
         """Return the layout, after checking that all contents, calls and thoughts are there."""
@@ -255,6 +259,38 @@ class _Shell:
         closing = re.compile(f"{self.control.pattern}|{_CLOSING_TAG}" if self.control else _CLOSING_TAG)
         match = closing.search(self.text, place, limit)
         return match.end() if match else limit
+
+
+def _lenders(messages: Sequence[Message], answers: list[int]) -> dict[int, int]:
+    """Return the answers in the middle of a long conversation, each with an earlier one of its kind.
+
+    A template is asked four times for an answer, each time with all messages before it. So of many answers that follow
+    a question, it is asked for the first ones and the last ones.
+    """
+    lenders: dict[int, int] = {}
+    asked: dict[bool, list[int]] = {False: [], True: []}  # by whether an answer has a thought
+    for index in answers:
+        message = messages[index]
+        earlier = asked[bool(message.get("reasoning"))]
+        follows_question = index > 0 and messages[index - 1]["role"] == "user" and not message.get("tool_calls")
+        if follows_question and len(earlier) >= ASKED_ANSWERS and index not in answers[-ASKED_ANSWERS:]:
+            lenders[index] = earlier[-1]
+        elif follows_question:
+            earlier.append(index)
+    return lenders
+
+
+def _borrow(texts: list[str | BadData], lender: int, index: int) -> list[str | BadData]:
+    """Return an answer's variants made of an earlier one's, from the question before it on."""
+    question = f"\ue000{lender - 1}\ue001"
+    return [
+        _renumber(text[max(0, text.rfind(question)) :], index - lender) if isinstance(text, str) else text
+        for text in texts
+    ]
+
+
+def _renumber(text: str, shift: int) -> str:
+    return _SLOT.sub(lambda match: f"\ue000{int(match[1]) + shift}{match[2]}\ue001", text)
 
 
 def _turn_variants(conversation: Conversation, shells: list[Message], index: int) -> list[Conversation]:

@@ -209,7 +209,7 @@ def measure_answer(
     prompt: str,
     messages: Sequence[Message],
     answer: str | Message,
-    tools: list[dict[str, Any]] | None = None,
+    tools: list[dict[str, object]] | None = None,
 ) -> TokenDiffRow:
     """Return the row of one answer; the token that ends the turn counts as a token of the answer."""
     answer_turn: Message = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer

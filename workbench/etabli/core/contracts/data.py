@@ -19,10 +19,10 @@ class Message(TypedDict, total=False):
 
     role: Required[str]
     content: Required[str]
+    reasoning: str
     train: bool | None
     train_spans: list[list[int]]
     spans: list[list[int]]
-    reasoning: str  # an assistant's thought before its content
     name: str
     tool_calls: list[dict[str, object]]
     tool_call_id: str
@@ -87,6 +87,15 @@ class Row(TypedDict, total=False):
     columns: dict[str, object]
     reasons: list[Reason]
     decision: Decision
+
+
+class DatasetReading(TypedDict):
+    """``etabli data read --json``: what was written, and how many rows were left out, by the code of the reason."""
+
+    folder: str
+    rows: int
+    left_out: dict[str, int]
+    hash: str
 
 
 class CurationSummary(TypedDict):
