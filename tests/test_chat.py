@@ -130,7 +130,7 @@ def test_draws_follow_the_probabilities(plain, tokenizer):
 
 
 def test_nothing_is_loaded_before_the_first_question_nor_beside_a_run(run, monkeypatch):
-    def busy(what):
+    def busy(what, **_):
         raise DeviceBusy("a run owns the device")
 
     monkeypatch.setattr("etabli.core.processes.require_free_device", busy)
