@@ -38,6 +38,7 @@ def test_look_at_tokens_choose_spans_and_see_what_is_red(lab, tiny, open_noteboo
     # Policies and spans without a mouse.
     policies = first.get_by_role("radio")
     policies.nth(0).focus()
+    page.keyboard.press("ArrowLeft")  # from the first to the last, which is answers_and_reasoning
     page.keyboard.press("ArrowLeft")
     first.get_by_role("radio", name="spans").and_(first.locator("[aria-checked=true]")).wait_for(timeout=5_000)
     assert tokens.locator("[data-trained=true]").count() == 0
