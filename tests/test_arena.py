@@ -77,6 +77,23 @@ def test_answers_that_are_the_same_are_not_shown():
     assert held.count_same_answers() == 2 and not {"i0", "i3"} & {one.item.id for one in held.plan("x")}
 
 
+def test_rows_that_are_equal_are_shown_once(tmp_path):
+    """Two equal rows have one id, since it is a hash of what they say."""
+    row = {"id": "a", "lang": "en", "prompt": "Where is it?", "answers": {"base": "Here.", "tuned": "There."}}
+    other_draw = row | {"answers": {"base": "Here.", "tuned": "Away."}}  # one question, another batch
+    results = {
+        "arms": [*ARMS],
+        "rivals": ["base"],
+        "subject": "tuned",
+        "rows": [row, row, other_draw, {**row, "id": "b"}],
+    }
+    voting = open_session(results, votes=tmp_path / "votes.jsonl", author="ann")
+    assert [item.id for item in voting.comparison.items] == ["a", "a~2"]
+    assert voting.notes == ["2 rows have the prompt and the answers of an earlier one and are not shown again."]
+    favour(voting, "tuned")
+    assert voting.vote_count == 2 and voting.reveal()["votes"] == 2
+
+
 @given(st.integers(0, 40), st.text(max_size=5), st.floats(0, 1), st.integers(2, 4))
 def test_any_plan_is_whole(n, voter, repeats, arms):
     plan = contest(n, [f"arm{at}" for at in range(arms)]).plan(voter, repeats)
@@ -206,7 +223,7 @@ def test_votes_on_other_answers_are_left_alone(tmp_path):
 
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
-    from etabli.core import storage
+    from etabli.core import json_lines
     from etabli.core.errors import NoSpace
 
     held = session(tmp_path)
@@ -215,7 +232,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     def full(path, line):
         raise NoSpace("The disk is full")
 
-    monkeypatch.setattr(storage, "append", full)
+    monkeypatch.setattr(json_lines, "append", full)
     with pytest.raises(NoSpace):
         cast(held, "left")
     monkeypatch.undo()

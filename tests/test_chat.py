@@ -28,7 +28,7 @@ def test_every_side_answers_and_is_kept(run, monkeypatch):
     assert len(kept) == 1 and set(ChatEntry.__annotations__) == set(kept[0])
     assert {side: one["text"] for side, one in kept[0]["answers"].items()} == answers
     # What was asked is there again without a model.
-    monkeypatch.setattr(chatting, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("etabli.models.loading.load", lambda *_, **__: pytest.fail("a model was loaded"))
     again = etabli.chat(run)
     assert "switch on the lamp" in again.html() and again.history[0]["answers"] == answers
     assert [one["prompt"] for one in chatting.read_history(run)] == ["switch on the lamp"]
@@ -89,12 +89,11 @@ def test_the_commands(run, capsys):
 
 
 def test_prompts_of_ones_own_are_asked_once(run, tmp_path, monkeypatch):
-    from etabli.review import answers as items
     from etabli.review.session import open_session
 
     held = open_session(run, ["base", "step-000002"], ["turn it on", "turn it off"], votes=tmp_path / "v.jsonl")
     assert [item.prompt for item in held.comparison.items] == ["turn it on", "turn it off"]
-    monkeypatch.setattr(items, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("etabli.models.loading.load", lambda *_, **__: pytest.fail("a model was loaded"))
     again = open_session(run, ["base", "step-000002"], ["turn it on", "turn it off"], votes=tmp_path / "v.jsonl")
     assert again.comparison.hash == held.comparison.hash
     with pytest.raises(BadInput, match="0 prompts"):
@@ -131,7 +130,7 @@ def test_draws_follow_the_probabilities(plain, tokenizer):
 
 
 def test_nothing_is_loaded_before_the_first_question_nor_beside_a_run(run, monkeypatch):
-    def busy(what):
+    def busy(what, **options):
         raise DeviceBusy("a run owns the device")
 
     monkeypatch.setattr("etabli.core.processes.require_free_device", busy)

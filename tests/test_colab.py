@@ -89,7 +89,7 @@ def test_cells_run_and_twins_are_exported(colab, embedded, tmp_path, monkeypatch
     notebooks.to_html(made, tmp_path / "widgets.html")
     page = (tmp_path / "widgets.html").read_text()
     assert "<b>seen</b>: running" in page and "answer of tuned" in page
-    assert "application/vnd.jupyter.widget-view+json" in made.cells[1].outputs[0]["data"]
+    assert "application/vnd.jupyter.widget-view+json" in made.cells[1].outputs[1]["data"]
     for name in ("00_machine", "01_data"):
         made = notebooks.with_parameters(notebooks.folder() / f"{name}.ipynb", {"ROWS": 40, "TEST": 8})
         run(made, tmp_path)

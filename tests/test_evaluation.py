@@ -435,17 +435,15 @@ def test_data_that_changed_since_are_told(runs, evaluate, tmp_path):
     assert any("have changed since the run was trained" in said for said in evaluate(run.folder)["warnings"])
 
 
-def test_tool_calls_are_left_out_aloud(runs, evaluate, tmp_path):
-    call = row(0, "Weather?", "", "test")
-    call["messages"][1]["tool_calls"] = [{"type": "function", "function": {"name": "f", "arguments": {}}}]
-    Dataset([call, row(1, "Hi", "Hello", "test")]).save(tmp_path / "mixed")
+def test_empty_answers_are_left_out_aloud(runs, evaluate, tmp_path):
+    Dataset([row(0, "Weather?", "", "test"), row(1, "Hi", "Hello", "test")]).save(tmp_path / "mixed")
     results = evaluate(runs / "changed", data=tmp_path / "mixed")
     assert len(results["rows"]) == 1 and any(
-        "1 of 2 test rows end in a tool call" in said for said in results["warnings"]
+        "1 of 2 test rows end in an empty answer" in said for said in results["warnings"]
     )
-    Dataset([call]).save(tmp_path / "calls")
-    with pytest.raises(BadData, match="All 1 test rows end in a tool call"):
-        evaluate(runs / "changed", data=tmp_path / "calls")
+    Dataset([row(0, "Weather?", "", "test")]).save(tmp_path / "empty")
+    with pytest.raises(BadData, match="All 1 test rows end in an empty answer"):
+        evaluate(runs / "changed", data=tmp_path / "empty")
 
 
 def test_columns_that_json_cannot_hold(runs, evaluate, tmp_path):
@@ -460,12 +458,13 @@ def test_columns_that_json_cannot_hold(runs, evaluate, tmp_path):
     rows[0]["columns"]["half"] = "\ud800"
     made = test_set.TestSet(rows, rows, Dataset(rows).hash, ["1", "2"], [[], []], [None, None], {"clustered_by": "x"})
     from etabli.evaluation import scoring
+    from etabli.evaluation.clean_answer import CleanAnswer
     from etabli.evaluation.scores import load_scores
     from etabli.evaluation.systems import System
 
     [one, _] = scoring.score_rows(
         made,
-        [System("lookup", answers=["c", "x"], raw_answers=["c", "x"], prompt_texts=["", ""])],
+        [System("lookup", answers=[CleanAnswer("c"), CleanAnswer("x")], raw_answers=["c", "x"], prompt_texts=["", ""])],
         load_scores(["exact"]),
     )
     storage.write_json(tmp_path / "x.json", one)
@@ -620,7 +619,7 @@ def test_logs_that_are_none(tmp_path, runs):
     with pytest.raises(Damaged, match="not JSON"):
         rescore.read_results(tmp_path)
     (tmp_path / contracts.RESULTS).write_text('{"version": 1}')
-    with pytest.raises(Damaged, match="lacks arms"):
+    with pytest.raises(Damaged, match="`arms` is missing"):
         rescore.read_results(tmp_path)
 
 

@@ -63,4 +63,4 @@ def test_merged_it_is_loaded_by_transformers_alone(trained, tmp_path):
     there = json.loads(done.stdout.partition("RESULT")[2])
     tokenizer = merge.load_merged(tmp_path / "merged").tokenizer
     assert there["ids"] == render([{"role": "user", "content": QUESTION}], tokenizer, prompt=True).ids
-    assert tokenizer.eos_token_id in there["stops"] and there["answer"].strip()
+    assert there["stops"] == tokenizer.eos_token_id and there["answer"].strip()

@@ -17,6 +17,7 @@ from etabli.models.generate import token_texts
 from etabli.review import probe_history as filming
 from etabli.review import token_diff as diffing
 from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
 
 WORDS = [
     "light",
@@ -215,7 +216,7 @@ def test_an_adapter_that_changes_nothing_moves_nothing(runs, answered):
 def test_what_was_measured_is_read_without_a_model(runs, measured, tmp_path, monkeypatch):
     place = tmp_path / "token_diff.json"
     storage.write_json(place, measured)
-    monkeypatch.setattr(diffing, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(Run, "load", lambda *_, **__: pytest.fail("a model was loaded"))
     assert etabli.token_diff(place).lines[0]["id"] == measured["rows"][0]["id"]
     odd = [{}, {**measured["rows"][0], "moves": None}, {**measured["rows"][0], "moves": {}}]
     for text in ("{", "[]", '{"version": 9}', *(json.dumps({**measured, "rows": [row]}) for row in odd)):
@@ -248,7 +249,7 @@ def test_nobody_of_that_name_and_a_busy_device(runs, answered, monkeypatch):
     with pytest.raises(BadInput, match="no results"):
         diffing.measure(runs / "other")
 
-    def busy(what):
+    def busy(what, **_):
         raise DeviceBusy("a run owns it")
 
     monkeypatch.setattr("etabli.core.processes.require_free_device", busy)

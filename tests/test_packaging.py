@@ -175,6 +175,7 @@ def test_the_wheel_carries_notebooks_and_scripts(tmp_path):
         "etabli/notebooks/02_finetune.ipynb",
         "etabli_widgets/static/run_monitor.js",
         "etabli/app/cli/root.py",
+        "etabli/data/customer_mails.csv",
     ):
         assert wanted in names
     for path in (ROOT / "workbench" / "etabli" / "core" / "pages").iterdir():

@@ -117,3 +117,9 @@ class TestTargets:
         (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
         with pytest.raises(BadRecipe, match="can't be used"):
             module_names.require_targets(r"(([a-z_.0-9])+)+!", tmp_path, "m")
+
+
+def test_validation_rows_that_are_trained_too_are_told(warn):
+    rows = make_rows(40)
+    marked = [{**row, "id": f"v-{row['id']}", "split": "validation"} for row in make_rows(12)]
+    assert "12 of the 12 rows of the split validation are also trained" in warn(rows + marked)

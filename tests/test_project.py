@@ -75,6 +75,17 @@ def test_another_source_leaves_the_old_columns_behind_and_says_so(folder, capsys
     assert "data was 'mails.csv' and is now 'home-commands'" in capsys.readouterr().err
 
 
+def test_a_data_set_is_never_written_over_its_own_source(folder):
+    etabli.Project.open().prepare(etabli.home_commands(n=20, test=4))
+    project = etabli.Project.open(data="datasets/home-commands")
+    assert project.folder == "datasets/home-commands-split"
+    source = Dataset.open("datasets/home-commands")
+    assert project.prepare().hash == source.hash == Dataset.open(project.dataset()).hash
+    with pytest.raises(BadInput, match="is the source itself"):
+        etabli.Project.open(name="home-commands").prepare()
+    assert Dataset.open("datasets/home-commands").recipe == source.recipe
+
+
 def test_a_wrong_project_names_all_mistakes(folder):
     with pytest.raises(BadRecipe, match=r"(?s)name.*colour"):
         etabli.Project.open(name="../x", colour="red")

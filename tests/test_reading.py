@@ -149,8 +149,10 @@ def test_tables_on_disk_and_in_memory(tmp_path):
     made = datasets.Dataset.from_list(ROWS)
     parts = datasets.DatasetDict({"test": made.select([0]), "train": made})
     files = [tmp_path / name for name in ("x.parquet", "x.arrow", "x.csv", "semicolon.csv", "x.tsv", "x.jsonl.gz")]
-    for source in (*files, frame, table, made, made.to_iterable_dataset(), parts, iter(ROWS)):
+    for source in (*files, frame, table, made, made.to_iterable_dataset(), iter(ROWS)):
         assert [row["messages"] for row in read(source)] == wanted, source
+    both = Dataset(read(parts))  # the part test is read too, and marked so
+    assert [row["messages"] for row in both.part("train")] == wanted and len(both.part("test")) == 1
 
 
 def test_a_frame_with_holes():

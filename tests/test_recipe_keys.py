@@ -109,3 +109,22 @@ def test_an_old_run_knows_its_backup(tmp_path):
     assert backup.without_unknown_backup(run, Recipe(**keys), frozen, warned.append).backup is None and len(warned) == 1
     old_run(tmp_path / "backup" / "run", recipe)
     assert backup.without_unknown_backup(run, Recipe(**keys), frozen, warned.append) == recipe and len(warned) == 1
+
+
+def test_keys_of_other_programs_are_answered_with_ours():
+    from etabli.runs.foreign_keys import FOREIGN_KEYS
+
+    theirs = {
+        "num_train_epochs": "epochs",
+        "per_device_train_batch_size": "batch_size",
+        "micro_batch_size": "batch_size",
+    }
+    theirs |= {"lr_scheduler_type": "lr_scheduler", "lora_r": "lora.rank", "sequence_len": "max_length"}
+    with pytest.raises(BadRecipe) as error:
+        Recipe(data="x", **dict.fromkeys(theirs, 1))
+    assert set(error.value.problems) == {f"{key}: no such key; it is {ours} here" for key, ours in theirs.items()}
+    with pytest.raises(BadRecipe, match="warmup_ratio: no such key; it is warmup_steps here, a number of steps"):
+        Recipe(data="x", warmup_ratio=0.1)
+    known = {*Recipe.model_fields, *(f"lora.{name}" for name in Recipe.model_fields["lora"].annotation.model_fields)}
+    assert not known & FOREIGN_KEYS.keys()
+    assert {text.split()[1] for text in FOREIGN_KEYS.values() if len(text.split()) == 3} <= known

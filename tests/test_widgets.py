@@ -426,7 +426,7 @@ def test_a_number_that_opens_nothing_is_shown():
 
 def test_the_card_with_no_differences():
     card = VerdictCard({**VIEW, "gaps": []}, picked)
-    assert "minus each other" not in card.html() and "exact, all: tuned: 60 rows" in card.html()
+    assert "Row by row" not in card.html() and "exact, all: tuned: 60 rows" in card.html()
 
 
 class Rows:
@@ -684,3 +684,34 @@ def test_widgets_import_neither_torch_nor_etabli():
             for name in names:
                 allowed = {"anywidget", "traitlets", "etabli_widgets", "IPython", *sys.stdlib_module_names}
                 assert name.split(".")[0] in allowed, (path, name)
+
+
+def test_a_run_that_starts_names_what_it_does():
+    """Each phase is told before the next event comes, and a resumed run's phase is not that of its earlier life."""
+    order = [
+        ("memory", {"phase": "load"}, "preparing"),
+        ("heartbeat", {}, "preparing"),
+        ("start", {"steps": 9}, "trying out"),
+        ("memory", {"phase": "backward"}, "held-out loss"),
+        ("eval", {"step": 0, "loss": 4.0}, "sample prompts"),
+    ]
+    events = []
+    assert "loading the model" in RunMonitor(events=events).html()
+    for kind, fields, phase in order:
+        events.append({"kind": kind, "t": 1.0, **fields})
+        assert phase in RunMonitor(events=events).phase
+    ended = [*events, {"kind": "end", "t": 2.0, "state": "stopped"}]
+    assert "loading the model" in RunMonitor(events=ended).phase
+
+
+def test_the_held_out_loss_says_of_which_step_it_is():
+    monitor = RunMonitor(events=EVENTS)
+    assert monitor.step == 5 and "held-out loss 4.000 at step 0" in monitor.html()
+
+
+@pytest.mark.parametrize("state", ["completed", "stopped", "failed", "lost"])
+def test_stop_leaves_a_run_that_is_over_as_it_is(state):
+    asked = []
+    monitor = RunMonitor(events=[*EVENTS, {"kind": "end", "t": 9.0, "state": state}], stop=lambda: asked.append(1))
+    monitor.received({"type": "stop"})
+    assert monitor.state == state and not asked

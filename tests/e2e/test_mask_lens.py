@@ -24,7 +24,7 @@ def test_look_at_tokens_choose_spans_and_see_what_is_red(lab, tiny, open_noteboo
     notebook = open_notebook("lens.ipynb")
     page = notebook.page
     notebook.run_all()
-    first = page.locator(".jp-Notebook .jp-Cell").nth(0)
+    first = page.locator(".jp-Notebook .jp-Cell").nth(0).locator(".etabli-live")
     first.get_by_text("All assertions hold for 5 rows.").wait_for(timeout=90_000)
     tokens = first.get_by_role("application").first
     assert tokens.locator("b").count() == 0, "what a row says is text"
@@ -38,6 +38,7 @@ def test_look_at_tokens_choose_spans_and_see_what_is_red(lab, tiny, open_noteboo
     # Policies and spans without a mouse.
     policies = first.get_by_role("radio")
     policies.nth(0).focus()
+    page.keyboard.press("ArrowLeft")  # from the first to the last, which is answers_and_reasoning
     page.keyboard.press("ArrowLeft")
     first.get_by_role("radio", name="spans").and_(first.locator("[aria-checked=true]")).wait_for(timeout=5_000)
     assert tokens.locator("[data-trained=true]").count() == 0
@@ -58,7 +59,7 @@ def test_look_at_tokens_choose_spans_and_see_what_is_red(lab, tiny, open_noteboo
     notebook.shot("lens-loss-light", first)
 
     page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 2; }")
-    red = page.locator(".jp-OutputArea-output", has_text="no run can start").first
+    red = page.locator(".etabli-live", has_text="no run can start").first
     red.scroll_into_view_if_needed(timeout=60_000)
     red.get_by_text("not-empty fails in 1 of 7 rows; no run can start.").wait_for(timeout=60_000)
     red.get_by_text("user-not-trained fails in 1 of 7 rows; no run can start.").wait_for(timeout=5_000)

@@ -20,7 +20,7 @@ def test_sliders_move_bars_and_a_run_stands_before_its_ghost(lab, tiny, dataset,
     notebook.run_all()
     cells = page.locator(".jp-Notebook .jp-Cell")
     cells.nth(0).get_by_text("The page reached the kernel").wait_for(timeout=120_000)
-    ledger = cells.nth(2)
+    ledger = cells.nth(2).locator(".etabli-live")
     ledger.get_by_text("does not fit t4").wait_for(timeout=120_000)
     assert ledger.locator(".etabli-bar").count() == 6
     before = notebook.cells()
@@ -41,7 +41,7 @@ def test_sliders_move_bars_and_a_run_stands_before_its_ghost(lab, tiny, dataset,
     notebook.shot("ledger-long-light", ledger)
 
     page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 3; }")
-    ran = cells.nth(3)
+    ran = cells.nth(3).locator(".etabli-live")
     ran.locator(".etabli-ghost").first.wait_for(timeout=120_000)
     ran.scroll_into_view_if_needed()
     assert ran.locator(".etabli-ghost").count() >= 3

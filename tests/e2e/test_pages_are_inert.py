@@ -176,10 +176,10 @@ def test_pages_look_as_they_should_without_a_network(watched, tmp_path):
     """Styles hold: the chart has its lines, the card its bars, one widget's rules do not reach another's twin."""
     assert watched.load(whole(HARMLESS, tmp_path)) == ([], [], []) and not watched.refused
     style = "([part, name]) => getComputedStyle(document.querySelector(part))[name]"
-    assert watched.page.evaluate(style, [".twin-RunMonitor .etabli-loss", "strokeWidth"]) == "2px"
-    assert watched.page.evaluate(style, [".twin-VerdictCard .etabli-bar", "width"]) == "100px"
-    assert watched.page.evaluate(style, [".twin-VerdictCard td", "whiteSpace"]) == "nowrap"
-    assert watched.page.evaluate(style, [".twin-RunMonitor td", "whiteSpace"]) == "normal"
+    assert watched.page.evaluate(style, [".etabli-run-monitor .etabli-loss", "strokeWidth"]) == "2px"
+    assert watched.page.evaluate(style, [".etabli-verdict-card .etabli-bar", "width"]) == "100px"
+    assert watched.page.evaluate(style, [".etabli-verdict-card td", "whiteSpace"]) == "nowrap"
+    assert watched.page.evaluate(style, [".etabli-run-monitor td", "whiteSpace"]) == "normal"
     watched.page.emulate_media(color_scheme="dark")
     assert watched.page.evaluate(style, ["body", "backgroundColor"]) == "rgb(22, 24, 28)"
     watched.page.set_viewport_size({"width": 360, "height": 800})

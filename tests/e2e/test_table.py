@@ -195,7 +195,9 @@ def test_look_fix_undo_and_choose_a_threshold(lab, open_notebook):
     view = page.locator(".etabli-lines-view")
     view.locator(".etabli-line").first.wait_for(timeout=60_000)
     page.get_by_label("Finding").select_option(label="near (1)")
-    page.get_by_text("1 of 41 rows").wait_for(timeout=90_000)  # the other cells may still keep the kernel busy
+    page.get_by_text("1 of 41 rows", exact=True).wait_for(
+        timeout=90_000
+    )  # the other cells may still keep the kernel busy
     detail = page.get_by_label("The chosen row")
     detail.locator("ins", has_text="changed").wait_for(timeout=60_000)
     view.focus()

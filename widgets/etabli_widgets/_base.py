@@ -25,14 +25,28 @@ MOST_UNKNOWN = 20  # unknown names that are logged, so that a page can't fill th
 log = logging.getLogger("etabli_widgets")
 
 
-def script(*names: str) -> str:
-    """Return the shared script and the named ones, as one ES module."""
-    return "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in ("shared", *names))
+def script(name: str, *parts: str) -> str:
+    """Return the shared script, the named parts and the widget's own script, as one ES module."""
+    return "\n".join([f"const ROOT = {root_classes(name)!r};", *_read_static("js", ["shared", *parts, name])])
 
 
-def style(*names: str) -> str:
-    """Return the theme and a widget's own styles."""
-    return "\n".join((STATIC / f"{part}.css").read_text(encoding="utf-8") for part in ("theme", *names))
+def style(name: str, *parts: str) -> str:
+    """Return the theme, the named parts and the widget's own styles, nested in a rule for the widget's root element.
+
+    A page of JupyterLab is one document, tabs included: outside of such a rule each widget would restyle all others.
+    """
+    rules = "\n".join(_read_static("css", ["theme", *parts, name]))
+    return f"{''.join(f'.{root}' for root in root_classes(name))} {{\n{rules}\n}}"
+
+
+def root_classes(name: str) -> list[str]:
+    """Return the classes of a widget's root element: the one of all widgets, and its own."""
+    return ["etabli", f"etabli-{name.replace('_', '-')}"]
+
+
+def _read_static(suffix: str, names: list[str]) -> list[str]:
+    files = (STATIC / f"{name}.{suffix}" for name in names)
+    return [file.read_text(encoding="utf-8") for file in files if file.exists()]
 
 
 _FOREIGN = "[\u0300-\u1fff\u2100-\ufefe\U00010000-\U0010ffff]"
@@ -120,13 +134,28 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no typ
         """Return the widget's state as static HTML."""
         return fragment(repr(self))
 
+    def in_root(self, *content: Any, also: str | None = None) -> Markup:
+        """Return static HTML within a root element, to which the widget's styles apply. ``also``: one more class."""
+        classes = str(self._css).split(" {", 1)[0].replace(".", " ").split()
+        return element("div", content, class_=" ".join([*classes, also] if also else classes))
+
     def received(self, content: Any) -> None:
         """Answer a message from the page: ``{"type": "stop", ...}`` calls ``on_stop``, if ``message`` declares it.
 
         Other messages are ignored and logged once. If a field has a wrong type, nothing is called and ``error`` names
-        the field. An error of the method is put into ``error`` too.
+        the field. An error of the method is put into ``error`` too. A message with a number (``message``) is
+        acknowledged with it.
         """
+        try:
+            self._call_handler(content)
+        finally:  # the page waits for it: what is not answered is said to be lost
+            if isinstance(content, dict) and isinstance(number := content.get("message"), int):
+                self.send({"type": "answered", "message": number})
+
+    def _call_handler(self, content: Any) -> None:
         name = content.get("type") if isinstance(content, dict) else None
+        if name == "saved":  # asks only whether somebody is there
+            return
         handler = getattr(type(self), f"on_{name}", None) if isinstance(name, str) else None
         fields = getattr(handler, "fields", None)
         if handler is None or fields is None:
@@ -145,22 +174,32 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no typ
     def _bundle(self) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_()
         data = bundle[0] if isinstance(bundle, tuple) else bundle or {}
+        return {**data, **self._twin_bundle()}
+
+    def _twin_bundle(self) -> dict[str, Any]:
         wrong = element("p", self.error, class_="etabli-error") if self.error else None
-        twin = element("div", self.html(), wrong, class_="etabli")
-        page = str(element("style", Markup(self._css)) + twin)
-        return {**data, "text/plain": cover_secrets(repr(self)), "text/html": page}
+        page = str(element("style", Markup(self._css)) + self.in_root(self.html(), wrong, also="etabli-twin"))
+        return {"text/plain": cover_secrets(repr(self)), "text/html": page}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         return self._bundle(), {}
 
     def _ipython_display_(self, **kwargs: Any) -> None:
-        # The display has an id, so that the twin can be refreshed. ipywidgets 7's own method would leave the twin out.
+        """Leave two outputs: the HTML twin, which every front end shows, and the live widget, which hides the twin.
+
+        In one output JupyterLab would prefer the widget, and write an error where its model is missing. The twin's
+        display has an id, so that it can be refreshed. ipywidgets 7's own method would leave the twin out.
+        """
         from IPython.display import display
 
-        display(self._bundle(), raw=True, display_id=self.model_id)
+        twin = self._twin_bundle()
+        display(twin, raw=True, display_id=self.model_id)
+        live = {name: value for name, value in self._bundle().items() if name not in twin}
+        if live:
+            display(live, raw=True)
 
     def refresh(self) -> None:
         """Update the HTML twin in the notebook: without this it stays as it was when displayed."""
         from IPython.display import update_display
 
-        update_display(self._bundle(), raw=True, display_id=self.model_id)
+        update_display(self._twin_bundle(), raw=True, display_id=self.model_id)

@@ -36,10 +36,7 @@ class BlindArena(Widget):
     def _next(self) -> None:
         shown_pair, vote_count = self._session.current_pair(), self._session.vote_count
         self.done, self.watched = vote_count, self._session.progress_text()
-        self.pair = {}
-        if shown_pair is not None:
-            left, right = shown_pair.item.answers[shown_pair.left], shown_pair.item.answers[shown_pair.right]
-            self.pair = {"number": vote_count + 1, "prompt": shown_pair.item.prompt, "left": left, "right": right}
+        self.pair = {} if shown_pair is None else _describe_pair(shown_pair, vote_count + 1)
 
     def vote(self, choice: str) -> dict[str, Any]:
         """Choose left, right, tie or both bad; returns what a blind voter may know: choice, lengths, seconds."""
@@ -79,3 +76,13 @@ class BlindArena(Widget):
 
     def __repr__(self) -> str:
         return f"BlindArena: {self.done} of {self.total} pairs voted on. {self.told.get('verdict') or self.watched}"
+
+
+def _describe_pair(pair: Any, number: int) -> dict[str, Any]:
+    """What the page shows of a pair: texts without the names of their systems; thoughts if there are any."""
+    names, item = (pair.left, pair.right), pair.item
+    left, right = (item.answers[name] for name in names)
+    texts = getattr(item, "thoughts", {})
+    thoughts = [texts.get(name, "") for name in names]
+    shown = {"number": number, "prompt": item.prompt, "left": left, "right": right}
+    return {**shown, "thoughts": thoughts} if any(thoughts) else shown

@@ -8,7 +8,7 @@ from typing import Any
 import traitlets
 
 from etabli_widgets._base import Widget, message, script, show_errors, style
-from etabli_widgets.markup import Markup, element, fragment, table
+from etabli_widgets.markup import Markup, answer, element, fragment, table
 
 Answerer = Callable[..., Iterator[str]]
 EVERY_SECONDS = 0.1  # at most ten updates a second
@@ -178,7 +178,7 @@ def _entry(item: dict[str, Any]) -> dict[str, Any]:
 def _row(item: dict[str, Any], names: list[str]) -> list[Markup]:
     settings = [f"{name} {value}" for name, value in item.get("settings", {}).items() if value != DEFAULTS.get(name)]
     settings_line = element("div", element("small", ", ".join(settings))) if settings else None
-    answers = (element("code", item["answers"].get(name, "")) for name in names)
+    answers = (answer(item["answers"].get(name, "")) for name in names)
     return [fragment(item["prompt"], settings_line), *answers]
 
 

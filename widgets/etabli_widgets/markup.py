@@ -1,6 +1,7 @@
 """HTML of the twins. Only ``element`` makes markup, and it escapes all values."""
 
 import html
+import re
 import sys
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -47,6 +48,19 @@ def fragment(*children: Any) -> Markup:
     return Markup("".join(map(_child, children)))
 
 
+_THOUGHT = re.compile(r"\s*<think>(.*?)(?:</think>\s*|\Z)", re.DOTALL)
+
+
+def answer(text: str) -> Markup:
+    """Return an answer as code, with the thought before it folded."""
+    match = _THOUGHT.match(text)
+    thought = match[1].strip() if match else ""
+    rest = element("code", text[match.end() :] if match else text)
+    if not thought:
+        return rest
+    return fragment(element("details", element("summary", "Thought"), thought, class_="etabli-thought"), rest)
+
+
 def _child(child: Any) -> str:
     if isinstance(child, Markup):
         return child
@@ -64,7 +78,7 @@ def _attribute(key: str, value: Any) -> str:
 
 def table(heads: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Markup:
     """Return a table: a header line if there are heads, and a line for each row."""
-    head = [element("tr", cells) for cells in [[element("th", name) for name in heads]] if cells]
+    head = [element("tr", cells) for cells in [[element("th" if name else "td", name) for name in heads]] if cells]
     return element("table", head, (element("tr", (element("td", cell) for cell in row)) for row in rows))
 
 

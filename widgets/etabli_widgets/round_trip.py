@@ -20,7 +20,7 @@ class RoundTrip(Widget):
     """
 
     _esm = script("round_trip")
-    _css = style()
+    _css = style("round_trip")
 
     ok = traitlets.Bool(False, help="Has a message come from a page?").tag(sync=True)
     pong = traitlets.Float(0.0, help="The time that the page sent last, in ms").tag(sync=True)

@@ -6,10 +6,24 @@ from typing import Any
 import traitlets
 
 from etabli_widgets._base import Widget, message, script, style
-from etabli_widgets.markup import Markup, element, fragment, notes, table
+from etabli_widgets.markup import Markup, answer, element, fragment, notes, table
 
 MOST_POINTS = 400
 WIDTH, HEIGHT, EDGE = 560, 180, 34
+END_STATES = ("completed", "stopped", "failed", "lost")
+# What a run does after its newest event of a kind, as long as it has made no step.
+PHASES = {
+    "": "reading the rows, loading the model",
+    "memory load": "preparing the first step",
+    "start": "trying out the first step",
+    "memory optimizer": "trying out the first step",
+    "memory forward": "trying out the first step",
+    "memory backward": "measuring the held-out loss",
+    "memory evaluation": "measuring the held-out loss",
+    "eval": "answering the sample prompts",
+    "sample": "answering the sample prompts",
+    "resume": "going on from the checkpoint",
+}
 Points = Sequence[Sequence[Any]]  # [step, loss or None]
 
 
@@ -34,8 +48,19 @@ def view(events: list[dict[str, Any]]) -> dict[str, Any]:
         "seconds_left": seconds_left(steps, start.get("steps")),
         "samples": [sample(event, prompts) for event in events_of_kind(events, "sample")],
         "state": end.get("state") or ("running" if steps else "starting"),
+        "phase": starting_phase(events),
         "why": end.get("why", ""),
     }
+
+
+def starting_phase(events: list[dict[str, Any]]) -> str:
+    """Return what a run is doing before its first step, or before it goes on: what follows its newest event."""
+    ends = [number for number, event in enumerate(events) if event.get("kind") == "end"]
+    current = events[ends[-1] + 1 :] if ends else events
+    names = [
+        f"memory {event.get('phase')}" if event.get("kind") == "memory" else event.get("kind") for event in current
+    ]
+    return PHASES[next((name for name in reversed(names) if name in PHASES), "")]
 
 
 def point(event: dict[str, Any]) -> list[Any]:
@@ -74,12 +99,13 @@ class RunMonitor(Widget):
     and ``resume`` are called when their buttons are pressed.
     """
 
-    _esm = script("chart", "run_monitor")
+    _esm = script("run_monitor", "chart")
     _css = style("run_monitor")
 
     name = traitlets.Unicode("run", help="The run's name").tag(sync=True)
     state = traitlets.Unicode("starting", help="starting, running, stopping, completed, ...").tag(sync=True)
     why = traitlets.Unicode("", help="Why it ended").tag(sync=True)
+    phase = traitlets.Unicode("", help="What it does before its first step").tag(sync=True)
     step = traitlets.Int(0, help="Last step done").tag(sync=True)
     total = traitlets.Int(0, help="Steps in all, 0 while unknown").tag(sync=True)
     losses: "traitlets.List[Any]" = traitlets.List(help="[[step, loss], ...]").tag(sync=True)
@@ -122,8 +148,8 @@ class RunMonitor(Widget):
 
     @message()
     def on_stop(self, fields: dict[str, Any] | None = None) -> None:
-        """Handle the Stop button; ``monitor.on_stop()`` does the same from code."""
-        if self._stop is not None:
+        """Handle the Stop button; ``monitor.on_stop()`` does the same from code. A run that is over stays as it is."""
+        if self._stop is not None and self.state not in END_STATES:
             self.state = "stopping"
             self._stop()
 
@@ -138,14 +164,15 @@ class RunMonitor(Widget):
         """Return state, figures, chart and the last answers as static HTML."""
         facts = [f"step {self.step} of {self.total or '?'}"]
         facts += [f"loss {self.losses[-1][1]:.3f}"] if self.losses and self.losses[-1][1] is not None else []
-        known_losses = [loss for _, loss in self.held_out if loss is not None]
-        facts += [f"held-out loss {known_losses[-1]:.3f}"] if known_losses else []
+        known_losses = [point for point in self.held_out if point[1] is not None]
+        facts += [f"held-out loss {known_losses[-1][1]:.3f} at step {known_losses[-1][0]}"] if known_losses else []
         facts += [f"{self.speed:.0f} tokens/s"] if self.speed else []
         facts += [f"{self.memory / 1e9:.2f} GB"] if self.memory else []
         latest = [item for item in self.samples if item["step"] == self.samples[-1]["step"]]
-        rows = [(item["step"], item["prompt"], element("code", item["text"])) for item in latest]
+        rows = [(item["step"], item["prompt"], answer(item["text"])) for item in latest]
         answers = table(("step", "probe", "answer"), rows) if rows else None
-        why = f" ({self.why})" if self.why else ""
+        reason = self.why or (self.phase if self.state == "starting" else "")
+        why = f" ({reason})" if reason else ""
         head = element("p", element("b", self.name), f": {self.state}{why} · {' · '.join(facts)}")
         return fragment(head, notes(self.notes), chart(self.losses, self.held_out), answers)
 

@@ -19,8 +19,8 @@ class TokenDiff(Widget):
     one. ``open_row`` opens an answer, ``pick`` chooses what the shade shows.
     """
 
-    _esm = script("moved", "token_diff")
-    _css = style("moved", "token_diff")
+    _esm = script("token_diff", "moved")
+    _css = style("token_diff", "moved")
 
     lines: "traitlets.List[Any]" = traitlets.List(help="One a row: id, prompt, move, total, kl, tokens").tag(sync=True)
     row = traitlets.Dict(help="The row that is open: number, answer and moves").tag(sync=True)

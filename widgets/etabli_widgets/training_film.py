@@ -20,8 +20,8 @@ class TrainingFilm(Widget):
     current pins. ``show`` does what the slider does, ``pin_here`` what the pin does; ``feed`` brings new frames.
     """
 
-    _esm = script("chart", "moved", "training_film")
-    _css = style("moved", "training_film")
+    _esm = script("training_film", "chart", "moved")
+    _css = style("training_film", "moved")
 
     film = traitlets.Dict(help="The film: see etabli.core.contracts.ProbeHistory").tag(sync=True)
     probe = traitlets.Int(0, help="The strip that is shown").tag(sync=True)

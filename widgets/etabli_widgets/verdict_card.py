@@ -21,7 +21,7 @@ class VerdictCard(Widget):
     ``against`` and ``which`` (fixed, broken, both, neither). ``look`` does what a click does.
     """
 
-    _esm = script("verdict_card")
+    _esm = script("verdict_card", "difference")
     _css = style("verdict_card")
 
     view = traitlets.Dict(help="What is shown: see etabli.evaluation.card.view").tag(sync=True)
@@ -55,12 +55,30 @@ class VerdictCard(Widget):
         return fragment(
             (element("p", text, class_="etabli-hint") for text in view["warnings"]),
             element("ul", (element("li", line["text"], class_=_class(line)) for line in view["lines"]), class_=LINES),
-            element("h4", "Each on the same rows"),
-            _scrolling_table(view["heads"], view["scores"]),
+            self._forest(),
             self._gaps(),
+            details("All scores, each on the same rows", _scrolling_table(view["heads"], view["scores"])),
             self._fold_rows(most),
             details("How it was made", table((), facts)),
         )
+
+    def _forest(self) -> Markup | None:
+        """Return every system with its interval on one axis, the judged one first."""
+        forest = self.view.get("forest")
+        if not forest:
+            return None
+        rows = (
+            (
+                line["arm"],
+                _interval(line),
+                line["text"],
+                element("span", line["gap"], class_=f"etabli-gap-{kind(line)}"),
+            )
+            for line in forest["lines"]
+        )
+        axis = element("span", (element("small", end) for end in forest["ends"]), class_="etabli-axis")
+        heads = (forest["title"], axis, "score [95 % interval]", f"{self.view['subject']} minus it")
+        return element("div", table(heads, rows), class_="etabli-scroll etabli-forest")
 
     def _gaps(self) -> Markup | None:
         """Return the differences by the score that decides; those by other scores are folded."""
@@ -71,7 +89,9 @@ class VerdictCard(Widget):
         rest = [gap for gap in gaps if gap["score"] != gaps[0]["score"]]
         names = " and by ".join(dict.fromkeys(str(gap["score"]) for gap in rest))
         more = details(f"By {names}", _differences(rest)) if rest else None
-        return fragment(element("h4", f"{self.view['subject']} minus each other"), _differences(first), more)
+        return fragment(
+            element("h2", f"Row by row: what {self.view['subject']} fixed and broke"), _differences(first), more
+        )
 
     def _fold_rows(self, most: int) -> list[Markup]:
         """Return every row, folded by which system was right, or in one fold if no score says right or wrong."""
@@ -123,11 +143,16 @@ def _gap(gap: dict[str, Any]) -> list[Any]:
 
 def _bar(gap: dict[str, Any]) -> Markup:
     """Return the interval on a bar; the middle of the bar means no difference."""
+    return _interval(gap, element("i", style=f"left:{gap['zero']:.1f}%"))
+
+
+def _interval(place: dict[str, Any], zero: Markup | None = None) -> Markup:
+    """Return an interval and its estimate on a bar. ``place``: left, width, dot in percent, and a verdict."""
     return element(
         "div",
-        element("i", style=f"left:{gap['zero']:.1f}%"),
-        element("b", class_=_class(gap), style=f"left:{gap['left']:.1f}%;width:{gap['width']:.1f}%"),
-        element("u", style=f"left:{gap['dot']:.1f}%"),
+        zero,
+        element("b", class_=_class(place), style=f"left:{place['left']:.1f}%;width:{place['width']:.1f}%"),
+        element("u", style=f"left:{place['dot']:.1f}%"),
         class_="etabli-bar",
     )
 

@@ -29,7 +29,10 @@ function render({ model, el }) {
   const left = make("pre", { dir: "auto" });
   const right = make("pre", { dir: "auto" });
   const side = (name, text) =>
-    make("section", { "aria-label": `${name} answer` }, [make("header", {}, [make("b", { textContent: name })]), text]);
+    make("section", { "aria-label": `${name} answer` }, [
+      make("div", { className: "etabli-top" }, [make("b", { textContent: name })]),
+      text,
+    ]);
   const sides = make("div", { className: "etabli-sides" }, [side("Left", left), side("Right", right)]);
   const buttons = BUTTONS.map(([choice, text]) => {
     const button = make("button", { type: "button", textContent: text, className: "etabli-button" });
@@ -51,7 +54,17 @@ function render({ model, el }) {
         "Click the answers or press Tab, then: ← left, → right, ↓ tie, x both bad, Page Up and Page Down to scroll. A vote can't be taken back.",
     }),
   ]);
-  el.append(make("header", {}, [count, look]), bar, booth, hint, errorLine(model), last, watched, said, told);
+  el.append(
+    make("div", { className: "etabli-top" }, [count, look]),
+    bar,
+    booth,
+    hint,
+    errorLine(model),
+    last,
+    watched,
+    said,
+    told,
+  );
 
   let pending = 0; // the pair that was voted on last: a second press before the next one is there is none
   const vote = (choice) => {
@@ -81,11 +94,14 @@ function render({ model, el }) {
     bar.max = model.get("total") || 1;
     bar.value = model.get("done");
     asked.textContent = visible(pair.prompt ?? "");
-    left.textContent = visible(pair.left ?? "");
-    right.textContent = visible(pair.right ?? "");
-    for (const text of [left, right]) {
-      text.scrollTop = 0;
-      text.classList.toggle("etabli-empty", pair.number !== undefined && !text.textContent);
+    left.replaceChildren(...answerNodes(pair.left, pair.thoughts?.[0]));
+    right.replaceChildren(...answerNodes(pair.right, pair.thoughts?.[1]));
+    for (const [node, text] of [
+      [left, pair.left],
+      [right, pair.right],
+    ]) {
+      node.scrollTop = 0;
+      node.classList.toggle("etabli-empty", pair.number !== undefined && !text);
     }
     const stranded = !pair.number && booth.contains(document.activeElement);
     booth.hidden = hint.hidden = !pair.number;
@@ -106,13 +122,13 @@ function render({ model, el }) {
       make(
         "tr",
         {},
-        cells.map((text) => make(tag, { textContent: visible(text) })),
+        cells.map((text) => make(text ? tag : "td", { textContent: visible(text) })), // a head has a text
       );
     const table = make("table", {}, [row("th", held.heads), ...held.rows.map((cells) => row("td", cells))]);
     const notes = held.notes.map((text) => make("p", {}, [make("small", { textContent: visible(text) })]));
     const verdict = make("p", { className: "etabli-verdict", textContent: visible(held.verdict) });
     verdict.dataset.kind = held.kind;
-    told.replaceChildren(verdict, make("div", { className: "etabli-scroll" }, [table]), ...notes);
+    told.replaceChildren(verdict, scroller("etabli-scroll", "Result", [table]), ...notes);
   };
   const undo = [
     follow(model, ["pair", "total", "done", "last", "watched", "said", "told"], draw),
@@ -124,4 +140,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default widget(render);

@@ -64,7 +64,7 @@ function render({ model, el }) {
     before.hidden = !held.length;
     before.firstChild.textContent = `Asked before: ${held.length}`;
     const side = ([name, text]) =>
-      make("section", {}, [make("b", { textContent: name }), make("pre", { textContent: visible(text), dir: "auto" })]);
+      make("section", {}, [make("b", { textContent: name }), make("pre", { dir: "auto" }, answerNodes(text))]);
     const item = (one) =>
       make("div", {}, [
         make("p", { className: "etabli-asked", textContent: visible(one.prompt), dir: "auto" }),
@@ -108,11 +108,11 @@ function render({ model, el }) {
         .get("names")
         .map((name) =>
           make("section", { className: name === writing ? "etabli-writing" : "", "aria-label": name }, [
-            make("header", {}, [
+            make("div", { className: "etabli-top" }, [
               make("b", { textContent: name }),
               make("small", { textContent: figures(model.get("figures")[name]) }),
             ]),
-            make("pre", { textContent: visible(texts[name] ?? "") || (name === writing ? "…" : ""), dir: "auto" }),
+            make("pre", { dir: "auto" }, answerNodes(texts[name] || (name === writing ? "…" : ""))),
           ]),
         ),
     );
@@ -126,4 +126,4 @@ function render({ model, el }) {
   return () => undo.forEach((each) => each());
 }
 
-export default { render };
+export default widget(render);

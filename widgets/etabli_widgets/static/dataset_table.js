@@ -1,4 +1,5 @@
 const ROW = 30; // pixels a line is high
+const HEAD = 22; // pixels of the line of heads, which stays at the top
 const PART = 100; // lines asked for at once
 const SPARE = 8; // lines drawn beyond either edge
 const SORTS = ["row", "length", "likeness", "finding", "source"];
@@ -32,6 +33,10 @@ function render({ model, el }) {
   const counted = make("small", { role: "status", className: "etabli-counted" });
   const bar = make("div", { className: "etabli-tools" }, [search, finding, status, source, sort, order, counted]);
   let descending = false;
+  const drawOrder = () => {
+    order.textContent = descending ? "↓" : "↑";
+    order.setAttribute("aria-label", descending ? "Descending" : "Ascending");
+  };
   const choose = () =>
     model.send({
       type: "choose",
@@ -50,15 +55,19 @@ function render({ model, el }) {
   for (const select of [finding, status, source, sort]) select.onchange = choose;
   order.onclick = () => {
     descending = !descending;
-    order.textContent = descending ? "↓" : "↑";
-    order.setAttribute("aria-label", descending ? "Descending" : "Ascending");
+    drawOrder();
     choose();
   };
 
   // --- the lines: as many elements as are in view, moved about ----------------------------------------------------------
   const view = make("div", { className: "etabli-lines-view", tabIndex: 0, role: "grid", "aria-label": "Rows" });
-  const tall = make("div", { className: "etabli-tall" });
-  view.append(tall);
+  const heads = make(
+    "div",
+    { className: "etabli-heads", role: "row" },
+    HEADS.map((name) => make("span", { textContent: name, role: "columnheader" })),
+  );
+  const tall = make("div", { className: "etabli-tall", role: "rowgroup" });
+  view.append(make("div", { className: "etabli-rowgroup", role: "rowgroup" }, [heads]), tall);
   const pool = [];
   const lineElement = () => {
     const cells = ["place", "status", "found", "asked", "answer"].map((name) =>
@@ -130,7 +139,8 @@ function render({ model, el }) {
     chosen = Math.max(0, Math.min(found - 1, place));
     const top = chosen * ROW;
     if (top < view.scrollTop) view.scrollTop = top;
-    else if (top + ROW > view.scrollTop + view.clientHeight) view.scrollTop = top + ROW - view.clientHeight;
+    else if (top + ROW + HEAD > view.scrollTop + view.clientHeight)
+      view.scrollTop = top + ROW + HEAD - view.clientHeight;
     need(chosen);
     soon();
     open();
@@ -167,7 +177,7 @@ function render({ model, el }) {
     why,
   ]);
   const takeBack = () => model.send({ type: "undo" });
-  const detail = make("section", { className: "etabli-detail", "aria-label": "The chosen row" });
+  const detail = scroller("etabli-detail", "The chosen row");
   const saved = make("small", { role: "status" });
   const edit = () => {
     const shown = model.get("detail");
@@ -246,7 +256,7 @@ function render({ model, el }) {
     const found = model.get("found");
     const total = model.get("total");
     tall.style.height = `${found * ROW}px`;
-    view.style.height = `${Math.min(330, Math.max(3, found) * ROW + 2)}px`;
+    view.style.height = `${Math.min(330, Math.max(3, found) * ROW + 2) + HEAD}px`;
     view.setAttribute("aria-rowcount", found);
     counted.textContent = found === total ? `${total} rows` : `${found} of ${total} rows`;
     chosen = Math.min(chosen, Math.max(0, found - 1));
@@ -267,6 +277,10 @@ function render({ model, el }) {
       select.value = chosen;
       select.hidden = name === "source" && names.length < 2;
     }
+    sort.value = now.sort || SORTS[0];
+    descending = Boolean(now.descending);
+    drawOrder();
+    if (document.activeElement !== search) search.value = now.search ?? ""; // not while it is typed
   };
   const drawDetail = () => {
     const row = model.get("detail");
@@ -302,12 +316,7 @@ function render({ model, el }) {
     follow(model, ["decided", "author"], drawSaved),
     () => model.off("msg:custom", received),
   ];
-  const heads = make(
-    "div",
-    { className: "etabli-line etabli-heads", "aria-hidden": "true" },
-    HEADS.map((name) => make("span", { textContent: name })),
-  );
-  el.append(bar, heads, view, errorLine(model), actions, saved, detail);
+  el.append(bar, view, errorLine(model), actions, saved, detail);
   const resized = new ResizeObserver(soon);
   resized.observe(view);
   return () => {
@@ -347,7 +356,7 @@ function about(row) {
     .join(" · ");
   const like = row.like
     ? [
-        make("h4", { textContent: `${row.like.test ? "Test row" : "Row"} ${row.like.id}, and what differs here` }),
+        make("h2", { textContent: `${row.like.test ? "Test row" : "Row"} ${row.like.id}, and what differs here` }),
         marked(row.like.difference),
       ]
     : [];
@@ -360,4 +369,4 @@ function about(row) {
   ];
 }
 
-export default { render };
+export default widget(render);

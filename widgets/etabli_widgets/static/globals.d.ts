@@ -1,4 +1,7 @@
 // The scripts that are joined in front of a widget's own are visible to it: for `tsc` they are globals.
+/** The classes of the widget's root element; written by `script` of _base.py. */
+declare function widget(render: (context: any) => any): { render(context: any): any };
+declare const ROOT: string[];
 declare const ticks: typeof import("./chart.js").ticks;
 declare const path: typeof import("./chart.js").path;
 declare const smooth: typeof import("./chart.js").smooth;
@@ -7,4 +10,6 @@ declare const shadeOf: typeof import("./moved.js").shadeOf;
 declare const seen: typeof import("./moved.js").seen;
 declare const ledTo: typeof import("./moved.js").ledTo;
 declare const nextLargest: typeof import("./moved.js").nextLargest;
+declare const wordDifference: typeof import("./difference.js").wordDifference;
+declare function marked(pieces: [string, string][]): HTMLPreElement;
 declare function strip(tokens: string[], values: (number | null)[], options: Record<string, any>): HTMLPreElement;

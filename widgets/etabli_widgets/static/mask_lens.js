@@ -224,7 +224,7 @@ function render({ model, el }) {
         key.dataset.role = role;
         return key;
       }),
-      make("small", { textContent: "underlined: trained · faint: masked" }),
+      make("small", { textContent: "bold and underlined: trained · plain: masked" }),
     );
     shade.hidden = !held.some((row) => row.nats);
   };
@@ -279,4 +279,4 @@ function spansOf(row, flags) {
   return found;
 }
 
-export default { render };
+export default widget(render);

@@ -106,4 +106,4 @@ function gib(size, digits = 2) {
   return (size / GIB).toFixed(digits);
 }
 
-export default { render };
+export default widget(render);

@@ -4,6 +4,7 @@ const HIGH = 220;
 const LEFT = 40;
 const LOW = 24;
 const RIGHT = 26;
+const MEAN = 8; // steps of the running mean
 
 function svg(tag, attributes) {
   const node = document.createElementNS(SVG, tag);
@@ -25,8 +26,8 @@ function drawChart(chart, losses, heldOut, total) {
     label(chart, LEFT - 6, y(tick) + 4, tick, "end");
   }
   for (const tick of ticks(right, 6)) label(chart, x(tick), HIGH - 6, tick, "middle");
-  chart.append(svg("path", { class: "etabli-raw", d: path(losses, x, y) }));
-  chart.append(svg("path", { class: "etabli-loss", d: path(smooth(losses, 8), x, y) }));
+  chart.append(svg("path", { class: "etabli-loss", d: path(losses, x, y) }));
+  chart.append(svg("path", { class: "etabli-mean", d: path(smooth(losses, MEAN), x, y) }));
   chart.append(svg("path", { class: "etabli-held-out", d: path(heldOut, x, y) }));
   for (const [step, value] of heldOut) {
     if (value !== null) chart.append(svg("circle", { class: "etabli-held-out", cx: x(step), cy: y(value), r: 3 }));
@@ -41,7 +42,13 @@ function label(chart, x, y, text, anchor) {
 
 function figure(name) {
   const value = make("b", { textContent: "–" });
-  return { node: make("span", { className: "etabli-figure" }, [value, make("small", { textContent: name })]), value };
+  const caption = make("small", { textContent: name });
+  return { node: make("span", { className: "etabli-figure" }, [value, caption]), value, caption };
+}
+
+/** The newest known value of a series of points, and its step. @returns {[number, number]|[null, null]} */
+function newest(points) {
+  return points.findLast(([, value]) => value !== null) ?? [null, null];
 }
 
 /** The last few answers, newest first. */
@@ -55,7 +62,7 @@ function drawSamples(list, samples) {
           make("li", {}, [
             make("small", { textContent: `step ${step}` }),
             make("span", { textContent: sample.prompt }),
-            make("code", { textContent: sample.text }),
+            make("code", {}, answerNodes(sample.text)),
           ]),
         ),
     ),
@@ -71,7 +78,6 @@ function render({ model, el }) {
   const resume = make("button", { type: "button", textContent: "Resume", className: "etabli-button", hidden: true });
   const notes = make("div", { className: "etabli-notes" });
   const bar = make("progress", { className: "etabli-bar", "aria-label": "Training progress" });
-  const hint = make("p", { className: "etabli-hint", hidden: true });
   const chart = svg("svg", {
     class: "etabli-chart",
     viewBox: `0 0 ${WIDE} ${HIGH}`,
@@ -86,14 +92,15 @@ function render({ model, el }) {
   ]);
   const key = make("p", { className: "etabli-legend" }, [
     make("i", { className: "etabli-loss" }),
-    "loss, mean of 8 steps ",
+    "loss of each step",
+    make("i", { className: "etabli-mean" }),
+    `mean of ${MEAN} steps`,
     make("i", { className: "etabli-held-out" }),
     "loss on held-out rows",
   ]);
   el.append(
-    make("header", {}, [status, make("span", {}, [resume, stop])]),
+    make("div", { className: "etabli-top" }, [status, make("span", {}, [resume, stop])]),
     bar,
-    hint,
     errorLine(model),
     notes,
     make(
@@ -106,17 +113,10 @@ function render({ model, el }) {
     answers,
   );
 
-  let timer = 0;
   stop.onclick = () => {
     model.send({ type: "stop" });
     stop.disabled = true;
     stop.textContent = "Asking…";
-    // A kernel that is busy in a cell hears nothing until the cell ends; the run does not mind an interrupt.
-    timer = setTimeout(() => {
-      hint.textContent =
-        "The kernel is busy in a cell. Interrupt it (■ in the toolbar): the run goes on, and the stop is then heard.";
-      hint.hidden = false;
-    }, 2500);
   };
 
   resume.onclick = () => {
@@ -127,13 +127,11 @@ function render({ model, el }) {
   const draw = () => {
     const get = (trait) => model.get(trait);
     const state = get("state");
-    const last = (points) =>
-      points.length && points[points.length - 1][1] !== null ? points[points.length - 1][1].toFixed(3) : "–";
-    if (state !== "running") {
-      clearTimeout(timer);
-      hint.hidden = true;
-    }
-    status.textContent = `${get("name")}: ${state}${get("why") && ENDED.includes(state) ? ` (${get("why")})` : ""}`;
+    const starting = state === "starting";
+    const number = (value) => (value === null ? "–" : value.toFixed(3));
+    const [heldOutStep, heldOut] = newest(get("held_out"));
+    const reason = ENDED.includes(state) ? get("why") : starting ? get("phase") : "";
+    status.textContent = `${get("name")}: ${state}${reason ? ` (${reason})` : ""}`;
     if (ENDED.includes(el.dataset.state) && !ENDED.includes(state)) {
       stop.disabled = false; // it goes on, resumed from wherever
       stop.textContent = "Stop run";
@@ -147,17 +145,22 @@ function render({ model, el }) {
     if (state === "stopping") stop.textContent = "Stopping…";
     stop.disabled = stop.disabled || state === "stopping";
     bar.max = get("total") || 1;
-    bar.value = get("step");
+    if (starting)
+      bar.removeAttribute("value"); // it moves, but says no share
+    else bar.value = get("step");
     const left = ENDED.includes(state) || !get("seconds_left") ? "–" : clock(get("seconds_left"));
     const texts = [
       `${get("step")} / ${get("total") || "?"}`,
-      last(get("losses")),
-      last(get("held_out")),
+      number(newest(get("losses"))[1]),
+      number(heldOut),
       get("speed") ? get("speed").toFixed(0) : "–",
       get("memory") ? `${(get("memory") / 1e9).toFixed(2)} GB` : "–",
       left,
     ];
     figures.forEach((item, i) => (item.value.textContent = texts[i]));
+    figures[2].caption.textContent = heldOut === null ? "held-out loss" : `held-out loss at step ${heldOutStep}`;
+    chart.toggleAttribute("hidden", !get("losses").length && !get("held_out").length);
+    key.hidden = chart.hasAttribute("hidden");
     drawChart(chart, get("losses"), get("held_out"), get("total"));
     drawSamples(samples, get("samples"));
     answers.hidden = !get("samples").length;
@@ -166,6 +169,7 @@ function render({ model, el }) {
     "name",
     "state",
     "why",
+    "phase",
     "step",
     "total",
     "losses",
@@ -179,11 +183,7 @@ function render({ model, el }) {
     "notes",
     "error",
   ];
-  const unfollow = follow(model, traits, draw);
-  return () => {
-    clearTimeout(timer);
-    unfollow();
-  };
+  return follow(model, traits, draw);
 }
 
-export default { render };
+export default widget(render);

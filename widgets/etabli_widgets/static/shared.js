@@ -14,11 +14,97 @@ function make(tag, props = {}, children = []) {
   return node;
 }
 
-/** Keep keys typed in a widget from driving the notebook: `b` would insert a cell. @param {HTMLElement} el */
+/** Give the root element its classes, and keep keys typed in it from driving the notebook: `b` would insert a cell.
+ * @param {HTMLElement} el */
 function guardKeys(el) {
-  el.classList.add("etabli");
+  el.classList.add(...ROOT);
   el.dataset.lmSuppressShortcuts = "true";
   el.addEventListener("keydown", (event) => event.stopPropagation());
+}
+
+const ANSWER_MS = 3000; // ms that a message may go unanswered before the widget says so
+const GONE = "This kernel is gone: run the cell again.";
+const BUSY =
+  "The kernel is busy in a cell: this is heard when the cell ends, or when you interrupt it (■ in the toolbar).";
+
+/** A widget whose messages are answered, or that says so. Python acknowledges each by its number (Widget.received).
+ * @param {(context: any) => any} render */
+function widget(render) {
+  return {
+    render(context) {
+      const { model, el } = context;
+      const line = make("p", { className: "etabli-connection", role: "alert", hidden: true });
+      const { live, close } = answered(model, (state) => {
+        line.hidden = state === "";
+        line.textContent = state;
+        el.classList.toggle("etabli-gone", state === GONE);
+        for (const part of el.children) if (part !== line) part.inert = state === GONE;
+      });
+      const undo = render({ ...context, model: live });
+      el.classList.add("etabli-live"); // the HTML twin in the same output is hidden
+      el.prepend(line);
+      return () => {
+        close();
+        undo?.();
+      };
+    },
+  };
+}
+
+/** The model with messages that are numbered and waited for. `tell` gets what to say of the kernel, or nothing. */
+function answered(model, tell) {
+  const waiting = new Map(); // number of a message -> when it was sent
+  let sent = 0;
+  let timer = 0;
+  const look = () => {
+    clearTimeout(timer);
+    const oldest = Math.min(...waiting.values());
+    const late = Date.now() - oldest >= ANSWER_MS;
+    tell(!late ? "" : isBusy(model) ? BUSY : GONE);
+    if (waiting.size) timer = setTimeout(look, late ? 1000 : ANSWER_MS - (Date.now() - oldest));
+  };
+  const expectAnswer = () => {
+    sent += 1;
+    waiting.set(sent, Date.now());
+    if (waiting.size === 1) look();
+    return sent;
+  };
+  const hear = (content) => {
+    if (content?.type !== "answered") return;
+    for (const number of [...waiting.keys()]) if (number <= content.message) waiting.delete(number); // in their order
+    look();
+  };
+  const send = (content) => model.send({ ...content, message: expectAnswer() });
+  const save = () => {
+    model.save_changes();
+    send({ type: "saved" });
+  };
+  model.on("msg:custom", hear);
+  const live = new Proxy(model, {
+    get: (target, name) => {
+      if (name === "send") return send;
+      if (name === "save_changes") return save;
+      const value = target[name];
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  return {
+    live,
+    close: () => {
+      clearTimeout(timer);
+      model.off("msg:custom", hear);
+    },
+  };
+}
+
+/** Does the front end know that the kernel is at work? Others than Jupyter's tell nothing. */
+function isBusy(model) {
+  return ["busy", "starting"].includes(model.widget_manager?.kernel?.status);
+}
+
+/** A part that scrolls: keys reach it, and a screen reader names it. @param {(Node|string)[]} [children] */
+function scroller(className, label, children = []) {
+  return make("div", { className, tabIndex: 0, role: "group", "aria-label": label }, children);
 }
 
 /** Call `draw` now and on every change of the traits; returns what undoes it. */
@@ -34,9 +120,25 @@ function follow(model, traits, draw) {
 const UNSEEN =
   /(?!(?<=[\u0300-\u1fff\u2100-\ufefe])[\u200c\u200d](?=[\u0300-\u1fff\u2100-\ufefe]))[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
-/** Text in which nothing is hidden. @param {string} text */
+/** Text in which nothing is hidden; a value that is missing is an empty text. @param {string | null | undefined} text */
 function visible(text) {
-  return text.replace(UNSEEN, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return String(text ?? "").replace(UNSEEN, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+const THOUGHT = /^\s*<think>([^]*?)(?:<\/think>\s*|$)/;
+
+/** An answer as nodes: the thought before it is folded. A thought that was split off already comes as `thought`.
+ * @param {string | null | undefined} text @param {string} [thought] @returns {(Node | string)[]} */
+function answerNodes(text, thought = "") {
+  const match = thought ? null : THOUGHT.exec(text ?? "");
+  const inside = thought || match?.[1].trim();
+  const answer = visible((text ?? "").slice(match?.[0].length ?? 0));
+  if (!inside) return [answer];
+  const fold = make("details", { className: "etabli-thought" }, [
+    make("summary", { textContent: "Thought" }),
+    make("span", { textContent: visible(inside), dir: "auto" }),
+  ]);
+  return [fold, answer];
 }
 
 /** The line on which a widget shows its own errors. */

@@ -4,7 +4,7 @@ function render({ model, el }) {
   const number = make("output");
   const said = make("p", { role: "status" });
   const take = make("button", { type: "button", className: "etabli-button etabli-primary" });
-  const pairs = make("div", { className: "etabli-pairs" });
+  const pairs = scroller("etabli-pairs", "Pairs at the threshold");
   let resting;
   slider.oninput = () => {
     number.textContent = Number(slider.value).toFixed(2);
@@ -47,4 +47,4 @@ function drawBorder(border) {
   return [...above, make("div", { className: "etabli-threshold", textContent: "the threshold is here" }), ...below];
 }
 
-export default { render };
+export default widget(render);

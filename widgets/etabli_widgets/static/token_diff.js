@@ -147,4 +147,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default widget(render);

@@ -42,7 +42,7 @@ function render({ model, el }) {
     }),
   ]);
   el.append(
-    make("header", {}, [head, probes]),
+    make("div", { className: "etabli-top" }, [head, probes]),
     chart,
     make("div", { className: "etabli-scrub" }, [slider, where]),
     make("div", { className: "etabli-tools" }, [play, jump, largest, why, pin]),
@@ -197,4 +197,4 @@ function render({ model, el }) {
   };
 }
 
-export default { render };
+export default widget(render);

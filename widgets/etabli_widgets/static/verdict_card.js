@@ -5,27 +5,33 @@ function render({ model, el }) {
   guardKeys(el);
   const warnings = make("div");
   const lines = make("ul", { className: "etabli-lines" });
+  const forest = make("table");
   const scores = make("table");
   const gaps = make("table");
   const others = make("table");
   const othersTitle = make("summary");
-  const gapsTitle = make("h4");
+  const gapsTitle = make("h2");
   const facts = make("table");
   const made = make("details", {}, [make("summary", { textContent: "How it was made" }), facts]);
   const rows = make("section", { className: "etabli-rows", "aria-label": "Rows behind a number" });
   let pressed = null; // the button that opened the rows: focus goes back there
-  const scroll = (table) => make("div", { className: "etabli-scroll" }, [table]);
-  const more = make("details", {}, [othersTitle, scroll(others)]);
+  const scroll = (table, label) => scroller("etabli-scroll", label, [table]);
+  const more = make("details", {}, [othersTitle, scroll(others, "Differences by other scores")]);
+  const all = make("details", {}, [
+    make("summary", { textContent: "All scores, each on the same rows" }),
+    scroll(scores, "Scores"),
+  ]);
+  const forestView = scroller("etabli-scroll etabli-forest", "Every system with its interval", [forest]);
   el.append(
     warnings,
     lines,
     errorLine(model),
-    make("h4", { textContent: "Each on the same rows" }),
-    scroll(scores),
+    forestView,
     gapsTitle,
-    scroll(gaps),
-    more,
+    scroll(gaps, "Differences"),
     rows,
+    more,
+    all,
     made,
   );
 
@@ -62,15 +68,34 @@ function render({ model, el }) {
     const content = (text, at) => (opens(text, at) ? number(text, { score, slice, arm: heads[at] }) : String(text));
     return cells("td", line.map(content));
   };
-  const bar = (gap) => {
-    const zero = make("i");
-    zero.style.left = `${gap.zero}%`;
-    const reach = make("b", { className: `etabli-${kind(gap)}` });
-    reach.style.left = `${gap.left}%`;
-    reach.style.width = `${gap.width}%`;
+  /** An interval and its estimate on a bar; `zero` is where no difference lies. */
+  const bar = (place, label, zero) => {
+    const line = make("i", { hidden: zero === undefined });
+    line.style.left = `${zero}%`;
+    const reach = make("b", { className: `etabli-${kind(place)}` });
+    reach.style.left = `${place.left}%`;
+    reach.style.width = `${place.width}%`;
     const dot = make("u");
-    dot.style.left = `${gap.dot}%`;
-    return make("div", { className: "etabli-bar", role: "img", "aria-label": gap.text }, [zero, reach, dot]);
+    dot.style.left = `${place.dot}%`;
+    return make("div", { className: "etabli-bar", role: "img", "aria-label": label }, [line, reach, dot]);
+  };
+  const drawForest = ({ title: what, score, slice, ends, lines: systems }) => {
+    const axis = make(
+      "span",
+      { className: "etabli-axis" },
+      ends.map((end) => make("small", { textContent: end })),
+    );
+    const subject = model.get("view").subject;
+    const line = (one) => [
+      one.arm,
+      bar(one, one.text),
+      one.text === "—" ? one.text : number(one.text, { score, slice, arm: one.arm }),
+      make("span", { className: `etabli-gap-${kind(one)}`, textContent: one.gap }),
+    ];
+    forest.replaceChildren(
+      cells("th", [what, axis, "score [95 % interval]", `${subject} minus it`]),
+      ...systems.map((one) => cells("td", line(one))),
+    );
   };
   const flips = (gap) => {
     const { score, slice, against } = gap;
@@ -81,7 +106,7 @@ function render({ model, el }) {
     cells("td", [
       make("span", {}, [gap.score, make("small", { textContent: ` ${gap.slice}, n = ${gap.n}` })]),
       gap.against,
-      bar(gap),
+      bar(gap, gap.text, gap.zero),
       gap.text,
       ...flips(gap),
       gap.chance,
@@ -95,11 +120,13 @@ function render({ model, el }) {
     lines.replaceChildren(
       ...view.lines.map((line) => make("li", { className: `etabli-${kind(line)}`, textContent: line.text })),
     );
+    forestView.hidden = !view.forest?.lines;
+    if (view.forest?.lines) drawForest(view.forest);
     scores.replaceChildren(
       cells("th", view.heads),
       ...view.scores.map((line) => drawScore(line, view.heads, view.first)),
     );
-    gapsTitle.textContent = view.gaps.length ? `${view.subject} minus each other` : "";
+    gapsTitle.textContent = view.gaps.length ? `Row by row: what ${view.subject} fixed and broke` : "";
     const [first, rest] = parted(view.gaps);
     gaps.replaceChildren(...(first.length ? [cells("th", GAP_HEADS)] : []), ...first.map(drawGap));
     others.replaceChildren(cells("th", GAP_HEADS), ...rest.map(drawGap));
@@ -120,7 +147,7 @@ function render({ model, el }) {
     close.onclick = shut;
     const more = found > shown.length ? ` (the first ${shown.length})` : "";
     const said = `${title(asked, model.get("view").subject)}: ${found} rows${more}`;
-    const head = make("header", {}, [make("b", { textContent: said, role: "status" }), close]);
+    const head = make("div", { className: "etabli-top" }, [make("b", { textContent: said, role: "status" }), close]);
     rows.replaceChildren(head, ...shown.map(drawRow));
     rows.scrollIntoView({ block: "nearest" });
     if (pressed) close.focus({ preventScroll: true });
@@ -132,29 +159,37 @@ function render({ model, el }) {
   return () => undo.forEach((each) => each());
 }
 
-/** One row: its prompt; unfolded, every answer; unfolded again, the whole prompt and the raw output. */
+/** One row: who is right, and its prompt; unfolded, every answer against the truth; again, prompt and raw output. */
 function drawRow(row) {
-  const entry = (name, text) =>
-    make("section", {}, [make("small", { textContent: name }), make("pre", { textContent: text })]);
-  const answers = row.answers.map((one) => {
-    const said = entry(`${one.arm} ${one.mark}`, one.answer);
+  const entry = (name, text) => make("section", {}, [make("small", { textContent: name }), text]);
+  const plain = (text) => make("pre", { textContent: visible(text), dir: "auto" });
+  const answer = (one) => {
+    const said = entry(
+      `${one.arm} ${one.mark}${one.answer === row.truth ? "" : " · struck: the truth alone, green: this answer alone"}`,
+      one.answer === row.truth ? plain(one.answer) : marked(wordDifference(row.truth, one.answer)),
+    );
     if (one.rendered) {
       said.append(
         make("details", {}, [
           make("summary", { textContent: "prompt and raw output" }),
-          make("pre", { textContent: one.rendered }),
+          plain(one.rendered),
           make("hr"),
-          make("pre", { textContent: one.raw }),
+          plain(one.raw),
         ]),
       );
     }
     return said;
-  });
-  return make("details", { className: "etabli-row" }, [
-    make("summary", { textContent: row.prompt }),
-    entry("truth", row.truth),
-    ...answers,
+  };
+  const marks = row.answers.map((one) => `${one.arm} ${one.mark.slice(0, 8)}`).join(" · ");
+  const fold = make("details", { className: "etabli-row" }, [
+    make("summary", {}, [make("span", { className: "etabli-marks", textContent: marks }), visible(row.prompt)]),
   ]);
+  fold.ontoggle = () => {
+    // differences are computed when somebody looks
+    if (fold.open && fold.children.length === 1)
+      fold.append(entry("truth", plain(row.truth)), ...row.answers.map(answer));
+  };
+  return fold;
 }
 
 /** The differences by the score that decides, and all others. */
@@ -186,4 +221,4 @@ function same(one, other) {
   return keys.length === Object.keys(other).length && keys.every((key) => one[key] === other[key]);
 }
 
-export default { render };
+export default widget(render);

@@ -6,23 +6,29 @@
 """
 
 import re
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from etabli.checks.check import check
+from etabli.checks.report import Report
 from etabli.core import storage, terminal
 from etabli.core.config_files import list_mistakes, read_yaml, write_yaml
 from etabli.core.contracts import ROWS, Row
-from etabli.core.errors import BadInput, BadRecipe
+from etabli.core.errors import BadData, BadInput, BadRecipe
 from etabli.curation.groups import group_near_copies
+from etabli.data.catalogue import CODES
 from etabli.data.dataset import Dataset
 from etabli.data.parquet_rows import HOME_COMMANDS
 from etabli.data.reading.source import read
-from etabli.data.samples import CUSTOMER_MAILS, customer_mails
+from etabli.data.samples import ABOUT, CUSTOMER_MAILS, customer_mails
 
 FILE = "project.yaml"
-_OF_THE_DATA = ("name", "columns", "lang")  # they describe one source: another source begins without them
+ERRORS = "error"  # in leave_out: every finding of this severity
+_OF_THE_DATA = ("name", "columns", "lang", "leave_out")  # they describe one source: another source begins without them
 
 
 class Project(BaseModel):
@@ -30,30 +36,40 @@ class Project(BaseModel):
 
     ``data``: ``home-commands``, ``customer-mails``, a file, a Dataset folder or the name of a Hub data set. ``name``:
     the data set is written to ``datasets/NAME``; by default it is made from ``data``. ``columns``: the format's name
-    -> the file's. ``lang``: the language of rows that state none. ``model``: a Hub id or a folder; None is what suits
-    this machine.
+    -> the file's. ``lang``: the language of rows that state none. ``leave_out``: findings of the check whose rows are
+    left out, such as ``empty-answer``; ``error`` is all errors. ``model``: a Hub id or a folder; None is what suits
+    this machine. ``run``: the folder of the run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str = Field(HOME_COMMANDS, min_length=1)
-    name: str = Field("", pattern=r"^[\w.-]*$")
+    name: str = Field("", pattern=r"^(\w[\w.-]*)?$")
     columns: dict[str, str] = {}
     lang: str | None = None
+    leave_out: list[str] = []
     model: str | None = None
+    run: str = Field("runs/first", min_length=1)
+
+    @field_validator("leave_out")
+    @classmethod
+    def _check_codes(cls, codes: list[str]) -> list[str]:
+        if unknown := sorted(set(codes) - {ERRORS, *CODES}):
+            raise ValueError(f"unknown findings {', '.join(unknown)}; choose {ERRORS} or from docs/checks.md")
+        return codes
 
     @classmethod
-    def open(cls, **changes: Any) -> "Project":
+    def open(cls, **changes: object) -> "Project":
         """Return the project of the current folder, with ``changes`` written into its ``project.yaml``.
 
-        A change of None or ``""`` means: as it was. Another ``data`` begins without the old ``name``, ``columns`` and
-        ``lang``, which described the old one. What has changed is printed.
+        A change of None or ``""`` means: as it was. Another ``data`` begins without the old ``name``, ``columns``,
+        ``lang`` and ``leave_out``, which described the old one. What has changed is printed.
 
         Raises:
             BadRecipe: all mistakes, each with its key.
         """
         saved = read_yaml(FILE) if Path(FILE).exists() else {}
-        changes = {key: _plain(value) for key, value in changes.items() if value not in (None, "", {})}
+        changes = {key: _plain(value) for key, value in changes.items() if value not in (None, "")}
         kept = saved
         if changes.get("data", saved.get("data")) != saved.get("data"):
             kept = {key: value for key, value in saved.items() if key not in _OF_THE_DATA}
@@ -65,7 +81,7 @@ class Project(BaseModel):
         project._write(saved)
         return project
 
-    def _write(self, saved: dict[str, Any]) -> None:
+    def _write(self, saved: dict[str, object]) -> None:
         keys = self.model_dump()
         for key in [key for key in keys if saved and keys[key] != saved.get(key)]:
             terminal.say(f"{FILE}: {key} was {saved.get(key)!r} and is now {keys[key]!r}")
@@ -73,39 +89,80 @@ class Project(BaseModel):
             write_yaml(FILE, keys)
 
     @property
-    def source(self) -> str | Path:
-        """What ``etabli.check`` and ``etabli.read`` take: a path, a name, or the path of the bundled sample."""
-        return customer_mails() if self.data == CUSTOMER_MAILS else self.data
+    def about(self) -> str:
+        """What the data are, for the reader of a notebook."""
+        return ABOUT.get(self.data, f"Your own data: {self.data}.")
 
     @property
     def folder(self) -> str:
         """The folder of the data set, relative to the folder of the notebooks."""
         return f"datasets/{self.name}"
 
+    def check(self, rows: list[Row] | None = None, **options: Any) -> Report:
+        """Return ``etabli.check`` of ``rows`` or of the source; it also reports on a source that ``read`` refuses."""
+        if rows is None:
+            return check(self.data, model=self.model, columns=self.columns or None, **self._lineage(), **options)
+        report = check(rows, model=self.model, **options)
+        report.name = self.data
+        return report
+
     def read(self) -> list[Row]:
-        """Return the rows of the source, with the project's columns and language.
+        """Return the rows of the source, with the project's columns and language. How many are left out is printed.
 
         Raises:
-            BadData: there is no such source, or rows have errors.
+            BadData: there is no such source, or rows that are not left out have errors.
         """
-        lineage = {"lang": self.lang} if self.lang else {}
-        if self.data == HOME_COMMANDS or (Path(self.data) / ROWS).is_file():
-            return Dataset.open(self.data).rows
-        return read(self.source, columns=self.columns or None, **lineage)
+        return self._select(None)[0]
 
-    def prepare(self, rows: list[Row] | None = None) -> Dataset:
+    def _select(self, rows: list[Row] | None) -> tuple[list[Row], dict[str, int]]:
+        """Return the rows that stay, of ``rows`` or of the source, and how many are left out for each finding."""
+        code_of_row = self._find_left_out(rows)
+        counts = dict(Counter(code_of_row.values()))
+        if code_of_row:
+            codes = ", ".join(f"{code} {count}" for code, count in counts.items())
+            terminal.say(f"{len(code_of_row)} rows of {self.data} are left out, as {FILE} says: {codes}.")
+        if rows is None and (self.data == HOME_COMMANDS or (Path(self.data) / ROWS).is_file()):
+            rows = Dataset.open(self.data).rows
+        if rows is None:
+            return self._read_without(code_of_row), counts
+        return [row for number, row in enumerate(rows) if number not in code_of_row], counts
+
+    def _read_without(self, row_numbers: Collection[int]) -> list[Row]:
+        try:
+            return read(self.data, columns=self.columns or None, without=row_numbers, **self._lineage())
+        except BadData as error:
+            hint = f"\nTo leave such rows out: LEAVE_OUT = [{ERRORS!r}] in 01_data, etabli tour --leave-out {ERRORS}."
+            raise BadData(f"{error}{'' if ERRORS in self.leave_out else hint}") from None
+
+    def _find_left_out(self, rows: list[Row] | None) -> dict[int, str]:
+        """Return the numbers of the rows to leave out, each with the first finding that is a reason."""
+        code_of_row: dict[int, str] = {}
+        for finding in self.check(rows).store.findings() if self.leave_out else ():
+            if finding.row is not None and {finding.code, finding.severity} & {*self.leave_out}:
+                code_of_row.setdefault(finding.row, finding.code)
+        return code_of_row
+
+    def _lineage(self) -> dict[str, str]:
+        return {"lang": self.lang} if self.lang else {}
+
+    def prepare(self, rows: list[Row] | None = None, facts: Mapping[str, object] | None = None) -> Dataset:
         """Write the data set of this project with test rows set aside, and return it.
 
         Args:
-            rows: rows that come from the source; by default it is read. Rows that are near-copies of each other are
-                all trained or all tested.
+            rows: rows that come from the source; by default it is read. Rows that are near-copies of each other get
+                the same ``copy_group`` and are all trained, all held out or all tested.
+            facts: what else made ``rows``, for the manifest.
 
         Raises:
-            BadData: as ``read``.
+            BadData: as ``read``. BadInput: it would replace its own source.
         """
-        rows = self.read() if rows is None else rows
-        data = Dataset(rows, {"source": self._origin()}).with_test(groups=group_near_copies(rows))
-        return data.save(self.folder)
+        if _is_same(self.data, self.folder):
+            raise BadInput(f"{self.folder} is the source itself, and would be replaced: choose another name.")
+        rows, left_out = self._select(rows)
+        groups = group_near_copies(rows)
+        rows = [row if row.get("template") else {**row, "copy_group": group} for row, group in zip(rows, groups)]
+        recipe = {"source": self._origin(), "left_out": left_out, **(facts or {})}
+        return Dataset(rows, recipe).with_test(groups=groups).save(self.folder)
 
     def dataset(self) -> str:
         """Return the folder of the data set; it is made first if it is not there.
@@ -126,9 +183,10 @@ class Project(BaseModel):
             )
         return self.folder
 
-    def _origin(self) -> dict[str, Any]:
+    def _origin(self) -> dict[str, object]:
         """Return what decides the rows: the source, how it is read, and the hash of its content."""
-        return {"data": self.data, "columns": self.columns, "lang": self.lang, "sha256": _hash_of(Path(self.source))}
+        source = customer_mails() if self.data == CUSTOMER_MAILS else Path(self.data)
+        return self.model_dump(include={"data", *_OF_THE_DATA} - {"name"}) | {"sha256": _hash_of(source)}
 
 
 def _short(value: object) -> str:
@@ -136,14 +194,19 @@ def _short(value: object) -> str:
     return value[:8] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else repr(value)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
 def _name_for(data: str) -> str:
-    """Return a folder name for a source: ``mails`` for ``in/mails.csv``."""
+    """Return a folder name for a source: ``mails`` for ``in/mails.csv``; never that of the source itself."""
     stem = Path(data.partition("#")[0]).name.split(".")[0]
-    return re.sub(r"[^\w-]+", "-", stem).strip("-") or "mine"
+    name = re.sub(r"[^\w-]+", "-", stem).strip("-") or "mine"
+    return f"{name}-split" if _is_same(data, f"datasets/{name}") else name
+
+
+def _is_same(data: str, folder: str) -> bool:
+    return Path(data).resolve() == Path(folder).resolve()
 
 
 def _hash_of(source: Path) -> str | None:

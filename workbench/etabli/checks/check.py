@@ -16,6 +16,7 @@ from etabli.core.contracts import Row
 from etabli.core.errors import BadInput, Unreadable
 from etabli.core.secrets import cover_secrets
 from etabli.data.notes import Note, escape_invisible
+from etabli.data.reading import columns as column_names
 from etabli.data.reading.formats import FORMATS, PLAIN_FORMATS
 from etabli.data.reading.jsonfiles import Record
 from etabli.data.reading.layout import Layout
@@ -40,6 +41,7 @@ def check(
     policy: str = "answers",
     workers: int = 1,
     *,
+    progress: Callable[[int], None] | None = None,
     template: str | None = None,
     **about: str,
 ) -> Report:
@@ -50,6 +52,7 @@ def check(
         model: the model whose tokenizer counts; by default the embedded one, if it is on this machine already.
         rules: a file of ``@etabli.own_check`` and ``@etabli.own_filter`` functions, or such functions.
         max_length: tokens of a row that training would see; policy: which of them it would train.
+        progress: is called with the number of rows that were checked, as they are.
         template: the chat template of a base model: alpaca, chatml, plain, or a Jinja file.
         workers: processes. More than one needs a script with a main guard; the command line uses one for each core.
 
@@ -59,10 +62,12 @@ def check(
     report = Report(str(source) if isinstance(source, str | Path) else type(source).__name__)
     try:
         opening = open_source(source, format, columns, about)
-        for note in opening.notes:
-            report.add_note(note, 1)
-        settings = _make_settings(opening, model, rules, max_length, policy, template)
-        _check_all(opening, settings, workers, report)
+        try:
+            settings = _make_settings(opening, model, rules, max_length, policy, template)
+            _check_all(opening, settings, workers, report, progress)
+        finally:  # more notes come while files are read
+            for note in opening.notes:
+                report.add_note(note, 1)
     except Unreadable as error:
         report.add_unreadable(error)
     return report
@@ -78,7 +83,7 @@ def _make_settings(
     template = chat_templates.read_template(template) if template else None
     model = model or ("default" if embedded.is_cached() else None)
     is_file = isinstance(rules, str | Path) and Path(rules).is_file()
-    # Without a preview no row can be read. Any layout will do then: all rows are reported as broken.
+    # Without a preview no row can be read. Every layout will do then: all rows are reported as broken.
     layout = require_layout(opening) if opening.preview else Layout("text", "")
     return Settings(
         layout,
@@ -107,7 +112,9 @@ def _find_tokenizer(model: str, layout: Layout, template: str | None) -> Path:
     return folder
 
 
-def _check_all(opening: Source, settings: Settings, workers: int, report: Report) -> None:
+def _check_all(
+    opening: Source, settings: Settings, workers: int, report: Report, progress: Callable[[int], None] | None
+) -> None:
     report.format = {
         "name": settings.layout.name if opening.preview else None,
         "reason": settings.layout.reason,
@@ -119,8 +126,10 @@ def _check_all(opening: Source, settings: Settings, workers: int, report: Report
         total.add(results)
         report.store.add(results.findings)
         report.store.add_pairs(results.pairs)
+        if progress:
+            progress(total.rows)
     report.rows = total.rows
-    _add_file_findings(total, settings, report)
+    _add_file_findings(total, settings, report, opening)
 
 
 def _split_chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
@@ -164,11 +173,12 @@ def _redirect_to_stderr() -> None:
     os.dup2(2, 1)
 
 
-def _add_file_findings(total: CheckedRows, settings: Settings, report: Report) -> None:
+def _add_file_findings(total: CheckedRows, settings: Settings, report: Report, opening: Source) -> None:
     """Add the findings about the file as a whole."""
     refusal_code = FORMATS[settings.layout.name].refused
     if refusal_code:
-        report.add_note(Note(refusal_code, excerpt=next(iter(report.format["preview"]), "")), None, row=0)
+        why = column_names.refusal(refusal_code, opening.preview)
+        report.add_note(Note(refusal_code, excerpt=next(iter(report.format["preview"]), ""), why=why), None, row=0)
     elif not total.conversations and total.rows:
         report.is_unreadable = True
     if total.unused_columns:

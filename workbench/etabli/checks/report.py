@@ -182,6 +182,13 @@ def _checks_not_run(settings: Settings, total: CheckedRows) -> Iterator[NotRun]:
             "rows": total.languages_without_rules.total(),
             "fix": _OWN_RULES_FIX,
         }
+    if total.thoughts:
+        yield {
+            "check": "duplicate-row, conflicting-answers, repetition, wrong-language, refusal, truncated-answer",
+            "why": "They read what follows a thought; checks of form, characters, safety and cost read thoughts too.",
+            "rows": total.thoughts,
+            "fix": f"Read a sample. {_OWN_RULES_FIX}",
+        }
     yield {
         "check": "toxicity",
         "why": "A list of words cannot tell an insult from a quotation: its ten hits on real data were ten wrong ones.",

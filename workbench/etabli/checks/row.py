@@ -60,6 +60,7 @@ class CheckedRows:
 
     rows: int = 0
     conversations: int = 0  # rows that could be read
+    thoughts: int = 0  # rows with a thought before an answer
     findings: list[Finding] = field(default_factory=list)
     pairs: list[QuestionAnswer] = field(default_factory=list)
     cost: Cost = field(default_factory=Cost)
@@ -72,6 +73,7 @@ class CheckedRows:
         """Add the counts of other records; findings and pairs go to the store instead."""
         self.rows += other.rows
         self.conversations += other.conversations
+        self.thoughts += other.thoughts
         self.cost.add(other.cost)
         self.languages.update(other.languages)
         self.languages_without_rules.update(other.languages_without_rules)
@@ -147,6 +149,7 @@ def _check_row(
     """Return the findings of one conversation; its counts go into ``results``."""
     lang = detect_row_language(row)
     results.conversations += 1
+    results.thoughts += any(message.get("reasoning") for message in row["messages"])
     results.languages[lang or UNKNOWN_LANGUAGE] += 1
     for name in LINEAGE_FIELDS:
         value = escape_invisible(str(dict(row).get(name) or "unknown"))[:200]
@@ -197,6 +200,8 @@ def _row_texts(row: Row) -> Iterator[tuple[str, str]]:
     """Yield (place, text) for everything in a row that somebody wrote; tool calls and tools as JSON."""
     for number, message in enumerate(row["messages"]):
         yield f"messages[{number}].content", message["content"]
+        if message.get("reasoning"):
+            yield f"messages[{number}].reasoning", message["reasoning"]
         if message.get("tool_calls"):
             yield f"messages[{number}].tool_calls", _to_json(message["tool_calls"])
         if message.get("name"):
@@ -221,9 +226,8 @@ def detect_row_language(row: Row) -> str | None:
 
 def _finding(note: Note, record: Record) -> Finding:
     code = CODES[note.code]
-    return Finding(
-        code.severity, note.code, record.row, record.line, note.field, note.excerpt, note.why or code.why, code.fix
-    )
+    why = f"{record.file}: {note.why or code.why}" if record.file else note.why or code.why
+    return Finding(code.severity, note.code, record.row, record.line, note.field, note.excerpt, why, code.fix)
 
 
 def count_value(counter: Counter[str], value: str, count: int = 1) -> None:

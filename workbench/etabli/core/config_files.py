@@ -52,22 +52,30 @@ def write_yaml(path: str | Path, keys: Mapping[str, object], sections: Mapping[s
 
 
 def list_mistakes(
-    error: "ValidationError", key_names: Sequence[str], type_names: Sequence[str] = ("str",)
+    error: "ValidationError",
+    key_names: Sequence[str],
+    type_names: Sequence[str] = ("str",),
+    advice: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return every mistake that pydantic found, as ``key: what is wrong``.
 
     Args:
         key_names: the keys that exist; the closest one is suggested for an unknown key.
         type_names: names of types that pydantic puts between keys; they are left out.
+        advice: what is said of keys that other programs have: the rest of a sentence that begins with the key.
     """
     errors = error.errors(include_url=False)
     more = len(errors) - MOST_MISTAKES
-    mistakes = [_describe_mistake(item, key_names, type_names) for item in errors[:MOST_MISTAKES]]
+    mistakes = [_describe_mistake(item, key_names, type_names, advice or {}) for item in errors[:MOST_MISTAKES]]
     return [*mistakes, f"and {more} more"] if more > 0 else mistakes
 
 
-def _describe_mistake(item: "ErrorDetails", key_names: Sequence[str], type_names: Sequence[str]) -> str:
+def _describe_mistake(
+    item: "ErrorDetails", key_names: Sequence[str], type_names: Sequence[str], advice: Mapping[str, str]
+) -> str:
     key = ".".join(str(part)[: parsing.MOST_SHOWN] for part in item["loc"] if part not in type_names)
+    if item["type"] == "extra_forbidden" and key in advice:
+        return f"{key}: no such key; it {advice[key]}"
     if item["type"] == "extra_forbidden":
         matches = [
             *difflib.get_close_matches(key, key_names),

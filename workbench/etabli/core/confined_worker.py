@@ -209,10 +209,10 @@ def _to_json(
 class _TemplateDict:
     """``dict`` for templates. It makes dictionaries but is not a class: a class leads to Python's internals."""
 
-    def __call__(self, *args: Any, **kwargs: object) -> dict[Any, Any]:
+    def __call__(self, *args: Any, **kwargs: object) -> dict[object, object]:
         return dict(*args, **kwargs)
 
-    def fromkeys(self, *args: Any) -> dict[Any, Any]:
+    def fromkeys(self, *args: Any) -> dict[object, object]:
         return dict.fromkeys(*args)
 
 

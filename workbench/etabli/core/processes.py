@@ -50,7 +50,7 @@ def is_alive(owner: Mapping[str, object]) -> bool:
         process = psutil.Process(owner["pid"])
         is_here = owner["host"] == socket.gethostname()
         return bool(is_here and _started_then(process, owner) and process.status() != psutil.STATUS_ZOMBIE)
-    except (psutil.Error, KeyError, TypeError):
+    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):  # also numbers that are no pid
         return False
 
 

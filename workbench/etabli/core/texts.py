@@ -19,3 +19,8 @@ def fold_sentence(text: str) -> str:
     Signs within the text stay: 5 - 3 is not 5 + 3.
     """
     return fold(text).strip(EDGES)
+
+
+def compose(text: str) -> str:
+    """Return the text in NFC: a letter and its accent are one sign, whether they were typed as one or as two."""
+    return unicodedata.normalize("NFC", text)

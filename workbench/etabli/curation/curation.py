@@ -15,13 +15,16 @@ from etabli.curation.embedding import DEFAULT
 from etabli.curation.features import ProgressCallback, RowFeatures
 from etabli.curation.recipe import CurationRecipe
 from etabli.data.dataset import Dataset, find_path, with_unique_ids
+from etabli.data.names import split_entry
+from etabli.data.splits import is_for_training
 
 
 class Curation:
     """Rows to curate, with their filters and decisions. Rows with the split ``test`` are kept as they are.
 
     Attributes:
-        source_rows: the rows to curate, as they are in the data; test_rows: the rows with the split ``test``.
+        source_rows: the rows to curate, as they are in the data; test_rows: the rows with the split ``test`` or
+            ``validation``.
         evaluation_rows: rows whose questions must not be in the training rows.
         decisions: the file of decisions.
     """
@@ -41,12 +44,14 @@ class Curation:
         rows = with_unique_ids([*self.data.rows, *filter(_can_return, self.data.rejected)])
         self._dropped_before = [row for row in self.data.rejected if not _can_return(row)]
         self._order = {row["id"]: position for position, row in enumerate(rows)}
-        self.test_rows = [row for row in rows if row.get("split") == "test"]
-        self.source_rows = [_without_annotations(row) for row in rows if row.get("split") != "test"]
+        self.test_rows = [row for row in rows if not is_for_training(row)]
+        self.source_rows = [_without_annotations(row) for row in rows if is_for_training(row)]
         if not self.source_rows:
-            raise BadData(f"{recipe.data} has {len(rows)} rows and all are marked test: there is none to curate.")
-        self._source_path = find_path(recipe.data.partition("#")[0], recipe_file)
-        self._eval_path = find_path((recipe.eval_data or recipe.data).partition("#")[0], recipe_file)
+            raise BadData(
+                f"{recipe.data} has {len(rows)} rows and all are marked test or validation: there is none to curate."
+            )
+        self._source_path = find_path(split_entry(recipe.data, recipe_file)[0], recipe_file)
+        self._eval_path = find_path(split_entry(recipe.eval_data or recipe.data, recipe_file)[0], recipe_file)
         self._old_decisions: dict[str, Decision] = {
             row["id"]: {**row["decision"], "do": "keep"} for row in rows if _decision_word(row) in ("keep", "fix")
         }
@@ -123,6 +128,7 @@ class Curation:
         turn = messages[find_last_answer(messages)]
         turn["content"] = answer
         turn.pop("spans", None)
+        turn.pop("train_spans", None)
         turn.pop("tool_calls", None)
         return messages
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from etabli.core.contracts import Decision, Reason, Row
 from etabli.core.errors import BadInput
@@ -135,8 +135,8 @@ class Table:
         self._shown_rows.sort(key=self._sort_key(sort), reverse=descending)
         return len(self._shown_rows)
 
-    def _sort_key(self, sort: str) -> Callable[[int], Any]:
-        keys: dict[str, Callable[[int], Any]] = {
+    def _sort_key(self, sort: str) -> Callable[[int], int | float | str | tuple[bool, list[str]]]:
+        keys: dict[str, Callable[[int], int | float | str | tuple[bool, list[str]]]] = {
             "row": lambda index: index,
             "length": lambda index: len(self._search_texts[index]),
             "likeness": self._highest_similarity,
@@ -172,7 +172,11 @@ class Table:
         row = self._result.rows[index]
         decision = self._standing.get(row["id"])
         is_fix = decision is not None and decision["do"] == "fix"
-        answer = last_answer({"messages": fixed_messages(row, decision)}) if is_fix else self._features.answers[index]
+        answer = (
+            last_answer({"id": row["id"], "messages": fixed_messages(row, decision)})
+            if is_fix
+            else self._features.answers[index]
+        )
         return {
             "at": index,
             "id": row["id"],

@@ -23,6 +23,10 @@ FILE = {
     ),
     "encoding": Code("error", "These bytes are not UTF-8.", "Convert it: iconv -f WINDOWS-1252 -t UTF-8 old > new."),
     "utf-16": Code("warning", "It is UTF-16 or UTF-32; most readers expect UTF-8.", "Save it as UTF-8."),
+    "unfolded": Code("info", "One object holds all rows.", "Nothing to do, if that is what you expect."),
+    "shards": Code("warning", "One file of several: the others are not read.", "Name the folder, or a glob."),
+    "unread-keys": Code("info", "Keys of a mapping file that are not read.", "Write a recipe of your own."),
+    "left-out-parts": Code("warning", "Parts of the data set that are not read.", "Name what you want to read."),
     "extra-columns": Code("info", "Columns that are not used.", "Nothing to do, if that is what you expect."),
 }
 FORM = {
@@ -45,7 +49,9 @@ FORM = {
     "nul": Code("error", "A NUL character: it cuts texts short in other tools.", "Remove it."),
     "control-characters": Code("warning", "Control characters that no keyboard types.", "Remove them."),
     "line-too-long": Code(
-        "error", "A row of more than 16 MB is no conversation; it was not read.", "Split it, or look at what wrote it."
+        "error",
+        "A row of more than 16 MB is no conversation; it was not read.",
+        "Write each row on a line of its own (JSONL).",
     ),
     "too-deep": Code("error", "Nested too deeply to be data.", _JSON),
     "ragged-row": Code(
@@ -57,6 +63,26 @@ FORM = {
     "duplicate-column": Code("error", "Two columns have one name: one of them is lost.", "Rename one."),
     "missing-key": Code("error", "A field that this format needs is not there.", _RENAME),
     "unknown-key": Code("warning", "A field that no trainer reads: often a misspelt one.", "Rename or remove it."),
+    "reasoning": Code(
+        "error",
+        "A thought that can't be read.",
+        "Write it once, as text: the key reasoning of the assistant's turn.",
+    ),
+    "thought-tags": Code(
+        "warning",
+        "Tags of a thought that do not enclose the beginning of the answer: they stay text.",
+        "Begin the answer with <think>, or write the thought under the key reasoning.",
+    ),
+    "unknown-split": Code(
+        "warning",
+        "A mark that is no split: the row is trained.",
+        "Write train, validation or test.",
+    ),
+    "split-column": Code(
+        "warning",
+        "A column seems to hold splits, and is not read: rows meant for a test would be trained.",
+        "Name it: --column split=set (columns={'split': 'set'} in Python).",
+    ),
     "wrong-type": Code(
         "error", "The value is not of the type that this format needs.", "Write text as text and lists as lists."
     ),
@@ -103,6 +129,17 @@ FORM = {
         "Keep the answers with a thumb up: --format preferred (format='preferred').",
     ),
     "left-out": Code("info", "A thumb down: left out, as you asked for the preferred answers.", "Nothing to do."),
+    "task-columns": Code(
+        "error",
+        "A text beside the columns of a task, such as label, summary or answer: not plain text.",
+        "Name question and answer: etabli data read FILE --column prompt=text --column completion=label --out FOLDER.",
+    ),
+    "rejected": Code("info", "An annotator rejected it: left out.", "Nothing to do, if that is what you expect."),
+    "other-answers": Code(
+        "warning",
+        "Several people answered differently: the first answer is used.",
+        "Keep one answer, or write a row for each.",
+    ),
     "prompt-only": Code("error", "Prompts without answers: there is nothing to learn.", "Add a column with answers."),
     "pretokenised": Code(
         "error",

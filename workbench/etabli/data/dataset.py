@@ -20,12 +20,14 @@ from etabli.core import folders, storage
 from etabli.core.contracts import DATASET as FACTS
 from etabli.core.contracts import DECISIONS, REJECTED_ROWS, ROWS, VERSION, Message, Row
 from etabli.core.errors import BadData
+from etabli.data.names import find_files, split_entry
+from etabli.data.names import find_path as find_path
 from etabli.data.parquet_rows import HOME_COMMANDS, read_folder, write_rows
+from etabli.data.splits import TEST, TRAIN, is_for_training
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BACKUP_FOLDER = "data"  # in a run's backup: the data that its recipe names
 # The manifest counts the values of these; the last four say what the rows may be used for.
 COUNTED_FIELDS = ("split", "lang", "licence", "source", "terms", "generator")
 
@@ -71,7 +73,8 @@ class Dataset:
     ) -> "Dataset":
         """Return the rows with some of them in the split ``test``, or ``self`` if there is a test split.
 
-        Rows of one group stay together; a group of more than half of the rows is trained.
+        Rows of one group stay together; a group of more than half of the rows is trained. Rows marked ``validation``
+        stay so.
 
         Args:
             share: share of the rows to test on.
@@ -87,7 +90,8 @@ class Dataset:
         group_names = groups or [row.get("template") or row["id"] for row in self.rows]
         rows_of: dict[str, list[Row]] = {}
         for name, row in zip(group_names, self.rows, strict=True):
-            rows_of.setdefault(name, []).append(row)
+            if is_for_training(row):
+                rows_of.setdefault(name, []).append(row)
         names = [name for name in sorted(rows_of) if 2 * len(rows_of[name]) <= len(self.rows)]
         if not names:
             raise BadData(
@@ -99,7 +103,10 @@ class Dataset:
         for name in names:
             if len(test_ids) < min(most, share * len(self.rows)):
                 test_ids |= {row["id"] for row in rows_of[name]}
-        rows: list[Row] = [{**row, "split": "test" if row["id"] in test_ids else "train"} for row in self.rows]
+        rows: list[Row] = [
+            {**row, "split": TEST if row["id"] in test_ids else TRAIN} if is_for_training(row) else row
+            for row in self.rows
+        ]
         return Dataset(rows, {**self.recipe, "test": {"share": share, "most": most, "seed": seed}})
 
     def save(self, folder: str | Path) -> "Dataset":
@@ -120,7 +127,7 @@ class Dataset:
     @classmethod
     @folders.add_allow_outside
     def open(cls, name: str | Path, near: Path | None = None) -> "Dataset":
-        """Open ``home-commands``, a Dataset folder, or a file that ``data.reading.source.read`` can read.
+        """Open ``home-commands``, a Dataset folder, or a source that ``data.reading.source.read`` can read.
 
         Args:
             name: the name or path. A relative path that does not exist here is searched beside ``near`` and its
@@ -136,40 +143,30 @@ class Dataset:
             from etabli.data.samples import home_commands
 
             return cls(home_commands(), {"sample": HOME_COMMANDS})
-        folder = find_path(name, near)
+        path, entry = split_entry(str(name), near)
+        folder = find_path(path, near)
         if (folder / ROWS).is_file():
             rows, rejected, facts = read_folder(folder)
             return cls(rows, facts.get("recipe") or {}, rejected)
-        if folder.is_dir():
-            raise BadData(f"{folder} is no Dataset: it has no {ROWS}.")
         from etabli.data.reading.source import read
 
-        file = {"sha256": storage.sha256(folder)} if folder.is_file() else {}
-        return cls(read(folder if file else _find_entry(name, near)), {"file": folder.name, **file})
+        return cls(read(f"{folder}{entry}" if entry else folder), {"file": folder.name + entry, **_hashes(folder)})
 
 
-def find_path(name: str | Path, folder: Path | None) -> Path:
-    """Return the first path that exists: ``name`` itself, beside ``folder`` or a parent of it, or its backup in it."""
-    places = [Path(), *(folder.absolute().parents if folder else ())]
-    backups = [folder.absolute() / backup_path(name)] if folder else []
-    return next((path for path in [*(place / name for place in places), *backups] if path.exists()), Path(name))
-
-
-def backup_path(name: str | Path) -> Path:
-    """Return where a run's backup keeps the data that its recipe calls ``name``; equal file names do not collide."""
-    return Path(BACKUP_FOLDER) / hashlib.sha256(str(name).encode()).hexdigest()[:8] / Path(name).name
+def _hashes(path: Path) -> dict[str, Any]:
+    """Return the sha256 of a file, or of each file of a glob or a folder, for the provenance of rows."""
+    if path.is_file():
+        return {"sha256": storage.sha256(path)}
+    files = folders.list_files(path) if path.is_dir() else find_files(path, None)
+    return {"files": {file.name: storage.sha256(file) for file in files}} if files else {}
 
 
 def _training_fields(message: Message) -> list[object]:
     """Return the fields that decide a message's tokens and which of them are trained."""
     spans = [message["spans"]] if "spans" in message else []
-    return [message["role"], message["content"], message.get("train"), *spans]
-
-
-def _find_entry(name: str | Path, folder: Path | None) -> str:
-    """Return ``dataset_info.json#entry`` with the path of its file, or the name of a Hub data set as it is."""
-    file, mark, entry = str(name).partition("#")
-    return f"{find_path(file, folder)}{mark}{entry}" if mark else str(name)
+    # Fields that came later: a message without them keeps the hash that it always had.
+    later_fields = {name: message.get(name) for name in ("reasoning", "train_spans") if name in message}
+    return [message["role"], message["content"], message.get("train"), *spans, *filter(None, [later_fields])]
 
 
 def _frame_row(row: Row) -> dict[str, object]:

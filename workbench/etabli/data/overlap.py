@@ -1,5 +1,6 @@
 """Find test rows that are also in the training rows."""
 
+import json
 from collections.abc import Iterator, Sequence
 
 from etabli.core.contracts import Message, Row
@@ -41,7 +42,13 @@ def _answers(messages: list[Message]) -> Iterator[tuple[Question, str, str]]:
     """Yield question, system text and answer of every assistant turn."""
     for number, turn in enumerate(messages):
         if turn["role"] == "assistant":
-            yield (*_split_system(messages[:number]), fold_sentence(turn["content"]))
+            yield (*_split_system(messages[:number]), _answer_key(turn))
+
+
+def _answer_key(turn: Message) -> str:
+    """An answer's text and the tool calls in it; the ids of calls do not count."""
+    calls = [call.get("function", call) for call in turn.get("tool_calls") or []]
+    return fold_sentence(turn["content"]) + (json.dumps(calls, sort_keys=True, default=str) if calls else "")
 
 
 def _split_system(messages: list[Message]) -> tuple[Question, str]:

@@ -8,9 +8,11 @@ from etabli.core import parsing, storage
 from etabli.core.contracts import DATASET as MANIFEST_NAME
 from etabli.core.contracts import REJECTED_ROWS, ROWS, Message, Row
 from etabli.core.errors import Damaged
+from etabli.data.splits import split_name
 
 HOME_COMMANDS = "home-commands"  # the name of the embedded task's rows
 _AS_JSON = ("tools", "columns", "reasons", "decision")  # stored as text
+_MESSAGE_FIELDS = ("name", "tool_call_id", "reasoning", "train_spans", "spans")  # stored where a message has them
 
 
 def read_folder(folder: Path) -> tuple[list[Row], list[Row], dict[str, Any]]:
@@ -39,15 +41,15 @@ def write_rows(rows: list[Row], path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in names} for row in records]), path)
 
 
-def _to_record(row: Row) -> dict[str, Any]:
+def _to_record(row: Row) -> dict[str, object]:
     fields = {name: value for name, value in row.items() if name not in _AS_JSON}
     json_fields = {name: json.dumps(value, default=str) for name, value in row.items() if name in _AS_JSON and value}
     return fields | json_fields | {"messages": [_message_record(message) for message in row["messages"]]}
 
 
-def _message_record(message: Message) -> dict[str, Any]:
-    fields: dict[str, Any] = {"role": message["role"], "content": message["content"], "train": message.get("train")}
-    fields |= {name: value for name, value in message.items() if name in ("name", "tool_call_id", "spans")}
+def _message_record(message: Message) -> dict[str, object]:
+    fields: dict[str, object] = {"role": message["role"], "content": message["content"], "train": message.get("train")}
+    fields |= {name: value for name, value in message.items() if name in _MESSAGE_FIELDS}
     return fields | ({"tool_calls": json.dumps(message["tool_calls"])} if message.get("tool_calls") else {})
 
 
@@ -55,6 +57,8 @@ def _from_record(item: dict[str, Any]) -> Row:
     item["messages"] = [_from_message_record(message) for message in item["messages"]]
     json_fields = {name: item.pop(name, None) for name in _AS_JSON}
     row = item | {name: _parse_field(value, name) for name, value in json_fields.items() if value}
+    if row.get("split"):  # older versions kept a file's spelling, such as Test
+        row["split"] = split_name(row["split"]) or row["split"]
     return cast(Row, row)
 
 

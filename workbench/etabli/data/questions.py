@@ -14,6 +14,24 @@ def truth(row: Row) -> str:
     return row["messages"][place]["content"] if place < len(row["messages"]) else ""
 
 
+def answer_message(row: Row) -> Message | None:
+    """Return a row's last answer: its text and tool calls, without reasoning and masks; None if it has no answer."""
+    place = _last_answer(row)
+    if place == len(row["messages"]):
+        return None
+    source = row["messages"][place]
+    message: Message = {"role": "assistant", "content": source["content"]}
+    if source.get("tool_calls"):
+        message["tool_calls"] = source["tool_calls"]
+    return message
+
+
+def ends_in_call(row: Row) -> bool:
+    """Return whether a row's last answer is a tool call."""
+    message = answer_message(row)
+    return bool(message and message.get("tool_calls"))
+
+
 def _last_answer(row: Row) -> int:
     answers = [place for place, message in enumerate(row["messages"]) if message["role"] == "assistant"]
     return answers[-1] if answers else len(row["messages"])

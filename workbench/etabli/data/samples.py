@@ -37,6 +37,18 @@ HOMES: dict[str, dict[str, list[str]]] = {
     },
 }
 CUSTOMER_MAILS = "customer-mails"  # the name of the bundled sample
+CUSTOMER_MAIL_COLUMNS = {"prompt": "customer_mail", "completion": "our_reply"}  # the format's name -> the file's
+ABOUT = {  # what the bundled data are, for the reader of a notebook
+    "home-commands": (
+        "A spoken home command, in English or French, to JSON. The sentences come from templates that people wrote for "
+        "a home assistant; a parser written for those templates gives each its JSON. Narrow, and an answer is either "
+        "right or wrong. Some of the French is clumsy: templates combine words that grammar would not."
+    ),
+    CUSTOMER_MAILS: (
+        "80 mails to a bicycle shop, in English and French, with the replies. We made them up, and made them as untidy "
+        "as real ones: some faults a check finds, some only a reader."
+    ),
+}
 SENTENCES_PER_TEMPLATE = 400  # of a template's sentences, the first so many are used; some have millions
 HELD_OUT = 0.35
 

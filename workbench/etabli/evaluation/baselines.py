@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from etabli.core import parsing
 from etabli.core.contracts import Message, Row
-from etabli.data.questions import question, truth
+from etabli.data.questions import answer_message, question, truth
 
 SHOTS = 5
 CHUNK = 256  # test rows that are compared with all training rows at once
@@ -67,7 +67,8 @@ def build_prompts(
         system = " ".join(filter(None, [_system_text(row), instructions]))
         prompt: list[Message] = [{"role": "system", "content": system}] if system else []
         for shot in reversed(shots):
-            prompt += [*_question_without_system(shot), shot["messages"][len(question(shot))]]
+            answer = answer_message(shot)
+            prompt += [*_question_without_system(shot), *([answer] if answer else [])]
         prompts.append(prompt + _question_without_system(row))
     return prompts
 
@@ -77,7 +78,9 @@ def without_farthest(prompt: list[Message], row: Row) -> list[Message] | None:
     head = [turn for turn in prompt[:1] if turn["role"] == "system"]
     turns = prompt[len(head) :]
     examples = turns[: len(turns) - len(_question_without_system(row))]
-    ends = [number for number, turn in enumerate(examples) if turn["role"] == "assistant"]
+    following_roles = [turn["role"] for turn in examples[1:]] + ["user"]
+    is_end = [(turn["role"], role) == ("assistant", "user") for turn, role in zip(examples, following_roles)]
+    ends = [number for number, ends_example in enumerate(is_end) if ends_example]
     return [*head, *turns[ends[0] + 1 :]] if ends else None
 
 

@@ -10,6 +10,7 @@ from etabli.core.contracts import AnsweredRow, Difference, Results, Score
 from etabli.core.pages import render, styles
 from etabli.evaluation import rescore, table
 from etabli.evaluation.aggregate import rows_in_slice
+from etabli.evaluation.forest import draw_forest
 from etabli.evaluation.scores.score import MEAN, SHARE
 from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE, format_interval, verdict_sentence
 from etabli.runs.run import Run
@@ -35,23 +36,26 @@ def verdict(source: Results | Run | str | Path) -> "VerdictCard":
 
 def write_page(results: Results, path: str | Path) -> None:
     """Write the verdict card as one HTML file without references to other files, with up to 500 rows a fold."""
-    twin, css = verdict(results).html(PAGE_ROWS), styles.widget_styles("VerdictCard")
+    card, css = verdict(results), styles.widget_styles("VerdictCard")
+    twin = card.in_root(card.html(PAGE_ROWS))
     storage.write_text(path, render("verdict.html.j2", subject=results["subject"], twin=twin, styles=css))
 
 
 def view(results: Results) -> dict[str, object]:
     """The card's content: sentences, warnings, a table, bars, and the settings behind the numbers."""
     heads, scores = _lead_columns(results), results["scores"]
+    systems = sorted(results["arms"], key=lambda name: name != results["subject"])  # what is judged stands first
     return {
         "subject": results["subject"],
         "lines": [
             {"verdict": slice_verdict["verdict"], "text": verdict_sentence(part, slice_verdict)}
             for part, slice_verdict in results["verdict"].items()
         ],
-        "warnings": results["warnings"],
-        "heads": [*heads, *results["arms"]],
+        "warnings": [*results["warnings"], *filter(None, [table.cleaning_sentence(results)])],
+        "forest": draw_forest(results),
+        "heads": [*heads, *systems],
         "first": len(heads),
-        "scores": [_table_line(score, heads, results["arms"]) for score in scores],
+        "scores": [_table_line(score, heads, systems) for score in scores],
         "gaps": [_describe_gap(score, gap, results) for score in scores for gap in score["differences"]],
         "facts": facts(results),
     }

@@ -60,7 +60,12 @@ def cluster_caveats(rows: Sequence[AnsweredRow], clustered_by: str) -> list[str]
 def _answer_caveats(test_set: TestSet, systems: list[System], loaded_model: LoadedModel) -> list[str]:
     caveats, total, longest = [], len(test_set.tests), context_length(loaded_model)
     for system in systems:
-        if empty_count := sum(not text.strip() for text in system.answers):
+        if unreadable_count := sum(answer.has_unreadable_call for answer in system.answers):
+            caveats.append(
+                f"{system.name}: {unreadable_count} of {total} answers begin a tool call that can't be parsed; each "
+                "counts as no call."
+            )
+        if empty_count := sum(not answer.text.strip() for answer in system.answers):
             caveats.append(f"{system.name} answered nothing on {empty_count} of {total} rows.")
         if system.cut_count:
             caveats.append(f"{system.name}: {system.cut_count} of {total} answers were cut at the greatest length.")

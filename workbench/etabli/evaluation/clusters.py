@@ -1,4 +1,4 @@
-"""Clusters of rows that are not independent: they share a template, a conversation, a document or a question."""
+"""Clusters of rows that are not independent: they share a template, a conversation, a question and the like."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,9 +16,9 @@ Key = tuple[str, str]  # kind and value
 def cluster_rows(rows: Sequence[Row], column: str | None = None) -> tuple[str, list[str]]:
     """The names of what the rows are clustered by, and each row's cluster.
 
-    Rows are in one cluster if they share a template, an ancestor (``parents``, or a row that is another's), a
-    conversation, a source where there are at least ten, or the whole question; also through a third row.
-    With ``column``, only that column decides; a row without a value is a cluster of its own.
+    Rows are in one cluster if they share a template, a group of near-copies, an ancestor (``parents``, or a row that
+    is another's), a conversation, a source where there are at least ten, or the whole question; also through a third
+    row. With ``column``, only that column decides; a row without a value is a cluster of its own.
     """
     if column:
         return column, [value or f"row {index}" for index, value in enumerate(column_values(rows, column))]
@@ -31,9 +31,10 @@ def cluster_rows(rows: Sequence[Row], column: str | None = None) -> tuple[str, l
 def _cluster_keys(row: Row, with_source: bool, kinds: dict[str, None]) -> Iterator[Key]:
     """The keys that the row may share with others; their kinds are added to ``kinds``."""
     columns = row.get("columns") or {}
-    if row.get("template"):
-        kinds["template"] = None
-        yield "template", str(row["template"])
+    for kind, name in (("template", row.get("template")), ("near-copies", row.get("copy_group"))):
+        if name:
+            kinds[kind] = None
+            yield kind, name
     for parent in row.get("parents") or []:
         kinds["parents"] = None
         yield "row", str(parent)

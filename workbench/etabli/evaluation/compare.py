@@ -146,6 +146,10 @@ def merge_results(evaluations: Sequence[Results], names: Sequence[str]) -> Resul
             "rivals": list(names[:-1]),
             "metrics": metrics,
             "rows": rows,
+            "cleaned": {
+                name: results.get("cleaned", {}).get(results["subject"], {})
+                for name, results in zip(names, evaluations)
+            },
             "warnings": [*overlap_caveats(rows), *warnings],
         }
     )
@@ -191,6 +195,8 @@ def _merge_row(versions: Sequence[AnsweredRow], subjects: Mapping[str, str], met
         **versions[0],
         "rendered": collect(row["rendered"] for row in versions),
         "answers": collect(row["answers"] for row in versions),
+        "thoughts": collect(row.get("thoughts", {}) for row in versions),
+        "calls": collect(row.get("calls", {}) for row in versions),
         "raw": collect(row["raw"] for row in versions),
         "correct": collect(row["correct"] for row in versions),
         "values": {metric: collect(row["values"][metric] for row in versions) for metric in metrics},

@@ -9,13 +9,13 @@ from pathlib import Path
 from etabli.core import folders, machine, storage
 from etabli.core.contracts import ARMS, RESULTS, VERDICT, VERSION, Results
 from etabli.core.errors import BadData, BadInput, NoSpace
-from etabli.data.questions import truth
 from etabli.evaluation.aggregate import summarise
 from etabli.evaluation.baselines import SHOTS
 from etabli.evaluation.caveats import list_caveats
+from etabli.evaluation.clean_answer import NAME, judged_truth
 from etabli.evaluation.scores import Score, default_scores, load_scores
 from etabli.evaluation.scores.score import CUSTOM, LOSS, ScoreFunction
-from etabli.evaluation.scoring import describe_metrics, row_choices, score_rows
+from etabli.evaluation.scoring import count_changes, describe_metrics, row_choices, score_rows
 from etabli.evaluation.systems import (
     TUNED,
     AnswerSettings,
@@ -60,6 +60,8 @@ def evaluate(
 ) -> Results:
     """Compare a run's adapter with its base and the baselines on the test rows, on one copy of the weights.
 
+    Answers and truths are cleaned first (``evaluation.clean_answer``); rows that end in a tool call are judged by it.
+
     Args:
         run: a run or its folder, or the folder of a PEFT adapter from elsewhere, with ``data``.
         data: an evaluation set (rows marked ``test``, or all); by default the test rows of the run's own data.
@@ -91,51 +93,80 @@ def evaluate(
     run = open_adapter(run)
     agree_to_read(run.recipe, run.folder, trust_code, f"etabli.evaluate({str(run.folder)!r}, trust_code=True)")
     test_set = build_test_set(run, data, limit, by, only, cluster)
-    score_list = load_scores(scores) if scores else default_scores(test_set.tests, [truth(r) for r in test_set.tests])
-    _require_truths(test_set, score_list)
+    score_list = _choose_scores(scores, test_set)
     loaded_model = loaded or run.load()
     settings = AnswerSettings(_answer_length(max_new_tokens, test_set, loaded_model, score_list), shots, instructions)
     systems = build_systems([arms] if isinstance(arms, str) else list(arms), test_set, run, loaded_model, settings)
     subject = _find_subject(systems)
     made_with = {**test_set.provenance, **asdict(settings), **_describe_model(run, loaded_model, systems)}
-    with _progress_reporter(run if save else None, progress) as report:
-        for system in systems:
-            generate_answers(system, test_set, loaded_model, settings.max_new_tokens, report)
-            if any(score.unit == LOSS for score in score_list):
-                score_truths(system, test_set, loaded_model, report)
-            if any(score.from_model and score.unit != LOSS for score in score_list):
-                score_choices(system, test_set, [row_choices(row) for row in test_set.tests], loaded_model, report)
-    rows = score_rows(test_set, systems, score_list)
-    metrics = describe_metrics(score_list, rows)
-    results = summarise(
-        {
-            "version": VERSION,
-            "seed": run.recipe.seed,
-            "model": loaded_model.name,
-            "data_hash": test_set.data_hash,
-            "made_with": made_with,
-            "arms": [system.name for system in systems],
-            "subject": subject,
-            "rivals": [system.name for system in systems if system.name in ARMS and system.name != subject],
-            "metrics": metrics,
-            "scores": [],
-            "rows": rows,
-            "warnings": list_caveats(test_set, systems, rows, metrics, loaded_model),
-            "verdict": {},
-        }
-    )
+    with _progress_reporter(run.folder if save else None, progress) as report:
+        _ask_systems(systems, test_set, score_list, loaded_model, settings, report)
+    results = _build_results(systems, subject, test_set, score_list, loaded_model)
+    results = summarise({**results, "seed": run.recipe.seed, "made_with": made_with})
     if save:
         storage.write_json(run.folder / RESULTS, results)
         storage.write_json(run.folder / VERDICT, results["verdict"])
     return results
 
 
-def _require_truths(test_set: TestSet, scores: list[Score]) -> None:
-    missing = [row["id"] for row in test_set.tests if not truth(row)]
+def _choose_scores(scores: Sequence[str | ScoreFunction | Score] | None, test_set: TestSet) -> list[Score]:
+    """The scores that were named, or those that suit the rows.
+
+    Raises:
+        BadData: rows without the answer that a score needs.
+    """
+    truths = [judged_truth(row).text for row in test_set.tests]
+    score_list = load_scores(scores) if scores else default_scores(test_set.tests, truths)
+    _require_truths([row["id"] for row, text in zip(test_set.tests, truths) if not text], len(truths), score_list)
+    return score_list
+
+
+def _ask_systems(
+    systems: list[System],
+    test_set: TestSet,
+    scores: list[Score],
+    loaded_model: LoadedModel,
+    settings: AnswerSettings,
+    report: ReportProgress,
+) -> None:
+    """Let every system answer every test row, and compute the likelihoods that the scores need."""
+    for system in systems:
+        generate_answers(system, test_set, loaded_model, settings.max_new_tokens, report)
+        if any(score.unit == LOSS for score in scores):
+            score_truths(system, test_set, loaded_model, report)
+        if any(score.from_model and score.unit != LOSS for score in scores):
+            score_choices(system, test_set, [row_choices(row) for row in test_set.tests], loaded_model, report)
+
+
+def _build_results(
+    systems: list[System], subject: str, test_set: TestSet, scores: list[Score], loaded_model: LoadedModel
+) -> Results:
+    """The results without scores and verdict, which ``summarise`` computes from them."""
+    rows = score_rows(test_set, systems, scores)
+    metrics = describe_metrics(scores, rows)
+    return {
+        "version": VERSION,
+        "seed": 0,
+        "model": loaded_model.name,
+        "data_hash": test_set.data_hash,
+        "made_with": {},
+        "arms": [system.name for system in systems],
+        "subject": subject,
+        "rivals": [system.name for system in systems if system.name in ARMS and system.name != subject],
+        "metrics": metrics,
+        "scores": [],
+        "rows": rows,
+        "cleaned": count_changes(test_set, systems),
+        "warnings": list_caveats(test_set, systems, rows, metrics, loaded_model),
+        "verdict": {},
+    }
+
+
+def _require_truths(missing: list[str], row_count: int, scores: list[Score]) -> None:
     names = [score.name for score in scores if score.needs_truth and score.unit != CUSTOM]
     if missing and names:
         raise BadData(
-            f"{len(missing)} of {len(test_set.tests)} test rows have no answer to compare with (first {missing[0]}), "
+            f"{len(missing)} of {row_count} test rows have no answer to compare with (first {missing[0]}), "
             f"and {', '.join(names)} need one. Give them answers, or name scores that need none: ifeval, regex, "
             "json_schema, valid_json, your own."
         )
@@ -159,16 +190,16 @@ def _find_subject(systems: list[System]) -> str:
 
 
 @contextlib.contextmanager
-def _progress_reporter(run: Run | None, progress: ReportProgress | None) -> Iterator[ReportProgress]:
+def _progress_reporter(folder: Path | None, progress: ReportProgress | None) -> Iterator[ReportProgress]:
     """A function that reports progress to the caller or on a line, and each second in the run's folder."""
     line, last_write = ProgressLine(), 0.0
 
     def report(system: str, count: int, total: int) -> None:
         nonlocal last_write
-        if run is not None and time.monotonic() - last_write > 1:
+        if folder is not None and time.monotonic() - last_write > 1:
             last_write = time.monotonic()
             with contextlib.suppress(OSError, NoSpace):
-                storage.write_json(run.folder / PROGRESS, {"arm": system, "done": count, "total": total})
+                storage.write_json(folder / PROGRESS, {"arm": system, "done": count, "total": total})
         if progress:
             progress(system, count, total)
         else:
@@ -178,8 +209,8 @@ def _progress_reporter(run: Run | None, progress: ReportProgress | None) -> Iter
         yield report
     finally:
         line.close()
-        if run is not None:
-            (run.folder / PROGRESS).unlink(missing_ok=True)
+        if folder is not None:
+            (folder / PROGRESS).unlink(missing_ok=True)
 
 
 def _describe_model(run: Run, loaded_model: LoadedModel, systems: list[System]) -> dict[str, object]:
@@ -189,6 +220,7 @@ def _describe_model(run: Run, loaded_model: LoadedModel, systems: list[System]) 
         "template_hash": template_hash(loaded_model.tokenizer),
         "adapters": {name: adapter_files.weights_hash(folder) for name, folder in adapters.items()},
         "run": run.name,
+        "cleaning": NAME,
         "dtype": str(loaded_model.dtype),
         "processor": machine.processor(),
         "versions": machine.versions(),

@@ -57,47 +57,64 @@ def evaluate_task(
         files that this user has not agreed to run.
     """
     version = require("lm-eval", "harness")
-    path = Path(task).absolute()
-    if not path.is_file():
-        raise BadInput(f"There is no task {task}: name the YAML file of an lm-eval task.")
+    path = _find_task(task)
     with _task_errors(path):
         trust.require(task_code.code_of_task(path), trust_code)
     run = open_adapter(run)
     loaded_model = loaded or run.load()
-    documents: dict[str, dict[int, Document]] = {}
-    for arm in ARMS:
-        with loaded_model.as_base(arm == BASE):
-            samples, higher_is_better = _run_task(loaded_model, path, limit, batch)
-        documents[arm] = _group_by_document(samples)
+    documents, higher_is_better = _run_arms(loaded_model, path, limit, batch)
     metrics = _find_metrics(documents, higher_is_better, f"{storage.sha256(path)} {version}")
     if not metrics:
         raise BadInput(f"{path.name} gives no metric that is one number a sample.")
     rows = [_make_row({arm: documents[arm][number] for arm in ARMS}, metrics) for number in sorted(documents[BASE])]
-    return summarise(
-        {
-            "version": VERSION,
-            "seed": run.recipe.seed,
-            "model": loaded_model.name,
-            "data_hash": hashlib.sha256("".join(row["id"] for row in rows).encode()).hexdigest(),
-            "made_with": {
-                "task": path.name,
-                "task_hash": storage.sha256(path),
-                "lm-eval": version,
-                "model_hash": loaded_model.source.hash,
-                "template_hash": template_hash(loaded_model.tokenizer),
-                "run": run.name,
-                "versions": machine.versions(),
-            },
-            "arms": list(ARMS),
-            "subject": TUNED,
-            "rivals": [BASE],
-            "metrics": metrics,
-            "scores": [],
-            "rows": rows,
-            "warnings": cluster_caveats(rows, "document"),
-            "verdict": {},
-        }
-    )
+    made_with = {"task": path.name, "task_hash": storage.sha256(path), "lm-eval": version, "run": run.name}
+    return summarise(_build_results(rows, metrics, loaded_model, made_with, run.recipe.seed))
+
+
+def _find_task(task: str | Path) -> Path:
+    path = Path(task).absolute()
+    if not path.is_file():
+        raise BadInput(f"There is no task {task}: name the YAML file of an lm-eval task.")
+    return path
+
+
+def _run_arms(
+    loaded_model: LoadedModel, path: Path, limit: int | None, batch: int
+) -> tuple[dict[str, dict[int, Document]], dict[str, bool]]:
+    """Each arm's documents by number, and for each metric whether higher is better."""
+    documents: dict[str, dict[int, Document]] = {}
+    higher_is_better: dict[str, bool] = {}
+    for arm in ARMS:
+        with loaded_model.as_base(arm == BASE):
+            samples, higher_is_better = _run_task(loaded_model, path, limit, batch)
+        documents[arm] = _group_by_document(samples)
+    return documents, higher_is_better
+
+
+def _build_results(
+    rows: list[AnsweredRow], metrics: list[Metric], loaded_model: LoadedModel, made_with: dict[str, str], seed: int
+) -> Results:
+    """The results without scores and verdict, which ``summarise`` computes from them."""
+    model_facts = {
+        "model_hash": loaded_model.source.hash,
+        "template_hash": template_hash(loaded_model.tokenizer),
+        "versions": machine.versions(),
+    }
+    return {
+        "version": VERSION,
+        "seed": seed,
+        "model": loaded_model.name,
+        "data_hash": hashlib.sha256("".join(row["id"] for row in rows).encode()).hexdigest(),
+        "made_with": {**made_with, **model_facts},
+        "arms": list(ARMS),
+        "subject": TUNED,
+        "rivals": [BASE],
+        "metrics": metrics,
+        "scores": [],
+        "rows": rows,
+        "warnings": cluster_caveats(rows, "document"),
+        "verdict": {},
+    }
 
 
 def _run_task(

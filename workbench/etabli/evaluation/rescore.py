@@ -4,18 +4,19 @@ import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
-from etabli.core import folders, parsing, storage
+from etabli.core import contract_check, folders, parsing, storage
 from etabli.core.contracts import RESULTS, VERSION, Difference, Estimate, Metric, Rescoring, Results
 from etabli.core.errors import BadInput, Damaged, EtabliError
 from etabli.evaluation.aggregate import summarise
 from etabli.evaluation.caveats import score_error_caveats
+from etabli.evaluation.results_check import find_contradiction
 from etabli.evaluation.scores import Score, builtin_score, load_scores
 from etabli.evaluation.scores.score import ScoreFunction
 from etabli.evaluation.scoring import describe_metrics, score_texts
 from etabli.runs.run import Run
 
+NEXT_STEP = "To mend it, evaluate again: etabli evaluate DIR."
 NOT_NAMED = "not scored again: its file was not named now (read it, then name it: --score FILE)"
 
 
@@ -28,20 +29,17 @@ def read_results(place: Run | str | Path) -> Results:
     path = place.folder if isinstance(place, Run) else Path(place)
     path = folders.resolve_inside(path, RESULTS) if path.is_dir() else path
     try:
-        results = cast("Results", parsing.read_json(path))
+        value = parsing.read_json(path)
     except OSError:
         raise BadInput(f"There are no results in {path}: run etabli.evaluate, or etabli evaluate, first.") from None
-    missing = sorted(set(Results.__annotations__) - set(results)) if isinstance(results, dict) else ["everything"]
-    if missing or results["version"] != VERSION:
-        why = f"lacks {', '.join(missing)}" if missing else f"is of version {results['version']}, not {VERSION}"
-        raise Damaged(f"{path} {why}: evaluate again.")
-    try:
-        summarise(results)
-        for score in results["scores"]:
-            for interval in [*score["arms"].values(), *score["differences"]]:
-                _restore_bounds(interval)
-    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
-        raise Damaged(f"{path} is not as it was written ({type(error).__name__}: {error}): evaluate again.") from error
+    results = contract_check.require(value, Results, str(path), NEXT_STEP)
+    if results["version"] != VERSION:
+        raise Damaged(f"{path} is of version {results['version']}, not {VERSION}. {NEXT_STEP}")
+    if problem := find_contradiction(results):
+        raise Damaged(f"{path}: {problem}. {NEXT_STEP}")
+    for score in results["scores"]:
+        for interval in [*score["arms"].values(), *score["differences"]]:
+            _restore_bounds(interval)
     return results
 
 

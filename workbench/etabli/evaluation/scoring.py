@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
-from etabli.core.contracts import AnsweredRow, Metric, Row
+from etabli.core import texts
+from etabli.core.contracts import CLEANINGS, AnsweredRow, Metric, Row
 from etabli.core.secrets import cover_secrets
-from etabli.data.questions import last_user_text, truth
+from etabli.data.questions import last_user_text
+from etabli.evaluation.clean_answer import judged_truth
 from etabli.evaluation.scores import Score
 from etabli.evaluation.scores.answers import normalised
 from etabli.evaluation.scores.registry import CHOICES
@@ -28,18 +30,21 @@ def _score_row(index: int, test_set: TestSet, systems: list[System], scores: lis
     row = test_set.tests[index]
     # A column may hold a date or half a character, which JSON and UTF-8 cannot store.
     storable = json.dumps(row, default=str, ensure_ascii=False).encode("utf-8", "replace")
+    stored_row = cast("Row", json.loads(storable))
     record: AnsweredRow = {
         "id": row["id"],
         "lang": str(row.get("lang") or ""),
         "template": row.get("template") or row["id"],
         "cluster": test_set.clusters[index],
         "slices": test_set.slices[index],
-        "row": cast("Row", json.loads(storable)),
+        "row": stored_row,
         "overlap": test_set.overlaps[index],
-        "prompt": last_user_text(row),
-        "truth": truth(row),
+        "prompt": last_user_text(stored_row),
+        "truth": judged_truth(stored_row).text,
         "rendered": {system.name: system.prompt_texts[index] for system in systems},
-        "answers": {system.name: system.answers[index] for system in systems},
+        "answers": {system.name: system.answers[index].text for system in systems},
+        "thoughts": {system.name: thought for system in systems if (thought := system.answers[index].thought)},
+        "calls": {system.name: calls for system in systems if (calls := system.answers[index].calls)},
         "raw": {system.name: system.raw_answers[index] for system in systems},
         "correct": {},
         "values": {},
@@ -57,20 +62,27 @@ def _score_row(index: int, test_set: TestSet, systems: list[System], scores: lis
 def _scorer(score: Score, system: System, index: int, row: Row, record: AnsweredRow) -> Callable[[], object]:
     """The function that computes the score: from the model's likelihoods, or from the answer's text."""
     if not score.from_model or system.prompts is None:
-        return partial(score.compute, record["answers"][system.name], record["truth"], row)
+        return partial(_score_answer, score, record, system.name, row)
     if score.unit == LOSS:
         return partial(_loss_per_token, system, index)
     return partial(_is_choice_right, score, system, index, row)
 
 
+def _score_answer(score: Score, record: AnsweredRow, system: str, row: Row) -> object:
+    """The score of a system's answer, by its text or by its tool calls."""
+    if not score.from_calls:
+        return score.compute(record["answers"][system], record["truth"], row)
+    if "calls" not in record:
+        raise ValueError("these results are older than the reading of tool calls: evaluate again")
+    return score.compute(record["calls"].get(system, []), record["truth"], row)
+
+
 def score_texts(record: AnsweredRow, score: Score) -> None:
     """Add a score that is made from the answers' texts to a record; errors of an earlier scoring are removed."""
     record["errors"].pop(score.name, None)
-    answers = record["answers"].items()
+    systems = record["answers"]
     add_score(
-        record,
-        score,
-        {system: partial(score.compute, answer, record["truth"], record["row"]) for system, answer in answers},
+        record, score, {system: partial(_score_answer, score, record, system, record["row"]) for system in systems}
     )
 
 
@@ -110,8 +122,8 @@ def _loss_per_token(system: System, index: int) -> float:
 
 def _is_choice_right(score: Score, system: System, index: int, row: Row) -> bool:
     """Is the likeliest choice the true one? ``choice_norm`` divides by characters. The end-of-turn token counts too."""
-    choices, answer = row_choices(row), truth(row)
-    right = [number for number, choice in enumerate(choices) if choice.strip() == answer.strip()]
+    choices, answer = row_choices(row), judged_truth(row).text
+    right = [number for number, choice in enumerate(choices) if texts.compose(choice.strip()) == answer.strip()]
     right = right or [number for number, choice in enumerate(choices) if normalised(choice, answer)]
     if len(right) != 1:
         raise ValueError(f"{len(right)} of the row's {len(choices)} choices are its answer")
@@ -125,6 +137,16 @@ def row_choices(row: Row) -> list[str]:
     choices = (row.get("columns") or {}).get(CHOICES)
     choices = choices.get("text") if isinstance(choices, dict) else choices
     return [str(choice) for choice in choices] if isinstance(choices, list | tuple) else []
+
+
+def count_changes(test_set: TestSet, systems: list[System]) -> dict[str, dict[str, int]]:
+    """How many answers of each system, and how many truths, ``clean_answer`` changed, by kind of change."""
+    answers = {system.name: system.answers for system in systems}
+    answers["truth"] = [judged_truth(row) for row in test_set.tests]
+    return {
+        name: {kind: sum(kind in answer.changes for answer in of_system) for kind in CLEANINGS}
+        for name, of_system in answers.items()
+    }
 
 
 def describe_metrics(scores: list[Score], records: list[AnsweredRow]) -> list[Metric]:

@@ -1,5 +1,6 @@
 """The systems that answer: the base, the base with its best prompt, lookup, the tuned model, and checkpoints."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from etabli.core.contracts import Message, Row
 from etabli.core.errors import BadData, BadInput
-from etabli.data.questions import last_user_text, question, truth
+from etabli.data.questions import answer_message, ends_in_call, last_user_text, question, truth
 from etabli.evaluation import baselines
+from etabli.evaluation.clean_answer import CleanAnswer, clean_raw, find_answer_marks, judged_truth
 from etabli.evaluation.test_set import TestSet
 from etabli.models import generate, likelihood
 from etabli.models.likelihood import Likelihood
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 BASE, PROMPTED, LOOKUP, TUNED = "base", "prompted", "lookup", "tuned"
 # Bounds of the answer length in tokens where none is given; an answer with reasoning gets at least REASONING_TOKENS.
 MIN_NEW_TOKENS, MAX_NEW_TOKENS, REASONING_TOKENS = 32, 1024, 256
+CALL_TOKENS = 32  # for the marks that a template writes around a tool call
 
 ReportProgress = Callable[[str, int, int], None]
 
@@ -37,7 +40,7 @@ class System:
     name: str
     prompts: list[list[Message]] | None = None
     adapter: Path | None = None
-    answers: list[str] = field(default_factory=list)
+    answers: list[CleanAnswer] = field(default_factory=list)
     raw_answers: list[str] = field(default_factory=list)  # with control tokens
     prompt_texts: list[str] = field(default_factory=list)  # the prompts as the model got them
     prompt_lengths: list[int] = field(default_factory=list)  # in tokens
@@ -96,9 +99,10 @@ def build_systems(
 
 def _build_lookup(rows: list[Row]) -> System:
     """Lookup with its answers; each prompt text names the training row that gave the answer."""
-    answers = [truth(row) for row in rows]
+    answers = [judged_truth(row) for row in rows]
     sources = [f"The closest training row ({row['id']}):\n{last_user_text(row)}" for row in rows]
-    return System(LOOKUP, answers=answers, raw_answers=answers, prompt_texts=sources)
+    raw_answers = [answer.text if answer.calls else truth(row) for answer, row in zip(answers, rows)]
+    return System(LOOKUP, answers=answers, raw_answers=raw_answers, prompt_texts=sources)
 
 
 def _build_shot_prompts(
@@ -120,15 +124,17 @@ def fit_prompt(prompt: list[Message], row: Row, loaded_model: LoadedModel, max_n
     """
     max_prompt_tokens = context_length(loaded_model) - max_new_tokens
 
-    def count_tokens(messages: list[Message]) -> int:
-        return len(render(messages, loaded_model.tokenizer, prompt=True, tools=row.get("tools")))
+    def count_tokens(messages: list[Message]) -> int | None:
+        """The prompt's tokens; None if the template refuses it."""
+        with contextlib.suppress(BadData):
+            return len(render(messages, loaded_model.tokenizer, prompt=True, tools=row.get("tools")))
+        return None
 
-    try:
-        length = count_tokens(prompt)
-    except BadData:  # some templates refuse a system turn
+    length = count_tokens(prompt)
+    if length is None:  # some templates refuse a system turn, others the tool calls of an example
         prompt = baselines.without_system(prompt)
         length = count_tokens(prompt)
-    while length > max_prompt_tokens and (shorter := baselines.without_farthest(prompt, row)):
+    while (length is None or length > max_prompt_tokens) and (shorter := baselines.without_farthest(prompt, row)):
         prompt, length = shorter, count_tokens(shorter)
     return prompt
 
@@ -148,9 +154,11 @@ def max_answer_tokens(test_set: TestSet, tokenizer: "PreTrainedTokenizerBase", w
     """
     import numpy as np
 
-    lengths = [len(tokenizer(truth(row), add_special_tokens=False)["input_ids"]) for row in test_set.tests]
+    truths = [judged_truth(row).text for row in test_set.tests]
+    lengths = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in truths]
     least = REASONING_TOKENS if with_reasoning or not any(lengths) else MIN_NEW_TOKENS
-    return int(min(MAX_NEW_TOKENS, max(least, 1.25 * np.quantile(lengths, 0.95) + 1)))
+    extra = CALL_TOKENS if any(map(ends_in_call, test_set.tests)) else 0
+    return int(min(MAX_NEW_TOKENS, max(least, 1.25 * np.quantile(lengths, 0.95) + 1 + extra)))
 
 
 def generate_answers(
@@ -159,16 +167,20 @@ def generate_answers(
     """Generate the system's answer to every test row. Lookup has its answers already."""
     if system.prompts is None:
         return
+    tools = [row.get("tools") for row in test_set.tests]
     with loaded_model.using(system.adapter):
         output = generate.answer(
             loaded_model.model,
             loaded_model.tokenizer,
             system.prompts,
             max_new_tokens,
-            tools=[row.get("tools") for row in test_set.tests],
+            tools=tools,
             progress=lambda count, total: report(system.name, count, total),
         )
-    system.answers, system.raw_answers = output.texts, output.raws
+    marks = find_answer_marks(loaded_model.tokenizer)
+    texts = zip(output.raws, output.texts, output.rendered, tools)
+    system.answers = [clean_raw(raw, text, prompt, marks, some) for raw, text, prompt, some in texts]
+    system.raw_answers = output.raws
     system.prompt_texts, system.prompt_lengths = output.rendered, output.sizes
     system.cut_count = sum(output.cut)
 
@@ -176,7 +188,7 @@ def generate_answers(
 def score_truths(system: System, test_set: TestSet, loaded_model: LoadedModel, report: ReportProgress) -> None:
     """Compute the likelihood that the system's model gives to the truth of every test row."""
     if system.prompts is not None:
-        answers = [[truth(row)] for row in test_set.tests]
+        answers = [[answer_message(row) or _text_message("")] for row in test_set.tests]
         likelihoods = _score_continuations(system, test_set, answers, loaded_model, f"{system.name}, loss", report)
         system.truth_likelihoods = [of_row[0] for of_row in likelihoods]
 
@@ -186,15 +198,20 @@ def score_choices(
 ) -> None:
     """Compute the likelihood that the system's model gives to each choice of every test row."""
     if system.prompts is not None:
+        answers = [[_text_message(choice) for choice in of_row] for of_row in choices]
         system.choice_likelihoods = _score_continuations(
-            system, test_set, choices, loaded_model, f"{system.name}, choices", report
+            system, test_set, answers, loaded_model, f"{system.name}, choices", report
         )
+
+
+def _text_message(text: str) -> Message:
+    return {"role": "assistant", "content": text}
 
 
 def _score_continuations(
     system: System,
     test_set: TestSet,
-    answers: list[list[str]],
+    answers: list[list[Message]],
     loaded_model: LoadedModel,
     label: str,
     report: ReportProgress,
@@ -203,7 +220,7 @@ def _score_continuations(
     conversations: list[list[Message]] = []
     tools: list[list[dict[str, object]] | None] = []
     for prompt, row, row_answers in zip(system.prompts or [], test_set.tests, answers):
-        conversations += [[*prompt, {"role": "assistant", "content": answer}] for answer in row_answers]
+        conversations += [[*prompt, answer] for answer in row_answers]
         tools += [row.get("tools")] * len(row_answers)
     with loaded_model.using(system.adapter):
         scores = iter(

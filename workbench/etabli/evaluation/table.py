@@ -95,10 +95,29 @@ def format_estimate(estimate: Estimate, unit: str) -> str:
     return f"{value}{sign} [{low}, {high}]"
 
 
+CHANGE_NAMES = {
+    "unicode": "accents in two parts",
+    "thought": "thoughts",
+    "open_thought": "thoughts without an end",
+    "fence": "code fences",
+}
+
+
+def cleaning_sentence(results: Results) -> str:
+    """What was removed from answers before they were compared; an empty text if nothing was."""
+    parts = []
+    for name, counts in results.get("cleaned", {}).items():
+        if changes := [f"{CHANGE_NAMES.get(kind, kind)} {count}" for kind, count in counts.items() if count]:
+            parts.append(f"{name} ({', '.join(changes)})")
+    rule = "Answers and truths were compared without thoughts and code fences around them, accents composed"
+    return f"{rule}; this changed rows of {', '.join(parts)}." if parts else ""
+
+
 def format_results(results: Results) -> str:
     """Warnings, verdict and tables as plain text."""
     subject = results["subject"]
-    paragraphs = [f"Note: {warning}" for warning in results["warnings"]]
+    notes = [*results["warnings"], *filter(None, [cleaning_sentence(results)])]
+    paragraphs = [f"Note: {note}" for note in notes]
     if not results["scores"]:
         return "\n\n".join([*paragraphs, "No score is left to be shown."])
     sentences = [verdict_sentence(part, verdict) for part, verdict in results["verdict"].items()]

@@ -12,7 +12,7 @@ from etabli.core.errors import BadData
 from etabli.data import overlap
 from etabli.data.columns import column_values
 from etabli.data.dataset import Dataset, find_path
-from etabli.data.questions import has_answer, has_text_answer
+from etabli.data.questions import ends_in_call, has_answer, has_text_answer
 from etabli.evaluation.clusters import cluster_rows
 from etabli.runs.run import Run
 from etabli.runs.run_data import open_rows_of_run
@@ -133,14 +133,22 @@ def _open_evaluation_set(data: str | Path, run: Run) -> Dataset:
 
 
 def _hash_rows(rows: Sequence[Row]) -> str:
-    contents = [[row["id"], [[turn["role"], turn["content"]] for turn in row["messages"]]] for row in rows]
+    contents = [[row["id"], [_hashed_parts(turn) for turn in row["messages"]]] for row in rows]
     return hashlib.sha256(json.dumps(contents, ensure_ascii=True).encode()).hexdigest()
+
+
+def _hashed_parts(turn: Message) -> list[object]:
+    return [turn["role"], turn["content"], *([turn["tool_calls"]] if turn.get("tool_calls") else [])]
 
 
 def _select_training(run: Run, data: Dataset) -> list[Row]:
     """The conversations that the run trained on. The baselines may not use rows that the run held out or left out."""
     rows = rows_to_train(run.recipe, data, run.folder)
-    return [row for row in rows if row["messages"][0]["role"] != "text" and has_text_answer(row)]
+    return [row for row in rows if row["messages"][0]["role"] != "text" and _has_judged_answer(row)]
+
+
+def _has_judged_answer(row: Row) -> bool:
+    return has_text_answer(row) or ends_in_call(row)
 
 
 def _select_tests(test_data: Dataset, own_data: Dataset) -> list[Row]:
@@ -150,20 +158,16 @@ def _select_tests(test_data: Dataset, own_data: Dataset) -> list[Row]:
 
 
 def _keep_conversations(rows: list[Row]) -> tuple[list[Row], list[str]]:
-    """The rows without those that end in a tool call or an empty answer, and a warning if there are such rows."""
+    """The rows without those that end in an empty answer, and a warning if there are such rows."""
     if any(row["messages"][0]["role"] == "text" for row in rows):
         raise BadData("Plain text has no questions to ask: name a data set of conversations with --data.")
-    conversations = [row for row in rows if has_text_answer(row) or not has_answer(row)]
+    conversations = [row for row in rows if _has_judged_answer(row) or not has_answer(row)]
     if len(conversations) == len(rows):
         return rows, []
     count = len(rows) - len(conversations)
     if not conversations:
-        raise BadData(
-            f"All {count} test rows end in a tool call or in an empty answer: there is no text to compare with."
-        )
-    return conversations, [
-        f"{count} of {len(rows)} test rows end in a tool call or in an empty answer and were left out."
-    ]
+        raise BadData(f"All {count} test rows end in an empty answer: there is nothing to compare with.")
+    return conversations, [f"{count} of {len(rows)} test rows end in an empty answer and were left out."]
 
 
 def _select_slice(rows: list[Row], only: str | None) -> list[Row]:

@@ -71,7 +71,8 @@ def merge(run: Run | str | Path, out: str | Path) -> list[str]:
     _refuse_tied(loaded_model)
     merged_model = loaded_model.model.merge_and_unload()
     # Whoever loads it stops where it was trained to stop: a base model's own configuration may not know that token.
-    merged_model.generation_config.eos_token_id = stop_ids(merged_model, loaded_model.tokenizer)
+    stops = stop_ids(merged_model, loaded_model.tokenizer)
+    merged_model.generation_config.eos_token_id = stops if len(stops) > 1 else next(iter(stops), None)
     with storage.write_folder(
         out, {"base": loaded_model.name, "base_hash": loaded_model.source.hash, "run": run.name}
     ) as folder:

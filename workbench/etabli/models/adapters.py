@@ -4,9 +4,10 @@ The folder is data. Its ``adapter_config.json`` is read once, checked here, and 
 """
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.core import folders, parsing, storage
 from etabli.core.contracts import MANIFEST
@@ -16,6 +17,7 @@ from etabli.models.sources import Source
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from transformers import PreTrainedModel
 
 CONFIG = "adapter_config.json"
 BASE_FACTS = "base.json"  # in an adapter's folder: which base it was trained on
@@ -29,7 +31,7 @@ class AdapterConfig:
     """What an adapter's folder says of itself: PEFT's configuration, and name and hash of its base if they are said."""
 
     folder: Path
-    values: dict[str, Any]  # JSON, as a stranger wrote it
+    values: Mapping[str, object]  # JSON, as a stranger wrote it
     base_name: str | None
     base_hash: str | None
 
@@ -62,7 +64,7 @@ def read_config(adapter: str | Path) -> AdapterConfig:
     return config
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
+def _read_mapping(path: Path) -> Mapping[str, object]:
     with contextlib.suppress(OSError, ValueError):
         value = parsing.read_json(path, parsing.LARGEST_CONFIG, lenient=True)
         return value if isinstance(value, dict) else {}
@@ -158,7 +160,9 @@ def _is_path(name: str) -> bool:
     return name.startswith(("/", ".", "~")) or "\\" in name or Path(name).is_dir()
 
 
-def put_on(model: Any, config: AdapterConfig, adapter_name: str = "default") -> tuple["PeftModel", list[str]]:
+def put_on(
+    model: "PeftModel | PreTrainedModel", config: AdapterConfig, adapter_name: str = "default"
+) -> tuple["PeftModel", list[str]]:
     """Put an adapter on a base, or one more on a PEFT model; returns the PEFT model, and notes for the reader.
 
     Raises:
@@ -188,10 +192,11 @@ def put_on(model: Any, config: AdapterConfig, adapter_name: str = "default") -> 
     return model, list_notes(config, names)
 
 
-def _refuse_base_weights(model: Any, config: AdapterConfig) -> None:
+def _refuse_base_weights(model: "PeftModel | PreTrainedModel", config: AdapterConfig) -> None:
     """Refuse weights that are the base's own: loading would change the base too, which it is compared with."""
     own = {name.replace(".base_layer", "").removeprefix("base_model.model.") for name, _ in model.named_parameters()}
-    copies = config.values.get("modules_to_save") or []
+    copies = config.values.get("modules_to_save")
+    copies = copies if isinstance(copies, list) else []
     replaced = [
         name
         for name in adapter_files.tensor_names(config.folder)

@@ -6,9 +6,10 @@ that lies with the adapter holds it, and everything that loads the adapter uses 
 
 import re
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from etabli.core import folders, parsing
+from etabli.core.contracts import Message
 from etabli.core.errors import BadInput, WrongAdapter
 from etabli.models import counting
 from etabli.rendering import template_engine
@@ -55,8 +56,8 @@ _TEXTS = {"alpaca": _ALPACA, "chatml": _CHATML, "plain": _PLAIN}
 class SettableTokenizer(ChatTokenizer, Protocol):
     """A tokenizer whose template and end-of-text can be set: transformers' own, and ``CountingTokenizer``."""
 
-    chat_template: Any
-    eos_token: Any
+    chat_template: str | dict[str, str] | None
+    eos_token: str | None
 
 
 def read_template(value: str, folder: Path | None = None) -> str:
@@ -129,7 +130,7 @@ def find_end_of_turn(tokenizer: ChatTokenizer) -> str:
     Raises:
         BadInput: it writes none there, so that a model would never learn to stop; BadData: it can't be followed.
     """
-    turns: list[Any] = [{"role": "user", "content": "Question"}, {"role": "assistant", "content": _ANSWER}]
+    turns: list[Message] = [{"role": "user", "content": "Question"}, {"role": "assistant", "content": _ANSWER}]
     text = template_engine.apply_template(tokenizer, [Conversation(turns)])[0]
     rest = text.rpartition(_ANSWER)[2].lstrip()
     names = {*tokenizer.get_added_vocab(), *filter(None, [tokenizer.eos_token])}

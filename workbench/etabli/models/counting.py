@@ -45,8 +45,9 @@ class CountingTokenizer:
         return self.special_tokens_map.get("eos_token")
 
     @eos_token.setter
-    def eos_token(self, token: str) -> None:
-        self.special_tokens_map["eos_token"] = token
+    def eos_token(self, token: str | None) -> None:
+        if token is not None:
+            self.special_tokens_map["eos_token"] = token
 
     @property
     def bos_token_id(self) -> int | None:

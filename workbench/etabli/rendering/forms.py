@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from etabli.core.contracts import Message
 
@@ -31,7 +31,7 @@ class Form(NamedTuple):
         return [self._apply_to(message) for message in messages]
 
     def _apply_to(self, message: Message) -> Message:
-        fields: dict[str, Any] = {**message}
+        fields: dict[str, object] = {**message}
         if self.tags_in_content and message.get("reasoning"):
             fields["content"] = f"<think>\n{fields.pop('reasoning')}\n</think>\n\n{message['content']}"
         if self.arguments_as_text and message.get("tool_calls"):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from etabli.core.contracts import Message
 from etabli.core.errors import BadData
@@ -80,7 +80,7 @@ def lay_out(tokenizer: ChatTokenizer, conversation: Conversation, control: Contr
 def _with_placeholders(index: int, message: Message) -> Message:
     """Return a message with placeholders. Empty content stays empty if the turn has tool calls."""
     is_empty = not message["content"] and message.get("tool_calls")
-    shell: dict[str, Any] = {**message, "content": "" if is_empty else f"\ue000{index}\ue001"}
+    shell: dict[str, object] = {**message, "content": "" if is_empty else f"\ue000{index}\ue001"}
     if message.get("reasoning"):
         shell["reasoning"] = f"\ue000{index}r\ue001"
     return cast(Message, shell)

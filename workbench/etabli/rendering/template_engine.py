@@ -20,7 +20,7 @@ NO_TEMPLATE = (
 )
 _REASONING = ("reasoning_content", "thinking", "reasoning")  # keys of a message's reasoning, the standard one first
 MASK_KEYS = ("train", "train_spans", "spans")  # keys of a message that établi adds and templates must not see
-Tools = list[dict[str, Any]] | None
+Tools = list[dict[str, object]] | None
 
 
 class ChatTokenizer(Protocol):
@@ -160,7 +160,7 @@ def _select_template(templates: str | dict[str, str] | None, has_tools: bool) ->
     return template
 
 
-def template_message(message: Message) -> dict[str, Any]:
+def template_message(message: Message) -> dict[str, object]:
     """Return a message without établi's own keys, and without None elsewhere than in the content.
 
     Reasoning stands under every key that templates read.

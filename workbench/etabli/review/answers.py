@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from etabli.core import parsing, storage
@@ -35,11 +36,31 @@ def comparison_from_results(results: Results, arms: Sequence[str] = ()) -> Compa
             f"Choose from {', '.join(results['arms'])}."
         )
     items = [
-        Item(row["id"], row["prompt"], {name: row["answers"][name] for name in names}, row["lang"] or "")
+        Item(
+            row["id"],
+            row["prompt"],
+            {name: row["answers"][name] for name in names},
+            row["lang"] or "",
+            {name: thought for name, thought in row.get("thoughts", {}).items() if name in names},
+        )
         for row in results["rows"]
         if all(name in row["answers"] for name in names)
     ]
-    return _checked_comparison(names, items)
+    different_items = _merge_equal(items)
+    return _checked_comparison(names, different_items, len(items) - len(different_items))
+
+
+def _merge_equal(items: list[Item]) -> list[Item]:
+    """Return one item for all that look the same, each with an id of its own: ``ab~2`` for the second ``ab``."""
+    first_items: dict[str, Item] = {}
+    for item in items:
+        first_items.setdefault(str([item.prompt, item.answers, item.thoughts]), item)
+    counts = Counter[str]()
+    different_items = []
+    for item in first_items.values():
+        counts[item.id] += 1
+        different_items.append(item if counts[item.id] == 1 else replace(item, id=f"{item.id}~{counts[item.id]}"))
+    return different_items
 
 
 def read_answers(path: str | Path, arms: Sequence[str] = ()) -> Comparison:
@@ -85,10 +106,15 @@ def _parse_item(entry: object, index: int, path: str | Path) -> Item:
     has_answers = isinstance(answers, dict) and len(answers) > 1 and all(isinstance(v, str) for v in answers.values())
     if not has_answers or not isinstance(prompt, str) or not isinstance(answers, dict):
         raise BadData(f'{path}: item {index} must be {{"prompt": text, "answers": {{arm: text, arm: text}}}}.')
-    return Item(str(index if name is None else name), prompt, answers, str(fields.get("slice") or ""))
+    thoughts = fields.get("thoughts")
+    has_thoughts = isinstance(thoughts, dict) and all(isinstance(text, str) for text in thoughts.values())
+    kept_thoughts = thoughts if has_thoughts else {}
+    return Item(
+        str(index if name is None else name), prompt, answers, str(fields.get("slice") or ""), kept_thoughts or {}
+    )
 
 
-def _checked_comparison(names: tuple[str, ...], items: list[Item]) -> Comparison:
+def _checked_comparison(names: tuple[str, ...], items: list[Item], n_copies: int = 0) -> Comparison:
     duplicates = [name for name, count in Counter(item.id for item in items).items() if count > 1]
     if duplicates:
         raise BadData(
@@ -96,7 +122,7 @@ def _checked_comparison(names: tuple[str, ...], items: list[Item]) -> Comparison
         )
     if not items or len(names) < 2:
         raise BadData("There is nothing to vote on: 0 prompts have the answers of two systems.")
-    return Comparison(names, tuple(items))
+    return Comparison(names, tuple(items), n_copies)
 
 
 def ask_systems(
@@ -139,10 +165,18 @@ def _generate_items(
         raise BadInput(f"{', '.join(sorted(missing))} can't be asked: the run has no training rows that are questions.")
     for system in answering:
         systems.generate_answers(system, rows, model, max_new_tokens, lambda *_: None)
-    return [
-        {"id": str(index), "prompt": prompt, "answers": {system.name: system.answers[index] for system in answering}}
-        for index, prompt in enumerate(prompts)
-    ]
+    items: list[ArenaItem] = []
+    for index, prompt in enumerate(prompts):
+        answers = {system.name: system.answers[index] for system in answering}
+        item: ArenaItem = {
+            "id": str(index),
+            "prompt": prompt,
+            "answers": {name: answer.text for name, answer in answers.items()},
+        }
+        if thoughts := {name: answer.thought for name, answer in answers.items() if answer.thought}:
+            item["thoughts"] = thoughts
+        items.append(item)
+    return items
 
 
 def build_comparison(

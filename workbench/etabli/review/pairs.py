@@ -5,8 +5,11 @@ import hashlib
 import itertools
 import json
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from etabli.core.texts import compose
 
 REPEATS = 0.15  # the share of pairs that are shown a second time
 MIN_DISTANCE = 6  # pairs between the first and the second time, at least
@@ -20,6 +23,7 @@ class Item:
     prompt: str
     answers: dict[str, str]
     slice: str = ""
+    thoughts: Mapping[str, str] = field(default_factory=dict)  # by system: the thought before its answer
 
 
 class AnswerPair(NamedTuple):
@@ -38,10 +42,14 @@ class AnswerPair(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Systems (``arms``) and items. A vote names the ``hash`` of its comparison and counts for no other one."""
+    """Systems (``arms``) and items. A vote names the ``hash`` of its comparison and counts for no other one.
+
+    ``n_copies`` counts rows that look like an item and are not shown again: a second look would tell nothing new.
+    """
 
     arms: tuple[str, ...]
     items: tuple[Item, ...]
+    n_copies: int = 0
 
     @functools.cached_property
     def hash(self) -> str:
@@ -75,8 +83,8 @@ class Comparison:
 
 
 def same_answers(item: Item, first: str, second: str) -> bool:
-    """Do two systems give the same answer, apart from blanks around it?"""
-    return item.answers[first].strip() == item.answers[second].strip()
+    """Do two systems give the same answer, apart from blanks around it and the way accents are typed?"""
+    return compose(item.answers[first].strip()) == compose(item.answers[second].strip())
 
 
 def _insert_repeats(plan: list[AnswerPair], share: float, rng: random.Random) -> list[AnswerPair]:

@@ -128,6 +128,8 @@ class Session:
             notes.append(f"{n_others} votes in {path} are on other answers and do not count here.")
         if invalid:
             notes.append(f"{invalid} lines of {path} are no complete votes.")
+        if n_copies := self.comparison.n_copies:
+            notes.append(f"{n_copies} rows have the prompt and the answers of an earlier one and are not shown again.")
         if n_same := self.comparison.count_same_answers():
             notes.append(f"{n_same} pairs of answers are the same and are not shown.")
         return notes

@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from etabli.core import parsing, storage
+from etabli.core import contract_check, parsing, storage
 from etabli.core.contracts import (
     TOKEN_DIFF,
     VERSION,
@@ -17,10 +17,9 @@ from etabli.core.contracts import (
     Results,
     TokenDiffRow,
     TokenDiffs,
-    TokenMoves,
 )
 from etabli.core.errors import BadInput, Damaged, EtabliError
-from etabli.data.questions import question
+from etabli.data.questions import answer_message, question
 from etabli.evaluation import rescore, systems
 from etabli.models import token_divergence
 from etabli.models.loading import LoadedModel, adapter_hash
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from etabli_widgets import TokenDiff
 
 TRUTH = "truth"
+MoveList = Literal["tokens", "ids", "logp", "base_logp", "rank", "base_rank", "kl", "top", "base_top"]
+MOVE_LISTS: tuple[MoveList, ...] = get_args(MoveList)  # of ``TokenMoves``: one entry a token
 LIMIT = 50  # the default number of answers of each language
 
 Progress = Callable[[int, int], None]
@@ -84,6 +85,20 @@ def _answers_hash(results: Results, system: str) -> str:
     return hashlib.sha256(json.dumps(answers).encode()).hexdigest()[:16]
 
 
+def _answer_message(row: AnsweredRow, system: str) -> Message:
+    """The answer as a turn: the row's own one, or what a system answered, its tool calls included."""
+    truth = answer_message(row["row"])
+    if system == TRUTH and truth:
+        return truth
+    calls = row.get("calls", {}).get(system, [])
+    if calls:
+        turn_calls: list[dict[str, object]] = []
+        for call in calls:  # Mistral's template wants an id, of nine characters
+            turn_calls.append({"id": "call00000", "type": "function", "function": {**call}})
+        return {"role": "assistant", "content": "", "tool_calls": turn_calls}
+    return {"role": "assistant", "content": _answer_text(row, system)}
+
+
 def _answer_text(row: AnsweredRow, system: str) -> str:
     return row["truth"] if system == TRUTH else row["answers"].get(system, "")
 
@@ -95,28 +110,28 @@ def read_token_diffs(path: str | Path) -> TokenDiffs:
         BadInput: there is no such file.
         Damaged: it has another format or another version.
     """
+    next_step = "To mend it, measure again: etabli token-diff DIR."
     try:
-        diffs = parsing.read_json(path)
+        value = parsing.read_json(path)
     except OSError:
         raise BadInput(f"There is no {path}. Make it with etabli.token_diff(run).") from None
-    except ValueError as error:
-        raise Damaged(f"{path} can't be read ({error}): measure again.") from None
-    keys = set(TokenDiffs.__annotations__)
-    if not isinstance(diffs, dict) or not keys <= set(diffs) or diffs["version"] != VERSION:
-        raise Damaged(f"{path} lacks keys, or has another version than {VERSION}: measure again.")
-    if not isinstance(diffs["rows"], list) or not all(map(_is_row, diffs["rows"])):
-        raise Damaged(f"{path} has a row that is not complete: measure again.")
-    return cast(TokenDiffs, diffs)
+    except parsing.ParseError as error:
+        raise Damaged(f"{error} {next_step}") from None
+    diffs = contract_check.require(value, TokenDiffs, str(path), next_step)
+    if diffs["version"] != VERSION:
+        raise Damaged(f"{path} is of version {diffs['version']}, not {VERSION}. {next_step}")
+    if (number := next((n for n, row in enumerate(diffs["rows"]) if not _is_whole(row)), None)) is not None:
+        raise Damaged(f"{path}: the lists of `rows.{number}.moves` do not hold one entry for each token. {next_step}")
+    return diffs
 
 
-def _is_row(row: object) -> bool:
-    """Does the row have all keys, and as many entries in each list of its moves?"""
-    if not isinstance(row, dict) or not set(TokenDiffRow.__annotations__) <= set(row):
-        return False
+def _is_whole(row: TokenDiffRow) -> bool:
+    """Does the row have as many entries in each list of its moves, choices of two values, and a place among them?"""
     moves = row["moves"]
-    lists = [moves.get(name) for name in TokenMoves.__annotations__] if isinstance(moves, dict) else [None]
-    lengths = {len(values) if isinstance(values, list) else -1 for values in lists}
-    return len(lengths) == 1 and -1 not in lengths
+    lists: list[Sequence[object]] = [moves[name] for name in MOVE_LISTS]
+    choices = [choice for of_token in (*moves["top"], *moves["base_top"]) for choice in of_token]
+    has_pairs = all(len(choice) == 2 and isinstance(choice[0], str) for choice in choices)
+    return has_pairs and len({len(values) for values in lists}) == 1 and 0 <= row["at"] < len(moves["ids"])
 
 
 def measure(
@@ -148,10 +163,11 @@ def measure(
         raise BadInput(f"No system called {of!r} has answered; there are {', '.join([*results['arms'], TRUTH])}.")
     chosen_rows = _select_rows(results, of, limit)
     model = loaded or run.load(alongside=alongside)
-    rows = []
+    rows: list[TokenDiffRow] = []
     for number, row in enumerate(chosen_rows, 1):
         messages, tools = question(row["row"]), row["row"].get("tools")
-        rows.append(measure_answer(model, row["id"], row["prompt"], messages, _answer_text(row, of), tools))
+        diff_row = measure_answer(model, row["id"], row["prompt"], messages, _answer_message(row, of), tools)
+        rows.append({**diff_row, "answer": _answer_text(row, of)})
         if progress:
             progress(number, len(chosen_rows))
     notes = list(model.notes)
@@ -192,12 +208,12 @@ def measure_answer(
     name: str,
     prompt: str,
     messages: Sequence[Message],
-    answer: str,
-    tools: list[dict[str, Any]] | None = None,
+    answer: str | Message,
+    tools: list[dict[str, object]] | None = None,
 ) -> TokenDiffRow:
     """Return the row of one answer; the token that ends the turn counts as a token of the answer."""
-    answer_message: Message = {"role": "assistant", "content": answer}
-    conversation = render([*messages, answer_message], loaded.tokenizer, "last", tools=tools)
+    answer_turn: Message = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
+    conversation = render([*messages, answer_turn], loaded.tokenizer, "last", tools=tools)
     start = conversation.trained.index(True)
     end = len(conversation) - conversation.trained[::-1].index(True)
     sides = token_divergence.Sides(loaded.model, loaded.as_base, lambda: loaded.as_base(False))
@@ -209,7 +225,7 @@ def measure_answer(
     return {
         "id": name,
         "prompt": prompt,
-        "answer": answer,
+        "answer": answer_turn["content"],
         "move": abs(changes[largest]),
         "at": largest,
         "total": sum(changes),

@@ -11,7 +11,7 @@ from pathlib import Path
 from etabli.core import folders, storage
 from etabli.core.contracts import ADAPTER, CHECKPOINTS, EVENTS, PROCESS, RECIPE, TEMPLATE
 from etabli.core.errors import EtabliError
-from etabli.data.dataset import backup_path, find_path
+from etabli.data.names import backup_path, find_files, split_entry
 from etabli.data.parquet_rows import HOME_COMMANDS
 from etabli.data.reading.mappings import read_entry
 from etabli.runs import checkpoints
@@ -135,23 +135,21 @@ class Backup:
         """Copy the files that the recipe names, so that the backup alone is enough; not those that are too large."""
         recipe = self._recipe
         for name in filter(None, (recipe.data, recipe.eval_data, recipe.rules, recipe.callbacks)):
-            file, mark, entry = name.partition("#")
-            source = find_path(file, self.run)
-            if file == HOME_COMMANDS or not source.exists():
-                continue
-            self._copy_path(source, self.folder / backup_path(file))
-            self._copy_mapped_rows(source, f"{mark}{entry}", self.folder / backup_path(file))
+            file, entry = split_entry(name, self.run)
+            target = self.folder / backup_path(file)
+            for source in find_files(file, self.run) if file != HOME_COMMANDS else []:
+                self._copy_path(source, target if source.name == target.name else target.parent / source.name)
+                self._copy_mapped_rows(source, entry, target)
 
     def _copy_mapped_rows(self, source: Path, entry: str, target: Path) -> None:
         """Copy the rows that a mapping file names, if they lie beside it or below."""
         with folders.outside_allowed():  # the check below decides whether they are copied
             mapping = read_entry(f"{source}{entry}") if source.is_file() else None
-        rows = Path(mapping.target) if mapping else None
-        if rows is None or not rows.exists():
-            return
-        if not rows.resolve().is_relative_to(source.parent.resolve()):
-            raise EtabliError(f"{rows}, which {source.name} names, is not copied along: keep it where it is found.")
-        self._copy_path(rows, target.parent / rows.resolve().relative_to(source.parent.resolve()))
+        files = [Path(file) for file in mapping.files] or find_files(mapping.target, None) if mapping else []
+        for rows in files:
+            if not rows.resolve().is_relative_to(source.parent.resolve()):
+                raise EtabliError(f"{rows}, which {source.name} names, is not copied along: keep it where it is found.")
+            self._copy_path(rows, target.parent / rows.resolve().relative_to(source.parent.resolve()))
 
     def _copy_path(self, source: Path, target: Path) -> None:
         if self.folder.resolve().is_relative_to(source.resolve()):

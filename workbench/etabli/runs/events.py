@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from etabli.core import json_lines, secrets, storage
-from etabli.core.contracts import EVENT_FIELDS, EVENTS, STATES
+from etabli.core import contract_check, json_lines, secrets, storage
+from etabli.core.contracts import EVENT_FIELDS, EVENTS, STATES, CheckedEvent
 
 Event: TypeAlias = dict[str, Any]  # kind, t, and the fields of that kind (contracts.EVENT_FIELDS)
 
@@ -71,9 +71,10 @@ def count_events(folder: Path) -> int:
 
 def is_event(line: Event) -> bool:
     """Return whether a line of the file has what every event has; a damaged line has not."""
-    has_fields = isinstance(line.get("kind"), str) and isinstance(line.get("t"), int | float)
     has_state = line.get("kind") != "end" or line.get("state") in STATES
-    return has_fields and has_state and isinstance(line.get("step", 0), int)
+    needs_step = "step" in EVENT_FIELDS.get(str(line.get("kind")), ())
+    has_step = isinstance(line.get("step", None if needs_step else 0), int)
+    return has_state and has_step and contract_check.find_problem(line, CheckedEvent) == ""
 
 
 def _step(event: Event) -> int:

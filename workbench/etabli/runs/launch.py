@@ -23,6 +23,7 @@ def check_recipe(recipe: Recipe) -> None:
     Raises:
         BadInput: a file is missing, ``devices`` or ``dtype`` does not suit, or LoRA's targets are no modules.
     """
+    from etabli.data.names import find_files, split_entry
     from etabli.data.parquet_rows import HOME_COMMANDS
     from etabli.data.reading.hub import is_hub_name
     from etabli.models import chat_templates, module_names, sources
@@ -35,7 +36,8 @@ def check_recipe(recipe: Recipe) -> None:
         )
     for key in ("data", "eval_data", "rules", "callbacks"):
         path = getattr(recipe, key)
-        if path and path != HOME_COMMANDS and not Path(path.partition("#")[0]).exists() and not is_hub_name(path):
+        is_known = path in (None, "", HOME_COMMANDS) or bool(find_files(split_entry(path)[0], None))
+        if not is_known and not is_hub_name(path.partition("#")[0]):
             raise BadInput(f"{key}: there is no file or folder {path}.")
     if recipe.template:
         chat_templates.read_template(recipe.template, recipe.file.parent if recipe.file else None)

@@ -13,6 +13,7 @@ from etabli.core.config_files import list_mistakes, read_yaml, write_yaml
 from etabli.core.contracts import Fingerprint
 from etabli.core.errors import BadRecipe
 from etabli.core.provenance import FromFile
+from etabli.runs.foreign_keys import FOREIGN_KEYS
 
 FROZEN = "frozen"  # the section of a run's recipe.yaml that holds hashes, versions and threads
 
@@ -30,7 +31,7 @@ OLD_KEYS = {
 class Lora(BaseModel):
     """Low-rank adapters (arXiv 2106.09685) on every linear layer but the head, as QLoRA advises.
 
-    Any other field of PEFT's ``LoraConfig`` can be set too, by its own name: ``use_rslora``, ``use_dora``,
+    Each other field of PEFT's ``LoraConfig`` can be set too, by its own name: ``use_rslora``, ``use_dora``,
     ``modules_to_save``, ``rank_pattern``, ``layers_to_transform`` (with ``target_modules`` listed) …
     """
 
@@ -186,7 +187,7 @@ class Recipe(FromFile):
         try:
             super().__init__(**present)
         except ValidationError as error:
-            raise BadRecipe(list_mistakes(error, _ALL_KEYS, ("str", "tuple[str, ...]"))) from None
+            raise BadRecipe(list_mistakes(error, _ALL_KEYS, ("str", "tuple[str, ...]"), FOREIGN_KEYS)) from None
 
     @classmethod
     def load(cls, path: str | Path) -> "Recipe":

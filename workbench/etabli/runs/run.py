@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from etabli.core import folders, locks, machine, processes, storage, terminal, trust
 from etabli.core.contracts import ADAPTER, END_STATES, LOCK, LOG, RECIPE, STOP, Continuity, Fingerprint, RunProgress
 from etabli.core.errors import BadInput, EtabliError
-from etabli.runs import checkpoints, continuity, events, launch, recipe_code, run_template
+from etabli.runs import checkpoints, continuity, events, launch, page_messages, recipe_code, run_template
 from etabli.runs.events import Event
 from etabli.runs.progress import ProgressLine, describe_progress, measure_progress
 from etabli.runs.recipe import Recipe, read_recipe
@@ -262,7 +262,9 @@ class Run:
         try:
             while self.state not in END_STATES:
                 line.show(describe_progress(self.progress()))
-                time.sleep(0.5)
+                if self._monitor is not None:  # its Stop button is heard while the cell waits
+                    page_messages.handle_messages(self._monitor.model_id)
+                time.sleep(0.25)
         except KeyboardInterrupt:
             line.close()
             terminal.say(f"Stopped waiting; run {self.name!r} goes on. .stop() ends it, .wait() waits again.")

@@ -7,13 +7,13 @@ whoever can write that hash has the rows already. ``--allow-outside`` overrides 
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from etabli.core import folders
+from etabli.core.contracts import Fingerprint
 from etabli.core.errors import EtabliError, OutsideFolder
-from etabli.data.dataset import Dataset, find_path
+from etabli.data.dataset import Dataset
+from etabli.data.names import find_files, split_entry
 from etabli.data.parquet_rows import HOME_COMMANDS
 from etabli.data.reading.hub import is_hub_name
 from etabli.runs.recipe import Recipe
@@ -43,7 +43,7 @@ def open_rows_of_run(name: str, run: Path, known_hash: str | None, allow_outside
     return _open_by_hash(name, run, known_hash)
 
 
-def stale_rows(recipe: Recipe, run: Path, frozen: Mapping[str, Any]) -> str:
+def stale_rows(recipe: Recipe, run: Path, frozen: Fingerprint) -> str:
     """Return which data of a recipe hold other rows than the run in ``run`` began with; an empty text if none do.
 
     Data that are no longer there can't be compared; the run's results do not need them.
@@ -59,16 +59,17 @@ def stale_rows(recipe: Recipe, run: Path, frozen: Mapping[str, Any]) -> str:
 def _hash_of(name: str, run: Path) -> str | None:
     """Return the content hash of a data set; None if it is not there."""
     is_file = name != HOME_COMMANDS and not is_hub_name(name)
-    if is_file and not find_path(name.partition("#")[0], run).exists():
+    if is_file and not find_files(split_entry(name, run)[0], run):
         return None
     return Dataset.open(name, run).hash
 
 
 def _is_near(name: str, run: Path) -> bool:
-    path = find_path(name.partition("#")[0], run)
-    if name == HOME_COMMANDS or is_hub_name(name) or not path.exists():
+    paths = find_files(split_entry(name, run)[0], run)
+    if name == HOME_COMMANDS or is_hub_name(name) or not paths:
         return True  # no file of this machine; opening it gives the right error
-    return any(folders.is_within(path, folder) for folder in _project_folders(run))
+    places = _project_folders(run)
+    return all(any(folders.is_within(path, folder) for folder in places) for path in paths)
 
 
 def _project_folders(run: Path) -> list[Path]:

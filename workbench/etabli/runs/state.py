@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from etabli.core import folders, parsing, processes
+from etabli.core import contract_check, folders, parsing, processes
 from etabli.core.contracts import EVENTS, HEARTBEAT_SECONDS, LOG, PROCESS, STOP
 from etabli.core.errors import EtabliError
 from etabli.runs import events
@@ -41,7 +41,7 @@ class StateReader:
         """Return one of ``contracts.STATES``."""
         event_list = self.all_events()
         process = self._read_process()
-        first = process.get("events_before", 0)  # earlier events were written by an earlier process
+        first = _events_before(process)
         end = events.last_of_kind(event_list[first:], "end")
         if end:
             return str(end["state"])
@@ -53,7 +53,7 @@ class StateReader:
 
     def why(self) -> str:
         """Return why the run ended: the child's reason, or what it printed last."""
-        first = self._read_process().get("events_before", 0)
+        first = _events_before(self._read_process())
         end = events.last_of_kind(self.all_events()[first:], "end")
         return end.get("why") or self._last_line() or "its process is gone without a word. .resume() goes on."
 
@@ -85,3 +85,9 @@ class StateReader:
         lines = text.replace("\0", "").strip().splitlines()
         lines = [line for line in lines if "Warning:" not in line and "warnings.warn" not in line]
         return f"killed or out of memory? The last it printed: {lines[-1]}" if lines else ""
+
+
+def _events_before(process: Event) -> int:
+    """How many events earlier processes wrote; 0 where ``process.json`` holds no such number."""
+    count = process.get("events_before", 0)
+    return count if contract_check.find_problem(count, int) == "" and count >= 0 else 0

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from etabli.data.overlap import find_overlaps
+from etabli.data.splits import VALIDATION
 from etabli.runs.recipe import Recipe
 from etabli.training.train_data import TrainData
 
@@ -36,10 +37,12 @@ def _about_held_out(recipe: Recipe, data: TrainData) -> Iterator[str]:
     if 0 < count < FEW_HELD_OUT:
         yield f"The held-out loss is measured on {count} rows: it says little. Name more rows in eval_data."
     overlaps = [kind for kind in find_overlaps(data.source_held_out, data.source_rows) if kind]
-    if overlaps and recipe.eval_data:
+    is_marked = any(row.get("split") == VALIDATION for row in data.source_held_out)
+    if overlaps and (recipe.eval_data or is_marked):
+        source = f"eval_data ({recipe.eval_data})" if recipe.eval_data else "the split validation"
         same_question, same_row = overlaps.count("question"), overlaps.count("row")
         yield (
-            f"{len(overlaps)} of the {len(data.source_held_out)} rows of eval_data ({recipe.eval_data}) are also "
+            f"{len(overlaps)} of the {len(data.source_held_out)} rows of {source} are also "
             f"trained: the same question in {same_question}, question and answer in {same_row}. Their loss shows what "
             "was memorised."
         )

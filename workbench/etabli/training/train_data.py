@@ -13,6 +13,7 @@ from etabli.core import machine, storage, trust
 from etabli.core.contracts import Fingerprint, Message, Row
 from etabli.core.errors import BadData
 from etabli.data.dataset import Dataset, find_path, with_unique_ids
+from etabli.data.splits import TEST, VALIDATION, is_for_training
 from etabli.models import loading, sources
 from etabli.models.sources import Source
 from etabli.rendering import token_checks
@@ -73,9 +74,10 @@ def load_train_data(
 ) -> TrainData:
     """Read, filter, split and tokenize the recipe's data.
 
-    Rows marked ``test`` are never used. Rows that the recipe's ``rules`` do not keep are left out of training and of
-    what is held out of it, not of ``eval_data``. The held-out rows are ``eval_data`` if the recipe names it, else about
-    one row in sixteen, whole templates where rows have one.
+    Rows marked ``test`` are never used, and rows marked ``validation`` never trained. Rows that the recipe's ``rules``
+    do not keep are left out of training and of what is held out of it, not of ``eval_data``. The held-out rows are
+    ``eval_data`` if the recipe names it (its rows marked ``validation``, if there are any), else the rows marked
+    ``validation``, else about one row in sixteen, whole templates where rows have one.
 
     Args:
         run_folder: relative paths are searched there too. enforce: refuse rows that fail a token check.
@@ -127,13 +129,17 @@ def split_rows(
 ) -> Split:
     """Filter the recipe's data and split off the held-out rows; see ``load_train_data``."""
     rules = trust.trusted_code(find_path(recipe.rules, run_folder), "rules") if recipe.rules else None
-    rows = with_unique_ids([row for row in data.rows if row.get("split") != "test"])
-    usable, rule_counts = custom_rules.filter_rows(rows, custom_rules.load_rules_file(rules) if rules else [])
+    rows = with_unique_ids([row for row in data.rows if row.get("split") != TEST])
+    kept_rows, rule_counts = custom_rules.filter_rows(rows, custom_rules.load_rules_file(rules) if rules else [])
+    usable = [row for row in kept_rows if is_for_training(row)]
+    validation_rows = [row for row in kept_rows if row.get("split") == VALIDATION]
     rules_hash = rules.sha256 if rules else None
     if not recipe.eval_data:
-        return Split(*hold_out(usable, recipe.seed), rule_counts, rules_hash)
+        parts = (usable, validation_rows) if validation_rows else hold_out(usable, recipe.seed)
+        return Split(*parts, rule_counts, rules_hash)
     eval_data = open_rows(recipe.eval_data, run_folder)
-    return Split(usable, eval_data.rows, rule_counts, rules_hash, eval_data.hash)
+    eval_rows = eval_data.part(VALIDATION) or eval_data.rows
+    return Split(usable, eval_rows, rule_counts, rules_hash, eval_data.hash)
 
 
 def rows_to_train(recipe: Recipe, data: Dataset, run_folder: Path | None = None) -> list[Row]:
@@ -164,7 +170,7 @@ def _describe_rules(rule_counts: dict[str, int]) -> str:
 
 
 def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
-    """Split rows into those to train on and those held out, by template where there is one.
+    """Split rows into those to train on and those held out, by template or group of near-copies.
 
     Fewer than ``MIN_ROWS_TO_SPLIT`` rows are all trained on.
     """
@@ -173,7 +179,7 @@ def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
     max_rows = min(HELD_OUT_ROWS, int(len(rows) * HELD_OUT_SHARE))
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(row.get("template") or row["id"], []).append(row)
+        groups.setdefault(row.get("template") or row.get("copy_group") or row["id"], []).append(row)
     names = sorted(groups)
     random.Random(f"held-out-{seed}").shuffle(names)
     held_out: list[Row] = []

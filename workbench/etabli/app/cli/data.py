@@ -1,4 +1,4 @@
-"""``etabli data check`` and ``etabli data tokens``."""
+"""``etabli data check``, ``etabli data read`` and ``etabli data tokens``."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ import click
 
 from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
-from etabli.core.contracts import RowTokens
+from etabli.core.contracts import DatasetReading, RowTokens
 
 if TYPE_CHECKING:
     from etabli.checks.report import Report
@@ -17,7 +17,7 @@ def data() -> None:
     """Check and curate data, and show it as the model will see it."""
 
 
-def _parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:
+def parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:
     """Return texts such as ``prompt=question`` as a mapping."""
     bad = [pair for pair in pairs if not all(pair.partition("="))]
     if bad:
@@ -75,22 +75,55 @@ def check(
     """Find every mistake in FILE. Exit code: 0 if it is clean, 1 with errors or warnings, 2 if it can't be read."""
     from etabli.checks.check import check as check_file
     from etabli.core import machine
+    from etabli.runs.progress import ProgressLine
 
+    line = ProgressLine()
+    line.show(f"{file}: reading")
     report = check_file(
         file,
         model,
         format,
-        _parse_columns(columns),
+        parse_columns(columns),
         rules,
         max_length,
         policy,
         workers or machine.cores(),
+        progress=lambda rows: line.show(f"{file}: {rows:,} rows checked"),
         template=template,
         **{name: value for name, value in lineage.items() if value},
     )
+    line.close()
     if out:
         report.to_csv(out)
     return report, code
+
+
+def _format_read(result: DatasetReading) -> str:
+    lines = [f"{result['rows']} rows written to {result['folder']}; a recipe names them as data: {result['folder']}"]
+    return "\n".join([*lines, *(f"left out: {count} rows ({code})" for code, count in result["left_out"].items())])
+
+
+@data.command("read")
+@click.argument("file")
+@click.option("--out", required=True, type=click.Path(), help="Folder to write the Dataset to.")
+@click.option("--format", help="As for check. preferred keeps preferred answers; text the texts alone.")
+@click.option("--column", "columns", multiple=True, help="prompt=question: the format's column and the file's.")
+@click.option("--licence", help="Licence of the rows that name none.")
+@click.option("--source", help="Source of the rows that name none.")
+@click.option("--generator", help="Model that wrote the answers, if a model did.")
+@allow_outside
+@reporting(_format_read)
+def read_data(
+    file: str, out: str, format: str | None, columns: tuple[str, ...], **lineage: str | None
+) -> DatasetReading:
+    """Read FILE by the columns you name and write its rows as a Dataset, which a recipe can name as its data."""
+    from etabli.data.dataset import Dataset
+    from etabli.data.reading.source import read_counted
+
+    names = parse_columns(columns)
+    rows, left_out = read_counted(file, format, names, {key: value for key, value in lineage.items() if value})
+    dataset = Dataset(rows, {"file": file, "format": format, "columns": names}).save(out)
+    return {"folder": out, "rows": len(rows), "left_out": left_out, "hash": dataset.hash}
 
 
 def _format_tokens(result: RowTokens) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from etabli.app.cli.data import parse_columns
 from etabli.app.cli.output import reporting
 from etabli.core.contracts import Results
 from etabli.core.terminal import say
@@ -21,15 +22,33 @@ def _format_results(results: Results) -> str:
 @click.command()
 @click.option("--out", default="tour", show_default=True, help="Folder for the notebooks, the run and the report.")
 @click.option("--model", help="Hub id, folder, or 'default'. Default: chosen for this machine.")
-@click.option("--data", help="Data file, Dataset folder, or 'home-commands'. Default: the notebooks' own.")
+@click.option("--data", help="Data file, Dataset folder, 'home-commands' or 'customer-mails'. Default: home-commands.")
+@click.option(
+    "--column", "columns", multiple=True, help="prompt=question: the format's column and the file's. Repeat it."
+)
+@click.option("--lang", help="Language of the rows that state none.")
+@click.option(
+    "--leave-out", multiple=True, help="Finding whose rows are left out, or 'error' for all errors. Repeat it."
+)
 @click.option("--steps", type=click.IntRange(1), help="Training steps. Default: the notebooks' own.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop training after this many minutes.")
 @reporting(_format_results)
-def tour(out: str, model: str | None, data: str | None, steps: int | None, max_minutes: float | None) -> Results:
+def tour(
+    out: str,
+    model: str | None,
+    data: str | None,
+    columns: tuple[str, ...],
+    lang: str | None,
+    leave_out: tuple[str, ...],
+    steps: int | None,
+    max_minutes: float | None,
+) -> Results:
     """Run the five notebooks in order, without a browser, and write a report."""
     from etabli.app.tour import tour as run_tour
 
-    results = run_tour(out, model, data, steps, max_minutes)
+    names = parse_columns(columns) or None
+    parameters = {"COLUMNS": names, "LANG": lang, "LEAVE_OUT": list(leave_out) or None}
+    results = run_tour(out, model, data, steps, max_minutes, **parameters)
     say(f"Report: {Path(out) / 'report.html'}")
     return results
 

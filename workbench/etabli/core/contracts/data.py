@@ -1,6 +1,6 @@
 """Rows, findings about them, and the tokens of a batch."""
 
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, Required, TypedDict
 
 # --- rows -----------------------------------------------------------------------------------------------------------
 
@@ -17,8 +17,8 @@ class Message(TypedDict, total=False):
     ``spans`` trains. Both are lists of [first character, one after the last].
     """
 
-    role: str
-    content: str
+    role: Required[str]
+    content: Required[str]
     reasoning: str
     train: bool | None
     train_spans: list[list[int]]
@@ -26,6 +26,13 @@ class Message(TypedDict, total=False):
     name: str
     tool_calls: list[dict[str, object]]
     tool_call_id: str
+
+
+class ToolCall(TypedDict):
+    """A call of a function, without the forms of families: in the results of an evaluation."""
+
+    name: str
+    arguments: dict[str, Any]
 
 
 class Reason(TypedDict):
@@ -57,14 +64,15 @@ class Decision(TypedDict):
 
 
 class Row(TypedDict, total=False):
-    """One conversation with its lineage. ``split`` and ``template`` exist only where a data set has them.
+    """One conversation with its lineage. ``split``, ``template`` and ``copy_group``
+    (near-copies of one question) exist only where a data set has them.
 
     ``columns`` holds the other columns of a file by name: an evaluation may slice by them, and some scores need them
     (``choices``, ``instruction_id_list``). They are not trained.
     """
 
-    id: str
-    messages: list[Message]
+    id: Required[str]
+    messages: Required[list[Message]]
     tools: list[dict[str, object]]
     lang: str | None
     source: str | None
@@ -75,9 +83,19 @@ class Row(TypedDict, total=False):
     created: str | None
     split: str | None
     template: str | None
+    copy_group: str | None
     columns: dict[str, object]
     reasons: list[Reason]
     decision: Decision
+
+
+class DatasetReading(TypedDict):
+    """``etabli data read --json``: what was written, and how many rows were left out, by the code of the reason."""
+
+    folder: str
+    rows: int
+    left_out: dict[str, int]
+    hash: str
 
 
 class CurationSummary(TypedDict):

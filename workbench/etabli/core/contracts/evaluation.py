@@ -3,21 +3,28 @@
 The JSON key ``arms`` names the systems that are compared: base, prompted, lookup, tuned, or a checkpoint.
 """
 
-from typing import NotRequired, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
-from etabli.core.contracts.data import CurationSummary, Row
+from etabli.core.contracts.data import CurationSummary, Row, ToolCall
 
 # Systems that answer; a run's checkpoints may stand beside them, under the name of their folder.
 ARMS = ("base", "prompted", "lookup", "tuned")
 ALL, UNSEEN = "all", "not in training"  # slices: every row; the rows that are similar to no training row
 
 
+# What is changed in an answer before it is compared: accents in two parts, a thought, one without an end, a code fence.
+CLEANINGS = ("unicode", "thought", "open_thought", "fence")
+
+
+Bound = Annotated[float, "nullable"]  # of an interval; JSON has null for one that is unknown
+
+
 class Estimate(TypedDict):
     """A mean with its 95 % interval: a share between 0 and 1, or in the score's own unit. Unknown bounds are null."""
 
     value: float
-    low: float
-    high: float
+    low: Bound
+    high: Bound
     n: int
 
 
@@ -41,10 +48,10 @@ class Difference(TypedDict):
     clusters: int
     effective: float  # effective number of clusters: that many of equal size hold as much information
     value: float
-    low: float
-    high: float
+    low: Bound
+    high: Bound
     flips: Flips | None  # only for scores that are true or false
-    worst: NotRequired[list[float]]  # [low, high] if the rows that could not be scored were wrong
+    worst: NotRequired[list[Bound]]  # [low, high] if the rows that could not be scored were wrong
 
 
 class Score(TypedDict):
@@ -84,7 +91,9 @@ class AnsweredRow(TypedDict):
     prompt: str
     truth: str
     rendered: dict[str, str]  # system -> whole prompt as the model got it; for lookup the training row
-    answers: dict[str, str]
+    answers: dict[str, str]  # cleaned: as it is compared with the truth
+    thoughts: NotRequired[dict[str, str]]  # system -> the thought before its answer, where there is one
+    calls: NotRequired[dict[str, list[ToolCall]]]  # system -> the tool calls in its answer
     raw: dict[str, str]  # system -> answer with control tokens; an answer that was cut has no end-of-turn token
     correct: dict[str, bool | None]  # by the first score that is true or false
     values: dict[str, dict[str, float | None]]  # score -> system -> value
@@ -122,6 +131,7 @@ class Results(TypedDict):
     metrics: list[Metric]  # the first one decides the verdict
     scores: list[Score]
     rows: list[AnsweredRow]
+    cleaned: NotRequired[dict[str, dict[str, int]]]  # system or truth -> kind of CLEANINGS -> answers
     warnings: list[str]
     verdict: dict[str, SliceVerdict]  # by slice
 

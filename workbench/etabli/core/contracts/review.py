@@ -153,6 +153,7 @@ class ArenaItem(TypedDict):
     id: NotRequired[str]
     prompt: str
     answers: dict[str, str]  # by system
+    thoughts: NotRequired[dict[str, str]]  # by system: the thought before its answer
     slice: NotRequired[str]
 
 

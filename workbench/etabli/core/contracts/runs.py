@@ -17,6 +17,34 @@ EVENT_FIELDS: dict[str, tuple[str, ...]] = {
     "end": ("state", "why"),
 }
 
+
+class CheckedEvent(TypedDict):
+    """What readers of events compute with; a line with another type there is no event. Null stands for no number."""
+
+    kind: str
+    t: float  # seconds since epoch
+    step: NotRequired[int]
+    steps: NotRequired[int | None]
+    loss: NotRequired[float | None]
+    by: NotRequired[dict[str, float | None]]
+    lr: NotRequired[float | None]
+    grad_norm: NotRequired[float | None]
+    tokens: NotRequired[int | list[str] | None]  # a number of a step, the texts of a sample
+    trained_tokens: NotRequired[int | None]
+    trained_tokens_total: NotRequired[int | None]
+    tokens_per_s: NotRequired[float | None]
+    memory_bytes: NotRequired[int | None]
+    allocated: NotRequired[int | None]
+    reserved: NotRequired[int | None]
+    resident: NotRequired[int | None]
+    text: NotRequired[str | None]
+    why: NotRequired[str | None]
+    ids: NotRequired[list[int] | None]
+    logp: NotRequired[list[float | None] | None]
+    base_logp: NotRequired[list[float | None] | None]
+    kl: NotRequired[list[float | None] | None]
+
+
 # The last event decides the state. "lost" is never written: a reader concludes it when there is no heartbeat and the
 # process is gone.
 STATES = ("starting", "running", "stopping", "completed", "stopped", "failed", "lost")

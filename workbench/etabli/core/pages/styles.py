@@ -1,4 +1,4 @@
-"""Styles of the widgets' HTML twins. Each applies only within a class of its own, so that they do not mix."""
+"""Styles of the widgets' HTML twins. Each sheet holds for its own widget's elements alone, so that they do not mix."""
 
 import functools
 
@@ -6,8 +6,8 @@ from etabli.core.pages import FOLDER, SafeHtml
 
 
 def widget_styles(*names: str) -> SafeHtml:
-    """Return the styles of the widgets with these class names, for elements of the class ``twin-NAME``."""
-    return SafeHtml("\n".join(f".twin-{name} {{\n{css}\n}}" for css, name in known_styles().items() if name in names))
+    """Return the style sheets of the widgets with these class names."""
+    return SafeHtml("\n".join(css for css, name in known_styles().items() if name in names))
 
 
 @functools.cache

@@ -1,1 +1,1 @@
-"""Any source of rows: opened, parsed, its format told, its conversations made; what is wrong is noted with its line."""
+"""Sources of rows: opened, parsed, their format told, conversations made; what is wrong is noted with its line."""

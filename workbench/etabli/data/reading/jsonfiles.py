@@ -5,7 +5,7 @@ This is Python's own parser, which also reports what it would accept: duplicate 
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import BinaryIO, NamedTuple
 
@@ -15,12 +15,17 @@ from etabli.data.reading.opening import decode_line, read_lines
 
 
 class Record(NamedTuple):
-    """One row of a source. ``value`` is bytes for a line of JSON that is not parsed yet; ``row`` None is the source."""
+    """One row of a source. ``value`` is bytes for a line of JSON that is not parsed yet; ``row`` None is the source.
+
+    ``file`` is the row's file in a source of several files; ``split`` is what its file or the key above it says.
+    """
 
     row: int | None
     line: int | None
     value: object
     notes: tuple[Note, ...] = ()
+    file: str = ""
+    split: str | None = None
 
 
 class Broken(Enum):
@@ -78,10 +83,16 @@ class Parser:
 
 
 def parse_record(record: Record) -> Record:
-    """Return the record with its line parsed."""
-    if not isinstance(record.value, bytes):
-        return record
-    text, notes = decode_line(record.value)
+    """Return the record with its line parsed, and with its split as a column unless the row has one."""
+    parsed_record = _parse_line(record, record.value) if isinstance(record.value, bytes) else record
+    value = parsed_record.value
+    if record.split is None or not isinstance(value, Mapping) or value.get("split") is not None:
+        return parsed_record
+    return parsed_record._replace(value={**value, "split": record.split}, split=None)
+
+
+def _parse_line(record: Record, line: bytes) -> Record:
+    text, notes = decode_line(line)
     start = skip_blanks(text, 0)
     parser = Parser()
     try:

@@ -4,6 +4,7 @@ The first bytes decide the kind of a file; its name decides only where they do n
 """
 
 import codecs
+import contextlib
 import gzip
 import io
 import json
@@ -54,12 +55,16 @@ _TEXTS = {".txt": "text", ".text": "text", ".md": "markdown", ".markdown": "mark
 
 @dataclass
 class DataFile:
-    """A file ready to be read. ``kind``: jsonl, json, csv, tsv, text, markdown, parquet, arrow, arrow-stream."""
+    """A file ready to be read. ``kind``: jsonl, json, csv, tsv, text, markdown, parquet, arrow, arrow-stream.
+
+    ``raw`` is the file on the disk: whoever has read the rows closes it.
+    """
 
     path: Path
     kind: str
     stream: BinaryIO
     notes: list[Note] = field(default_factory=list)
+    raw: BinaryIO = field(default_factory=io.BytesIO)
 
 
 def open_file(path: str | Path) -> DataFile:
@@ -80,8 +85,13 @@ def open_file(path: str | Path) -> DataFile:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = str(getattr(error, "strerror", None) or error).lower()
         raise Unreadable("unreadable", f"{path} can't be read: {reason}.") from None
-    require_no_holes(path)
-    return _detect_kind(path, path.name, stream, path.stat().st_size)
+    with contextlib.ExitStack() as open_files:
+        open_files.enter_context(stream)
+        require_no_holes(path)
+        file = _detect_kind(path, path.name, stream, path.stat().st_size)
+        file.raw = stream
+        open_files.pop_all()
+    return file
 
 
 def path_exists(path: str | Path) -> bool:

@@ -21,21 +21,27 @@ def check_order(messages: list[Message]) -> list[Note]:
         return [*notes, Note("no-assistant", "messages", why="There is no assistant turn to learn from.")]
     if "user" not in roles:
         notes.append(Note("no-user", "messages"))
-    if all(message.get("train") is False for message in messages if message["role"] == "assistant"):
+    if not any(map(_is_trained, messages)):
         notes.append(Note("nothing-trained", "messages"))
     if roles[-1] in ("user", "system", "tool"):
         notes.append(Note("unanswered", f"messages[{len(roles) - 1}]"))
     return [*notes, *_turns(roles), *_calls(messages)]
 
 
+def _is_trained(message: Message) -> bool:
+    """Return whether any policy may train a turn."""
+    return message.get("train", message["role"] == "assistant") is not False
+
+
 def unstorable_characters(messages: list[Message], tools: list[dict[str, object]] | None) -> Iterator[Note]:
     """Yield notes about characters that no UTF-8 file and no tokenizer can hold, or that end texts in other tools."""
     for number, message in enumerate(messages):
-        where, text = f"messages[{number}].content", message["content"]
-        if "\0" in text:
-            yield Note("nul", where, excerpt(text, text.index("\0")))
-        if not text.isascii() and (match := _HALF.search(text)):
-            yield Note("lone-surrogate", where, excerpt(text, match.start()))
+        for key, text in (("content", message["content"]), ("reasoning", message.get("reasoning", ""))):
+            where = f"messages[{number}].{key}"
+            if "\0" in text:
+                yield Note("nul", where, excerpt(text, text.index("\0")))
+            if not text.isascii() and (match := _HALF.search(text)):
+                yield Note("lone-surrogate", where, excerpt(text, match.start()))
     other_fields = [tools or [], *(message.get("tool_calls") or message.get("name") or [] for message in messages)]
     if any(other_fields) and (
         match := _HALF.search(json_text := json.dumps(other_fields, ensure_ascii=False, default=str))

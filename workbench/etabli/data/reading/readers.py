@@ -5,9 +5,14 @@ from dataclasses import replace
 
 from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
-from etabli.data.reading import turns
+from etabli.data.reading import marks, reasoning, turns
+from etabli.data.reading.contents import join_parts
 from etabli.data.reading.layout import Item, Layout
-from etabli.data.reading.turns import OPENAI, SHAREGPT, Tags, wrong_type_note
+from etabli.data.reading.turns import OPENAI, SHAREGPT, Tags
+from etabli.data.reading.values import parse_list, wrong_type_note
+
+# Columns of a system text: Anthropic's and Bedrock's, OpenOrca's, Vertex AI's.
+SYSTEM_KEYS = ("system", "system_prompt", "system_message", "system_instruction", "systemInstruction")
 
 
 def thumb(label: object) -> bool | None:
@@ -36,8 +41,24 @@ def _extra(item: Item, key: str, notes: list[Note]) -> str:
     return value
 
 
-def _optional_turn(role: str, text: str) -> list[Message]:
-    return [{"role": role, "content": text}] if text.strip() else []
+def with_system(messages: list[Message], item: Item, notes: list[Note]) -> list[Message]:
+    """Return the messages after the system text that stands beside them: a text, or parts of one."""
+    texts = [text for name in SYSTEM_KEYS if (text := _system_text(item, name, notes)).strip()]
+    first = messages[0]["content"] if messages and messages[0]["role"] == "system" else None
+    system: list[Message] = [{"role": "system", "content": text} for text in dict.fromkeys(texts) if text != first]
+    return [*system, *messages]
+
+
+def _system_text(item: Item, name: str, notes: list[Note]) -> str:
+    value = parse_list(item.get(name)) if isinstance(item.get(name), list) else item.get(name)
+    if value is None or value != value:
+        return ""
+    if isinstance(value, Mapping):
+        value = next((value[key] for key in ("parts", "content") if key in value), value)
+    if isinstance(value, str | list | Mapping):
+        return join_parts(value, notes, name)
+    notes.append(wrong_type_note(name, value, "text"))
+    return ""
 
 
 def alpaca(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
@@ -50,12 +71,14 @@ def alpaca(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
         _extra(item, "instruction", notes) if context.strip() else _text(item, "instruction", notes, "empty-prompt")
     )
     question_text = "\n\n".join(part for part in (question_text, context) if part.strip()) or question_text
-    system = _optional_turn("system", _extra(item, "system", notes))
-    return [*system, *_history(item, notes), {"role": "user", "content": question_text}, _answer(item, "output", notes)]
+    user: Message = {"role": "user", "content": question_text}
+    messages = [*_history(item, notes), user, _answer(item, "output", notes)]
+    reasoning.set_column(messages, item, notes)
+    return with_system(messages, item, notes)
 
 
 def _history(item: Item, notes: list[Note]) -> list[Message]:
-    past = turns.parse_list(item.get("history")) or []
+    past = parse_list(item.get("history")) or []
     if not isinstance(past, list) or not all(map(_is_pair, past)):
         notes.append(wrong_type_note("history", past, "a list of pairs of texts"))
         return []
@@ -72,13 +95,14 @@ def _answer(item: Item, key: str, notes: list[Note]) -> Message:
 
 def pair(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     """Return the messages of prompt and completion, each a text or turns (TRL's standard and conversational)."""
-    system = _optional_turn("system", _extra(item, "system", notes))
-    return [*system, *_side(item, "prompt", "user", notes), *_side(item, "completion", "assistant", notes)]
+    messages = [*_side(item, "prompt", "user", notes), *_side(item, "completion", "assistant", notes)]
+    reasoning.set_column(messages, item, notes)
+    return with_system(messages, item, notes)
 
 
 def question(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     """Return the messages of a prompt without an answer."""
-    return _side(item, "prompt", "user", notes)
+    return with_system(_side(item, "prompt", "user", notes), item, notes)
 
 
 def _side(item: Item, key: str, role: str, notes: list[Note], tags: Tags | None = None) -> list[Message]:
@@ -86,7 +110,7 @@ def _side(item: Item, key: str, role: str, notes: list[Note], tags: Tags | None 
     if isinstance(value, Mapping):
         value = [value]
     if isinstance(value, list) or (
-        isinstance(value, str) and isinstance(turns.parse_list(value), list) and '"role"' in value
+        isinstance(value, str) and isinstance(parse_list(value), list) and '"role"' in value
     ):
         return turns.read_turns(value, tags or _tags(value), notes, key)
     return [
@@ -99,21 +123,24 @@ def _tags(value: object) -> Tags:
 
 
 def _first_turn(value: object) -> Mapping[str, object]:
-    turn_list = turns.parse_list(value)
+    turn_list = parse_list(value)
     return turn_list[0] if isinstance(turn_list, list) and turn_list and isinstance(turn_list[0], Mapping) else {}
 
 
 def chat(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     """Return the messages of OpenAI's and TRL's ``messages``."""
-    return turns.read_turns(item["messages"], layout.tags or _tags(item["messages"]), notes)
+    messages = turns.read_turns(item["messages"], layout.tags or _tags(item["messages"]), notes)
+    marks.set_row_marks(messages, item, notes)
+    return with_system(messages, item, notes)
 
 
 def sharegpt(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     """Return the messages of turns with from and value, or with role and content."""
-    system = _optional_turn("system", _extra(item, "system", notes))
     uses_roles = "role" in _first_turn(item["conversations"])  # ShareGPT with OpenAI's keys
     tags = layout.tags or (replace(SHAREGPT, role="role", content="content") if uses_roles else SHAREGPT)
-    return [*system, *turns.read_turns(item["conversations"], tags, notes, "conversations")]
+    messages = turns.read_turns(item["conversations"], tags, notes, "conversations")
+    marks.set_row_marks(messages, item, notes)
+    return with_system(messages, item, notes)
 
 
 def plain(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
@@ -124,7 +151,7 @@ def plain(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
 def segments(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     """Return axolotl's input_output: segments of text, each trained or not."""
     messages: list[Message] = []
-    segments = turns.parse_list(item["segments"])
+    segments = parse_list(item["segments"])
     if not isinstance(segments, list):
         notes.append(wrong_type_note("segments", segments, "a list"))
         return []
@@ -144,17 +171,24 @@ def segments(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
             )
         else:
             messages.append({"role": "text", "content": part["text"], "train": part["label"]})
+            for name in sorted(part.keys() - {"text", "label"}):
+                notes.append(Note("unknown-key", f"segments[{number}].{name}", excerpt(part[name])))
     return messages
 
 
 def preferred(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     """Return the preferred answer of preference data, or a feedback (KTO) answer with a thumb up."""
+    messages = _preferred(item, notes, layout)
+    return with_system(messages, item, notes) if messages else []
+
+
+def _preferred(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     if "label" in item and "chosen" not in item:
         if not thumb(item["label"]):
             notes.append(Note("left-out", "label", excerpt(item["label"])))
             return []
-        name = next((name for name in ("messages", "conversations", "completion") if name in item), "completion")
-        kind = {"messages": chat, "conversations": sharegpt, "completion": pair}[name]
+        kinds = {"messages": chat, "conversations": sharegpt, "completion": pair, "output": alpaca}
+        kind = next((kind for name, kind in kinds.items() if name in item), pair)
         return kind(item, notes, layout)
     if "preferred_output" in item:
         prompt, name = item.get("input"), "preferred_output"
@@ -175,7 +209,7 @@ def _question(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     if "instruction" in item:
         return alpaca({**item, "output": "-"}, notes, layout)[:-1]
     if "prompt" in item:
-        return [*_optional_turn("system", _extra(item, "system", notes)), *_side(item, "prompt", "user", notes)]
+        return with_system(_side(item, "prompt", "user", notes), item, notes)
     return []  # the prompt is within the answers
 
 

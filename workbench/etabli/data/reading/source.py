@@ -3,30 +3,27 @@
 A source is a file, an entry of a mapping file, a Hub data set, or a table in memory.
 """
 
-import io
-from collections.abc import Iterator, Mapping
+import shlex
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from pathlib import Path
-from typing import cast
 
 from etabli.core import folders
-from etabli.core.contracts import ROWS, Row
+from etabli.core.contracts import Row
 from etabli.core.errors import BadData, Unreadable
 from etabli.data import licences
 from etabli.data.catalogue import CODES
 from etabli.data.notes import Note, escape_invisible, excerpt
-from etabli.data.parquet_rows import HOME_COMMANDS, read_folder
-from etabli.data.reading import formats, hub, mappings, order, tables, texts
+from etabli.data.reading import columns as column_names
+from etabli.data.reading import containers, exports, formats, order
 from etabli.data.reading.formats import FORMATS
-from etabli.data.reading.jsonfiles import BROKEN, Record, parse_record, read_json_lines
-from etabli.data.reading.jsonlists import read_json_values
+from etabli.data.reading.jsonfiles import BROKEN, Record, parse_record
 from etabli.data.reading.layout import Layout
-from etabli.data.reading.opening import MAX_ROW_BYTES, open_file, path_exists
-from etabli.data.samples import home_commands
+from etabli.data.reading.opening import MAX_ROW_BYTES
+from etabli.data.reading.records import Records, open_records
 
 MOST_SHOWN = 10
-LONGEST_NAME = 4096  # the longest path on Linux; longer text is probably rows, pasted by mistake
 LOOKED_AT, LOOKED_FOR = 20, 1000  # a format is detected from so many readable rows among the first so many
 
 
@@ -35,16 +32,11 @@ _UNREAD = _EMPTY | {"wrong-type", "missing-key", "not-text", "tool-call"}
 
 
 @dataclass
-class Source:
-    """An open source: its unread records, their layout, notes about the file and the first rows."""
+class Source(Records):
+    """An open source with its first rows, as ``exports.flatten`` gives them, and its lineage."""
 
-    name: str
-    records: Iterator[Record]
-    layout: Layout | None
-    notes: list[Note] = field(default_factory=list)
     preview: list[object] = field(default_factory=list)
     about: dict[str, object] = field(default_factory=dict)
-    path: Path | None = None
 
 
 @folders.add_allow_outside
@@ -53,17 +45,20 @@ def read(
     /,
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
+    without: Collection[int] = (),
     **lineage: str,
 ) -> list[Row]:
     """Return the conversations of a source; if any row has an error, nothing is returned.
 
     Args:
-        source: a file (JSONL, JSON, CSV, TSV, Parquet, Arrow, text, Markdown; also in gzip), an entry of a mapping
-            file (``dataset_info.json#name``, an axolotl config), a pandas frame, an Arrow table, a data set of
-            ``datasets``, a list of mappings, or the name of a Hub data set.
+        source: a file (JSONL, JSON, CSV, TSV, Parquet, Arrow, text, Markdown; also in gzip), a folder or a glob of
+            such files, an entry of a mapping file (``dataset_info.json#name``, an axolotl config), a pandas frame, an
+            Arrow table, a data set of ``datasets``, a list of mappings, or the name of a Hub data set. A configuration
+            of a folder or a Hub data set follows a number sign: ``owner/name#french``.
         format: one of ``FORMATS``; by default told by the keys of the first rows. ``preferred`` keeps the preferred
             answers of preference and feedback data.
         columns: the format's name -> the file's, for example ``{"prompt": "question", "completion": "reply"}``.
+        without: numbers of rows to leave out, counted from 0, as in the findings of a check.
         lineage: ``licence``, ``source``, ``terms``, ``generator``, ``lang`` of all rows that do not have their own.
         allow_outside: a mapping file may name files that are not beside it.
 
@@ -71,24 +66,41 @@ def read(
         BadData: there is no such source, its format is unknown, or rows have errors: they are counted and the first
             ten named with their line. ``etabli data check`` names all.
     """
+    return read_counted(source, format, columns, lineage, without)[0]
+
+
+def read_counted(
+    source: object,
+    format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    lineage: Mapping[str, str] | None = None,
+    without: Collection[int] = (),
+) -> tuple[list[Row], dict[str, int]]:
+    """Return what ``read`` returns, and how many rows were left out, by the code of the reason."""
     opening = open_source(source, format, columns, lineage)
     layout = require_layout(opening)
     if FORMATS[layout.name].refused:
-        code = CODES[FORMATS[layout.name].refused]
-        raise BadData(f"{opening.name}: {code.why} {code.fix}")
+        raise BadData(f"{opening.name}: {_refusal_reason(layout, opening)}")
     rows, problems, count = [], [], 0
+    left_out: Counter[str] = Counter()
     for record in opening.records:
+        if record.row in without:
+            continue
         count += record.row is not None
         row, notes = read_conversation(parse_record(record), layout, opening.about)
         wrong = [note for note in notes if CODES[note.code].severity == "error"]
         problems += [_problem(record, note) for note in wrong]
         if row is not None and not wrong:
             rows.append(row)
+        elif row is None and not wrong:
+            left_out.update(note.code for note in notes[:1])
     if problems:
         raise _refusal(opening.name, layout, problems, count)
     if not rows:
-        raise BadData(f"{opening.name}: of {count} rows none is left to read, since none has a thumb up.")
-    return rows
+        raise BadData(
+            f"{opening.name}: of {count} rows none is left to read: all were rejected, or none has a thumb up."
+        )
+    return rows, dict(left_out)
 
 
 def read_questions(source: object, /) -> list[Row] | None:
@@ -132,10 +144,17 @@ def read_conversation(record: Record, layout: Layout, lineage: Mapping[str, obje
     return row, [*record.notes, *notes]
 
 
+def _refusal_reason(layout: Layout, opening: Source) -> str:
+    """Return why the rows of a format are not read, and what to do."""
+    code = FORMATS[layout.name].refused
+    return column_names.refusal(code, opening.preview) or f"{CODES[code].why} {CODES[code].fix}"
+
+
 def _problem(record: Record, note: Note) -> tuple[str, str]:
     place = (
         f"line {record.line}" if record.line is not None else "the file" if record.row is None else f"row {record.row}"
     )
+    place = f"{record.file}, {place}" if record.file else place
     return place, note.why or f"{note.field + ': ' if note.field else ''}{CODES[note.code].why}"
 
 
@@ -143,9 +162,10 @@ def _refusal(name: str, layout: Layout, problems: list[tuple[str, str]], count: 
     examples = "\n  ".join(f"{place}: {why}" for place, why in problems[:MOST_SHOWN])
     more = f"\n  … and {len(problems) - MOST_SHOWN} more" if len(problems) > MOST_SHOWN else ""
     rows = len({place for place, _ in problems})
+    options = "".join(f" --column {shlex.quote(f'{new}={old}')}" for new, old in layout.columns.items())
     return BadData(
         f"{name}: {rows} of {count} rows are not {layout.name}:\n  {examples}{more}\n"
-        f"All of them: etabli data check {name}"
+        f"All of them: etabli data check {shlex.quote(name)}{options}"
     )
 
 
@@ -163,16 +183,17 @@ def open_source(
     """
     if format is not None and format not in FORMATS:
         raise BadData(f"Unknown format {format!r}; known are {', '.join(FORMATS)}.")
-    opening = _open(source)
+    opening = Source(**vars(open_records(source)))
     opening.records = _to_the_end(opening.records)
     first = _look(opening)
     if first and first[0].row is None:
         raise Unreadable(first[0].notes[0].code, first[0].notes[0].why, first[0].line)
     if not first:
         raise Unreadable("empty-file", f"{opening.name} is empty: there are 0 rows in it.")
+    entry_layout = opening.layout
+    first = _unfold(first, opening, {**(entry_layout.columns if entry_layout else {}), **(columns or {})})
     opening.records = chain(first, opening.records)
     _require(columns, opening)
-    entry_layout = opening.layout
     if format:
         opening.layout = Layout(
             format,
@@ -210,11 +231,29 @@ def _look(opening: Source) -> list[Record]:
     for record in islice(opening.records, LOOKED_FOR):
         first.append(record)
         size += len(record.value) if isinstance(record.value, bytes) else 0
-        if (value := parse_record(record).value) is not BROKEN:
-            opening.preview.append(value)
+        value = parse_record(record).value
+        if value is not BROKEN and ((row := exports.flatten(value)[0]) is not None or value is None):
+            opening.preview.append(row)
         if len(opening.preview) == LOOKED_AT or size > MAX_ROW_BYTES:
             break
     return first
+
+
+def _unfold(first: list[Record], opening: Source, columns: Mapping[str, str]) -> list[Record]:
+    """Return the first records; where one object is all that a file holds, those of the rows within it."""
+    if len(first) > 1:
+        return first
+    record = parse_record(first[0])
+    unfolded = containers.unfold(record.value, lambda value: formats.is_row(value, columns))
+    if unfolded is None:
+        return first
+    opening.notes.append(Note("unfolded", why=unfolded.why))
+    opening.records = (
+        Record(row, record.line, value, (), record.file, split or record.split)
+        for row, (value, split) in enumerate(unfolded.rows)
+    )
+    opening.preview.clear()
+    return _look(opening)
 
 
 def require_layout(opening: Source) -> Layout:
@@ -225,6 +264,8 @@ def require_layout(opening: Source) -> Layout:
     """
     if not opening.preview:
         record = parse_record(next(opening.records))
+        if not record.notes:
+            raise Unreadable("unreadable", f"{opening.name}: its first rows were all rejected by annotators.")
         reasons = "; ".join(note.why or CODES[note.code].why for note in record.notes)
         raise Unreadable(
             record.notes[0].code, f"{opening.name}: no row can be read. Line {record.line}: {reasons}", record.line
@@ -235,37 +276,10 @@ def require_layout(opening: Source) -> Layout:
         )
         first = opening.preview[0]
         keys = ", ".join(map(str, first)) if isinstance(first, Mapping) else type(first).__name__
+        options = column_names.command(opening.preview) or "--column prompt=question"
         raise Unreadable(
             "unknown-format",
             f"{opening.name}: can't tell the format from the keys {escape_invisible(keys[:200])}. Known: {every}. "
-            "Name the columns with columns={'prompt': 'question', ...} or --column prompt=question.",
+            f"Name the columns: {options} (columns={{'prompt': 'question', ...}} in Python).",
         )
     return opening.layout
-
-
-def _open(source: object) -> Source:
-    if not isinstance(source, str | Path) or len(str(source)) > LONGEST_NAME:
-        name, records = tables.read_in_memory(source)
-        return Source(name, records, None)
-    if str(source) == HOME_COMMANDS:
-        return Source(HOME_COMMANDS, tables.read_in_memory(home_commands())[1], None)
-    if path_exists(Path(source) / ROWS):
-        return Source(str(source), tables.read_in_memory(read_folder(Path(source))[0])[1], None)
-    entry = mappings.read_entry(source)
-    target = entry.target if entry else str(source)
-    opening = Source(target, hub.stream_records(target), None) if hub.is_hub_name(target) else _file(Path(target))
-    opening.layout = entry.layout if entry else None
-    return opening
-
-
-def _file(path: Path) -> Source:
-    file = open_file(path)
-    if file.kind in ("csv", "tsv"):
-        records = tables.read_separated(file)
-    elif file.kind in ("parquet", "arrow", "arrow-stream"):
-        records = tables.read_columnar(file)
-    elif file.kind in ("text", "markdown"):
-        records = texts.read_passages(cast(io.BufferedReader, file.stream), file.kind)
-    else:
-        records = (read_json_lines if file.kind == "jsonl" else read_json_values)(file.stream)
-    return Source(str(path), records, None, file.notes, path=path)

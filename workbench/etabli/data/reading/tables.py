@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -13,6 +13,7 @@ from etabli.data.notes import Note, escape_invisible, excerpt
 from etabli.data.reading.jsonfiles import BROKEN, Record
 from etabli.data.reading.opening import MAX_ROW_BYTES, DataFile, decode_line, read_lines
 from etabli.data.reading.unpacking import FREE_BYTES, FREE_ROWS
+from etabli.data.splits import split_name
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
@@ -119,7 +120,7 @@ def read_columnar(file: DataFile) -> Iterator[Record]:
     _require_proportion(file)
     try:
         for row, item in enumerate(_batches(file)):
-            yield Record(row, None, item)
+            yield Record(row, None, without_padding(item))
     except (pa.ArrowException, OSError, ValueError, OverflowError, SystemError) as error:
         reason = escape_invisible((str(error).splitlines() or [type(error).__name__])[0])
         raise Unreadable("unreadable", f"{file.path} can't be read as {file.kind.title()}: {reason}.") from None
@@ -174,20 +175,34 @@ def _slices(batch: "RecordBatch") -> Iterator[dict[str, object]]:
 def read_in_memory(source: object) -> tuple[str, Iterator[Record]]:
     """Return name and rows of a pandas frame, an Arrow table, a ``datasets`` data set or an iterable of mappings.
 
-    A ``DatasetDict`` gives its part ``train``, or its only part.
-
     Raises:
         Unreadable: it is none of these.
     """
     name = type(source).__name__
     if isinstance(source, dict):
-        if not source or not all(hasattr(part, "column_names") for part in source.values()):
-            raise Unreadable("unreadable", f"A {name} is no table of rows: pass a list of rows.")
-        part = "train" if "train" in source else next(iter(source))
-        if part != "train" and len(source) > 1:
-            raise Unreadable("unreadable", f"This {name} has the parts {', '.join(source)}: pass one of them.")
-        return f"{name}[{part!r}]", read_in_memory(source[part])[1]
+        raise Unreadable("unreadable", f"A {name} is no table of rows: pass a list of rows.")
     return name, _numbered_records(_items(source, name), name)
+
+
+def read_parts(parts: Mapping[str, object], name: str, notes: list[Note]) -> Iterator[Record]:
+    """Yield the rows of a data set's parts, each with the split that the name of its part means.
+
+    Parts whose names mean no split are read only where they are the only one; else they are added to ``notes``.
+
+    Raises:
+        Unreadable: there are several parts, and none of them is a split.
+    """
+    splits = {part: split_name(part) for part in parts}
+    if len(parts) > 1 and not any(splits.values()):
+        raise Unreadable("unreadable", f"This {name} has the parts {', '.join(parts)}: pass one of them.")
+    others = [part for part in parts if splits[part] is None] if len(parts) > 1 else []
+    if others:
+        notes.append(Note("left-out-parts", why=f"Parts that are no split are not read: {', '.join(others)}."))
+    row = 0
+    for part in (part for part in parts if part not in others):
+        for record in _numbered_records(_items(parts[part], name), name):
+            yield record._replace(row=row, split=splits[part])
+            row += 1
 
 
 def _numbered_records(items: Iterable[object], name: str) -> Iterator[Record]:
@@ -208,7 +223,10 @@ def _items(source: object, name: str) -> Iterable[object]:
     if hasattr(source, "to_dict") and hasattr(source, "columns"):
         return _frame(source)
     if hasattr(source, "to_batches"):
-        return (item for batch in source.to_batches(max_chunksize=BATCH) for item in batch.to_pylist())
+        batches = source.to_batches(max_chunksize=BATCH)
+        return (without_padding(item) for batch in batches for item in batch.to_pylist())
+    if hasattr(source, "column_names") and isinstance(source, Iterable):  # of datasets, whose rows come from Arrow
+        return map(without_padding, source)
     if hasattr(source, "rows") and not callable(source.rows):
         rows: Iterable[object] = source.rows
         return rows
@@ -227,10 +245,24 @@ def _frame(frame: Any) -> Iterator[dict[str, object]]:
         yield from part.where(part.notna(), None).to_dict("records")
 
 
+def without_padding(row: dict[str, object]) -> dict[str, object]:
+    """Return a row of Arrow without the nulls that it pads into structs: all structs of a column have the same keys."""
+    return {name: _without_nulls(value) for name, value in row.items()}
+
+
+def _without_nulls(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
 def to_python(value: object) -> object:
-    """Return a value with arrays as lists at every depth, pandas' missing values as None, and keys as text."""
+    """Return a value with arrays as lists at every depth, pandas' missing values as None, and keys as text.
+
+    An array that holds structs came from Arrow: the nulls that are padded into them are left out.
+    """
     if hasattr(value, "tolist"):
-        value = value.tolist()
+        value = _without_nulls(to_python(value.tolist()))
     if isinstance(value, dict):
         return {str(name): to_python(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -4,6 +4,7 @@ import re
 import string
 from decimal import Decimal
 
+from etabli.core.texts import compose
 from etabli.evaluation.scores.structured import UNREADABLE, is_equal, read_json
 
 # Everything that a person would call one number: 1,234.5 and 2/3 and 12:30 and 1.000,50.
@@ -23,10 +24,13 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def exact(answer: str, truth: str) -> bool:
-    """Equal as JSON where the truth is JSON (order of keys and blanks aside), else as text with blanks squeezed."""
+    """Equal as JSON where the truth is JSON (order of keys and blanks aside), else as text with blanks squeezed.
+
+    Accents are composed (NFC), also in JSON.
+    """
     true_value = read_json(truth)
     if true_value is UNREADABLE:
-        return " ".join(answer.split()) == " ".join(truth.split())
+        return compose(" ".join(answer.split())) == compose(" ".join(truth.split()))
     return is_equal(read_json(answer), true_value)
 
 
@@ -35,6 +39,7 @@ def normalised(answer: str, truth: str) -> bool:
 
     If this rule leaves nothing of the truth (``A``, ``+``), only case and blanks are ignored.
     """
+    answer, truth = compose(answer), compose(truth)
     if _plain(truth):
         return _plain(answer) == _plain(truth)
     return answer.lower().split() == truth.lower().split()

@@ -10,9 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 from etabli.core import confined, parsing, storage, trust
-from etabli.core.contracts import Row
+from etabli.core.contracts import Row, ToolCall
 from etabli.core.errors import BadInput
-from etabli.evaluation.scores import answers, libraries, structured
+from etabli.evaluation import call_format
+from etabli.evaluation.scores import answers, calls, libraries, structured
 from etabli.evaluation.scores.score import CUSTOM, LOSS, MEAN, SHARE, Score, ScoreFunction, digest, digest_custom
 from etabli.models import likelihood, prefix_cache
 from etabli.rendering import render
@@ -35,6 +36,11 @@ NAMES = (
     "rouge_l",
     "chrf",
     "loss",
+    "tool_call",
+    "call_name",
+    "call_arguments",
+    "over_calling",
+    "under_calling",
     "FILE.py",
     "FILE.py:FUNCTION",
 )
@@ -75,11 +81,15 @@ def builtin_score(spec: object) -> Score | None:
 
 
 def default_scores(rows: list[Row], truths: list[str]) -> list[Score]:
-    """The scores that suit the rows: for choices, instructions, JSON or short answers. ROUGE and chrF are never chosen.
+    """The scores that suit the rows: for tool calls, choices, instructions, JSON or short answers.
+
+    ROUGE and chrF are never chosen.
 
     Long free answers are compared by the likelihood of the truth, since few are equal to it word for word.
     """
     columns = [row.get("columns") or {} for row in rows]
+    if any(map(calls.calls_due, rows)):
+        return load_scores([*_CALL_FUNCTIONS, "exact"])
     if all(CHOICES in row_columns for row_columns in columns):
         return load_scores(["choice", "choice_norm", "exact", "loss"])
     if all(INSTRUCTIONS in row_columns for row_columns in columns):
@@ -220,6 +230,22 @@ def _loss_score() -> Score:
     return Score("loss", compute, digest("loss", code=_LIKELIHOOD_MODULES), LOSS, "lower", from_model=True)
 
 
+def _call_score(name: str, better: str = "higher") -> Score:
+    """A score of an answer's tool calls against those of the row."""
+    function = _CALL_FUNCTIONS[name]
+    code = digest(name, code=[calls, call_format])
+    return Score(
+        name, lambda answer_calls, truth, row: function(answer_calls, row), code, better=better, from_calls=True
+    )
+
+
+_CALL_FUNCTIONS: dict[str, Callable[[list[ToolCall], Row], bool | None]] = {
+    "tool_call": calls.is_right_call,
+    "call_name": calls.has_right_name,
+    "call_arguments": calls.has_right_arguments,
+    "over_calling": calls.is_over_calling,
+    "under_calling": calls.is_under_calling,
+}
 _PLAIN: dict[str, Callable[[], Score]] = {
     "exact": partial(_text_score, "exact", answers.exact, structured),
     "normalised": partial(_text_score, "normalised", answers.normalised, answers),
@@ -230,6 +256,8 @@ _PLAIN: dict[str, Callable[[], Score]] = {
     "loss": _loss_score,
     "rouge_l": partial(_library_score, "rouge_l", libraries.rouge_l, "rouge-score", "scores"),
     "chrf": partial(_library_score, "chrf", libraries.chrf, "sacrebleu", "scores"),
+    **{name: partial(_call_score, name) for name in ("tool_call", "call_name", "call_arguments")},
+    **{name: partial(_call_score, name, "lower") for name in ("over_calling", "under_calling")},
     "ifeval": partial(_library_score, "ifeval", libraries.ifeval, "lm-eval", "harness", SHARE, takes_row=True),
 }
 _OPTIONS: dict[str, Callable[[str, str], Score]] = {"regex": _regex_score, "json_schema": _schema_score}

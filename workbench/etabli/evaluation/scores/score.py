@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from etabli.core.contracts import Metric, Row
 from etabli.core.errors import BadInput
@@ -24,15 +25,17 @@ class Score:
     ``compute(answer, truth, row)`` returns True or False (unit ``share``) or a number. It may raise: that row is then
     an error, and the other rows are scored. With ``from_model`` the score is computed from the model's probabilities
     and ``compute`` is used only for systems without a model. ``needs_truth``: a row without an answer has no score.
+    With ``from_calls`` the first argument of ``compute`` is the list of the answer's tool calls, not its text.
     """
 
     name: str
-    compute: Callable[[str, str, Row], object]
+    compute: Callable[[Any, str, Row], object]
     hash: str
     unit: str = SHARE
     better: str = "higher"
     from_model: bool = False
     needs_truth: bool = True
+    from_calls: bool = False
     spec: str = ""
 
     @property

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterator
 
+from etabli.core.texts import compose
+
 UNREADABLE = object()
 
 
@@ -19,13 +21,16 @@ def _refuse_constant(name: str) -> None:
 
 
 def is_equal(first: object, second: object) -> bool:
-    """Equality of JSON values, without Python's 1 == True == 1.0."""
+    """Equality of JSON values, without Python's 1 == True == 1.0; accents are composed (NFC)."""
     if type(first) is not type(second):
         return False
     if isinstance(first, dict) and isinstance(second, dict):
+        first, second = ({compose(key): item for key, item in value.items()} for value in (first, second))
         return first.keys() == second.keys() and all(is_equal(first[key], second[key]) for key in first)
     if isinstance(first, list) and isinstance(second, list):
         return len(first) == len(second) and all(map(is_equal, first, second))
+    if isinstance(first, str) and isinstance(second, str):
+        return compose(first) == compose(second)
     return bool(first == second)
 
 

@@ -1,0 +1,72 @@
+"""A thought before an answer is folded, whatever it holds, and what is missing is no error: the scripts in Chromium."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import etabli_widgets
+
+STATIC = Path(etabli_widgets.__file__).parent / "static"
+HOSTILE = "<img src=x onerror='window.hit = 1'> </details> </think"
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page()
+    page.set_content("<pre id=place></pre>")
+    page.add_script_tag(content=(STATIC / "shared.js").read_text())
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "thought", "folded", "answer"),
+    [
+        ("plain", "", None, "plain"),
+        ("<think>so</think>\n42", "", "so", "42"),
+        ("<think>so and", "", "so and", ""),
+        ("<think>\n\n</think>\n\n42", "", None, "42"),
+        ("a <think> in it", "", None, "a <think> in it"),
+        ("42", "from the log", "from the log", "42"),
+        (f"<think>{HOSTILE}</think>{HOSTILE}", "", HOSTILE, HOSTILE),
+        (None, "", None, ""),
+    ],
+)
+def test_an_answer_with_its_thought(page, text, thought, folded, answer):
+    page.evaluate(
+        "([text, thought]) => document.querySelector('#place').replaceChildren(...answerNodes(text, thought))",
+        [text, thought],
+    )
+    folds = page.locator("#place details")
+    assert folds.count() == (folded is not None)
+    if folded is not None:
+        assert folds.evaluate("fold => fold.open") is False
+        assert folds.locator("span").evaluate("node => node.textContent") == folded
+    assert page.locator("#place").evaluate("node => node.lastChild.textContent") == answer
+    assert page.locator("#place img").count() == 0 and not page.evaluate("window.hit ?? 0")
+
+
+def test_a_missing_text_is_empty(page):
+    assert page.evaluate("[visible(undefined), visible(null), visible(7), visible('a\\u200b')]") == [
+        "",
+        "",
+        "7",
+        "a\\u200b",
+    ]
+
+
+def test_the_arena_folds_both_thoughts(page):
+    traits = {"pair": {"number": 1, "prompt": "p", "left": "a", "right": "", "thoughts": ["why a", HOSTILE]}}
+    traits |= {"total": 1, "done": 0, "watched": "", "last": {}, "told": {}, "said": [], "heard": 0, "error": ""}
+    source = (STATIC / "blind_arena.js").read_text().replace("export default { render };", "window.show = render;")
+    page.add_script_tag(content=f"{{ {source} }}")
+    page.evaluate(
+        "traits => show({ el: document.body.appendChild(document.createElement('div')),"
+        " model: { get: (name) => traits[name], on() {}, off() {}, send() {} } })",
+        json.loads(json.dumps(traits)),
+    )
+    folds = page.locator(".etabli-sides details")
+    assert folds.count() == 2 and folds.nth(1).locator("span").evaluate("node => node.textContent") == HOSTILE
+    assert page.locator(".etabli-sides pre.etabli-empty").count() == 1, "an empty answer is shown as such"
+    assert page.locator(".etabli-sides img").count() == 0

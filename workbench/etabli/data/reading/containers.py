@@ -1,0 +1,109 @@
+"""Rows of a JSON file that is one object: under a key, by split, by column, or as SQuAD's articles."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from etabli.core.errors import Unreadable
+from etabli.data.notes import escape_invisible
+from etabli.data.splits import split_name
+
+_CONTAINERS = {"data", "rows", "examples", "instances", "items", "records", "results", "samples", "questions"}
+
+
+class Unfolded(NamedTuple):
+    """Rows, each with the split that its key says, and a sentence about where they stood."""
+
+    rows: list[tuple[object, str | None]]
+    why: str
+
+
+def unfold(value: object, is_row: Callable[[object], bool]) -> Unfolded | None:
+    """Return the rows that an object holds; None if it holds none.
+
+    Args:
+        value: the only value of a file.
+        is_row: whether a value has the keys of a known format.
+
+    Raises:
+        Unreadable: rows stand under several keys that name no split.
+    """
+    if not isinstance(value, Mapping) or not value or "input_ids" in value:  # token ids are a row's, not columns
+        return None
+    for read in (_columns, _indexed_columns, _split_columns):
+        if rows := read(value):
+            return Unfolded([(row, None) for row in rows], "The file holds columns, not rows: each entry is a row.")
+    return None if is_row(value) else _keyed_rows(value, is_row)
+
+
+def _columns(value: Mapping[str, object]) -> list[dict[str, object]]:
+    """Rows of ``{"prompt": ["a", "b"], "completion": ["c", "d"]}``."""
+    columns = [column for column in value.values() if isinstance(column, list) and column]
+    if len(columns) < 2 or len(columns) < len(value):
+        return []
+    if len({len(column) for column in columns}) > 1 or any(_has_mappings(column) for column in columns):
+        return []
+    return [dict(zip(value, cells)) for cells in zip(*columns)]
+
+
+def _has_mappings(column: list[object]) -> bool:
+    return any(isinstance(cell, Mapping) for cell in column)
+
+
+def _indexed_columns(value: Mapping[str, object]) -> list[dict[str, object]]:
+    """Rows of ``{"prompt": {"0": "a", "1": "b"}, …}``, as pandas writes a frame."""
+    columns = [column for column in value.values() if isinstance(column, Mapping) and column]
+    if len(columns) < len(value):
+        return []
+    places = list(columns[0])
+    if not all(str(place).isdecimal() for place in places) or any(list(column) != places for column in columns):
+        return []
+    return [{name: column[place] for name, column in zip(value, columns)} for place in places]
+
+
+def _split_columns(value: Mapping[str, object]) -> list[dict[str, object]]:
+    """Rows of ``{"columns": ["prompt", …], "data": [["a", …], …]}``, as pandas writes a frame by ``orient="split"``."""
+    names, rows = value.get("columns"), value.get("data")
+    if not isinstance(names, list) or not isinstance(rows, list) or not rows:
+        return []
+    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        return []
+    return [dict(zip(map(str, names), row)) for row in rows]
+
+
+def _keyed_rows(value: Mapping[str, object], is_row: Callable[[object], bool]) -> Unfolded | None:
+    """Rows in lists under keys, or an object for each key."""
+    lists = {name: rows for name, items in value.items() if (rows := _rows(items))}
+    lists = {name: rows for name, rows in lists.items() if _is_container(str(name)) or is_row(rows[0])}
+    if not lists:
+        rows = list(value.values())
+        return Unfolded([(row, None) for row in rows], "Each key holds a row.") if all(map(is_row, rows)) else None
+    splits = {name: split_name(str(name)) for name in lists}
+    if len(lists) > 1 and None in splits.values():
+        names = escape_invisible(", ".join(map(str, lists))[:200])
+        raise Unreadable("unknown-format", f"Rows stand under several keys: {names}. Write one of them to a file.")
+    unread_keys = [str(name) for name in value if name not in lists]
+    rest = f" Not read: {', '.join(unread_keys)}." if unread_keys else ""
+    why = f"The rows stand under {', '.join(map(str, lists))}.{rest}"
+    return Unfolded([(row, splits[name]) for name, rows in lists.items() for row in rows], escape_invisible(why[:300]))
+
+
+def _is_container(name: str) -> bool:
+    return name.casefold() in _CONTAINERS or split_name(name) is not None
+
+
+def _rows(items: object) -> list[object]:
+    """Return the rows of a list; the data server's rows and SQuAD's questions are taken out of what holds them."""
+    if not isinstance(items, list) or not items or not all(isinstance(item, Mapping) for item in items):
+        return []
+    if all(isinstance(item.get("row"), Mapping) for item in items):
+        return [item["row"] for item in items]
+    if all(isinstance(item.get("paragraphs"), list) for item in items):
+        return [row for item in items for paragraph in item["paragraphs"] for row in _squad_rows(item, paragraph)]
+    return items
+
+
+def _squad_rows(article: Mapping[str, object], paragraph: Mapping[str, object]) -> list[object]:
+    title = {"title": article["title"]} if article.get("title") else {}
+    questions = paragraph.get("qas")
+    context = {**title, "context": paragraph.get("context")}
+    return [{**context, **question} for question in questions] if isinstance(questions, list) else []

@@ -1,0 +1,221 @@
+"""Parse the tool calls in an answer, in the form in which the model's chat template writes them.
+
+There are three forms. A call may be one JSON value (Qwen, Hermes, Llama, Mistral); a name as text may stand before the
+arguments as JSON (DeepSeek, GPT-OSS); or every argument may have marks of its own (GLM, Gemma, Qwen 3.5).
+``call_probe`` reads the form off a template. What can't be parsed is no call.
+"""
+
+import ast
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from etabli.core.contracts import ToolCall
+from etabli.rendering.template_engine import Tools
+
+WORD = r"[^\s<>{}\[\]()=:,\"']+"  # a name of a function or of an argument
+_BARE_KEY = re.compile(r"([{,]\s*)([\w.-]+):")
+_DECODER = json.JSONDecoder()
+
+
+@dataclass(frozen=True)
+class CallFormat:
+    """How a template writes a call. ``lead`` stands before it; an empty lead: a call is the whole answer."""
+
+    lead: str
+
+    def parse(self, text: str, tools: Tools = None) -> list[ToolCall]:
+        """The calls in an answer with its control tokens; ``tools`` tell which arguments are text."""
+        raise NotImplementedError
+
+    def is_begun(self, text: str) -> bool:
+        """Does the text have the mark that begins a call?"""
+        return bool(self.lead.strip()) and self.lead.split()[0] in text
+
+
+@dataclass(frozen=True)
+class JsonCalls(CallFormat):
+    """One JSON value with name and arguments: an object, or a list of objects."""
+
+    path: tuple[str, ...]  # keys from the call to the object that has the two
+    name_key: str
+    arguments_key: str
+
+    def parse(self, text: str, tools: Tools = None) -> list[ToolCall]:
+        """The calls; without a lead the text has to be JSON, and nothing else."""
+        if self.lead.strip():
+            starts = [match.end() for match in flexible(self.lead).finditer(text)]
+            return [call for start in starts for call in self._read(decode(text, start)[0])]
+        value, end = decode(text, 0)
+        return [] if text[end:].strip() else self._read(value)
+
+    def _read(self, value: object) -> list[ToolCall]:
+        calls = [self._read_one(item) for item in (value if isinstance(value, list) else [value])]
+        return [call for call in calls if call is not None]
+
+    def _read_one(self, value: object) -> ToolCall | None:
+        for key in self.path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if not isinstance(value, dict) or self.arguments_key not in value:
+            return None
+        return make_call(value.get(self.name_key), value[self.arguments_key])
+
+
+@dataclass(frozen=True)
+class NameThenJson(CallFormat):
+    """The name as text, and the arguments as JSON after it."""
+
+    between: str
+
+    def parse(self, text: str, tools: Tools = None) -> list[ToolCall]:
+        """The calls whose arguments are a JSON object."""
+        begin = re.compile(f"{flexible(self.lead).pattern}({WORD}){flexible(self.between).pattern}")
+        values = [(match[1], decode(text, match.end())[0]) for match in begin.finditer(text)]
+        return [{"name": name, "arguments": value} for name, value in values if isinstance(value, dict)]
+
+
+@dataclass(frozen=True)
+class ArgumentMarks:
+    """What stands around an argument: after its key, before the next key, and after the last argument of a call."""
+
+    after_key: str
+    before_next: str
+    end: str
+
+
+@dataclass(frozen=True)
+class MarkedArguments(CallFormat):
+    """The name as text, and marks around every key and value. ``again`` leads to a further call."""
+
+    before_key: str
+    without_arguments: str
+    again: str
+    text: ArgumentMarks
+    number: ArgumentMarks
+
+    def parse(self, text: str, tools: Tools = None) -> list[ToolCall]:
+        """The calls. A value that is not marked as text is JSON or a Python literal, else it stays text."""
+        calls: list[ToolCall] = []
+        lead, again = (re.compile(f"{flexible(mark).pattern}({WORD})") for mark in (self.lead, self.again))
+        match = lead.search(text)
+        while match:
+            call, end = self._read_arguments(text, match[1], match.end(), argument_schemas(tools, match[1]))
+            calls += [call] if call else []
+            following = again.match(text, end) if call else None
+            match = following or lead.search(text, max(end, match.end()))
+        return calls
+
+    def _read_arguments(
+        self, text: str, name: str, position: int, schemas: dict[str, object]
+    ) -> tuple[ToolCall | None, int]:
+        arguments: dict[str, object] = {}
+        if empty := flexible(self.without_arguments).match(text, position):
+            return {"name": name, "arguments": {}}, empty.end()
+        opened = flexible(self.before_key).match(text, position)
+        if opened is None:
+            return None, position
+        position = opened.end()
+        while argument := self._read_argument(text, position, schemas):
+            key, value, position, is_last = argument
+            arguments[key] = value
+            if is_last:
+                return {"name": name, "arguments": arguments}, position
+        return None, position
+
+    def _read_argument(
+        self, text: str, position: int, schemas: dict[str, object]
+    ) -> tuple[str, object, int, bool] | None:
+        """Key, value, where it ends, and whether it is the call's last argument."""
+        for marks, is_text in ((self.text, self.text != self.number), (self.number, False)):
+            begin = re.compile(f"({WORD}){flexible(marks.after_key).pattern}").match(text, position)
+            if begin is None:
+                continue
+            is_text = is_text or (self.text == self.number and _is_text(schemas.get(begin[1])))
+            stops = [(match, False) for match in flexible(marks.before_next).finditer(text, begin.end())]
+            stops += [(match, True) for match in flexible(marks.end).finditer(text, begin.end())]
+            for match, is_last in sorted(stops, key=lambda stop: (stop[0].start(), -len(stop[0][0]))):
+                value, is_whole = self._read_value(text[begin.end() : match.start()], is_text)
+                if is_whole:
+                    return begin[1], value, match.end(), is_last
+        return None
+
+    def _read_value(self, text: str, is_text: bool) -> tuple[object, bool]:
+        """The value, and whether the text is a whole value: a list is not cut at its first comma."""
+        if is_text:
+            return text, True
+        quote = self.text.after_key[len(common_beginning(self.text.after_key, self.number.after_key)) :]
+        quoted_text = text.replace(quote, '"') if len(quote) > 1 else text
+        for candidate in (text, quoted_text, _BARE_KEY.sub(r'\1"\2":', quoted_text)):
+            with contextlib.suppress(ValueError, RecursionError):
+                return json.loads(candidate), True
+            with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                return ast.literal_eval(candidate.strip()), True
+        return text, self.text == self.number  # where texts have marks of their own a bare value is no text
+
+
+def common_beginning(first: str, second: str) -> str:
+    """The longest text with which both begin."""
+    different = (place for place, (one_sign, other_sign) in enumerate(zip(first, second)) if one_sign != other_sign)
+    return first[: next(different, min(len(first), len(second)))]
+
+
+def flexible(mark: str) -> re.Pattern[str]:
+    """A pattern of a mark in which blanks may be any blanks, or none."""
+    parts = [re.escape(part) for part in mark.split()]
+    edges = [r"\s*" if mark != mark.lstrip() else "", r"\s*" if mark != mark.rstrip() else ""]
+    return re.compile(edges[0] + r"\s*".join(parts) + (edges[1] if parts else ""))
+
+
+def decode(text: str, start: int) -> tuple[object, int]:
+    """The JSON value that begins there, after blanks, and where it ends; None if there is none."""
+    start += len(text[start:]) - len(text[start:].lstrip())
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None, start
+    return value, end
+
+
+def parse_arguments(value: object) -> object:
+    """Arguments as a value: some models write JSON as text."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
+
+
+def make_call(name: object, arguments: object) -> ToolCall | None:
+    """A call, if there are a name and arguments; no arguments are an empty object."""
+    values = parse_arguments({} if arguments is None else arguments)
+    return {"name": name, "arguments": values} if isinstance(name, str) and isinstance(values, dict) else None
+
+
+def argument_schemas(tools: Tools, name: str) -> dict[str, object]:
+    """The schema of each argument of a tool; empty where the tools have no such function, or no schema of it."""
+    for tool in tools or []:
+        function = tool.get("function", tool) if isinstance(tool, dict) else None
+        if isinstance(function, dict) and function.get("name") == name:
+            parameters = function.get("parameters")
+            return properties_of(parameters)
+    return {}
+
+
+def properties_of(schema: object) -> dict[str, object]:
+    """The schemas of an object's properties."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    return properties if isinstance(properties, dict) else {}
+
+
+def _is_text(schema: object) -> bool:
+    return isinstance(schema, dict) and schema.get("type") == "string"
+
+
+def due_calls(tool_calls: object) -> Iterator[ToolCall]:
+    """The calls of a message."""
+    for call in tool_calls if isinstance(tool_calls, list) else []:
+        function = call.get("function", call) if isinstance(call, dict) else None
+        parsed_call = make_call(function.get("name"), function.get("arguments")) if isinstance(function, dict) else None
+        if parsed_call:
+            yield parsed_call
