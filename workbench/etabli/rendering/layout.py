@@ -93,7 +93,7 @@ class _Shell:
         self, tokenizer: ChatTokenizer, conversation: Conversation, form: Form, control: ControlPattern
     ) -> None:
         messages = conversation.messages
-        self.messages, self.form, self.control = messages, form, control
+        self.messages, self.form, self.control, self.thinking = messages, form, control, conversation.thinking
         self.answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
         shells = form.apply([_with_placeholders(index, message) for index, message in enumerate(messages)])
         variants = [conversation._replace(messages=shells)]
@@ -120,9 +120,15 @@ class _Shell:
         return Layout(tuple(self._parts(turns)), self.form, off_prompt, tuple(rewritten), tuple(dropped))
 
     def _is_off_prompt(self, index: int) -> bool:
-        """Return whether an answer doesn't follow its prompt. The first message of a conversation has none."""
-        prompt, _, ended, _ = self.variants[index]
-        return bool(index) and isinstance(prompt, str) and isinstance(ended, str) and not ended.startswith(prompt)
+        """Return whether an answer doesn't follow its prompt. The first message of a conversation has none.
+
+        In a row with thoughts an answer without one may follow the prompt without thinking.
+        """
+        prompt, other_prompt, ended, _ = self.variants[index]
+        if not index or not isinstance(prompt, str) or not isinstance(ended, str):
+            return False
+        has_choice = self.thinking and not self.messages[index].get("reasoning") and isinstance(other_prompt, str)
+        return not ended.startswith((prompt, str(other_prompt)) if has_choice else prompt)
 
     def _require_calls(self, index: int) -> None:
         """Refuse a template that leaves out a call."""

@@ -201,7 +201,8 @@ def _check_against_template(
     if isinstance(own, BadData):
         raise own
     check = _check_prompt(row, tokens, answer)
-    if answer and isinstance(prompt, str) and isinstance(ended, str) and not ended.startswith(prompt):
+    is_own_prompt = answer and thinking == bool(messages[answer].get("reasoning"))
+    if is_own_prompt and isinstance(prompt, str) and isinstance(ended, str) and not ended.startswith(prompt):
         common = next((n for n, (left, right) in enumerate(zip(prompt, ended)) if left != right), len(ended))
         why = (
             f"The prompt for turn {answer} goes on with {prompt[common:][:80]!r}, the row with {ended[common:][:40]!r}."
