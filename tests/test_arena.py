@@ -223,7 +223,7 @@ def test_votes_on_other_answers_are_left_alone(tmp_path):
 
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
-    from etabli.core import storage
+    from etabli.core import json_lines
     from etabli.core.errors import NoSpace
 
     held = session(tmp_path)
@@ -232,7 +232,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     def full(path, line):
         raise NoSpace("The disk is full")
 
-    monkeypatch.setattr(storage, "append", full)
+    monkeypatch.setattr(json_lines, "append", full)
     with pytest.raises(NoSpace):
         cast(held, "left")
     monkeypatch.undo()

@@ -224,7 +224,7 @@ def built(tree):
 
 
 def opens_a_tag(text):
-    return isinstance(text, str) and re.search(r"(?i)(?<!\?P)</?[a-z][\w-]*([\s/>]|$)|<!(doctype|--)", text)
+    return isinstance(text, str) and re.search(r"(?i)(?<!\?P)</?(?!think>)[a-z][\w-]*([\s/>]|$)|<!(doctype|--)", text)
 
 
 def test_html_is_built_in_templates_alone():

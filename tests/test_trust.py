@@ -120,6 +120,7 @@ OTHERS = [
     ["stop", "run"],
     ["data", "check", "data"],
     ["data", "check", "dataset_info.json#evil"],
+    ["data", "read", "dataset_info.json#evil", "--out", "new"],
     ["data", "tokens", "dataset_info.json#evil"],
 ]
 
@@ -539,6 +540,7 @@ ALLOWED = {
     ("memory/__init__.py", "importlib.import_module"): "this package's own modules",
     ("training/oom.py", "ctypes.CDLL"): "the C library that is loaded already",
     ("data/reading/hub.py", "trust_remote_code in a mapping"): "False, to a version of datasets that still asks",
+    ("data/reading/axolotl.py", "trust_remote_code in a mapping"): "a key that is refused unless it is False",
 }
 RUNS_CODE = {
     "exec",

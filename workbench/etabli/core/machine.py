@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from etabli.core import cpu_dtype
+from etabli.core import cpu_dtype, terminal
 from etabli.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def detect_platform() -> str:
         return "colab"
     if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
         return "kaggle"
-    return "notebook" if "ipykernel" in sys.modules else "shell"
+    return "notebook" if terminal.in_notebook() else "shell"
 
 
 def device() -> str:

@@ -35,7 +35,15 @@ def _written_out(sign: re.Match[str]) -> str:
     return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
+def in_notebook() -> bool:
+    """Return whether a notebook's kernel runs this code. That some library has imported ipykernel is not enough."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
 def say(*lines: str) -> None:
-    """Print lines for a person, to stderr."""
+    """Print lines for a person: to stderr, so that stdout holds only results; in a notebook, whose stderr is a red box
+    as if something had failed, to stdout.
+    """
     for line in lines:
-        print(to_printable(line), file=sys.stderr, flush=True)
+        print(to_printable(line), file=sys.stdout if in_notebook() else sys.stderr, flush=True)

@@ -59,7 +59,7 @@ def _fill_slots(layout: Layout, messages: list[Message], text: str) -> list[tupl
         if part.is_slot:
             message = messages[part.message or 0]
             values = list(_variants(message.get("reasoning", "") if part.role == REASONING else message["content"]))
-            following = next((after.text for after in layout.parts[index + 1 :] if not after.is_slot), "")
+            following = "".join(after.text for after in layout.parts[index + 1 : index + 2])  # "" if that is a slot
         is_last = index == len(layout.parts) - 1
         for value, removed in values:
             end = position + len(value)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from etabli.core.contracts import RunProgress, StepProgress
-from etabli.core.terminal import say, to_printable
+from etabli.core.terminal import in_notebook, say, to_printable
 from etabli.runs import events
 from etabli.runs.events import Event
 
@@ -56,7 +56,7 @@ class ProgressLine:
 
     def __init__(self, quiet: bool = False):
         self.quiet = quiet
-        self._notebook = "ipykernel" in sys.modules
+        self._notebook = in_notebook()
         self._terminal = not self._notebook and sys.stderr.isatty()
         self._output: DisplayHandle | None = None
         self._last_time = 0.0

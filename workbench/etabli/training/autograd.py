@@ -1,4 +1,4 @@
-"""What torch hands to the methods of an ``autograd.Function``, as a type: torch itself does not annotate it."""
+"""What torch hands to a function with its own gradient (``torch.autograd``), as a type: torch has none for it."""
 
 from typing import Protocol
 
