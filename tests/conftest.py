@@ -24,6 +24,7 @@ from etabli.core.contracts import PROCESS, RECIPE
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
 from own_cache import MODELS, cache_in
+from random_adapter import adapted
 
 # The file that names the owner of the device is this process's own, so that a run of the person, or of another process
 # of the tests, changes no result.
@@ -222,25 +223,6 @@ def write_jsonl(tmp_path):
         return path
 
     return write
-
-
-def adapted(model, folder, scale, seed=0):
-    """A LoRA adapter with random weights, saved as a run saves its own. ``scale`` 0 changes nothing."""
-    import torch
-
-    from etabli.models import loading
-    from etabli.runs import checkpoints
-    from etabli.runs.recipe import Recipe
-    from etabli.training import lora_and_optimizer
-
-    loaded = loading.load(model)
-    peft = lora_and_optimizer.add_lora(loaded, Recipe(data="x", model=model))
-    torch.manual_seed(seed)
-    for name, parameter in peft.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=scale) if scale else torch.nn.init.zeros_(parameter)
-    with storage.write_folder(folder) as place:
-        checkpoints.save_adapter(peft, loaded.source, place)
 
 
 @pytest.fixture(scope="session")

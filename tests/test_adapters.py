@@ -300,7 +300,7 @@ def test_the_configuration_is_read_once(foreign, tiny, monkeypatch):
 
 
 def test_our_own_adapters_name_the_model_and_no_place_in_the_cache(runs, tiny, tmp_path, no_owner):
-    from conftest import adapted
+    from random_adapter import adapted
 
     config = json.loads((runs / "changed" / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == tiny, "what the recipe said"

@@ -209,7 +209,8 @@ OWN_FILES = {
     "jsonl": {"DATA": "mails.jsonl", "COLUMNS": COLUMNS, "NAME": "post"},
 }
 OF_THE_SAMPLE_TASK = re.compile(r"\b((?<!chat )templates?|intents?|JSON|lamps?)\b")  # none of these mails has any
-NAMED_SO = ("project.check(rows)", "desk.table()", ".role")  # findings, and tokens of the chat template
+# Findings, tokens of the chat template, and the recipe's key ``template``.
+NAMED_SO = ("project.check(rows)", "desk.table()", ".role", "recipe.keys()")
 
 
 @pytest.mark.slow

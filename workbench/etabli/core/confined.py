@@ -125,6 +125,7 @@ class ConfinedProcess:
 
     def _running_process(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
+            self.close()  # the pipes of one that has ended
             self._owner = os.getpid()
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(_WORKER)],

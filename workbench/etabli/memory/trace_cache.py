@@ -152,7 +152,8 @@ def shared_worker() -> Iterator[subprocess.Popen[str]]:
     finally:
         _workers.remove(process)
         process.kill()  # after an interrupt; it does nothing to a process that has ended
-        process.wait()
+        with contextlib.suppress(OSError), process:  # closes the pipes and waits
+            pass
 
 
 def _request(process: subprocess.Popen[str], request: str) -> _Response:

@@ -7,12 +7,14 @@ from etabli.core.errors import BadRecipe
 from etabli.models.headers import read_header
 
 ALL_LINEAR = "all-linear"
+HEAD = "lm_head"
 
 
 def list_modules(folder: Path) -> list[str]:
     """Return the names of the modules with a weight matrix, as ``model.layers.0.self_attn.q_proj``, sorted.
 
-    They are the names in the safetensors files; a library may put another prefix before them.
+    They are the names in the safetensors files; a library may put another prefix before them. A head that shares the
+    embeddings' matrix is in no file, and is added.
 
     Raises:
         Damaged: a file is cut off or forged.
@@ -22,7 +24,8 @@ def list_modules(folder: Path) -> list[str]:
         for path in sorted(folder.glob("*.safetensors"))
         for name, entry in read_header(path).items()
     }
-    return sorted(name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 2)
+    modules = {name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 2}
+    return sorted(modules | {HEAD} if modules else modules)
 
 
 def require_targets(target_modules: str | tuple[str, ...], folder: Path, model: str) -> None:

@@ -69,8 +69,7 @@ def main(folder: str, force: bool = False, own_recipe: bool = False, trust_code:
     if int(os.environ.get("RANK", "0")):  # the other processes of several devices: no lock, no events
         _train(run, SilentLog(), signals, [], consent)
         return 0
-    with locks.lock_file(run / LOCK, f"Run {run.name}"):
-        log = EventLog(run)
+    with locks.lock_file(run / LOCK, f"Run {run.name}"), contextlib.closing(EventLog(run)) as log:
         storage.write_json(run / PROCESS, identity(run))
         return _train_and_log_end(run, log, signals, consent)
 
