@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from etabli.core.errors import BadData, BadInput
 from etabli.rendering import layout
 from etabli.rendering import render as render_module
-from etabli.rendering.render import Renderer, render
+from etabli.rendering.render import Renderer, is_thinking, render, set_thinking
 from etabli.rendering.token_checks import check_row
+from etabli.runs.recipe import Recipe
+from etabli.training.train_data import trains_thoughts
 
 CHATML = (
     "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n'}}{% endfor %}"
@@ -365,3 +367,28 @@ def test_a_long_conversation_is_rendered_as_if_every_turn_were_asked_for(tokeniz
     monkeypatch.setattr(layout, "ASKED_ANSWERS", 1000)
     monkeypatch.setattr(render_module, "_LAYOUTS", {})
     assert quick == renderer.render(messages, "answers_and_reasoning")
+
+
+def test_a_model_that_was_taught_to_think_is_asked_as_it_was_trained(tokenizer):
+    """Else it would be sampled and judged after an empty thought, which stands in no row of its training."""
+    tokenizer = with_template(tokenizer, DROPS_THOUGHTS)
+    row = conversation("Where?", "It is there.")
+    row[-1]["reasoning"] = "Let me see."
+    whole, asked = render(row, tokenizer).ids, render(row[:-1], tokenizer, prompt=True).ids
+    assert whole[: len(asked)] != asked
+    set_thinking(tokenizer, True)
+    asked = render(row[:-1], tokenizer, prompt=True).ids
+    assert whole[: len(asked)] == asked and is_thinking(tokenizer)
+    plain = conversation("Where?", "It is there.")
+    assert render(plain, tokenizer).ids == render(plain, with_template(tokenizer, DROPS_THOUGHTS)).ids, "rows stay"
+
+
+@pytest.mark.parametrize(
+    ("policy", "share", "thinks"),
+    [("answers_and_reasoning", 0.6, True), ("answers_and_reasoning", 0.4, False), ("answers", 1.0, False)],
+)
+def test_a_run_thinks_if_most_of_its_rows_do_and_thoughts_are_trained(policy, share, thinks):
+    rows = [{"id": str(number), "messages": conversation("q", "a")} for number in range(10)]
+    for row in rows[: int(10 * share)]:
+        row["messages"][-1]["reasoning"] = "so"
+    assert trains_thoughts(Recipe(data="x", train_on=policy), rows) is thinks

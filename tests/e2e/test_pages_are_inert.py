@@ -176,8 +176,9 @@ def test_pages_look_as_they_should_without_a_network(watched, tmp_path):
     """Styles hold: the chart has its lines, the card its bars, one widget's rules do not reach another's twin."""
     assert watched.load(whole(HARMLESS, tmp_path)) == ([], [], []) and not watched.refused
     style = "([part, name]) => getComputedStyle(document.querySelector(part))[name]"
-    assert watched.page.evaluate(style, [".etabli-run-monitor .etabli-loss", "strokeWidth"]) == "2px"
-    assert watched.page.evaluate(style, [".etabli-verdict-card .etabli-bar", "width"]) == "100px"
+    assert watched.page.evaluate(style, [".etabli-run-monitor .etabli-loss", "strokeWidth"]) == "1.5px"
+    bar = ".etabli-verdict-card :not(.etabli-forest) > table .etabli-bar"
+    assert watched.page.evaluate(style, [bar, "width"]) == "100px"
     assert watched.page.evaluate(style, [".etabli-verdict-card td", "whiteSpace"]) == "nowrap"
     assert watched.page.evaluate(style, [".etabli-run-monitor td", "whiteSpace"]) == "normal"
     watched.page.emulate_media(color_scheme="dark")

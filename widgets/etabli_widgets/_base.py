@@ -114,11 +114,14 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no typ
 
     error = traitlets.Unicode("", help="The last error; the widget shows it").tag(sync=True)
 
+    comm_id = traitlets.Unicode("", help="By which the page asks the kernel whether it has this widget").tag(sync=True)
+
     _data: tuple[str, ...] = ()  # traits that a person edits; they stay uncovered, or the cover would be saved
 
     def __init__(self, **traits: Any):
         super().__init__(**traits)
         self._unknown: set[str] = set()
+        self.comm_id = self.model_id or ""
         self.on_msg(lambda _, content, buffers: self.received(content))
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:

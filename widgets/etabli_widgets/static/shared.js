@@ -56,12 +56,22 @@ function answered(model, tell) {
   const waiting = new Map(); // number of a message -> when it was sent
   let sent = 0;
   let timer = 0;
+  let missing = false;
+  let asking = false;
+  const ask = async () => {
+    if (asking) return;
+    asking = true;
+    missing = await isMissing(model);
+    asking = false;
+    if (missing && age() >= ANSWER_MS) tell(GONE);
+  };
+  const age = () => (waiting.size ? Date.now() - Math.min(...waiting.values()) : 0);
   const look = () => {
     clearTimeout(timer);
-    const oldest = Math.min(...waiting.values());
-    const late = Date.now() - oldest >= ANSWER_MS;
-    tell(!late ? "" : isBusy(model) ? BUSY : GONE);
-    if (waiting.size) timer = setTimeout(look, late ? 1000 : ANSWER_MS - (Date.now() - oldest));
+    if (!waiting.size) return tell("");
+    if (age() >= ANSWER_MS) tell(missing ? GONE : BUSY);
+    if (age() >= ANSWER_MS / 2) ask();
+    timer = setTimeout(look, ANSWER_MS / 4);
   };
   const expectAnswer = () => {
     sent += 1;
@@ -97,9 +107,17 @@ function answered(model, tell) {
   };
 }
 
-/** Does the front end know that the kernel is at work? Others than Jupyter's tell nothing. */
-function isBusy(model) {
-  return ["busy", "starting"].includes(model.widget_manager?.kernel?.status);
+/** Has the kernel no such widget? A kernel that is busy answers when it is free; its status says nothing, since parts of
+ * a kernel may be idle while a cell runs. Front ends other than Jupyter's can't ask: there it is missing. */
+async function isMissing(model) {
+  const kernel = model.widget_manager?.kernel;
+  if (!kernel?.requestCommInfo || kernel.status === "dead") return true;
+  try {
+    const reply = await kernel.requestCommInfo({});
+    return !(model.get("comm_id") in reply.content.comms);
+  } catch {
+    return true; // it was restarted meanwhile
+  }
 }
 
 /** A part that scrolls: keys reach it, and a screen reader names it. @param {(Node|string)[]} [children] */

@@ -4,7 +4,7 @@ function render({ model, el }) {
   const number = make("output");
   const said = make("p", { role: "status" });
   const take = make("button", { type: "button", className: "etabli-button etabli-primary" });
-  const pairs = scroller("etabli-pairs", "Pairs at the threshold");
+  const pairs = scroller("etabli-pairs", "Pairs of similar rows");
   let resting;
   slider.oninput = () => {
     number.textContent = Number(slider.value).toFixed(2);

@@ -16,7 +16,7 @@ from etabli.evaluation.test_set import TestSet
 from etabli.models import generate, likelihood
 from etabli.models.likelihood import Likelihood
 from etabli.models.loading import LoadedModel
-from etabli.rendering.render import render
+from etabli.rendering.render import is_thinking, render
 from etabli.runs import checkpoints
 from etabli.runs.run import Run
 
@@ -161,17 +161,25 @@ def context_length(loaded_model: LoadedModel) -> int:
 def max_answer_tokens(test_set: TestSet, tokenizer: "PreTrainedTokenizerBase", with_reasoning: bool) -> int:
     """The answer length in tokens for every system: 1.25 times the 95 % quantile of the truths' lengths.
 
+    The truths' thoughts count where the model is asked to think.
+
     Args:
         with_reasoning: the part that is scored may follow other text (a number, an instruction that was followed):
             then an answer gets at least ``REASONING_TOKENS``.
     """
     import numpy as np
 
-    truths = [judged_truth(row).text for row in test_set.tests]
+    thoughts = [_thought(row) if is_thinking(tokenizer) else "" for row in test_set.tests]
+    truths = [thought + judged_truth(row).text for thought, row in zip(thoughts, test_set.tests)]
     lengths = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in truths]
     least = REASONING_TOKENS if with_reasoning or not any(lengths) else MIN_NEW_TOKENS
     extra = CALL_TOKENS if any(map(ends_in_call, test_set.tests)) else 0
     return int(min(MAX_NEW_TOKENS, max(least, 1.25 * np.quantile(lengths, 0.95) + 1 + extra)))
+
+
+def _thought(row: Row) -> str:
+    message = answer_message(row)
+    return message.get("reasoning", "") if message else ""
 
 
 def generate_answers(

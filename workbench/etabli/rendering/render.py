@@ -40,6 +40,7 @@ from etabli.rendering.template_engine import (
 )
 
 MOST_LAYOUTS = 512  # shapes of conversations whose layout is kept; most data sets have a handful
+_THINKS = "etabli_thinks"  # the attribute of a tokenizer that ``set_thinking`` sets
 _LAYOUTS: dict[tuple[object, ...], Layout] = {}
 
 
@@ -92,6 +93,20 @@ def render(
 ) -> RenderedConversation:
     """Render one conversation; see ``Renderer.render``. For many, make one ``Renderer``."""
     return Renderer(tokenizer).render(messages, policy, prompt, tools, text)
+
+
+def set_thinking(tokenizer: ChatTokenizer, is_on: bool) -> None:
+    """Say whether prompts rendered with this tokenizer let the model write a thought first.
+
+    Off unless it is said: then templates that have a switch write a thought that is empty already. It is on for a model
+    that was trained on thoughts, which must be asked as it was trained.
+    """
+    setattr(tokenizer, _THINKS, is_on)
+
+
+def is_thinking(tokenizer: ChatTokenizer) -> bool:
+    """Return what ``set_thinking`` said of this tokenizer."""
+    return bool(getattr(tokenizer, _THINKS, False))
 
 
 class Renderer:
@@ -180,9 +195,10 @@ class Renderer:
         template = str(self.tokenizer.chat_template)
         self._check_other_fields(messages, tools)
         special = tuple(self.tokenizer.special_tokens_map.items())
-        shape = json.dumps([list(map(_shape, messages)), tools, prompt], default=str)
+        thinking = self._lets_think(messages, prompt)
+        shape = json.dumps([list(map(_shape, messages)), tools, prompt, thinking], default=str)
         key = (template, str(special), self.control, shape)
-        conversation = Conversation(messages, prompt, tools, has_thoughts(messages))
+        conversation = Conversation(messages, prompt, tools, thinking)
         if key not in _LAYOUTS or "strftime_now" in template:  # such a template is another one tomorrow
             if len(_LAYOUTS) >= MOST_LAYOUTS:
                 _LAYOUTS.clear()
@@ -191,8 +207,11 @@ class Renderer:
 
     def own_text(self, messages: list[Message], form: Form, tools: Tools = None, prompt: bool = False) -> str:
         """Return the template's own text of a conversation whose messages are handed over in this form."""
-        conversation = Conversation(form.apply(messages), prompt, tools, has_thoughts(messages))
+        conversation = Conversation(form.apply(messages), prompt, tools, self._lets_think(messages, prompt))
         return apply_template(self.tokenizer, [conversation])[0]
+
+    def _lets_think(self, messages: list[Message], prompt: bool) -> bool:
+        return has_thoughts(messages) or (prompt and is_thinking(self.tokenizer))
 
     def _check_other_fields(self, messages: list[Message], tools: Tools) -> None:
         """Refuse control tokens in tools, calls, names and roles: a template writes them as its own text."""

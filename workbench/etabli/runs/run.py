@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from etabli.core import folders, locks, machine, processes, storage, terminal, trust
 from etabli.core.contracts import ADAPTER, END_STATES, LOCK, LOG, RECIPE, STOP, Continuity, Fingerprint, RunProgress
 from etabli.core.errors import BadInput, EtabliError
+from etabli.rendering.render import set_thinking
 from etabli.runs import checkpoints, continuity, events, launch, page_messages, recipe_code, run_template
 from etabli.runs.events import Event
 from etabli.runs.progress import ProgressLine, describe_progress, measure_progress
@@ -201,7 +202,7 @@ class Run:
     def load(
         self, alongside: bool = False, four_bit: bool = True, device: str | None = None, dtype: str | None = None
     ) -> "LoadedModel":
-        """Load the base with the adapter on it, and with the chat template it was trained with.
+        """Load the base with the adapter on it, to be asked as it was trained: with its chat template, and to think.
 
         Args:
             alongside, four_bit, device: as for ``models.loading.load``; dtype: by default the run's own.
@@ -210,7 +211,9 @@ class Run:
 
         dtype = dtype or self.dtype
         name, adapter, base_named = self.recipe.model, self.adapter, self.base_named
-        return loading.load(name, four_bit, adapter, alongside, device, dtype, base_named=base_named)
+        loaded = loading.load(name, four_bit, adapter, alongside, device, dtype, base_named=base_named)
+        set_thinking(loaded.tokenizer, self.frozen.get("thinks", False))
+        return loaded
 
     def known_keys(self) -> dict[str, object]:
         """Return the keys of its recipe, and under ``frozen`` its fingerprint."""

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -206,6 +206,12 @@ def prompt_of(row: Row) -> list[Message]:
     return messages[:-1] if messages[-1]["role"] == "assistant" else messages
 
 
+def trains_thoughts(recipe: Recipe, rows: Sequence[Row]) -> bool:
+    """Return whether a run teaches to think before answering: its policy trains thoughts, and most rows have one."""
+    with_thought = sum(any(message.get("reasoning") for message in row["messages"]) for row in rows)
+    return recipe.train_on in ("answers_and_reasoning", "all") and 2 * with_thought > len(rows)
+
+
 def template_hash(tokenizer: "PreTrainedTokenizerBase") -> str:
     """Return the sha256 of a tokenizer's chat template."""
     return hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()
@@ -224,6 +230,7 @@ def fingerprint(
         "rules_hash": data.rules_hash,
         "callbacks_hash": data.callbacks_hash,
         "engine": ENGINE,
+        "thinks": trains_thoughts(recipe, data.source_rows),
         "recipe": {key: value for key, value in recipe.keys().items() if key not in FREE},
         "threads": recipe.threads or machine.threads(),
         "dtype": dtype,

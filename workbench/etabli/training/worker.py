@@ -150,6 +150,7 @@ def _prepare(
 
     from etabli.core import machine
     from etabli.models import loading, module_names, sources
+    from etabli.rendering.render import set_thinking
     from etabli.runs import checkpoints, run_template
     from etabli.training import oom, train_data, vocabulary
     from etabli.training.preflight import run_preflight
@@ -170,6 +171,7 @@ def _prepare(
     _check_fingerprint(run, recipe, frozen, fingerprint, log, force)
     with oom.measure_phase(log.write, "load"):
         loaded_model = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype, template=template)
+    set_thinking(loaded_model.tokenizer, fingerprint["thinks"])
     training = Training(run, recipe, loaded_model, data, log)
     checkpoint = training.decide_together(lambda: checkpoints.find_newest_valid(run, training.warn))
     if checkpoint and not frozen and not force:

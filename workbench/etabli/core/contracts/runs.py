@@ -92,6 +92,7 @@ class Fingerprint(TypedDict, total=False):
     rules_hash: str | None
     callbacks_hash: str | None
     engine: int
+    thinks: bool  # it is taught to think before it answers, and is asked to
     recipe: dict[str, object] | None
     threads: int
     dtype: str
