@@ -60,12 +60,13 @@ def evaluate(
 ) -> Results:
     """Compare a run's adapter with its base and the baselines on the test rows, on one copy of the weights.
 
-    Answers and truths are cleaned first (``evaluation.clean_answer``); rows that end in a tool call are judged by it.
+    Answers and truths are cleaned first (``evaluation.clean_answer``); each tool call in a row
+    is a question of its own (``evaluation.call_turns``).
 
     Args:
         run: a run or its folder, or the folder of a PEFT adapter from elsewhere, with ``data``.
         data: an evaluation set (rows marked ``test``, or all); by default the test rows of the run's own data.
-        limit: the greatest number of test rows in each language.
+        limit: the greatest number of the data's test rows in each language, each with all its tool calls.
         max_new_tokens: the greatest answer length, for every system; by default it follows from the truths.
         loaded: base and adapter, if they are in memory already.
         progress: called with (system, done, total); by default a line on stderr.

@@ -10,6 +10,7 @@ from etabli.core.contracts import Message, Row
 from etabli.core.errors import BadData, BadInput
 from etabli.data.questions import answer_message, ends_in_call, last_user_text, question, truth
 from etabli.evaluation import baselines
+from etabli.evaluation.call_turns import split_at_calls
 from etabli.evaluation.clean_answer import CleanAnswer, clean_raw, find_answer_marks, judged_truth
 from etabli.evaluation.test_set import TestSet
 from etabli.models import generate, likelihood
@@ -88,13 +89,25 @@ def build_systems(
     builders: dict[str, Callable[[], System]] = {
         BASE: lambda: System(BASE, plain_prompts),
         PROMPTED: lambda: System(PROMPTED, _build_shot_prompts(test_set, neighbours, loaded_model, settings)),
-        LOOKUP: lambda: _build_lookup([rows[0] for rows in neighbours]),
+        LOOKUP: lambda: _build_lookup(_find_lookup_rows(test_set, neighbours)),
         TUNED: lambda: System(TUNED, plain_prompts, run.adapter),
     }
     return [
         builders[name]() if name in builders else System(name, plain_prompts, checkpoint_folders[name])
         for name in names
     ]
+
+
+def _find_lookup_rows(test_set: TestSet, neighbours: list[list[Row]]) -> list[Row]:
+    """The closest training row of each test row, where each tool call of a conversation is a row of its own.
+
+    Args:
+        neighbours: the closest training rows as they are, closest first; they serve where no row has earlier calls.
+    """
+    candidates = [question for row in test_set.train for question in split_at_calls(row)]
+    if len(candidates) > len(test_set.train):
+        neighbours = baselines.nearest_rows(test_set.tests, candidates)
+    return [rows[0] for rows in neighbours]
 
 
 def _build_lookup(rows: list[Row]) -> System:

@@ -13,6 +13,7 @@ from etabli.data import overlap
 from etabli.data.columns import column_values
 from etabli.data.dataset import Dataset, find_path
 from etabli.data.questions import ends_in_call, has_answer, has_text_answer
+from etabli.evaluation.call_turns import describe_split, has_earlier_call, split_at_calls
 from etabli.evaluation.clusters import cluster_rows
 from etabli.runs.run import Run
 from etabli.runs.run_data import open_rows_of_run
@@ -25,6 +26,7 @@ MAX_SLICES = 40  # of one column
 class TestSet:
     """Test rows, with one entry a row in ``clusters``, ``slices`` and ``overlaps``.
 
+    A row of the data with tool calls before its last answer is several test rows here (``call_turns``).
     ``train`` are the run's training rows that the baselines may use. ``provenance`` goes into the results' log;
     ``warnings`` are sentences for the reader.
     """
@@ -54,7 +56,7 @@ def build_test_set(
     Args:
         run: the run; its training rows are compared with the test rows and used by the baselines.
         data: an evaluation set; its rows marked ``test``, or all if none is marked. By default the run's own data.
-        limit: the greatest number of test rows in each language.
+        limit: the greatest number of the data's test rows in each language, each with all its tool calls.
         by: columns to slice by: ``lang``, ``length`` (of the truth), ``source``, or any other.
         only: ``COLUMN=VALUE`` keeps only these test rows.
         cluster: the column that clusters the rows; by default see ``cluster_rows``.
@@ -66,8 +68,8 @@ def build_test_set(
     own_data = open_rows_of_run(run.recipe.data, run.folder, run.frozen.get("data_hash"))
     test_data = _open_evaluation_set(data, run) if data else own_data
     candidates, warnings = _keep_conversations(_select_tests(test_data, own_data))
-    tests = _limit_by_language(_select_slice(candidates, only), limit)
-    if not tests:
+    rows = _limit_by_language(_select_slice(candidates, only), limit)
+    if not rows:
         raise BadData(
             f"There are 0 test rows among {len(test_data)} rows. Mark rows with split 'test' "
             "(Dataset.with_test does), or name a data set with --data."
@@ -79,8 +81,11 @@ def build_test_set(
             f"The data ({run.recipe.data}) have changed since the run was trained: overlap, lookup and worked examples "
             "use other rows than the run learned from."
         )
+    questions = [split_at_calls(row) for row in rows]
+    warnings += describe_split(rows, questions)
+    tests = [question for of_row in questions for question in of_row]
     train = _select_training(run, own_data)
-    clustered_by, clusters = cluster_rows(tests, cluster)
+    clustered_by, clusters = _cluster_questions(rows, questions, cluster)
     return TestSet(
         tests,
         train,
@@ -123,6 +128,14 @@ def build_prompt_set(
     return TestSet(rows, _select_training(run, data) if with_training else [], data.hash)
 
 
+def _cluster_questions(rows: list[Row], questions: list[list[Row]], column: str | None) -> tuple[str, list[str]]:
+    """What the questions are clustered by, and the cluster of each; those of one row are always in one."""
+    if column is None:  # by the questions' parents, and by what each of them asks
+        return cluster_rows([question for of_row in questions for question in of_row])
+    clustered_by, clusters = cluster_rows(rows, column)
+    return clustered_by, [cluster for cluster, of_row in zip(clusters, questions) for _ in of_row]
+
+
 def _open_evaluation_set(data: str | Path, run: Run) -> Dataset:
     """Open an evaluation set. Prompts without answers are accepted, since some scores need no answer."""
     from etabli.data.reading.source import read_questions
@@ -158,10 +171,10 @@ def _select_tests(test_data: Dataset, own_data: Dataset) -> list[Row]:
 
 
 def _keep_conversations(rows: list[Row]) -> tuple[list[Row], list[str]]:
-    """The rows without those that end in an empty answer, and a warning if there are such rows."""
+    """The rows without those that end in an empty answer and have no call, and a warning if there are such rows."""
     if any(row["messages"][0]["role"] == "text" for row in rows):
         raise BadData("Plain text has no questions to ask: name a data set of conversations with --data.")
-    conversations = [row for row in rows if _has_judged_answer(row) or not has_answer(row)]
+    conversations = [row for row in rows if _has_judged_answer(row) or not has_answer(row) or has_earlier_call(row)]
     if len(conversations) == len(rows):
         return rows, []
     count = len(rows) - len(conversations)
