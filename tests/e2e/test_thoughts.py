@@ -59,7 +59,9 @@ def test_a_missing_text_is_empty(page):
 def test_the_arena_folds_both_thoughts(page):
     traits = {"pair": {"number": 1, "prompt": "p", "left": "a", "right": "", "thoughts": ["why a", HOSTILE]}}
     traits |= {"total": 1, "done": 0, "watched": "", "last": {}, "told": {}, "said": [], "heard": 0, "error": ""}
-    source = (STATIC / "blind_arena.js").read_text().replace("export default { render };", "window.show = render;")
+    text = (STATIC / "blind_arena.js").read_text()
+    source = text.replace("export default widget(render);", "window.show = render;")
+    assert "window.show" in source
     page.add_script_tag(content=f"{{ {source} }}")
     page.evaluate(
         "traits => show({ el: document.body.appendChild(document.createElement('div')),"
