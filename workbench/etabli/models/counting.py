@@ -100,13 +100,14 @@ def tokenizer_folder(name: str) -> Path:
     """Return the folder with the tokenizer of a local, embedded or Hub model; no weights are fetched.
 
     Raises:
-        UnknownModel: there is no tokenizer of that name.
+        UnknownModel: there is no tokenizer of that name. Damaged: a file beside it is too large, too deep or forged.
     """
     if name in ("default", embedded.NAME):
         return embedded.ensure_model()
     folder = Path(name).expanduser()
     if (folder / FILE).is_file():
         folders.list_files(folder, link_suffixes=(".safetensors",))
+        headers.require_valid_files(folder)
         return folder
     return _from_hub(name)
 

@@ -25,8 +25,17 @@ def require_valid_files(folder: str | Path) -> None:
     for name, limit in SIZE_LIMITS.items():
         for path in sorted(Path(folder).glob(name)):
             parsing.read_json(path, limit, lenient=True)
-    for path in sorted(Path(folder).glob("*.safetensors")):
-        read_header(path)
+    tensors = sum(len(read_header(path)) for path in sorted(Path(folder).glob("*.safetensors")))
+    _require_so_many_layers(Path(folder) / "config.json", tensors)
+
+
+def _require_so_many_layers(config: Path, tensors: int) -> None:
+    """Refuse a configuration with more layers than there are tensors: building such a model may never end."""
+    values = parsing.read_json(config, parsing.LARGEST_CONFIG, lenient=True) if tensors and config.is_file() else {}
+    for part in (values, values.get("text_config") if isinstance(values, dict) else None):
+        layers = part.get("num_hidden_layers") if isinstance(part, dict) else None
+        if isinstance(layers, int) and layers > tensors:
+            raise Damaged(f"{config} says {layers:,} layers, and its weights hold {tensors:,} tensors: it is forged.")
 
 
 def read_header(path: Path) -> dict[str, Any]:

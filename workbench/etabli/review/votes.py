@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 from etabli.core import folders, journal, machine, parsing, storage
 from etabli.core.contracts import CHOICES, VERSION, VOTES, Vote
-from etabli.core.errors import BadData, BadInput
+from etabli.core.errors import BadData, BadInput, Damaged
 from etabli.runs.run import Run
 
 SHARED_NAMES = {"root", "jovyan", "user", "ubuntu", "somebody", "codespace", "vscode"}  # user names of many people
@@ -71,6 +71,9 @@ def is_vote(line: Mapping[str, object]) -> TypeGuard[Vote]:
     return len(set(systems)) == len(systems) and len(pair) == 2 and pair <= set(systems)
 
 
+LARGEST_FILE = 256 * 2**20  # bytes; a vote has a few hundred
+
+
 def pool(files: Sequence[str | Path], comparison: str = "") -> tuple[list[Vote], list[str]]:
     """Return the votes of several files, oldest first and each once, and notes on the files for the reader.
 
@@ -98,8 +101,12 @@ def pool(files: Sequence[str | Path], comparison: str = "") -> tuple[list[Vote],
 
 def _read_votes(path: Path) -> tuple[list[Vote], list[str]]:
     """The votes of a file that nobody writes to any more: its last line counts also without a line break."""
+    if not folders.is_outside_allowed():  # the folder may be a stranger's, and the file a link to another file
+        folders.resolve_inside(path.parent, path.name)
     try:
         with folders.open_file(path) as file:
+            if (size := os.fstat(file.fileno()).st_size) > LARGEST_FILE:
+                raise Damaged(f"{path} has {size:,} bytes, more than any file of votes: look at it.")
             lines = [line for line in file.read().split(b"\n") if line.strip()]
     except OSError:
         raise BadInput(f"There is no vote file {path}. Vote first: etabli arena RUN.") from None

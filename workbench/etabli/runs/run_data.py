@@ -81,12 +81,11 @@ def _project_folders(run: Path) -> list[Path]:
 
 def _open_by_hash(name: str, run: Path, known_hash: str | None) -> Dataset:
     """Return rows from elsewhere if they have the known hash; else one error, which says nothing about the rows."""
-    try:
-        with folders.outside_allowed():
+    actual_hash = ""
+    if known_hash:  # without one, the file is not even opened
+        with contextlib.suppress(EtabliError, OSError, ValueError), folders.outside_allowed():
             data = Dataset.open(name, run)
-        actual_hash = data.hash
-    except (EtabliError, OSError, ValueError):
-        actual_hash = ""
+            actual_hash = data.hash
     if not known_hash or actual_hash != known_hash:
         raise OutsideFolder(
             f"The recipe in {run} names the data {name[: folders.NAME_SHOWN]!r}, which lie outside of the run's "

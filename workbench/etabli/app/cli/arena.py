@@ -138,6 +138,7 @@ def votes() -> None:
 @votes.command()
 @click.argument("files", nargs=-1, required=True)
 @click.option("--comparison", default="", help="Count only the comparison whose hash begins with this text.")
+@allow_outside
 @reporting(_format_results)
 def pool(files: tuple[str, ...], comparison: str) -> VoteResults:
     """Add up the votes of several people and measure how far they agree."""
