@@ -6,6 +6,7 @@ that the run was trained on are read. They are recognised by their content's has
 whoever can write that hash has the rows already. ``--allow-outside`` overrides this.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
