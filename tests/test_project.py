@@ -118,9 +118,9 @@ def test_no_near_copy_of_a_test_row_is_trained():
         for number in range(30)
     ]
     groups = group_near_copies(rows)
-    split = Dataset(rows).with_test(groups=groups)
+    split = Dataset([{**row, "copy_group": group} for row, group in zip(rows, groups)]).with_test()
     tested = {group for group, row in zip(groups, split.rows) if row["split"] == "test"}
     trained = {group for group, row in zip(groups, split.rows) if row["split"] == "train"}
     assert len(tested | trained) == 10 and tested and trained and not tested & trained
     with pytest.raises(BadData, match="copies of each other"):
-        Dataset(rows).with_test(groups=["all"] * 30)
+        Dataset([{**row, "copy_group": "all"} for row in rows]).with_test()

@@ -162,7 +162,7 @@ class Project(BaseModel):
         groups = group_near_copies(rows)
         rows = [row if row.get("template") else {**row, "copy_group": group} for row, group in zip(rows, groups)]
         recipe = {"source": self._origin(), "left_out": left_out, **(facts or {})}
-        return Dataset(rows, recipe).with_test(groups=groups).save(self.folder)
+        return Dataset(rows, recipe).with_test().save(self.folder)
 
     def dataset(self) -> str:
         """Return the folder of the data set; it is made first if it is not there.

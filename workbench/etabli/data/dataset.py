@@ -11,7 +11,6 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from etabli.core.errors import BadData
 from etabli.data.names import find_files, split_entry
 from etabli.data.names import find_path as find_path
 from etabli.data.parquet_rows import HOME_COMMANDS, read_folder, write_rows
-from etabli.data.splits import TEST, TRAIN, is_for_training
+from etabli.data.splits import TEST, TRAIN, is_for_training, split_group
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,30 +67,25 @@ class Dataset:
         """Return the rows of a split, and of one language if it is given."""
         return [row for row in self.rows if row.get("split") == split and lang in (None, row.get("lang"))]
 
-    def with_test(
-        self, share: float = 0.2, most: int = 150, seed: int = 0, groups: Sequence[str] | None = None
-    ) -> "Dataset":
+    def with_test(self, share: float = 0.2, most: int = 150, seed: int = 0) -> "Dataset":
         """Return the rows with some of them in the split ``test``, or ``self`` if there is a test split.
 
-        Rows of one group stay together; a group of more than half of the rows is trained. Rows marked ``validation``
-        stay so.
+        Rows of one template or one ``copy_group`` stay together; a group of more than half of the rows is trained.
+        Rows marked ``validation`` stay so. ``curation.groups`` finds near-copies.
 
         Args:
             share: share of the rows to test on.
             most: the greatest number of test rows.
             seed: decides which rows.
-            groups: each row's group; by default its template. ``curation.groups`` has groups of near-copies.
 
         Raises:
             BadData: every group holds more than half of the rows.
         """
         if any(row.get("split") == "test" for row in self.rows):
             return self
-        group_names = groups or [row.get("template") or row["id"] for row in self.rows]
         rows_of: dict[str, list[Row]] = {}
-        for name, row in zip(group_names, self.rows, strict=True):
-            if is_for_training(row):
-                rows_of.setdefault(name, []).append(row)
+        for row in filter(is_for_training, self.rows):
+            rows_of.setdefault(split_group(row), []).append(row)
         names = [name for name in sorted(rows_of) if 2 * len(rows_of[name]) <= len(self.rows)]
         if not names:
             raise BadData(

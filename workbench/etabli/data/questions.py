@@ -32,8 +32,13 @@ def ends_in_call(row: Row) -> bool:
     return bool(message and message.get("tool_calls"))
 
 
+def answer_places(row: Row) -> list[int]:
+    """Return the numbers of a row's messages that are answers."""
+    return [place for place, message in enumerate(row["messages"]) if message["role"] == "assistant"]
+
+
 def _last_answer(row: Row) -> int:
-    answers = [place for place, message in enumerate(row["messages"]) if message["role"] == "assistant"]
+    answers = answer_places(row)
     return answers[-1] if answers else len(row["messages"])
 
 

@@ -22,6 +22,11 @@ def split_name(mark: str) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
+def split_group(row: Row) -> str:
+    """Return the group of a row that a split keeps together: its template, its near-copies, or the row alone."""
+    return row.get("template") or row.get("copy_group") or row["id"]
+
+
 def is_for_training(row: Row) -> bool:
     """Return whether a row may be trained: it is not marked as one to validate or to test with."""
     return row.get("split") not in (VALIDATION, TEST)

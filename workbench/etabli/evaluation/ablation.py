@@ -32,7 +32,7 @@ from etabli.data.dataset import Dataset
 from etabli.evaluation.compare import merge_results
 from etabli.evaluation.evaluate import evaluate
 from etabli.evaluation.systems import TUNED
-from etabli.evaluation.verdict import BETTER, WORSE, format_difference, judge, verdict_sentence
+from etabli.evaluation.verdict import BETTER, WORSE, format_difference, judge, sign_of, verdict_sentence
 from etabli.models.loading import load
 from etabli.runs.events import last_of_kind
 from etabli.runs.recipe import Recipe
@@ -230,7 +230,7 @@ def describe_effect(results: Results) -> list[str]:
 
 def describe_difference(difference: Difference, score: Score) -> str:
     """The effect of the filters against one other choice, by the rule of the verdict, as a sentence."""
-    outcome, _, why = judge([difference], 1 if score["better"] == "higher" else -1)
+    outcome, _, why = judge([difference], sign_of(score["better"]))
     comparison, conclusion = {
         BETTER: ("better than", ""),
         WORSE: ("worse than", ": the filters bought nothing"),

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from etabli.core.contracts import Row
+from etabli.data.questions import answer_places
 
 
 def has_earlier_call(row: Row) -> bool:
     """Return whether a row has a tool call before its last answer."""
-    return any(row["messages"][place].get("tool_calls") for place in _answer_places(row)[:-1])
+    return any(row["messages"][place].get("tool_calls") for place in answer_places(row)[:-1])
 
 
 def split_at_calls(row: Row) -> list[Row]:
@@ -18,7 +19,7 @@ def split_at_calls(row: Row) -> list[Row]:
     """
     if not has_earlier_call(row):
         return [row]
-    places = _answer_places(row)
+    places = answer_places(row)
     turns = row["messages"]
     judged = [place for place in places if turns[place].get("tool_calls")]
     if turns[places[-1]]["content"] and places[-1] not in judged:
@@ -40,14 +41,10 @@ def describe_split(rows: Sequence[Row], questions: Sequence[Sequence[Row]]) -> l
         f"{len(split_rows)} of {len(rows)} test rows have tool calls before their last answer: they were split into "
         f"{question_count} questions, one for each call and one for the last answer; each counts as a row from here on."
     ]
-    empty_count = sum(len(parts[-1]["messages"]) <= _answer_places(row)[-1] for row, parts in split_rows)
+    empty_count = sum(len(parts[-1]["messages"]) <= answer_places(row)[-1] for row, parts in split_rows)
     if empty_count:
         sentences.append(f"{empty_count} of these rows end in an empty answer, which was left out.")
     return [" ".join(sentences)]
-
-
-def _answer_places(row: Row) -> list[int]:
-    return [place for place, turn in enumerate(row["messages"]) if turn["role"] == "assistant"]
 
 
 def _end_at(row: Row, place: int) -> Row:

@@ -12,7 +12,7 @@ from etabli.evaluation import rescore, table
 from etabli.evaluation.aggregate import rows_in_slice
 from etabli.evaluation.forest import draw_forest
 from etabli.evaluation.scores.score import MEAN, SHARE
-from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE, format_interval, verdict_sentence
+from etabli.evaluation.verdict import format_interval, judge_interval, sign_of, verdict_sentence
 from etabli.runs.run import Run
 
 if TYPE_CHECKING:
@@ -93,17 +93,12 @@ def _describe_gap(score: Score, gap: Difference, results: Results) -> dict[str, 
         "text": format_interval(gap, score["unit"]),
         "flips": gap["flips"],
         "chance": _format_p_values(gap),
-        "verdict": slice_verdict["verdict"] if slice_verdict and main else _outcome_of_interval(score, gap),
+        "verdict": slice_verdict["verdict"] if slice_verdict and main else judge_interval(gap, score["better"]),
         "zero": 50.0,
         "left": start,
         "width": max(0.0, end - start),
         "dot": dot,
     }
-
-
-def _outcome_of_interval(score: Score, gap: Difference) -> str:
-    low, high = (gap["low"], gap["high"]) if score["better"] == "higher" else (-gap["high"], -gap["low"])
-    return BETTER if low > 0 else WORSE if high < 0 else CANNOT_TELL
 
 
 def _format_p_values(gap: Difference) -> str:
@@ -154,8 +149,7 @@ def pick_rows(
     if which:
         rows = [row for row in rows if _flip_kind(row["values"][score], results["subject"], against) == which]
     else:
-        better = next(metric["better"] for metric in results["metrics"] if metric["name"] == score)
-        sign = 1 if better == "higher" else -1
+        sign = next(sign_of(metric["better"]) for metric in results["metrics"] if metric["name"] == score)
 
         def rank(row: AnsweredRow) -> float:
             value = row["values"][score].get(arm)

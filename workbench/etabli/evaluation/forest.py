@@ -2,10 +2,10 @@
 
 import math
 
-from etabli.core.contracts import Difference, Estimate, Results, Score
+from etabli.core.contracts import ALL, Estimate, Results, Score
 from etabli.evaluation import table
 from etabli.evaluation.scores.score import MEAN, SHARE
-from etabli.evaluation.verdict import format_interval
+from etabli.evaluation.verdict import CANNOT_TELL, format_interval, judge_interval
 
 
 def draw_forest(results: Results) -> dict[str, object]:
@@ -32,7 +32,7 @@ def draw_forest(results: Results) -> dict[str, object]:
 def _deciding_score(results: Results) -> Score:
     """Return the first score over all rows, or over its first slice."""
     first = [score for score in results["scores"] if score["name"] == results["scores"][0]["name"]]
-    return next((score for score in first if score["slice"] == "all"), first[0])
+    return next((score for score in first if score["slice"] == ALL), first[0])
 
 
 def _axis(score: Score) -> tuple[float, float]:
@@ -53,6 +53,7 @@ def _line(score: Score, name: str, low: float, high: float) -> dict[str, object]
     numbers = [100 * (number - low) / (high - low) for number in _finite(score["arms"][name])]
     start, end = (min(numbers), max(numbers)) if numbers else (0.0, 0.0)
     gap = next((gap for gap in score["differences"] if gap["minus"] == name), None)
+    outcome = judge_interval(gap, score["better"]) if gap else CANNOT_TELL
     return {
         "arm": name,
         "text": table.format_score(score, name),
@@ -60,14 +61,8 @@ def _line(score: Score, name: str, low: float, high: float) -> dict[str, object]
         "width": end - start,
         "dot": numbers[len(numbers) // 2] if numbers else 0.0,
         "gap": format_interval(gap, score["unit"]) if gap else "",
-        "verdict": _verdict(score, gap) if gap else "",
+        "verdict": "" if outcome == CANNOT_TELL else outcome,
     }
-
-
-def _verdict(score: Score, gap: Difference) -> str:
-    """Return better, worse or an empty text: what the difference's interval alone says."""
-    low, high = (gap["low"], gap["high"]) if score["better"] == "higher" else (-gap["high"], -gap["low"])
-    return "better" if low > 0 else "worse" if high < 0 else ""
 
 
 def _format_end(number: float, unit: str) -> str:

@@ -16,7 +16,7 @@ from etabli.evaluation.test_set import TestSet
 from etabli.models import generate, likelihood
 from etabli.models.likelihood import Likelihood
 from etabli.models.loading import LoadedModel
-from etabli.rendering.render import is_thinking, render
+from etabli.rendering.render import Renderer, is_thinking
 from etabli.runs import checkpoints
 from etabli.runs.run import Run
 
@@ -136,11 +136,12 @@ def fit_prompt(prompt: list[Message], row: Row, loaded_model: LoadedModel, max_n
         row: the test row that the prompt asks; max_new_tokens: the tokens of the context to keep for the answer.
     """
     max_prompt_tokens = context_length(loaded_model) - max_new_tokens
+    renderer = Renderer(loaded_model.tokenizer)
 
     def count_tokens(messages: list[Message]) -> int | None:
         """The prompt's tokens; None if the template refuses it."""
         with contextlib.suppress(BadData):
-            return len(render(messages, loaded_model.tokenizer, prompt=True, tools=row.get("tools")))
+            return len(renderer.render(messages, prompt=True, tools=row.get("tools")))
         return None
 
     length = count_tokens(prompt)

@@ -43,7 +43,7 @@ def _judge_slice(score: Score | None, metric: Metric, subject: str, baselines: l
     differences = [gap for gap in score["differences"] if gap["minus"] in baselines] if score else []
     if score is None or not differences:
         return result
-    outcome, difference, why = judge(differences, 1 if score["better"] == "higher" else -1)
+    outcome, difference, why = judge(differences, sign_of(score["better"]))
     compared_names = {gap["minus"] for gap in differences}
     unscored_names = [name for name in baselines if name in score["errors"] and name not in compared_names]
     if outcome == BETTER and unscored_names:
@@ -80,6 +80,17 @@ def judge(differences: list[Difference], sign: int) -> tuple[str, Difference, st
     if any(_errors_could_change(gap, sign, outcome) for gap in deciding):
         return CANNOT_TELL, difference, "with the rows that could not be scored counted as wrong it would be another"
     return outcome, difference, ""
+
+
+def sign_of(better: str) -> int:
+    """1 for a score that is better when ``higher``, -1 for one that is better when lower."""
+    return 1 if better == "higher" else -1
+
+
+def judge_interval(difference: Difference, better: str) -> str:
+    """Better, worse or cannot tell, as the difference's interval alone says."""
+    low, high = _signed_bounds(difference, sign_of(better))
+    return BETTER if low > 0 else WORSE if high < 0 else CANNOT_TELL
 
 
 def _signed_bounds(difference: Difference, sign: int) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from etabli.core import confined, folders, parsing, storage
 from etabli.core.errors import Damaged, WrongAdapter
+from etabli.models import headers
 
 if TYPE_CHECKING:
     import torch
@@ -77,10 +78,7 @@ def _is_finite(tensor: "torch.Tensor") -> bool:
 
 def tensor_names(adapter: Path) -> list[str]:
     """Return the names of the tensors of an adapter, from the header of its weights."""
-    from safetensors import safe_open
-
-    with safe_open(adapter / WEIGHTS, framework="pt") as tensors:
-        return list(tensors.keys())
+    return list(headers.read_header(adapter / WEIGHTS))
 
 
 def changes_something(adapter: Path) -> bool:

@@ -13,6 +13,7 @@ from etabli.core import folders, parsing, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import EtabliError, WrongAdapter
 from etabli.models import adapter_files, embedded, headers, sources
+from etabli.models.module_names import is_target
 from etabli.models.sources import Source
 
 if TYPE_CHECKING:
@@ -240,14 +241,10 @@ def list_notes(config: AdapterConfig, module_names: list[str]) -> list[str]:
             "training took no step, or the wrong folder was saved."
         )
     targets = config.values.get("target_modules")
-    missed = [name for name in targets if not _is_reached(name, module_names)] if isinstance(targets, list) else []
+    missed = [name for name in targets if not is_target(name, module_names)] if isinstance(targets, list) else []
     if missed:
         notes.append(f"The adapter also targets {_first(missed)}, which this base has not: nothing was trained there.")
     return notes
-
-
-def _is_reached(target: object, module_names: list[str]) -> bool:
-    return any(name == target or name.endswith(f".{target}") for name in module_names)
 
 
 def adapter_hash(adapter: Path) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from etabli.core.contracts import Message
 from etabli.models import kv_cache, prefix_cache
-from etabli.rendering.render import render
+from etabli.rendering.render import Renderer, render
 from etabli.rendering.template_engine import Tools
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def answer(
     """
     began = time.monotonic()
     all_tools = tools or [None] * len(conversations)
-    prompts = [render(turns, tokenizer, prompt=True, tools=some).ids for turns, some in zip(conversations, all_tools)]
+    renderer = Renderer(tokenizer)
+    prompts = [renderer.render(turns, prompt=True, tools=some).ids for turns, some in zip(conversations, all_tools)]
     prefix = prefix_cache.compute_prefix(model, prompts)
     stops = stop_ids(model, tokenizer)
     new_ids: dict[int, list[int]] = {}

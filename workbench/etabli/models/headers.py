@@ -22,16 +22,18 @@ def require_valid_files(folder: str | Path) -> None:
     Raises:
         Damaged: a file is too large, too deep or no JSON, or a weight header does not fit its file.
     """
+    config = Path(folder) / "config.json"
+    values: object = {}
     for name, limit in SIZE_LIMITS.items():
         for path in sorted(Path(folder).glob(name)):
-            parsing.read_json(path, limit, lenient=True)
-    tensors = sum(len(read_header(path)) for path in sorted(Path(folder).glob("*.safetensors")))
-    _require_so_many_layers(Path(folder) / "config.json", tensors)
+            value = parsing.read_json(path, limit, lenient=True)
+            values = value if path == config else values
+    if tensors := sum(len(read_header(path)) for path in sorted(Path(folder).glob("*.safetensors"))):
+        _require_so_many_layers(config, values, tensors)
 
 
-def _require_so_many_layers(config: Path, tensors: int) -> None:
+def _require_so_many_layers(config: Path, values: object, tensors: int) -> None:
     """Refuse a configuration with more layers than there are tensors: building such a model may never end."""
-    values = parsing.read_json(config, parsing.LARGEST_CONFIG, lenient=True) if tensors and config.is_file() else {}
     for part in (values, values.get("text_config") if isinstance(values, dict) else None):
         layers = part.get("num_hidden_layers") if isinstance(part, dict) else None
         if isinstance(layers, int) and layers > tensors:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from etabli.core.contracts import Message
 from etabli.models import kv_cache, prefix_cache
-from etabli.rendering.render import RenderedConversation, render
+from etabli.rendering.render import RenderedConversation, Renderer
 from etabli.rendering.template_engine import Tools
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def score(
         tools: for each conversation what the model may call, if anything.
     """
     all_tools = tools or [None] * len(conversations)
-    rows = [render(messages, tokenizer, "last", tools=some) for messages, some in zip(conversations, all_tools)]
+    renderer = Renderer(tokenizer)
+    rows = [renderer.render(messages, "last", tools=some) for messages, some in zip(conversations, all_tools)]
     # The prefix has to end before the token that predicts the first trained one.
     first_trained = min((row.trained.index(True) for row in rows if any(row.trained)), default=1)
     prefix = prefix_cache.compute_prefix(model, [row.ids for row in rows], max(0, first_trained - 1))

@@ -1,5 +1,6 @@
 """The names of a model's modules, read from the headers of its weight files: no library, no weights."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from etabli.core import confined, parsing
@@ -39,13 +40,12 @@ def require_targets(target_modules: str | tuple[str, ...], folder: Path, model: 
     Raises:
         BadRecipe: names each wrong target, and the modules that the model has.
     """
-    modules = list_modules(folder)
-    if target_modules == ALL_LINEAR or not modules:
+    if target_modules == ALL_LINEAR or not (modules := list_modules(folder)):
         return
     if isinstance(target_modules, str):
         wrong = [] if _matches_any(target_modules, modules) else [target_modules]
     else:
-        wrong = [name for name in target_modules if not any(f".{module}".endswith(f".{name}") for module in modules)]
+        wrong = [name for name in target_modules if not is_target(name, modules)]
     if wrong:
         last_parts = sorted({module.rpartition(".")[2] for module in modules})
         raise BadRecipe(
@@ -54,6 +54,11 @@ def require_targets(target_modules: str | tuple[str, ...], folder: Path, model: 
                 for name in wrong
             ]
         )
+
+
+def is_target(name: object, modules: Iterable[str]) -> bool:
+    """Return whether a name in a list of targets is the end of a module's name, as PEFT looks for it."""
+    return any(f".{module}".endswith(f".{name}") for module in modules)
 
 
 def _matches_any(pattern: str, modules: list[str]) -> bool:

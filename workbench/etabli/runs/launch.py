@@ -35,10 +35,10 @@ def check_recipe(recipe: Recipe) -> None:
             f"so make gradient_accumulation_steps a multiple of {recipe.devices}."
         )
     for key in ("data", "eval_data", "rules", "callbacks"):
-        path = getattr(recipe, key)
-        is_known = path in (None, "", HOME_COMMANDS) or bool(find_files(split_entry(path)[0], None))
-        if not is_known and not is_hub_name(path.partition("#")[0]):
-            raise BadInput(f"{key}: there is no file or folder {path}.")
+        name = getattr(recipe, key)
+        path = split_entry(name)[0] if name else ""
+        if path and path != HOME_COMMANDS and not find_files(path, None) and not is_hub_name(path):
+            raise BadInput(f"{key}: there is no file or folder {name}.")
     if recipe.template:
         chat_templates.read_template(recipe.template, recipe.file.parent if recipe.file else None)
     if why := machine.dtype_refusal(recipe.dtype):

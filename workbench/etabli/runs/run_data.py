@@ -59,16 +59,20 @@ def stale_rows(recipe: Recipe, run: Path, frozen: Fingerprint) -> str:
 
 def _hash_of(name: str, run: Path) -> str | None:
     """Return the content hash of a data set; None if it is not there."""
-    is_file = name != HOME_COMMANDS and not is_hub_name(name)
-    if is_file and not find_files(split_entry(name, run)[0], run):
+    return None if _local_files(name, run) == [] else Dataset.open(name, run).hash
+
+
+def _local_files(name: str, run: Path) -> list[Path] | None:
+    """Return the files that a name of data stands for, which may be none; None if it names no files of this machine."""
+    if name == HOME_COMMANDS or is_hub_name(name):
         return None
-    return Dataset.open(name, run).hash
+    return find_files(split_entry(name, run)[0], run)
 
 
 def _is_near(name: str, run: Path) -> bool:
-    paths = find_files(split_entry(name, run)[0], run)
-    if name == HOME_COMMANDS or is_hub_name(name) or not paths:
-        return True  # no file of this machine; opening it gives the right error
+    paths = _local_files(name, run)
+    if not paths:
+        return True  # opening it gives the right error
     places = _project_folders(run)
     return all(any(folders.is_within(path, folder) for folder in places) for path in paths)
 

@@ -36,9 +36,10 @@ def _about_held_out(recipe: Recipe, data: TrainData) -> Iterator[str]:
     count = len(data.held_out)
     if 0 < count < FEW_HELD_OUT:
         yield f"The held-out loss is measured on {count} rows: it says little. Name more rows in eval_data."
-    overlaps = [kind for kind in find_overlaps(data.source_held_out, data.source_rows) if kind]
     is_marked = any(row.get("split") == VALIDATION for row in data.source_held_out)
-    if overlaps and (recipe.eval_data or is_marked):
+    if not (recipe.eval_data or is_marked):  # held out of the data themselves
+        return
+    if overlaps := [kind for kind in find_overlaps(data.source_held_out, data.source_rows) if kind]:
         source = f"eval_data ({recipe.eval_data})" if recipe.eval_data else "the split validation"
         same_question, same_row = overlaps.count("question"), overlaps.count("row")
         yield (

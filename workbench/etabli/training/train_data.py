@@ -13,7 +13,7 @@ from etabli.core import machine, storage, trust
 from etabli.core.contracts import Fingerprint, Message, Row
 from etabli.core.errors import BadData
 from etabli.data.dataset import Dataset, find_path, with_unique_ids
-from etabli.data.splits import TEST, VALIDATION, is_for_training
+from etabli.data.splits import TEST, VALIDATION, is_for_training, split_group
 from etabli.models import loading, sources
 from etabli.models.sources import Source
 from etabli.rendering import token_checks
@@ -179,7 +179,7 @@ def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
     max_rows = min(HELD_OUT_ROWS, int(len(rows) * HELD_OUT_SHARE))
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(row.get("template") or row.get("copy_group") or row["id"], []).append(row)
+        groups.setdefault(split_group(row), []).append(row)
     names = sorted(groups)
     random.Random(f"held-out-{seed}").shuffle(names)
     held_out: list[Row] = []
