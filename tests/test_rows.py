@@ -155,12 +155,12 @@ def test_marks_of_calls_and_of_lists_beside_the_turns():
     row = {"messages": [USER, ANSWER, *AGAIN], "loss_mask": [0, 0, 0, 1], "system": "Be brief."}
     assert [message.get("train") for message in messages([row])] == [None, None, False, None, True]
     assert codes([row]) == set()
-    assert "wrong-type" in codes([{**row, "loss_mask": [0, 1]}])
+    assert "unknown-mark" in codes([{**row, "loss_mask": [0, 1]}])
 
 
 @pytest.mark.parametrize("marks", [{"weight": 0.5}, {"train": "no"}, {"train": True, "weight": 0}, {"masked": 2}])
 def test_marks_that_say_nothing_are_refused(marks):
-    assert "wrong-type" in codes([{"messages": [USER, {**ANSWER, **marks}]}])
+    assert "unknown-mark" in codes([{"messages": [USER, {**ANSWER, **marks}]}])
 
 
 def test_parts_with_one_mark_and_misspelt_ones(tmp_path):

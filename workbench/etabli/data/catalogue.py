@@ -83,6 +83,16 @@ FORM = {
         "A column seems to hold splits, and is not read: rows meant for a test would be trained.",
         "Name it: --column split=set (columns={'split': 'set'} in Python).",
     ),
+    "unknown-mark": Code(
+        "error",
+        "A mark of what is trained that is neither 0 nor 1, or marks that contradict each other.",
+        "Write 1 to train the turn, 0 to leave it out. Parts of a weight are not done: repeat a row to have it count more.",
+    ),
+    "row-weight": Code(
+        "warning",
+        "A weight of the row: it is not used, every row counts once.",
+        "Repeat a row that should count more, write 0 for one that is not trained; rename the column if it is no mark.",
+    ),
     "wrong-type": Code(
         "error", "The value is not of the type that this format needs.", "Write text as text and lists as lists."
     ),

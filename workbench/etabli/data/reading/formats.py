@@ -118,6 +118,7 @@ def convert_row(item: object, layout: Layout, lineage: Mapping[str, object]) -> 
         return None, notes
     for number, message in enumerate(messages):
         reasoning.split_thought(message, notes, f"messages[{number}].content")
+    marks.settle(messages, item, layout.tags.trained_roles if layout.tags else None, notes)
     row = _row(messages, item, lineage, notes)
     if other_columns := _other_columns(item, _unused_columns(item, layout)):
         row["columns"] = other_columns
@@ -142,7 +143,7 @@ def unused_columns(item: object, layout: Layout) -> set[str]:
 
 def _unused_columns(item: Item, layout: Layout) -> set[str]:
     kind = FORMATS[layout.name]
-    return {str(name) for name in item} - {*kind.keys, *kind.optional} - _LINEAGE_KEYS
+    return {str(name) for name in item} - {*kind.keys, *kind.optional} - _LINEAGE_KEYS - marks.row_mark_names(item)
 
 
 def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], notes: list[Note]) -> Row:
@@ -182,15 +183,15 @@ def _set_split(fields: dict[str, object], item: Item, notes: list[Note]) -> None
             notes.append(Note("split-column", str(name), excerpt(item[name]), f"{why} --column split={name}"))
 
 
-_SYSTEM, _THOUGHT, _MARKS = readers.SYSTEM_KEYS, reasoning.KEYS, marks.ROW_KEYS
+_SYSTEM, _THOUGHT = readers.SYSTEM_KEYS, reasoning.KEYS
 # If a row fits several formats, the first one counts: more specific keys come first.
 FORMATS: dict[str, Format] = {
     "pretokenised": Format(("input_ids",), readers.reject_rows, ("labels", "attention_mask"), refused="pretokenised"),
     "preference": Format((), readers.reject_rows, refused="preference-data", told_by="a preferred and another answer"),
     "kto": Format((), readers.reject_rows, refused="feedback-data", told_by="an answer and a label"),
     PREFERRED_FORMAT: Format((), readers.preferred, (*_PREFERENCE_KEYS, *_SYSTEM, *_THOUGHT)),
-    "chat": Format(("messages",), readers.chat, (*_SYSTEM, *_MARKS)),
-    "sharegpt": Format(("conversations",), readers.sharegpt, (*_SYSTEM, *_MARKS)),
+    "chat": Format(("messages",), readers.chat, _SYSTEM),
+    "sharegpt": Format(("conversations",), readers.sharegpt, _SYSTEM),
     "sharegpt-lists": Format(("conversations",), readers.sharegpt, told_by="turns"),
     "segments": Format(("segments",), readers.segments),
     "alpaca": Format(("instruction", "output"), readers.alpaca, ("input", "history", *_SYSTEM, *_THOUGHT)),

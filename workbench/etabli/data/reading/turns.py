@@ -52,9 +52,7 @@ def read_turns(turns: object, tags: Tags, notes: list[Note], where: str = "messa
     if not turns:
         notes.append(Note("no-messages", where, why="The conversation must be a list of turns that is not empty."))
     messages = [_turn(turn, tags, notes, f"{where}[{number}]") for number, turn in enumerate(turns)]
-    read_messages = [message for message in messages if message is not None]
-    marks.set_role_marks(read_messages, tags.trained_roles)
-    return read_messages
+    return [message for message in messages if message is not None]
 
 
 def _turn(turn: object, tags: Tags, notes: list[Note], where: str) -> Message | None:
