@@ -5,6 +5,7 @@ import json
 import pytest
 
 from etabli.checks.check import check
+from etabli.core.errors import BadData
 from etabli.data.reading.source import read
 
 USER, ANSWER = {"role": "user", "content": "How many legs have 2 horses?"}, {"role": "assistant", "content": "8 legs."}
@@ -89,3 +90,162 @@ def test_a_mark_in_the_row_is_stronger_than_axolotls_roles(row, flags, tmp_path)
     (tmp_path / "config.yaml").write_text(f"datasets:\n{entry}")
     [row] = read(tmp_path / "config.yaml")
     assert [message.get("train") for message in row["messages"]] == flags
+
+
+# --- splits -----------------------------------------------------------------------------------------------------------
+
+
+def rows_with(*columns):
+    """Return a row for each of some columns, all with different prompts."""
+    return [{"prompt": f"Question {number}?", "completion": "x", **more} for number, more in enumerate(columns)]
+
+
+def splits(rows, **options):
+    """Return the split of each row; one without a split is trained."""
+    return [row.get("split", "train") for row in read(rows, **options)]
+
+
+@pytest.mark.parametrize(
+    "name", ["Partition", "Set", "Fold", "stage", "Verwendung", "subset", "usage", "PHASE", "Données"]
+)
+@pytest.mark.parametrize("test", ["test", "Hold-out", "held out", "devtest", "UNSEEN", "ood", "Test set"])
+def test_a_column_of_splits_is_known_by_its_values(name, test, capsys):
+    rows = rows_with({name: "train"}, {name: test}, {name: "Dev"}, {name: ""}, {name: "Training"})
+    assert splits(rows) == ["train", "test", "validation", "train", "train"]
+    assert "2 rows (split-column)" in capsys.readouterr().err
+    assert codes(rows) == {"split-column": 2}
+
+
+def test_a_column_of_splits_whose_test_rows_come_late():
+    rows = rows_with(*[{"Verwendung": "train"}] * 30, *[{"Verwendung": "test"}] * 5)
+    assert splits(rows) == ["train"] * 30 + ["test"] * 5
+
+
+@pytest.mark.parametrize("path", ["metadata.split", "meta.Split", "info.data.partition"])
+def test_a_split_within_an_object(path):
+    def nested(mark):
+        value = mark
+        for name in reversed(path.split(".")):
+            value = {name: value}
+        return value
+
+    rows = rows_with(nested("train"), nested("test"))
+    assert splits(rows) == ["train", "test"]
+    assert splits(rows, columns={"split": path}) == ["train", "test"]
+    as_text = [{name: json.dumps(v) if isinstance(v, dict) else v for name, v in row.items()} for row in rows]
+    assert splits(as_text) == ["train", "test"]  # as a table writes objects
+
+
+@pytest.mark.parametrize(
+    "columns, split",
+    [
+        ({"is_test": True}, "test"),
+        ({"isTest": "True"}, "test"),
+        ({"test": True}, "test"),
+        ({"is_train": False}, "test"),
+        ({"is_val": 1}, "validation"),
+        ({"held-out": "yes"}, "test"),
+        ({"meta": {"is_test": True}}, "test"),
+    ],
+)
+def test_a_column_of_true_and_false_is_a_split(columns, split):
+    opposite = {"meta": {"is_test": False}}
+    if "meta" not in columns:
+        opposite = {name: str(value) not in ("True", "1", "yes") for name, value in columns.items()}
+    assert splits(rows_with(columns, opposite)) == [split, "train"]
+    if "meta" not in columns:
+        [name] = columns
+        assert splits(rows_with(columns, opposite), columns={"split": name}) == [split, "train"]
+
+
+@pytest.mark.parametrize("columns", [{"label": "test"}, {"topic": "test"}, {"stage": "testing"}, {"Antwort": "Test"}])
+def test_a_column_that_may_be_a_split_is_named_with_a_command(columns, capsys):
+    [(name, value)] = columns.items()
+    rows = rows_with(columns, columns, {name: "train" if name in ("label", "Antwort") else value})
+    rows += rows_with({name: "shipped"}) if name == "stage" else []
+    assert set(splits(rows)) == {"train"}
+    count = len([row for row in rows if row.get(name) == value])
+    assert f"{count} rows (split-column)" in (err := capsys.readouterr().err) and f"--column split={name}" in err
+    assert codes(rows)["split-column"] == count
+    assert splits(rows, columns={"split": name})[:2] == ["test", "test"]
+
+
+@pytest.mark.parametrize("columns", [{"topic": "Test results"}, {"stage": "shipped"}, {"score": 1}, {"is_testy": True}])
+def test_other_columns_are_no_splits(columns):
+    rows = rows_with(columns, columns)
+    assert set(splits(rows)) == {"train"} and codes(rows).keys() == {"extra-columns"}
+
+
+def test_the_strictest_of_several_marks_counts():
+    rows = rows_with({"split": "train", "is_test": True}, {"split": "dev", "Partition": "train"}, {"split": "train"})
+    assert splits(rows) == ["test", "validation", "train"]
+
+
+def test_a_mark_that_is_two_held_out_splits_is_a_test():
+    assert splits(rows_with({"split": "held-out validation"}, {"split": "hold out"})) == ["test", "test"]
+
+
+# --- the columns of a task --------------------------------------------------------------------------------------------
+
+TEXT = "The train to Lyon is late."
+
+
+def label_studio(control, kind, value, data=None, key="text"):
+    """Return a task of Label Studio with one annotation."""
+    result = {"from_name": control, "to_name": key, "type": kind, "value": {kind: value}}
+    return {"id": 3, "data": data or {key: TEXT}, "annotations": [{"result": [result], "was_cancelled": False}]}
+
+
+LABEL_STUDIO = {
+    "a control of its own name": (label_studio("tone", "choices", ["angry"]), "prompt=text", "completion=tone"),
+    "a text area": (label_studio("notes", "textarea", ["angry"]), "prompt=text", "completion=notes"),
+    "an object of its own name": (
+        label_studio("tone", "choices", ["angry"], {"mail": TEXT, "mail_id": "7"}, "body_of_mail"),
+        "prompt=mail",
+        "completion=tone",
+    ),
+    "a control named as a column": (
+        label_studio("note", "choices", ["angry"], {"text": TEXT, "note": "from Anna"}),
+        "prompt=text",
+        "completion=annotations.note",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LABEL_STUDIO)
+def test_what_annotators_said_is_the_answer_whatever_its_control_is_called(name):
+    task, prompt, completion = LABEL_STUDIO[name]
+    with pytest.raises(BadData, match=f"--column {prompt} --column {completion}"):
+        read([task])
+    columns = dict(pair.split("=") for pair in (prompt, completion))
+    [row] = read([task], columns=columns)
+    assert [message["content"] for message in row["messages"]] == [TEXT, "angry"]
+    if "note" in task["data"]:
+        assert row["columns"]["note"] == "from Anna"
+
+
+def test_argillas_questions_of_own_names_are_a_task():
+    row = {"text": TEXT, "tone.responses": ["angry"], "tone.responses.status": ["submitted"]}
+    with pytest.raises(BadData, match="--column prompt=text --column completion=tone"):
+        read([row])
+
+
+@pytest.mark.parametrize("name", ["réponse", "Étiquette", "ANTWORT", "Übersetzung", "respuesta", "Categoría", "Label"])
+def test_a_tasks_columns_in_other_languages(name):
+    with pytest.raises(BadData, match=f"--column prompt=text --column completion={name}"):
+        read([{"text": TEXT, name: "x"}])
+    with pytest.raises(BadData, match=f"--column prompt=Frage --column completion={name}"):
+        read([{"Frage": TEXT, name: "x"}])
+
+
+def test_a_question_beside_a_text_is_a_task():
+    for name in ("question", "Frage", "pregunta", "Consigne"):
+        assert codes([{"text": TEXT, name: "x"}]) == {"task-columns": 1}
+
+
+def test_labels_that_come_late_are_a_task_too():
+    rows = [{"text": f"{TEXT} {number}"} for number in range(30)] + [{"text": TEXT, "tone": "x", "label": "angry"}]
+    with pytest.raises(BadData, match="1 of 31 rows are not text:\n  row 30: Beside text there are label"):
+        read(rows)
+    assert codes(rows)["task-columns"] == 1
+    assert len(read(rows, format="text")) == 31

@@ -80,13 +80,13 @@ FORM = {
     ),
     "split-column": Code(
         "warning",
-        "A column seems to hold splits, and is not read: rows meant for a test would be trained.",
+        "A column of another name holds splits: such rows are kept out of training, or named where that is not sure.",
         "Name it: --column split=set (columns={'split': 'set'} in Python).",
     ),
     "unknown-mark": Code(
         "error",
         "A mark of what is trained that is neither 0 nor 1, or marks that contradict each other.",
-        "Write 1 to train the turn, 0 to leave it out. Parts of a weight are not done: repeat a row to have it count more.",
+        "Write 1 to train the turn, 0 to leave it out; repeat a row that should count more.",
     ),
     "row-weight": Code(
         "warning",

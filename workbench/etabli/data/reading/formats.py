@@ -7,24 +7,25 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from etabli.core.contracts import Message, Row
 from etabli.data.licences import lineage_hints, terms_of
 from etabli.data.notes import Note, escape_invisible, excerpt
-from etabli.data.reading import marks, readers, reasoning
-from etabli.data.reading.columns import as_answer, task_columns
+from etabli.data.reading import marks, readers, reasoning, split_columns
+from etabli.data.reading.columns import as_answer, refusal, task_columns
 from etabli.data.reading.exports import flatten
 from etabli.data.reading.layout import Format, Item, Layout
+from etabli.data.reading.paths import find_value, has_value
 from etabli.data.reading.values import parse_list, wrong_type_note
-from etabli.data.splits import TRAIN, split_name
+from etabli.data.splits import TRAIN, most_held_out, split_name
 
 LINEAGE = ("lang", "source", "licence", "terms", "generator", "created", "parents", "split", "template", "copy_group")
 _SPELT = {"license": "licence", "language": "lang"}
 _MEDIA = {"images", "image", "videos", "video", "audios", "audio"}
 _OTHER_KEYS = {"id", "tools", "functions"}
 _LINEAGE_KEYS = {*LINEAGE, *_SPELT, *_MEDIA, *_OTHER_KEYS}
-_SPLIT_COLUMNS = {"Split", "SPLIT", "_split", "set", "subset", "partition", "phase", "fold", "data_split", "usage"}
 _TEXT_COLUMNS = {"prompt", "completion", "instruction", "input", "output"}
 PREFERRED_FORMAT = "preferred"
 _PREFERENCE_KEYS = (
@@ -42,15 +43,12 @@ def guess_layout(items: Sequence[object], columns: Mapping[str, str] | None = No
     if not votes:
         return None
     name, count = votes.most_common(1)[0]
-    if (
-        name == "text"
-        and "text" not in (columns or {})
-        and any(isinstance(row, Mapping) and task_columns(row) for row in renamed_rows)
-    ):
+    is_plain = name == "text" and "text" not in (columns or {})
+    if is_plain and any(isinstance(item, Mapping) and task_columns(item) for item in items):
         name = "task"
     keys = " and ".join(FORMATS[name].keys) or FORMATS[name].told_by
     reason = f"{count} of the first {len(items)} rows have {keys}"
-    return Layout(name, reason, dict(columns or {}))
+    return Layout(name, reason, dict(columns or {}), is_guessed=is_plain and name == "text")
 
 
 def _format_of(item: object) -> str | None:
@@ -72,7 +70,7 @@ def rename_columns(item: object, columns: Mapping[str, str]) -> object:
         return item
     new_names = set(columns.values())
     rest = {name: value for name, value in item.items() if name not in new_names}
-    return rest | {new: item[old] for new, old in columns.items() if old in item}
+    return rest | {new: find_value(item, old) for new, old in columns.items() if has_value(item, old)}
 
 
 def is_row(item: object, columns: Mapping[str, str] | None = None) -> bool:
@@ -96,6 +94,7 @@ def convert_row(item: object, layout: Layout, lineage: Mapping[str, object]) -> 
     item, notes = flatten(item)
     if item is None and notes:
         return None, notes
+    _note_task(item, layout, notes)
     item = _name_columns(item, layout.columns)
     kind = FORMATS[layout.name]
     if isinstance(item, list) and layout.name == "sharegpt-lists":
@@ -119,10 +118,16 @@ def convert_row(item: object, layout: Layout, lineage: Mapping[str, object]) -> 
     for number, message in enumerate(messages):
         reasoning.split_thought(message, notes, f"messages[{number}].content")
     marks.settle(messages, item, layout.tags.trained_roles if layout.tags else None, notes)
-    row = _row(messages, item, lineage, notes)
+    row = _row(messages, item, lineage, layout, notes)
     if other_columns := _other_columns(item, _unused_columns(item, layout)):
         row["columns"] = other_columns
     return row, notes
+
+
+def _note_task(item: object, layout: Layout, notes: list[Note]) -> None:
+    """Note the columns of a task in a row of a file whose first rows are plain text."""
+    if layout.is_guessed and isinstance(item, Mapping) and task_columns(item):
+        notes.append(Note("task-columns", excerpt=excerpt(dict(item)), why=refusal("task-columns", [item])))
 
 
 def _other_columns(item: Item, names: set[str]) -> dict[str, object]:
@@ -142,11 +147,24 @@ def unused_columns(item: object, layout: Layout) -> set[str]:
 
 
 def _unused_columns(item: Item, layout: Layout) -> set[str]:
-    kind = FORMATS[layout.name]
-    return {str(name) for name in item} - {*kind.keys, *kind.optional} - _LINEAGE_KEYS - marks.row_mark_names(item)
+    used_splits = {name for name, is_split in layout.split_columns.items() if is_split}
+    return {str(name) for name in item} - _read_names(layout.name) - marks.row_mark_names(item) - used_splits
 
 
-def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], notes: list[Note]) -> Row:
+def _read_names(format_name: str) -> set[str]:
+    """Return the names of the columns that a format reads."""
+    kind = FORMATS[format_name]
+    return {*kind.keys, *kind.optional, *_LINEAGE_KEYS}
+
+
+def add_split_columns(layout: Layout, items: Sequence[object]) -> Layout:
+    """Return a layout with the columns that hold splits, which the first rows tell."""
+    renamed_rows = [rename_columns(item, layout.columns) for item in items]
+    columns = split_columns.find_split_columns(renamed_rows, _read_names(layout.name))
+    return replace(layout, split_columns=columns)
+
+
+def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], layout: Layout, notes: list[Note]) -> Row:
     """Return a row: its id is a hash of its messages; fields of ``item`` have precedence over ``lineage``."""
     text = json.dumps(messages, ensure_ascii=True, default=str)
     row_id = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -157,7 +175,7 @@ def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], not
             fields[name] = [str(part) for part in value]
         elif value is not None and value == value and str(value).strip():
             fields[_SPELT.get(name, name)] = str(value)
-    _set_split(fields, item, notes)
+    _set_split(fields, item, layout, notes)
     for name, value in lineage_hints(fields.get("source") or "").items():
         fields.setdefault(name, value)
     if fields.get("generator") and not fields.get("terms") and (terms := terms_of(fields["generator"])):
@@ -170,17 +188,19 @@ def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], not
     return cast(Row, fields)
 
 
-def _set_split(fields: dict[str, object], item: Item, notes: list[Note]) -> None:
+def _set_split(fields: dict[str, object], item: Item, layout: Layout, notes: list[Note]) -> None:
     """Set a row's split as ``train``, ``validation`` or ``test``; note marks that are none of them."""
-    mark = fields.get("split")
-    if mark is not None and (name := split_name(str(mark))):
+    mark, column = fields.get("split"), layout.columns.get("split")
+    names: set[str | None] = set()
+    if mark is not None:
+        by_flag = (split_columns.read_flag(column, mark) or TRAIN) if column and split_columns.is_flag(column) else None
+        names.add(split_name(str(mark)) or by_flag)
+        if names == {None}:
+            notes.append(Note("unknown-split", "split", excerpt(mark)))
+    if column is None:
+        names.add(split_columns.read_splits(item, layout.split_columns, _read_names(layout.name), notes))
+    if name := most_held_out(names):
         fields["split"] = name
-    elif mark is not None:
-        notes.append(Note("unknown-split", "split", excerpt(mark)))
-    for name in item.keys() & _SPLIT_COLUMNS if mark is None else ():
-        if split_name(str(item[name])) not in (None, TRAIN):
-            why = f"The column {name!r} says {excerpt(item[name])!r}, and is not read: the row would be trained."
-            notes.append(Note("split-column", str(name), excerpt(item[name]), f"{why} --column split={name}"))
 
 
 _SYSTEM, _THOUGHT = readers.SYSTEM_KEYS, reasoning.KEYS

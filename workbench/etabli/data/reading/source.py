@@ -5,11 +5,11 @@ A source is a file, an entry of a mapping file, a Hub data set, or a table in me
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from etabli.core import folders
+from etabli.core import folders, terminal
 from etabli.core.contracts import Row
 from etabli.core.errors import BadData, Unreadable
 from etabli.data import licences
@@ -21,6 +21,7 @@ from etabli.data.reading.formats import FORMATS
 from etabli.data.reading.jsonfiles import BROKEN, Record, parse_record
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.opening import MAX_ROW_BYTES
+from etabli.data.reading.paths import has_value
 from etabli.data.reading.records import Records, open_records
 
 MOST_SHOWN = 10
@@ -28,6 +29,7 @@ LOOKED_AT, LOOKED_FOR = 20, 1000  # a format is detected from so many readable r
 
 
 _EMPTY = frozenset({"empty-answer", "empty-prompt"})
+_NAMED = frozenset({"split-column", "unknown-split", "row-weight"})  # said by a reading too, with their count
 _UNREAD = _EMPTY | {"wrong-type", "missing-key", "not-text", "tool-call"}
 
 
@@ -83,6 +85,7 @@ def read_counted(
         raise BadData(f"{opening.name}: {_refusal_reason(layout, opening)}")
     rows, problems, count = [], [], 0
     left_out: Counter[str] = Counter()
+    named: dict[tuple[str, str], list[Note]] = {}
     for record in opening.records:
         if record.row in without:
             continue
@@ -90,6 +93,9 @@ def read_counted(
         row, notes = read_conversation(parse_record(record), layout, opening.about)
         wrong = [note for note in notes if CODES[note.code].severity == "error"]
         problems += [_problem(record, note) for note in wrong]
+        for note in notes:
+            if note.code in _NAMED:
+                named.setdefault((note.code, note.field), []).append(note)
         if row is not None and not wrong:
             rows.append(row)
         elif row is None and not wrong:
@@ -100,7 +106,14 @@ def read_counted(
         raise BadData(
             f"{opening.name}: of {count} rows none is left to read: all were rejected, or none has a thumb up."
         )
+    terminal.say(*(_describe_named(notes) for notes in named.values()))
     return rows, dict(left_out)
+
+
+def _describe_named(notes: Sequence[Note]) -> str:
+    """Return a sentence about what a reading does not use or keeps apart, with the number of rows."""
+    reason = notes[0].why or f"{notes[0].field} is {notes[0].excerpt!r}. {CODES[notes[0].code].why}"
+    return f"{len(notes)} rows ({notes[0].code}), the first: {reason}"
 
 
 def read_questions(source: object, /) -> list[Row] | None:
@@ -202,6 +215,8 @@ def open_source(
         )
     elif entry_layout is None or columns:
         opening.layout = formats.guess_layout(opening.preview, columns)
+    if opening.layout:
+        opening.layout = formats.add_split_columns(opening.layout, opening.preview)
     opening.about = licences.lineage_of(opening.name, lineage or {})
     return opening
 
@@ -211,7 +226,7 @@ def _require(columns: Mapping[str, str] | None, opening: Source) -> None:
     if columns is not None and not (isinstance(columns, Mapping) and all(isinstance(v, str) for v in columns.values())):
         raise BadData("columns maps the format's names to the file's, as in {'prompt': 'question'}.")
     for theirs in (columns or {}).values() if opening.preview else ():
-        if not any(isinstance(item, Mapping) and theirs in item for item in opening.preview):
+        if not any(isinstance(item, Mapping) and has_value(item, theirs) for item in opening.preview):
             raise BadData(f"{opening.name} has no column {escape_invisible(theirs)!r} in its first rows.")
 
 
