@@ -249,3 +249,94 @@ def test_labels_that_come_late_are_a_task_too():
         read(rows)
     assert codes(rows)["task-columns"] == 1
     assert len(read(rows, format="text")) == 31
+
+
+# --- what a review said -----------------------------------------------------------------------------------------------
+
+REJECTIONS = [
+    *[{"Status": "Rejected"}, {"state": "rejected"}, {"review": "REJECTED"}, {"review_status": "pending"}],
+    *[{"reviewStatus": "Draft"}, {"accepted": False}, {"approved": "false"}, {"is_rejected": True}, {"isRejected": 1}],
+    *[{"draft": True}, {"pending": "yes"}, {"Status": "Abgelehnt"}, {"statut": "Rejeté"}, {"estado": "rechazado"}],
+    *[{"answer": "reject"}, {"answer": "ignore"}, {"meta": {"status": "rejected"}}, {"Review Status": "in review"}],
+]
+
+
+@pytest.mark.parametrize("columns", REJECTIONS, ids=str)
+def test_what_a_review_rejected_is_left_out_and_counted(columns):
+    rows = [PAIR, {**PAIR, **columns}]
+    assert [row.get("columns") for row in read(rows)] == [None] and codes(rows)["rejected"] == 1
+
+
+@pytest.mark.parametrize(
+    "columns", [{"status": "pending"}, {"state": "draft"}, {"valid": False}, {"grade": "rejected"}]
+)
+def test_what_may_be_a_review_is_named_with_a_command(columns, capsys):
+    [(name, value)] = columns.items()
+    rows = rows_with({}, columns, columns)
+    assert [row["columns"] for row in read(rows)[1:]] == [{name: value}] * 2
+    err = capsys.readouterr().err
+    assert "2 rows (unsettled)" in err and f"--column status={name}" in err and codes(rows)["unsettled"] == 2
+    assert len(read(rows, columns={"status": name})) == 1
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"status": "cancelled"}, {"accepted": True}, {"is_rejected": False}, {"state": "Ohio"}, {"draft": "beer"}],
+)
+def test_ordinary_columns_stay_columns(columns):
+    rows = rows_with({}, columns)
+    assert read(rows)[1]["columns"] == columns and codes(rows).keys() == {"extra-columns"}
+
+
+def test_an_answer_that_is_read_is_no_review():
+    rows = [{"question": "May it pass?", "answer": "reject"}]
+    [row] = read(rows, columns={"prompt": "question", "completion": "answer"})
+    assert row["messages"][1]["content"] == "reject"
+
+
+def test_questions_that_were_rejected_are_left_out():
+    from etabli.data.reading.source import read_questions
+
+    rows = read_questions([{"prompt": "a"}, {"prompt": "b", "review": "rejected"}])
+    assert rows is not None and len(rows) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["systemPrompt", "System-Prompt", "SYSTEM", "instructions", "Instructions", "systemMessage"]
+)
+def test_a_system_text_however_its_column_is_spelt(name):
+    row = {"messages": [USER, ANSWER], name: "Be brief."}
+    assert read([row])[0]["messages"] == [{"role": "system", "content": "Be brief."}, USER, ANSWER]
+    assert codes([row]) == {}
+
+
+# --- nulls that Arrow padded, written as JSON -------------------------------------------------------------------------
+
+
+def call(arguments):
+    """Return a row with a call of a tool."""
+    function = {"name": "f" if "city" in arguments else "g", "arguments": arguments}
+    turn = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
+    return {"messages": [USER, turn]}
+
+
+def arguments(row):
+    """Return the arguments of the call of a row."""
+    return row["messages"][1]["tool_calls"][0]["function"]["arguments"]
+
+
+def test_nulls_that_arrow_padded_before_json_was_written_are_left_out_and_counted(tmp_path, capsys):
+    import pyarrow as pa
+
+    rows = [call({"city": "Lyon"}), call({"lamp": "on", "room": "3"})]
+    written = pa.Table.from_pylist(rows).to_pylist()
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, written)))
+    assert '"lamp": null' in (tmp_path / "rows.jsonl").read_text()
+    assert [arguments(row) for row in read(tmp_path / "rows.jsonl")] == [arguments(row) for row in rows]
+    assert "2 rows (padding)" in capsys.readouterr().err and codes(tmp_path / "rows.jsonl")["padding"] == 2
+
+
+def test_nulls_that_a_person_wrote_are_arguments():
+    rows = [call({"city": None}), call({"city": "Lyon"}), call({"lamp": None, "room": "3"})]
+    assert [arguments(row) for row in read(rows)] == [arguments(row) for row in rows]
+    assert "padding" not in codes(rows)

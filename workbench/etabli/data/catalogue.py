@@ -145,6 +145,16 @@ FORM = {
         "Name question and answer: etabli data read FILE --column prompt=text --column completion=label --out FOLDER.",
     ),
     "rejected": Code("info", "An annotator rejected it: left out.", "Nothing to do, if that is what you expect."),
+    "unsettled": Code(
+        "warning",
+        "A column says that a review rejected the row or has not ended, or is an ordinary one: the row is trained.",
+        "Name it to leave such rows out: --column status=state (columns={'status': 'state'} in Python).",
+    ),
+    "padding": Code(
+        "info",
+        "All objects have the same keys, filled up with nulls, as Arrow writes them: these nulls are left out.",
+        "Nothing to do; read the Parquet file itself if you have it.",
+    ),
     "other-answers": Code(
         "warning",
         "Several people answered differently: the first answer is used.",

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 
 class Exported(dict[str, object]):
@@ -13,6 +14,7 @@ class Exported(dict[str, object]):
         self.prompts, self.answers = tuple(prompts), tuple(answers)
 
 
+@lru_cache(maxsize=4096)
 def fold_name(name: str) -> str:
     """Return a column's name in small letters, without accents and without what is no letter: ``reponse``."""
     letters = unicodedata.normalize("NFKD", name).casefold()

@@ -11,8 +11,6 @@ from etabli.data.reading import gemini
 from etabli.data.reading.columns import Exported
 from etabli.data.reading.layout import Item
 
-_REJECTIONS = ("reject", "rejected", "discard", "discarded")
-_STATUS_COLUMNS = {"status", "review_status", "annotation_status", "annotator_status", "response_status"}
 _RESPONSES = ".responses"  # Argilla: "NAME.responses" beside "NAME.responses.status"
 _RESULT_KEYS = ("choices", "text", "rating", "number", "labels", "taxonomy")
 
@@ -29,9 +27,7 @@ def flatten(item: object) -> tuple[object, list[Note]]:
                 return convert(item)
             except (TypeError, ValueError, KeyError, AttributeError):  # it only looked like one
                 return item, []
-    names = _STATUS_COLUMNS & item.keys()
-    status = next((name for name in sorted(names) if str(item[name]).casefold() in _REJECTIONS), None)
-    return _left_out(status, item[status]) if status else (item, [])
+    return item, []
 
 
 def _mappings(value: object) -> list[Mapping[str, object]]:

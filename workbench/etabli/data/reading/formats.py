@@ -17,7 +17,9 @@ from etabli.data.reading import marks, readers, reasoning, split_columns
 from etabli.data.reading.columns import as_answer, refusal, task_columns
 from etabli.data.reading.exports import flatten
 from etabli.data.reading.layout import Format, Item, Layout
+from etabli.data.reading.padding import find_padded_keys, remove_padding
 from etabli.data.reading.paths import find_value, has_value
+from etabli.data.reading.states import STATUS, judge_state
 from etabli.data.reading.values import parse_list, wrong_type_note
 from etabli.data.splits import TRAIN, most_held_out, split_name
 
@@ -91,37 +93,51 @@ def _name_columns(item: object, columns: Mapping[str, str]) -> object:
 
 def convert_row(item: object, layout: Layout, lineage: Mapping[str, object]) -> tuple[Row | None, list[Note]]:
     """Return a row's conversation with its lineage (None if it can't be read), and all notes about it."""
-    item, notes = flatten(item)
-    if item is None and notes:
+    flat_item, notes = flatten(item)
+    if flat_item is None and notes:
         return None, notes
-    _note_task(item, layout, notes)
-    item = _name_columns(item, layout.columns)
-    kind = FORMATS[layout.name]
-    if isinstance(item, list) and layout.name == "sharegpt-lists":
-        item = {"conversations": item}
-    if not isinstance(item, Mapping):
-        return None, [
-            Note("not-an-object", excerpt=excerpt(item), why=f"A row must be an object; this is {type(item).__name__}.")
-        ]
-    missing = [key for key in kind.keys if key not in item]
-    if missing:
-        has = escape_invisible(", ".join(map(str, item))[:80])
-        return None, [
-            Note("missing-key", name, has, f"There is no {name!r}; the row has {has or 'nothing'}.") for name in missing
-        ]
-    for name in _MEDIA & item.keys():
-        if media := item[name]:
+    columns = _read_columns(flat_item, layout, notes)
+    if columns is None:
+        return None, notes
+    for name in _MEDIA & columns.keys():
+        if media := columns[name]:
             notes.append(Note("not-text", name, excerpt(media), f"The row comes with {name}: this trains text models."))
-    messages = kind.read(item, notes, layout)
+    messages = FORMATS[layout.name].read(columns, notes, layout)
     if not messages:
         return None, notes
     for number, message in enumerate(messages):
         reasoning.split_thought(message, notes, f"messages[{number}].content")
-    marks.settle(messages, item, layout.tags.trained_roles if layout.tags else None, notes)
-    row = _row(messages, item, lineage, layout, notes)
-    if other_columns := _other_columns(item, _unused_columns(item, layout)):
+    marks.settle(messages, columns, layout.tags.trained_roles if layout.tags else None, notes)
+    row = _row(messages, columns, lineage, layout, notes)
+    if other_columns := _other_columns(columns, _unused_columns(columns, layout)):
         row["columns"] = other_columns
     return row, notes
+
+
+def _read_columns(item: object, layout: Layout, notes: list[Note]) -> Item | None:
+    """Return a row's columns by the format's names; None, with notes, if some are missing or it was rejected."""
+    _note_task(item, layout, notes)
+    if layout.padded_keys and isinstance(item, Mapping):
+        item = remove_padding(item, layout.padded_keys, notes)
+    item = _name_columns(item, layout.columns)
+    if isinstance(item, list) and layout.name == "sharegpt-lists":
+        item = {"conversations": item}
+    if not isinstance(item, Mapping):
+        why = f"A row must be an object; this is {type(item).__name__}."
+        notes[:] = [Note("not-an-object", excerpt=excerpt(item), why=why)]
+        return None
+    if missing := [key for key in FORMATS[layout.name].keys if key not in item]:
+        has = escape_invisible(", ".join(map(str, item))[:80])
+        notes[:] = [
+            Note("missing-key", name, has, f"There is no {name!r}; the row has {has or 'nothing'}.") for name in missing
+        ]
+        return None
+    is_left_out, state_notes = judge_state(item, STATUS in layout.columns, _read_names(layout.name))
+    if is_left_out:
+        notes[:] = state_notes
+        return None
+    notes += state_notes
+    return item
 
 
 def _note_task(item: object, layout: Layout, notes: list[Note]) -> None:
@@ -148,7 +164,9 @@ def unused_columns(item: object, layout: Layout) -> set[str]:
 
 def _unused_columns(item: Item, layout: Layout) -> set[str]:
     used_splits = {name for name, is_split in layout.split_columns.items() if is_split}
-    return {str(name) for name in item} - _read_names(layout.name) - marks.row_mark_names(item) - used_splits
+    system_names = readers.system_names(item) if "system" in FORMATS[layout.name].optional else ()
+    names = {str(name) for name in item} - _read_names(layout.name) - {*system_names}
+    return names - marks.row_mark_names(item) - used_splits
 
 
 def _read_names(format_name: str) -> set[str]:
@@ -157,11 +175,11 @@ def _read_names(format_name: str) -> set[str]:
     return {*kind.keys, *kind.optional, *_LINEAGE_KEYS}
 
 
-def add_split_columns(layout: Layout, items: Sequence[object]) -> Layout:
-    """Return a layout with the columns that hold splits, which the first rows tell."""
+def add_what_rows_tell(layout: Layout, items: Sequence[object]) -> Layout:
+    """Return a layout with what only several rows tell: the columns that hold splits, and objects that are padded."""
     renamed_rows = [rename_columns(item, layout.columns) for item in items]
     columns = split_columns.find_split_columns(renamed_rows, _read_names(layout.name))
-    return replace(layout, split_columns=columns)
+    return replace(layout, split_columns=columns, padded_keys=find_padded_keys(items))
 
 
 def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], layout: Layout, notes: list[Note]) -> Row:

@@ -29,7 +29,8 @@ LOOKED_AT, LOOKED_FOR = 20, 1000  # a format is detected from so many readable r
 
 
 _EMPTY = frozenset({"empty-answer", "empty-prompt"})
-_NAMED = frozenset({"split-column", "unknown-split", "row-weight"})  # said by a reading too, with their count
+# A reading says these too, with the number of rows.
+_NAMED = frozenset({"split-column", "unknown-split", "row-weight", "unsettled", "padding"})
 _UNREAD = _EMPTY | {"wrong-type", "missing-key", "not-text", "tool-call"}
 
 
@@ -131,9 +132,10 @@ def read_questions(source: object, /) -> list[Row] | None:
             (None, list(record.notes)) if record.value is BROKEN else formats.convert_row(record.value, layout, {})
         )
         wrong = [note for note in notes if CODES[note.code].severity == "error"]
-        if wrong or row is None:
+        if wrong:
             raise BadData(f"{opening.name}: {' '.join(map(str, _problem(record, wrong[0])))}")
-        rows.append(row)
+        if row is not None:
+            rows.append(row)
     return rows
 
 
@@ -216,7 +218,7 @@ def open_source(
     elif entry_layout is None or columns:
         opening.layout = formats.guess_layout(opening.preview, columns)
     if opening.layout:
-        opening.layout = formats.add_split_columns(opening.layout, opening.preview)
+        opening.layout = formats.add_what_rows_tell(opening.layout, opening.preview)
     opening.about = licences.lineage_of(opening.name, lineage or {})
     return opening
 

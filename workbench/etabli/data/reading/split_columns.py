@@ -16,7 +16,7 @@ _NAMES = {
     *("verwendung", "teilmenge", "ensemble", "conjunto", "particion"),
 }
 _FLAG_NAME = re.compile(
-    r"(is|in|for)?_*(?P<split>train(?:ing)?|test(?:ing)?|val|valid(?:ation)?|dev|eval(?:uation)?|hold_?out|held_?out)"
+    r"(is|in|for)?_*(?P<split>train(?:ing)?|test(?:ing)?|val|validation|dev|eval(?:uation)?|hold_?out|held_?out)"
     r"(_*(set|split|row|example))?"
 )
 _MASKS = {"train", "training"}  # without is_ they are marks of what is trained
