@@ -240,9 +240,10 @@ class Run:
         return self._reader.why()
 
     def progress(self) -> RunProgress:
-        """Return run, state, step, steps, loss, tokens_per_s, seconds_left, memory_bytes and continuity."""
+        """Return run, state, step, steps, loss, tokens_per_s, seconds_left, memory_bytes, continuity and warnings."""
         measures = measure_progress(self.events())
-        return {"run": str(self.folder), "state": self.state, **measures, "continuity": self.continuity()}
+        about = {"run": str(self.folder), "state": self.state}
+        return {**about, **measures, "continuity": self.continuity(), "warnings": self.warnings()}
 
     def continuity(self) -> list[Continuity]:
         """Return for each resume whether the steps that were done twice are the same to the last bit."""
@@ -250,11 +251,15 @@ class Run:
 
     def notes(self) -> list[str]:
         """Return sentences for the person: whether it went on as the same run, and its warnings."""
-        warnings = [str(event.get("what", "")) for event in events.of_kind(self.events(), "warning")]
-        return [*map(continuity.describe, self.continuity()), *warnings]
+        return [*map(continuity.describe, self.continuity()), *self.warnings()]
+
+    def warnings(self) -> list[str]:
+        """Return the run's warnings, each once: a resumed run gives those about its data again."""
+        sentences = (str(event.get("what", "")) for event in events.of_kind(self.events(), "warning"))
+        return list(dict.fromkeys(sentences))
 
     def wait(self, quiet: bool = False) -> "Run":
-        """Wait for the end and show the progress. Interrupting ends the waiting, not the run.
+        """Wait for the end; show the progress, and each warning when it comes. Interrupting ends the waiting only.
 
         On Colab and Kaggle a cell that waits also keeps the runtime from being taken for idle.
 
@@ -264,7 +269,7 @@ class Run:
         line = ProgressLine(quiet)
         try:
             while self.state not in END_STATES:
-                line.show(describe_progress(self.progress()))
+                self._show_progress(line)
                 if self._monitor is not None:  # its Stop button is heard while the cell waits
                     page_messages.handle_messages(self._monitor.model_id)
                 time.sleep(0.25)
@@ -272,7 +277,7 @@ class Run:
             line.close()
             terminal.say(f"Stopped waiting; run {self.name!r} goes on. .stop() ends it, .wait() waits again.")
             return self
-        line.show(describe_progress(self.progress()), urgent=True)
+        self._show_progress(line, urgent=True)
         line.close()
         if self._monitor is not None:  # its HTML copy was made when it was shown: bring it to the end
             self._monitor.feed(self.events(), self.state, self.why, self.notes())
@@ -280,6 +285,13 @@ class Run:
         if (state := self.state) in ("failed", "lost"):
             raise EtabliError(f"Run {self.name} {state}: {self.why} See {self.folder / LOG}.")
         return self
+
+    def _show_progress(self, line: ProgressLine, urgent: bool = False) -> None:
+        """Show how far the run is, and the warnings that are new; those stand in the monitor where there is one."""
+        progress = self.progress()
+        if self._monitor is None:
+            line.add_warnings(progress["warnings"])
+        line.show(describe_progress(progress), urgent)
 
     def stop(self, wait: bool = True) -> "Run":
         """Ask the child to finish its step, save and end."""
