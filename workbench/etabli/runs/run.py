@@ -241,9 +241,13 @@ class Run:
 
     def progress(self) -> RunProgress:
         """Return run, state, step, steps, loss, tokens_per_s, seconds_left, memory_bytes, continuity and warnings."""
-        measures = measure_progress(self.events())
-        about = {"run": str(self.folder), "state": self.state}
-        return {**about, **measures, "continuity": self.continuity(), "warnings": self.warnings()}
+        return {
+            "run": str(self.folder),
+            "state": self.state,
+            **measure_progress(self.events()),
+            "continuity": self.continuity(),
+            "warnings": self.warnings(),
+        }
 
     def continuity(self) -> list[Continuity]:
         """Return for each resume whether the steps that were done twice are the same to the last bit."""
