@@ -34,7 +34,10 @@ def run_events(steps: int = 60) -> list[dict[str, Any]]:
                 "memory_bytes": 1.65e9,
             }
         )
+        if step == 33:
+            events.append({"kind": "retry", "t": 2.4 + step, "what": "in 2 parts", "why": "out of memory"})
         if step % 20 == 0:
+            events.append({"kind": "checkpoint", "t": 2.45 + step, "step": step, "path": f"checkpoints/{step}"})
             events.append({"kind": "eval", "t": 2.5 + step, "step": step, "loss": loss + 0.1})
             events.append({"kind": "sample", "t": 2.6 + step, "step": step, "probe": 0, "text": '{"intent": "On"}'})
     return events
@@ -42,8 +45,9 @@ def run_events(steps: int = 60) -> list[dict[str, Any]]:
 
 def monitor(folder: Path) -> etabli_widgets.RunMonitor:
     """A running run."""
+    earlier = ("zero", [{**event, "loss": event.get("loss", 0) * 1.1} for event in run_events(80)])
     return etabli_widgets.RunMonitor(
-        run_events(), stop=lambda: None, resume=lambda: None, name="first", notes=["Note."]
+        run_events(), stop=lambda: None, resume=lambda: None, earlier=earlier, name="first", notes=["Note."]
     )
 
 

@@ -3,7 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   clock,
+  logTicks,
+  nearest,
   path,
+  short,
   smooth,
   ticks,
 } from "../../widgets/etabli_widgets/static/chart.js";
@@ -68,4 +71,42 @@ test("clock", () => {
   assert.equal(clock(59.6), "1:00");
   assert.equal(clock(3671), "1:01:11");
   assert.equal(clock(-5), "0:00");
+});
+
+test("logarithmic ticks lie between both ends, few enough to read", () => {
+  for (let i = 0; i < 500; i++) {
+    const low = 10 ** (Math.random() * 8 - 6);
+    const high = low * 10 ** (Math.random() * 4);
+    const found = logTicks(low, high);
+    assert.ok(
+      found.length >= 1 && found.length <= 8,
+      `${low} ${high}: ${found}`,
+    );
+    for (const tick of found)
+      assert.ok(
+        tick >= low * 0.99 && tick <= high * 1.01,
+        `${low} ${high}: ${found}`,
+      );
+  }
+});
+
+test("the reader's line reads the last value at or before a step", () => {
+  const points = [
+    [0, 4],
+    [10, null],
+    [20, 2],
+  ];
+  assert.deepEqual(nearest(points, 15), [0, 4]);
+  assert.deepEqual(nearest(points, 20), [20, 2]);
+  assert.equal(nearest(points, -1), null);
+});
+
+test("labels are short", () => {
+  assert.deepEqual([0, 0.2, 4, 0.00002, 1234.5].map(short), [
+    "0",
+    "0.2",
+    "4",
+    "2e-5",
+    "1230",
+  ]);
 });

@@ -9,6 +9,8 @@ from etabli_widgets._base import Widget, message, script, style
 from etabli_widgets.markup import Markup, answer, element, fragment, notes, table
 
 MOST_POINTS = 400
+MOST_MARKS = 200
+MARKS = {"checkpoint": "checkpoint", "retry": "retry", "resume": "resumed"}  # kind of event -> what the chart calls it
 WIDTH, HEIGHT, EDGE = 560, 180, 34
 END_STATES = ("completed", "stopped", "failed", "lost")
 # What a run does after its newest event of a kind, as long as it has made no step.
@@ -41,8 +43,11 @@ def view(events: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "total": start.get("steps") or 0,
         "step": now.get("step", 0),
-        "losses": thin([point(event) for event in steps]),
-        "held_out": [point(event) for event in events_of_kind(events, "eval")],
+        "losses": points_of(steps, "loss"),
+        "held_out": points_of(events_of_kind(events, "eval"), "loss"),
+        "norms": points_of(steps, "grad_norm"),
+        "rates": points_of(steps, "lr"),
+        "marks": marks(events),
         "speed": now.get("tokens_per_s") or 0.0,
         "memory": now.get("memory_bytes") or 0.0,
         "seconds_left": seconds_left(steps, start.get("steps")),
@@ -63,10 +68,24 @@ def starting_phase(events: list[dict[str, Any]]) -> str:
     return PHASES[next((name for name in reversed(names) if name in PHASES), "")]
 
 
-def point(event: dict[str, Any]) -> list[Any]:
-    """Return [step, loss]; the loss is None if it is not a finite number."""
-    loss = event.get("loss")
-    return [event.get("step", 0), loss if isinstance(loss, int | float) and loss - loss == 0 else None]
+def points_of(events: list[dict[str, Any]], field: str) -> list[list[Any]]:
+    """Return [step, value of the field] of at most ``MOST_POINTS`` events; a value is None if not finite."""
+    return [[event.get("step", 0), finite(event.get(field))] for event in thin(events)]
+
+
+def finite(value: object) -> float | None:
+    """Return the value if it is a finite number, else None."""
+    return value if isinstance(value, int | float) and value - value == 0 else None
+
+
+def marks(events: list[dict[str, Any]]) -> list[list[Any]]:
+    """Return [step, kind, text] of what happened between the steps: checkpoints, retries, resumes. The newest only."""
+    step, found = 0, []
+    for event in events:
+        step = event.get("step", step)
+        if event.get("kind") in MARKS:
+            found.append([step, MARKS[event["kind"]], str(event.get("what") or "")])
+    return found[-MOST_MARKS:]
 
 
 def sample(event: dict[str, Any], prompts: list[str]) -> dict[str, Any]:
@@ -76,10 +95,10 @@ def sample(event: dict[str, Any], prompts: list[str]) -> dict[str, Any]:
     return {"step": event.get("step", 0), "prompt": prompt, "text": event.get("text", "")}
 
 
-def thin(points: list[list[float]]) -> list[list[float]]:
-    """Return at most ``MOST_POINTS`` points, evenly chosen, with the last one."""
-    every = -(-len(points) // MOST_POINTS)
-    return points if every <= 1 else points[(len(points) - 1) % every :: every]
+def thin(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return at most ``MOST_POINTS`` events, evenly chosen, with the last one."""
+    every = -(-len(events) // MOST_POINTS)
+    return events if every <= 1 else events[(len(events) - 1) % every :: every]
 
 
 def seconds_left(steps: list[dict[str, Any]], total: int | None) -> float:
@@ -93,13 +112,13 @@ def seconds_left(steps: list[dict[str, Any]], total: int | None) -> float:
 
 
 class RunMonitor(Widget):
-    """Live loss, held-out loss, speed, memory, time left and sampled answers of a run; Stop, and Resume when over.
+    """Live losses, gradient norm, learning rate, speed, memory, time left and sampled answers; Stop, Resume when over.
 
     ``RunMonitor(events=[...])`` shows a finished run with no process behind it; ``feed`` brings new events. ``stop``
-    and ``resume`` are called when their buttons are pressed.
+    and ``resume`` are called when their buttons are pressed. ``earlier``: (name, events) of a run to lay under it.
     """
 
-    _esm = script("run_monitor", "chart")
+    _esm = script("run_monitor", "chart", "loss_chart")
     _css = style("run_monitor")
 
     name = traitlets.Unicode("run", help="The run's name").tag(sync=True)
@@ -110,6 +129,12 @@ class RunMonitor(Widget):
     total = traitlets.Int(0, help="Steps in all, 0 while unknown").tag(sync=True)
     losses: "traitlets.List[Any]" = traitlets.List(help="[[step, loss], ...]").tag(sync=True)
     held_out: "traitlets.List[Any]" = traitlets.List(help="[[step, loss on held-out rows], ...]").tag(sync=True)
+    norms: "traitlets.List[Any]" = traitlets.List(help="[[step, gradient norm], ...]").tag(sync=True)
+    rates: "traitlets.List[Any]" = traitlets.List(help="[[step, learning rate], ...]").tag(sync=True)
+    marks: "traitlets.List[Any]" = traitlets.List(help="[[step, checkpoint|retry|resumed, text], ...]").tag(sync=True)
+    earlier: "traitlets.Dict[str, Any]" = traitlets.Dict(help="name, losses, held_out of a run laid under it").tag(
+        sync=True
+    )
     speed = traitlets.Float(0.0, help="Tokens a second").tag(sync=True)
     memory = traitlets.Float(0.0, help="Peak memory in bytes").tag(sync=True)
     seconds_left = traitlets.Float(0.0, help="0 while unknown").tag(sync=True)
@@ -125,10 +150,14 @@ class RunMonitor(Widget):
         events: Sequence[dict[str, Any]] = (),
         stop: Callable[[], Any] | None = None,
         resume: Callable[[], Any] | None = None,
+        earlier: tuple[str, list[dict[str, Any]]] | None = None,
         **traits: Any,
     ):
         super().__init__(stoppable=stop is not None, resumable=resume is not None, **traits)
         self._stop, self._resume = stop, resume
+        if earlier:
+            seen = view(earlier[1])
+            self.earlier = {"name": earlier[0], "losses": seen["losses"], "held_out": seen["held_out"]}
         self.feed(list(events))
 
     def feed(

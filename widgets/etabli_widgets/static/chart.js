@@ -9,6 +9,27 @@ export function ticks(top, about = 4) {
   return Array.from({ length: Math.floor(top / step + 1e-9) + 1 }, (_, i) => +(i * step).toPrecision(6));
 }
 
+/** 1, 2 and 5 times the powers of ten from low to high; both ends if there are none. At most about six. */
+export function logTicks(low, high) {
+  const found = [];
+  for (let power = 10 ** Math.floor(Math.log10(low)); power <= high; power *= 10)
+    found.push(...[1, 2, 5].map((m) => +(m * power).toPrecision(3)).filter((value) => value >= low && value <= high));
+  const decades = found.filter((value) => Number.isInteger(+Math.log10(value).toFixed(9)));
+  if (found.length > 6) return decades.length >= 2 ? decades : found.filter((_, i) => i % 3 === 0);
+  return found.length ? found : [low, high];
+}
+
+/** A tick's label: at most three digits; small numbers as 2e-4. @param {number} value */
+export function short(value) {
+  const text = String(+value.toPrecision(3));
+  return text.length > 6 ? (+value.toPrecision(3)).toExponential() : text;
+}
+
+/** The last point with a value at or before a step. @param {[number, number|null][]} points @param {number} step */
+export function nearest(points, step) {
+  return points.filter(([at, value]) => at <= step && value !== null).at(-1) ?? null;
+}
+
 /** Points to an SVG path; a missing value breaks the line. @param {[number, number|null][]} points */
 export function path(points, x, y) {
   let pen = "M";

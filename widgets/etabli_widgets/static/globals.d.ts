@@ -3,6 +3,11 @@
 declare function widget(render: (context: any) => any): { render(context: any): any };
 declare const ROOT: string[];
 declare const ticks: typeof import("./chart.js").ticks;
+declare const logTicks: typeof import("./chart.js").logTicks;
+declare const short: typeof import("./chart.js").short;
+declare const nearest: typeof import("./chart.js").nearest;
+declare const MEAN: typeof import("./loss_chart.js").MEAN;
+declare const lossChart: typeof import("./loss_chart.js").lossChart;
 declare const path: typeof import("./chart.js").path;
 declare const smooth: typeof import("./chart.js").smooth;
 declare const clock: typeof import("./chart.js").clock;

@@ -1,45 +1,3 @@
-const SVG = "http://www.w3.org/2000/svg";
-const WIDE = 640;
-const HIGH = 220;
-const LEFT = 40;
-const LOW = 24;
-const RIGHT = 26;
-const MEAN = 8; // steps of the running mean
-
-function svg(tag, attributes) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
-  return node;
-}
-
-/** Draw both losses; the horizontal axis is the whole run, so that the line is also the progress. */
-function drawChart(chart, losses, heldOut, total) {
-  chart.replaceChildren();
-  const values = [...losses, ...heldOut].map((point) => point[1]).filter((value) => value !== null);
-  if (!values.length) return;
-  const top = Math.max(...values) * 1.05;
-  const right = Math.max(total, losses.length ? losses[losses.length - 1][0] : 1, 1);
-  const x = (step) => LEFT + (step / right) * (WIDE - LEFT - RIGHT);
-  const y = (value) => 8 + (1 - value / top) * (HIGH - LOW - 8);
-  for (const tick of ticks(top)) {
-    chart.append(svg("line", { class: "etabli-grid", x1: LEFT, x2: WIDE - RIGHT, y1: y(tick), y2: y(tick) }));
-    label(chart, LEFT - 6, y(tick) + 4, tick, "end");
-  }
-  for (const tick of ticks(right, 6)) label(chart, x(tick), HIGH - 6, tick, "middle");
-  chart.append(svg("path", { class: "etabli-loss", d: path(losses, x, y) }));
-  chart.append(svg("path", { class: "etabli-mean", d: path(smooth(losses, MEAN), x, y) }));
-  chart.append(svg("path", { class: "etabli-held-out", d: path(heldOut, x, y) }));
-  for (const [step, value] of heldOut) {
-    if (value !== null) chart.append(svg("circle", { class: "etabli-held-out", cx: x(step), cy: y(value), r: 3 }));
-  }
-}
-
-function label(chart, x, y, text, anchor) {
-  const node = svg("text", { x, y, "text-anchor": anchor });
-  node.textContent = String(text);
-  chart.append(node);
-}
-
 function figure(name) {
   const value = make("b", { textContent: "–" });
   const caption = make("small", { textContent: name });
@@ -78,12 +36,8 @@ function render({ model, el }) {
   const resume = make("button", { type: "button", textContent: "Resume", className: "etabli-button", hidden: true });
   const notes = make("div", { className: "etabli-notes" });
   const bar = make("progress", { className: "etabli-bar", "aria-label": "Training progress" });
-  const chart = svg("svg", {
-    class: "etabli-chart",
-    viewBox: `0 0 ${WIDE} ${HIGH}`,
-    role: "img",
-    "aria-label": "Loss by step",
-  });
+  const chart = lossChart();
+  const losses = make("div", {}, chart.nodes);
   const figures = ["step", "loss", "held-out loss", "tokens/s", "memory", "time left"].map(figure);
   const samples = make("ul", { className: "etabli-samples" });
   const answers = make("details", { open: true }, [
@@ -98,6 +52,8 @@ function render({ model, el }) {
     make("i", { className: "etabli-held-out" }),
     "loss on held-out rows",
   ]);
+  const earlierKey = make("span", {}, [make("i", { className: "etabli-earlier" }), make("span")]);
+  key.append(earlierKey);
   el.append(
     make("div", { className: "etabli-top" }, [status, make("span", {}, [resume, stop])]),
     bar,
@@ -108,7 +64,7 @@ function render({ model, el }) {
       { className: "etabli-figures" },
       figures.map((item) => item.node),
     ),
-    chart,
+    losses,
     key,
     answers,
   );
@@ -159,9 +115,18 @@ function render({ model, el }) {
     ];
     figures.forEach((item, i) => (item.value.textContent = texts[i]));
     figures[2].caption.textContent = heldOut === null ? "held-out loss" : `held-out loss at step ${heldOutStep}`;
-    chart.toggleAttribute("hidden", !get("losses").length && !get("held_out").length);
-    key.hidden = chart.hasAttribute("hidden");
-    drawChart(chart, get("losses"), get("held_out"), get("total"));
+    losses.hidden = key.hidden = !get("losses").length && !get("held_out").length;
+    earlierKey.hidden = !get("earlier").name;
+    earlierKey.lastChild.textContent = get("earlier").name ? `loss of ${visible(get("earlier").name)}` : "";
+    chart.show({
+      losses: get("losses"),
+      heldOut: get("held_out"),
+      norms: get("norms"),
+      rates: get("rates"),
+      marks: get("marks"),
+      earlier: get("earlier"),
+      total: get("total"),
+    });
     drawSamples(samples, get("samples"));
     answers.hidden = !get("samples").length;
   };
@@ -174,6 +139,10 @@ function render({ model, el }) {
     "total",
     "losses",
     "held_out",
+    "norms",
+    "rates",
+    "marks",
+    "earlier",
     "speed",
     "memory",
     "seconds_left",
@@ -183,7 +152,11 @@ function render({ model, el }) {
     "notes",
     "error",
   ];
-  return follow(model, traits, draw);
+  const undo = follow(model, traits, draw);
+  return () => {
+    undo();
+    chart.close();
+  };
 }
 
 export default widget(render);

@@ -54,11 +54,12 @@ class HasError(Protocol):
     error: str
 
 
-def follow(run: FollowedRun, reader: FollowedRun) -> "RunMonitor":
+def follow(run: FollowedRun, reader: FollowedRun, earlier: FollowedRun | None = None) -> "RunMonitor":
     """Return a ``RunMonitor`` that is fed from a run's folder; a run that ended early can be resumed there.
 
     Args:
         run: is stopped and resumed. reader: another view of the same folder, for the thread alone.
+        earlier: a run whose losses are laid under this one's.
     """
     from etabli_widgets import RunMonitor
 
@@ -72,7 +73,8 @@ def follow(run: FollowedRun, reader: FollowedRun) -> "RunMonitor":
         monitor.feed(reader.events(), state, reader.why if state in END_STATES else "", reader.notes())
         return state
 
-    monitor = RunMonitor(name=run.name, stop=lambda: run.stop(wait=False), resume=resume)
+    under = (earlier.name, earlier.events()) if earlier else None
+    monitor = RunMonitor(name=run.name, stop=lambda: run.stop(wait=False), resume=resume, earlier=under)
     if feed() != "completed":
         watch(feed, monitor)
     return monitor

@@ -306,11 +306,15 @@ class Run:
             time.sleep(0.2)
         return self
 
-    def show(self) -> "RunMonitor":
-        """Return a ``RunMonitor`` that follows this folder, with a Stop button, and Resume when the run is over."""
+    def show(self, earlier: "Run | None" = None) -> "RunMonitor":
+        """Return a ``RunMonitor`` that follows this folder, with a Stop button, and Resume when the run is over.
+
+        Args:
+            earlier: a run whose losses are laid under this one's: ``run.show(earlier=Run.attach("runs/first"))``.
+        """
         from etabli.runs.monitor import follow
 
-        self._monitor = follow(self, Run(self.folder))
+        self._monitor = follow(self, Run(self.folder), earlier)
         return self._monitor
 
     def __repr__(self) -> str:

@@ -1,0 +1,78 @@
+"""The run monitor's chart in Chromium: its line for reading, logarithmic axis, an earlier run, marks, many events."""
+
+import itertools
+
+import pytest
+from bridged import Bench
+from widget_samples import run_events
+
+import etabli_widgets
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def bench(browser):
+    bench = Bench(browser)
+    yield bench
+    assert not bench.problems and not bench.asked
+    bench.close()
+
+
+def test_pointer_and_keys_read_the_values_of_a_step(bench):
+    events = run_events()
+    at = bench.mount(etabli_widgets.RunMonitor(events, name="first"), "RunMonitor")
+    chart, line = bench.page.locator(f"#{at} svg.etabli-chart"), bench.page.locator(f"#{at} .etabli-readout")
+    chart.focus()
+    bench.page.keyboard.press("Home")
+    assert "step 0 · held-out loss 4.10" in line.inner_text()
+    for _ in range(4):
+        bench.page.keyboard.press("ArrowRight")
+    loss = next(event["loss"] for event in events if event.get("step") == 4 and event["kind"] == "step")
+    assert f"step 4 · loss {loss:.3g}" in line.inner_text()
+    assert chart.get_attribute("aria-valuetext") == line.inner_text()
+    box = chart.bounding_box()
+    bench.page.mouse.move(box["x"] + 48 + (box["width"] - 60) * 20 / 120, box["y"] + 60)
+    assert line.inner_text().startswith("step 20 ·") and "checkpoint" in line.inner_text()
+    bench.page.mouse.move(0, 0)
+    assert line.inner_text().startswith("step 60 ·")  # the newest again
+
+
+def test_a_logarithmic_axis_gives_equal_ratios_equal_heights(bench):
+    steps = [{"kind": "step", "t": float(n), "step": n, "loss": 10.0 ** (3 - n)} for n in (1, 2, 3, 4)]
+    at = bench.mount(etabli_widgets.RunMonitor(steps), "RunMonitor")
+    bench.page.get_by_role("button", name="Logarithmic").click()
+    drawn = bench.page.locator(f"#{at} path.etabli-loss").get_attribute("d")
+    heights = [float(point.split(",")[1]) for point in drawn[1:].split("L")]
+    gaps = [below - above for above, below in itertools.pairwise(heights)]
+    assert max(gaps) - min(gaps) < 0.3 and gaps[0] > 20
+
+
+def test_an_earlier_run_and_what_happened_are_shown(bench):
+    earlier = ("zero<b>", [{"kind": "step", "t": 1.0, "step": n, "loss": 3.0} for n in range(1, 300)])
+    log = [*run_events(), {"kind": "resume", "t": 99.0, "step": 60}]
+    at = bench.mount(etabli_widgets.RunMonitor(log, earlier=earlier), "RunMonitor")
+    assert bench.page.locator(f"#{at} path.etabli-earlier").count() == 1
+    assert "loss of zero<b>" in bench.page.locator(f"#{at} .etabli-legend").inner_text()
+    marks = bench.page.locator(f"#{at} .etabli-mark title").all_text_contents()
+    assert marks[:2] == ["checkpoint after step 20", "retry after step 33: in 2 parts"], marks
+    assert marks[-1] == "resumed after step 60"
+
+
+def test_50000_steps_block_the_page_for_no_more_than_50_ms(bench):
+    events = [
+        {"kind": "step", "t": n * 0.1, "step": n, "loss": 4 / n**0.3, "lr": 1e-4, "grad_norm": 1.0}
+        for n in range(1, 50_001)
+    ]
+    widget = etabli_widgets.RunMonitor(events[:1])
+    at = bench.mount(widget, "RunMonitor")
+    bench.page.evaluate(
+        """() => { window.longest = 0; new PerformanceObserver((list) => { for (const entry of list.getEntries())
+        window.longest = Math.max(window.longest, entry.duration); }).observe({ type: "longtask" }); }"""
+    )
+    for count in range(5_000, 50_001, 5_000):
+        widget.feed(events[:count])
+        bench.sync(at)
+    bench.page.wait_for_timeout(300)
+    assert bench.page.locator(f"#{at} path.etabli-loss").get_attribute("d").count("L") > 300
+    assert bench.page.evaluate("window.longest") <= 50
