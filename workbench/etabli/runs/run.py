@@ -24,7 +24,7 @@ from etabli.runs import checkpoints, continuity, events, launch, page_messages, 
 from etabli.runs.events import Event
 from etabli.runs.progress import ProgressLine, describe_progress, measure_progress
 from etabli.runs.recipe import Recipe, read_recipe
-from etabli.runs.run_data import stale_rows
+from etabli.runs.run_sources import require_same_sources
 from etabli.runs.state import StateReader
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ class Run:
         """Start a run, or attach to it if the folder holds it already; so a notebook cell can be run twice.
 
         Raises:
-            BadInput: the folder holds a run of another recipe, or of other rows; otherwise as ``start``.
+            BadInput: the folder holds a run of another recipe, of other rows, rules, callbacks or template;
+                MissingData: its data are gone, so that nobody can compare them; ``attach`` takes the run as it is;
+                otherwise as ``start``.
         """
         if not (Path(folder) / RECIPE).exists():
             return cls.start(recipe, folder, trust_code)
@@ -115,10 +117,7 @@ class Run:
         changes = [f"{key} {old_keys[key]!r} -> {now[key]!r}" for key in now if old_keys[key] != now[key]]
         if changes:
             raise BadInput(f"{folder} holds a run of another recipe ({'; '.join(changes)}). Choose another folder.")
-        if stale := stale_rows(recipe, run.folder, run.frozen):
-            raise BadInput(
-                f"{folder} holds a run of other rows: {stale}. Choose another folder for a run of these rows."
-            )
+        require_same_sources(recipe, run.folder, run.frozen)
         return run
 
     @folders.add_allow_outside
