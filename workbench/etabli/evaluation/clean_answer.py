@@ -55,13 +55,16 @@ class AnswerMarks:
 
 @dataclass(frozen=True)
 class CleanAnswer:
-    """An answer, the thought before it, its tool calls, and the kinds of change (``contracts.CLEANINGS``)."""
+    """An answer, the thought before it, its tool calls, and the kinds of change (``contracts.CLEANINGS``).
+
+    ``unreadable_calls`` is the number of calls that it begins and that can't be parsed; they stay in its text.
+    """
 
     text: str
     thought: str = ""
     calls: list[ToolCall] = field(default_factory=list)
     changes: tuple[str, ...] = ()
-    has_unreadable_call: bool = False
+    unreadable_calls: int = 0
 
 
 def clean(text: str) -> CleanAnswer:
@@ -82,15 +85,15 @@ def clean_raw(raw: str, text: str, prompt: str, marks: AnswerMarks, tools: Tools
     thought, answer, changes = _split_thought(rest, prompt, marks.thoughts, is_ended)
     body = answer.removeprefix(marks.lead) if marks.lead else answer
     calls = marks.calls.parse(body, tools) if marks.calls else []
-    is_unreadable = not calls and marks.calls is not None and marks.calls.is_begun(body)
-    if calls:
+    unreadable_count = marks.calls.count_unreadable(body, tools) if marks.calls else 0
+    if calls and not unreadable_count:
         return CleanAnswer(calls_text(calls), thought, calls, changes)
     if body != rest:
         text = _without_tokens(body, marks.special_tokens)
     unfenced_text = fence["text"].strip() if (fence := _whole_fence(text)) else text
     composed_text = texts.compose(unfenced_text)
     changes += (FENCE,) * bool(fence) + (UNICODE,) * (composed_text != unfenced_text)
-    return CleanAnswer(composed_text, thought, [], changes, is_unreadable)
+    return CleanAnswer(composed_text, thought, calls, changes, unreadable_count)
 
 
 def judged_truth(row: Row) -> CleanAnswer:
