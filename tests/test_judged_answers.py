@@ -99,6 +99,14 @@ def test_accents_in_two_parts_are_the_same_answer(name):
         ("```\nx\n```\nand\n```\ny\n```", "```\nx\n```\nand\n```\ny\n```", "", ()),
         ("```python\nnever closed", "```python\nnever closed", "", ()),
         ("The tag <think> opens.", "The tag <think> opens.", "", ()),
+        ("<thinking>hm</thinking>42", "42", "hm", ("thought",)),
+        ("<THINK>hm</THINK>\n42", "42", "hm", ("thought",)),
+        ("[THINK]hm[/THINK]42", "42", "hm", ("thought",)),
+        ("<thought>hm</thought>42", "42", "hm", ("thought",)),
+        ("<thought>and so on", "", "and so on", ("open_thought",)),
+        ("<think><think>hm</think>42", "42", "hm", ("thought",)),
+        ("<think>\n<think>\nhm</think>\n</think>\n42", "42", "hm", ("thought",)),
+        ("<think>a <think>b</think> c</think>42", "42", "a <think>b</think> c", ("thought",)),
     ],
 )
 def test_what_is_cleaned(text, wanted, thought, changes):
@@ -117,6 +125,9 @@ def test_a_thought_that_the_prompt_opened():
     assert read("hm, and").changes == ("open_thought",), "cut at its greatest length within the thought"
     assert read("42<|im_end|>").text == "42", "it ended its turn without a thought"
     assert read("a</think>b<|im_end|>", prompt="<|assistant|>").text == "a</think>b"
+    assert read("<think>hm</think>42<|im_end|>").text == "42", "the tag was written twice"
+    assert read("<think>hm<|im_end|>").changes == ("open_thought",)
+    assert read("hm</thinking>42<|im_end|>", prompt="<|assistant|><thinking>").text == "42"
 
 
 CHANNELS = (
