@@ -60,10 +60,10 @@ def cluster_caveats(rows: Sequence[AnsweredRow], clustered_by: str) -> list[str]
 def _answer_caveats(test_set: TestSet, systems: list[System], loaded_model: LoadedModel) -> list[str]:
     caveats, total, longest = [], len(test_set.tests), context_length(loaded_model)
     for system in systems:
-        if unreadable_count := sum(answer.has_unreadable_call for answer in system.answers):
+        if unreadable_count := sum(answer.unreadable_calls > 0 for answer in system.answers):
             caveats.append(
-                f"{system.name}: {unreadable_count} of {total} answers begin a tool call that can't be parsed; each "
-                "counts as no call."
+                f"{system.name}: {unreadable_count} of {total} answers begin a tool call that can't be parsed; it is "
+                "never right: over-calling where no call is due, and where one is due no call."
             )
         if empty_count := sum(not answer.text.strip() for answer in system.answers):
             caveats.append(f"{system.name} answered nothing on {empty_count} of {total} rows.")
