@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etabli.core.errors import BadData, BadInput
+from etabli.models import generate
 from etabli.rendering import layout
 from etabli.rendering import render as render_module
 from etabli.rendering.render import Renderer, is_thinking, render, set_thinking
@@ -392,3 +393,49 @@ def test_a_run_thinks_if_most_of_its_rows_do_and_thoughts_are_trained(policy, sh
     for row in rows[: int(10 * share)]:
         row["messages"][-1]["reasoning"] = "so"
     assert trains_thoughts(Recipe(data="x", train_on=policy), rows) is thinks
+
+
+# --- where an answer ends, generation stops ---------------------------------------------------------------------------
+
+
+def ids_of(tokenizer, *names):
+    return set(tokenizer.convert_tokens_to_ids(list(names)))
+
+
+@pytest.mark.parametrize(
+    ("template", "ends"),
+    [
+        (CHATML, ["<|im_end|>"]),
+        (TWO_ENDS, ["<|im_end|>"]),
+        (CHANNELS, ["<|endoftext|>"]),
+        (PARTICULAR, ["<|endoftext|>"]),
+        # The end of each call (Gemma 4's), which is no end of a turn of two.
+        (CALLING.replace("</tool_call>", "<file_sep>"), ["<|im_end|>"]),
+        # Another end after calls (Llama 3's <|eom_id|>, GPT-OSS's <|call|>).
+        (
+            CALLING.replace(
+                "<|im_end|>\n{% endfor %}{% if add",
+                "{% if message.tool_calls %}<file_sep>{% else %}<|im_end|>{% endif %}\n{% endfor %}{% if add",
+            ),
+            ["<|im_end|>", "<file_sep>"],
+        ),
+    ],
+    ids=["chatml", "cohere", "gpt-oss", "deepseek", "gemma", "llama"],
+)
+def test_what_ends_an_answer_by_the_template_stops_generation(tokenizer, plain, template, ends):
+    """A base vocabulary whose end-of-text is another token than the one its chat template ends turns with."""
+    import copy
+
+    base, model = with_template(tokenizer, template), copy.deepcopy(plain)
+    base.eos_token = "<|endoftext|>"
+    model.generation_config.eos_token_id = base.eos_token_id
+    assert set(generate.stop_ids(model, base)) == ids_of(base, "<|endoftext|>", *ends)
+    assert not failed(conversation("q", "a"), base)
+
+
+def test_an_end_that_generation_does_not_know_is_refused(tokenizer):
+    """The template ends answers otherwise where there is a system turn: nothing stops there."""
+    changes = CHATML.replace("'<|im_end|>\n'", "('<file_sep>' if messages[0]['role'] == 'system' else '<|im_end|>\n')")
+    base = with_template(tokenizer, changes)
+    assert failed(conversation("q", "a"), base) == []
+    assert failed([{"role": "system", "content": "s"}, *conversation("q", "a")], base) == ["end-of-turn"]

@@ -12,10 +12,12 @@ import json
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 
 from etabli.core.contracts import Message, Row
-from etabli.core.errors import BadData
+from etabli.core.errors import BadData, BadInput
+from etabli.rendering.ends import turn_ends
 from etabli.rendering.forms import Form
 from etabli.rendering.layout import STRUCTURE, ControlPattern, Layout, Part, lay_out
 from etabli.rendering.masks import PLAIN, check_messages, is_segmented, training_flags
@@ -117,6 +119,15 @@ class Renderer:
         # Collected once: DeepSeek's 1,283 added tokens take longer to collect than a row to render.
         self.added_vocab = tokenizer.get_added_vocab()
         self.control = compile_alternatives(tuple(map(str, self.added_vocab)))
+
+    @cached_property
+    def end_ids(self) -> set[int]:
+        """The ids of the tokens that end an answer, where generation has to stop: end-of-text, and the template's."""
+        try:
+            ids = {self.added_vocab[end] for end in turn_ends(self.tokenizer, self.control)}
+        except (BadData, BadInput):  # no template, or one that no answer can be given to
+            ids = set()
+        return ids if self.tokenizer.eos_token_id is None else {*ids, self.tokenizer.eos_token_id}
 
     def render(
         self,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from etabli.core import machine, parsing, storage
 from etabli.core.contracts import Row
 from etabli.core.errors import BadData, Damaged, EtabliError
-from etabli.rendering import forms, layout, masks, segments, template_engine, token_checks
+from etabli.rendering import ends, forms, layout, masks, segments, template_engine, token_checks
 from etabli.rendering import render as rendering
 from etabli.rendering.render import Renderer
 from etabli.runs.recipe import Recipe
@@ -115,7 +115,7 @@ def _join(parts: list[tuple[list[TokenizedRow], FailedChecks]]) -> TokenizedRows
 
 
 def _key(rows: Sequence[Row], tokenizer: "Tokenizer", recipe: Recipe) -> str:
-    modules = (rendering, forms, layout, masks, segments, template_engine, token_checks, sys.modules[__name__])
+    modules = (rendering, ends, forms, layout, masks, segments, template_engine, token_checks, sys.modules[__name__])
     code = "".join(inspect.getsource(module) for module in modules)
     vocabulary = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else json.dumps(tokenizer.get_vocab())
     special = [str(tokenizer.special_tokens_map), str(tokenizer.chat_template)]
