@@ -439,3 +439,55 @@ def test_an_end_that_generation_does_not_know_is_refused(tokenizer):
     base = with_template(tokenizer, changes)
     assert failed(conversation("q", "a"), base) == []
     assert failed([{"role": "system", "content": "s"}, *conversation("q", "a")], base) == ["end-of-turn"]
+
+
+# --- nothing of a tool or a call is lost without a word ---------------------------------------------------------------
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "description": "Adds.",
+        "parameters": {"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a"]},
+    },
+}
+
+
+def called(*calls):
+    made = [{"type": "function", "function": {"name": name, "arguments": values}} for name, values in calls]
+    return [{"role": "user", "content": "u"}, {"role": "assistant", "content": "", "tool_calls": made}]
+
+
+FIRST_CALL = CALLING.replace("message.tool_calls or []", "(message.tool_calls or [])[:1]")
+
+
+@pytest.mark.parametrize(
+    ("loses", "calls"),
+    [
+        (FIRST_CALL, [("address", {}), ("add", {})]),  # the lost call's name is part of the other's
+        (FIRST_CALL, [("add", {"a": 1}), ("add", {"a": 1})]),
+        (CALLING.replace("call.function |", "call.function.name |"), [("add", {"a": "x"})]),
+        (
+            CALLING.replace("call.function |", "[call.function.name, call.function.arguments | list] |"),
+            [("f", {"a": 1})],
+        ),
+        (CALLING.replace("call.function |", "(call.function.name ~ call.function.arguments.a) |"), [("f", {"a": 1})]),
+    ],
+    ids=["part of a name", "equal calls", "arguments", "values", "keys"],
+)
+def test_a_call_or_an_argument_that_the_template_loses_is_refused(tokenizer, loses, calls):
+    assert render(called(*calls), with_template(tokenizer, CALLING))
+    with pytest.raises(BadData, match="leaves tool calls out"):
+        render(called(*calls), with_template(tokenizer, loses))
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_left_out"),
+    [("tools | tojson", False), ("''", True), ("tools[0].function.name", True), ("tools[0] | tojson", True)],
+)
+def test_tools_that_the_template_leaves_out_are_named(tokenizer, shown, is_left_out):
+    other = {**TOOL, "function": {**TOOL["function"], "name": "ad"}}
+    renderer = Renderer(with_template(tokenizer, CALLING.replace("tools | tojson", shown)))
+    rendered = renderer.render(conversation("add", "ad a b Adds."), tools=[TOOL, other])
+    assert bool(rendered.unwritten_tools) is is_left_out
+    assert ("add" in rendered.unwritten_tools) is (is_left_out and shown != "tools[0] | tojson")

@@ -60,8 +60,8 @@ class RenderedConversation:
         message: the number of its message; None for the template's own text.
         starts: where the content of each message begins in the whole text.
         length: characters of the whole text.
-        off_prompt, rewritten, dropped_thoughts: messages for which the template does something that has to be known;
-            see ``layout.Layout``.
+        off_prompt, rewritten, dropped_thoughts, unwritten_tools: messages, and tools, for which the template does
+            something that has to be known; see ``layout.Layout``.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -75,6 +75,7 @@ class RenderedConversation:
     off_prompt: tuple[int, ...] = ()
     rewritten: tuple[int, ...] = ()
     dropped_thoughts: tuple[int, ...] = ()
+    unwritten_tools: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -237,7 +238,10 @@ class Renderer:
 
     def _encode_chat(self, segments: list[Segment], policy: str, layout: Layout) -> RenderedConversation:
         row = RenderedConversation(
-            off_prompt=layout.off_prompt, rewritten=layout.rewritten, dropped_thoughts=layout.dropped_thoughts
+            off_prompt=layout.off_prompt,
+            rewritten=layout.rewritten,
+            dropped_thoughts=layout.dropped_thoughts,
+            unwritten_tools=layout.unwritten_tools,
         )
         if is_clean(segments, self.control):
             self._encode(segments, row, None)  # all at once: then the ids are the template's own in any tokenizer
