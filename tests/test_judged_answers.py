@@ -99,6 +99,14 @@ def test_accents_in_two_parts_are_the_same_answer(name):
         ("```\nx\n```\nand\n```\ny\n```", "```\nx\n```\nand\n```\ny\n```", "", ()),
         ("```python\nnever closed", "```python\nnever closed", "", ()),
         ("The tag <think> opens.", "The tag <think> opens.", "", ()),
+        ("<thinking>hm</thinking>42", "42", "hm", ("thought",)),
+        ("<THINK>hm</THINK>\n42", "42", "hm", ("thought",)),
+        ("[THINK]hm[/THINK]42", "42", "hm", ("thought",)),
+        ("<thought>hm</thought>42", "42", "hm", ("thought",)),
+        ("<thought>and so on", "", "and so on", ("open_thought",)),
+        ("<think><think>hm</think>42", "42", "hm", ("thought",)),
+        ("<think>\n<think>\nhm</think>\n</think>\n42", "42", "hm", ("thought",)),
+        ("<think>a <think>b</think> c</think>42", "42", "a <think>b</think> c", ("thought",)),
     ],
 )
 def test_what_is_cleaned(text, wanted, thought, changes):
@@ -117,6 +125,9 @@ def test_a_thought_that_the_prompt_opened():
     assert read("hm, and").changes == ("open_thought",), "cut at its greatest length within the thought"
     assert read("42<|im_end|>").text == "42", "it ended its turn without a thought"
     assert read("a</think>b<|im_end|>", prompt="<|assistant|>").text == "a</think>b"
+    assert read("<think>hm</think>42<|im_end|>").text == "42", "the tag was written twice"
+    assert read("<think>hm<|im_end|>").changes == ("open_thought",)
+    assert read("hm</thinking>42<|im_end|>", prompt="<|assistant|><thinking>").text == "42"
 
 
 CHANNELS = (
@@ -200,9 +211,41 @@ def test_what_is_no_call_in_that_form(name):
         cut = clean_raw(raw[:place], raw[:place], "", marks, [WEATHER])
         assert cut.calls == []
         if marks.calls.lead and place > len(marks.calls.lead) + 2:
-            assert cut.has_unreadable_call
+            assert cut.unreadable_calls == 1
     for text in ("", "Hello.", "get_weather", '{"city": "Lyon"}', "[1, 2]", "<think>" + raw, '{"name": "x"}'):
         assert clean_raw(text, text, "", marks, [WEATHER]).calls == []
+
+
+def judge_raw(template, raw, *due):
+    """The five scores of a raw answer."""
+    answer = clean_raw(raw, raw, "", find_answer_marks(Tokenizer(template)), [WEATHER])
+    return judged([*answer.calls, *[None] * answer.unreadable_calls], *due)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_call_that_cannot_be_parsed_is_never_right(name):
+    template, lyon = USER + FORMS[name] + END, call(city="Lyon")
+    whole = written(template, [lyon]).removesuffix("<|im_end|>").removesuffix("<|eot_id|>")
+    cut = whole[: whole.index("Lyon")]
+    alone = {"tool_call": False, "over_calling": True, "call_name": None, "call_arguments": None}
+    assert judge_raw(template, cut) == {**alone, "under_calling": None}
+    wrong = {"tool_call": False, "call_name": False, "call_arguments": False, "over_calling": None}
+    assert judge_raw(template, cut, lyon) == {**wrong, "under_calling": True}
+    if name != "llama":  # there a call is the whole answer
+        marked = name in ("tags", "python")  # there the whole call is read as the value of the one that was cut
+        for beside in (f"{whole}\n{cut}", *([] if marked else [f"{cut}\n{whole}"])):
+            assert judge_raw(template, beside, lyon) == {**wrong, "under_calling": False}, beside
+    for text in ("Hello.", '{"name": "Bob"}', "[1, 2]"):
+        assert judge_raw(template, text)["tool_call"], "no call was begun"
+    told = written(template, [call(city=whole)]).removesuffix("<|im_end|>").removesuffix("<|eot_id|>")
+    if name in ("hermes", "llama", "mistral", "name first"):  # a call as an argument, in JSON
+        assert judge_raw(template, told, call(city=whole)) == judge_raw(template, whole, lyon)
+
+
+def test_what_the_text_of_an_answer_with_an_unreadable_call_is():
+    raw = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>\n<tool_call>\n{"name": '
+    answer = clean_raw(raw, raw, "", find_answer_marks(Tokenizer(USER + FORMS["hermes"] + END)))
+    assert (answer.text, answer.calls, answer.unreadable_calls) == (raw, [call("now")], 1)
 
 
 def test_a_template_without_calls_has_no_form(tokenizer):
@@ -300,7 +343,7 @@ def test_calls_choose_their_own_scores(caller, no_owner):
     assert [metric["name"] for metric in results["metrics"]] == [*NAMES, "exact"]
     old = copy.deepcopy(results)
     for row in old["rows"]:
-        del row["calls"], row["thoughts"]
+        del row["calls"], row["thoughts"], row["unreadable_calls"]
     old["metrics"] = [metric for metric in old["metrics"] if metric["name"] == "exact"]
     more = rescore.add_scores(old, ["tool_call"])
     assert "older than the reading of tool calls" in more["rows"][0]["errors"]["tool_call"]["tuned"]
@@ -369,6 +412,10 @@ def test_every_familys_calls_come_back():
             if form.lead == "":
                 answer = answer[answer.index("{") :].removesuffix("<|eot_id|>")
             assert form.parse(answer, [WEATHER]) == made, (name, answer)
+            assert form.count_unreadable(answer, [WEATHER]) == 0, (name, answer)
+        answer = {"role": "assistant", "content": "Hello."}
+        [whole] = apply_template(Tokenizer(template), [Conversation([user, answer])])
+        assert form.count_unreadable(re.split(r"Hm\?", whole)[-1]) == 0, (name, form.lead)
     assert len(callers) >= 25, sorted(set(templates) - callers)
 
 

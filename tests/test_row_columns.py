@@ -6,7 +6,7 @@ import pytest
 
 from etabli.checks.check import check
 from etabli.core.errors import BadData
-from etabli.data.reading.source import read
+from etabli.data.reading.source import read, read_with_notes
 
 USER, ANSWER = {"role": "user", "content": "How many legs have 2 horses?"}, {"role": "assistant", "content": "8 legs."}
 PAIR = {"prompt": USER["content"], "completion": ANSWER["content"]}
@@ -17,6 +17,11 @@ def codes(source, **options):
     """Return how often a check finds each code, but for those about licences."""
     counts = check(source, **options).counts
     return {code: count for code, count in counts.items() if not code.startswith("licence")}
+
+
+def warnings_of(source):
+    """Return what a reading says beside its rows."""
+    return "\n".join(read_with_notes(source).warnings())
 
 
 def train_flags(row, **options):
@@ -109,10 +114,10 @@ def splits(rows, **options):
     "name", ["Partition", "Set", "Fold", "stage", "Verwendung", "subset", "usage", "PHASE", "Données"]
 )
 @pytest.mark.parametrize("test", ["test", "Hold-out", "held out", "devtest", "UNSEEN", "ood", "Test set"])
-def test_a_column_of_splits_is_known_by_its_values(name, test, capsys):
+def test_a_column_of_splits_is_known_by_its_values(name, test):
     rows = rows_with({name: "train"}, {name: test}, {name: "Dev"}, {name: ""}, {name: "Training"})
     assert splits(rows) == ["train", "test", "validation", "train", "train"]
-    assert "2 rows (split-column)" in capsys.readouterr().err
+    assert "2 rows (split-column)" in warnings_of(rows)
     assert codes(rows) == {"split-column": 2}
 
 
@@ -159,13 +164,14 @@ def test_a_column_of_true_and_false_is_a_split(columns, split):
 
 
 @pytest.mark.parametrize("columns", [{"label": "test"}, {"topic": "test"}, {"stage": "testing"}, {"Antwort": "Test"}])
-def test_a_column_that_may_be_a_split_is_named_with_a_command(columns, capsys):
+def test_a_column_that_may_be_a_split_is_named_with_a_command(columns):
     [(name, value)] = columns.items()
     rows = rows_with(columns, columns, {name: "train" if name in ("label", "Antwort") else value})
     rows += rows_with({name: "shipped"}) if name == "stage" else []
     assert set(splits(rows)) == {"train"}
     count = len([row for row in rows if row.get(name) == value])
-    assert f"{count} rows (split-column)" in (err := capsys.readouterr().err) and f"--column split={name}" in err
+    warning = warnings_of(rows)
+    assert f"{count} rows (split-column)" in warning and f"--column split={name}" in warning
     assert codes(rows)["split-column"] == count
     assert splits(rows, columns={"split": name})[:2] == ["test", "test"]
 
@@ -270,12 +276,12 @@ def test_what_a_review_rejected_is_left_out_and_counted(columns):
 @pytest.mark.parametrize(
     "columns", [{"status": "pending"}, {"state": "draft"}, {"valid": False}, {"grade": "rejected"}]
 )
-def test_what_may_be_a_review_is_named_with_a_command(columns, capsys):
+def test_what_may_be_a_review_is_named_with_a_command(columns):
     [(name, value)] = columns.items()
     rows = rows_with({}, columns, columns)
     assert [row["columns"] for row in read(rows)[1:]] == [{name: value}] * 2
-    err = capsys.readouterr().err
-    assert "2 rows (unsettled)" in err and f"--column status={name}" in err and codes(rows)["unsettled"] == 2
+    warning = warnings_of(rows)
+    assert "2 rows (unsettled)" in warning and f"--column status={name}" in warning and codes(rows)["unsettled"] == 2
     assert len(read(rows, columns={"status": name})) == 1
 
 
@@ -325,7 +331,7 @@ def arguments(row):
     return row["messages"][1]["tool_calls"][0]["function"]["arguments"]
 
 
-def test_nulls_that_arrow_padded_before_json_was_written_are_left_out_and_counted(tmp_path, capsys):
+def test_nulls_that_arrow_padded_before_json_was_written_are_left_out_and_counted(tmp_path):
     import pyarrow as pa
 
     rows = [call({"city": "Lyon"}), call({"lamp": "on", "room": "3"})]
@@ -333,7 +339,7 @@ def test_nulls_that_arrow_padded_before_json_was_written_are_left_out_and_counte
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, written)))
     assert '"lamp": null' in (tmp_path / "rows.jsonl").read_text()
     assert [arguments(row) for row in read(tmp_path / "rows.jsonl")] == [arguments(row) for row in rows]
-    assert "2 rows (padding)" in capsys.readouterr().err and codes(tmp_path / "rows.jsonl")["padding"] == 2
+    assert "2 rows (padding)" in warnings_of(tmp_path / "rows.jsonl") and codes(tmp_path / "rows.jsonl")["padding"] == 2
 
 
 def test_nulls_that_a_person_wrote_are_arguments():

@@ -1,9 +1,12 @@
 """Which columns of a row are a question and its answer, by the names that people use; a guess to offer, not to read."""
 
+import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
+
+from etabli.core.errors import BadData
 
 
 class Exported(dict[str, object]):
@@ -65,6 +68,22 @@ def _first_of(texts: Mapping[str, str], folded_names: Sequence[str], first: Sequ
     by_name = {folded: name for name, folded in texts.items()}
     named = (by_name[folded] for folded in folded_names if folded in by_name)
     return next((name for name in first if name in texts), None) or next(named, None)
+
+
+def require_names(columns: Mapping[str, str], known_names: Collection[str], source: str) -> None:
+    """Check that each name that a person gave a column is one that is read.
+
+    Raises:
+        BadData: names the first that is not, with the similar one or all of them.
+    """
+    for ours, theirs in columns.items():
+        if ours not in known_names:
+            similar = difflib.get_close_matches(ours, known_names, 1)
+            hint = f"did you mean {similar[0]}?" if similar else f"choose from {', '.join(sorted(known_names))}."
+            raise BadData(
+                f"{source}: nothing reads a column {ours!r}, so {theirs!r} would be left out: {hint} "
+                "(--column OURS=THEIRS: the format's name, then the file's)"
+            )
 
 
 def _quoted(ours: str, theirs: str) -> str:

@@ -162,6 +162,12 @@ def unused_columns(item: object, layout: Layout) -> set[str]:
     return _unused_columns(flat_item, layout) if isinstance(flat_item, Mapping) else set()
 
 
+def known_names(layout: Layout | None) -> set[str]:
+    """Return the names of columns that a layout's format reads; without a layout, or where it is refused, of all."""
+    kinds = [FORMATS[layout.name]] if layout and not FORMATS[layout.name].refused else FORMATS.values()
+    return {name for kind in kinds for name in (*kind.keys, *kind.optional)} | {*_LINEAGE_KEYS, *marks.ROW_KEYS, STATUS}
+
+
 def _unused_columns(item: Item, layout: Layout) -> set[str]:
     used_splits = {name for name, is_split in layout.split_columns.items() if is_split}
     system_names = readers.system_names(item) if "system" in FORMATS[layout.name].optional else ()

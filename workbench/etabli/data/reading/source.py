@@ -4,14 +4,13 @@ A source is a file, an entry of a mapping file, a Hub data set, or a table in me
 """
 
 import shlex
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
-from etabli.core import folders, terminal
+from etabli.core import folders
 from etabli.core.contracts import Row
-from etabli.core.errors import BadData, Unreadable
+from etabli.core.errors import BadData, BadRows, Unreadable
 from etabli.data import licences
 from etabli.data.catalogue import CODES
 from etabli.data.notes import Note, escape_invisible, excerpt
@@ -21,6 +20,7 @@ from etabli.data.reading.formats import FORMATS
 from etabli.data.reading.jsonfiles import BROKEN, Record, parse_record
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.opening import MAX_ROW_BYTES
+from etabli.data.reading.outcome import Outcome
 from etabli.data.reading.paths import has_value
 from etabli.data.reading.records import Records, open_records
 
@@ -29,8 +29,6 @@ LOOKED_AT, LOOKED_FOR = 20, 1000  # a format is detected from so many readable r
 
 
 _EMPTY = frozenset({"empty-answer", "empty-prompt"})
-# A reading says these too, with the number of rows.
-_NAMED = frozenset({"split-column", "unknown-split", "row-weight", "unsettled", "padding"})
 _UNREAD = _EMPTY | {"wrong-type", "missing-key", "not-text", "tool-call"}
 
 
@@ -69,24 +67,22 @@ def read(
         BadData: there is no such source, its format is unknown, or rows have errors: they are counted and the first
             ten named with their line. ``etabli data check`` names all.
     """
-    return read_counted(source, format, columns, lineage, without)[0]
+    return read_with_notes(source, format, columns, lineage, without).rows
 
 
-def read_counted(
+def read_with_notes(
     source: object,
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
     lineage: Mapping[str, str] | None = None,
     without: Collection[int] = (),
-) -> tuple[list[Row], dict[str, int]]:
-    """Return what ``read`` returns, and how many rows were left out, by the code of the reason."""
+) -> Outcome:
+    """Return what ``read`` returns, with counts of what was left out, not used or doubtful."""
     opening = open_source(source, format, columns, lineage)
     layout = require_layout(opening)
     if FORMATS[layout.name].refused:
         raise BadData(f"{opening.name}: {_refusal_reason(layout, opening)}")
-    rows, problems, count = [], [], 0
-    left_out: Counter[str] = Counter()
-    named: dict[tuple[str, str], list[Note]] = {}
+    outcome, problems, count = Outcome(), [], 0
     for record in opening.records:
         if record.row in without:
             continue
@@ -94,39 +90,28 @@ def read_counted(
         row, notes = read_conversation(parse_record(record), layout, opening.about)
         wrong = [note for note in notes if CODES[note.code].severity == "error"]
         problems += [_problem(record, note) for note in wrong]
-        for note in notes:
-            if note.code in _NAMED:
-                named.setdefault((note.code, note.field), []).append(note)
-        if row is not None and not wrong:
-            rows.append(row)
-        elif row is None and not wrong:
-            left_out.update(note.code for note in notes[:1])
+        if not wrong:
+            outcome.add(row, notes)
     if problems:
         raise _refusal(opening.name, layout, problems, count)
-    if not rows:
+    if not outcome.rows:
         raise BadData(
             f"{opening.name}: of {count} rows none is left to read: all were rejected, or none has a thumb up."
         )
-    terminal.say(*(_describe_named(notes) for notes in named.values()))
-    return rows, dict(left_out)
+    outcome.add_source_notes(opening.notes)  # more notes come while files are read
+    return outcome
 
 
-def _describe_named(notes: Sequence[Note]) -> str:
-    """Return a sentence about what a reading does not use or keeps apart, with the number of rows."""
-    reason = notes[0].why or f"{notes[0].field} is {notes[0].excerpt!r}. {CODES[notes[0].code].why}"
-    return f"{len(notes)} rows ({notes[0].code}), the first: {reason}"
-
-
-def read_questions(source: object, /) -> list[Row] | None:
+def read_questions(source: object, /, columns: Mapping[str, str] | None = None) -> list[Row] | None:
     """Return prompts without answers, for an evaluation; None if the source is something else.
 
     Raises:
         BadData: a row without a prompt, with its line.
     """
-    opening = open_source(source)
+    opening = open_source(source, columns=columns)
     if require_layout(opening).name != "prompt-only":
         return None
-    rows, layout = [], Layout(formats.QUESTIONS)
+    rows, layout = [], Layout(formats.QUESTIONS, columns=columns or {})
     for record in map(parse_record, opening.records):
         row, notes = (
             (None, list(record.notes)) if record.value is BROKEN else formats.convert_row(record.value, layout, {})
@@ -173,12 +158,12 @@ def _problem(record: Record, note: Note) -> tuple[str, str]:
     return place, note.why or f"{note.field + ': ' if note.field else ''}{CODES[note.code].why}"
 
 
-def _refusal(name: str, layout: Layout, problems: list[tuple[str, str]], count: int) -> BadData:
+def _refusal(name: str, layout: Layout, problems: list[tuple[str, str]], count: int) -> BadRows:
     examples = "\n  ".join(f"{place}: {why}" for place, why in problems[:MOST_SHOWN])
     more = f"\n  … and {len(problems) - MOST_SHOWN} more" if len(problems) > MOST_SHOWN else ""
     rows = len({place for place, _ in problems})
     options = "".join(f" --column {shlex.quote(f'{new}={old}')}" for new, old in layout.columns.items())
-    return BadData(
+    return BadRows(
         f"{name}: {rows} of {count} rows are not {layout.name}:\n  {examples}{more}\n"
         f"All of them: etabli data check {shlex.quote(name)}{options}"
     )
@@ -219,6 +204,7 @@ def open_source(
         opening.layout = formats.guess_layout(opening.preview, columns)
     if opening.layout:
         opening.layout = formats.add_what_rows_tell(opening.layout, opening.preview)
+    column_names.require_names(columns or {}, formats.known_names(opening.layout), opening.name)
     opening.about = licences.lineage_of(opening.name, lineage or {})
     return opening
 
