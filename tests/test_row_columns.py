@@ -346,3 +346,130 @@ def test_nulls_that_a_person_wrote_are_arguments():
     rows = [call({"city": None}), call({"city": "Lyon"}), call({"lamp": None, "room": "3"})]
     assert [arguments(row) for row in read(rows)] == [arguments(row) for row in rows]
     assert "padding" not in codes(rows)
+
+
+# --- errors that lead on ----------------------------------------------------------------------------------------------
+
+FIELDS = {"text": TEXT}
+ARGILLA = {
+    "version 2": {"id": "a", "fields": FIELDS, "responses": {"tone": [{"value": "angry", "user_id": "u"}]}},
+    "feedback of version 1": {
+        **{"fields": FIELDS, "suggestions": []},
+        "responses": [{"values": {"tone": {"value": "angry"}}, "status": "submitted"}],
+    },
+    "classification of version 1": {
+        **{"inputs": FIELDS, "prediction": [["calm", 0.9]], "annotation": "angry", "status": "Validated"},
+    },
+}
+
+
+@pytest.mark.parametrize("name", ARGILLA)
+def test_argillas_records_are_read(name):
+    answer = "annotation" if "classification" in name else "tone"
+    with pytest.raises(BadData, match=f"--column prompt=text --column completion={answer}"):
+        read([ARGILLA[name]])
+    [row] = read([ARGILLA[name]], columns={"prompt": "text", "completion": answer})
+    assert [message["content"] for message in row["messages"]] == [TEXT, "angry"]
+
+
+@pytest.mark.parametrize(
+    "rejected",
+    [
+        {"fields": FIELDS, "responses": {"tone": [{"value": "angry", "status": "discarded"}]}},
+        {"fields": FIELDS, "responses": [{"values": {"tone": {"value": "angry"}}, "status": "discarded"}]},
+        {"fields": FIELDS, "responses": []},
+        {**ARGILLA["classification of version 1"], "status": "Discarded"},
+        {**ARGILLA["classification of version 1"], "annotation": None},
+    ],
+)
+def test_argillas_discarded_records_are_left_out(rejected):
+    answer = "annotation" if "annotation" in rejected else "tone"
+    rows = [PAIR, rejected]
+    assert len(read(rows, columns=None)) == 1 and codes(rows)["rejected"] == 1, answer
+
+
+@pytest.mark.parametrize("row", [{"messages": ["Hello", "Hi."]}, {"conversations": ["Hello", "Hi."]}])
+def test_turns_without_a_speaker_are_refused_with_the_form_to_write(row):
+    with pytest.raises(
+        BadData, match=r'a turn that says who speaks\. Write \{"(role|from)": "user", "(content|value)"'
+    ):
+        read([row])
+
+
+def test_a_file_in_a_turn_of_gemini_is_named():
+    part = {"fileData": {"mimeType": "image/png", "fileUri": "gs://x/y.png"}}
+    turns = [
+        {"role": "user", "parts": [part, {"text": "What is it?"}]},
+        {"role": "model", "parts": [{"text": "A cat."}]},
+    ]
+    with pytest.raises(BadData, match="A part of type 'fileData': this trains text models"):
+        read([{"contents": turns}])
+    assert codes([{"contents": turns}])["not-text"] == 1
+
+
+def test_a_yaml_file_of_rows_is_answered_with_a_command_that_works(tmp_path, monkeypatch):
+    import subprocess
+    import sys
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.yaml").write_text("- prompt: a\n  completion: b\n")
+    with pytest.raises(BadData) as error:
+        read("rows.yaml")
+    command = str(error.value).partition("JSONL: ")[2].replace("python", sys.executable, 1)
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert len(read("rows.jsonl")) == 1
+    (tmp_path / "train.yaml").write_text("dataset: identity,alpaca\ndataset_dir: data\n")
+    with pytest.raises(BadData, match=r"etabli data check 'data/dataset_info.json#identity'"):
+        read("train.yaml")
+
+
+def test_all_refused_keys_of_axolotl_are_listed_at_once(tmp_path):
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": [USER, ANSWER]}))
+    keys = "    shards: 4\n    train_on_eos: all\n    nonsense: 1\n    more_nonsense: 2\n"
+    (tmp_path / "config.yaml").write_text(f"datasets:\n  - path: rows.jsonl\n    type: chat_template\n{keys}")
+    with pytest.raises(BadData) as error:
+        read(tmp_path / "config.yaml")
+    assert all(key in str(error.value) for key in ("shards 4", "train_on_eos 'all'", "nonsense 1", "more_nonsense 2"))
+
+
+def test_what_a_json_file_says_of_all_rows_is_theirs(tmp_path):
+    content = {"_meta": {"license": "CC-BY-4.0", "language": "fr"}, "source": "our shop", "data": [PAIR]}
+    (tmp_path / "rows.json").write_text(json.dumps(content))
+    [row] = read(tmp_path / "rows.json")
+    assert (row["licence"], row["lang"], row["source"]) == ("CC-BY-4.0", "fr", "our shop")
+    [finding] = check(tmp_path / "rows.json").findings("unfolded")
+    assert "Not read" not in finding["why"]
+    (tmp_path / "rows.json").write_text(json.dumps({**content, "_meta": {"license": "MIT", "rows": 1}}))
+    [finding] = check(tmp_path / "rows.json").findings("unfolded")
+    assert "Not read: _meta" in finding["why"]
+
+
+def test_unused_columns_are_named_in_one_order_and_a_rows_own_id_is_kept():
+    rows = [{**PAIR, "id": "mail-7", "zeta": 1, "alpha": 2, "mid": 3}]
+    [finding] = check(rows).findings("extra-columns")
+    assert finding["excerpt"] == "alpha, id, mid, zeta"
+    [row] = read(rows)
+    assert row["columns"]["id"] == "mail-7" and read([{**PAIR, "id": row["id"]}])[0].get("columns") is None
+
+
+def test_a_file_in_another_encoding_is_one_mistake_with_one_command(tmp_path):
+    lines = [json.dumps({**PAIR, "prompt": f"Où est {n} ?"}, ensure_ascii=False) for n in range(30)]
+    (tmp_path / "rows.jsonl").write_bytes("\n".join(lines).encode("cp1252"))
+    with pytest.raises(BadData) as error:
+        read(tmp_path / "rows.jsonl")
+    assert str(error.value).count("not UTF-8") == 1 and "So do 29 more" in str(error.value)
+    assert f"iconv -f WINDOWS-1252 -t UTF-8 {tmp_path / 'rows.jsonl'} > new-rows.jsonl" in str(error.value)
+
+
+def test_a_number_sign_in_a_file_name_is_part_of_it(tmp_path, monkeypatch):
+    from etabli.app.project import _name_for
+    from etabli.core.contracts import RECIPE
+    from etabli.evaluation.compare import _find_own_data
+    from etabli.runs.recipe import Recipe
+    from etabli.runs.run import Run
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "My C# notes.jsonl").write_text(json.dumps(PAIR))
+    assert _name_for("My C# notes.jsonl") == "My-C-notes" and _name_for("dataset_info.json#mine") == "dataset_info"
+    Recipe(data="My C# notes.jsonl").save(tmp_path / "run" / RECIPE)
+    assert _find_own_data(Run.attach(tmp_path / "run")) == str(tmp_path / "My C# notes.jsonl")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from etabli.data.notes import Note, excerpt
-from etabli.data.reading import gemini
+from etabli.data.reading import argilla, gemini
 from etabli.data.reading.columns import Exported
 from etabli.data.reading.layout import Item
 
@@ -104,10 +104,11 @@ def _unpack_single(value: object) -> object:
 
 
 def _is_argilla(item: Item) -> bool:
-    return any(str(name).endswith(_RESPONSES) for name in item)
+    return any(str(name).endswith(_RESPONSES) for name in item) or argilla.is_record(item)
 
 
 def _flatten_argilla(item: Item) -> tuple[object, list[Note]]:
+    item = argilla.unfold(item) if argilla.is_record(item) else item
     questions = [str(name).removesuffix(_RESPONSES) for name in item if str(name).endswith(_RESPONSES)]
     columns = {name: value for name, value in item.items() if not _is_of_question(str(name), questions)}
     notes: list[Note] = []

@@ -5,6 +5,7 @@ Mistakes of a row are noted and not raised, so that a check can report all of th
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ _MEDIA = {"images", "image", "videos", "video", "audios", "audio"}
 _OTHER_KEYS = {"id", "tools", "functions"}
 _LINEAGE_KEYS = {*LINEAGE, *_SPELT, *_MEDIA, *_OTHER_KEYS}
 _TEXT_COLUMNS = {"prompt", "completion", "instruction", "input", "output"}
+_OWN_ID = re.compile(r"([a-z]{2}-)?[0-9a-f]{12,16}(~\d+)?")  # one that établi gave; another is kept as a column
 PREFERRED_FORMAT = "preferred"
 _PREFERENCE_KEYS = (
     *("prompt", "chosen", "rejected", "label", "messages", "conversations", "completion", "instruction", "input"),
@@ -156,10 +158,10 @@ def _blank(value: object) -> bool:
     return isinstance(value, str | float) and (value == "" or value != value)
 
 
-def unused_columns(item: object, layout: Layout) -> set[str]:
-    """Return the columns of a row that nothing reads."""
+def unused_columns(item: object, layout: Layout) -> list[str]:
+    """Return the columns of a row that nothing reads, sorted."""
     flat_item = rename_columns(flatten(item)[0], layout.columns)
-    return _unused_columns(flat_item, layout) if isinstance(flat_item, Mapping) else set()
+    return sorted(_unused_columns(flat_item, layout)) if isinstance(flat_item, Mapping) else []
 
 
 def known_names(layout: Layout | None) -> set[str]:
@@ -172,6 +174,7 @@ def _unused_columns(item: Item, layout: Layout) -> set[str]:
     used_splits = {name for name, is_split in layout.split_columns.items() if is_split}
     system_names = readers.system_names(item) if "system" in FORMATS[layout.name].optional else ()
     names = {str(name) for name in item} - _read_names(layout.name) - {*system_names}
+    names |= {"id"} if item.get("id") is not None and not _OWN_ID.fullmatch(str(item["id"])) else set()
     return names - marks.row_mark_names(item) - used_splits
 
 
