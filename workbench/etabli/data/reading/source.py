@@ -30,7 +30,7 @@ LOOKED_AT, LOOKED_FOR = 20, 1000  # a format is detected from so many readable r
 
 
 _EMPTY = frozenset({"empty-answer", "empty-prompt"})
-_NOT_UTF_8 = "which is not UTF-8."  # how opening.decode_line ends its reason
+_NOT_UTF_8 = "not UTF-8"  # in what is said of such bytes
 _UNREAD = _EMPTY | {"wrong-type", "missing-key", "not-text", "tool-call"}
 
 
