@@ -13,21 +13,21 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from etabli.app.leaving_out import ERRORS, find_rows, require_codes
 from etabli.checks.check import check
 from etabli.checks.report import Report
-from etabli.core import storage, terminal
+from etabli.core import terminal
 from etabli.core.config_files import list_mistakes, read_yaml, write_yaml
 from etabli.core.contracts import ROWS, Row
-from etabli.core.errors import BadData, BadInput, BadRecipe
-from etabli.curation.groups import group_near_copies
-from etabli.data.catalogue import CODES
+from etabli.core.errors import BadInput, BadRecipe, BadRows
+from etabli.curation.groups import with_copy_groups
+from etabli.data.content import hash_source
 from etabli.data.dataset import Dataset
 from etabli.data.parquet_rows import HOME_COMMANDS
-from etabli.data.reading.source import read
+from etabli.data.reading.source import read_with_notes
 from etabli.data.samples import ABOUT, CUSTOMER_MAILS, customer_mails
 
 FILE = "project.yaml"
-ERRORS = "error"  # in leave_out: every finding of this severity
 _OF_THE_DATA = ("name", "columns", "lang", "leave_out")  # they describe one source: another source begins without them
 
 
@@ -54,9 +54,7 @@ class Project(BaseModel):
     @field_validator("leave_out")
     @classmethod
     def _check_codes(cls, codes: list[str]) -> list[str]:
-        if unknown := sorted(set(codes) - {ERRORS, *CODES}):
-            raise ValueError(f"unknown findings {', '.join(unknown)}; choose {ERRORS} or from docs/checks.md")
-        return codes
+        return require_codes(codes)
 
     @classmethod
     def open(cls, **changes: object) -> "Project":
@@ -129,18 +127,16 @@ class Project(BaseModel):
 
     def _read_without(self, row_numbers: Collection[int]) -> list[Row]:
         try:
-            return read(self.data, columns=self.columns or None, without=row_numbers, **self._lineage())
-        except BadData as error:
+            outcome = read_with_notes(self.data, None, self.columns or None, self._lineage(), row_numbers)
+        except BadRows as error:
             hint = f"\nTo leave such rows out: LEAVE_OUT = [{ERRORS!r}] in 01_data, etabli tour --leave-out {ERRORS}."
-            raise BadData(f"{error}{'' if ERRORS in self.leave_out else hint}") from None
+            raise BadRows(f"{error}{'' if ERRORS in self.leave_out else hint}") from None
+        terminal.say(*(f"{self.data}: {text}" for text in outcome.warnings()))
+        return outcome.rows
 
     def _find_left_out(self, rows: list[Row] | None) -> dict[int, str]:
         """Return the numbers of the rows to leave out, each with the first finding that is a reason."""
-        code_of_row: dict[int, str] = {}
-        for finding in self.check(rows).store.findings() if self.leave_out else ():
-            if finding.row is not None and {finding.code, finding.severity} & {*self.leave_out}:
-                code_of_row.setdefault(finding.row, finding.code)
-        return code_of_row
+        return find_rows(self.check(rows), self.leave_out) if self.leave_out else {}
 
     def _lineage(self) -> dict[str, str]:
         return {"lang": self.lang} if self.lang else {}
@@ -159,10 +155,8 @@ class Project(BaseModel):
         if _is_same(self.data, self.folder):
             raise BadInput(f"{self.folder} is the source itself, and would be replaced: choose another name.")
         rows, left_out = self._select(rows)
-        groups = group_near_copies(rows)
-        rows = [row if row.get("template") else {**row, "copy_group": group} for row, group in zip(rows, groups)]
         recipe = {"source": self._origin(), "left_out": left_out, **(facts or {})}
-        return Dataset(rows, recipe).with_test().save(self.folder)
+        return Dataset(with_copy_groups(rows), recipe).with_test().save(self.folder)
 
     def dataset(self) -> str:
         """Return the folder of the data set; it is made first if it is not there.
@@ -185,8 +179,8 @@ class Project(BaseModel):
 
     def _origin(self) -> dict[str, object]:
         """Return what decides the rows: the source, how it is read, and the hash of its content."""
-        source = customer_mails() if self.data == CUSTOMER_MAILS else Path(self.data)
-        return self.model_dump(include={"data", *_OF_THE_DATA} - {"name"}) | {"sha256": _hash_of(source)}
+        source = str(customer_mails()) if self.data == CUSTOMER_MAILS else self.data
+        return self.model_dump(include={"data", *_OF_THE_DATA} - {"name"}) | {"sha256": hash_source(source)}
 
 
 def _short(value: object) -> str:
@@ -207,9 +201,3 @@ def _name_for(data: str) -> str:
 
 def _is_same(data: str, folder: str) -> bool:
     return Path(data).resolve() == Path(folder).resolve()
-
-
-def _hash_of(source: Path) -> str | None:
-    """Return the sha256 of a file, or of the rows of a Dataset folder; None for a name of no file."""
-    path = source / ROWS if source.is_dir() else source
-    return storage.sha256(path) if path.is_file() else None

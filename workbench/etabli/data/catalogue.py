@@ -215,6 +215,16 @@ COST = {
         "The model's chat template refuses this conversation.",
         "Put its turns in order, or choose another model.",
     ),
+    "tools-left-out": Code(
+        "warning",
+        "The model's chat template leaves out the tools, or a part of them: the model does not see what it may call.",
+        "Choose a model whose template writes tools, or put what may be called into the system turn.",
+    ),
+    "thoughts-left-out": Code(
+        "warning",
+        "The model's chat template writes no thought before a later question: these are not trained.",
+        "Make a row of each turn, or leave it so.",
+    ),
 }
 SAFETY = {
     "pii-email": Code(

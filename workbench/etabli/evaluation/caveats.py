@@ -1,13 +1,17 @@
 """The warnings that a reader of the verdict needs first."""
 
+import contextlib
 from collections.abc import Sequence
 
 from etabli.core.contracts import ALL, UNSEEN, AnsweredRow, Metric
+from etabli.core.errors import BadData
 from etabli.evaluation import intervals
 from etabli.evaluation.aggregate import rows_in_slice, slice_names
 from etabli.evaluation.systems import System, context_length
 from etabli.evaluation.test_set import TestSet
 from etabli.models.loading import LoadedModel
+from etabli.rendering.render import Renderer
+from etabli.training.train_data import prompt_of
 
 MIN_CLUSTERS = 8  # effective clusters; benchmarks/coverage.py does not vouch for an interval of fewer
 
@@ -20,6 +24,7 @@ def list_caveats(
         *loaded_model.notes,
         *overlap_caveats(rows),
         *test_set.warnings,
+        *_tool_caveats(test_set, loaded_model),
         *cluster_caveats(rows, str(test_set.provenance["clustered_by"])),
         *_answer_caveats(test_set, systems, loaded_model),
         *score_error_caveats(rows, metrics),
@@ -55,6 +60,21 @@ def cluster_caveats(rows: Sequence[AnsweredRow], clustered_by: str) -> list[str]
     if not small_slices:
         return []
     return [f"Too few clusters ({clustered_by}) for a reliable interval: {', '.join(small_slices)}."]
+
+
+def _tool_caveats(test_set: TestSet, loaded_model: LoadedModel) -> list[str]:
+    """One sentence with the number of test rows whose tools, or parts of them, no system saw, if there are any."""
+    renderer, count = Renderer(loaded_model.tokenizer), 0
+    for row in test_set.tests:
+        with contextlib.suppress(BadData):  # a prompt that the template refuses has no answers either
+            tools = row.get("tools")
+            count += bool(tools and renderer.layout(prompt_of(row), tools, prompt=True).unwritten_tools)
+    if not count:
+        return []
+    return [
+        f"{count} of {len(test_set.tests)} test rows have tools that the model's chat template leaves out, whole or in "
+        "part: no system saw them, and every score of calls says what it does without."
+    ]
 
 
 def _answer_caveats(test_set: TestSet, systems: list[System], loaded_model: LoadedModel) -> list[str]:

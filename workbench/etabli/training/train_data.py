@@ -63,6 +63,7 @@ class TrainData:
     source_rows: list[Row] = field(default_factory=list)  # the rows to train on, before they were tokenized
     source_held_out: list[Row] = field(default_factory=list)
     failed_checks: FailedChecks = field(default_factory=dict)
+    reading_warnings: list[str] = field(default_factory=list)  # of the files that data and eval_data name
 
 
 def load_train_data(
@@ -110,6 +111,7 @@ def load_train_data(
         source_rows=split.train,
         source_held_out=split.held_out,
         failed_checks=failed_checks,
+        reading_warnings=[*(f"{recipe.data}: {text}" for text in data.warnings), *split.reading_warnings],
     )
 
 
@@ -122,6 +124,7 @@ class Split:
     rule_counts: dict[str, int]  # rows that each of the person's own rules matched
     rules_hash: str | None = None
     eval_data_hash: str | None = None
+    reading_warnings: list[str] = field(default_factory=list)  # of eval_data
 
 
 def split_rows(
@@ -139,7 +142,8 @@ def split_rows(
         return Split(*parts, rule_counts, rules_hash)
     eval_data = open_rows(recipe.eval_data, run_folder)
     eval_rows = eval_data.part(VALIDATION) or eval_data.rows
-    return Split(usable, eval_rows, rule_counts, rules_hash, eval_data.hash)
+    warnings = [f"{recipe.eval_data}: {text}" for text in eval_data.warnings]
+    return Split(usable, eval_rows, rule_counts, rules_hash, eval_data.hash, warnings)
 
 
 def rows_to_train(recipe: Recipe, data: Dataset, run_folder: Path | None = None) -> list[Row]:
