@@ -238,8 +238,9 @@ def test_the_cause_of_a_base_that_cannot_be_had_is_told(foreign):
     edit_config(foreign, base_model_name_or_path="lab/unreachable")
     with pytest.raises(WrongAdapter) as error:
         open_adapter(foreign)
-    cause = pytest.raises(EtabliError, sources.resolve, "lab/unreachable").value
-    assert str(cause).rstrip(".") in str(error.value) and "--base MODEL" in str(error.value)
+    with pytest.raises(EtabliError) as cause:
+        sources.resolve("lab/unreachable")
+    assert str(cause.value).rstrip(".") in str(error.value) and "--base MODEL" in str(error.value)
 
 
 # --- base and tuned are base and tuned --------------------------------------------------------------------------------
