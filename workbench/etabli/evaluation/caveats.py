@@ -7,6 +7,8 @@ from etabli.core.contracts import ALL, UNSEEN, AnsweredRow, Metric
 from etabli.core.errors import BadData
 from etabli.evaluation import intervals
 from etabli.evaluation.aggregate import rows_in_slice, slice_names
+from etabli.evaluation.call_probe import find_call_format
+from etabli.evaluation.clean_answer import is_call_as_text
 from etabli.evaluation.systems import System, context_length
 from etabli.evaluation.test_set import TestSet
 from etabli.models.loading import LoadedModel
@@ -25,6 +27,7 @@ def list_caveats(
         *overlap_caveats(rows),
         *test_set.warnings,
         *_tool_caveats(test_set, loaded_model),
+        *_text_call_caveats(test_set, loaded_model),
         *cluster_caveats(rows, str(test_set.provenance["clustered_by"])),
         *_answer_caveats(test_set, systems, loaded_model),
         *score_error_caveats(rows, metrics),
@@ -74,6 +77,18 @@ def _tool_caveats(test_set: TestSet, loaded_model: LoadedModel) -> list[str]:
     return [
         f"{count} of {len(test_set.tests)} test rows have tools that the model's chat template leaves out, whole or in "
         "part: no system saw them, and every score of calls says what it does without."
+    ]
+
+
+def _text_call_caveats(test_set: TestSet, loaded_model: LoadedModel) -> list[str]:
+    """One sentence with the number of test rows whose answer is a tool call written as text, if there are any."""
+    call_format = find_call_format(loaded_model.tokenizer)
+    count = sum(is_call_as_text(row, call_format) for row in test_set.tests)
+    if not count:
+        return []
+    return [
+        f"{count} of {len(test_set.tests)} test rows have an answer that is a tool call written as text: it is "
+        "compared as text, and the scores of calls count none as due there. Write it under tool_calls of the answer."
     ]
 
 
