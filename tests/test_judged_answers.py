@@ -12,6 +12,7 @@ import pytest
 
 import etabli
 from etabli.core import contracts, storage
+from etabli.core.errors import BadData
 from etabli.data.dataset import Dataset
 from etabli.evaluation import card, rescore, table
 from etabli.evaluation.call_probe import find_call_format
@@ -347,6 +348,46 @@ def test_calls_choose_their_own_scores(caller, no_owner):
     old["metrics"] = [metric for metric in old["metrics"] if metric["name"] == "exact"]
     more = rescore.add_scores(old, ["tool_call"])
     assert "older than the reading of tool calls" in more["rows"][0]["errors"]["tool_call"]["tuned"]
+
+
+TOOL_TEMPLATE = "{% for t in tools or [] %}{{ t.function.name }}{% for k in t.function.parameters.properties %}{{ k }}"
+TOOL_TEMPLATE += "{% endfor %}{% endfor %}" + USER + FORMS["hermes"] + END
+RAISE = "{% if tools %}{{ raise_exception('No tools here') }}{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "tool", "words"),
+    [
+        (
+            TOOL_TEMPLATE,
+            WEATHER["function"],
+            "no attribute 'function'.*Its tools are the cause.*Most templates want a tool",
+        ),
+        (TOOL_TEMPLATE, {"type": "function", "function": {"name": "now"}}, "no attribute 'parameters'.*are the cause"),
+        (RAISE + TOOL_TEMPLATE, WEATHER, "No tools here.*Its tools are the cause.*--only"),
+        (TOOL_TEMPLATE, {**WEATHER, "note": "</s><|im_end|>"}, "control token.*Its tools are the cause"),
+    ],
+)
+def test_rows_that_the_template_refuses_are_named(caller, no_owner, tmp_path, template, tool, words):
+    """Rows of instruction and output, with tools beside them."""
+    (tmp_path / "model" / "chat_template.jinja").write_text(template)
+    rows = [{"instruction": f"Hm? {number}", "output": "Hello.", "tools": [tool]} for number in range(2)]
+    rows.append({"instruction": "Without?", "output": "Yes."})
+    (tmp_path / "asked.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    with pytest.raises(BadData, match=f"2 of 3 test rows can't be evaluated with this model, first [0-9a-f]+.*{words}"):
+        etabli.evaluate(caller, tmp_path / "asked.jsonl", arms=["tuned"], save=False, progress=lambda *_: None)
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_calls_that_are_written_as_text_are_counted(caller, no_owner, tmp_path, is_marked):
+    text = json.dumps(call(city="Lyon"))
+    answers = [f"<tool_call>\n{text}\n</tool_call>" if is_marked else text, json.dumps({"city": "Lyon"}), "Hello."]
+    rows = [{"instruction": f"{answer} Hm?", "output": answer, "tools": json.dumps([WEATHER])} for answer in answers]
+    (tmp_path / "asked.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    results = etabli.evaluate(
+        caller, tmp_path / "asked.jsonl", arms=["tuned"], max_new_tokens=2, save=False, progress=lambda *_: None
+    )
+    assert "1 of 3 test rows have an answer that is a tool call written as text" in " ".join(results["warnings"])
 
 
 def test_what_was_cleaned_is_counted_and_shown(runs, no_owner, tmp_path):

@@ -17,7 +17,7 @@ from etabli.core.errors import EtabliError
 from etabli.data.questions import answer_message, truth
 from etabli.data.reading import thought_tags
 from etabli.data.reading.thought_tags import TaggedThought
-from etabli.evaluation.call_format import CallFormat, due_calls
+from etabli.evaluation.call_format import CallFormat, JsonCalls, due_calls, function_names
 from etabli.evaluation.call_probe import find_call_format
 from etabli.rendering.template_engine import ChatTokenizer, Conversation, Tools, apply_template
 
@@ -105,6 +105,16 @@ def judged_truth(row: Row) -> CleanAnswer:
         return CleanAnswer(calls_text(calls), calls=calls)
     answer = clean(truth(row))
     return answer if answer.text else CleanAnswer(truth(row))
+
+
+def is_call_as_text(row: Row, call_format: CallFormat | None) -> bool:
+    """Is a row's answer a text that is a call of one of its tools, as JSON or in the form of the model's template?"""
+    message, tools = answer_message(row), row.get("tools")
+    if not tools or not message or message.get("tool_calls"):
+        return False
+    forms = (call_format, *(JsonCalls("", (), "name", key) for key in ("arguments", "parameters")))
+    calls = (call for form in forms if form for call in form.parse(message["content"].strip(), tools))
+    return any(call["name"] in function_names(tools) for call in calls)
 
 
 def calls_text(calls: Sequence[ToolCall]) -> str:
