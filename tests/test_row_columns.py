@@ -473,3 +473,18 @@ def test_a_number_sign_in_a_file_name_is_part_of_it(tmp_path, monkeypatch):
     assert _name_for("My C# notes.jsonl") == "My-C-notes" and _name_for("dataset_info.json#mine") == "dataset_info"
     Recipe(data="My C# notes.jsonl").save(tmp_path / "run" / RECIPE)
     assert _find_own_data(Run.attach(tmp_path / "run")) == str(tmp_path / "My C# notes.jsonl")
+
+
+def test_a_column_that_a_mapping_names_and_no_row_has_is_named(tmp_path):
+    (tmp_path / "rows.json").write_text(json.dumps([{"instr": "a", "outp": "b", "sys": "c"}]))
+    columns = {"prompt": "instr", "response": "outp", "images": "pictures"}
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"x": {"file_name": "rows.json", "columns": columns}}))
+    source = tmp_path / "dataset_info.json"
+    [finding] = check(source).findings("unread-keys")
+    assert "pictures" in finding["why"]
+    [row] = read(source, columns={"system": "sys"})  # beside the mapping's own names, not instead of them
+    assert [message["content"] for message in row["messages"]] == ["c", "a", "b"]
+    columns["response"] = "output"
+    source.write_text(json.dumps({"x": {"file_name": "rows.json", "columns": columns}}))
+    with pytest.raises(BadData, match="There is no 'output'; the row has"):
+        read(source)

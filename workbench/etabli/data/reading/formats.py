@@ -130,8 +130,10 @@ def _read_columns(item: object, layout: Layout, notes: list[Note]) -> Item | Non
         return None
     if missing := [key for key in FORMATS[layout.name].keys if key not in item]:
         has = escape_invisible(", ".join(map(str, item))[:80])
+        names = [(name, layout.columns.get(name, name)) for name in missing]
         notes[:] = [
-            Note("missing-key", name, has, f"There is no {name!r}; the row has {has or 'nothing'}.") for name in missing
+            Note("missing-key", name, has, f"There is no {theirs!r}; the row has {has or 'nothing'}.")
+            for name, theirs in names
         ]
         return None
     is_left_out, state_notes = judge_state(item, STATUS in layout.columns, _read_names(layout.name))

@@ -4,8 +4,8 @@ A source is a file, an entry of a mapping file, a Hub data set, or a table in me
 """
 
 import shlex
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import PurePath
 
@@ -208,19 +208,30 @@ def open_source(
     first = _unfold(first, opening, {**(entry_layout.columns if entry_layout else {}), **(columns or {})})
     opening.records = chain(first, opening.records)
     _require(columns, opening)
-    if format:
-        opening.layout = Layout(
-            format,
-            columns={**(entry_layout.columns if entry_layout else {}), **(columns or {})},
-            tags=entry_layout.tags if entry_layout else None,
-        )
-    elif entry_layout is None or columns:
+    if entry_layout and (format or columns):
+        name, reason = (format, Layout.reason) if format else (entry_layout.name, entry_layout.reason)
+        merged_columns = {**entry_layout.columns, **(columns or {})}
+        opening.layout = replace(entry_layout, name=name, reason=reason, columns=merged_columns)
+    elif format:
+        opening.layout = Layout(format, columns=dict(columns or {}))
+    elif entry_layout is None:
         opening.layout = formats.guess_layout(opening.preview, columns)
+    if entry_layout:
+        opening.notes += _note_missing_columns(entry_layout, opening.preview)
     if opening.layout:
         opening.layout = formats.add_what_rows_tell(opening.layout, opening.preview)
     column_names.require_names(columns or {}, formats.known_names(opening.layout), opening.name)
     opening.about = licences.lineage_of(opening.name, {**opening.about, **(lineage or {})})
     return opening
+
+
+def _note_missing_columns(layout: Layout, items: Sequence[object]) -> list[Note]:
+    """Return a note for each column that a mapping file names and none of the first rows has."""
+    rows = [item for item in items if isinstance(item, Mapping)]
+    missing = [theirs for theirs in layout.columns.values() if not any(has_value(row, theirs) for row in rows)]
+    names = escape_invisible(", ".join(missing)[:200])
+    why = f"The mapping names {names}, which none of the first rows has: nothing is read for it."
+    return [Note("unread-keys", why=why)] if missing and rows else []
 
 
 def _require(columns: Mapping[str, str] | None, opening: Source) -> None:
