@@ -150,6 +150,10 @@ class TestTargets:
         with pytest.raises(BadRecipe, match=f"lora.{key}: .*{next(iter(names))}"):
             launch.check_recipe(recipe)
 
+    def test_a_pattern_may_match_what_is_excluded(self, tiny):
+        lora = {"target_modules": r".*attn.*", "exclude_modules": ["self_attn"]}
+        launch.check_recipe(Recipe(model=tiny, data="home-commands", lora=lora))
+
     def test_a_pattern_that_never_ends_is_refused(self, tmp_path):
         name = "model.layers.0.self_attn." + "a" * 60
         header = json.dumps({f"{name}.weight": {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]}}).encode()

@@ -4,7 +4,7 @@ PEFT refuses some of them only after the model is loaded, and leaves others out 
 a ``rank_pattern`` that fits nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from etabli.core import parsing
@@ -28,8 +28,9 @@ def require_names(lora: Mapping[str, object], folder: Path, model: str) -> None:
     if not modules:
         return
     others = list_other_modules(folder)
+    excluded = _find(lora.get("exclude_modules"), others, "lora.exclude_modules")
     targets = lora.get("target_modules", ALL_LINEAR)
-    problems = [] if targets == ALL_LINEAR else [*_check_targets(targets, modules, others, model)]
+    problems = [] if targets == ALL_LINEAR else [*_check_targets(targets, modules, {*others} - {*excluded}, model)]
     if not problems:
         targeted = _find_targeted(targets, modules)
         problems = [*_check_patterns(lora, targeted), *_check_lists(lora, [*modules, *others], model)]
@@ -37,12 +38,10 @@ def require_names(lora: Mapping[str, object], folder: Path, model: str) -> None:
         raise BadRecipe(problems)
 
 
-def _check_targets(targets: object, modules: list[str], others: list[str], model: str) -> Iterator[str]:
-    is_pattern = isinstance(targets, str)
-    for name in [str(targets)] if is_pattern else _as_list(targets):
-        fits, misfits = [
-            find_matches(name, group, _KEY) if is_pattern else _ends_in(name, group) for group in (modules, others)
-        ]
+def _check_targets(targets: object, modules: list[str], others: Collection[str], model: str) -> Iterator[str]:
+    for name in [targets] if isinstance(targets, str) else [[name] for name in _as_list(targets)]:
+        fits, misfits = (_find(name, group, _KEY) for group in (modules, sorted(others)))
+        name = name if isinstance(name, str) else name[0]
         if misfits:
             yield (
                 f"{_KEY}: {parsing.short_repr(name)} names {_last_parts(misfits)}, which can't carry an adapter: only "
@@ -55,9 +54,7 @@ def _check_targets(targets: object, modules: list[str], others: list[str], model
 def _find_targeted(targets: object, modules: list[str]) -> list[str]:
     if targets == ALL_LINEAR:
         return [module for module in modules if not is_target(HEAD, [module])]
-    if isinstance(targets, str):
-        return find_matches(targets, modules, _KEY)
-    return [module for module in modules if any(is_target(name, [module]) for name in _as_list(targets))]
+    return _find(targets, modules, _KEY)
 
 
 def _check_patterns(lora: Mapping[str, object], targeted: list[str]) -> Iterator[str]:
@@ -82,8 +79,11 @@ def _as_list(names: object) -> list[str]:
     return [str(name) for name in names] if isinstance(names, list | tuple | set) else []
 
 
-def _ends_in(name: str, modules: Iterable[str]) -> list[str]:
-    return [module for module in modules if is_target(name, [module])]
+def _find(names: object, modules: Sequence[str], key: str) -> list[str]:
+    """Return the modules that PEFT finds by a regular expression, or by a list of the ends of names."""
+    if isinstance(names, str):
+        return find_matches(names, modules, key)
+    return [module for module in modules if any(is_target(name, [module]) for name in _as_list(names))]
 
 
 def _last_parts(modules: Iterable[str]) -> str:
