@@ -550,3 +550,36 @@ def test_a_call_before_the_place_of_a_thought_is_no_thought(tokenizer):
     assert "add" in trained_text([TALK[0], TALK[1]], with_template(tokenizer, calls_first))
     with pytest.raises(BadData, match="no place for the reasoning of message 2"):
         render(messages, with_template(tokenizer, calls_first))
+
+
+def test_a_blank_of_an_answer_that_merges_with_the_header_is_refused(tokenizer):
+    """The line break of the header and those of the answer are one token, which no answer begins with."""
+    assert failed(conversation("q", "\n\na"), tokenizer) == ["generation-prompt"]
+    assert (
+        failed(conversation("q", " a"), tokenizer)
+        == []
+        == failed(conversation("q", "\n\na"), with_template(tokenizer, TRIMS))
+    )
+
+
+def test_a_token_of_two_parts_of_an_answer_is_refused(tokenizer):
+    messages = conversation("q", "un happy")
+    messages[1]["train_spans"] = [[5, 8]]
+    assert failed(messages, tokenizer) == ["whole-answer"], "' happy' is one token: its second half can't be trained"
+    messages[1]["train_spans"] = [[3, 8]]
+    assert failed(messages, tokenizer) == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), b"bytes", {1, 2}, "\ud800"], ids=["nan", "bytes", "set", "surrogate"])
+def test_a_value_that_no_template_can_write_as_it_is_is_refused(calling, value):
+    """It would be trained as something else: '<bytes>', NaN."""
+    messages = called(("f", {"a": value}))
+    with pytest.raises(BadData, match=r"no JSON|half of a character"):
+        render(messages, calling)
+    with pytest.raises(BadData, match=r"no JSON|half of a character"):
+        render(conversation("q", "a"), calling, tools=[{"name": "f", "enum": [value]}])
+
+
+def test_half_of_a_character_is_named(tokenizer):
+    with pytest.raises(BadData, match=r"Message 2 holds half of a character \('\\ud83d'\)"):
+        render(conversation("q", "a \ud83d"), tokenizer)
