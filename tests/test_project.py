@@ -1,6 +1,7 @@
 """A project says once what is trained on what; what has become stale says so."""
 
 import csv
+import json
 
 import pytest
 
@@ -65,6 +66,41 @@ def test_what_is_stale_says_so(folder, change):
         project.dataset()
     if change != "columns":
         assert len(project.prepare()) and project.dataset() == "datasets/mails"
+
+
+SOURCES = {
+    "folder": ("in", "in/train.csv"),
+    "folder within a folder": ("deep", "deep/train/part.csv"),
+    "glob": ("in/tr*.csv", "in/train.csv"),
+    "mapping file": ("map/dataset_info.json#mails", "map/train.csv"),
+    "columns of a mapping file": ("map/dataset_info.json#mails", "map/dataset_info.json"),
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_change_within_any_source_makes_the_data_set_stale(folder, kind):
+    data, changed_file = SOURCES[kind]
+    for name in ("in/train.csv", "map/train.csv", "deep/train/part.csv", "deep/test/part.csv"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_mails(folder / name, 30 if "train" in name else 6)
+    mapping = {"mails": {"file_name": "train.csv", "columns": {"prompt": "mail", "response": "reply"}}}
+    (folder / "map/dataset_info.json").write_text(json.dumps(mapping))
+    columns = None if "#" in data else COLUMNS
+    etabli.Project.open(data=data, columns=columns).prepare()
+    assert etabli.Project.open().dataset(), "nothing has changed"
+    if changed_file.endswith(".json"):
+        (folder / changed_file).write_text(json.dumps(mapping).replace('"response"', ' "response"'))
+    else:
+        write_mails(folder / changed_file, count=31)
+    with pytest.raises(BadInput, match=r"stale.*sha256 was"):
+        etabli.Project.open().dataset()
+
+
+def test_files_of_one_name_in_two_folders_are_both_in_the_provenance(folder):
+    for name in ("train", "test"):
+        (folder / "deep" / name).mkdir(parents=True)
+        (folder / f"deep/{name}/part.jsonl").write_text(f'{{"prompt": "{name}?", "completion": "Yes."}}')
+    assert len(Dataset.open("deep").recipe["files"]) == 2
 
 
 def test_another_source_leaves_the_old_columns_behind_and_says_so(folder, capsys):

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from etabli.core.errors import BadRecipe
+from etabli.data.dataset import Dataset
 from etabli.runs import backup
 from etabli.runs.recipe import OLD_KEYS, Recipe, read_recipe
 from etabli.runs.run import Run
@@ -29,11 +30,13 @@ def as_old(keys):
     return {old_names.get(key, key): value for key, value in keys.items()}
 
 
-def old_run(folder, recipe):
+def old_run(folder, recipe, data_hash="d"):
     """A run folder as an older version wrote it: old keys, in the section ``frozen`` too."""
     folder.mkdir()
     trained = {key: value for key, value in recipe.keys().items() if key not in train_data.FREE}
-    text = yaml.safe_dump(as_old(recipe.keys()) | {"frozen": FROZEN | {"recipe": as_old(trained)}})
+    text = yaml.safe_dump(
+        as_old(recipe.keys()) | {"frozen": FROZEN | {"data_hash": data_hash, "recipe": as_old(trained)}}
+    )
     assert "lr_scheduler" not in text and "accumulate: 2" in text
     (folder / "recipe.yaml").write_text(text)
     return folder
@@ -79,13 +82,15 @@ def test_both_names_of_a_key_are_refused(key):
 
 
 def test_an_old_run_opens_without_a_warning_and_is_the_same_run(tmp_path):
-    recipe = Recipe(data="x", **NEW)
-    folder = old_run(tmp_path / "run", recipe)
+    (tmp_path / "x.jsonl").write_text('{"prompt": "a", "completion": "b"}')
+    recipe = Recipe(data=str(tmp_path / "x.jsonl"), **NEW)
+    folder = old_run(tmp_path / "run", recipe, Dataset.open(recipe.data).hash)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run = Run.ensure(recipe, folder)
         assert run.recipe == recipe and run.recipe is run.recipe, "the file is parsed once"
-    now = FROZEN | {"recipe": {key: value for key, value in recipe.keys().items() if key not in train_data.FREE}}
+    trained = {key: value for key, value in recipe.keys().items() if key not in train_data.FREE}
+    now = FROZEN | {"data_hash": Dataset.open(recipe.data).hash, "recipe": trained}
     assert run.frozen == now and worker.changes(run.frozen, now) == ""
 
 
@@ -128,3 +133,18 @@ def test_keys_of_other_programs_are_answered_with_ours():
     known = {*Recipe.model_fields, *(f"lora.{name}" for name in Recipe.model_fields["lora"].annotation.model_fields)}
     assert not known & FOREIGN_KEYS.keys()
     assert {text.split()[1] for text in FOREIGN_KEYS.values() if len(text.split()) == 3} <= known
+
+
+@pytest.mark.parametrize(
+    ("key", "ours"),
+    [
+        ("eval_strategy", "eval_every"),
+        ("save_strategy", "checkpoint_every"),
+        ("val_size", "eval_data"),
+        ("val_set_size", "eval_data"),
+        ("test_size", "etabli data read FILE --test 0.1"),
+    ],
+)
+def test_keys_that_are_something_else_here_say_what(key, ours):
+    with pytest.raises(BadRecipe, match=rf"{key}: no such key; it is .*{ours}"):
+        Recipe(data="x", **{key: "steps"})

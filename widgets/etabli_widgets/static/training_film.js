@@ -15,10 +15,10 @@ function render({ model, el }) {
   const chart = drawn("svg", {
     class: "etabli-film-chart",
     viewBox: `0 0 ${FULL} ${TALL}`,
-    role: "img",
-    "aria-label": "KL from the base by step",
+    role: "slider",
+    tabindex: 0,
+    "aria-label": "Step",
   });
-  const slider = make("input", { type: "range", min: 0, step: 1, "aria-label": "Step" });
   const where = make("output");
   const jump = make("button", { type: "button", className: "etabli-button" });
   const largest = make("button", { type: "button", className: "etabli-button" });
@@ -38,13 +38,13 @@ function render({ model, el }) {
   const caption = make("p", {}, [
     make("small", {
       textContent:
-        "KL of the answer's tokens from the base, mean a token. Blue tokens are likelier than under the base, orange less likely. On the slider ← → scrub, p pins.",
+        "KL of the answer's tokens from the base, mean a token. Blue tokens are likelier than under the base, orange less likely. Drag in the chart, or ← → there; p pins.",
     }),
   ]);
   el.append(
     make("div", { className: "etabli-top" }, [head, probes]),
     chart,
-    make("div", { className: "etabli-scrub" }, [slider, where]),
+    make("p", {}, [where]),
     make("div", { className: "etabli-tools" }, [play, jump, largest, why, pin]),
     errorLine(model),
     frame,
@@ -63,6 +63,15 @@ function render({ model, el }) {
     model.set({ probe, at: Math.max(0, Math.min(size - 1, place)) });
     model.save_changes();
   };
+  const lastStep = () => Math.max(1, model.get("film").steps ?? 0, shown().frames.at(-1).step);
+  /** Show the frame whose step is nearest to the pointer, on the chart's own axis. */
+  const goTo = (event) => {
+    const box = chart.getBoundingClientRect();
+    const x = ((event.clientX - box.left) / box.width) * FULL;
+    const step = ((x - EDGE) / (FULL - EDGE - 12)) * lastStep();
+    const distances = shown().frames.map((one) => Math.abs(one.step - step));
+    go(distances.indexOf(Math.min(...distances)));
+  };
   const placeOf = (step) => shown().frames.findIndex((one) => one.step === step);
   let timer = 0;
   const halt = () => {
@@ -76,7 +85,20 @@ function render({ model, el }) {
     play.textContent = "Pause";
     timer = setInterval(() => (at() >= shown().frames.length - 1 ? halt() : go(at() + 1)), 600);
   };
-  slider.oninput = () => go(Number(slider.value));
+  chart.addEventListener("pointerdown", (event) => {
+    chart.setPointerCapture(event.pointerId);
+    goTo(event);
+  });
+  chart.addEventListener("pointermove", (event) => {
+    if (event.buttons) goTo(event);
+  });
+  chart.addEventListener("keydown", (event) => {
+    const last = shown().frames.length - 1;
+    const to = { ArrowLeft: at() - 1, ArrowRight: at() + 1, Home: 0, End: last }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    go(to);
+  });
   probes.onchange = () => go(0, Number(probes.value));
   jump.onclick = () => go(placeOf(shown().changed));
   largest.onclick = () => go(placeOf(shown().jump));
@@ -96,7 +118,7 @@ function render({ model, el }) {
     const { frames } = shown();
     const known = frames.map((one) => one.mean_kl).filter((value) => value !== null);
     const top = Math.max(0.1, ...known) * 1.1;
-    const right = Math.max(1, model.get("film").steps ?? 0, frames[frames.length - 1].step);
+    const right = lastStep();
     const x = (step) => EDGE + (step / right) * (FULL - EDGE - 12);
     const y = (value) => 8 + (1 - value / top) * (TALL - 32);
     chart.replaceChildren();
@@ -145,10 +167,13 @@ function render({ model, el }) {
         }),
       ),
     );
-    slider.max = String(strip_.frames.length - 1);
-    slider.value = String(at());
-    slider.disabled = play.disabled = strip_.frames.length < 2;
+    play.disabled = strip_.frames.length < 2;
     where.textContent = `step ${one.step}${one.mean_kl === null ? "" : ` · KL ${one.mean_kl.toFixed(2)}`}`;
+    chart.setAttribute("aria-disabled", String(play.disabled));
+    chart.setAttribute("aria-valuemin", "0");
+    chart.setAttribute("aria-valuemax", String(lastStep()));
+    chart.setAttribute("aria-valuenow", String(one.step));
+    chart.setAttribute("aria-valuetext", where.textContent);
     jump.textContent = strip_.changed === null ? "The answer never changed" : `First change: step ${strip_.changed}`;
     jump.disabled = strip_.changed === null;
     largest.textContent = `Largest jump: step ${strip_.jump}`;

@@ -13,21 +13,22 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from etabli.app.leaving_out import ERRORS, find_rows, require_codes
 from etabli.checks.check import check
 from etabli.checks.report import Report
-from etabli.core import storage, terminal
+from etabli.core import terminal
 from etabli.core.config_files import list_mistakes, read_yaml, write_yaml
 from etabli.core.contracts import ROWS, Row
-from etabli.core.errors import BadData, BadInput, BadRecipe
-from etabli.curation.groups import group_near_copies
-from etabli.data.catalogue import CODES
+from etabli.core.errors import BadInput, BadRecipe, BadRows
+from etabli.curation.groups import with_copy_groups
+from etabli.data.content import hash_source
 from etabli.data.dataset import Dataset
 from etabli.data.parquet_rows import HOME_COMMANDS
-from etabli.data.reading.source import read
+from etabli.data.reading.source import read_with_notes
 from etabli.data.samples import ABOUT, CUSTOMER_MAILS, customer_mails
+from etabli.models import chat_templates
 
 FILE = "project.yaml"
-ERRORS = "error"  # in leave_out: every finding of this severity
 _OF_THE_DATA = ("name", "columns", "lang", "leave_out")  # they describe one source: another source begins without them
 
 
@@ -38,7 +39,8 @@ class Project(BaseModel):
     the data set is written to ``datasets/NAME``; by default it is made from ``data``. ``columns``: the format's name
     -> the file's. ``lang``: the language of rows that state none. ``leave_out``: findings of the check whose rows are
     left out, such as ``empty-answer``; ``error`` is all errors. ``model``: a Hub id or a folder; None is what suits
-    this machine. ``run``: the folder of the run.
+    this machine. ``template``: the chat template of a base model, which has none: ``alpaca``, ``chatml``, ``plain`` or
+    a Jinja file. ``run``: the folder of the run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,14 +51,13 @@ class Project(BaseModel):
     lang: str | None = None
     leave_out: list[str] = []
     model: str | None = None
+    template: str | None = Field(None, min_length=1)
     run: str = Field("runs/first", min_length=1)
 
     @field_validator("leave_out")
     @classmethod
     def _check_codes(cls, codes: list[str]) -> list[str]:
-        if unknown := sorted(set(codes) - {ERRORS, *CODES}):
-            raise ValueError(f"unknown findings {', '.join(unknown)}; choose {ERRORS} or from docs/checks.md")
-        return codes
+        return require_codes(codes)
 
     @classmethod
     def open(cls, **changes: object) -> "Project":
@@ -101,8 +102,9 @@ class Project(BaseModel):
     def check(self, rows: list[Row] | None = None, **options: Any) -> Report:
         """Return ``etabli.check`` of ``rows`` or of the source; it also reports on a source that ``read`` refuses."""
         if rows is None:
-            return check(self.data, model=self.model, columns=self.columns or None, **self._lineage(), **options)
-        report = check(rows, model=self.model, **options)
+            columns = self.columns or None
+            return check(self.data, model=self.model, columns=columns, **self._template(), **self._lineage(), **options)
+        report = check(rows, model=self.model, **self._template(), **options)
         report.name = self.data
         return report
 
@@ -129,18 +131,27 @@ class Project(BaseModel):
 
     def _read_without(self, row_numbers: Collection[int]) -> list[Row]:
         try:
-            return read(self.data, columns=self.columns or None, without=row_numbers, **self._lineage())
-        except BadData as error:
+            outcome = read_with_notes(self.data, None, self.columns or None, self._lineage(), row_numbers)
+        except BadRows as error:
             hint = f"\nTo leave such rows out: LEAVE_OUT = [{ERRORS!r}] in 01_data, etabli tour --leave-out {ERRORS}."
-            raise BadData(f"{error}{'' if ERRORS in self.leave_out else hint}") from None
+            raise BadRows(f"{error}{'' if ERRORS in self.leave_out else hint}") from None
+        terminal.say(*(f"{self.data}: {text}" for text in outcome.warnings()))
+        return outcome.rows
 
     def _find_left_out(self, rows: list[Row] | None) -> dict[int, str]:
         """Return the numbers of the rows to leave out, each with the first finding that is a reason."""
-        code_of_row: dict[int, str] = {}
-        for finding in self.check(rows).store.findings() if self.leave_out else ():
-            if finding.row is not None and {finding.code, finding.severity} & {*self.leave_out}:
-                code_of_row.setdefault(finding.row, finding.code)
-        return code_of_row
+        return find_rows(self.check(rows), self.leave_out) if self.leave_out else {}
+
+    def template_text(self) -> str | None:
+        """Return the template as ``etabli.load`` takes it: its name, or the text of its file; None without one.
+
+        Raises:
+            BadInput: there is no such template.
+        """
+        return chat_templates.read_template(self.template) if self.template else None
+
+    def _template(self) -> dict[str, Any]:
+        return {"template": self.template} if self.template else {}
 
     def _lineage(self) -> dict[str, str]:
         return {"lang": self.lang} if self.lang else {}
@@ -159,10 +170,8 @@ class Project(BaseModel):
         if _is_same(self.data, self.folder):
             raise BadInput(f"{self.folder} is the source itself, and would be replaced: choose another name.")
         rows, left_out = self._select(rows)
-        groups = group_near_copies(rows)
-        rows = [row if row.get("template") else {**row, "copy_group": group} for row, group in zip(rows, groups)]
         recipe = {"source": self._origin(), "left_out": left_out, **(facts or {})}
-        return Dataset(rows, recipe).with_test().save(self.folder)
+        return Dataset(with_copy_groups(rows), recipe).with_test().save(self.folder)
 
     def dataset(self) -> str:
         """Return the folder of the data set; it is made first if it is not there.
@@ -185,8 +194,8 @@ class Project(BaseModel):
 
     def _origin(self) -> dict[str, object]:
         """Return what decides the rows: the source, how it is read, and the hash of its content."""
-        source = customer_mails() if self.data == CUSTOMER_MAILS else Path(self.data)
-        return self.model_dump(include={"data", *_OF_THE_DATA} - {"name"}) | {"sha256": _hash_of(source)}
+        source = str(customer_mails()) if self.data == CUSTOMER_MAILS else self.data
+        return self.model_dump(include={"data", *_OF_THE_DATA} - {"name"}) | {"sha256": hash_source(source)}
 
 
 def _short(value: object) -> str:
@@ -207,9 +216,3 @@ def _name_for(data: str) -> str:
 
 def _is_same(data: str, folder: str) -> bool:
     return Path(data).resolve() == Path(folder).resolve()
-
-
-def _hash_of(source: Path) -> str | None:
-    """Return the sha256 of a file, or of the rows of a Dataset folder; None for a name of no file."""
-    path = source / ROWS if source.is_dir() else source
-    return storage.sha256(path) if path.is_file() else None

@@ -6,7 +6,9 @@ EtabliError
 │   ├── GatedModel      a licence has to be accepted before the weights can be loaded
 │   ├── BadRecipe       a recipe with mistakes: the message lists all of them
 │   ├── BadData         a data file or folder that can't be read as rows
+│   │   ├── BadRows     rows have errors; they can be left out
 │   │   └── Unreadable  not even the first row; ``code`` says why, as in ``etabli data check``
+│   ├── MissingData     the data that a run names are gone, and can't be compared with what it was trained on
 │   ├── OutsideFolder   a name, a link or a pipe that leads out of the folder it lies in
 │   ├── UntrustedCode   a Python file that a recipe names, and that this user has not said yes to
 │   └── WrongAdapter    an adapter made for another base
@@ -59,12 +61,20 @@ class BadData(BadInput):
     """A data file or folder that can't be read as rows of conversations."""
 
 
+class BadRows(BadData):
+    """A source whose rows have errors: corrected, or left out, the others can be read."""
+
+
 class Unreadable(BadData):
     """A file or a source of which no row can be read; ``code`` is one of the catalogue's."""
 
     def __init__(self, code: str, message: str, line: int | None = None):
         self.code, self.line = code, line
         super().__init__(message)
+
+
+class MissingData(BadInput):
+    """The data that a run names are gone, and can't be compared with what it was trained on."""
 
 
 class OutsideFolder(BadInput):

@@ -189,6 +189,7 @@ class Curation:
             "recipe_hash": self.compute_hash(),
             "decisions": len(result.decisions),
             "not_run": list(self._not_run()),
+            "warnings": self.data.warnings,
         }
 
     def compute_hash(self) -> str:

@@ -24,3 +24,9 @@ def group_near_copies(rows: Sequence[Row], similarity: float = SIMILAR) -> list[
     _, labels = connected_components(graph, directed=False)
     names: dict[int, str] = {}
     return [row.get("template") or names.setdefault(int(label), row["id"]) for row, label in zip(rows, labels)]
+
+
+def with_copy_groups(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows, those without a template with the name of their group as ``copy_group``."""
+    groups = group_near_copies(rows)
+    return [row if row.get("template") else {**row, "copy_group": group} for row, group in zip(rows, groups)]

@@ -70,7 +70,7 @@ FORM = {
     ),
     "thought-tags": Code(
         "warning",
-        "Tags of a thought that do not enclose the beginning of the answer: they stay text.",
+        "Tags of a thought that do not enclose the answer's beginning, or are in a thought: they stay text.",
         "Begin the answer with <think>, or write the thought under the key reasoning.",
     ),
     "unknown-split": Code(

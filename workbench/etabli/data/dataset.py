@@ -19,8 +19,9 @@ from etabli.core import folders, storage
 from etabli.core.contracts import DATASET as FACTS
 from etabli.core.contracts import DECISIONS, REJECTED_ROWS, ROWS, VERSION, Message, Row
 from etabli.core.errors import BadData
-from etabli.data.names import find_files, split_entry
+from etabli.data.content import list_source_files
 from etabli.data.names import find_path as find_path
+from etabli.data.names import split_entry
 from etabli.data.parquet_rows import HOME_COMMANDS, read_folder, write_rows
 from etabli.data.splits import TEST, TRAIN, is_for_training, split_group
 
@@ -38,6 +39,7 @@ class Dataset:
     rows: list[Row]
     recipe: dict[str, Any] = field(default_factory=dict)
     rejected: list[Row] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)  # of the reading of a source; they are not saved
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -142,17 +144,19 @@ class Dataset:
         if (folder / ROWS).is_file():
             rows, rejected, facts = read_folder(folder)
             return cls(rows, facts.get("recipe") or {}, rejected)
-        from etabli.data.reading.source import read
+        from etabli.data.reading.source import read_with_notes
 
-        return cls(read(f"{folder}{entry}" if entry else folder), {"file": folder.name + entry, **_hashes(folder)})
+        outcome = read_with_notes(f"{folder}{entry}" if entry else folder)
+        recipe = {"file": folder.name + entry, **_hashes(folder)}
+        return cls(outcome.rows, recipe, warnings=outcome.warnings())
 
 
 def _hashes(path: Path) -> dict[str, Any]:
     """Return the sha256 of a file, or of each file of a glob or a folder, for the provenance of rows."""
     if path.is_file():
         return {"sha256": storage.sha256(path)}
-    files = folders.list_files(path) if path.is_dir() else find_files(path, None)
-    return {"files": {file.name: storage.sha256(file) for file in files}} if files else {}
+    files = list_source_files(path)
+    return {"files": {name: storage.sha256(file) for name, file in files.items()}} if files else {}
 
 
 def _training_fields(message: Message) -> list[object]:

@@ -38,13 +38,14 @@ def compare(
     only: str | None = None,
     cluster: str | None = None,
     trust_code: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compare run ``b`` with run ``a``, row by row; on one copy of the weights if they have the same base.
 
     Args:
         a, b: runs or their folders.
         data: an evaluation set; by default the test rows of ``a``'s data.
-        limit, max_new_tokens, progress, scores, by, only, cluster, trust_code: as for ``evaluate``.
+        limit, max_new_tokens, progress, scores, by, only, cluster, trust_code, columns: as for ``evaluate``.
 
     Returns:
         The fields of ``results.json`` with the runs' names as arms and ``b`` as subject, and ``recipes``:
@@ -56,6 +57,8 @@ def compare(
     a, b = open_adapter(a), open_adapter(b)
     if a.folder.resolve() == b.folder.resolve():
         raise BadInput(f"{a.name} is compared with itself: name two runs.")
+    if columns and not data:
+        raise BadInput("columns are those of the rows that data names (--column with --data): name these, or none.")
     for run in (a, b):  # both, before a model is loaded_model
         agree_to_read(run.recipe, run.folder, trust_code, "etabli.compare(..., trust_code=True)")
     evaluate_tuned = functools.partial(
@@ -68,6 +71,7 @@ def compare(
         by=by,
         only=only,
         cluster=cluster,
+        columns=columns,
         save=False,
     )
     loaded_model = a.load()
@@ -197,6 +201,7 @@ def _merge_row(versions: Sequence[AnsweredRow], subjects: Mapping[str, str], met
         "answers": collect(row["answers"] for row in versions),
         "thoughts": collect(row.get("thoughts", {}) for row in versions),
         "calls": collect(row.get("calls", {}) for row in versions),
+        "unreadable_calls": collect(row.get("unreadable_calls", {}) for row in versions),
         "raw": collect(row["raw"] for row in versions),
         "correct": collect(row["correct"] for row in versions),
         "values": {metric: collect(row["values"][metric] for row in versions) for metric in metrics},

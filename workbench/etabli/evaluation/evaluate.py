@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -57,6 +57,7 @@ def evaluate(
     instructions: str | None = None,
     save: bool = True,
     trust_code: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> Results:
     """Compare a run's adapter with its base and the baselines on the test rows, on one copy of the weights.
 
@@ -81,6 +82,7 @@ def evaluate(
         save: write ``results.json`` and ``verdict.json`` into the run folder.
         trust_code: agree to run the rules that the run's recipe names, which select the rows it trained on.
             Your consent is stored; rules of runs that you trained here have it already.
+        columns: of ``data``: the format's name -> the file's, as for ``etabli.read``.
         allow_outside: the run's recipe, or a mapping file, may name data anywhere (``runs.run_data``).
 
     Returns:
@@ -93,7 +95,9 @@ def evaluate(
     """
     run = open_adapter(run)
     agree_to_read(run.recipe, run.folder, trust_code, f"etabli.evaluate({str(run.folder)!r}, trust_code=True)")
-    test_set = build_test_set(run, data, limit, by, only, cluster)
+    if columns and not data:
+        raise BadInput("columns are those of the rows that data names (--column with --data): name these, or none.")
+    test_set = build_test_set(run, data, limit, by, only, cluster, columns)
     score_list = _choose_scores(scores, test_set)
     loaded_model = loaded or run.load()
     settings = AnswerSettings(_answer_length(max_new_tokens, test_set, loaded_model, score_list), shots, instructions)

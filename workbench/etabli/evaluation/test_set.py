@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from etabli.core.errors import BadData
 from etabli.data import overlap
 from etabli.data.columns import column_values
 from etabli.data.dataset import Dataset, find_path
+from etabli.data.names import split_entry
 from etabli.data.questions import ends_in_call, has_answer, has_text_answer
 from etabli.evaluation.call_turns import describe_split, has_earlier_call, split_at_calls
 from etabli.evaluation.clusters import cluster_rows
@@ -50,6 +52,7 @@ def build_test_set(
     by: Sequence[str] = ("lang",),
     only: str | None = None,
     cluster: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> TestSet:
     """The test rows of a run's evaluation, with the training rows of the run.
 
@@ -60,20 +63,19 @@ def build_test_set(
         by: columns to slice by: ``lang``, ``length`` (of the truth), ``source``, or any other.
         only: ``COLUMN=VALUE`` keeps only these test rows.
         cluster: the column that clusters the rows; by default see ``cluster_rows``.
+        columns: of ``data``, as for ``etabli.read``.
 
     Raises:
         BadData: no test rows, an unknown column, or a slice without rows; OutsideFolder: the run's recipe names data
         that are not its own.
     """
     own_data = open_rows_of_run(run.recipe.data, run.folder, run.frozen.get("data_hash"))
-    test_data = _open_evaluation_set(data, run) if data else own_data
+    test_data = _open_evaluation_set(data, run, columns) if data else own_data
     candidates, warnings = _keep_conversations(_select_tests(test_data, own_data))
     rows = _limit_by_language(_select_slice(candidates, only), limit)
     if not rows:
-        raise BadData(
-            f"There are 0 test rows among {len(test_data)} rows. Mark rows with split 'test' "
-            "(Dataset.with_test does), or name a data set with --data."
-        )
+        raise BadData(_describe_missing_tests(run, len(test_data)))
+    warnings += [f"{data or run.recipe.data}: {text}" for text in test_data.warnings]
     if only:
         warnings.append(f"Only rows with {only} were asked.")
     if run.frozen.get("data_hash") not in (None, own_data.hash):
@@ -136,13 +138,33 @@ def _cluster_questions(rows: list[Row], questions: list[list[Row]], column: str 
     return clustered_by, [cluster for cluster, of_row in zip(clusters, questions) for _ in of_row]
 
 
-def _open_evaluation_set(data: str | Path, run: Run) -> Dataset:
+def _describe_missing_tests(run: Run, count: int) -> str:
+    """The refusal of an evaluation without test rows, with the command that sets some aside."""
+    text = f"There are 0 test rows among {count} rows"
+    if not run.recipe.data:  # an adapter from elsewhere
+        return f"{text}: name a data set with --data FILE."
+    name = Path(run.recipe.data.partition("#")[0]).name.split(".")[0]
+    folder = f"datasets/{name}-split"
+    command = f"etabli data read {shlex.quote(run.recipe.data)} --test 0.2 --out {shlex.quote(folder)}"
+    return (
+        f"{text}, and a run is not judged on rows that it trained on. Set test rows aside and train again: {command}, "
+        f"then data: {folder} in the recipe. Or ask rows that it has not seen: --data FILE (--column prompt=question "
+        "names its columns)."
+    )
+
+
+def _open_evaluation_set(data: str | Path, run: Run, columns: Mapping[str, str] | None = None) -> Dataset:
     """Open an evaluation set. Prompts without answers are accepted, since some scores need no answer."""
-    from etabli.data.reading.source import read_questions
+    from etabli.data.reading.source import read_questions, read_with_notes
 
     path = find_path(data, run.folder)
-    rows = read_questions(path) if path.is_file() else None
-    return Dataset(rows, {"file": path.name}) if rows is not None else Dataset.open(data, run.folder)
+    if path.is_file() and (rows := read_questions(path, columns)) is not None:
+        return Dataset(rows, {"file": path.name})
+    if not columns:
+        return Dataset.open(data, run.folder)
+    file, entry = split_entry(str(data), run.folder)
+    outcome = read_with_notes(f"{find_path(file, run.folder)}{entry}", columns=columns)
+    return Dataset(outcome.rows, {"file": path.name, "columns": dict(columns)}, warnings=outcome.warnings())
 
 
 def _hash_rows(rows: Sequence[Row]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from etabli.core import contract_check, json_lines, secrets, storage
 from etabli.core.contracts import EVENT_FIELDS, EVENTS, STATES, CheckedEvent
+from etabli.core.terminal import say
 
 Event: TypeAlias = dict[str, Any]  # kind, t, and the fields of that kind (contracts.EVENT_FIELDS)
 
@@ -25,13 +26,15 @@ class EventLog:
         self._file = self.path.open("a", encoding="utf-8")
 
     def write(self, kind: str, **fields: object) -> None:
-        """Append one event of a kind that ``contracts.EVENT_FIELDS`` names."""
+        """Append one event of a kind that ``contracts.EVENT_FIELDS`` names; a warning goes to the log too (stderr)."""
         if kind not in EVENT_FIELDS:
             raise ValueError(f"unknown event kind {kind!r}")
         line = storage.to_json({"kind": kind, "t": round(time.time(), 3), **secrets.cover_secrets_in(fields)}) + "\n"
         with self._lock, storage.disk_errors(self.path):
             self._file.write(line)
             self._file.flush()
+        if kind == "warning":
+            say(f"Warning: {fields['what']}")
 
     def close(self) -> None:
         """Close the file."""

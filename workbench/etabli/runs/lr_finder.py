@@ -43,7 +43,7 @@ def lr_range(
         "max_steps": steps,
         "warmup_steps": 0,
         "eval_every": steps,
-        "sample_every": steps,
+        "sample_prompts": (),
         "checkpoint_every": steps,
         "callbacks": None,
         "backup": None,

@@ -61,6 +61,16 @@ class ProgressLine:
         self._output: DisplayHandle | None = None
         self._last_time = 0.0
         self._last_text = ""
+        self._shown_warnings: set[str] = set()
+
+    def add_warnings(self, warnings: Sequence[str]) -> None:
+        """Print each warning that was not printed yet, on a line of its own."""
+        new = [text for text in warnings if text not in self._shown_warnings and not self.quiet]
+        self._shown_warnings.update(new)
+        if new:
+            self.close()
+            self._last_text = ""  # the line is shown again, below the warnings
+            say(*(f"Warning: {text}" for text in new))
 
     def show(self, text: str, urgent: bool = False) -> None:
         """Show a text if it is new, and if enough time has passed or it is urgent."""

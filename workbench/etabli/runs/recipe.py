@@ -115,8 +115,9 @@ class Recipe(FromFile):
     ``auto`` means only if a row does not fit otherwise. ``dtype`` is the data type of the computation; ``auto`` is the
     fastest one on this machine when the run begins (``etabli.core.cpu_dtype``).
 
-    ``sample_prompts`` are answered every ``sample_every`` steps. ``backup`` is a folder that gets a second copy of the
-    run while it goes on. Keys have had other names (``OLD_KEYS``): these are accepted, with a warning.
+    ``sample_prompts`` are answered every ``sample_every`` steps, and at steps 0, 1, 2, 4, 8 … before. ``backup`` is a
+    folder that gets a second copy of the run while it goes on. Keys have had other names (``OLD_KEYS``): these are
+    accepted, with a warning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -24,7 +24,7 @@ from etabli.runs import checkpoints, continuity, events, launch, page_messages, 
 from etabli.runs.events import Event
 from etabli.runs.progress import ProgressLine, describe_progress, measure_progress
 from etabli.runs.recipe import Recipe, read_recipe
-from etabli.runs.run_data import stale_rows
+from etabli.runs.run_sources import require_same_sources
 from etabli.runs.state import StateReader
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ class Run:
         """Start a run, or attach to it if the folder holds it already; so a notebook cell can be run twice.
 
         Raises:
-            BadInput: the folder holds a run of another recipe, or of other rows; otherwise as ``start``.
+            BadInput: the folder holds a run of another recipe, of other rows, rules, callbacks or template;
+                MissingData: its data are gone, so that nobody can compare them; ``attach`` takes the run as it is;
+                otherwise as ``start``.
         """
         if not (Path(folder) / RECIPE).exists():
             return cls.start(recipe, folder, trust_code)
@@ -115,10 +117,7 @@ class Run:
         changes = [f"{key} {old_keys[key]!r} -> {now[key]!r}" for key in now if old_keys[key] != now[key]]
         if changes:
             raise BadInput(f"{folder} holds a run of another recipe ({'; '.join(changes)}). Choose another folder.")
-        if stale := stale_rows(recipe, run.folder, run.frozen):
-            raise BadInput(
-                f"{folder} holds a run of other rows: {stale}. Choose another folder for a run of these rows."
-            )
+        require_same_sources(recipe, run.folder, run.frozen)
         return run
 
     @folders.add_allow_outside
@@ -240,9 +239,14 @@ class Run:
         return self._reader.why()
 
     def progress(self) -> RunProgress:
-        """Return run, state, step, steps, loss, tokens_per_s, seconds_left, memory_bytes and continuity."""
-        measures = measure_progress(self.events())
-        return {"run": str(self.folder), "state": self.state, **measures, "continuity": self.continuity()}
+        """Return run, state, step, steps, loss, tokens_per_s, seconds_left, memory_bytes, continuity and warnings."""
+        return {
+            "run": str(self.folder),
+            "state": self.state,
+            **measure_progress(self.events()),
+            "continuity": self.continuity(),
+            "warnings": self.warnings(),
+        }
 
     def continuity(self) -> list[Continuity]:
         """Return for each resume whether the steps that were done twice are the same to the last bit."""
@@ -250,11 +254,15 @@ class Run:
 
     def notes(self) -> list[str]:
         """Return sentences for the person: whether it went on as the same run, and its warnings."""
-        warnings = [str(event.get("what", "")) for event in events.of_kind(self.events(), "warning")]
-        return [*map(continuity.describe, self.continuity()), *warnings]
+        return [*map(continuity.describe, self.continuity()), *self.warnings()]
+
+    def warnings(self) -> list[str]:
+        """Return the run's warnings, each once: a resumed run gives those about its data again."""
+        sentences = (str(event.get("what", "")) for event in events.of_kind(self.events(), "warning"))
+        return list(dict.fromkeys(sentences))
 
     def wait(self, quiet: bool = False) -> "Run":
-        """Wait for the end and show the progress. Interrupting ends the waiting, not the run.
+        """Wait for the end; show the progress, and each warning when it comes. Interrupting ends the waiting only.
 
         On Colab and Kaggle a cell that waits also keeps the runtime from being taken for idle.
 
@@ -264,7 +272,7 @@ class Run:
         line = ProgressLine(quiet)
         try:
             while self.state not in END_STATES:
-                line.show(describe_progress(self.progress()))
+                self._show_progress(line)
                 if self._monitor is not None:  # its Stop button is heard while the cell waits
                     page_messages.handle_messages(self._monitor.model_id)
                 time.sleep(0.25)
@@ -272,7 +280,7 @@ class Run:
             line.close()
             terminal.say(f"Stopped waiting; run {self.name!r} goes on. .stop() ends it, .wait() waits again.")
             return self
-        line.show(describe_progress(self.progress()), urgent=True)
+        self._show_progress(line, urgent=True)
         line.close()
         if self._monitor is not None:  # its HTML copy was made when it was shown: bring it to the end
             self._monitor.feed(self.events(), self.state, self.why, self.notes())
@@ -280,6 +288,13 @@ class Run:
         if (state := self.state) in ("failed", "lost"):
             raise EtabliError(f"Run {self.name} {state}: {self.why} See {self.folder / LOG}.")
         return self
+
+    def _show_progress(self, line: ProgressLine, urgent: bool = False) -> None:
+        """Show how far the run is, and the warnings that are new; those stand in the monitor where there is one."""
+        progress = self.progress()
+        if self._monitor is None:
+            line.add_warnings(progress["warnings"])
+        line.show(describe_progress(progress), urgent)
 
     def stop(self, wait: bool = True) -> "Run":
         """Ask the child to finish its step, save and end."""

@@ -11,13 +11,11 @@ import os
 from pathlib import Path
 
 from etabli.core import folders
-from etabli.core.contracts import Fingerprint
 from etabli.core.errors import EtabliError, OutsideFolder
 from etabli.data.dataset import Dataset
 from etabli.data.names import find_files, split_entry
 from etabli.data.parquet_rows import HOME_COMMANDS
 from etabli.data.reading.hub import is_hub_name
-from etabli.runs.recipe import Recipe
 
 
 def open_rows_of_run(name: str, run: Path, known_hash: str | None, allow_outside: bool = False) -> Dataset:
@@ -44,25 +42,7 @@ def open_rows_of_run(name: str, run: Path, known_hash: str | None, allow_outside
     return _open_by_hash(name, run, known_hash)
 
 
-def stale_rows(recipe: Recipe, run: Path, frozen: Fingerprint) -> str:
-    """Return which data of a recipe hold other rows than the run in ``run`` began with; an empty text if none do.
-
-    Data that are no longer there can't be compared; the run's results do not need them.
-    """
-    known = {recipe.data: frozen.get("data_hash"), recipe.eval_data: frozen.get("eval_data_hash")}
-    changes = []
-    for name, known_hash in known.items():
-        if name and known_hash and (new_hash := _hash_of(name, run)) not in (None, known_hash):
-            changes.append(f"{name} has changed since ({known_hash[:8]} -> {str(new_hash)[:8]})")
-    return "; ".join(changes)
-
-
-def _hash_of(name: str, run: Path) -> str | None:
-    """Return the content hash of a data set; None if it is not there."""
-    return None if _local_files(name, run) == [] else Dataset.open(name, run).hash
-
-
-def _local_files(name: str, run: Path) -> list[Path] | None:
+def local_files(name: str, run: Path) -> list[Path] | None:
     """Return the files that a name of data stands for, which may be none; None if it names no files of this machine."""
     if name == HOME_COMMANDS or is_hub_name(name):
         return None
@@ -70,7 +50,7 @@ def _local_files(name: str, run: Path) -> list[Path] | None:
 
 
 def _is_near(name: str, run: Path) -> bool:
-    paths = _local_files(name, run)
+    paths = local_files(name, run)
     if not paths:
         return True  # opening it gives the right error
     places = _project_folders(run)

@@ -16,7 +16,12 @@ def list_warnings(recipe: Recipe, data: TrainData, steps: int) -> list[str]:
     Args:
         steps: optimiser steps of the whole run.
     """
-    return [*_about_rows(recipe, data), *_about_held_out(recipe, data), *_about_schedule(recipe, steps)]
+    return [
+        *data.reading_warnings,
+        *_about_rows(recipe, data),
+        *_about_held_out(recipe, data),
+        *_about_schedule(recipe, steps),
+    ]
 
 
 def _about_rows(recipe: Recipe, data: TrainData) -> Iterator[str]:

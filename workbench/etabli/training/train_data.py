@@ -1,6 +1,7 @@
 """What a run trains on, holds out and samples, made from its recipe alone."""
 
 import hashlib
+import itertools
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from etabli.training.tokenize_dataset import tokenize_rows
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-DEFAULT_PROMPTS = 2  # sample prompts, if the recipe names none
+DEFAULT_PROMPTS = 4  # sample prompts, if the recipe names none
 # Raised when the same recipe rounds differently: version 1 had whole logits and masks over packs.
 ENGINE = 2
 # Keys that may change between a stop and a resume: the weights do not depend on them. Data, rules, callbacks and the
@@ -63,6 +64,7 @@ class TrainData:
     source_rows: list[Row] = field(default_factory=list)  # the rows to train on, before they were tokenized
     source_held_out: list[Row] = field(default_factory=list)
     failed_checks: FailedChecks = field(default_factory=dict)
+    reading_warnings: list[str] = field(default_factory=list)  # of the files that data and eval_data name
 
 
 def load_train_data(
@@ -110,6 +112,7 @@ def load_train_data(
         source_rows=split.train,
         source_held_out=split.held_out,
         failed_checks=failed_checks,
+        reading_warnings=[*(f"{recipe.data}: {text}" for text in data.warnings), *split.reading_warnings],
     )
 
 
@@ -122,6 +125,7 @@ class Split:
     rule_counts: dict[str, int]  # rows that each of the person's own rules matched
     rules_hash: str | None = None
     eval_data_hash: str | None = None
+    reading_warnings: list[str] = field(default_factory=list)  # of eval_data
 
 
 def split_rows(
@@ -139,7 +143,8 @@ def split_rows(
         return Split(*parts, rule_counts, rules_hash)
     eval_data = open_rows(recipe.eval_data, run_folder)
     eval_rows = eval_data.part(VALIDATION) or eval_data.rows
-    return Split(usable, eval_rows, rule_counts, rules_hash, eval_data.hash)
+    warnings = [f"{recipe.eval_data}: {text}" for text in eval_data.warnings]
+    return Split(usable, eval_rows, rule_counts, rules_hash, eval_data.hash, warnings)
 
 
 def rows_to_train(recipe: Recipe, data: Dataset, run_folder: Path | None = None) -> list[Row]:
@@ -191,13 +196,16 @@ def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
 
 
 def _choose_sample_prompts(recipe: Recipe, split: Split) -> list[list[Message]]:
-    """Return the recipe's prompts after the data's own system message, or held-out prompts, one a language."""
+    """Return the recipe's prompts after the data's own system message, or held-out prompts of each language in turn."""
     if recipe.sample_prompts:
         system = [message for message in split.train[0]["messages"][:1] if message["role"] == "system"]
         return [[*system, {"role": "user", "content": prompt}] for prompt in recipe.sample_prompts]
-    rows = (row for row in reversed(split.held_out) if row["messages"][-1]["role"] != "text")
-    by_language = {row.get("lang"): row for row in rows}
-    return [prompt_of(row) for row in list(by_language.values())[:DEFAULT_PROMPTS]]
+    by_language: dict[object, list[Row]] = {}
+    for row in split.held_out:
+        if row["messages"][-1]["role"] != "text":
+            by_language.setdefault(row.get("lang"), []).append(row)
+    rows = (row for turn in itertools.zip_longest(*by_language.values()) for row in turn if row)
+    return [prompt_of(row) for row in itertools.islice(rows, DEFAULT_PROMPTS)]
 
 
 def prompt_of(row: Row) -> list[Message]:

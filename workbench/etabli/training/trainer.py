@@ -144,7 +144,7 @@ class Training:
         while self.step < self.sampler.steps:
             self.train_step()
             is_last = self.step == self.sampler.steps
-            self._evaluate(loss=self._is_due("eval"), samples=self._is_due("sample"))
+            self._evaluate(loss=self._is_due("eval"), samples=self._is_due("sample") or self._is_early_frame())
             # Every process calls save() or none does: it waits for the others.
             if self._is_due("checkpoint") or self.decide_together(lambda: bool(self.callbacks.error)):
                 self.save()
@@ -157,6 +157,10 @@ class Training:
     def _is_due(self, name: str) -> bool:
         every: int = getattr(self.recipe, f"{name}_every")
         return self.step == self.sampler.steps or self.step % every == 0
+
+    def _is_early_frame(self) -> bool:
+        """Say whether the step is 1, 2, 4, 8 … below ``sample_every``: most of what changes changes first."""
+        return self.step < self.recipe.sample_every and self.step.bit_count() == 1
 
     def _evaluate(self, loss: bool, samples: bool) -> None:
         if self.is_main and loss:

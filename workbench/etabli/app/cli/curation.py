@@ -38,6 +38,7 @@ def _format_summary(result: CurationSummary) -> str:
         f"{result['protected']} rows of small sources were protected.",
         f"{result['decisions']} decisions of people apply.",
         *(f"not run: {text}" for text in result["not_run"]),
+        *(f"Warning: {text}" for text in result["warnings"]),
         f"hash {result['hash'][:12]}",
     ]
     return "\n".join(lines)

@@ -25,7 +25,15 @@ def parse_columns(pairs: tuple[str, ...]) -> dict[str, str]:
     return {name: column for name, _, column in (pair.partition("=") for pair in pairs)}
 
 
-_template = click.option("--template", help="Chat template of a base model: alpaca, chatml, plain, or a Jinja file.")
+column_option = click.option(
+    "--column", "columns", multiple=True, help="prompt=question: the format's column and the file's. Repeat it."
+)
+leave_out_option = click.option(
+    "--leave-out", multiple=True, help="Finding whose rows are left out, or 'error' for all errors. Repeat it."
+)
+template_option = click.option(
+    "--template", help="Chat template of a base model: alpaca, chatml, plain, or a Jinja file."
+)
 
 
 def _format_report(result: tuple["Report", str | None]) -> str:
@@ -37,11 +45,9 @@ def _format_report(result: tuple["Report", str | None]) -> str:
 @click.option(
     "--model", help="Count tokens with this model's tokenizer. Default: the embedded model's, if it is cached."
 )
-@_template
+@template_option
 @click.option("--format", help="alpaca, chat, sharegpt, prompt-completion, text, preferred, ... Default: detected.")
-@click.option(
-    "--column", "columns", multiple=True, help="prompt=question: the format's column and the file's. Repeat it."
-)
+@column_option
 @click.option("--rules", type=click.Path(), help="Python file with your own checks and filters.")
 @click.option("--max-length", default=512, show_default=True, type=click.IntRange(8), help="Maximum tokens of a row.")
 @click.option(
@@ -100,30 +106,46 @@ def check(
 
 def _format_read(result: DatasetReading) -> str:
     lines = [f"{result['rows']} rows written to {result['folder']}; a recipe names them as data: {result['folder']}"]
-    return "\n".join([*lines, *(f"left out: {count} rows ({code})" for code, count in result["left_out"].items())])
+    if result["test"]:
+        lines.append(f"{result['test']} of them are the test rows of etabli evaluate, and are not trained.")
+    lines += [f"left out: {count} rows ({code})" for code, count in result["left_out"].items()]
+    lines += [f"not used: column {name} ({count} rows have it)" for name, count in result["unused_columns"].items()]
+    return "\n".join([*lines, *(f"Warning: {text}" for text in result["warnings"])])
 
 
 @data.command("read")
 @click.argument("file")
 @click.option("--out", required=True, type=click.Path(), help="Folder to write the Dataset to.")
 @click.option("--format", help="As for check. preferred keeps preferred answers; text the texts alone.")
-@click.option("--column", "columns", multiple=True, help="prompt=question: the format's column and the file's.")
+@column_option
+@click.option(
+    "--test",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of the rows to set aside as test rows, such as 0.2. Near-copies stay together.",
+)
+@leave_out_option
 @click.option("--licence", help="Licence of the rows that name none.")
 @click.option("--source", help="Source of the rows that name none.")
 @click.option("--generator", help="Model that wrote the answers, if a model did.")
 @allow_outside
 @reporting(_format_read)
 def read_data(
-    file: str, out: str, format: str | None, columns: tuple[str, ...], **lineage: str | None
+    file: str,
+    out: str,
+    format: str | None,
+    columns: tuple[str, ...],
+    test: float | None,
+    leave_out: tuple[str, ...],
+    **lineage: str | None,
 ) -> DatasetReading:
-    """Read FILE by the columns you name and write its rows as a Dataset, which a recipe can name as its data."""
-    from etabli.data.dataset import Dataset
-    from etabli.data.reading.source import read_counted
+    """Read FILE by the columns you name and write its rows as a Dataset, which a recipe can name as its data.
 
-    names = parse_columns(columns)
-    rows, left_out = read_counted(file, format, names, {key: value for key, value in lineage.items() if value})
-    dataset = Dataset(rows, {"file": file, "format": format, "columns": names}).save(out)
-    return {"folder": out, "rows": len(rows), "left_out": left_out, "hash": dataset.hash}
+    FILE may also be a Dataset folder, to set test rows aside.
+    """
+    from etabli.app import data_reading
+
+    about = {key: value for key, value in lineage.items() if value}
+    return data_reading.write_dataset(file, out, format, parse_columns(columns), about, test, leave_out)
 
 
 def _format_tokens(result: RowTokens) -> str:
@@ -147,7 +169,7 @@ def _exit_code(result: RowTokens) -> int:
 @click.argument("file")
 @click.option("--row", default=0, show_default=True, type=click.IntRange(0), help="Number of the row, counted from 0.")
 @click.option("--model", default="default", show_default=True, help="Use this model's tokenizer and chat template.")
-@_template
+@template_option
 @click.option(
     "--policy",
     default="answers",

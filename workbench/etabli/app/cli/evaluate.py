@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from etabli.app.cli.base_option import base_option, open_place
+from etabli.app.cli.data import column_option, parse_columns
 from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
 from etabli.app.cli.trusting import trust_code as trusting
@@ -20,6 +21,7 @@ SCORES_HELP = (
 )
 OPTIONS = [
     click.option("--data", help="Evaluation set: its rows marked test, else all its rows. Default: the run's own."),
+    column_option,
     click.option("--limit", type=click.IntRange(1), help="Use at most this many test rows for each language."),
     click.option("--score", "scores", multiple=True, help=SCORES_HELP),
     click.option(
@@ -39,8 +41,11 @@ def _add_options(command: Command) -> Command:
     return functools.reduce(lambda function, option: option(function), reversed(OPTIONS), command)
 
 
-def _keywords(scores: tuple[str, ...], slice_by: tuple[str, ...], **keywords: object) -> dict[str, Any]:
-    return {"scores": list(scores) or None, "by": slice_by or ("lang",), **keywords}
+def _keywords(
+    scores: tuple[str, ...], slice_by: tuple[str, ...], columns: tuple[str, ...], **keywords: object
+) -> dict[str, Any]:
+    names = parse_columns(columns) or None
+    return {"scores": list(scores) or None, "by": slice_by or ("lang",), "columns": names, **keywords}
 
 
 def _format_results(results: Results) -> str:

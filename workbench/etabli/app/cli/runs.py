@@ -18,9 +18,11 @@ _detach = click.option("--detach", is_flag=True, help="Start the run and return 
 
 
 def _format_progress(result: RunProgress) -> str:
+    from etabli.runs import continuity
     from etabli.runs.progress import describe_progress
 
-    return f"{result['run']}\n  {describe_progress(result)}"
+    notes = [*map(continuity.describe, result["continuity"]), *(f"Warning: {text}" for text in result["warnings"])]
+    return "\n  ".join([result["run"], describe_progress(result), *notes])
 
 
 def _exit_code(result: RunProgress) -> int:

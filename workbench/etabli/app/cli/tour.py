@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from etabli.app.cli.data import parse_columns
+from etabli.app.cli.data import column_option, leave_out_option, parse_columns, template_option
 from etabli.app.cli.output import reporting
 from etabli.core.contracts import Results
 from etabli.core.terminal import say
@@ -23,13 +23,10 @@ def _format_results(results: Results) -> str:
 @click.option("--out", default="tour", show_default=True, help="Folder for the notebooks, the run and the report.")
 @click.option("--model", help="Hub id, folder, or 'default'. Default: chosen for this machine.")
 @click.option("--data", help="Data file, Dataset folder, 'home-commands' or 'customer-mails'. Default: home-commands.")
-@click.option(
-    "--column", "columns", multiple=True, help="prompt=question: the format's column and the file's. Repeat it."
-)
+@column_option
 @click.option("--lang", help="Language of the rows that state none.")
-@click.option(
-    "--leave-out", multiple=True, help="Finding whose rows are left out, or 'error' for all errors. Repeat it."
-)
+@leave_out_option
+@template_option
 @click.option("--steps", type=click.IntRange(1), help="Training steps. Default: the notebooks' own.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop training after this many minutes.")
 @reporting(_format_results)
@@ -40,6 +37,7 @@ def tour(
     columns: tuple[str, ...],
     lang: str | None,
     leave_out: tuple[str, ...],
+    template: str | None,
     steps: int | None,
     max_minutes: float | None,
 ) -> Results:
@@ -47,7 +45,7 @@ def tour(
     from etabli.app.tour import tour as run_tour
 
     names = parse_columns(columns) or None
-    parameters = {"COLUMNS": names, "LANG": lang, "LEAVE_OUT": list(leave_out) or None}
+    parameters = {"COLUMNS": names, "LANG": lang, "LEAVE_OUT": list(leave_out) or None, "TEMPLATE": template}
     results = run_tour(out, model, data, steps, max_minutes, **parameters)
     say(f"Report: {Path(out) / 'report.html'}")
     return results

@@ -90,11 +90,14 @@ class Row(TypedDict, total=False):
 
 
 class DatasetReading(TypedDict):
-    """``etabli data read --json``: what was written, and how many rows were left out, by the code of the reason."""
+    """``etabli data read --json``: what was written, and counts of what was not."""
 
     folder: str
     rows: int
-    left_out: dict[str, int]
+    test: int  # of these rows, those that are not trained
+    left_out: dict[str, int]  # code of the reason -> rows
+    unused_columns: dict[str, int]  # column -> rows with a value in it
+    warnings: list[str]
     hash: str
 
 
@@ -112,6 +115,7 @@ class CurationSummary(TypedDict):
     recipe_hash: str
     decisions: int  # decisions that apply
     not_run: list[str]
+    warnings: list[str]  # of the reading of the source
 
 
 # --- the tokens of a batch ------------------------------------------------------------------------------------------

@@ -79,6 +79,7 @@ class RunProgress(StepProgress):
     run: str  # the run folder
     state: str  # one of STATES
     continuity: list[Continuity]
+    warnings: list[str]  # each once, in the order in which the run gave them
 
 
 class Fingerprint(TypedDict, total=False):

@@ -1,7 +1,10 @@
 """Which columns of a row are a question and its answer, by the names that people use; a guess to offer, not to read."""
 
+import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from etabli.core.errors import BadData
 
 _PROMPTS = (
     *("prompt", "instruction", "question", "query", "input", "text_input", "input_text", "user", "text", "sentence"),
@@ -29,6 +32,22 @@ def command(rows: Iterable[object]) -> str | None:
     if answer is None or prompt is None:
         return None
     return f"--column {_quoted('prompt', prompt)} --column {_quoted('completion', answer)}"
+
+
+def require_names(columns: Mapping[str, str], known_names: Collection[str], source: str) -> None:
+    """Check that each name that a person gave a column is one that is read.
+
+    Raises:
+        BadData: names the first that is not, with the similar one or all of them.
+    """
+    for ours, theirs in columns.items():
+        if ours not in known_names:
+            similar = difflib.get_close_matches(ours, known_names, 1)
+            hint = f"did you mean {similar[0]}?" if similar else f"choose from {', '.join(sorted(known_names))}."
+            raise BadData(
+                f"{source}: nothing reads a column {ours!r}, so {theirs!r} would be left out: {hint} "
+                "(--column OURS=THEIRS: the format's name, then the file's)"
+            )
 
 
 def _quoted(ours: str, theirs: str) -> str:

@@ -140,6 +140,12 @@ def unused_columns(item: object, layout: Layout) -> set[str]:
     return _unused_columns(flat_item, layout) if isinstance(flat_item, Mapping) else set()
 
 
+def known_names(layout: Layout | None) -> set[str]:
+    """Return the names of columns that a layout's format reads; without a layout, or where it is refused, of all."""
+    kinds = [FORMATS[layout.name]] if layout and not FORMATS[layout.name].refused else FORMATS.values()
+    return {name for kind in kinds for name in (*kind.keys, *kind.optional)} | _LINEAGE_KEYS
+
+
 def _unused_columns(item: Item, layout: Layout) -> set[str]:
     kind = FORMATS[layout.name]
     return {str(name) for name in item} - {*kind.keys, *kind.optional} - _LINEAGE_KEYS

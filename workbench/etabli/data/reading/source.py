@@ -4,14 +4,13 @@ A source is a file, an entry of a mapping file, a Hub data set, or a table in me
 """
 
 import shlex
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from etabli.core import folders
 from etabli.core.contracts import Row
-from etabli.core.errors import BadData, Unreadable
+from etabli.core.errors import BadData, BadRows, Unreadable
 from etabli.data import licences
 from etabli.data.catalogue import CODES
 from etabli.data.notes import Note, escape_invisible, excerpt
@@ -21,6 +20,7 @@ from etabli.data.reading.formats import FORMATS
 from etabli.data.reading.jsonfiles import BROKEN, Record, parse_record
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.opening import MAX_ROW_BYTES
+from etabli.data.reading.outcome import Outcome
 from etabli.data.reading.records import Records, open_records
 
 MOST_SHOWN = 10
@@ -66,23 +66,22 @@ def read(
         BadData: there is no such source, its format is unknown, or rows have errors: they are counted and the first
             ten named with their line. ``etabli data check`` names all.
     """
-    return read_counted(source, format, columns, lineage, without)[0]
+    return read_with_notes(source, format, columns, lineage, without).rows
 
 
-def read_counted(
+def read_with_notes(
     source: object,
     format: str | None = None,
     columns: Mapping[str, str] | None = None,
     lineage: Mapping[str, str] | None = None,
     without: Collection[int] = (),
-) -> tuple[list[Row], dict[str, int]]:
-    """Return what ``read`` returns, and how many rows were left out, by the code of the reason."""
+) -> Outcome:
+    """Return what ``read`` returns, with counts of what was left out, not used or doubtful."""
     opening = open_source(source, format, columns, lineage)
     layout = require_layout(opening)
     if FORMATS[layout.name].refused:
         raise BadData(f"{opening.name}: {_refusal_reason(layout, opening)}")
-    rows, problems, count = [], [], 0
-    left_out: Counter[str] = Counter()
+    outcome, problems, count = Outcome(), [], 0
     for record in opening.records:
         if record.row in without:
             continue
@@ -90,29 +89,28 @@ def read_counted(
         row, notes = read_conversation(parse_record(record), layout, opening.about)
         wrong = [note for note in notes if CODES[note.code].severity == "error"]
         problems += [_problem(record, note) for note in wrong]
-        if row is not None and not wrong:
-            rows.append(row)
-        elif row is None and not wrong:
-            left_out.update(note.code for note in notes[:1])
+        if not wrong:
+            outcome.add(row, notes)
     if problems:
         raise _refusal(opening.name, layout, problems, count)
-    if not rows:
+    if not outcome.rows:
         raise BadData(
             f"{opening.name}: of {count} rows none is left to read: all were rejected, or none has a thumb up."
         )
-    return rows, dict(left_out)
+    outcome.add_source_notes(opening.notes)  # more notes come while files are read
+    return outcome
 
 
-def read_questions(source: object, /) -> list[Row] | None:
+def read_questions(source: object, /, columns: Mapping[str, str] | None = None) -> list[Row] | None:
     """Return prompts without answers, for an evaluation; None if the source is something else.
 
     Raises:
         BadData: a row without a prompt, with its line.
     """
-    opening = open_source(source)
+    opening = open_source(source, columns=columns)
     if require_layout(opening).name != "prompt-only":
         return None
-    rows, layout = [], Layout(formats.QUESTIONS)
+    rows, layout = [], Layout(formats.QUESTIONS, columns=columns or {})
     for record in map(parse_record, opening.records):
         row, notes = (
             (None, list(record.notes)) if record.value is BROKEN else formats.convert_row(record.value, layout, {})
@@ -158,12 +156,12 @@ def _problem(record: Record, note: Note) -> tuple[str, str]:
     return place, note.why or f"{note.field + ': ' if note.field else ''}{CODES[note.code].why}"
 
 
-def _refusal(name: str, layout: Layout, problems: list[tuple[str, str]], count: int) -> BadData:
+def _refusal(name: str, layout: Layout, problems: list[tuple[str, str]], count: int) -> BadRows:
     examples = "\n  ".join(f"{place}: {why}" for place, why in problems[:MOST_SHOWN])
     more = f"\n  … and {len(problems) - MOST_SHOWN} more" if len(problems) > MOST_SHOWN else ""
     rows = len({place for place, _ in problems})
     options = "".join(f" --column {shlex.quote(f'{new}={old}')}" for new, old in layout.columns.items())
-    return BadData(
+    return BadRows(
         f"{name}: {rows} of {count} rows are not {layout.name}:\n  {examples}{more}\n"
         f"All of them: etabli data check {shlex.quote(name)}{options}"
     )
@@ -202,6 +200,7 @@ def open_source(
         )
     elif entry_layout is None or columns:
         opening.layout = formats.guess_layout(opening.preview, columns)
+    column_names.require_names(columns or {}, formats.known_names(opening.layout), opening.name)
     opening.about = licences.lineage_of(opening.name, lineage or {})
     return opening
 
