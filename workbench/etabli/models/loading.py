@@ -13,7 +13,7 @@ from etabli.core import machine, parsing, processes, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import Damaged, MissingExtra, NoSpace, WrongAdapter
 from etabli.core.terminal import say
-from etabli.models import adapters, chat_templates, embedded
+from etabli.models import adapters, chat_templates, embedded, vocabulary
 from etabli.models.adapters import BASE_FACTS as BASE_FACTS
 from etabli.models.adapters import AdapterConfig
 from etabli.models.adapters import adapter_hash as adapter_hash
@@ -183,10 +183,14 @@ def load_tokenizer(source: Source, template: str | None = None) -> "PreTrainedTo
 
     Args:
         template: as for ``load``.
+
+    Raises:
+        BadInput: the model's embedding has no row for some tokens, or the template does not suit the vocabulary.
     """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source.folder, padding_side="left", trust_remote_code=False)
+    vocabulary.require_embeddings(tokenizer.get_vocab(), source.folder, source.name)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if template is not None:

@@ -151,7 +151,7 @@ def _prepare(
     from etabli.models import loading, lora_names, sources
     from etabli.rendering.render import set_thinking
     from etabli.runs import checkpoints, run_template
-    from etabli.training import oom, train_data, vocabulary
+    from etabli.training import oom, train_data
     from etabli.training.preflight import run_preflight
     from etabli.training.trainer import Training
 
@@ -162,7 +162,6 @@ def _prepare(
     lora_names.require_names(recipe.lora.peft_fields(), source.folder, source.name)
     template = run_template.read_run_template(recipe, run)
     tokenizer = loading.load_tokenizer(source, template)
-    vocabulary.require_embeddings(tokenizer, source)
     open_rows = Dataset.open if any_data else _open_rows_by_hash(recipe, frozen)
     data = train_data.load_train_data(recipe, tokenizer, run, open_rows=open_rows)
     dtype = _dtype(recipe, source, frozen)
