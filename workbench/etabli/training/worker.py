@@ -148,7 +148,7 @@ def _prepare(
     import torch
 
     from etabli.core import machine
-    from etabli.models import loading, module_names, sources
+    from etabli.models import loading, lora_names, sources
     from etabli.rendering.render import set_thinking
     from etabli.runs import checkpoints, run_template
     from etabli.training import oom, train_data, vocabulary
@@ -159,7 +159,7 @@ def _prepare(
         raise BadInput(f"{run / ADAPTER} was not written by a run: move it away, the final adapter goes there.")
     torch.set_num_threads(recipe.threads or machine.threads())
     source = sources.resolve(recipe.model)
-    module_names.require_targets(recipe.lora.target_modules, source.folder, source.name)
+    lora_names.require_names(recipe.lora.peft_fields(), source.folder, source.name)
     template = run_template.read_run_template(recipe, run)
     tokenizer = loading.load_tokenizer(source, template)
     vocabulary.require_embeddings(tokenizer, source)

@@ -31,7 +31,9 @@ column_option = click.option(
 leave_out_option = click.option(
     "--leave-out", multiple=True, help="Finding whose rows are left out, or 'error' for all errors. Repeat it."
 )
-_template = click.option("--template", help="Chat template of a base model: alpaca, chatml, plain, or a Jinja file.")
+template_option = click.option(
+    "--template", help="Chat template of a base model: alpaca, chatml, plain, or a Jinja file."
+)
 
 
 def _format_report(result: tuple["Report", str | None]) -> str:
@@ -43,7 +45,7 @@ def _format_report(result: tuple["Report", str | None]) -> str:
 @click.option(
     "--model", help="Count tokens with this model's tokenizer. Default: the embedded model's, if it is cached."
 )
-@_template
+@template_option
 @click.option("--format", help="alpaca, chat, sharegpt, prompt-completion, text, preferred, ... Default: detected.")
 @column_option
 @click.option("--rules", type=click.Path(), help="Python file with your own checks and filters.")
@@ -167,7 +169,7 @@ def _exit_code(result: RowTokens) -> int:
 @click.argument("file")
 @click.option("--row", default=0, show_default=True, type=click.IntRange(0), help="Number of the row, counted from 0.")
 @click.option("--model", default="default", show_default=True, help="Use this model's tokenizer and chat template.")
-@_template
+@template_option
 @click.option(
     "--policy",
     default="answers",
