@@ -2,11 +2,12 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from etabli import open_adapter
-from etabli.core.errors import BadInput, WrongAdapter
+from etabli.core.errors import BadInput, EtabliError, WrongAdapter
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
 from etabli.models import adapters, embedded, loading, sources
@@ -160,8 +161,13 @@ def test_it_is_exported_without_what_lies_beside(foreign, tiny, tmp_path):
     (foreign / "README.md").write_text("mine")
     place = open_adapter(foreign, tiny)
     assert set(merge.export_adapter(place, tmp_path / "out")) == {
-        *("adapter_config.json", "adapter_model.safetensors", "README.md", "MANIFEST.json")
+        *("adapter_config.json", "adapter_model.safetensors", "README.md", "MANIFEST.json", "base.json")
     }
+    for path in (tmp_path / "out").glob("*.json"):
+        assert str(tiny) not in path.read_text(), "a path of this machine is private"
+    facts = json.loads((tmp_path / "out" / "base.json").read_text())
+    assert facts == {"name": Path(tiny).name, "hash": sources.resolve(tiny).hash}
+    assert open_adapter(tmp_path / "out", tiny).load().adapter
     merge.merge(place, tmp_path / "merged")
     delta, base = load_file(foreign / "adapter_model.safetensors"), load_file(f"{tiny}/model.safetensors")
     key = "model.layers.1.self_attn.q_proj.weight"
@@ -209,8 +215,8 @@ def replace_embeddings(weights):
     [
         (drop, r"lacks 1 matrices.*layers\.1.*lora_B"),
         (move, r"2 of its matrices have no place in this base.*layers\.7"),
-        (widen, "does not fit this base.*--base"),
-        (replace_embeddings, r"1 whole matrices of the base.*embed_tokens.*merge_and_unload"),
+        (widen, r"does not fit this base: size mismatch.*layers\.1.*99.*--base"),
+        (replace_embeddings, r"1 tensors of the base itself.*embed_tokens.*merge_and_unload"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(foreign, tiny, change, words):
@@ -219,9 +225,102 @@ def test_weights_that_do_not_fit_are_named(foreign, tiny, change, words):
         open_adapter(foreign, tiny).load()
 
 
+@pytest.mark.parametrize("change", [drop, move, widen])
+def test_a_base_that_the_folder_does_not_name_is_not_called_none(foreign, tiny, change):
+    edit_weights(foreign, change)
+    edit_config(foreign, base_model_name_or_path=None)
+    with pytest.raises(WrongAdapter, match=r"does not say on which base it was trained") as error:
+        open_adapter(foreign, tiny).load()
+    assert "None" not in str(error.value)
+
+
+def test_the_cause_of_a_base_that_cannot_be_had_is_told(foreign):
+    edit_config(foreign, base_model_name_or_path="lab/unreachable")
+    with pytest.raises(WrongAdapter) as error:
+        open_adapter(foreign)
+    with pytest.raises(EtabliError) as cause:
+        sources.resolve("lab/unreachable")
+    assert str(cause.value).rstrip(".") in str(error.value) and "--base MODEL" in str(error.value)
+
+
+# --- base and tuned are base and tuned --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def biased(tiny, tmp_path_factory):
+    """The tiny model with random biases in its attention."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    folder = shutil.copytree(tiny, tmp_path_factory.mktemp("biased") / "model")
+    torch.manual_seed(2)
+    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tiny, attention_bias=True))
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):
+            torch.nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_biases_of_the_base_are_refused(biased, tmp_path, no_owner, bias):
+    folder = make_adapter(biased, tmp_path / "adapter", bias=bias)
+    with pytest.raises(WrongAdapter, match=r"tensors of the base itself.*\.bias.*would change the base"):
+        open_adapter(folder, str(biased)).load()
+
+
+KINDS = {
+    "no bias in the base": {"bias": "all"},
+    "a head of its own": {"modules_to_save": ["lm_head"]},
+    "embeddings of their own": {"modules_to_save": ["embed_tokens"]},
+    "norm layers": {"modules_to_save": ["input_layernorm", "model.norm"]},
+    "tokens of their own": {"trainable_token_indices": [5, 105]},
+    "DoRA": {"use_dora": True},
+    "ranks by layer": {"rank_pattern": {"layers.0.self_attn.q_proj": 2}, "alpha_pattern": {"down_proj": 3}},
+    "LoRA's biases": {"lora_bias": True},
+    "rsLoRA": {"use_rslora": True},
+    "embeddings": {"target_modules": ["embed_tokens", "q_proj"]},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_base_stays_the_base_under_every_kind(tiny, tmp_path, no_owner, kind):
+    """Or the adapter is refused: nothing is judged beside a base that it has changed."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    def read_base():
+        return AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
+
+    folder, ids = make_adapter(tiny, tmp_path / "adapter", **KINDS[kind]), torch.arange(20)[None] + 100
+    try:
+        ours = open_adapter(folder, tiny).load(four_bit=False, dtype="float32")
+    except WrongAdapter as error:
+        assert "of the base itself" in str(error) and "embeddings" in kind
+        return
+    tuned = PeftModel.from_pretrained(read_base(), folder).eval()
+    with torch.no_grad():
+        assert torch.equal(ours.model(ids).logits, tuned(ids).logits)
+        with ours.as_base():
+            assert torch.equal(ours.model(ids).logits, read_base()(ids).logits)
+
+
 @pytest.mark.parametrize(
     "keys, words",
     [
+        ({"layer_replication": [[0, 2], [1, 2]]}, "repeats layers of its base"),
+        ({"r": "two"}, "r is 'two'.*whole number above 0.*Copy the adapter again"),
+        ({"r": -4}, "r is -4.*whole number above 0"),
+        ({"r": True}, "r is True"),
+        ({"lora_alpha": "16"}, "lora_alpha is '16'.*a number"),
+        ({"lora_alpha": None}, "lora_alpha is None"),
+        ({"lora_dropout": 3}, "lora_dropout is 3"),
+        ({"rank_pattern": {"q_proj": "2"}}, "rank_pattern is .*whole numbers"),
+        ({"alpha_pattern": [1]}, "alpha_pattern is"),
+        ({"modules_to_save": "lm_head"}, "modules_to_save is 'lm_head'"),
+        ({"target_modules": 7}, "target_modules is 7"),
+        ({"bias": "some"}, "bias is 'some'"),
         ({"target_modules": ["c_attn"]}, "does not fit this base.*c_attn"),
         ({"init_lora_weights": "pissa_niter_4"}, "rewrites the base"),
         ({"init_lora_weights": "OLoRA"}, "rewrites the base"),
@@ -255,7 +354,16 @@ def all_but_one(weights):
     weights[KEY.format(side="B")][0, 0] = 1e-6
 
 
-@pytest.mark.parametrize("change, is_nothing", [(zero_ups, True), (zero_in_turn, True), (all_but_one, False)])
+def shrink_ups(weights):
+    for name in weights:
+        if "lora_B" in name:
+            weights[name].mul_(1e-30)
+
+
+CHANGES = [(zero_ups, True), (zero_in_turn, True), (shrink_ups, True), (all_but_one, False)]
+
+
+@pytest.mark.parametrize("change, is_nothing", CHANGES)
 def test_an_adapter_that_changes_nothing_is_named(foreign, tiny, questions, change, is_nothing, capsys):
     import torch
 

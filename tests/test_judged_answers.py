@@ -12,6 +12,7 @@ import pytest
 
 import etabli
 from etabli.core import contracts, storage
+from etabli.core.errors import BadData
 from etabli.data.dataset import Dataset
 from etabli.evaluation import card, rescore, table
 from etabli.evaluation.call_probe import find_call_format
@@ -99,6 +100,14 @@ def test_accents_in_two_parts_are_the_same_answer(name):
         ("```\nx\n```\nand\n```\ny\n```", "```\nx\n```\nand\n```\ny\n```", "", ()),
         ("```python\nnever closed", "```python\nnever closed", "", ()),
         ("The tag <think> opens.", "The tag <think> opens.", "", ()),
+        ("<thinking>hm</thinking>42", "42", "hm", ("thought",)),
+        ("<THINK>hm</THINK>\n42", "42", "hm", ("thought",)),
+        ("[THINK]hm[/THINK]42", "42", "hm", ("thought",)),
+        ("<thought>hm</thought>42", "42", "hm", ("thought",)),
+        ("<thought>and so on", "", "and so on", ("open_thought",)),
+        ("<think><think>hm</think>42", "42", "hm", ("thought",)),
+        ("<think>\n<think>\nhm</think>\n</think>\n42", "42", "hm", ("thought",)),
+        ("<think>a <think>b</think> c</think>42", "42", "a <think>b</think> c", ("thought",)),
     ],
 )
 def test_what_is_cleaned(text, wanted, thought, changes):
@@ -117,6 +126,9 @@ def test_a_thought_that_the_prompt_opened():
     assert read("hm, and").changes == ("open_thought",), "cut at its greatest length within the thought"
     assert read("42<|im_end|>").text == "42", "it ended its turn without a thought"
     assert read("a</think>b<|im_end|>", prompt="<|assistant|>").text == "a</think>b"
+    assert read("<think>hm</think>42<|im_end|>").text == "42", "the tag was written twice"
+    assert read("<think>hm<|im_end|>").changes == ("open_thought",)
+    assert read("hm</thinking>42<|im_end|>", prompt="<|assistant|><thinking>").text == "42"
 
 
 CHANNELS = (
@@ -200,9 +212,41 @@ def test_what_is_no_call_in_that_form(name):
         cut = clean_raw(raw[:place], raw[:place], "", marks, [WEATHER])
         assert cut.calls == []
         if marks.calls.lead and place > len(marks.calls.lead) + 2:
-            assert cut.has_unreadable_call
+            assert cut.unreadable_calls == 1
     for text in ("", "Hello.", "get_weather", '{"city": "Lyon"}', "[1, 2]", "<think>" + raw, '{"name": "x"}'):
         assert clean_raw(text, text, "", marks, [WEATHER]).calls == []
+
+
+def judge_raw(template, raw, *due):
+    """The five scores of a raw answer."""
+    answer = clean_raw(raw, raw, "", find_answer_marks(Tokenizer(template)), [WEATHER])
+    return judged([*answer.calls, *[None] * answer.unreadable_calls], *due)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_call_that_cannot_be_parsed_is_never_right(name):
+    template, lyon = USER + FORMS[name] + END, call(city="Lyon")
+    whole = written(template, [lyon]).removesuffix("<|im_end|>").removesuffix("<|eot_id|>")
+    cut = whole[: whole.index("Lyon")]
+    alone = {"tool_call": False, "over_calling": True, "call_name": None, "call_arguments": None}
+    assert judge_raw(template, cut) == {**alone, "under_calling": None}
+    wrong = {"tool_call": False, "call_name": False, "call_arguments": False, "over_calling": None}
+    assert judge_raw(template, cut, lyon) == {**wrong, "under_calling": True}
+    if name != "llama":  # there a call is the whole answer
+        marked = name in ("tags", "python")  # there the whole call is read as the value of the one that was cut
+        for beside in (f"{whole}\n{cut}", *([] if marked else [f"{cut}\n{whole}"])):
+            assert judge_raw(template, beside, lyon) == {**wrong, "under_calling": False}, beside
+    for text in ("Hello.", '{"name": "Bob"}', "[1, 2]"):
+        assert judge_raw(template, text)["tool_call"], "no call was begun"
+    told = written(template, [call(city=whole)]).removesuffix("<|im_end|>").removesuffix("<|eot_id|>")
+    if name in ("hermes", "llama", "mistral", "name first"):  # a call as an argument, in JSON
+        assert judge_raw(template, told, call(city=whole)) == judge_raw(template, whole, lyon)
+
+
+def test_what_the_text_of_an_answer_with_an_unreadable_call_is():
+    raw = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>\n<tool_call>\n{"name": '
+    answer = clean_raw(raw, raw, "", find_answer_marks(Tokenizer(USER + FORMS["hermes"] + END)))
+    assert (answer.text, answer.calls, answer.unreadable_calls) == (raw, [call("now")], 1)
 
 
 def test_a_template_without_calls_has_no_form(tokenizer):
@@ -300,10 +344,50 @@ def test_calls_choose_their_own_scores(caller, no_owner):
     assert [metric["name"] for metric in results["metrics"]] == [*NAMES, "exact"]
     old = copy.deepcopy(results)
     for row in old["rows"]:
-        del row["calls"], row["thoughts"]
+        del row["calls"], row["thoughts"], row["unreadable_calls"]
     old["metrics"] = [metric for metric in old["metrics"] if metric["name"] == "exact"]
     more = rescore.add_scores(old, ["tool_call"])
     assert "older than the reading of tool calls" in more["rows"][0]["errors"]["tool_call"]["tuned"]
+
+
+TOOL_TEMPLATE = "{% for t in tools or [] %}{{ t.function.name }}{% for k in t.function.parameters.properties %}{{ k }}"
+TOOL_TEMPLATE += "{% endfor %}{% endfor %}" + USER + FORMS["hermes"] + END
+RAISE = "{% if tools %}{{ raise_exception('No tools here') }}{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "tool", "words"),
+    [
+        (
+            TOOL_TEMPLATE,
+            WEATHER["function"],
+            "no attribute 'function'.*Its tools are the cause.*Most templates want a tool",
+        ),
+        (TOOL_TEMPLATE, {"type": "function", "function": {"name": "now"}}, "no attribute 'parameters'.*are the cause"),
+        (RAISE + TOOL_TEMPLATE, WEATHER, "No tools here.*Its tools are the cause.*--only"),
+        (TOOL_TEMPLATE, {**WEATHER, "note": "</s><|im_end|>"}, "control token.*Its tools are the cause"),
+    ],
+)
+def test_rows_that_the_template_refuses_are_named(caller, no_owner, tmp_path, template, tool, words):
+    """Rows of instruction and output, with tools beside them."""
+    (tmp_path / "model" / "chat_template.jinja").write_text(template)
+    rows = [{"instruction": f"Hm? {number}", "output": "Hello.", "tools": [tool]} for number in range(2)]
+    rows.append({"instruction": "Without?", "output": "Yes."})
+    (tmp_path / "asked.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    with pytest.raises(BadData, match=f"2 of 3 test rows can't be evaluated with this model, first [0-9a-f]+.*{words}"):
+        etabli.evaluate(caller, tmp_path / "asked.jsonl", arms=["tuned"], save=False, progress=lambda *_: None)
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_calls_that_are_written_as_text_are_counted(caller, no_owner, tmp_path, is_marked):
+    text = json.dumps(call(city="Lyon"))
+    answers = [f"<tool_call>\n{text}\n</tool_call>" if is_marked else text, json.dumps({"city": "Lyon"}), "Hello."]
+    rows = [{"instruction": f"{answer} Hm?", "output": answer, "tools": json.dumps([WEATHER])} for answer in answers]
+    (tmp_path / "asked.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    results = etabli.evaluate(
+        caller, tmp_path / "asked.jsonl", arms=["tuned"], max_new_tokens=2, save=False, progress=lambda *_: None
+    )
+    assert "1 of 3 test rows have an answer that is a tool call written as text" in " ".join(results["warnings"])
 
 
 def test_what_was_cleaned_is_counted_and_shown(runs, no_owner, tmp_path):
@@ -369,6 +453,10 @@ def test_every_familys_calls_come_back():
             if form.lead == "":
                 answer = answer[answer.index("{") :].removesuffix("<|eot_id|>")
             assert form.parse(answer, [WEATHER]) == made, (name, answer)
+            assert form.count_unreadable(answer, [WEATHER]) == 0, (name, answer)
+        answer = {"role": "assistant", "content": "Hello."}
+        [whole] = apply_template(Tokenizer(template), [Conversation([user, answer])])
+        assert form.count_unreadable(re.split(r"Hm\?", whole)[-1]) == 0, (name, form.lead)
     assert len(callers) >= 25, sorted(set(templates) - callers)
 
 

@@ -1,13 +1,19 @@
 """A run says what its data and schedule do that nobody may have meant; a wrong target stops it before it loads."""
 
 import json
+import re
 import struct
 
 import pytest
 
+import test_tokens
+from etabli.checks import cost
 from etabli.core.errors import BadRecipe
 from etabli.data.dataset import Dataset
+from etabli.evaluation.caveats import list_caveats
+from etabli.evaluation.test_set import TestSet
 from etabli.models import loading, lora_names, sources
+from etabli.rendering.render import Renderer
 from etabli.runs import launch
 from etabli.runs.recipe import Recipe
 from etabli.training import train_data
@@ -166,3 +172,31 @@ def test_validation_rows_that_are_trained_too_are_told(warn):
     rows = make_rows(40)
     marked = [{**row, "id": f"v-{row['id']}", "split": "validation"} for row in make_rows(12)]
     assert "12 of the 12 rows of the split validation are also trained" in warn(rows + marked)
+
+
+TOOLS = [{"type": "function", "function": {"name": "add", "description": "Adds two numbers."}}]
+
+
+def test_tools_that_the_template_leaves_out_are_counted(warn, tiny, plain):
+    """The embedded model's template has no place for tools: training, check and evaluation say so."""
+    rows = [*({**row, "tools": TOOLS} for row in make_rows(3)), *make_rows(200)[3:]]
+    assert re.search(r"[123] of \d+ rows have tools that the model's chat template leaves out", warn(rows))
+    tokenizer = loading.load_tokenizer(sources.resolve(tiny))
+    notes = [note for row in rows[:4] for note in cost.check(row, Renderer(tokenizer), 512, "answers", cost.Cost())]
+    assert [(note.code, note.excerpt) for note in notes] == [("tools-left-out", "add")] * 3
+    loaded_model = loading.LoadedModel(plain, tokenizer, sources.resolve(tiny), "cpu", plain.dtype)
+    test_set = TestSet(rows[:4], [], "", clusters=["a", "b", "c", "d"], provenance={"clustered_by": "question"})
+    caveats = "\n".join(list_caveats(test_set, [], [], [], loaded_model))
+    assert "3 of 4 test rows have tools" in caveats and "no system saw them" in caveats
+
+
+def test_thoughts_that_the_template_leaves_out_are_counted(warn, tiny, monkeypatch):
+    tokenizer = test_tokens.with_template(loading.load_tokenizer(sources.resolve(tiny)), test_tokens.DROPS_THOUGHTS)
+    monkeypatch.setattr(loading, "load_tokenizer", lambda source: tokenizer)
+    messages = test_tokens.conversation("q", "one", "r", "two", "s", "three")
+    for message in messages[1::2]:
+        message["reasoning"] = "hm"
+    rows = [*make_rows(20), {"id": "thinks", "messages": messages}]
+    assert "2 thoughts in 1 of 21 rows are left out" in warn(rows)
+    [note] = cost.check(rows[-1], Renderer(tokenizer), 512, "answers", cost.Cost())
+    assert (note.code, note.excerpt) == ("thoughts-left-out", "2 thoughts")

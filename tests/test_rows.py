@@ -48,6 +48,29 @@ THOUGHTS = {
     "tags": {"content": f"<think>\n{THOUGHT}\n</think>\n\n8 legs."},
     "tags on one line": {"content": f"<think>{THOUGHT}</think>8 legs."},
     "tags and a key that agree": {"content": f"<think>\n{THOUGHT}\n</think>\n\n8 legs.", "thinking": THOUGHT},
+    "OpenAI's local models' key": {"reasoning_text": THOUGHT},
+    "a key of a thought": {"thought": THOUGHT},
+    "a list under a key": {"thoughts": [THOUGHT]},
+    "OpenRouter's details": {"reasoning_details": [{"type": "reasoning.text", "text": THOUGHT, "signature": "x"}]},
+    "details in pieces and a key": {
+        "reasoning": THOUGHT,
+        "reasoning_details": [
+            {"type": "reasoning.text", "index": 0, "text": THOUGHT[:9]},
+            {"type": "reasoning.text", "index": 0, "text": THOUGHT[9:]},
+        ],
+    },
+    "OpenAI's part": {
+        "content": [
+            {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": THOUGHT}]},
+            {"type": "output_text", "text": "8 legs."},
+        ]
+    },
+    "another tag": {"content": f"<thinking>\n{THOUGHT}\n</thinking>\n\n8 legs."},
+    "Mistral's tag": {"content": f"[THINK]{THOUGHT}[/THINK]8 legs."},
+    "capitals": {"content": f"<THINK>{THOUGHT}</THINK>8 legs."},
+    "a thought's tag": {"content": f"<thought>{THOUGHT}</thought>\n8 legs."},
+    "a tag written twice": {"content": f"<think>\n<think>\n{THOUGHT}\n</think>\n\n8 legs."},
+    "both tags written twice": {"content": f"<think><think>{THOUGHT}</think></think>8 legs."},
     "a key and empty tags": {"content": "<think>\n\n</think>\n\n8 legs.", "thinking": THOUGHT},
 }
 
@@ -119,6 +142,30 @@ def test_a_thought_that_is_no_answers_is_named():
     for content in ("so <think>b</think> c", "a\n</think>\n\nb", "<think>cut off"):
         assert "thought-tags" in codes([{"messages": [USER, {**ANSWER, "content": content}]}])
         assert messages([{"messages": [USER, {**ANSWER, "content": content}]}])[1]["content"] == content
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"content": "<think>a </think> b</think>c"},
+        {"content": "<think>a<think>b</think>c</think>d"},
+        {"reasoning": "a </think> b"},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "a [/THINK] b"}]},
+        {"content": "<thinking>cut off"},
+        {"content": "<reasoning>a</reasoning>b"},
+        {"content": "so [THINK]b[/THINK] c"},
+    ],
+)
+def test_tags_within_a_thought_or_an_answer_are_named(turn):
+    assert codes([{"messages": [USER, {**ANSWER, **turn}]}]) == {"thought-tags"}
+
+
+def test_an_encrypted_piece_of_a_thought_is_named():
+    pieces = [{"type": "reasoning.encrypted", "data": "abc"}, {"type": "reasoning.text", "text": THOUGHT}]
+    row = {"messages": [USER, {**ANSWER, "reasoning_details": pieces}]}
+    assert messages([row]) == [USER, KEPT] and codes([row]) == {"unknown-key"}
+    row = {"messages": [USER, {**ANSWER, "reasoning_details": pieces[:1]}]}
+    assert messages([row]) == [USER, ANSWER] and codes([row]) == {"unknown-key"}
 
 
 def test_checks_read_thoughts_or_say_that_they_do_not():

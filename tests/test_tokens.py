@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etabli.core.errors import BadData, BadInput
+from etabli.models import generate
 from etabli.rendering import layout
 from etabli.rendering import render as render_module
 from etabli.rendering.render import Renderer, is_thinking, render, set_thinking
@@ -392,3 +393,101 @@ def test_a_run_thinks_if_most_of_its_rows_do_and_thoughts_are_trained(policy, sh
     for row in rows[: int(10 * share)]:
         row["messages"][-1]["reasoning"] = "so"
     assert trains_thoughts(Recipe(data="x", train_on=policy), rows) is thinks
+
+
+# --- where an answer ends, generation stops ---------------------------------------------------------------------------
+
+
+def ids_of(tokenizer, *names):
+    return set(tokenizer.convert_tokens_to_ids(list(names)))
+
+
+@pytest.mark.parametrize(
+    ("template", "ends"),
+    [
+        (CHATML, ["<|im_end|>"]),
+        (TWO_ENDS, ["<|im_end|>"]),
+        (CHANNELS, ["<|endoftext|>"]),
+        (PARTICULAR, ["<|endoftext|>"]),
+        # The end of each call (Gemma 4's), which is no end of a turn of two.
+        (CALLING.replace("</tool_call>", "<file_sep>"), ["<|im_end|>"]),
+        # Another end after calls (Llama 3's <|eom_id|>, GPT-OSS's <|call|>).
+        (
+            CALLING.replace(
+                "<|im_end|>\n{% endfor %}{% if add",
+                "{% if message.tool_calls %}<file_sep>{% else %}<|im_end|>{% endif %}\n{% endfor %}{% if add",
+            ),
+            ["<|im_end|>", "<file_sep>"],
+        ),
+    ],
+    ids=["chatml", "cohere", "gpt-oss", "deepseek", "gemma", "llama"],
+)
+def test_what_ends_an_answer_by_the_template_stops_generation(tokenizer, plain, template, ends):
+    """A base vocabulary whose end-of-text is another token than the one its chat template ends turns with."""
+    import copy
+
+    base, model = with_template(tokenizer, template), copy.deepcopy(plain)
+    base.eos_token = "<|endoftext|>"
+    model.generation_config.eos_token_id = base.eos_token_id
+    assert set(generate.stop_ids(model, base)) == ids_of(base, "<|endoftext|>", *ends)
+    assert not failed(conversation("q", "a"), base)
+
+
+def test_an_end_that_generation_does_not_know_is_refused(tokenizer):
+    """The template ends answers otherwise where there is a system turn: nothing stops there."""
+    changes = CHATML.replace("'<|im_end|>\n'", "('<file_sep>' if messages[0]['role'] == 'system' else '<|im_end|>\n')")
+    base = with_template(tokenizer, changes)
+    assert failed(conversation("q", "a"), base) == []
+    assert failed([{"role": "system", "content": "s"}, *conversation("q", "a")], base) == ["end-of-turn"]
+
+
+# --- nothing of a tool or a call is lost without a word ---------------------------------------------------------------
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "description": "Adds.",
+        "parameters": {"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a"]},
+    },
+}
+
+
+def called(*calls):
+    made = [{"type": "function", "function": {"name": name, "arguments": values}} for name, values in calls]
+    return [{"role": "user", "content": "u"}, {"role": "assistant", "content": "", "tool_calls": made}]
+
+
+FIRST_CALL = CALLING.replace("message.tool_calls or []", "(message.tool_calls or [])[:1]")
+
+
+@pytest.mark.parametrize(
+    ("loses", "calls"),
+    [
+        (FIRST_CALL, [("address", {}), ("add", {})]),  # the lost call's name is part of the other's
+        (FIRST_CALL, [("add", {"a": 1}), ("add", {"a": 1})]),
+        (CALLING.replace("call.function |", "call.function.name |"), [("add", {"a": "x"})]),
+        (
+            CALLING.replace("call.function |", "[call.function.name, call.function.arguments | list] |"),
+            [("f", {"a": 1})],
+        ),
+        (CALLING.replace("call.function |", "(call.function.name ~ call.function.arguments.a) |"), [("f", {"a": 1})]),
+    ],
+    ids=["part of a name", "equal calls", "arguments", "values", "keys"],
+)
+def test_a_call_or_an_argument_that_the_template_loses_is_refused(tokenizer, loses, calls):
+    assert render(called(*calls), with_template(tokenizer, CALLING))
+    with pytest.raises(BadData, match="leaves tool calls out"):
+        render(called(*calls), with_template(tokenizer, loses))
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_left_out"),
+    [("tools | tojson", False), ("''", True), ("tools[0].function.name", True), ("tools[0] | tojson", True)],
+)
+def test_tools_that_the_template_leaves_out_are_named(tokenizer, shown, is_left_out):
+    other = {**TOOL, "function": {**TOOL["function"], "name": "ad"}}
+    renderer = Renderer(with_template(tokenizer, CALLING.replace("tools | tojson", shown)))
+    rendered = renderer.render(conversation("add", "ad a b Adds."), tools=[TOOL, other])
+    assert bool(rendered.unwritten_tools) is is_left_out
+    assert ("add" in rendered.unwritten_tools) is (is_left_out and shown != "tools[0] | tojson")

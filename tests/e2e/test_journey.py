@@ -59,7 +59,7 @@ def test_watch_restart_stop(lab, data, tiny, put_notebook, open_notebook):
 
     # Stop while the cell that waits keeps the kernel busy: it is heard, and nothing has to be interrupted.
     notebook.shot("monitor-light", page.locator(".jp-Notebook"))
-    assert page.evaluate(f"{notebook.kernel()}.session.kernel.status") == "busy"
+    page.wait_for_function(f"{notebook.kernel()}.session.kernel.status === 'busy'", timeout=30_000)
     page.get_by_role("button", name="Stop run").click()
     page.locator(".etabli-state", has_text="first: stopped").wait_for(timeout=60_000)
     run = Run.attach(root / "runs/first")

@@ -49,3 +49,17 @@ def test_sliders_move_bars_and_a_run_stands_before_its_ghost(lab, tiny, dataset,
     notebook.theme("JupyterLab Dark")
     notebook.shot("ledger-measured-dark", ran)
     notebook.shot("ledger-dark", ledger)
+
+
+def test_one_click_applies_an_advice(browser, tmp_path):
+    from bridged import Bench
+    from widget_samples import SAMPLES
+
+    bench = Bench(browser)
+    widget = SAMPLES["MemoryLedger"](tmp_path)
+    at = bench.mount(widget, "MemoryLedger")
+    assert "11.8 of 8.0 GiB: does not fit t4" in bench.page.locator(f"#{at} .etabli-verdict").inner_text()
+    bench.page.get_by_role("button", name="Apply: checkpoint 16 layers").first.click()
+    bench.page.wait_for_function("id => document.querySelector(`#${id} [aria-valuetext='16']`)", arg=at)
+    assert widget.seen["now"] == {"seq": 2048, "batch": 1, "rank": 16, "checkpointing": 16}
+    bench.close()

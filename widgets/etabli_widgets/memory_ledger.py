@@ -64,9 +64,10 @@ class MemoryLedger(Widget):
     def _summary(self) -> str:
         position, gib = self.seen, GIB
         fits = "fits" if position["fits"] else "does not fit"
-        line = f"{position['peak']['device'] / gib:.1f} GiB in {position['peak']['phase']}: {fits} {self.card}"
-        far = f"Longest row {position['largest']['seq']}, most rows {position['largest']['batch']}."
-        return f"{line} ({position['limit'] / gib:.1f} GiB). {far}"
+        line = f"{position['peak']['device'] / gib:.1f} of {position['limit'] / gib:.1f} GiB: {fits} {self.card}"
+        largest, now = position["largest"], position["now"]
+        options = f"{now['batch']} × {largest['seq']:,} tokens, or {largest['batch']:,} × {now['seq']:,} tokens"
+        return f"{line}. Most is taken in the phase {position['peak']['phase']}. At most fit {options}."
 
     def __repr__(self) -> str:
         return f"MemoryLedger({self.model_name!r}): {self._summary()}"

@@ -70,6 +70,6 @@ class ThresholdPairs(Widget):
 def _pair(pair: dict[str, Any]) -> Markup:
     tags = {"same": "span", "out": "del", "in": "ins", "cut": "small"}
     difference = (element(tags[kind], visible(text)) for kind, text in pair["difference"])
-    side = "put away" if pair["above"] else "both stay"
+    side = "one is removed" if pair["above"] else "both stay"
     head = element("small", f"{pair['likeness']:.3f} {side}")
     return element("section", head, element("pre", difference, class_="etabli-difference"))

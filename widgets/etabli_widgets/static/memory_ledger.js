@@ -13,16 +13,27 @@ function render({ model, el }) {
     const seen = model.get("seen");
     head.replaceChildren(make("b", { textContent: model.get("model_name") }), ` on ${model.get("card")}`);
     for (const [name, one] of sliders) one.stand(seen.now[name]);
+    const number = (value) => value.toLocaleString("en");
     const fits = seen.fits ? "fits" : "does not fit";
     verdict.dataset.fits = String(seen.fits);
     verdict.textContent =
-      `${gib(seen.peak.device, 1)} GiB in ${seen.peak.phase}: ${fits} ${model.get("card")} (${gib(seen.limit, 1)} GiB). ` +
-      `Longest row ${seen.largest.seq}, most rows ${seen.largest.batch}.`;
+      `${gib(seen.peak.device, 1)} of ${gib(seen.limit, 1)} GiB: ${fits} ${model.get("card")}. ` +
+      `Most is taken in the phase ${seen.peak.phase}. ` +
+      `At most fit ${seen.now.batch} × ${number(seen.largest.seq)} tokens, ` +
+      `or ${number(seen.largest.batch)} × ${number(seen.now.seq)} tokens.`;
     const scale = scaled(seen);
     bars.dataset.measured = String(seen.phases.some((phase) => phase.measured));
     bars.replaceChildren(...seen.phases.map((phase) => bar(phase, scale, seen.limit)));
     names.replaceChildren(...legend(seen));
-    advice.replaceChildren(...seen.advice.map((item) => make("li", { textContent: advised(item) })));
+    advice.replaceChildren(...seen.advice.map((item) => make("li", {}, [advised(item), ...applied(item)])));
+  };
+  /** The button that does what an advice says, where sliders can. */
+  const applied = (item) => {
+    if (!item.positions) return [];
+    const button = make("button", { type: "button", className: "etabli-chip", textContent: "Apply" });
+    button.setAttribute("aria-label", `Apply: ${item.change}`);
+    button.onclick = () => model.send({ type: "look", keys: item.positions });
+    return [" ", button];
   };
   const panel = make(
     "div",

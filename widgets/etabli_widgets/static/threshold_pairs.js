@@ -38,7 +38,7 @@ function drawBorder(border) {
   const pair = (one) =>
     make("section", {}, [
       make("small", {
-        textContent: `${one.likeness.toFixed(3)} · ${one.above ? "one is put away" : "both stay"} · ${one.ids.join(" and ")}`,
+        textContent: `${one.likeness.toFixed(3)} · ${one.above ? "one is removed" : "both stay"} · ${one.ids.join(" and ")}`,
       }),
       marked(one.difference),
     ]);

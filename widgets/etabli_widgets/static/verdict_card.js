@@ -66,7 +66,9 @@ function render({ model, el }) {
     const [score, slice] = line;
     const opens = (text, at) => at >= first && text !== "—";
     const content = (text, at) => (opens(text, at) ? number(text, { score, slice, arm: heads[at] }) : String(text));
-    return cells("td", line.map(content));
+    const drawn = cells("td", line.map(content));
+    drawn.children[first].className = "etabli-subject"; // in sight when the table is scrolled
+    return drawn;
   };
   /** An interval and its estimate on a bar; `zero` is where no difference lies. */
   const bar = (place, label, zero) => {
@@ -180,10 +182,15 @@ function drawRow(row) {
     }
     return said;
   };
-  const marks = row.answers.map((one) => `${one.arm} ${one.mark.slice(0, 8)}`).join(" · ");
-  const fold = make("details", { className: "etabli-row" }, [
-    make("summary", {}, [make("span", { className: "etabli-marks", textContent: marks }), visible(row.prompt)]),
-  ]);
+  const sign = ({ arm, mark }) => {
+    const colour = { "✓": "better", "✗": "worse" }[mark] ?? "unclear";
+    return make("span", {}, [
+      `${arm} `,
+      make("b", { className: `etabli-gap-${colour}`, textContent: mark.slice(0, 8) }),
+    ]);
+  };
+  const marks = make("span", { className: "etabli-marks" }, row.answers.map(sign));
+  const fold = make("details", { className: "etabli-row" }, [make("summary", {}, [marks, visible(row.prompt)])]);
   fold.ontoggle = () => {
     // differences are computed when somebody looks
     if (fold.open && fold.children.length === 1)

@@ -48,7 +48,7 @@ def check(
     cost: Cost,
     text: str | None = None,
 ) -> list[Note]:
-    """Add a row's tokens to ``cost``, and return notes on what would be cut off.
+    """Add a row's tokens to ``cost``, and return notes on what would be cut off or left out.
 
     Args:
         text: the row as rendered by ``Renderer.render_texts``, if that is done already.
@@ -59,20 +59,36 @@ def check(
         )
     except BadData as error:
         return [Note("not-renderable", "messages", why=escape_invisible(str(error)))]
+    notes = _left_out_notes(row, renderer)
     cost.rows_by_size[size] += 1
     cost.used_tokens += min(size, max_length)
     cost.trained_tokens += trained_within
     excess = size - max_length
     if excess <= 0:
-        return []
+        return notes
     cost.truncated_rows += 1
     cost.truncated_tokens += excess
     if trained_count and not trained_within:
         why = f"The question alone has {max_length} tokens or more: nothing of the answer is left within max_length."
-        return [Note("answer-cut-off", "messages", f"{size} tokens", why)]
+        return [*notes, Note("answer-cut-off", "messages", f"{size} tokens", why)]
     answer_tokens = trained_count - trained_within
     why = f"{size} tokens: {excess} are beyond max_length {max_length}, {answer_tokens} of them of the answer."
-    return [Note("truncated-row", "messages", f"{size} tokens", why)]
+    return [*notes, Note("truncated-row", "messages", f"{size} tokens", why)]
+
+
+def _left_out_notes(row: Row, renderer: "Renderer") -> list[Note]:
+    """Return notes on the tools and the thoughts that the template leaves out of a row that can be rendered."""
+    messages, tools = row["messages"], row.get("tools")
+    if messages[0]["role"] == "text" or not (tools or any(message.get("reasoning") for message in messages)):
+        return []
+    layout = renderer.layout(messages, tools)
+    notes = []
+    if layout.unwritten_tools:
+        notes.append(Note("tools-left-out", "tools", escape_invisible(", ".join(layout.unwritten_tools)[:80])))
+    if layout.dropped_thoughts:
+        excerpt = f"{len(layout.dropped_thoughts)} thoughts"
+        notes.append(Note("thoughts-left-out", f"messages[{layout.dropped_thoughts[0]}].reasoning", excerpt))
+    return notes
 
 
 def suggest_epochs(rows: int) -> int:

@@ -54,7 +54,7 @@ def plot_map(curation: Curation, colour: str = "finding", most: int = 5000) -> "
             marker={"size": 6, "color": shade, "opacity": 0.75},
         )
     rows_text = f"{len(sample)} of {len(features)} rows" if len(sample) < len(features) else f"{len(features)} rows"
-    title = f"{rows_text} by {figures.text(colour)}; the plane shows {explained_share:.0%} of how they differ"
+    title = f"{rows_text} by {figures.text(colour)}; two axes of many: {explained_share:.0%} of the variance (PCA)"
     bare_axis = {"showgrid": False, "zeroline": False, "showticklabels": False}
     figure.update_layout(
         title={"text": title, "font": {"size": 14}},

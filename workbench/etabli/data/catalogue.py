@@ -70,7 +70,7 @@ FORM = {
     ),
     "thought-tags": Code(
         "warning",
-        "Tags of a thought that do not enclose the beginning of the answer: they stay text.",
+        "Tags of a thought that do not enclose the answer's beginning, or are in a thought: they stay text.",
         "Begin the answer with <think>, or write the thought under the key reasoning.",
     ),
     "unknown-split": Code(
@@ -214,6 +214,16 @@ COST = {
         "error",
         "The model's chat template refuses this conversation.",
         "Put its turns in order, or choose another model.",
+    ),
+    "tools-left-out": Code(
+        "warning",
+        "The model's chat template leaves out the tools, or a part of them: the model does not see what it may call.",
+        "Choose a model whose template writes tools, or put what may be called into the system turn.",
+    ),
+    "thoughts-left-out": Code(
+        "warning",
+        "The model's chat template writes no thought before a later question: these are not trained.",
+        "Make a row of each turn, or leave it so.",
     ),
 }
 SAFETY = {

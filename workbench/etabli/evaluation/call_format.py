@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from etabli.core.contracts import ToolCall
 from etabli.rendering.template_engine import Tools
@@ -20,19 +21,39 @@ _BARE_KEY = re.compile(r"([{,]\s*)([\w.-]+):")
 _DECODER = json.JSONDecoder()
 
 
+class CallPlace(NamedTuple):
+    """A call in an answer, and the places of its first character and after its last; None: it can't be parsed."""
+
+    call: ToolCall | None
+    start: int
+    end: int
+
+
+def _is_within(position: int, places: list[CallPlace]) -> bool:
+    """Is the position in a call? What stands there is its name or a part of its arguments."""
+    return any(place.start <= position < place.end for place in places)
+
+
 @dataclass(frozen=True)
 class CallFormat:
     """How a template writes a call. ``lead`` stands before it; an empty lead: a call is the whole answer."""
 
     lead: str
 
-    def parse(self, text: str, tools: Tools = None) -> list[ToolCall]:
+    def find(self, text: str, tools: Tools = None) -> list[CallPlace]:
         """The calls in an answer with its control tokens; ``tools`` tell which arguments are text."""
         raise NotImplementedError
 
-    def is_begun(self, text: str) -> bool:
-        """Does the text have the mark that begins a call?"""
-        return bool(self.lead.strip()) and self.lead.split()[0] in text
+    def parse(self, text: str, tools: Tools = None) -> list[ToolCall]:
+        """The calls in an answer that can be parsed."""
+        return [place.call for place in self.find(text, tools) if place.call]
+
+    def count_unreadable(self, text: str, tools: Tools = None) -> int:
+        """The number of calls that the text begins and that can't be parsed, whether others can be or not."""
+        places = self.find(text, tools)
+        marks = re.finditer(re.escape(self.lead.split()[0]), text) if self.lead.strip() else ()
+        begun_count = sum(not _is_within(mark.start(), places) for mark in marks)
+        return begun_count + sum(place.call is None for place in places)
 
 
 @dataclass(frozen=True)
@@ -43,17 +64,29 @@ class JsonCalls(CallFormat):
     name_key: str
     arguments_key: str
 
-    def parse(self, text: str, tools: Tools = None) -> list[ToolCall]:
+    def find(self, text: str, tools: Tools = None) -> list[CallPlace]:
         """The calls; without a lead the text has to be JSON, and nothing else."""
-        if self.lead.strip():
-            starts = [match.end() for match in flexible(self.lead).finditer(text)]
-            return [call for start in starts for call in self._read(decode(text, start)[0])]
-        value, end = decode(text, 0)
-        return [] if text[end:].strip() else self._read(value)
+        if not self.lead.strip():
+            return self._find_whole(text, tools)
+        places: list[CallPlace] = []
+        for match in flexible(self.lead).finditer(text):
+            if _is_within(match.start(), places):
+                continue
+            value, end = decode(text, match.end())
+            places += [CallPlace(call, match.start(), end) for call in self._read(value)]
+        return places
 
-    def _read(self, value: object) -> list[ToolCall]:
-        calls = [self._read_one(item) for item in (value if isinstance(value, list) else [value])]
-        return [call for call in calls if call is not None]
+    def _find_whole(self, text: str, tools: Tools) -> list[CallPlace]:
+        """The calls of an answer that is nothing else; JSON that can't be parsed is a call if it names a tool."""
+        value, end = decode(text, 0)
+        calls = [] if text[end:].strip() else self._read(value)
+        if not any(calls):
+            name = re.compile(rf'\s*[\[{{].*?"{re.escape(self.name_key)}"\s*:\s*"([^"]+)"', re.DOTALL).match(text)
+            calls = [None] if name and name[1] in function_names(tools) else []
+        return [CallPlace(call, 0, len(text)) for call in calls]
+
+    def _read(self, value: object) -> list[ToolCall | None]:
+        return [self._read_one(item) for item in (value if isinstance(value, list) else [value])]
 
     def _read_one(self, value: object) -> ToolCall | None:
         for key in self.path:
@@ -69,11 +102,17 @@ class NameThenJson(CallFormat):
 
     between: str
 
-    def parse(self, text: str, tools: Tools = None) -> list[ToolCall]:
-        """The calls whose arguments are a JSON object."""
+    def find(self, text: str, tools: Tools = None) -> list[CallPlace]:
+        """The calls; arguments that are no JSON object make none."""
         begin = re.compile(f"{flexible(self.lead).pattern}({WORD}){flexible(self.between).pattern}")
-        values = [(match[1], decode(text, match.end())[0]) for match in begin.finditer(text)]
-        return [{"name": name, "arguments": value} for name, value in values if isinstance(value, dict)]
+        places: list[CallPlace] = []
+        for match in begin.finditer(text):
+            if _is_within(match.start(), places):
+                continue
+            value, end = decode(text, match.end())
+            call: ToolCall | None = {"name": match[1], "arguments": value} if isinstance(value, dict) else None
+            places.append(CallPlace(call, match.start(), end))
+        return places
 
 
 @dataclass(frozen=True)
@@ -95,17 +134,18 @@ class MarkedArguments(CallFormat):
     text: ArgumentMarks
     number: ArgumentMarks
 
-    def parse(self, text: str, tools: Tools = None) -> list[ToolCall]:
+    def find(self, text: str, tools: Tools = None) -> list[CallPlace]:
         """The calls. A value that is not marked as text is JSON or a Python literal, else it stays text."""
-        calls: list[ToolCall] = []
+        places: list[CallPlace] = []
         lead, again = (re.compile(f"{flexible(mark).pattern}({WORD})") for mark in (self.lead, self.again))
         match = lead.search(text)
         while match:
             call, end = self._read_arguments(text, match[1], match.end(), argument_schemas(tools, match[1]))
-            calls += [call] if call else []
+            end = max(end, match.end())
+            places.append(CallPlace(call, match.start(), end))
             following = again.match(text, end) if call else None
-            match = following or lead.search(text, max(end, match.end()))
-        return calls
+            match = following or lead.search(text, end)
+        return places
 
     def _read_arguments(
         self, text: str, name: str, position: int, schemas: dict[str, object]
@@ -194,12 +234,21 @@ def make_call(name: object, arguments: object) -> ToolCall | None:
 
 def argument_schemas(tools: Tools, name: str) -> dict[str, object]:
     """The schema of each argument of a tool; empty where the tools have no such function, or no schema of it."""
+    parameters = (function.get("parameters") for function in _functions(tools) if function.get("name") == name)
+    return properties_of(next(parameters, None))
+
+
+def function_names(tools: Tools) -> list[object]:
+    """The names of the tools' functions."""
+    return [function.get("name") for function in _functions(tools)]
+
+
+def _functions(tools: Tools) -> Iterator[dict[str, object]]:
+    """The functions of tools, which may stand under the key ``function`` or be the tools themselves."""
     for tool in tools or []:
         function = tool.get("function", tool) if isinstance(tool, dict) else None
-        if isinstance(function, dict) and function.get("name") == name:
-            parameters = function.get("parameters")
-            return properties_of(parameters)
-    return {}
+        if isinstance(function, dict):
+            yield function
 
 
 def properties_of(schema: object) -> dict[str, object]:

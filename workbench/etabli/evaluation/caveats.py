@@ -1,13 +1,19 @@
 """The warnings that a reader of the verdict needs first."""
 
+import contextlib
 from collections.abc import Sequence
 
 from etabli.core.contracts import ALL, UNSEEN, AnsweredRow, Metric
+from etabli.core.errors import BadData
 from etabli.evaluation import intervals
 from etabli.evaluation.aggregate import rows_in_slice, slice_names
+from etabli.evaluation.call_probe import find_call_format
+from etabli.evaluation.clean_answer import is_call_as_text
 from etabli.evaluation.systems import System, context_length
 from etabli.evaluation.test_set import TestSet
 from etabli.models.loading import LoadedModel
+from etabli.rendering.render import Renderer
+from etabli.training.train_data import prompt_of
 
 MIN_CLUSTERS = 8  # effective clusters; benchmarks/coverage.py does not vouch for an interval of fewer
 
@@ -20,6 +26,8 @@ def list_caveats(
         *loaded_model.notes,
         *overlap_caveats(rows),
         *test_set.warnings,
+        *_tool_caveats(test_set, loaded_model),
+        *_text_call_caveats(test_set, loaded_model),
         *cluster_caveats(rows, str(test_set.provenance["clustered_by"])),
         *_answer_caveats(test_set, systems, loaded_model),
         *score_error_caveats(rows, metrics),
@@ -57,18 +65,45 @@ def cluster_caveats(rows: Sequence[AnsweredRow], clustered_by: str) -> list[str]
     return [f"Too few clusters ({clustered_by}) for a reliable interval: {', '.join(small_slices)}."]
 
 
+def _tool_caveats(test_set: TestSet, loaded_model: LoadedModel) -> list[str]:
+    """One sentence with the number of test rows whose tools, or parts of them, no system saw, if there are any."""
+    renderer, count = Renderer(loaded_model.tokenizer), 0
+    for row in test_set.tests:
+        with contextlib.suppress(BadData):  # a prompt that the template refuses has no answers either
+            tools = row.get("tools")
+            count += bool(tools and renderer.layout(prompt_of(row), tools, prompt=True).unwritten_tools)
+    if not count:
+        return []
+    return [
+        f"{count} of {len(test_set.tests)} test rows have tools that the model's chat template leaves out, whole or in "
+        "part: no system saw them, and every score of calls says what it does without."
+    ]
+
+
+def _text_call_caveats(test_set: TestSet, loaded_model: LoadedModel) -> list[str]:
+    """One sentence with the number of test rows whose answer is a tool call written as text, if there are any."""
+    call_format = find_call_format(loaded_model.tokenizer)
+    count = sum(is_call_as_text(row, call_format) for row in test_set.tests)
+    if not count:
+        return []
+    return [
+        f"{count} of {len(test_set.tests)} test rows have an answer that is a tool call written as text: it is "
+        "compared as text, and the scores of calls count none as due there. Write it under tool_calls of the answer."
+    ]
+
+
 def _answer_caveats(test_set: TestSet, systems: list[System], loaded_model: LoadedModel) -> list[str]:
     caveats, total, longest = [], len(test_set.tests), context_length(loaded_model)
     for system in systems:
-        if unreadable_count := sum(answer.has_unreadable_call for answer in system.answers):
+        if unreadable_count := sum(answer.unreadable_calls > 0 for answer in system.answers):
             caveats.append(
-                f"{system.name}: {unreadable_count} of {total} answers begin a tool call that can't be parsed; each "
-                "counts as no call."
+                f"{system.name}: {unreadable_count} of {total} answers begin a tool call that can't be parsed; it is "
+                "never right: over-calling where no call is due, and where one is due no call."
             )
         if empty_count := sum(not answer.text.strip() for answer in system.answers):
             caveats.append(f"{system.name} answered nothing on {empty_count} of {total} rows.")
         if system.cut_count:
-            caveats.append(f"{system.name}: {system.cut_count} of {total} answers were cut at the greatest length.")
+            caveats.append(f"{system.name}: {system.cut_count} of {total} answers were cut off at max_new_tokens.")
         if long_count := sum(length > longest for length in system.prompt_lengths):
             caveats.append(f"{system.name}: {long_count} prompts are longer than the model's context of {longest}.")
     return caveats

@@ -15,7 +15,9 @@ from etabli.core import texts
 from etabli.core.contracts import CLEANINGS, Message, Row, ToolCall
 from etabli.core.errors import EtabliError
 from etabli.data.questions import answer_message, truth
-from etabli.evaluation.call_format import CallFormat, due_calls
+from etabli.data.reading import thought_tags
+from etabli.data.reading.thought_tags import TaggedThought
+from etabli.evaluation.call_format import CallFormat, JsonCalls, due_calls, function_names
 from etabli.evaluation.call_probe import find_call_format
 from etabli.rendering.template_engine import ChatTokenizer, Conversation, Tools, apply_template
 
@@ -37,7 +39,7 @@ class ThoughtMarks(NamedTuple):
     follow: str = ""
 
 
-THINK = ThoughtMarks("<think>", "</think>")
+KNOWN_THOUGHTS = tuple(ThoughtMarks(*pair) for pair in thought_tags.PAIRS)
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class AnswerMarks:
     ``lead`` is the template's own text between a prompt and the text of an answer.
     """
 
-    thoughts: tuple[ThoughtMarks, ...] = (THINK,)
+    thoughts: tuple[ThoughtMarks, ...] = KNOWN_THOUGHTS
     lead: str = ""
     special_tokens: tuple[str, ...] = ()
     calls: CallFormat | None = None
@@ -55,13 +57,16 @@ class AnswerMarks:
 
 @dataclass(frozen=True)
 class CleanAnswer:
-    """An answer, the thought before it, its tool calls, and the kinds of change (``contracts.CLEANINGS``)."""
+    """An answer, the thought before it, its tool calls, and the kinds of change (``contracts.CLEANINGS``).
+
+    ``unreadable_calls`` is the number of calls that it begins and that can't be parsed; they stay in its text.
+    """
 
     text: str
     thought: str = ""
     calls: list[ToolCall] = field(default_factory=list)
     changes: tuple[str, ...] = ()
-    has_unreadable_call: bool = False
+    unreadable_calls: int = 0
 
 
 def clean(text: str) -> CleanAnswer:
@@ -82,15 +87,15 @@ def clean_raw(raw: str, text: str, prompt: str, marks: AnswerMarks, tools: Tools
     thought, answer, changes = _split_thought(rest, prompt, marks.thoughts, is_ended)
     body = answer.removeprefix(marks.lead) if marks.lead else answer
     calls = marks.calls.parse(body, tools) if marks.calls else []
-    is_unreadable = not calls and marks.calls is not None and marks.calls.is_begun(body)
-    if calls:
+    unreadable_count = marks.calls.count_unreadable(body, tools) if marks.calls else 0
+    if calls and not unreadable_count:
         return CleanAnswer(calls_text(calls), thought, calls, changes)
     if body != rest:
         text = _without_tokens(body, marks.special_tokens)
     unfenced_text = fence["text"].strip() if (fence := _whole_fence(text)) else text
     composed_text = texts.compose(unfenced_text)
     changes += (FENCE,) * bool(fence) + (UNICODE,) * (composed_text != unfenced_text)
-    return CleanAnswer(composed_text, thought, [], changes, is_unreadable)
+    return CleanAnswer(composed_text, thought, calls, changes, unreadable_count)
 
 
 def judged_truth(row: Row) -> CleanAnswer:
@@ -100,6 +105,16 @@ def judged_truth(row: Row) -> CleanAnswer:
         return CleanAnswer(calls_text(calls), calls=calls)
     answer = clean(truth(row))
     return answer if answer.text else CleanAnswer(truth(row))
+
+
+def is_call_as_text(row: Row, call_format: CallFormat | None) -> bool:
+    """Is a row's answer a text that is a call of one of its tools, as JSON or in the form of the model's template?"""
+    message, tools = answer_message(row), row.get("tools")
+    if not tools or not message or message.get("tool_calls"):
+        return False
+    forms = (call_format, *(JsonCalls("", (), "name", key) for key in ("arguments", "parameters")))
+    calls = (call for form in forms if form for call in form.parse(message["content"].strip(), tools))
+    return any(call["name"] in function_names(tools) for call in calls)
 
 
 def calls_text(calls: Sequence[ToolCall]) -> str:
@@ -114,15 +129,26 @@ def _split_thought(
 
     Where the prompt opened the thought and the model ended its turn without closing it, the whole is the answer.
     """
-    for marks in thoughts:
-        is_begun = raw.startswith(marks.begin)
-        if not is_begun and not prompt.rstrip().endswith(marks.begin):
-            continue
-        thought, end, answer = raw.removeprefix(marks.begin).partition(marks.end)
-        if not end:
-            return ("", raw, ()) if is_ended and not is_begun else (thought.strip(), "", (OPEN_THOUGHT,))
-        return thought.strip(), answer.lstrip().removeprefix(marks.follow).lstrip(), (THOUGHT,)
-    return "", raw, ()
+    opened = next((marks for marks in thoughts if prompt.rstrip().endswith(marks.begin)), None)
+    marks = next((marks for marks in thoughts if raw.startswith(marks.begin)), opened)
+    tagged = _find_thought(raw, opened.begin if opened else "", marks)
+    if tagged is None:
+        return "", raw, ()
+    if tagged.rest is not None:
+        answer = tagged.rest.lstrip().removeprefix(marks.follow if marks else "").lstrip()
+        return tagged.thought.strip(), answer, (THOUGHT,)
+    is_begun = _find_thought(raw, "", marks) is not None
+    return ("", raw, ()) if is_ended and not is_begun else (tagged.thought.strip(), "", (OPEN_THOUGHT,))
+
+
+def _find_thought(raw: str, begin: str, marks: ThoughtMarks | None) -> TaggedThought | None:
+    """The thought at the beginning of an answer whose prompt ended with ``begin``; None if there is none."""
+    if tagged := thought_tags.split(begin + raw):
+        return tagged
+    if marks is None or not (begin or raw.startswith(marks.begin)):
+        return None
+    thought, end, rest = raw.removeprefix(marks.begin).partition(marks.end)
+    return TaggedThought(marks.begin, thought, rest if end else None)
 
 
 def _whole_fence(text: str) -> re.Match[str] | None:
@@ -149,13 +175,11 @@ def _without_tokens(text: str, special_tokens: Sequence[str]) -> str:
 
 
 def find_answer_marks(tokenizer: "PreTrainedTokenizerBase") -> AnswerMarks:
-    """The marks of a tokenizer's template; the ``<think>`` of most families is always known."""
+    """The marks of a tokenizer's template; ``<think>`` and the like are always known."""
     own_thought = _find_thought_marks(tokenizer)
-    thoughts = (THINK,) if own_thought in (None, THINK) else (own_thought, THINK)
+    thoughts = (own_thought, *KNOWN_THOUGHTS) if own_thought else KNOWN_THOUGHTS
     special_tokens = tuple(sorted(filter(None, map(str, tokenizer.all_special_tokens)), key=len, reverse=True))
-    return AnswerMarks(
-        tuple(marks for marks in thoughts if marks), _find_lead(tokenizer), special_tokens, find_call_format(tokenizer)
-    )
+    return AnswerMarks(thoughts, _find_lead(tokenizer), special_tokens, find_call_format(tokenizer))
 
 
 def _render(tokenizer: ChatTokenizer, answer: Message) -> tuple[str, str]:

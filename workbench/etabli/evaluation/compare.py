@@ -201,6 +201,7 @@ def _merge_row(versions: Sequence[AnsweredRow], subjects: Mapping[str, str], met
         "answers": collect(row["answers"] for row in versions),
         "thoughts": collect(row.get("thoughts", {}) for row in versions),
         "calls": collect(row.get("calls", {}) for row in versions),
+        "unreadable_calls": collect(row.get("unreadable_calls", {}) for row in versions),
         "raw": collect(row["raw"] for row in versions),
         "correct": collect(row["correct"] for row in versions),
         "values": {metric: collect(row["values"][metric] for row in versions) for metric in metrics},

@@ -45,6 +45,9 @@ def _score_row(index: int, test_set: TestSet, systems: list[System], scores: lis
         "answers": {system.name: system.answers[index].text for system in systems},
         "thoughts": {system.name: thought for system in systems if (thought := system.answers[index].thought)},
         "calls": {system.name: calls for system in systems if (calls := system.answers[index].calls)},
+        "unreadable_calls": {
+            system.name: count for system in systems if (count := system.answers[index].unreadable_calls)
+        },
         "raw": {system.name: system.raw_answers[index] for system in systems},
         "correct": {},
         "values": {},
@@ -72,9 +75,10 @@ def _score_answer(score: Score, record: AnsweredRow, system: str, row: Row) -> o
     """The score of a system's answer, by its text or by its tool calls."""
     if not score.from_calls:
         return score.compute(record["answers"][system], record["truth"], row)
-    if "calls" not in record:
+    if "calls" not in record or "unreadable_calls" not in record:
         raise ValueError("these results are older than the reading of tool calls: evaluate again")
-    return score.compute(record["calls"].get(system, []), record["truth"], row)
+    unreadable = [None] * record["unreadable_calls"].get(system, 0)
+    return score.compute([*record["calls"].get(system, []), *unreadable], record["truth"], row)
 
 
 def score_texts(record: AnsweredRow, score: Score) -> None:

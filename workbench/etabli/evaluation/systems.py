@@ -12,6 +12,7 @@ from etabli.data.questions import answer_message, ends_in_call, last_user_text, 
 from etabli.evaluation import baselines
 from etabli.evaluation.call_turns import split_at_calls
 from etabli.evaluation.clean_answer import CleanAnswer, clean_raw, find_answer_marks, judged_truth
+from etabli.evaluation.refusals import AskedRow, name_refused_rows
 from etabli.evaluation.test_set import TestSet
 from etabli.models import generate, likelihood
 from etabli.models.likelihood import Likelihood
@@ -190,7 +191,11 @@ def generate_answers(
     if system.prompts is None:
         return
     tools = [row.get("tools") for row in test_set.tests]
-    with loaded_model.using(system.adapter):
+    asked = [
+        AskedRow(row["id"], prompt, row.get("tools"), is_prompt=True)
+        for row, prompt in zip(test_set.tests, system.prompts)
+    ]
+    with loaded_model.using(system.adapter), name_refused_rows(asked, loaded_model.tokenizer):
         output = generate.answer(
             loaded_model.model,
             loaded_model.tokenizer,
@@ -239,18 +244,18 @@ def _score_continuations(
     report: ReportProgress,
 ) -> list[list[Likelihood]]:
     """The likelihoods of one or more answers to each test row, after the system's prompt."""
-    conversations: list[list[Message]] = []
-    tools: list[list[dict[str, object]] | None] = []
-    for prompt, row, row_answers in zip(system.prompts or [], test_set.tests, answers):
-        conversations += [[*prompt, answer] for answer in row_answers]
-        tools += [row.get("tools")] * len(row_answers)
-    with loaded_model.using(system.adapter):
+    asked = [
+        AskedRow(row["id"], [*prompt, answer], row.get("tools"), is_prompt=False)
+        for prompt, row, row_answers in zip(system.prompts or [], test_set.tests, answers)
+        for answer in row_answers
+    ]
+    with loaded_model.using(system.adapter), name_refused_rows(asked, loaded_model.tokenizer):
         scores = iter(
             likelihood.score(
                 loaded_model.model,
                 loaded_model.tokenizer,
-                conversations,
-                tools=tools,
+                [row.messages for row in asked],
+                tools=[row.tools for row in asked],
                 progress=lambda count, total: report(label, count, total),
             )
         )

@@ -122,9 +122,9 @@ def format_results(results: Results) -> str:
         return "\n\n".join([*paragraphs, "No score is left to be shown."])
     sentences = [verdict_sentence(part, verdict) for part, verdict in results["verdict"].items()]
     paragraphs.append("\n".join(sentences) or "No verdict: nobody to compare with.")
-    paragraphs += ["Each arm, with 95 % intervals", scores_frame(results).to_string(index=False)]
+    paragraphs += ["Each system, with 95 % intervals", scores_frame(results).to_string(index=False)]
     if any(score["differences"] for score in results["scores"]):
-        paragraphs.append(f"{subject} minus each other on the same rows, with 95 % intervals")
+        paragraphs.append(f"{subject} above (+) or below (−) each other system on the same rows, with 95 % intervals")
         paragraphs.append(differences_frame(results).to_string(index=False))
     flips = flips_frame(results)
     if len(flips):

@@ -168,9 +168,9 @@ def verdict_sentence(part: str, verdict: SliceVerdict) -> str:
     if count := verdict["more_rows"]:
         text += f"; about {count:,} more row{'s' if count > 1 else ''} would tell"
     if rival in ARMS and verdict["worth"] is False:
-        text += ". Not worth its training"
+        text += ". Its training did not pay"
     elif rival in ARMS and verdict["worth"] is None and outcome == CANNOT_TELL:
-        text += ". Not worth its training, as far as these rows can tell"
+        text += ". Whether its training pays stays open"
     return text
 
 

@@ -6,7 +6,7 @@ from etabli.core import folders, machine, parsing, processes, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import BadInput
 from etabli.models.adapter_files import WEIGHTS, pickle_files
-from etabli.models.adapters import BASE_FACTS, CONFIG, public_name
+from etabli.models.adapters import BASE_FACTS, CONFIG, is_path, public_name
 from etabli.models.generate import stop_ids
 from etabli.models.loading import LoadedModel, check_adapter, load
 from etabli.models.sources import resolve
@@ -43,15 +43,23 @@ def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
     with storage.write_folder(out) as folder:
         for path in files:
             folders.copy_file(source, path.name, folder / path.name)
-        if not isinstance(run, AdapterRun):
-            _name_base(folder / CONFIG, run)
+        _name_base(folder, run)
     return _names(out)
 
 
-def _name_base(config: Path, run: Run) -> None:
-    """Write the base's name into PEFT's configuration; établi's first versions wrote a path of this machine there."""
-    content = parsing.read_json(config, parsing.LARGEST_CONFIG, lenient=True)
-    storage.write_json(config, {**content, "base_model_name_or_path": public_name(resolve(run.recipe.model))})
+def _name_base(folder: Path, run: Run) -> None:
+    """Write the base's name into PEFT's configuration, and beside it its hash.
+
+    An adapter from elsewhere, and one of établi's first versions, may have a path of a machine there. Of the path of a
+    foreign adapter's base its last part stays; the hash in ``base.json`` says which base it is.
+    """
+    content = parsing.read_json(folder / CONFIG, parsing.LARGEST_CONFIG, lenient=True)
+    base = resolve(run.recipe.model)
+    name = public_name(base)
+    if isinstance(run, AdapterRun):
+        name = Path(name).name if is_path(name) else name
+        storage.write_json(folder / BASE_FACTS, {"name": name, "hash": base.hash})
+    storage.write_json(folder / CONFIG, {**content, "base_model_name_or_path": name})
 
 
 def merge(run: Run | str | Path, out: str | Path) -> list[str]:

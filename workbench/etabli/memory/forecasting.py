@@ -76,6 +76,7 @@ class _Advisor:
                 advice.append(
                     {
                         "change": change.describe(setup),
+                        "keys": cast(MemorySetup, {change.key: getattr(change.setup, change.key)}),
                         "device": new_peak,
                         "saves": peak - new_peak,
                         "fits": new_peak <= self.limit,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from etabli.core import parsing
-from etabli.core.contracts import PROCESS, RECIPE, Measurement, MemorySetup
+from etabli.core.contracts import PROCESS, RECIPE, Measurement, MemoryAdvice, MemorySetup
 from etabli.core.errors import BadInput
 from etabli.memory import devices, trace_cache
 from etabli.memory.config import ROUND, Setup, build_setup, load_config
@@ -198,10 +198,16 @@ class Ledger:
             "limit": self.device.total,
             "fits": fit["fits"],
             "largest": fit["largest"],
-            "advice": fit["advice"][:4],
+            "advice": [{**item, "positions": self._positions_after(item, setup)} for item in fit["advice"][:4]],
             "now": positions,
             "recalibrated": breakdown["recalibrated"],
         }
+
+    def _positions_after(self, advice: MemoryAdvice, setup: Setup) -> dict[str, int] | None:
+        """Return where the sliders stand after a piece of advice; None if it changes what has no slider."""
+        if not advice["keys"].keys() <= self.stops.keys():
+            return None
+        return self.slider_positions(replace(setup, **advice["keys"]))
 
 
 def _phase_bar(name: str, breakdown: Breakdown, measurement: Measurement | None) -> dict[str, object]:

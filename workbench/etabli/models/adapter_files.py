@@ -81,10 +81,10 @@ def tensor_names(adapter: Path) -> list[str]:
     return list(headers.read_header(adapter / WEIGHTS))
 
 
-def changes_something(adapter: Path) -> bool:
-    """Return whether some update of a LoRA adapter is not zero: B times A is, where either is.
+def largest_change(adapter: Path) -> float:
+    """Return a bound of the change that a LoRA adapter makes to any weight, before alpha: of B times A, in each layer.
 
-    Anything else that it holds (copies of whole modules, magnitudes, biases) counts as a change.
+    Infinity where it holds anything else (copies of whole modules, magnitudes, biases), which counts as a change.
     """
     from safetensors import safe_open
 
@@ -93,12 +93,17 @@ def changes_something(adapter: Path) -> bool:
         ups = [name for name in names if ".lora_B" in name or ".lora_embedding_B" in name]
         downs = {name: name.replace("lora_B", "lora_A").replace("lora_embedding_B", "lora_embedding_A") for name in ups}
         if names - set(ups) - set(downs.values()):
-            return True
-        return any(
-            bool(tensors.get_tensor(up).any()) and bool(tensors.get_tensor(down).any())
-            for up, down in downs.items()
-            if down in names
+            return float("inf")
+        pairs = [(up, down) for up, down in downs.items() if down in names]
+        return max(
+            (_largest_product(tensors.get_tensor(up), tensors.get_tensor(down)) for up, down in pairs), default=0
         )
+
+
+def _largest_product(up: "torch.Tensor", down: "torch.Tensor") -> float:
+    """A bound of the largest entry of B times A: the rank's terms, each at most the largest entries' product."""
+    rank = min(down.shape[0], up.shape[-1]) if up.dim() > 1 else 1
+    return float(up.abs().max().double() * down.abs().max().double()) * max(1, rank)
 
 
 def require_fast_patterns(adapter: Path, module_names: list[str], config: Mapping[str, object] | None = None) -> None:

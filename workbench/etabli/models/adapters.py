@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from etabli.core import folders, parsing, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import EtabliError, WrongAdapter
-from etabli.models import adapter_files, embedded, headers, sources
+from etabli.models import adapter_files, adapter_values, embedded, headers, sources
 from etabli.models.module_names import is_target
 from etabli.models.sources import Source
 
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-CONFIG = "adapter_config.json"
+CONFIG = adapter_values.CONFIG
 BASE_FACTS = "base.json"  # in an adapter's folder: which base it was trained on
 # Their first step rewrites the base's own weights, so the adapter fits no base that anybody has.
 _BASE_REWRITERS = ("pissa", "olora", "corda", "loftq", "lora_ga")
+# A change of a weight below it is lost: float32 has seven digits, and weights are of the order 0.01.
+NIL_CHANGE = 1e-9
 _SHOWN = 3  # names of tensors or modules in a message
 
 
@@ -35,6 +37,14 @@ class AdapterConfig:
     values: Mapping[str, object]  # JSON, as a stranger wrote it
     base_name: str | None
     base_hash: str | None
+
+    @property
+    def base_text(self) -> str:
+        """What the folder says of its base, as the end of a sentence: ``was trained on X``."""
+        digest = f" ({self.base_hash[:12]}…)" if self.base_hash else ""
+        if self.base_name:
+            return f"was trained on {self.base_name}{digest}"
+        return f"was trained on another base{digest}" if digest else "does not say on which base it was trained"
 
     @property
     def scale(self) -> float:
@@ -92,6 +102,13 @@ def _require_known_kind(config: AdapterConfig) -> None:
             "be another model. Convert it where it was made: save_pretrained(..., "
             "path_initial_model_for_weight_conversion=...)."
         )
+    if values.get("layer_replication"):
+        raise WrongAdapter(
+            f"{adapter} repeats layers of its base (layer_replication "
+            f"{parsing.short_repr(values['layer_replication'])}): the base that it is compared with would be another "
+            "model. Merge it where it was made (merge_and_unload), and judge the model."
+        )
+    adapter_values.require_valid_values(adapter, values)
 
 
 def check_adapter(adapter: str | Path, source: Source, base_named: bool = False) -> AdapterConfig:
@@ -108,12 +125,10 @@ def check_adapter(adapter: str | Path, source: Source, base_named: bool = False)
     """
     config = read_config(adapter)
     if not _belongs_to(config, source, base_named):
-        digest_text = f" ({config.base_hash[:12]}…)" if config.base_hash else ""
-        raise WrongAdapter(
-            f"{adapter} was trained on {config.base_name}{digest_text}, not on {source.name} ({source.hash[:12]}…). "
-            f"Load it with models.load({config.base_name!r}, adapter=...)"
-            f"{'' if config.base_hash else ', or say that this is its base: --base ' + source.name}."
-        )
+        load_text = f"Load it with models.load({config.base_name!r}, adapter=...)" if config.base_name else ""
+        base_text = "" if config.base_hash else f"say that this is its base: --base {source.name}"
+        next_step = ", or ".join(filter(None, (load_text, base_text))) or "Name that base: --base MODEL"
+        raise WrongAdapter(f"{adapter} {config.base_text}, not on {source.name} ({source.hash[:12]}…). {next_step}.")
     adapter_files.check_files(adapter)
     return config
 
@@ -141,15 +156,18 @@ def find_base(config: AdapterConfig, named_base: str | None = None) -> str:
     """
     if named_base:
         return named_base
-    name = config.base_name
-    if name and (config.base_hash or not _is_path(name)):
-        with contextlib.suppress(EtabliError):
+    name, cause = config.base_name, ""
+    if name and (config.base_hash or not is_path(name)):
+        try:
             if config.base_hash in (None, sources.resolve(name).hash):
                 return name
+            cause = f", whose weights have another hash than its {BASE_FACTS} says"
+        except EtabliError as error:
+            cause = f" ({str(error).rstrip('.')})"
     if config.base_hash and embedded.is_cached() and sources.resolve(embedded.NAME).hash == config.base_hash:
         return embedded.NAME
-    cause = f"it names {parsing.short_repr(name)}" if name else "it names none"
-    if name and _is_path(name):
+    cause = f"it names {parsing.short_repr(name)}{cause}" if name else "it names none"
+    if name and is_path(name):
         cause += ", a path, which is followed only where the weights there have the hash in its base.json"
     raise WrongAdapter(
         f"The base of {config.folder} is not found: {cause}. Say where the base is: --base MODEL (a Hub id, a folder, "
@@ -157,7 +175,8 @@ def find_base(config: AdapterConfig, named_base: str | None = None) -> str:
     )
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+    """Return whether a model's name is a place on a machine."""
     return name.startswith(("/", ".", "~")) or "\\" in name or Path(name).is_dir()
 
 
@@ -184,46 +203,62 @@ def put_on(
             model = PeftModelForCausalLM(model, peft_config, adapter_name)
             result = model.load_adapter(str(config.folder), adapter_name=adapter_name, is_trainable=False)
     except (ValueError, TypeError, RuntimeError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WrongAdapter(
-            f"{config.folder} does not fit this base: {reason[:300]} It was trained on {config.base_name}: say "
-            "--base with that model."
+            f"{config.folder} does not fit this base: {_first_cause(error)} It {config.base_text}: say --base with "
+            "the model that it was trained on."
         ) from None
     _require_all_weights(config, list(result.unexpected_keys), list(result.missing_keys))
     return model, list_notes(config, names)
 
 
+def _first_cause(error: Exception) -> str:
+    """The line of PEFT's error that names the cause: torch writes a heading above the sizes that do not fit."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    line = next((line for line in lines if "size mismatch" in line), lines[0])
+    return line[:300].rstrip(".") + "."
+
+
 def _refuse_base_weights(model: "PeftModel | PreTrainedModel", config: AdapterConfig) -> None:
     """Refuse weights that are the base's own: loading would change the base too, which it is compared with."""
-    own = {name.replace(".base_layer", "").removeprefix("base_model.model.") for name, _ in model.named_parameters()}
+    own = {_own_name(name) for name, _ in (*model.named_parameters(), *model.named_buffers())}
     copies = config.values.get("modules_to_save")
     copies = copies if isinstance(copies, list) else []
     replaced = [
         name
         for name in adapter_files.tensor_names(config.folder)
-        if name.endswith(".weight")
-        and (key := name.removeprefix("base_model.model.").replace(".base_layer", "")) in own
-        and not any(part in copies for part in key.split("."))
+        if (key := _own_name(name)) in own and not _is_in_copy(key, copies)
     ]
     if replaced:
         raise WrongAdapter(
-            f"{config.folder} holds {len(replaced)} whole matrices of the base ({_first(replaced)}), as for a "
-            "vocabulary that was enlarged: loaded, they would change the base that it is compared with. Merge it where "
-            "it was made (merge_and_unload), and judge the model."
+            f"{config.folder} holds {len(replaced)} tensors of the base itself ({_first(replaced)}), as for a "
+            "vocabulary that was enlarged or biases that were trained: loaded, they would change the base that it is "
+            "compared with. Merge it where it was made (merge_and_unload), and judge the model."
         )
+
+
+def _own_name(name: str) -> str:
+    """The name that a tensor has in the base without adapters."""
+    return name.removeprefix("base_model.model.").replace(".base_layer", "").replace(".original_module", "")
+
+
+def _is_in_copy(name: str, copies: list[str]) -> bool:
+    """Is a tensor in a module that the adapter has a copy of (``modules_to_save``)? PEFT looks at the names' ends."""
+    parts = name.split(".")
+    modules = [".".join(parts[:end]) for end in range(1, len(parts))]
+    return any(module.endswith(copy) for module in modules for copy in copies)
 
 
 def _require_all_weights(config: AdapterConfig, unused: list[str], missing: list[str]) -> None:
     if unused:
         raise WrongAdapter(
             f"{config.folder}: {len(unused)} of its matrices have no place in this base ({_first(unused)}), so it "
-            f"would answer without them. It was trained on {config.base_name}: say --base with that model."
+            f"would answer without them. It {config.base_text}: say --base with the model that it was trained on."
         )
     if missing:
         raise WrongAdapter(
             f"{config.folder} lacks {len(missing)} matrices that its {CONFIG} promises ({_first(missing)}): these "
-            f"layers would answer as the base does. Copy it again, or say --base with the model it was trained on "
-            f"({config.base_name})."
+            f"layers would answer as the base does. Copy it again, or say --base with the model it was trained on; it "
+            f"{config.base_text}."
         )
 
 
@@ -234,8 +269,7 @@ def _first(names: list[str]) -> str:
 def list_notes(config: AdapterConfig, module_names: list[str]) -> list[str]:
     """Return sentences on what a reader must know: an adapter that changes nothing, targets that the base has not."""
     notes = []
-    if not config.scale or not adapter_files.changes_something(config.folder):
-        cause = "its lora_alpha is 0" if not config.scale else "in each layer A or B is zero"
+    if cause := _cause_of_nothing(config):
         notes.append(
             f"THE ADAPTER CHANGES NOTHING: {cause}, so tuned and base are one model ({config.folder.name}). Its "
             "training took no step, or the wrong folder was saved."
@@ -245,6 +279,18 @@ def list_notes(config: AdapterConfig, module_names: list[str]) -> list[str]:
     if missed:
         notes.append(f"The adapter also targets {_first(missed)}, which this base has not: nothing was trained there.")
     return notes
+
+
+def _cause_of_nothing(config: AdapterConfig) -> str:
+    """Why the adapter changes nothing; an empty text if it changes something."""
+    if not config.scale:
+        return "its lora_alpha is 0"
+    largest = adapter_files.largest_change(config.folder) * abs(config.scale)
+    if largest == 0:
+        return "in each layer A or B is zero"
+    if largest < NIL_CHANGE:
+        return f"no weight changes by more than {largest:.0e}, which is lost in rounding"
+    return ""
 
 
 def adapter_hash(adapter: Path) -> str:

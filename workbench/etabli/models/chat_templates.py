@@ -4,16 +4,16 @@ A template is data: it is only ever followed in the confined process. Once a mod
 that lies with the adapter holds it, and everything that loads the adapter uses it.
 """
 
-import re
 from pathlib import Path
 from typing import Protocol
 
 from etabli.core import folders, parsing
-from etabli.core.contracts import Message
 from etabli.core.errors import BadInput, WrongAdapter
 from etabli.models import counting
 from etabli.rendering import template_engine
-from etabli.rendering.template_engine import ChatTokenizer, Conversation
+from etabli.rendering.ends import answer_end
+from etabli.rendering.render import Renderer
+from etabli.rendering.template_engine import ChatTokenizer
 
 NAMES = ("alpaca", "chatml", "plain")
 FILE = "chat_template.jinja"
@@ -21,7 +21,6 @@ CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
 ALPACA_SYSTEM = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 )
-_ANSWER = "ETABLI_ANSWER"  # stands for an answer while the template is looked at; no control token, no blank
 
 _REFUSE_TOOLS = "{%- if tools %}{{ raise_exception('This template has no place for tools.') }}{%- endif %}"
 _REFUSE_ROLE = "{{ raise_exception('This template has no place for a turn of role ' + message['role'] + '.') }}"
@@ -125,22 +124,18 @@ def _adds_bos(tokenizer: ChatTokenizer) -> bool:
 
 
 def find_end_of_turn(tokenizer: ChatTokenizer) -> str:
-    """Return the control token that the template writes after an answer.
+    """Return the control token that the template writes at the end of an answer.
 
     Raises:
         BadInput: it writes none there, so that a model would never learn to stop; BadData: it can't be followed.
     """
-    turns: list[Message] = [{"role": "user", "content": "Question"}, {"role": "assistant", "content": _ANSWER}]
-    text = template_engine.apply_template(tokenizer, [Conversation(turns)])[0]
-    rest = text.rpartition(_ANSWER)[2].lstrip()
-    names = {*tokenizer.get_added_vocab(), *filter(None, [tokenizer.eos_token])}
-    end = re.match("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or "(?!)", rest)
+    end = answer_end(tokenizer, Renderer(tokenizer).control)
     if not end:
         raise BadInput(
-            f"The template writes {parsing.short_repr(rest[:40])} after an answer, and no control token: the model "
-            "would never learn to stop. End the assistant's turn with {{ eos_token }} in the template."
+            "The template writes no control token after an answer: the model would never learn to stop. End the "
+            "assistant's turn with {{ eos_token }} in the template."
         )
-    return end[0]
+    return end
 
 
 def use_stored_template(tokenizer: SettableTokenizer, adapter: Path) -> None:

@@ -157,10 +157,13 @@ def _generate(
 
 
 def stop_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Return every token that ends a turn: the tokenizer's and those of the model's generation config."""
+    """Return every token that ends a turn: by the generation config, the tokenizer, and the chat template.
+
+    A template may end answers with another token than end-of-text, and that one is trained.
+    """
     config_ids = model.generation_config.eos_token_id
     config_ids = [] if config_ids is None else [config_ids] if isinstance(config_ids, int) else list(config_ids)
-    return sorted({*config_ids, *([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id])})
+    return sorted({*config_ids, *Renderer(tokenizer).end_ids})
 
 
 def _until_stop(ids: list[int], stops: Collection[int]) -> list[int]:

@@ -8,11 +8,6 @@ from typing import NamedTuple, cast
 from etabli.core.contracts import Message
 
 
-def call_names(message: Message) -> list[str]:
-    """Return the names of the functions that a message calls."""
-    return [str(_function(call).get("name")) for call in message.get("tool_calls") or []]
-
-
 def _function(call: dict[str, object]) -> dict[str, object]:
     """Return a call's function; a call without one is refused when rows are read."""
     function = call.get("function")

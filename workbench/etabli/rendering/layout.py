@@ -13,7 +13,8 @@ from typing import NamedTuple, cast
 
 from etabli.core.contracts import Message
 from etabli.core.errors import BadData
-from etabli.rendering.forms import Form, call_names, possible_forms
+from etabli.rendering.forms import Form, possible_forms
+from etabli.rendering.marked_tools import has_tools, mark_calls, mark_tools, unwritten
 from etabli.rendering.template_engine import ChatTokenizer, Conversation, try_template
 
 STRUCTURE = "template"  # the role of the template's own text
@@ -44,6 +45,7 @@ class Layout:
         off_prompt: answers that don't follow the generation prompt, even where a conversation ends with them.
         rewritten: those that follow it there, and stand after another header here, since later turns follow.
         dropped_thoughts: messages whose thought the template leaves out, as it does in every later prompt.
+        unwritten_tools: names of the tools that the template leaves out, or something of them.
     """
 
     parts: tuple[Part, ...]
@@ -51,6 +53,7 @@ class Layout:
     off_prompt: tuple[int, ...] = ()
     rewritten: tuple[int, ...] = ()
     dropped_thoughts: tuple[int, ...] = ()
+    unwritten_tools: tuple[str, ...] = ()
 
 
 class _Turn(NamedTuple):
@@ -93,9 +96,11 @@ class _Shell:
         self, tokenizer: ChatTokenizer, conversation: Conversation, form: Form, control: ControlPattern
     ) -> None:
         messages = conversation.messages
+        self.tokenizer, self.conversation = tokenizer, conversation
         self.messages, self.form, self.control, self.thinking = messages, form, control, conversation.thinking
         self.answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
         shells = form.apply([_with_placeholders(index, message) for index, message in enumerate(messages)])
+        self.shells = shells
         variants = [conversation._replace(messages=shells)]
         lenders = _lenders(messages, self.answers)
         asked = [index for index in self.answers if index not in lenders]
@@ -105,44 +110,53 @@ class _Shell:
         if isinstance(text, BadData):
             raise text
         self.text = text
-        # For each answer: its two prompts, the conversation that ends with it, and that without its calls.
-        self.variants = {index: texts[4 * place : 4 * place + 4] for place, index in enumerate(asked)}
+        # For each answer: its two prompts, and the conversation that ends with it.
+        self.variants = {index: texts[3 * place : 3 * place + 3] for place, index in enumerate(asked)}
         self.variants |= {index: _borrow(self.variants[lender], lender, index) for index, lender in lenders.items()}
 
     def layout(self) -> Layout:
         """Return the layout, after checking that all contents, calls and thoughts are there."""
         for index in self.answers:
-            self._require_calls(index)
+            if self.messages[index].get("tool_calls"):
+                self._require_calls(index)
         dropped = self._dropped_thoughts()
         turns = [turn for index in range(len(self.messages)) if (turn := self._turn(index))]
         off_prompt = tuple(filter(self._is_off_prompt, self.answers))
         rewritten = (turn.message for turn in turns if not turn.follows_prompt and turn.message not in off_prompt)
-        return Layout(tuple(self._parts(turns)), self.form, off_prompt, tuple(rewritten), tuple(dropped))
+        parts, unwritten_tools = tuple(self._parts(turns)), tuple(self._unwritten_tools())
+        return Layout(parts, self.form, off_prompt, tuple(rewritten), tuple(dropped), unwritten_tools)
 
     def _is_off_prompt(self, index: int) -> bool:
         """Return whether an answer doesn't follow its prompt. The first message of a conversation has none.
 
         In a row with thoughts an answer without one may follow the prompt without thinking.
         """
-        prompt, other_prompt, ended, _ = self.variants[index]
+        prompt, other_prompt, ended = self.variants[index]
         if not index or not isinstance(prompt, str) or not isinstance(ended, str):
             return False
         has_choice = self.thinking and not self.messages[index].get("reasoning") and isinstance(other_prompt, str)
         return not ended.startswith((prompt, str(other_prompt)) if has_choice else prompt)
 
     def _require_calls(self, index: int) -> None:
-        """Refuse a template that leaves out a call."""
-        *_, text_with, text_without = self.variants[index]
-        names = call_names(self.messages[index])
-        if isinstance(text_with, BadData) and names:
-            raise text_with
-        for name in names:
-            before = str(text_without).count(name) if isinstance(text_without, str) else 0
-            if str(text_with).count(name) - before < names.count(name):
-                raise BadData(
-                    f"The model's chat template leaves tool calls out ({name!r} of message {index + 1}): choose a "
-                    "model whose template knows them, or correct the template."
-                )
+        """Refuse a template that leaves out a call, or one of its arguments."""
+        marked, marks = mark_calls(_with_placeholders(index, self.messages[index]))
+        shells = [*self.shells[:index], *self.form.apply([marked])]
+        [text] = try_template(self.tokenizer, [self.conversation._replace(messages=shells, prompt=False)])
+        if isinstance(text, BadData):
+            raise text
+        if missing := unwritten(text, marks):
+            raise BadData(
+                f"The model's chat template leaves tool calls out ({missing[0]} of message {index + 1}): choose a "
+                "model whose template knows them, or correct the template."
+            )
+
+    def _unwritten_tools(self) -> list[str]:
+        """Return the names of the tools of which a name, a description or an argument is left out."""
+        if not has_tools(self.conversation.tools):
+            return []
+        tools, marks = mark_tools(self.conversation.tools or [])
+        [text] = try_template(self.tokenizer, [self.conversation._replace(messages=self.shells, tools=tools)])
+        return unwritten(text, marks) if isinstance(text, str) else []
 
     def _dropped_thoughts(self) -> list[int]:
         """Return the messages whose thought is left out because a later question follows; refuse any other."""
@@ -177,7 +191,7 @@ class _Shell:
 
     def _answer(self, index: int, content_end: int | None) -> _Turn | None:
         """Return what the model has to write of an assistant's message."""
-        prompt, other_prompt, ended, _ = (str(text) if isinstance(text, str) else "" for text in self.variants[index])
+        prompt, other_prompt, ended = (str(text) if isinstance(text, str) else "" for text in self.variants[index])
         start, follows = self._after_prompt(self.text, prompt, other_prompt)
         if content_end is not None and (start is None or start > content_end):
             start, follows = self.text.rfind("\ue000", 0, content_end), False
@@ -270,7 +284,7 @@ class _Shell:
 def _lenders(messages: Sequence[Message], answers: list[int]) -> dict[int, int]:
     """Return the answers in the middle of a long conversation, each with an earlier one of its kind.
 
-    A template is asked four times for an answer, each time with all messages before it. So of many answers that follow
+    A template is asked three times for an answer, each time with all messages before it. So of many answers that follow
     a question, it is asked for the first ones and the last ones.
     """
     lenders: dict[int, int] = {}
@@ -300,15 +314,12 @@ def _renumber(text: str, shift: int) -> str:
 
 
 def _turn_variants(conversation: Conversation, shells: list[Message], index: int) -> list[Conversation]:
-    """Return four conversations about an answer: both prompts for it, it as the last turn, and that without calls."""
+    """Return three conversations about an answer: both prompts for it, and it as the last turn."""
     before, thinking = shells[:index], conversation.thinking
-    call_less = cast(Message, {**shells[index], "content": f"\ue000{index}\ue001"})
-    call_less.pop("tool_calls", None)
     return [
         conversation._replace(messages=before, prompt=True),
         conversation._replace(messages=before, prompt=True, thinking=not thinking),
         conversation._replace(messages=[*before, shells[index]], prompt=False),
-        conversation._replace(messages=[*before, call_less], prompt=False),
     ]
 
 

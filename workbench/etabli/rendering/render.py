@@ -12,10 +12,12 @@ import json
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 
 from etabli.core.contracts import Message, Row
-from etabli.core.errors import BadData
+from etabli.core.errors import BadData, BadInput
+from etabli.rendering.ends import turn_ends
 from etabli.rendering.forms import Form
 from etabli.rendering.layout import STRUCTURE, ControlPattern, Layout, Part, lay_out
 from etabli.rendering.masks import PLAIN, check_messages, is_segmented, training_flags
@@ -58,8 +60,8 @@ class RenderedConversation:
         message: the number of its message; None for the template's own text.
         starts: where the content of each message begins in the whole text.
         length: characters of the whole text.
-        off_prompt, rewritten, dropped_thoughts: messages for which the template does something that has to be known;
-            see ``layout.Layout``.
+        off_prompt, rewritten, dropped_thoughts, unwritten_tools: messages, and tools, for which the template does
+            something that has to be known; see ``layout.Layout``.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -73,6 +75,7 @@ class RenderedConversation:
     off_prompt: tuple[int, ...] = ()
     rewritten: tuple[int, ...] = ()
     dropped_thoughts: tuple[int, ...] = ()
+    unwritten_tools: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -117,6 +120,15 @@ class Renderer:
         # Collected once: DeepSeek's 1,283 added tokens take longer to collect than a row to render.
         self.added_vocab = tokenizer.get_added_vocab()
         self.control = compile_alternatives(tuple(map(str, self.added_vocab)))
+
+    @cached_property
+    def end_ids(self) -> set[int]:
+        """The ids of the tokens that end an answer, where generation has to stop: end-of-text, and the template's."""
+        try:
+            ids = {self.added_vocab[end] for end in turn_ends(self.tokenizer, self.control)}
+        except (BadData, BadInput):  # no template, or one that no answer can be given to
+            ids = set()
+        return ids if self.tokenizer.eos_token_id is None else {*ids, self.tokenizer.eos_token_id}
 
     def render(
         self,
@@ -226,7 +238,10 @@ class Renderer:
 
     def _encode_chat(self, segments: list[Segment], policy: str, layout: Layout) -> RenderedConversation:
         row = RenderedConversation(
-            off_prompt=layout.off_prompt, rewritten=layout.rewritten, dropped_thoughts=layout.dropped_thoughts
+            off_prompt=layout.off_prompt,
+            rewritten=layout.rewritten,
+            dropped_thoughts=layout.dropped_thoughts,
+            unwritten_tools=layout.unwritten_tools,
         )
         if is_clean(segments, self.control):
             self._encode(segments, row, None)  # all at once: then the ids are the template's own in any tokenizer

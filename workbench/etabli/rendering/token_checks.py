@@ -1,7 +1,7 @@
 """Check a row's tokens before anything is trained on them.
 
 ``end-of-turn``       every answer trained to its end is followed by a control token, which is trained too; where the
-                      row ends with it, every control token of its end is
+                      row ends with it, every control token of its end is, and generation stops at the last one
 ``whole-answer``      every token that holds a letter of a trained content is trained, the first one too, which may
                       begin in the template's text (``▁It``)
 ``one-bos``           begin-of-text is the first token, if the tokenizer wants it; it comes again only where a template
@@ -70,7 +70,7 @@ def check_row(
     tokenizer = renderer.tokenizer
     control = {number for name, number in renderer.added_vocab.items() if name.strip()} | {tokenizer.eos_token_id}
     assertions = [
-        _check_end_of_turn(row, tokens, tokenizer, control),
+        _check_end_of_turn(row, tokens, renderer, control),
         _check_bos(tokens, tokenizer, control),
         _check_roles(tokens, policy),
         _check_whole_answers(row, tokens, policy),
@@ -87,7 +87,7 @@ def check_row(
 
 
 def _check_end_of_turn(
-    row: Row, tokens: RenderedConversation, tokenizer: ChatTokenizer, control: set[int | None]
+    row: Row, tokens: RenderedConversation, renderer: Renderer, control: set[int | None]
 ) -> Assertion:
     if is_segmented(row["messages"]):
         return Assertion(END_OF_TURN, None, "Segments end as they are written.")
@@ -101,7 +101,7 @@ def _check_end_of_turn(
         if not _is_trained_to_end(places, tokens, number, turn["content"]):
             continue
         last = places[-1] if turn["role"] == "assistant" else len(tokens) - 1
-        ends = tokens.ids[last] == tokenizer.eos_token_id or not _begins_turn(tokens, last, control)
+        ends = tokens.ids[last] == renderer.tokenizer.eos_token_id or not _begins_turn(tokens, last, control)
         if tokens.ids[last] not in control or not tokens.trained[last] or not ends:
             why = f"Turn {number} ends with {tokens.text[last]!r}, no trained control token: it never learns to stop."
             return Assertion(END_OF_TURN, False, why)
@@ -109,6 +109,10 @@ def _check_end_of_turn(
             end = next(place for place in reversed(range(len(tokens))) if tokens.ids[place] in control)
             if not tokens.trained[end]:
                 why = f"The row ends with {tokens.text[end]!r}, which is not trained: it never learns to stop there."
+                return Assertion(END_OF_TURN, False, why)
+            # A call may end with a token that closes each call of a turn; generation can't stop at that.
+            if turn["role"] == "assistant" and not turn.get("tool_calls") and tokens.ids[last] not in renderer.end_ids:
+                why = f"The row ends with {tokens.text[last]!r}, and generation does not stop there: it would go on."
                 return Assertion(END_OF_TURN, False, why)
     return Assertion(END_OF_TURN, True, "Every answer trained to its end is followed by a trained control token.")
 

@@ -36,7 +36,8 @@ def describe_progress(progress: VoteProgress) -> str:
         return f"After {progress['votes']} votes a verdict is possible: {strength}. More votes make it surer."
     half = progress["needed"]["half"]
     too_few = half is None or half > progress["left"]
-    short = f" Only {progress['left']:,} pairs are left: a verdict takes more prompts." if too_few else ""
+    left = f"Only {progress['left']:,} pairs are left" if progress["left"] else "No pair is left"
+    short = f" {left}: a verdict takes more prompts." if too_few else ""
     return f"After {progress['votes']} votes: {strength}. {_describe_needed(progress['needed'], 'votes')}{short}"
 
 

@@ -91,7 +91,7 @@ def _answer_message(row: AnsweredRow, system: str) -> Message:
     if system == TRUTH and truth:
         return truth
     calls = row.get("calls", {}).get(system, [])
-    if calls:
+    if calls and system not in row.get("unreadable_calls", {}):
         turn_calls: list[dict[str, object]] = []
         for call in calls:  # Mistral's template wants an id, of nine characters
             turn_calls.append({"id": "call00000", "type": "function", "function": {**call}})

@@ -19,7 +19,8 @@ OPEN_PACKS = 8  # packs that a row may still be put into
 class TokenizedRow:
     """One row as the model sees it: token ids and labels (as many), the row's id, and its slice (its language).
 
-    ``tokens_lost`` is how many tokens the cut at ``max_length`` took from its end.
+    ``tokens_lost`` is how many tokens the cut at ``max_length`` took from its end; ``thoughts_lost`` and ``tools_lost``
+    are how many of its thoughts and tools the chat template leaves out, tools also where it leaves out a part.
     """
 
     id: str
@@ -27,6 +28,8 @@ class TokenizedRow:
     labels: list[int]
     slice: str = "rows"
     tokens_lost: int = 0
+    thoughts_lost: int = 0
+    tools_lost: int = 0
 
     @property
     def trained_tokens(self) -> int:

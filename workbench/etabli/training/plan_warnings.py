@@ -35,6 +35,17 @@ def _about_rows(recipe: Recipe, data: TrainData) -> Iterator[str]:
             f"their end, and with it the token that ends the turn. The longest loses {max(lost):,} tokens. Raise "
             f"max_length to {recipe.max_length + max(lost)}, or leave these rows out."
         )
+    if tools_lost := sum(bool(row.tools_lost) for row in data.rows):
+        yield (
+            f"{tools_lost} of {len(data.rows)} rows have tools that the model's chat template leaves out, whole or in "
+            "part: the model is trained without them. Choose a model whose template writes tools, or put "
+            "what may be called into the system turn."
+        )
+    if thoughts_lost := [row.thoughts_lost for row in data.rows if row.thoughts_lost]:
+        yield (
+            f"{sum(thoughts_lost)} thoughts in {len(thoughts_lost)} of {len(data.rows)} rows are left out: the "
+            "model's chat template writes no thought before a later question. To train them, make a row of each turn."
+        )
 
 
 def _about_held_out(recipe: Recipe, data: TrainData) -> Iterator[str]:

@@ -6,20 +6,18 @@ so it is cached under a hash of all of them: a resumed run, or the next seed on 
 
 import contextlib
 import hashlib
-import inspect
 import json
 import shutil
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from etabli import rendering
 from etabli.core import machine, parsing, storage
 from etabli.core.contracts import Row
 from etabli.core.errors import BadData, Damaged, EtabliError
-from etabli.rendering import forms, layout, masks, segments, template_engine, token_checks
-from etabli.rendering import render as rendering
+from etabli.rendering import token_checks
 from etabli.rendering.render import Renderer
 from etabli.runs.recipe import Recipe
 from etabli.training.packing import MASKED, FailedChecks, TokenizedRow
@@ -90,6 +88,8 @@ def _tokenize_part(
                 conversation.labels[:max_length],
                 row.get("lang") or "rows",
                 max(0, len(conversation.ids) - max_length),
+                len(conversation.dropped_thoughts),
+                len(conversation.unwritten_tools),
             )
         )
         for check in token_checks.check_row(row, conversation, renderer, recipe.train_on, max_length, own=compare):
@@ -115,8 +115,8 @@ def _join(parts: list[tuple[list[TokenizedRow], FailedChecks]]) -> TokenizedRows
 
 
 def _key(rows: Sequence[Row], tokenizer: "Tokenizer", recipe: Recipe) -> str:
-    modules = (rendering, forms, layout, masks, segments, template_engine, token_checks, sys.modules[__name__])
-    code = "".join(inspect.getsource(module) for module in modules)
+    sources = [*sorted(Path(rendering.__path__[0]).glob("*.py")), Path(__file__)]
+    code = "".join(source.read_text(encoding="utf-8") for source in sources)
     vocabulary = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else json.dumps(tokenizer.get_vocab())
     special = [str(tokenizer.special_tokens_map), str(tokenizer.chat_template)]
     versions = [str(machine.versions()), *map(version, ("tokenizers", "jinja2"))]
@@ -139,7 +139,7 @@ def _write(place: Path, result: TokenizedRows) -> None:
             lengths=np.array([len(row.ids) for row in rows], dtype=np.int32),
         )
         facts = {
-            "rows": [[row.id, row.slice, row.tokens_lost] for row in rows],
+            "rows": [[row.id, row.slice, row.tokens_lost, row.thoughts_lost, row.tools_lost] for row in rows],
             "untrainable": untrainable,
             "failed": failed_checks,
         }
@@ -157,8 +157,6 @@ def _read(folder: Path) -> TokenizedRows:
         ids, flags, ends = arrays["ids"].tolist(), arrays["trained"].tolist(), arrays["lengths"].cumsum().tolist()
     labels = [token if flag else MASKED for token, flag in zip(ids, flags)]
     spans = zip(facts["rows"], [0, *ends], ends)
-    rows = [
-        TokenizedRow(row_id, ids[low:high], labels[low:high], part, lost) for (row_id, part, lost), low, high in spans
-    ]
+    rows = [TokenizedRow(row_id, ids[low:high], labels[low:high], *rest) for (row_id, *rest), low, high in spans]
     failed_checks = {name: [(row, why) for row, why in failures] for name, failures in facts["failed"].items()}
     return rows, facts["untrainable"], failed_checks

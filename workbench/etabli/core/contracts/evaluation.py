@@ -94,6 +94,7 @@ class AnsweredRow(TypedDict):
     answers: dict[str, str]  # cleaned: as it is compared with the truth
     thoughts: NotRequired[dict[str, str]]  # system -> the thought before its answer, where there is one
     calls: NotRequired[dict[str, list[ToolCall]]]  # system -> the tool calls in its answer
+    unreadable_calls: NotRequired[dict[str, int]]  # system -> the calls that it begins and that can't be parsed
     raw: dict[str, str]  # system -> answer with control tokens; an answer that was cut has no end-of-turn token
     correct: dict[str, bool | None]  # by the first score that is true or false
     values: dict[str, dict[str, float | None]]  # score -> system -> value

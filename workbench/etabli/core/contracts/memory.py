@@ -40,6 +40,7 @@ class MemoryAdvice(TypedDict):
     """One change of the setup that lowers the memory."""
 
     change: str
+    keys: MemorySetup  # the setting that it changes, with its new value
     device: int  # after the change
     saves: int
     fits: bool  # true if this change alone is enough

@@ -1,20 +1,20 @@
 """Read an answer's thought: one text under the key ``reasoning``, however a file holds it.
 
-It stands under a key of its turn, in parts of their own, within ``<think>`` at the start of the content, or in a column
-of its row. The content is then what follows the thought.
+It stands under a key of its turn, in parts of their own, within tags (``thought_tags``) at the start of the content, or
+in a column of its row. The content is then what follows the thought.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 
 from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
+from etabli.data.reading import thought_tags
 
-KEYS = ("reasoning", "reasoning_content", "thinking")
+DETAILS = "reasoning_details"  # OpenRouter's pieces of a thought, of which some may be encrypted
+KEYS = ("reasoning", "reasoning_content", "thinking", "reasoning_text", "thought", "thoughts", DETAILS)
 _SWITCHES = {"on", "off", "true", "false", "yes", "no", "0", "1"}
-_PART_TYPES = ("thinking", "reasoning")
-_TAGGED = re.compile(r"\s*<think>(?P<thought>.*?)</think>\n*(?P<content>.*)", re.DOTALL)
-_TAG = re.compile(r"</?think>")
+_PART_TYPES = ("thinking", "reasoning", "reasoning_text", "thought")
+_TEXT_KEYS = ("thinking", "text", "reasoning", "content", "thought", "summary")
 
 
 def is_thought(part: Mapping[str, object]) -> bool:
@@ -35,7 +35,7 @@ def read_part(part: Mapping[str, object], notes: list[Note], where: str) -> str:
 def _join(value: object) -> str | None:
     """Return a thought's text, with its pieces joined by blank lines; None if there is none."""
     if isinstance(value, Mapping):
-        value = next((value[key] for key in ("thinking", "text", "reasoning", "summary") if value.get(key)), None)
+        value = next((value[key] for key in _TEXT_KEYS if value.get(key) and value[key] is not True), None)
     if isinstance(value, list):
         texts = [_join(piece) for piece in value]
         return None if None in texts or not texts else "\n\n".join(map(str, texts))
@@ -53,6 +53,8 @@ def read_keys(item: Mapping[str, object], notes: list[Note], where: str, names: 
         value = item.get(name)
         if value is None or value != value or value == "" or value == []:
             continue
+        if name == DETAILS and isinstance(value, list) and not (value := _readable_details(value, notes, where)):
+            continue
         text = _join(value)
         if text is None:
             why = f"{name} is {type(value).__name__}, not text."
@@ -62,9 +64,27 @@ def read_keys(item: Mapping[str, object], notes: list[Note], where: str, names: 
     return _one_text(texts, notes, where)
 
 
+def _readable_details(pieces: list[object], notes: list[Note], where: str) -> list[object]:
+    """Return the pieces of a thought that are text; parts of one piece are joined, encrypted pieces are noted."""
+    readable: list[object] = []
+    last_index = None
+    for number, piece in enumerate(pieces):
+        index = piece.get("index") if isinstance(piece, Mapping) else None
+        text = _join(piece)
+        if isinstance(piece, Mapping) and piece.get("data") and text is None:
+            why = "An encrypted piece of a thought can't be read: it is left out."
+            notes.append(Note("unknown-key", f"{where}.{DETAILS}[{number}]", excerpt(dict(piece)), why))
+        elif readable and index is not None and index == last_index and text is not None:
+            readable[-1] = f"{_join(readable[-1])}{text}"
+        else:
+            readable.append(piece)
+        last_index = index
+    return readable
+
+
 def _one_text(texts: Mapping[str, str], notes: list[Note], where: str) -> str | None:
     """Return the thought that several places hold; different ones are noted."""
-    if len({text.strip() for text in texts.values()}) > 1:
+    if len({"".join(text.split()) for text in texts.values()}) > 1:  # pieces are joined with blanks, or without
         why = f"Two different thoughts, under {' and '.join(texts)}: an answer has one."
         notes.append(Note("reasoning", where, excerpt(next(iter(texts.values()))), why))
     return next(iter(texts.values()), None)
@@ -100,18 +120,20 @@ def set_column(messages: Sequence[Message], item: Mapping[str, object], notes: l
 
 
 def split_thought(message: Message, notes: list[Note], where: str) -> None:
-    """Move ``<think>…</think>`` from the start of an answer's content to its ``reasoning``.
+    """Move ``<think>…</think>`` and the like from the start of an answer's content to its ``reasoning``.
 
-    An empty thought becomes an empty text: templates write it as such. Tags elsewhere stay text and are noted; so are
-    those of a content whose parts have marks, since a mark may be the thought's.
+    An empty thought becomes an empty text: templates write it as such. Tags elsewhere stay text and are noted, also
+    those within a thought, since a reader of answers may end it there; so are those of a content whose parts have
+    marks, since a mark may be the thought's.
     """
-    if message["role"] != "assistant" or "think>" not in message["content"]:
+    if message["role"] != "assistant":
         return
-    match = _TAGGED.fullmatch(message["content"])
-    if match and "train_spans" not in message:
-        thought = match["thought"].strip("\n")
-        keys = {"its key": message.get("reasoning"), "<think>": thought or message.get("reasoning", "")}
+    tagged = thought_tags.split(message["content"])
+    if tagged and tagged.rest is not None and "train_spans" not in message:
+        thought = tagged.thought.strip("\n")
+        keys = {"its key": message.get("reasoning"), tagged.tag: thought or message.get("reasoning", "")}
         set_reasoning(message, keys, notes, where)
-        message["content"] = match["content"]
-    if tag := _TAG.search(message["content"]):
-        notes.append(Note("thought-tags", where, excerpt(message["content"], tag.start())))
+        message["content"] = tagged.rest.lstrip("\n")
+    for text in (message["content"], message.get("reasoning", "")):
+        if (place := thought_tags.find_stray(text)) is not None:
+            notes.append(Note("thought-tags", where, excerpt(text, place)))

@@ -1,7 +1,8 @@
 """Scores of tool calls: is one made where it is due, and nowhere else, of the right function, with the right arguments?
 
 Arguments are compared as JSON: the order of keys does not matter, 5 is 5.0, accents are composed, and an argument that
-is missing has the default of the tool's schema. Calls of one answer may stand in any order.
+is missing has the default of the tool's schema. Calls of one answer may stand in any order. A call that was begun and
+can't be parsed is None in a list of calls: it is never right, and it is over-calling, but it does not call anything.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,19 +13,21 @@ from etabli.core.contracts import Row, ToolCall
 from etabli.data.questions import answer_message
 from etabli.evaluation.call_format import argument_schemas, due_calls, properties_of
 
+AnswerCalls = Sequence[ToolCall | None]
 
-def is_right_call(calls: list[ToolCall], row: Row) -> bool:
+
+def is_right_call(calls: AnswerCalls, row: Row) -> bool:
     """Are the calls those that are due, with their arguments? None are right where none is due."""
     return _same_items(calls, calls_due(row), lambda call, due: is_same_call(call, due, row))
 
 
-def has_right_name(calls: list[ToolCall], row: Row) -> bool | None:
+def has_right_name(calls: AnswerCalls, row: Row) -> bool | None:
     """Are the functions those that are due? None where no call is due."""
     due = calls_due(row)
-    return sorted(call["name"] for call in calls) == sorted(call["name"] for call in due) if due else None
+    return _same_items(calls, due, lambda call, due_call: call["name"] == due_call["name"]) if due else None
 
 
-def has_right_arguments(calls: list[ToolCall], row: Row) -> bool | None:
+def has_right_arguments(calls: AnswerCalls, row: Row) -> bool | None:
     """Do the calls have the arguments that are due, whatever their functions? None where no call is due."""
     due = calls_due(row)
     if not due:
@@ -36,14 +39,14 @@ def has_right_arguments(calls: list[ToolCall], row: Row) -> bool | None:
     return _same_items(calls, due, has_same_arguments)
 
 
-def is_over_calling(calls: list[ToolCall], row: Row) -> bool | None:
-    """Is there a call where none is due? None where one is due."""
+def is_over_calling(calls: AnswerCalls, row: Row) -> bool | None:
+    """Is there a call where none is due, be it one that can't be parsed? None where one is due."""
     return None if calls_due(row) else bool(calls)
 
 
-def is_under_calling(calls: list[ToolCall], row: Row) -> bool | None:
-    """Is there no call where one is due? None where none is due."""
-    return not calls if calls_due(row) else None
+def is_under_calling(calls: AnswerCalls, row: Row) -> bool | None:
+    """Is there no call that can be parsed where one is due? None where none is due."""
+    return not any(calls) if calls_due(row) else None
 
 
 def calls_due(row: Row) -> list[ToolCall]:
@@ -86,13 +89,11 @@ def _with_defaults(values: dict[str, Any], properties: dict[str, Any]) -> dict[s
     return {texts.compose(key): value for key, value in {**defaults, **values}.items()}
 
 
-def _same_items(
-    calls: Sequence[ToolCall], due: Sequence[ToolCall], is_same: Callable[[ToolCall, ToolCall], bool]
-) -> bool:
+def _same_items(calls: AnswerCalls, due: Sequence[ToolCall], is_same: Callable[[ToolCall, ToolCall], bool]) -> bool:
     """Has every due call one of its own among the calls, and none is left over?"""
     remaining = list(due)
     for call in calls:
-        match = next((index for index, item in enumerate(remaining) if is_same(call, item)), None)
+        match = next((index for index, item in enumerate(remaining) if call and is_same(call, item)), None)
         if match is None:
             return False
         del remaining[match]

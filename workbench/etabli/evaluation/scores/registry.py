@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from etabli.core import confined, parsing, storage, trust
-from etabli.core.contracts import Row, ToolCall
+from etabli.core.contracts import Row
 from etabli.core.errors import BadInput
 from etabli.evaluation import call_format
 from etabli.evaluation.scores import answers, calls, libraries, structured
@@ -239,7 +239,7 @@ def _call_score(name: str, better: str = "higher") -> Score:
     )
 
 
-_CALL_FUNCTIONS: dict[str, Callable[[list[ToolCall], Row], bool | None]] = {
+_CALL_FUNCTIONS: dict[str, Callable[[calls.AnswerCalls, Row], bool | None]] = {
     "tool_call": calls.is_right_call,
     "call_name": calls.has_right_name,
     "call_arguments": calls.has_right_arguments,

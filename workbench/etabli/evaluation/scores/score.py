@@ -25,7 +25,8 @@ class Score:
     ``compute(answer, truth, row)`` returns True or False (unit ``share``) or a number. It may raise: that row is then
     an error, and the other rows are scored. With ``from_model`` the score is computed from the model's probabilities
     and ``compute`` is used only for systems without a model. ``needs_truth``: a row without an answer has no score.
-    With ``from_calls`` the first argument of ``compute`` is the list of the answer's tool calls, not its text.
+    With ``from_calls`` the first argument of ``compute`` is the list of the answer's tool calls, not its text;
+    None stands for each call that can't be parsed.
     """
 
     name: str
