@@ -1,5 +1,6 @@
 """``etabli data check``, ``etabli data read`` and ``etabli data tokens``."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -80,9 +81,11 @@ def check(
 ) -> tuple["Report", str | None]:
     """Find every mistake in FILE. Exit code: 0 if it is clean, 1 with errors or warnings, 2 if it can't be read."""
     from etabli.checks.check import check as check_file
-    from etabli.core import machine
+    from etabli.core import machine, os_errors
     from etabli.runs.progress import ProgressLine
 
+    if out:
+        os_errors.require_writable(Path(out))
     line = ProgressLine()
     line.show(f"{file}: reading")
     report = check_file(
