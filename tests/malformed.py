@@ -124,8 +124,8 @@ def wrong_shapes(kind):
         call = {"type": "function", "function": {"name": "find", "arguments": "{not json"}}
         yield "tool-call", {first: [user, {"role": "assistant", "content": None, "tool_calls": [call]}]}
         yield "tool-call", {first: [user, {"role": "assistant", "content": None, "tool_calls": [{"function": {}}]}]}
-        yield "wrong-type", {first: [user, {**answer, "weight": 2}]}
-        yield "wrong-type", {first: [user, {**answer, "weight": "1"}]}
+        yield "unknown-mark", {first: [user, {**answer, "weight": 2}]}
+        yield "unknown-mark", {first: [user, {**answer, "weight": "1"}]}
         yield "nothing-trained", {first: [user, {**answer, "weight": 0}]}
         yield "not-text", {first: [{**user, "content": [{"type": "image_url", "image_url": "x"}]}, answer]}
         yield "wrong-type", {first: [{**user, "content": [{"type": "text", "text": 4}]}, answer]}

@@ -202,12 +202,12 @@ def test_marks_of_calls_and_of_lists_beside_the_turns():
     row = {"messages": [USER, ANSWER, *AGAIN], "loss_mask": [0, 0, 0, 1], "system": "Be brief."}
     assert [message.get("train") for message in messages([row])] == [None, None, False, None, True]
     assert codes([row]) == set()
-    assert "wrong-type" in codes([{**row, "loss_mask": [0, 1]}])
+    assert "unknown-mark" in codes([{**row, "loss_mask": [0, 1]}])
 
 
 @pytest.mark.parametrize("marks", [{"weight": 0.5}, {"train": "no"}, {"train": True, "weight": 0}, {"masked": 2}])
 def test_marks_that_say_nothing_are_refused(marks):
-    assert "wrong-type" in codes([{"messages": [USER, {**ANSWER, **marks}]}])
+    assert "unknown-mark" in codes([{"messages": [USER, {**ANSWER, **marks}]}])
 
 
 def test_parts_with_one_mark_and_misspelt_ones(tmp_path):
@@ -315,7 +315,7 @@ def test_a_split_is_one_word_however_it_is_written(split):
 def test_marks_that_are_no_split_and_columns_that_may_be_one():
     assert codes([{"prompt": "a", "completion": "b", "split": "fold 3"}]) == {"unknown-split"}
     rows = [{"prompt": str(number), "completion": "b", "set": mark} for number, mark in enumerate(("train", "test"))]
-    assert {"split-column", "extra-columns"} == codes(rows) and check(rows).counts["split-column"] == 1
+    assert codes(rows) == {"split-column"} and check(rows).counts["split-column"] == 1
     assert [row["split"] for row in read(rows, columns={"split": "set"})] == ["train", "test"]
 
 
@@ -416,7 +416,7 @@ def test_a_text_without_a_task_stays_plain():
 
 def test_unknown_columns_are_answered_with_a_command():
     with pytest.raises(BadData, match=r"Name the columns: --column prompt=question \("):
-        read([{"Frage": "a", "Antwort": "b"}])
+        read([{"Kysymys": "a", "Vastaus": "b"}])
     with pytest.raises(BadData, match="--column prompt=Question --column completion=Response"):
         read([{"Question": "a", "Response": "b"}])
 

@@ -23,6 +23,7 @@ from etabli.core.errors import BadInput, BadRecipe, BadRows
 from etabli.curation.groups import with_copy_groups
 from etabli.data.content import hash_source
 from etabli.data.dataset import Dataset
+from etabli.data.names import split_entry
 from etabli.data.parquet_rows import HOME_COMMANDS
 from etabli.data.reading.source import read_with_notes
 from etabli.data.samples import ABOUT, CUSTOMER_MAILS, customer_mails
@@ -209,7 +210,7 @@ def _plain(value: object) -> object:
 
 def _name_for(data: str) -> str:
     """Return a folder name for a source: ``mails`` for ``in/mails.csv``; never that of the source itself."""
-    stem = Path(data.partition("#")[0]).name.split(".")[0]
+    stem = Path(split_entry(data)[0]).name.split(".")[0]
     name = re.sub(r"[^\w-]+", "-", stem).strip("-") or "mine"
     return f"{name}-split" if _is_same(data, f"datasets/{name}") else name
 

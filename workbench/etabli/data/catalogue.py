@@ -80,8 +80,18 @@ FORM = {
     ),
     "split-column": Code(
         "warning",
-        "A column seems to hold splits, and is not read: rows meant for a test would be trained.",
+        "A column of another name holds splits: such rows are kept out of training, or named where that is not sure.",
         "Name it: --column split=set (columns={'split': 'set'} in Python).",
+    ),
+    "unknown-mark": Code(
+        "error",
+        "A mark of what is trained that is neither 0 nor 1, or marks that contradict each other.",
+        "Write 1 to train the turn, 0 to leave it out; repeat a row that should count more.",
+    ),
+    "row-weight": Code(
+        "warning",
+        "A weight of the row: it is not used, every row counts once.",
+        "Repeat a row that should count more, write 0 for one that is not trained; rename the column if it is no mark.",
     ),
     "wrong-type": Code(
         "error", "The value is not of the type that this format needs.", "Write text as text and lists as lists."
@@ -135,6 +145,16 @@ FORM = {
         "Name question and answer: etabli data read FILE --column prompt=text --column completion=label --out FOLDER.",
     ),
     "rejected": Code("info", "An annotator rejected it: left out.", "Nothing to do, if that is what you expect."),
+    "unsettled": Code(
+        "warning",
+        "A column says that a review rejected the row or has not ended, or is an ordinary one: the row is trained.",
+        "Name it to leave such rows out: --column status=state (columns={'status': 'state'} in Python).",
+    ),
+    "padding": Code(
+        "warning",
+        "All objects have the same keys, filled up with nulls, as Arrow writes them: these nulls are left out.",
+        "Nothing to do; read the Parquet file itself if you have it.",
+    ),
     "other-answers": Code(
         "warning",
         "Several people answered differently: the first answer is used.",

@@ -9,6 +9,7 @@ from etabli.core import folders
 from etabli.core.contracts import ARMS, AnsweredRow, Comparison, Metric, Results
 from etabli.core.errors import BadData, BadInput
 from etabli.data.dataset import find_path
+from etabli.data.names import split_entry
 from etabli.evaluation.aggregate import summarise
 from etabli.evaluation.caveats import overlap_caveats
 from etabli.evaluation.evaluate import evaluate
@@ -98,9 +99,9 @@ def _find_own_data(run: Run) -> str | None:
     """
     if not run.recipe.data:
         return None
-    file, separator, entry = run.recipe.data.partition("#")
+    file, entry = split_entry(run.recipe.data, run.folder)
     path = find_path(file, run.folder)
-    return f"{path.absolute()}{separator}{entry}" if path.exists() else run.recipe.data
+    return f"{path.absolute()}{entry}" if path.exists() else run.recipe.data
 
 
 def recipe_differences(a: Run, b: Run) -> dict[str, list[object]]:

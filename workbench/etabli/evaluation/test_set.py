@@ -143,7 +143,7 @@ def _describe_missing_tests(run: Run, count: int) -> str:
     text = f"There are 0 test rows among {count} rows"
     if not run.recipe.data:  # an adapter from elsewhere
         return f"{text}: name a data set with --data FILE."
-    name = Path(run.recipe.data.partition("#")[0]).name.split(".")[0]
+    name = Path(split_entry(run.recipe.data, run.folder)[0]).name.split(".")[0]
     folder = f"datasets/{name}-split"
     command = f"etabli data read {shlex.quote(run.recipe.data)} --test 0.2 --out {shlex.quote(folder)}"
     return (

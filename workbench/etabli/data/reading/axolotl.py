@@ -1,6 +1,6 @@
 """Entries of the section ``datasets`` of an axolotl config."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from etabli.core.errors import Unreadable
@@ -12,7 +12,7 @@ from etabli.data.reading.mapping_entry import (
     MappingEntry,
     mapping_of,
     refuse,
-    require_known_keys,
+    refuse_all,
     resolve_file,
     texts_of,
 )
@@ -69,10 +69,9 @@ def read_entry(path: Path, entry: Mapping[str, object]) -> MappingEntry:
     """
     name = str(entry["path"])
     layout_name, columns = _type(path, name, entry)
-    _refuse_effects(path, name, entry)
     field_names = [key for key in entry if str(key).startswith("field_")] if layout_name != "chat" else []
     turn_keys = {*_TURN_KEYS, *_FIELDS} if layout_name == "chat" else {*field_names, "field"}
-    require_known_keys(path, name, entry, {*_SOURCE_KEYS, *turn_keys, *_WITHOUT_EFFECT})
+    _refuse_keys(path, name, entry, {*_SOURCE_KEYS, *turn_keys, *_WITHOUT_EFFECT})
     if layout_name == "chat":
         layout = _chat_layout(path, name, entry)
     else:
@@ -103,11 +102,18 @@ def _type(path: Path, name: str, entry: Mapping[str, object]) -> tuple[str, dict
     return _TYPES[kind]
 
 
-def _refuse_effects(path: Path, name: str, entry: Mapping[str, object]) -> None:
-    for key, harmless_values in _WITHOUT_EFFECT.items():
-        value = entry.get(key)
-        if value is not None and harmless_values is not None and value not in harmless_values:
-            raise refuse(path, name, key, value, _ADVICE.get(key, "remove it."))
+def _refuse_keys(path: Path, name: str, entry: Mapping[str, object], known_keys: Collection[str]) -> None:
+    """Refuse all keys of an entry at once that are not known, or whose value would change something."""
+    known_text = f"remove what changes nothing. Known keys: {', '.join(sorted(known_keys))}."
+    refused_keys = []
+    for key, value in entry.items():
+        harmless_values = _WITHOUT_EFFECT.get(str(key))
+        if value is not None and key not in known_keys:
+            refused_keys.append((str(key), value, known_text))
+        elif value is not None and harmless_values is not None and value not in harmless_values:
+            refused_keys.append((str(key), value, _ADVICE.get(str(key), "remove it.")))
+    if refused_keys:
+        raise refuse_all(path, name, refused_keys)
 
 
 def _columns(path: Path, name: str, entry: Mapping[str, object], layout_name: str) -> dict[str, str]:

@@ -2,36 +2,72 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from etabli.core.errors import BadData
 
+
+class Exported(dict[str, object]):
+    """A row of an annotation tool: its columns, and which of them are the questions and the answers of its people."""
+
+    def __init__(self, columns: Mapping[str, object], prompts: Sequence[str], answers: Sequence[str]) -> None:
+        super().__init__(columns)
+        self.prompts, self.answers = tuple(prompts), tuple(answers)
+
+
+@lru_cache(maxsize=4096)
+def fold_name(name: str) -> str:
+    """Return a column's name in small letters, without accents and without what is no letter: ``reponse``."""
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    return "".join(char for char in letters if char.isalpha())
+
+
+# English, French, German, Spanish: as ``fold_name`` writes them.
 _PROMPTS = (
-    *("prompt", "instruction", "question", "query", "input", "text_input", "input_text", "user", "text", "sentence"),
+    *("prompt", "instruction", "question", "query", "input", "textinput", "inputtext", "user", "text", "sentence"),
     *("document", "article", "dialogue", "source", "content", "context", "body", "message", "title"),
+    *("consigne", "entree", "requete", "texte", "phrase", "anweisung", "frage", "eingabe", "satz", "nachricht"),
+    *("instruccion", "pregunta", "entrada", "consulta", "texto", "frase", "mensaje"),
 )
 _ANSWERS = (
-    *("completion", "response", "output", "answer", "reply", "output_text", "summary", "highlights", "translation"),
+    *("completion", "response", "output", "answer", "reply", "outputtext", "summary", "highlights", "translation"),
     *("target", "targets", "label", "labels", "answers", "category", "intent", "sentiment", "class", "annotation"),
+    *("reponse", "sortie", "resume", "traduction", "cible", "etiquette", "categorie", "classe", "intention"),
+    *("antwort", "ausgabe", "zusammenfassung", "ubersetzung", "ziel", "etikett", "kategorie", "klasse", "absicht"),
+    *("respuesta", "salida", "resumen", "traduccion", "objetivo", "etiqueta", "categoria", "clase", "intencion"),
 )
+ANSWER_NAMES = frozenset(_ANSWERS)
 # Columns that make a row with ``text`` a task, and not plain text.
-TASK_COLUMNS = frozenset({*_ANSWERS, "question", "query", "input", "instruction"})
+TASK_COLUMNS = ANSWER_NAMES | {
+    *("question", "query", "input", "instruction", "consigne", "requete", "anweisung", "frage", "eingabe"),
+    *("instruccion", "pregunta", "consulta"),
+}
 
 
 def command(rows: Iterable[object]) -> str | None:
     """Return the options that read such rows; None if no two columns look like a question and its answer, as texts."""
     items = [row for row in rows if isinstance(row, Mapping)]
-    by_name = {
-        str(name).casefold(): str(name)
-        for row in items
-        for name, value in row.items()
-        if isinstance(as_answer(value), str)
-    }
-    answer = next((by_name[name] for name in _ANSWERS if name in by_name), None)
-    prompt = next((by_name[name] for name in _PROMPTS if name in by_name and by_name[name] != answer), None)
+    texts = {str(name): fold_name(str(name)) for row in items for name, value in row.items() if _is_text(value)}
+    exported = [row for row in items if isinstance(row, Exported)]
+    answer = _first_of(texts, _ANSWERS, [name for row in exported for name in row.answers])
+    texts.pop(str(answer), None)
+    prompt = _first_of(texts, _PROMPTS, [name for row in exported for name in row.prompts])
     if answer is None or prompt is None:
         return None
     return f"--column {_quoted('prompt', prompt)} --column {_quoted('completion', answer)}"
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(as_answer(value), str)
+
+
+def _first_of(texts: Mapping[str, str], folded_names: Sequence[str], first: Sequence[str]) -> str | None:
+    """Return the first name of ``first`` that is a column of texts, else the first column with one of some names."""
+    by_name = {folded: name for name, folded in texts.items()}
+    named = (by_name[folded] for folded in folded_names if folded in by_name)
+    return next((name for name in first if name in texts), None) or next(named, None)
 
 
 def require_names(columns: Mapping[str, str], known_names: Collection[str], source: str) -> None:
@@ -57,7 +93,9 @@ def _quoted(ours: str, theirs: str) -> str:
 
 def task_columns(item: Mapping[str, object]) -> list[str]:
     """Return the columns of a row with ``text`` that make it a task."""
-    return [str(name) for name, value in item.items() if str(name).casefold() in TASK_COLUMNS and value is not None]
+    answers = item.answers if isinstance(item, Exported) else ()
+    names = {str(name): fold_name(str(name)) for name, value in item.items() if value is not None}
+    return [name for name, folded in names.items() if name in answers or folded in TASK_COLUMNS]
 
 
 def refusal(code: str, items: Sequence[object]) -> str:

@@ -4,9 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from etabli.core.errors import Unreadable
+from etabli.data.licences import FIELDS
 from etabli.data.notes import escape_invisible
 from etabli.data.splits import split_name
 
+_ABOUT = {"_meta", "meta", "metadata", "_metadata", "info"}
+_SPELT = {"license": "licence", "language": "lang"}
 _CONTAINERS = {"data", "rows", "examples", "instances", "items", "records", "results", "samples", "questions"}
 
 
@@ -15,6 +18,7 @@ class Unfolded(NamedTuple):
 
     rows: list[tuple[object, str | None]]
     why: str
+    facts: Mapping[str, str] = {}  # of all rows, that stand beside them: licence, source …
 
 
 def unfold(value: object, is_row: Callable[[object], bool]) -> Unfolded | None:
@@ -81,10 +85,25 @@ def _keyed_rows(value: Mapping[str, object], is_row: Callable[[object], bool]) -
     if len(lists) > 1 and None in splits.values():
         names = escape_invisible(", ".join(map(str, lists))[:200])
         raise Unreadable("unknown-format", f"Rows stand under several keys: {names}. Write one of them to a file.")
-    unread_keys = [str(name) for name in value if name not in lists]
+    facts, used_keys = _facts(value)
+    unread_keys = [str(name) for name in value if name not in lists and name not in used_keys]
     rest = f" Not read: {', '.join(unread_keys)}." if unread_keys else ""
     why = f"The rows stand under {', '.join(map(str, lists))}.{rest}"
-    return Unfolded([(row, splits[name]) for name, rows in lists.items() for row in rows], escape_invisible(why[:300]))
+    split_rows = [(row, splits[name]) for name, rows in lists.items() for row in rows]
+    return Unfolded(split_rows, escape_invisible(why[:300]), facts)
+
+
+def _facts(value: Mapping[str, object]) -> tuple[dict[str, str], set[str]]:
+    """Return what a file says of all its rows, beside them or in an object about them; and the keys that are used."""
+    facts: dict[str, str] = {}
+    used_keys: set[str] = set()
+    for name, inner in value.items():
+        entries = inner if name in _ABOUT and isinstance(inner, Mapping) else {name: inner}
+        known = {_SPELT.get(str(key), str(key)): text for key, text in entries.items() if isinstance(text, str)}
+        facts |= {key: text for key, text in known.items() if key in FIELDS}
+        if entries and set(known) <= {*FIELDS} and len(known) == len(entries):
+            used_keys.add(name)
+    return facts, used_keys
 
 
 def _is_container(name: str) -> bool:

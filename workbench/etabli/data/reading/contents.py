@@ -9,6 +9,8 @@ from etabli.data.reading.values import wrong_type_note
 
 _TEXT_TYPES = ("text", "input_text", "output_text")
 _CALL_TYPES = {"tool_use", "tool_result", "server_tool_use", "toolUse", "toolResult"}  # Anthropic's and Bedrock's
+# Gemini's and Bedrock's parts that are no text: they have a key of their own, and no type.
+_MEDIA_KEYS = {"fileData", "file_data", "inlineData", "inline_data", "image", "document", "video", "audio"}
 _PART_KEYS = {"type", "text", "value", "annotations", "cache_control", "logprobs", "citations"}
 
 
@@ -78,6 +80,8 @@ def _part(part: object, notes: list[Note], where: str) -> str:
         notes.append(wrong_type_note(where, part, "a part with a type"))
         return ""
     kind, text = part.get("type", "text"), part.get("text", part.get("value"))
+    if kind == "text" and text is None and (media := sorted(_MEDIA_KEYS & part.keys())):
+        kind = media[0]
     if kind in _CALL_TYPES or _CALL_TYPES & part.keys():
         why = "A tool call within a content: write it under tool_calls, and its result as a turn of the role tool."
         notes.append(Note("tool-call", where, excerpt(dict(part)), why))

@@ -7,11 +7,10 @@ import json
 from collections.abc import Mapping, Sequence
 
 from etabli.data.notes import Note, excerpt
-from etabli.data.reading import gemini
+from etabli.data.reading import argilla, gemini
+from etabli.data.reading.columns import Exported
 from etabli.data.reading.layout import Item
 
-_REJECTIONS = ("reject", "rejected", "discard", "discarded")
-_STATUS_COLUMNS = {"status", "review_status", "annotation_status", "annotator_status", "response_status"}
 _RESPONSES = ".responses"  # Argilla: "NAME.responses" beside "NAME.responses.status"
 _RESULT_KEYS = ("choices", "text", "rating", "number", "labels", "taxonomy")
 
@@ -28,9 +27,7 @@ def flatten(item: object) -> tuple[object, list[Note]]:
                 return convert(item)
             except (TypeError, ValueError, KeyError, AttributeError):  # it only looked like one
                 return item, []
-    names = _STATUS_COLUMNS & item.keys()
-    status = next((name for name in sorted(names) if str(item[name]).casefold() in _REJECTIONS), None)
-    return _left_out(status, item[status]) if status else (item, [])
+    return item, []
 
 
 def _mappings(value: object) -> list[Mapping[str, object]]:
@@ -65,12 +62,24 @@ def _flatten_label_studio(item: Item) -> tuple[object, list[Note]]:
     columns: dict[str, object] = dict(item["data"]) if isinstance(item["data"], Mapping) else {}
     notes: list[Note] = []
     results = [_label_studio_results(entry["result"]) for entry in kept]
+    answers: list[str] = []
     for name in dict.fromkeys(name for result in results for name in result):
-        columns[name], more = _one_answer(name, [result[name] for result in results if name in result])
+        answers.append(f"annotations.{name}" if name in columns else name)  # the task's own column stays what it is
+        columns[answers[-1]], more = _one_answer(name, [result[name] for result in results if name in result])
         notes += more
     if item.get("predictions"):
         columns["predictions"] = item["predictions"]
-    return columns, notes
+    return Exported(columns, _label_studio_objects(kept, columns, answers), answers), notes
+
+
+def _label_studio_objects(
+    annotations: Sequence[Mapping[str, object]], columns: Mapping[str, object], answers: Sequence[str]
+) -> list[str]:
+    """Return the columns that were annotated: those that results name, else every text of the task."""
+    results = [result for entry in annotations for result in _mappings(entry["result"])]
+    names = [str(result.get("to_name")) for result in results]
+    texts = [name for name, value in columns.items() if isinstance(value, str) and name not in answers]
+    return [name for name in dict.fromkeys(names) if name in texts] or sorted(texts, key=lambda name: "id" in name)
 
 
 def _label_studio_results(results: object) -> dict[str, object]:
@@ -95,10 +104,11 @@ def _unpack_single(value: object) -> object:
 
 
 def _is_argilla(item: Item) -> bool:
-    return any(str(name).endswith(_RESPONSES) for name in item)
+    return any(str(name).endswith(_RESPONSES) for name in item) or argilla.is_record(item)
 
 
 def _flatten_argilla(item: Item) -> tuple[object, list[Note]]:
+    item = argilla.unfold(item) if argilla.is_record(item) else item
     questions = [str(name).removesuffix(_RESPONSES) for name in item if str(name).endswith(_RESPONSES)]
     columns = {name: value for name, value in item.items() if not _is_of_question(str(name), questions)}
     notes: list[Note] = []
@@ -110,7 +120,7 @@ def _flatten_argilla(item: Item) -> tuple[object, list[Note]]:
             notes += more
     if not any(question in columns for question in questions):
         return _left_out(questions[0], item.get(f"{questions[0]}{_RESPONSES}"), "It has no submitted response.")
-    return columns, notes
+    return Exported(columns, (), [question for question in questions if question in columns]), notes
 
 
 def _is_of_question(name: str, questions: Sequence[str]) -> bool:

@@ -5,27 +5,32 @@ Mistakes of a row are noted and not raised, so that a check can report all of th
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from etabli.core.contracts import Message, Row
 from etabli.data.licences import lineage_hints, terms_of
 from etabli.data.notes import Note, escape_invisible, excerpt
-from etabli.data.reading import marks, readers, reasoning
-from etabli.data.reading.columns import as_answer, task_columns
+from etabli.data.reading import marks, readers, reasoning, split_columns
+from etabli.data.reading.columns import as_answer, refusal, task_columns
 from etabli.data.reading.exports import flatten
 from etabli.data.reading.layout import Format, Item, Layout
+from etabli.data.reading.padding import find_padded_keys, remove_padding
+from etabli.data.reading.paths import find_value, has_value
+from etabli.data.reading.states import STATUS, judge_state
 from etabli.data.reading.values import parse_list, wrong_type_note
-from etabli.data.splits import TRAIN, split_name
+from etabli.data.splits import TRAIN, most_held_out, split_name
 
 LINEAGE = ("lang", "source", "licence", "terms", "generator", "created", "parents", "split", "template", "copy_group")
 _SPELT = {"license": "licence", "language": "lang"}
 _MEDIA = {"images", "image", "videos", "video", "audios", "audio"}
 _OTHER_KEYS = {"id", "tools", "functions"}
 _LINEAGE_KEYS = {*LINEAGE, *_SPELT, *_MEDIA, *_OTHER_KEYS}
-_SPLIT_COLUMNS = {"Split", "SPLIT", "_split", "set", "subset", "partition", "phase", "fold", "data_split", "usage"}
 _TEXT_COLUMNS = {"prompt", "completion", "instruction", "input", "output"}
+_OWN_ID = re.compile(r"([a-z]{2}-)?[0-9a-f]{12,16}(~\d+)?")  # one that établi gave; another is kept as a column
 PREFERRED_FORMAT = "preferred"
 _PREFERENCE_KEYS = (
     *("prompt", "chosen", "rejected", "label", "messages", "conversations", "completion", "instruction", "input"),
@@ -42,15 +47,12 @@ def guess_layout(items: Sequence[object], columns: Mapping[str, str] | None = No
     if not votes:
         return None
     name, count = votes.most_common(1)[0]
-    if (
-        name == "text"
-        and "text" not in (columns or {})
-        and any(isinstance(row, Mapping) and task_columns(row) for row in renamed_rows)
-    ):
+    is_plain = name == "text" and "text" not in (columns or {})
+    if is_plain and any(isinstance(item, Mapping) and task_columns(item) for item in items):
         name = "task"
     keys = " and ".join(FORMATS[name].keys) or FORMATS[name].told_by
     reason = f"{count} of the first {len(items)} rows have {keys}"
-    return Layout(name, reason, dict(columns or {}))
+    return Layout(name, reason, dict(columns or {}), is_guessed=is_plain and name == "text")
 
 
 def _format_of(item: object) -> str | None:
@@ -72,7 +74,7 @@ def rename_columns(item: object, columns: Mapping[str, str]) -> object:
         return item
     new_names = set(columns.values())
     rest = {name: value for name, value in item.items() if name not in new_names}
-    return rest | {new: item[old] for new, old in columns.items() if old in item}
+    return rest | {new: find_value(item, old) for new, old in columns.items() if has_value(item, old)}
 
 
 def is_row(item: object, columns: Mapping[str, str] | None = None) -> bool:
@@ -93,35 +95,57 @@ def _name_columns(item: object, columns: Mapping[str, str]) -> object:
 
 def convert_row(item: object, layout: Layout, lineage: Mapping[str, object]) -> tuple[Row | None, list[Note]]:
     """Return a row's conversation with its lineage (None if it can't be read), and all notes about it."""
-    item, notes = flatten(item)
-    if item is None and notes:
+    flat_item, notes = flatten(item)
+    if flat_item is None and notes:
         return None, notes
-    item = _name_columns(item, layout.columns)
-    kind = FORMATS[layout.name]
-    if isinstance(item, list) and layout.name == "sharegpt-lists":
-        item = {"conversations": item}
-    if not isinstance(item, Mapping):
-        return None, [
-            Note("not-an-object", excerpt=excerpt(item), why=f"A row must be an object; this is {type(item).__name__}.")
-        ]
-    missing = [key for key in kind.keys if key not in item]
-    if missing:
-        has = escape_invisible(", ".join(map(str, item))[:80])
-        return None, [
-            Note("missing-key", name, has, f"There is no {name!r}; the row has {has or 'nothing'}.") for name in missing
-        ]
-    for name in _MEDIA & item.keys():
-        if media := item[name]:
+    columns = _read_columns(flat_item, layout, notes)
+    if columns is None:
+        return None, notes
+    for name in _MEDIA & columns.keys():
+        if media := columns[name]:
             notes.append(Note("not-text", name, excerpt(media), f"The row comes with {name}: this trains text models."))
-    messages = kind.read(item, notes, layout)
+    messages = FORMATS[layout.name].read(columns, notes, layout)
     if not messages:
         return None, notes
     for number, message in enumerate(messages):
         reasoning.split_thought(message, notes, f"messages[{number}].content")
-    row = _row(messages, item, lineage, notes)
-    if other_columns := _other_columns(item, _unused_columns(item, layout)):
+    marks.settle(messages, columns, layout.tags.trained_roles if layout.tags else None, notes)
+    row = _row(messages, columns, lineage, layout, notes)
+    if other_columns := _other_columns(columns, _unused_columns(columns, layout)):
         row["columns"] = other_columns
     return row, notes
+
+
+def _read_columns(item: object, layout: Layout, notes: list[Note]) -> Item | None:
+    """Return a row's columns by the format's names; None, with notes, if some are missing or it was rejected."""
+    _note_task(item, layout, notes)
+    if layout.padded_keys and isinstance(item, Mapping):
+        item = remove_padding(item, layout.padded_keys, notes)
+    item = _name_columns(item, layout.columns)
+    if isinstance(item, list) and layout.name == "sharegpt-lists":
+        item = {"conversations": item}
+    if not isinstance(item, Mapping):
+        why = f"A row must be an object; this is {type(item).__name__}."
+        notes[:] = [Note("not-an-object", excerpt=excerpt(item), why=why)]
+        return None
+    if missing := [key for key in FORMATS[layout.name].keys if key not in item]:
+        has = escape_invisible(", ".join(map(str, item))[:80])
+        notes[:] = [
+            Note("missing-key", name, has, f"There is no {name!r}; the row has {has or 'nothing'}.") for name in missing
+        ]
+        return None
+    is_left_out, state_notes = judge_state(item, STATUS in layout.columns, _read_names(layout.name))
+    if is_left_out:
+        notes[:] = state_notes
+        return None
+    notes += state_notes
+    return item
+
+
+def _note_task(item: object, layout: Layout, notes: list[Note]) -> None:
+    """Note the columns of a task in a row of a file whose first rows are plain text."""
+    if layout.is_guessed and isinstance(item, Mapping) and task_columns(item):
+        notes.append(Note("task-columns", excerpt=excerpt(dict(item)), why=refusal("task-columns", [item])))
 
 
 def _other_columns(item: Item, names: set[str]) -> dict[str, object]:
@@ -134,24 +158,40 @@ def _blank(value: object) -> bool:
     return isinstance(value, str | float) and (value == "" or value != value)
 
 
-def unused_columns(item: object, layout: Layout) -> set[str]:
-    """Return the columns of a row that nothing reads."""
+def unused_columns(item: object, layout: Layout) -> list[str]:
+    """Return the columns of a row that nothing reads, sorted."""
     flat_item = rename_columns(flatten(item)[0], layout.columns)
-    return _unused_columns(flat_item, layout) if isinstance(flat_item, Mapping) else set()
+    return sorted(_unused_columns(flat_item, layout)) if isinstance(flat_item, Mapping) else []
 
 
 def known_names(layout: Layout | None) -> set[str]:
     """Return the names of columns that a layout's format reads; without a layout, or where it is refused, of all."""
     kinds = [FORMATS[layout.name]] if layout and not FORMATS[layout.name].refused else FORMATS.values()
-    return {name for kind in kinds for name in (*kind.keys, *kind.optional)} | _LINEAGE_KEYS
+    return {name for kind in kinds for name in (*kind.keys, *kind.optional)} | {*_LINEAGE_KEYS, *marks.ROW_KEYS, STATUS}
 
 
 def _unused_columns(item: Item, layout: Layout) -> set[str]:
-    kind = FORMATS[layout.name]
-    return {str(name) for name in item} - {*kind.keys, *kind.optional} - _LINEAGE_KEYS
+    used_splits = {name for name, is_split in layout.split_columns.items() if is_split}
+    system_names = readers.system_names(item) if "system" in FORMATS[layout.name].optional else ()
+    names = {str(name) for name in item} - _read_names(layout.name) - {*system_names}
+    names |= {"id"} if item.get("id") is not None and not _OWN_ID.fullmatch(str(item["id"])) else set()
+    return names - marks.row_mark_names(item) - used_splits
 
 
-def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], notes: list[Note]) -> Row:
+def _read_names(format_name: str) -> set[str]:
+    """Return the names of the columns that a format reads."""
+    kind = FORMATS[format_name]
+    return {*kind.keys, *kind.optional, *_LINEAGE_KEYS}
+
+
+def add_what_rows_tell(layout: Layout, items: Sequence[object]) -> Layout:
+    """Return a layout with what only several rows tell: the columns that hold splits, and objects that are padded."""
+    renamed_rows = [rename_columns(item, layout.columns) for item in items]
+    columns = split_columns.find_split_columns(renamed_rows, _read_names(layout.name))
+    return replace(layout, split_columns=columns, padded_keys=find_padded_keys(items))
+
+
+def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], layout: Layout, notes: list[Note]) -> Row:
     """Return a row: its id is a hash of its messages; fields of ``item`` have precedence over ``lineage``."""
     text = json.dumps(messages, ensure_ascii=True, default=str)
     row_id = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -162,7 +202,7 @@ def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], not
             fields[name] = [str(part) for part in value]
         elif value is not None and value == value and str(value).strip():
             fields[_SPELT.get(name, name)] = str(value)
-    _set_split(fields, item, notes)
+    _set_split(fields, item, layout, notes)
     for name, value in lineage_hints(fields.get("source") or "").items():
         fields.setdefault(name, value)
     if fields.get("generator") and not fields.get("terms") and (terms := terms_of(fields["generator"])):
@@ -175,28 +215,30 @@ def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], not
     return cast(Row, fields)
 
 
-def _set_split(fields: dict[str, object], item: Item, notes: list[Note]) -> None:
+def _set_split(fields: dict[str, object], item: Item, layout: Layout, notes: list[Note]) -> None:
     """Set a row's split as ``train``, ``validation`` or ``test``; note marks that are none of them."""
-    mark = fields.get("split")
-    if mark is not None and (name := split_name(str(mark))):
+    mark, column = fields.get("split"), layout.columns.get("split")
+    names: set[str | None] = set()
+    if mark is not None:
+        by_flag = (split_columns.read_flag(column, mark) or TRAIN) if column and split_columns.is_flag(column) else None
+        names.add(split_name(str(mark)) or by_flag)
+        if names == {None}:
+            notes.append(Note("unknown-split", "split", excerpt(mark)))
+    if column is None:
+        names.add(split_columns.read_splits(item, layout.split_columns, _read_names(layout.name), notes))
+    if name := most_held_out(names):
         fields["split"] = name
-    elif mark is not None:
-        notes.append(Note("unknown-split", "split", excerpt(mark)))
-    for name in item.keys() & _SPLIT_COLUMNS if mark is None else ():
-        if split_name(str(item[name])) not in (None, TRAIN):
-            why = f"The column {name!r} says {excerpt(item[name])!r}, and is not read: the row would be trained."
-            notes.append(Note("split-column", str(name), excerpt(item[name]), f"{why} --column split={name}"))
 
 
-_SYSTEM, _THOUGHT, _MARKS = readers.SYSTEM_KEYS, reasoning.KEYS, marks.ROW_KEYS
+_SYSTEM, _THOUGHT = readers.SYSTEM_KEYS, reasoning.KEYS
 # If a row fits several formats, the first one counts: more specific keys come first.
 FORMATS: dict[str, Format] = {
     "pretokenised": Format(("input_ids",), readers.reject_rows, ("labels", "attention_mask"), refused="pretokenised"),
     "preference": Format((), readers.reject_rows, refused="preference-data", told_by="a preferred and another answer"),
     "kto": Format((), readers.reject_rows, refused="feedback-data", told_by="an answer and a label"),
     PREFERRED_FORMAT: Format((), readers.preferred, (*_PREFERENCE_KEYS, *_SYSTEM, *_THOUGHT)),
-    "chat": Format(("messages",), readers.chat, (*_SYSTEM, *_MARKS)),
-    "sharegpt": Format(("conversations",), readers.sharegpt, (*_SYSTEM, *_MARKS)),
+    "chat": Format(("messages",), readers.chat, _SYSTEM),
+    "sharegpt": Format(("conversations",), readers.sharegpt, _SYSTEM),
     "sharegpt-lists": Format(("conversations",), readers.sharegpt, told_by="turns"),
     "segments": Format(("segments",), readers.segments),
     "alpaca": Format(("instruction", "output"), readers.alpaca, ("input", "history", *_SYSTEM, *_THOUGHT)),

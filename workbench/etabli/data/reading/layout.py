@@ -14,13 +14,18 @@ Item = Mapping[str, object]
 class Layout:
     """How the rows of a source are read: the format, why it was chosen, and its column names.
 
-    ``columns`` maps the format's name of a column to the file's.
+    ``columns`` maps the format's name of a column to the file's; ``split_columns`` are the paths of columns that hold
+    splits (True) or not (False), as the first rows tell. ``is_guessed`` is of plain text that nobody named as such;
+    ``padded_keys`` are the keys of objects that Arrow padded with nulls, by their place.
     """
 
     name: str
     reason: str = "named by you"
     columns: Mapping[str, str] = field(default_factory=dict)
     tags: Tags | None = None
+    split_columns: Mapping[str, bool] = field(default_factory=dict)
+    is_guessed: bool = False
+    padded_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

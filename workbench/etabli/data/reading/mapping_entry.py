@@ -1,6 +1,6 @@
 """An entry of a mapping file: what it names, and the checks that every kind of entry needs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +37,23 @@ def refuse(path: Path, name: str, key: str, value: object, advice: str) -> Unrea
     )
 
 
+def refuse_all(path: Path, name: str, refused_keys: Sequence[tuple[str, object, str]]) -> Unreadable:
+    """Return the error for all keys of an entry that are not carried out, each with its value and advice."""
+    key, value, advice = refused_keys[0]
+    others = [
+        f"\n  {escape_invisible(other)[: folders.NAME_SHOWN]} {short_repr(other_value)}, which is not done either: "
+        f"{'the same.' if other_advice == advice else other_advice}"
+        for other, other_value, other_advice in refused_keys[1:]
+    ]
+    return refuse(path, name, key, value, f"{advice}{''.join(others)}")
+
+
 def require_known_keys(path: Path, name: str, entry: Mapping[str, object], known_keys: Collection[str]) -> None:
     """Refuse keys of an entry that are not known; a key without a value says nothing."""
-    for key, value in entry.items():
-        if key not in known_keys and value is not None:
-            advice = f"remove it if it changes nothing. Known keys: {', '.join(sorted(known_keys))}."
-            raise refuse(path, name, str(key), value, advice)
+    unknown = {str(key): value for key, value in entry.items() if key not in known_keys and value is not None}
+    if unknown:
+        advice = f"remove what changes nothing. Known keys: {', '.join(sorted(known_keys))}."
+        raise refuse_all(path, name, [(key, value, advice) for key, value in unknown.items()])
 
 
 def resolve_file(path: Path, name: str, places: list[Path]) -> Path:

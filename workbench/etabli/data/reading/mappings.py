@@ -4,6 +4,7 @@ LLaMA-Factory's ``dataset_info.json`` and the ``datasets`` section of an axolotl
 after a number sign: ``dataset_info.json#identity``. Every key of an entry is carried out or refused.
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -77,8 +78,19 @@ def _axolotl_entries(path: Path, content: object) -> dict[str, dict[str, object]
     if isinstance(sets, list) and sets and all(isinstance(item, dict) and item.get("path") for item in sets):
         return {str(number): item for number, item in enumerate(sets)}
     raise Unreadable(
-        "unreadable", f"{path} is YAML without axolotl's section `datasets`, a list of entries with a path."
+        "unreadable", f"{path} is YAML without axolotl's section `datasets`. {_yaml_advice(path, content)}"
     )
+
+
+def _yaml_advice(path: Path, content: object) -> str:
+    """Return what to do with a YAML file that is no axolotl config: one of LLaMA-Factory's, or rows."""
+    if isinstance(content, dict) and isinstance(content.get("dataset"), str):
+        folder, first = Path(str(content.get("dataset_dir", "data"))), content["dataset"].split(",")[0].strip()
+        return f"It names a data set of LLaMA-Factory's: etabli data check '{folder / 'dataset_info.json'}#{first}'"
+    if isinstance(content, list):
+        code = f"import json, yaml; [print(json.dumps(row)) for row in yaml.safe_load(open({str(path)!r}))]"
+        return f"Rows are read from JSONL: python -c {shlex.quote(code)} > {shlex.quote(path.stem)}.jsonl"
+    return "Rows are read from JSONL, JSON, CSV or Parquet: write them so, or name an axolotl config."
 
 
 def _yaml(path: Path) -> object:

@@ -8,11 +8,18 @@ from itertools import accumulate
 
 from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
+from etabli.data.reading.values import parse_list
 
 # OpenAI, LLaMA-Factory, axolotl, FastChat and established scripts; 1 or true means that the text is learned.
 TRAIN_KEYS = ("train", "weight", "loss_weight", "training", "trainable", "train_on_turn", "loss", "loss_mask")
 MASK_KEYS = ("masked",)  # torchtune's: true means that the text is not learned
-ROW_KEYS = ("loss_mask", "train_mask")  # lists with one mark a turn, beside the turns
+# Beside the turns: a list with one mark a turn, or one mark for the whole row.
+ROW_KEYS = (*TRAIN_KEYS, "train_mask", *MASK_KEYS)
+_TRAINED_ROLES = ("assistant", "text")
+_ROW_MARKS = {
+    **dict.fromkeys(("1", "1.0", "true", "yes"), True),  # a table's cells are text
+    **dict.fromkeys(("0", "0.0", "false", "no"), False),
+}
 
 
 def mark_names(item: Mapping[str, object]) -> set[str]:
@@ -36,8 +43,8 @@ def read_mark(item: Mapping[str, object], notes: list[Note], where: str, names: 
         if value is None:
             continue
         if isinstance(value, str | list | dict) or value not in (0, 1):
-            why = f"{name} is {excerpt(value)!r}; known are 0 and 1."
-            notes.append(Note("wrong-type", f"{where}.{name}", excerpt(value), why))
+            why = f"{name} is {excerpt(value)!r}: a mark is 1 (true) to train it, or 0 (false) to leave it out."
+            notes.append(Note("unknown-mark", f"{where}.{name}", excerpt(value), why))
         else:
             marks[name] = bool(value) != (name in MASK_KEYS)
     return _one_mark(marks, notes, where)
@@ -45,14 +52,14 @@ def read_mark(item: Mapping[str, object], notes: list[Note], where: str, names: 
 
 def _one_mark(marks: Mapping[str, bool], notes: list[Note], where: str) -> bool | None:
     if len(set(marks.values())) > 1:
-        notes.append(Note("wrong-type", where, why=f"The marks {' and '.join(marks)} contradict each other."))
+        notes.append(Note("unknown-mark", where, why=f"The marks {' and '.join(marks)} contradict each other."))
         return None
     return next(iter(marks.values()), None)
 
 
 def set_mark(message: Message, mark: bool | None) -> None:
-    """Set a message's ``train``; other turns than answers are not trained unless they are marked so."""
-    if mark is not None and (mark or message["role"] == "assistant"):
+    """Set a message's ``train``; ``settle`` removes what says nothing once all marks of the row are read."""
+    if mark is not None:
         message["train"] = mark
 
 
@@ -77,20 +84,64 @@ def set_part_marks(message: Message, texts: Sequence[str], marks: Sequence[bool 
 def set_row_marks(messages: Sequence[Message], item: Mapping[str, object], notes: list[Note]) -> None:
     """Set the marks of a row's turns from a list beside them."""
     for name in ROW_KEYS:
-        marks = item.get(name)
-        if marks is None:
+        marks = parse_list(item.get(name))
+        if not isinstance(marks, list):
             continue
-        if not isinstance(marks, list) or len(marks) != len(messages):
+        if len(marks) != len(messages):
             why = f"{name} needs one mark a turn: a list of {len(messages)} entries that are 0 or 1."
-            notes.append(Note("wrong-type", name, excerpt(marks), why))
+            notes.append(Note("unknown-mark", name, excerpt(marks), why))
             continue
         for number, (message, mark) in enumerate(zip(messages, marks)):
-            turn = {"train": message.get("train"), name: mark}
-            set_mark(message, read_mark(turn, notes, f"{name}[{number}]", (name,)))
+            turn = {"its turn": message.get("train"), name: mark}
+            set_mark(message, read_mark(turn, notes, f"{name}[{number}]", ("its turn", name)))
 
 
-def set_role_marks(messages: Sequence[Message], roles: Sequence[str] | None) -> None:
-    """Mark every turn that has no mark by its role: axolotl's ``roles_to_train``. None changes nothing."""
-    for message in messages if roles is not None else ():
+def row_mark_names(item: Mapping[str, object]) -> set[str]:
+    """Return the columns of a row that are marks: of all its turns, or a list with one a turn."""
+    return {
+        name
+        for name in ROW_KEYS
+        if name in item and (_cell_mark(item[name]) is not None or isinstance(parse_list(item[name]), list))
+    }
+
+
+def _cell_mark(value: object) -> bool | None:
+    return _ROW_MARKS.get(str(value).strip().casefold()) if isinstance(value, str | bool | int | float) else None
+
+
+def _read_row_mark(item: Mapping[str, object], notes: list[Note]) -> bool | None:
+    """Return the one mark of a whole row; a number that is none is noted, since rows are not weighted here."""
+    marks: dict[str, bool] = {}
+    for name in ROW_KEYS:
+        value = item.get(name)
+        if (mark := _cell_mark(value)) is not None:
+            marks[name] = mark != (name in MASK_KEYS)
+        elif name != "loss" and _is_number(value):
+            notes.append(
+                Note("row-weight", name, excerpt(value), f"{name} is {excerpt(value)}: every row counts once.")
+            )
+    return _one_mark(marks, notes, "the row")
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return isinstance(value, str | int | float) and abs(float(value)) < float("inf")
+    except (ValueError, OverflowError):
+        return False
+
+
+def settle(
+    messages: Sequence[Message], item: Mapping[str, object], roles: Sequence[str] | None, notes: list[Note]
+) -> None:
+    """Set the marks of turns that have none of their own: by the row's mark, else by their role.
+
+    Args:
+        roles: the roles that are trained, axolotl's ``roles_to_train``; None leaves that to the recipe.
+    """
+    row_mark = _read_row_mark(item, notes)
+    for message in messages:
         if message.get("train") is None and "train_spans" not in message:
-            set_mark(message, message["role"] in (roles or ()))
+            by_role = None if roles is None else message["role"] in roles
+            set_mark(message, False if row_mark is False else by_role)
+        if message.get("train") is False and message["role"] not in _TRAINED_ROLES:
+            del message["train"]  # other turns are not trained unless they are marked so

@@ -6,6 +6,7 @@ from dataclasses import replace
 from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
 from etabli.data.reading import marks, reasoning, turns
+from etabli.data.reading.columns import fold_name
 from etabli.data.reading.contents import join_parts
 from etabli.data.reading.layout import Item, Layout
 from etabli.data.reading.turns import OPENAI, SHAREGPT, Tags
@@ -13,6 +14,13 @@ from etabli.data.reading.values import parse_list, wrong_type_note
 
 # Columns of a system text: Anthropic's and Bedrock's, OpenOrca's, Vertex AI's.
 SYSTEM_KEYS = ("system", "system_prompt", "system_message", "system_instruction", "systemInstruction")
+_SYSTEM_NAMES = {*map(fold_name, SYSTEM_KEYS), "systeminstructions", "systemtext", "systemmsg"}
+
+
+def system_names(item: Item) -> list[str]:
+    """Return the columns of a row that hold a system text, however they are spelt; ``instructions`` beside turns."""
+    beside_turns = {"instructions"} if {"messages", "conversations"} & item.keys() else set()
+    return [name for name in item if fold_name(str(name)) in _SYSTEM_NAMES | beside_turns]
 
 
 def thumb(label: object) -> bool | None:
@@ -43,7 +51,7 @@ def _extra(item: Item, key: str, notes: list[Note]) -> str:
 
 def with_system(messages: list[Message], item: Item, notes: list[Note]) -> list[Message]:
     """Return the messages after the system text that stands beside them: a text, or parts of one."""
-    texts = [text for name in SYSTEM_KEYS if (text := _system_text(item, name, notes)).strip()]
+    texts = [text for name in system_names(item) if (text := _system_text(item, name, notes)).strip()]
     first = messages[0]["content"] if messages and messages[0]["role"] == "system" else None
     system: list[Message] = [{"role": "system", "content": text} for text in dict.fromkeys(texts) if text != first]
     return [*system, *messages]

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from pathlib import PurePath
 
 from etabli.core import folders
 from etabli.core.contracts import Row
@@ -21,6 +22,7 @@ from etabli.data.reading.jsonfiles import BROKEN, Record, parse_record
 from etabli.data.reading.layout import Layout
 from etabli.data.reading.opening import MAX_ROW_BYTES
 from etabli.data.reading.outcome import Outcome
+from etabli.data.reading.paths import has_value
 from etabli.data.reading.records import Records, open_records
 
 MOST_SHOWN = 10
@@ -28,6 +30,7 @@ LOOKED_AT, LOOKED_FOR = 20, 1000  # a format is detected from so many readable r
 
 
 _EMPTY = frozenset({"empty-answer", "empty-prompt"})
+_NOT_UTF_8 = "not UTF-8"  # in what is said of such bytes
 _UNREAD = _EMPTY | {"wrong-type", "missing-key", "not-text", "tool-call"}
 
 
@@ -116,9 +119,10 @@ def read_questions(source: object, /, columns: Mapping[str, str] | None = None) 
             (None, list(record.notes)) if record.value is BROKEN else formats.convert_row(record.value, layout, {})
         )
         wrong = [note for note in notes if CODES[note.code].severity == "error"]
-        if wrong or row is None:
+        if wrong:
             raise BadData(f"{opening.name}: {' '.join(map(str, _problem(record, wrong[0])))}")
-        rows.append(row)
+        if row is not None:
+            rows.append(row)
     return rows
 
 
@@ -156,9 +160,21 @@ def _problem(record: Record, note: Note) -> tuple[str, str]:
     return place, note.why or f"{note.field + ': ' if note.field else ''}{CODES[note.code].why}"
 
 
+def _shorten(problems: list[tuple[str, str]], name: str) -> list[tuple[str, str]]:
+    """Return the problems with those about the file's encoding as one: they have one cause and one mend."""
+    encoding = [problem for problem in problems if _NOT_UTF_8 in problem[1]]
+    if len(encoding) < 2:
+        return problems
+    place, why = encoding[0]
+    command = f"iconv -f WINDOWS-1252 -t UTF-8 {shlex.quote(name)} > new-{shlex.quote(PurePath(name).name)}"
+    first = (place, f"{why} So do {len(encoding) - 1} more. If it comes from Windows: {command}")
+    return [first, *(problem for problem in problems if problem not in encoding)]
+
+
 def _refusal(name: str, layout: Layout, problems: list[tuple[str, str]], count: int) -> BadRows:
-    examples = "\n  ".join(f"{place}: {why}" for place, why in problems[:MOST_SHOWN])
-    more = f"\n  … and {len(problems) - MOST_SHOWN} more" if len(problems) > MOST_SHOWN else ""
+    shown_problems = _shorten(problems, name)
+    examples = "\n  ".join(f"{place}: {why}" for place, why in shown_problems[:MOST_SHOWN])
+    more = f"\n  … and {len(shown_problems) - MOST_SHOWN} more" if len(shown_problems) > MOST_SHOWN else ""
     rows = len({place for place, _ in problems})
     options = "".join(f" --column {shlex.quote(f'{new}={old}')}" for new, old in layout.columns.items())
     return BadRows(
@@ -200,8 +216,10 @@ def open_source(
         )
     elif entry_layout is None or columns:
         opening.layout = formats.guess_layout(opening.preview, columns)
+    if opening.layout:
+        opening.layout = formats.add_what_rows_tell(opening.layout, opening.preview)
     column_names.require_names(columns or {}, formats.known_names(opening.layout), opening.name)
-    opening.about = licences.lineage_of(opening.name, lineage or {})
+    opening.about = licences.lineage_of(opening.name, {**opening.about, **(lineage or {})})
     return opening
 
 
@@ -210,7 +228,7 @@ def _require(columns: Mapping[str, str] | None, opening: Source) -> None:
     if columns is not None and not (isinstance(columns, Mapping) and all(isinstance(v, str) for v in columns.values())):
         raise BadData("columns maps the format's names to the file's, as in {'prompt': 'question'}.")
     for theirs in (columns or {}).values() if opening.preview else ():
-        if not any(isinstance(item, Mapping) and theirs in item for item in opening.preview):
+        if not any(isinstance(item, Mapping) and has_value(item, theirs) for item in opening.preview):
             raise BadData(f"{opening.name} has no column {escape_invisible(theirs)!r} in its first rows.")
 
 
@@ -247,6 +265,7 @@ def _unfold(first: list[Record], opening: Source, columns: Mapping[str, str]) ->
     if unfolded is None:
         return first
     opening.notes.append(Note("unfolded", why=unfolded.why))
+    opening.about |= unfolded.facts
     opening.records = (
         Record(row, record.line, value, (), record.file, split or record.split)
         for row, (value, split) in enumerate(unfolded.rows)

@@ -1,5 +1,6 @@
 """Convert the turns of OpenAI, ShareGPT, TRL and LLaMA-Factory to messages."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -52,14 +53,14 @@ def read_turns(turns: object, tags: Tags, notes: list[Note], where: str = "messa
     if not turns:
         notes.append(Note("no-messages", where, why="The conversation must be a list of turns that is not empty."))
     messages = [_turn(turn, tags, notes, f"{where}[{number}]") for number, turn in enumerate(turns)]
-    read_messages = [message for message in messages if message is not None]
-    marks.set_role_marks(read_messages, tags.trained_roles)
-    return read_messages
+    return [message for message in messages if message is not None]
 
 
 def _turn(turn: object, tags: Tags, notes: list[Note], where: str) -> Message | None:
     if not isinstance(turn, Mapping):
-        notes.append(wrong_type_note(where, turn, "an object with a role and a content"))
+        example = json.dumps({tags.role: "user", tags.content: "…"}, ensure_ascii=False)
+        wanted = f"a turn that says who speaks. Write {example}"
+        notes.append(wrong_type_note(where, turn, wanted))
         return None
     _note_unknown_keys(turn, tags, notes, where)
     role = _role(turn, tags, notes, where)
