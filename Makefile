@@ -1,4 +1,4 @@
-# make tour · make quick · make test · make test-e2e · make lab · make lint        Each sets up .venv by itself.
+# make tour · make quick · make test · make test-e2e · make e2e · make lab · make lint        Each sets up .venv by itself.
 # make faults · make nightly · make bench · make seeds                             What takes longer.
 #
 # Choose another Python, or what torch is asked for:  make test PYTHON=python3.12 TORCH='torch==2.13.0'
@@ -13,7 +13,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/ready
 export OMP_WAIT_POLICY = passive
 
-.PHONY: tour quick test test-e2e nightly faults lab lint docs bench seeds setup clean
+.PHONY: tour quick test test-e2e e2e nightly faults lab lint docs bench seeds setup clean
 
 tour: $(READY)
 	$(BIN)/etabli tour $(ARGS)
@@ -38,6 +38,10 @@ nightly: $(READY)
 # random (an hour; KILLS=20 for fewer).
 faults: $(READY)
 	ETABLI_FAULTS=benchmarks/results/faults.json ETABLI_KILLS=$(or $(KILLS),200) $(BIN)/pytest tests/faults $(ARGS)
+
+# The browser tests with twenty restarts, reloads and cuts, what they counted, and shots/gallery.html of all widgets.
+e2e: $(READY)
+	ETABLI_E2E=benchmarks/results/e2e.json ETABLI_SHOTS=shots $(BIN)/pytest tests/e2e $(ARGS)
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir=notebooks --ServerApp.ip=127.0.0.1

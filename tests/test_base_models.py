@@ -265,3 +265,32 @@ def test_a_strangers_recipe_names_no_file_outside_of_the_run(base, dataset, tmp_
     (tmp_path / "run" / "chat_template.jinja").symlink_to(tmp_path / "secret.txt")
     with pytest.raises(BadInput, match="leads out"):
         run_template.read_run_template(recipe, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("", "is empty"),
+        (" \n", "is empty"),
+        ("{% for m in messages %}", "Unexpected end of template"),
+        ("{{ messages | nosuch }}", "No filter named 'nosuch'"),
+        ("{{ nobody.name }}", "'nobody' is undefined"),
+        ("hello", "leaves out what|rewrites|no control token"),
+    ],
+)
+def test_a_template_file_that_can_not_be_used_says_why(base, tmp_path, text, cause):
+    (tmp_path / "chat.jinja").write_text(text)
+    with pytest.raises(BadInput, match=cause) as refusal:
+        tokenizer_of(base, chat_templates.read_template(str(tmp_path / "chat.jinja")))
+    assert "this conversation" not in str(refusal.value), "no conversation of the person's was looked at"
+
+
+@pytest.mark.parametrize(
+    "read", [tokenizer_of, counting.CountingTokenizer], ids=["chat and evaluate", "check and tokens"]
+)
+def test_tokens_without_a_row_in_the_embedding_are_refused_before_any_use(base, tmp_path, read):
+    shutil.copytree(base, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "vocab_size": 49150}))
+    with pytest.raises(BadInput, match="ids up to 49151, but the model's embedding has 49150 rows"):
+        read(tmp_path / "model")

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import logging
 import random
 import re
+import shutil
 from collections import Counter
 
 import pytest
@@ -209,8 +211,8 @@ OWN_FILES = {
     "jsonl": {"DATA": "mails.jsonl", "COLUMNS": COLUMNS, "NAME": "post"},
 }
 OF_THE_SAMPLE_TASK = re.compile(r"\b((?<!chat )templates?|intents?|JSON|lamps?)\b")  # none of these mails has any
-# Findings, tokens of the chat template, and the recipe's key ``template``.
-NAMED_SO = ("project.check(rows)", "desk.table()", ".role", "recipe.keys()")
+# Findings, tokens of the chat template, and the key ``template`` of project and recipe.
+NAMED_SO = ("project.check(rows)", "project.model_dump()", "desk.table()", ".role", "recipe.keys()")
 
 
 @pytest.mark.slow
@@ -238,3 +240,40 @@ def test_own_data_go_through_all_notebooks_by_parameters_alone(kind, tiny, folde
     assert voting.total > 0 and len(voting.comparison.items) + voting.comparison.n_copies == len(results["rows"])
     words_in["report"] = {*OF_THE_SAMPLE_TASK.findall(visible(report.page(results, run, 1.0)))}
     assert not {place: words for place, words in words_in.items() if words}
+
+
+@pytest.fixture
+def base_model(tiny, tmp_path):
+    """The tiny model without a chat template, as base models are."""
+    shutil.copytree(tiny, tmp_path / "base")
+    (tmp_path / "base/chat_template.jinja").unlink()
+    return str(tmp_path / "base")
+
+
+def test_a_base_model_is_checked_with_the_project_s_template(base_model, folder):
+    write_jsonl(folder / "mails.jsonl")
+    project = etabli.Project.open(data="mails.jsonl", columns=COLUMNS, model=base_model)
+    with pytest.raises(etabli.EtabliError, match="template"):
+        project.check()
+    project = etabli.Project.open(template="alpaca")
+    assert project.check().rows and etabli.Project.open().template_text() == "alpaca"
+    (folder / "mine.jinja").write_text("{{ messages }}")
+    assert etabli.Project.open(template="mine.jinja").template_text() == "{{ messages }}"
+
+
+@pytest.mark.slow
+def test_a_base_model_goes_through_the_notebooks_with_a_template(base_model, folder):
+    parameters = {"MODEL": base_model, "TEMPLATE": "alpaca", "STEPS": 2, "ROWS": 40, "TEST": 4}
+    notebooks.check_parameters(parameters)
+    for name in ("01_data", "02_finetune"):
+        notebooks.execute(notebooks.with_parameters(notebooks.folder() / f"{name}.ipynb", parameters), folder)
+    run = etabli.Run.attach("runs/first")
+    assert run.state == "completed" and run.recipe.template == "alpaca"
+    assert "### Response:" in (run.adapter / "chat_template.jinja").read_text()
+
+
+def test_one_library_s_notice_of_an_optional_package_is_not_shown(caplog):
+    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    logger.warning("Failed to load CPU gemm_4bit_forward from kernels-community: %s", "no kernels")
+    logger.warning("something else")
+    assert [record.message for record in caplog.records] == ["something else"]

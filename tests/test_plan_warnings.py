@@ -12,7 +12,7 @@ from etabli.core.errors import BadRecipe
 from etabli.data.dataset import Dataset
 from etabli.evaluation.caveats import list_caveats
 from etabli.evaluation.test_set import TestSet
-from etabli.models import loading, module_names, sources
+from etabli.models import loading, lora_names, sources
 from etabli.rendering.render import Renderer
 from etabli.runs import launch
 from etabli.runs.recipe import Recipe
@@ -105,7 +105,7 @@ class TestTargets:
     )
     def test_names_that_exist_pass(self, tiny, targets):
         source = sources.resolve(tiny)
-        module_names.require_targets(targets, source.folder, "m")
+        lora_names.require_names({"target_modules": targets}, source.folder, "m")
 
     @pytest.mark.parametrize(
         ("targets", "named"),
@@ -117,12 +117,55 @@ class TestTargets:
         with pytest.raises(BadRecipe, match=rf"no module '{named}.*it has .*k_proj.*q_proj.*v_proj"):
             launch.check_recipe(recipe)
 
+    @pytest.mark.parametrize(
+        ("targets", "misfits"),
+        [
+            (r".*attn.*", "self_attn"),
+            (r".*layernorm|.*q_proj", "input_layernorm, post_attention_layernorm"),
+            (("q_proj", "self_attn"), "self_attn"),
+            (("input_layernorm",), "input_layernorm"),
+        ],
+    )
+    def test_what_can_t_carry_an_adapter_is_named_before_anything_is_loaded(self, tiny, targets, misfits):
+        """PEFT itself raises, but only once the model is loaded: it is the reference here."""
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM
+
+        recipe = Recipe(model=tiny, data="home-commands", lora={"target_modules": targets})
+        with pytest.raises(BadRecipe, match=rf"names {misfits}, which can't carry an adapter"):
+            launch.check_recipe(recipe)
+        with pytest.raises(ValueError, match="not supported"):
+            get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), LoraConfig(**recipe.lora.peft_fields()))
+
+    @pytest.mark.parametrize(
+        ("key", "names", "passes"),
+        [
+            ("rank_pattern", {"q_proj": 4, r"layers\.0\..*v_proj": 4}, True),
+            ("rank_pattern", {"qproj": 4}, False),
+            ("alpha_pattern", {"lm_head": 4}, False),
+            ("exclude_modules", ["k_proj"], True),
+            ("exclude_modules", ["kproj"], False),
+            ("modules_to_save", ["input_layernorm"], True),
+            ("modules_to_save", ["layernorms"], False),
+        ],
+    )
+    def test_names_in_other_settings_are_looked_up_too(self, tiny, key, names, passes):
+        recipe = Recipe(model=tiny, data="home-commands", lora={key: names})
+        if passes:
+            return launch.check_recipe(recipe)
+        with pytest.raises(BadRecipe, match=f"lora.{key}: .*{next(iter(names))}"):
+            launch.check_recipe(recipe)
+
+    def test_a_pattern_may_match_what_is_excluded(self, tiny):
+        lora = {"target_modules": r".*attn.*", "exclude_modules": ["self_attn"]}
+        launch.check_recipe(Recipe(model=tiny, data="home-commands", lora=lora))
+
     def test_a_pattern_that_never_ends_is_refused(self, tmp_path):
         name = "model.layers.0.self_attn." + "a" * 60
         header = json.dumps({f"{name}.weight": {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]}}).encode()
         (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
         with pytest.raises(BadRecipe, match="can't be used"):
-            module_names.require_targets(r"(([a-z_.0-9])+)+!", tmp_path, "m")
+            lora_names.require_names({"target_modules": r"(([a-z_.0-9])+)+!"}, tmp_path, "m")
 
 
 def test_validation_rows_that_are_trained_too_are_told(warn):

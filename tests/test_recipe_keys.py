@@ -133,3 +133,18 @@ def test_keys_of_other_programs_are_answered_with_ours():
     known = {*Recipe.model_fields, *(f"lora.{name}" for name in Recipe.model_fields["lora"].annotation.model_fields)}
     assert not known & FOREIGN_KEYS.keys()
     assert {text.split()[1] for text in FOREIGN_KEYS.values() if len(text.split()) == 3} <= known
+
+
+@pytest.mark.parametrize(
+    ("key", "ours"),
+    [
+        ("eval_strategy", "eval_every"),
+        ("save_strategy", "checkpoint_every"),
+        ("val_size", "eval_data"),
+        ("val_set_size", "eval_data"),
+        ("test_size", "etabli data read FILE --test 0.1"),
+    ],
+)
+def test_keys_that_are_something_else_here_say_what(key, ours):
+    with pytest.raises(BadRecipe, match=rf"{key}: no such key; it is .*{ours}"):
+        Recipe(data="x", **{key: "steps"})

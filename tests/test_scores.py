@@ -280,7 +280,7 @@ CHECKERS = {
         lambda text, k: len(re.findall(r"\w+", text)) >= 5,
     ),
     "startend:quotation": ({}, lambda text, _: len(text.strip()) > 1 and text.strip()[0] == text.strip()[-1] == '"'),
-    "detectable_format:json_format": ({}, lambda text, _: structured.valid_json(text)),
+    "detectable_format:json_format": ({}, lambda text, _: structured.read_json(text) is not structured.UNREADABLE),
     "startend:end_checker": (
         {"end_phrase": "mat!"},
         lambda text, k: text.strip().strip('"').lower().endswith(k["end_phrase"]),
@@ -322,6 +322,9 @@ def test_anything_may_be_answered(answer):
 
 def test_what_is_and_is_not_valid():
     assert structured.valid_json('{"a": 1}') and not structured.valid_json('{"a": 1} and more')
+    assert structured.valid_json(" [1, 2]\n") and structured.valid_json("{}")
+    for bare in ("42", "-1.5", '"Paris"', "true", "null", ""):
+        assert not structured.valid_json(bare), "neither an object nor an array"
     assert not structured.valid_json("NaN") and not structured.valid_json("[" * 100_000)
     assert answers.exact(" Paris\n", "Paris") and not answers.exact("paris", "Paris")
 
@@ -459,6 +462,7 @@ def names(rows, truths):
 def test_what_suits_the_rows():
     plain = [{"id": "1", "messages": []}]
     assert names(plain, ['{"a": 1}']) == ["exact", "valid_json", "loss"]
+    assert names(plain, ["42"]) == names(plain, ["true"]) == ["exact", "normalised", "loss"], "no JSON is asked for"
     assert names(plain, ["Paris"]) == ["exact", "normalised", "loss"]
     assert names(plain, ["a long answer of very many words that nobody would ever say quite so again"]) == [
         "loss",

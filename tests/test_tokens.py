@@ -491,3 +491,95 @@ def test_tools_that_the_template_leaves_out_are_named(tokenizer, shown, is_left_
     rendered = renderer.render(conversation("add", "ad a b Adds."), tools=[TOOL, other])
     assert bool(rendered.unwritten_tools) is is_left_out
     assert ("add" in rendered.unwritten_tools) is (is_left_out and shown != "tools[0] | tojson")
+
+
+# --- thoughts that a row has, and those it has not --------------------------------------------------------------------
+
+EMPTY = CHATML.replace(  # no switch: an answer without a thought gets an empty one, which the model has to write
+    "m['role'] + '\n' +",
+    "m['role'] + '\n' + ('<think>\n' ~ m['reasoning'] ~ '\n</think>\n\n' if m['role'] == 'assistant' else '') +",
+)
+
+
+def roles_of(rendered, role):
+    return "".join(text for text, name in zip(rendered.text, rendered.role) if name == role)
+
+
+@pytest.mark.parametrize("policy", ["answers", "answers_and_reasoning"])
+@pytest.mark.parametrize("template", [DROPS_THOUGHTS, EMPTY], ids=["switch", "no switch"])
+def test_a_thought_that_the_row_has_not_is_not_trained(tokenizer, policy, template):
+    """Qwen 3 writes an empty thought before an answer without one, where another turn has a thought."""
+    tokenizer = with_template(tokenizer, template)
+    call = {"role": "assistant", "content": "", "tool_calls": [CALL], "reasoning": "I add."}
+    messages = [*conversation("q"), call, {"role": "tool", "content": "3"}, {"role": "assistant", "content": "two"}]
+    if template == EMPTY:
+        messages = conversation("q", "one", "r", "two")
+        messages[1]["reasoning"] = "I add."
+    rendered = render(messages, tokenizer, policy)
+    assert "<think>\n\n</think>" in "".join(rendered.text)
+    text = trained_text(messages, tokenizer, policy)
+    assert text.endswith("two<|im_end|>") and text.count("think>") == (2 if policy == "answers_and_reasoning" else 0)
+    assert not failed(messages, tokenizer, policy)
+
+
+def test_an_empty_thought_that_was_written_is_trained_as_a_thought_or_counted(tokenizer):
+    messages = [*conversation("q"), {"role": "assistant", "content": "two", "reasoning": ""}]
+    rendered = render(messages, with_template(tokenizer, EMPTY), "answers_and_reasoning")
+    assert roles_of(rendered, "reasoning") == "<think>\n\n</think>" and not rendered.dropped_thoughts
+    assert "<think>" in trained_text(messages, with_template(tokenizer, EMPTY), "answers_and_reasoning")
+    assert "think" not in trained_text(messages, with_template(tokenizer, EMPTY))
+    assert render(messages, tokenizer).dropped_thoughts == (1,), "a template without thoughts: it is counted"
+
+
+def test_a_thought_beside_a_marked_part_is_trained(tokenizer):
+    messages = [
+        *conversation("q"),
+        {"role": "assistant", "content": "no yes", "reasoning": "hm", "train_spans": [[2, 6]]},
+    ]
+    tokenizer = with_template(tokenizer, DROPS_THOUGHTS)
+    assert trained_text(messages, tokenizer, "answers_and_reasoning") == "<think>\nhm\n</think> yes<|im_end|>"
+    assert trained_text(messages, tokenizer) == " yes<|im_end|>"
+
+
+def test_a_call_before_the_place_of_a_thought_is_no_thought(tokenizer):
+    """The content follows the calls there, and a thought in the content would too."""
+    calls_first = CALLING.replace("{{ message.content }}", "").replace(
+        "{% endfor %}<|im_end|>", "{% endfor %}{{ message.content }}<|im_end|>"
+    )
+    messages = [TALK[0], {**TALK[1], "reasoning": "hm"}]
+    assert "add" in trained_text([TALK[0], TALK[1]], with_template(tokenizer, calls_first))
+    with pytest.raises(BadData, match="no place for the reasoning of message 2"):
+        render(messages, with_template(tokenizer, calls_first))
+
+
+def test_a_blank_of_an_answer_that_merges_with_the_header_is_refused(tokenizer):
+    """The line break of the header and those of the answer are one token, which no answer begins with."""
+    assert failed(conversation("q", "\n\na"), tokenizer) == ["generation-prompt"]
+    assert (
+        failed(conversation("q", " a"), tokenizer)
+        == []
+        == failed(conversation("q", "\n\na"), with_template(tokenizer, TRIMS))
+    )
+
+
+def test_a_token_of_two_parts_of_an_answer_is_refused(tokenizer):
+    messages = conversation("q", "un happy")
+    messages[1]["train_spans"] = [[5, 8]]
+    assert failed(messages, tokenizer) == ["whole-answer"], "' happy' is one token: its second half can't be trained"
+    messages[1]["train_spans"] = [[3, 8]]
+    assert failed(messages, tokenizer) == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), b"bytes", {1, 2}, "\ud800"], ids=["nan", "bytes", "set", "surrogate"])
+def test_a_value_that_no_template_can_write_as_it_is_is_refused(calling, value):
+    """It would be trained as something else: '<bytes>', NaN."""
+    messages = called(("f", {"a": value}))
+    with pytest.raises(BadData, match=r"no JSON|half of a character"):
+        render(messages, calling)
+    with pytest.raises(BadData, match=r"no JSON|half of a character"):
+        render(conversation("q", "a"), calling, tools=[{"name": "f", "enum": [value]}])
+
+
+def test_half_of_a_character_is_named(tokenizer):
+    with pytest.raises(BadData, match=r"Message 2 holds half of a character \('\\ud83d'\)"):
+        render(conversation("q", "a \ud83d"), tokenizer)

@@ -1,5 +1,6 @@
 """A real JupyterLab on 127.0.0.1 and Debian's Chromium, driven by Playwright."""
 
+import json
 import os
 import secrets
 import shutil
@@ -15,6 +16,9 @@ from etabli.runs.run import Run
 from own_cache import cache_in
 
 SHOTS = Path(os.environ.get("ETABLI_SHOTS", "")) if os.environ.get("ETABLI_SHOTS") else None
+RESULTS = os.environ.get("ETABLI_E2E")  # a JSON file for what was counted
+ROUNDS = 20 if RESULTS else 2  # restarts, reloads, cuts
+COUNTS: dict[str, object] = {}
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -25,6 +29,19 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.e2e)
             if CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason="no Chromium: apt-get install chromium, or set CHROMIUM"))
+
+
+def pytest_sessionfinish(session):
+    """Write what the tests counted, and how many there were, into the file that ETABLI_E2E names."""
+    if RESULTS and COUNTS:
+        tests = {"tests": session.testscollected, "failed": session.testsfailed}
+        Path(RESULTS).write_text(json.dumps({**tests, **COUNTS}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def count():
+    """Return a function that keeps a figure for the file of results."""
+    return COUNTS.__setitem__
 
 
 def free_port():

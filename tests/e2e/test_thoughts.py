@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import etabli_widgets
+from etabli_widgets import markup
 
 STATIC = Path(etabli_widgets.__file__).parent / "static"
 HOSTILE = "<img src=x onerror='window.hit = 1'> </details> </think"
@@ -26,6 +27,11 @@ def page(browser):
         ("plain", "", None, "plain"),
         ("<think>so</think>\n42", "", "so", "42"),
         ("<think>so and", "", "so and", ""),
+        ("<thinking>so</thinking>\n42", "", "so", "42"),
+        ("<THINK>so</THINK>42", "", "so", "42"),
+        ("<think>\n<think>so</think>\n</think>42", "", "so", "42"),
+        ("[THINK]so[/THINK]42", "", "so", "42"),
+        ("[THINK]so and", "", "so and", ""),
         ("<think>\n\n</think>\n\n42", "", None, "42"),
         ("a <think> in it", "", None, "a <think> in it"),
         ("42", "from the log", "from the log", "42"),
@@ -38,6 +44,8 @@ def test_an_answer_with_its_thought(page, text, thought, folded, answer):
         "([text, thought]) => document.querySelector('#place').replaceChildren(...answerNodes(text, thought))",
         [text, thought],
     )
+    twin = str(markup.answer(text)) if text and not thought else ""
+    assert ("<details" in twin) == (folded is not None and not thought), "the twin without scripts folds it too"
     folds = page.locator("#place details")
     assert folds.count() == (folded is not None)
     if folded is not None:

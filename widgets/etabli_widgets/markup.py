@@ -48,13 +48,17 @@ def fragment(*children: Any) -> Markup:
     return Markup("".join(map(_child, children)))
 
 
-_THOUGHT = re.compile(r"\s*<think>(.*?)(?:</think>\s*|\Z)", re.DOTALL)
+_THOUGHT = re.compile(
+    r"\s*(?:<(think|thinking|thoughts?|seed:think)>\s*(?:<\1>)*(?P<tagged>.*?)(?:(?:</\1>\s*)+|\Z)"
+    r"|\[THINK\](?P<bracketed>.*?)(?:\[/THINK\]\s*|\Z))",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 def answer(text: str) -> Markup:
     """Return an answer as code, with the thought before it folded."""
     match = _THOUGHT.match(text)
-    thought = match[1].strip() if match else ""
+    thought = (match["tagged"] or match["bracketed"] or "").strip() if match else ""
     rest = element("code", text[match.end() :] if match else text)
     if not thought:
         return rest

@@ -9,6 +9,7 @@
 """
 
 import importlib
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from etabli.training.batch_lens import lens as lens
 
 __version__ = "0.1.0"
+
+# On some processors bitsandbytes warns, each time it is imported, that an optional package of kernels is missing.
+logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(lambda notice: "gemm_4bit_forward" not in str(notice.msg))
 
 # Where each public name is defined: the same list as above, for a reader of types and for the interpreter.
 _HOMES = {

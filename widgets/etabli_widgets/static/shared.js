@@ -143,13 +143,14 @@ function visible(text) {
   return String(text ?? "").replace(UNSEEN, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
-const THOUGHT = /^\s*<think>([^]*?)(?:<\/think>\s*|$)/;
+const THOUGHT =
+  /^\s*(?:(?:<(think|thinking|thoughts?|seed:think)>\s*)(?:<\1>)*([^]*?)(?:(?:<\/\1>\s*)+|$)|\[THINK\]([^]*?)(?:\[\/THINK\]\s*|$))/i;
 
 /** An answer as nodes: the thought before it is folded. A thought that was split off already comes as `thought`.
  * @param {string | null | undefined} text @param {string} [thought] @returns {(Node | string)[]} */
 function answerNodes(text, thought = "") {
   const match = thought ? null : THOUGHT.exec(text ?? "");
-  const inside = thought || match?.[1].trim();
+  const inside = thought || (match?.[2] ?? match?.[3])?.trim();
   const answer = visible((text ?? "").slice(match?.[0].length ?? 0));
   if (!inside) return [answer];
   const fold = make("details", { className: "etabli-thought" }, [

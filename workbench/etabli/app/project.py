@@ -27,6 +27,7 @@ from etabli.data.names import split_entry
 from etabli.data.parquet_rows import HOME_COMMANDS
 from etabli.data.reading.source import read_with_notes
 from etabli.data.samples import ABOUT, CUSTOMER_MAILS, customer_mails
+from etabli.models import chat_templates
 
 FILE = "project.yaml"
 _OF_THE_DATA = ("name", "columns", "lang", "leave_out")  # they describe one source: another source begins without them
@@ -39,7 +40,8 @@ class Project(BaseModel):
     the data set is written to ``datasets/NAME``; by default it is made from ``data``. ``columns``: the format's name
     -> the file's. ``lang``: the language of rows that state none. ``leave_out``: findings of the check whose rows are
     left out, such as ``empty-answer``; ``error`` is all errors. ``model``: a Hub id or a folder; None is what suits
-    this machine. ``run``: the folder of the run.
+    this machine. ``template``: the chat template of a base model, which has none: ``alpaca``, ``chatml``, ``plain`` or
+    a Jinja file. ``run``: the folder of the run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +52,7 @@ class Project(BaseModel):
     lang: str | None = None
     leave_out: list[str] = []
     model: str | None = None
+    template: str | None = Field(None, min_length=1)
     run: str = Field("runs/first", min_length=1)
 
     @field_validator("leave_out")
@@ -100,8 +103,9 @@ class Project(BaseModel):
     def check(self, rows: list[Row] | None = None, **options: Any) -> Report:
         """Return ``etabli.check`` of ``rows`` or of the source; it also reports on a source that ``read`` refuses."""
         if rows is None:
-            return check(self.data, model=self.model, columns=self.columns or None, **self._lineage(), **options)
-        report = check(rows, model=self.model, **options)
+            columns = self.columns or None
+            return check(self.data, model=self.model, columns=columns, **self._template(), **self._lineage(), **options)
+        report = check(rows, model=self.model, **self._template(), **options)
         report.name = self.data
         return report
 
@@ -138,6 +142,17 @@ class Project(BaseModel):
     def _find_left_out(self, rows: list[Row] | None) -> dict[int, str]:
         """Return the numbers of the rows to leave out, each with the first finding that is a reason."""
         return find_rows(self.check(rows), self.leave_out) if self.leave_out else {}
+
+    def template_text(self) -> str | None:
+        """Return the template as ``etabli.load`` takes it: its name, or the text of its file; None without one.
+
+        Raises:
+            BadInput: there is no such template.
+        """
+        return chat_templates.read_template(self.template) if self.template else None
+
+    def _template(self) -> dict[str, Any]:
+        return {"template": self.template} if self.template else {}
 
     def _lineage(self) -> dict[str, str]:
         return {"lang": self.lang} if self.lang else {}

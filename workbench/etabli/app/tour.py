@@ -38,8 +38,9 @@ def tour(
     """
     options = {"MODEL": model, "DATA": data, "STEPS": steps, "MAX_MINUTES": max_minutes, **parameters}
     overrides = {name: value for name, value in options.items() if value is not None}
-    if data and Path(data).exists():
-        overrides["DATA"] = str(Path(data).absolute())
+    for name in ("DATA", "TEMPLATE"):
+        if name in overrides and Path(str(overrides[name])).exists():
+            overrides[name] = str(Path(str(overrides[name])).absolute())
     processes.require_free_device("The tour can't begin")
     notebooks.check_parameters(overrides)
     out = _prepare_folder(Path(out).absolute())

@@ -9,6 +9,7 @@ EtabliError
 │   │   ├── BadRows     rows have errors; they can be left out
 │   │   └── Unreadable  not even the first row; ``code`` says why, as in ``etabli data check``
 │   ├── MissingData     the data that a run names are gone, and can't be compared with what it was trained on
+│   ├── NotWritable     no permission to write there, or a read-only disk; also an OSError
 │   ├── OutsideFolder   a name, a link or a pipe that leads out of the folder it lies in
 │   ├── UntrustedCode   a Python file that a recipe names, and that this user has not said yes to
 │   └── WrongAdapter    an adapter made for another base
@@ -75,6 +76,10 @@ class Unreadable(BadData):
 
 class MissingData(BadInput):
     """The data that a run names are gone, and can't be compared with what it was trained on."""
+
+
+class NotWritable(BadInput, OSError):
+    """No permission to write there, or a read-only disk. Who expects an ``OSError`` gets one."""
 
 
 class OutsideFolder(BadInput):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from etabli.core.contracts import DATASET, MANIFEST
 from etabli.core.errors import RunLocked
+from etabli.core.os_errors import permission_errors
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -34,7 +35,8 @@ def lock_file(path: str | Path, owner: str, patience: float = 0) -> Iterator[Non
 
     lock = FileLock(path, timeout=patience)
     try:
-        lock.acquire()
+        with permission_errors(Path(path)):
+            lock.acquire()
     except Timeout as error:
         raise RunLocked(
             f"{owner} is already being written by another process. Wait for it, or stop it first."

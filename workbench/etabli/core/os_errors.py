@@ -2,7 +2,11 @@
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+from etabli.core.errors import NotWritable
 from etabli.core.parsing import short_repr
 
 _IN_THE_WAY = "is in the way: a file is where a folder is needed. Move it, or choose another name."
@@ -18,6 +22,32 @@ _SENTENCES = {
     errno.ENOENT: "does not exist. Look for a misspelt name; relative paths begin at the current folder.",
     errno.EMFILE: "can't be opened: this process has too many open files. Raise the limit with `ulimit -n 4096`.",
 }
+
+_NO_WRITING = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextmanager
+def permission_errors(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write ``path`` into ``NotWritable``, with a sentence about that path."""
+    try:
+        yield
+    except NotWritable:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_WRITING:
+            raise
+        raise NotWritable(f"{short_repr(str(path))} {_SENTENCES[error.errno]}") from error
+
+
+def require_writable(path: Path) -> None:
+    """Check, before long work, that a file or a folder can be written.
+
+    Raises:
+        NotWritable: this user has no permission, or the disk is read-only.
+    """
+    place = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not os.access(place, os.W_OK):
+        raise NotWritable(f"{short_repr(str(path))} {_SENTENCES[errno.EACCES]}")
 
 
 def explain(error: OSError) -> str | None:

@@ -21,6 +21,7 @@ from etabli.core import folders, parsing
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import BadInput, Damaged, NoSpace, OutsideFolder
 from etabli.core.locks import append_lock
+from etabli.core.os_errors import permission_errors
 from etabli.core.secrets import cover_known_values, cover_secrets_in
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn "no space left" into an error that says where, how much space is free, and what to do."""
+    """Turn a full disk and missing permissions into errors that say where, and what to do."""
     try:
-        yield
+        with permission_errors(path):
+            yield
     except Exception as error:
         if not _is_full(error):
             raise
@@ -60,7 +62,7 @@ def write_text(path: str | Path, text: str) -> None:
     Secret values of this machine are covered in it. Shapes of secrets are not: scripts and styles may look like them.
 
     Raises:
-        NoSpace: the disk is full.
+        NoSpace: the disk is full; NotWritable: this place can't be written.
     """
     _write(Path(path), cover_known_values(text))
 

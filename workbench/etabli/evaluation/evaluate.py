@@ -9,6 +9,7 @@ from pathlib import Path
 from etabli.core import folders, machine, storage
 from etabli.core.contracts import ARMS, RESULTS, VERDICT, VERSION, Results
 from etabli.core.errors import BadData, BadInput, NoSpace
+from etabli.core.os_errors import require_writable
 from etabli.evaluation.aggregate import summarise
 from etabli.evaluation.baselines import SHOTS
 from etabli.evaluation.caveats import list_caveats
@@ -95,6 +96,8 @@ def evaluate(
     """
     run = open_adapter(run)
     agree_to_read(run.recipe, run.folder, trust_code, f"etabli.evaluate({str(run.folder)!r}, trust_code=True)")
+    if save:
+        require_writable(run.folder)
     if columns and not data:
         raise BadInput("columns are those of the rows that data names (--column with --data): name these, or none.")
     test_set = build_test_set(run, data, limit, by, only, cluster, columns)

@@ -124,9 +124,7 @@ def format_results(results: Results) -> str:
     paragraphs.append("\n".join(sentences) or "No verdict: nobody to compare with.")
     paragraphs += ["Each system, with 95 % intervals", scores_frame(results).to_string(index=False)]
     if any(score["differences"] for score in results["scores"]):
-        paragraphs.append(
-            f"{subject} above (+) or below (−) each other system on the same rows, with 95 % intervals"
-        )
+        paragraphs.append(f"{subject} above (+) or below (−) each other system on the same rows, with 95 % intervals")
         paragraphs.append(differences_frame(results).to_string(index=False))
     flips = flips_frame(results)
     if len(flips):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from etabli.core import folders, parsing
-from etabli.core.errors import BadInput, WrongAdapter
+from etabli.core.errors import BadData, BadInput, WrongAdapter
 from etabli.models import counting
 from etabli.rendering import template_engine
 from etabli.rendering.ends import answer_end
@@ -78,9 +78,12 @@ def read_template(value: str, folder: Path | None = None) -> str:
     with folders.open_file(path):  # an ordinary file
         pass
     try:
-        return parsing.read_text(path, template_engine.LARGEST)
+        text = parsing.read_text(path, template_engine.LARGEST)
     except (OSError, parsing.ParseError) as error:
         raise BadInput(f"The template {path} can't be read: {error}.") from None
+    if not text.strip():
+        raise BadInput(f"The template {path} is empty: take {', '.join(NAMES)}, or write one.")
+    return text
 
 
 def set_template(tokenizer: SettableTokenizer, template: str) -> None:
@@ -127,9 +130,13 @@ def find_end_of_turn(tokenizer: ChatTokenizer) -> str:
     """Return the control token that the template writes at the end of an answer.
 
     Raises:
-        BadInput: it writes none there, so that a model would never learn to stop; BadData: it can't be followed.
+        BadInput: it can't be followed, or writes none there, so that a model would never learn to stop.
     """
-    end = answer_end(tokenizer, Renderer(tokenizer).control)
+    try:
+        end = answer_end(tokenizer, Renderer(tokenizer).control)
+    except BadData as error:
+        why = str(error).removeprefix(template_engine.REFUSES)
+        raise BadInput(f"The template can't write a question and an answer: {why}") from None
     if not end:
         raise BadInput(
             "The template writes no control token after an answer: the model would never learn to stop. End the "

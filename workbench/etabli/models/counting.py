@@ -10,11 +10,14 @@ from typing import Any
 from etabli.core import folders, machine, parsing
 from etabli.core.contracts import Message
 from etabli.core.errors import Damaged, UnknownModel
-from etabli.models import embedded, headers
+from etabli.models import embedded, headers, vocabulary
 from etabli.rendering import template_engine
 
 FILE = "tokenizer.json"
-DOWNLOAD_PATTERNS = [FILE, "tokenizer_config.json", "chat_template.jinja", "additional_chat_templates/*.jinja"]
+DOWNLOAD_PATTERNS = [
+    *(FILE, "tokenizer_config.json", "config.json"),
+    *("chat_template.jinja", "additional_chat_templates/*.jinja"),
+]
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -29,6 +32,7 @@ class CountingTokenizer:
             self.inner = Tokenizer.from_file(str(folder / FILE))
         except Exception as error:  # the library's own, a bare Exception
             raise Damaged(f"{folder / FILE} is no tokenizer: {str(error)[: parsing.MOST_SHOWN]}.") from None
+        vocabulary.require_embeddings(self.inner.get_vocab(), folder, str(folder))
         self.inner.no_padding()
         self.inner.no_truncation()
         self.special_tokens_map: dict[str, str] = read_special_tokens(folder)

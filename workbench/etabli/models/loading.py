@@ -13,7 +13,7 @@ from etabli.core import machine, parsing, processes, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import Damaged, MissingExtra, NoSpace, WrongAdapter
 from etabli.core.terminal import say
-from etabli.models import adapters, chat_templates, embedded
+from etabli.models import adapter_loading, adapters, chat_templates, embedded, vocabulary
 from etabli.models.adapters import BASE_FACTS as BASE_FACTS
 from etabli.models.adapters import AdapterConfig
 from etabli.models.adapters import adapter_hash as adapter_hash
@@ -105,7 +105,7 @@ class LoadedModel:
             chat_templates.require_same_template(self.adapter, adapter)
             name = f"other{len(self.other_adapters)}"
             with quiet():
-                notes = adapters.put_on(self.model, config, name)[1]
+                notes = adapter_loading.put_on(self.model, config, name)[1]
             say(*notes)
             self.notes += notes
             self.model.eval()
@@ -183,10 +183,14 @@ def load_tokenizer(source: Source, template: str | None = None) -> "PreTrainedTo
 
     Args:
         template: as for ``load``.
+
+    Raises:
+        BadInput: the model's embedding has no row for some tokens, or the template does not suit the vocabulary.
     """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source.folder, padding_side="left", trust_remote_code=False)
+    vocabulary.require_embeddings(tokenizer.get_vocab(), source.folder, source.name)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if template is not None:
@@ -266,7 +270,7 @@ def disable_weight_repacking(model: "PreTrainedModel") -> "PreTrainedModel":
 def add_adapter(loaded: LoadedModel, adapter: str | Path | AdapterConfig) -> LoadedModel:
     """Return a loaded base with an adapter on it, and with the chat template that the adapter was trained with."""
     config = adapter if isinstance(adapter, AdapterConfig) else adapters.read_config(adapter)
-    model, notes = adapters.put_on(loaded.model, config)
+    model, notes = adapter_loading.put_on(loaded.model, config)
     chat_templates.use_stored_template(loaded.tokenizer, config.folder)
     say(*notes)
     return LoadedModel(

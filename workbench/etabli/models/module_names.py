@@ -1,6 +1,6 @@
 """The names of a model's modules, read from the headers of its weight files: no library, no weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from etabli.core import confined, parsing
@@ -9,6 +9,7 @@ from etabli.models.headers import read_header
 
 ALL_LINEAR = "all-linear"
 HEAD = "lm_head"
+MATRIX = 2  # dimensions of a weight that an adapter can be put beside
 
 
 def list_modules(folder: Path) -> list[str]:
@@ -20,40 +21,26 @@ def list_modules(folder: Path) -> list[str]:
     Raises:
         Damaged: a file is cut off or forged.
     """
-    shapes = {
-        name: entry.get("shape", ())
-        for path in sorted(folder.glob("*.safetensors"))
-        for name, entry in read_header(path).items()
-    }
-    modules = {name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 2}
+    dimensions = _count_dimensions(folder)
+    modules = {name for name, count in dimensions.items() if count == MATRIX}
     return sorted(modules | {HEAD} if modules else modules)
 
 
-def require_targets(target_modules: str | tuple[str, ...], folder: Path, model: str) -> None:
-    """Check that each target of LoRA names a module of the model.
+def list_other_modules(folder: Path) -> list[str]:
+    """Return the names of the modules that can't carry an adapter: norms, and those that hold other modules."""
+    dimensions = _count_dimensions(folder)
+    holders = {str(parent).replace("/", ".") for name in dimensions for parent in Path(name.replace(".", "/")).parents}
+    return sorted(holders - {"."} - {*dimensions} | {name for name, count in dimensions.items() if count < MATRIX})
 
-    PEFT itself refuses a list only if no entry of it names a module: one misspelt entry would be left out silently.
 
-    Args:
-        target_modules: as in a recipe: names, or a regular expression for whole names, or ``all-linear``.
-
-    Raises:
-        BadRecipe: names each wrong target, and the modules that the model has.
-    """
-    if target_modules == ALL_LINEAR or not (modules := list_modules(folder)):
-        return
-    if isinstance(target_modules, str):
-        wrong = [] if _matches_any(target_modules, modules) else [target_modules]
-    else:
-        wrong = [name for name in target_modules if not is_target(name, modules)]
-    if wrong:
-        last_parts = sorted({module.rpartition(".")[2] for module in modules})
-        raise BadRecipe(
-            [
-                f"lora.target_modules: {model} has no module {parsing.short_repr(name)}; it has {', '.join(last_parts)}"
-                for name in wrong
-            ]
-        )
+def _count_dimensions(folder: Path) -> dict[str, int]:
+    """Return for each module with a weight how many dimensions its weight has."""
+    return {
+        name.removesuffix(".weight"): len(entry.get("shape", ()))
+        for path in sorted(folder.glob("*.safetensors"))
+        for name, entry in read_header(path).items()
+        if name.endswith(".weight")
+    }
 
 
 def is_target(name: object, modules: Iterable[str]) -> bool:
@@ -61,12 +48,23 @@ def is_target(name: object, modules: Iterable[str]) -> bool:
     return any(f".{module}".endswith(f".{name}") for module in modules)
 
 
-def _matches_any(pattern: str, modules: list[str]) -> bool:
-    """Return whether a regular expression matches a module's whole name, with or without the prefix ``model.``."""
-    names = [*modules, *(f"model.{name}" for name in modules), *(name.removeprefix("model.") for name in modules)]
+def find_matches(pattern: str, modules: Sequence[str], key: str) -> list[str]:
+    """Return the modules whose whole name a regular expression matches, with or without the prefix ``model.``.
+
+    Args:
+        key: the recipe's key that holds the pattern, for the error.
+
+    Raises:
+        BadRecipe: it is no pattern, or takes too long.
+    """
+    names = [(module, name) for module in modules for name in _spellings(module)]
     try:
-        found: list[object] = confined.ask("search", rf"\A(?:{pattern})\Z", jobs=names)
+        results = confined.ask("search", rf"\A(?:{pattern})\Z", jobs=[name for _, name in names])
     except (confined.LimitExceeded, confined.ConfinedError) as error:
-        reason = f"lora.target_modules: the pattern {parsing.short_repr(pattern)} can't be used ({error})"
+        reason = f"{key}: the pattern {parsing.short_repr(pattern)} can't be used ({error})"
         raise BadRecipe([f"{reason}; list the names of the modules instead"]) from None
-    return any(found)
+    return list(dict.fromkeys(module for (module, _), result in zip(names, results) if result))
+
+
+def _spellings(module: str) -> tuple[str, str, str]:
+    return module, f"model.{module}", module.removeprefix("model.")

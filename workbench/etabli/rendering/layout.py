@@ -44,7 +44,8 @@ class Layout:
         form: how the template takes the messages.
         off_prompt: answers that don't follow the generation prompt, even where a conversation ends with them.
         rewritten: those that follow it there, and stand after another header here, since later turns follow.
-        dropped_thoughts: messages whose thought the template leaves out, as it does in every later prompt.
+        dropped_thoughts: messages whose thought the template leaves out, as it does in every later prompt; and those
+            whose empty thought it does not write.
         unwritten_tools: names of the tools that the template leaves out, or something of them.
     """
 
@@ -134,8 +135,12 @@ class _Shell:
         prompt, other_prompt, ended = self.variants[index]
         if not index or not isinstance(prompt, str) or not isinstance(ended, str):
             return False
-        has_choice = self.thinking and not self.messages[index].get("reasoning") and isinstance(other_prompt, str)
+        has_choice = self._follows_either_prompt(index) and isinstance(other_prompt, str)
         return not ended.startswith((prompt, str(other_prompt)) if has_choice else prompt)
+
+    def _follows_either_prompt(self, index: int) -> bool:
+        """Return whether an answer has no thought in a row with thoughts: it may follow the prompt without thinking."""
+        return self.thinking and self.messages[index].get("reasoning") is None
 
     def _require_calls(self, index: int) -> None:
         """Refuse a template that leaves out a call, or one of its arguments."""
@@ -164,14 +169,13 @@ class _Shell:
         last_question = max((n for n, message in enumerate(self.messages) if message["role"] == "user"), default=-1)
         dropped = []
         for index, message in enumerate(self.messages):
+            if message.get("reasoning") == "" and message["role"] == "assistant":
+                dropped += [] if self._writes_empty_thought(index) else [index]
             if not message.get("reasoning") or (index, "r") in slots:
                 continue
             is_shown_at_first = f"\ue000{index}r\ue001" in str(self.variants.get(index, ("", "", ""))[2])
             if index > last_question or not is_shown_at_first:
-                raise BadData(
-                    f"The model's chat template has no place for the reasoning of message {index + 1}: choose a model "
-                    "whose template has one, or remove the reasoning from the row."
-                )
+                raise _no_place(index)
             dropped.append(index)
         return dropped
 
@@ -192,7 +196,7 @@ class _Shell:
     def _answer(self, index: int, content_end: int | None) -> _Turn | None:
         """Return what the model has to write of an assistant's message."""
         prompt, other_prompt, ended = (str(text) if isinstance(text, str) else "" for text in self.variants[index])
-        start, follows = self._after_prompt(self.text, prompt, other_prompt)
+        start, follows = self._after_prompt(self.text, prompt, other_prompt, self._follows_either_prompt(index))
         if content_end is not None and (start is None or start > content_end):
             start, follows = self.text.rfind("\ue000", 0, content_end), False
         if start is None:
@@ -210,16 +214,20 @@ class _Shell:
         is_opener = match and self.control and self.control.fullmatch(f"<{match[1]}|>")
         return ending[: match.start()] if match and is_opener else ending
 
-    def _after_prompt(self, text: str, prompt: str, other_prompt: str) -> tuple[int | None, bool]:
+    def _after_prompt(
+        self, text: str, prompt: str, other_prompt: str, takes_either: bool = False
+    ) -> tuple[int | None, bool]:
         """Return where a generation prompt ends in a text, and whether the text follows it exactly.
 
         A prompt is found from the last placeholder in it on: later turns change what a template writes before it. Where
-        the text follows neither prompt, as much of the first one counts as agrees, up to a control token.
+        the text follows neither prompt, as much of the first one counts as agrees, up to a control token. With
+        ``takes_either`` the longer prompt counts, whose end may be an empty thought.
         """
-        for candidate in filter(None, (prompt, other_prompt)):
+        candidates = sorted((prompt, other_prompt), key=len, reverse=True) if takes_either else (prompt, other_prompt)
+        for candidate in filter(None, candidates):
             anchor, tail = _anchor(text, candidate)
             if anchor is not None and text.startswith(tail, anchor):
-                return anchor + len(tail), candidate is prompt
+                return anchor + len(tail), takes_either or candidate is prompt
         anchor, tail = _anchor(text, prompt)
         if not prompt or anchor is None:
             return None, False
@@ -272,13 +280,49 @@ class _Shell:
         mark = f"\ue000{turn.message}r\ue001"
         place = self.text.find(mark, turn.start, turn.stop)
         if place < 0:
-            return None
+            return self._empty_thought_end(turn)
+        is_beside_calls = self.form.tags_in_content and self.messages[turn.message].get("tool_calls")
+        if is_beside_calls and self.text[turn.start : place].strip() != "<think>":
+            raise _no_place(turn.message)  # the template writes the calls first: they would be part of the thought
         place += len(mark)
         next_slot = self.text.find("\ue000", place, turn.stop)
         limit = next_slot if next_slot >= 0 else turn.stop
-        closing = re.compile(f"{self.control.pattern}|{_CLOSING_TAG}" if self.control else _CLOSING_TAG)
-        match = closing.search(self.text, place, limit)
+        match = self._closing().search(self.text, place, limit)
         return match.end() if match else limit
+
+    def _closing(self) -> re.Pattern[str]:
+        """Return the pattern of what may close a thought."""
+        return re.compile(f"{self.control.pattern}|{_CLOSING_TAG}" if self.control else _CLOSING_TAG)
+
+    def _empty_thought_end(self, turn: _Turn) -> int | None:
+        """Return where the tags of an empty thought end that the model has to write; None if there are none."""
+        content = self.text.find(f"\ue000{turn.message}\ue001", turn.start)
+        is_answer = self.messages[turn.message]["role"] == "assistant"
+        if not is_answer or not self.text[turn.start : max(content, 0)].strip():
+            return None
+        if not self._writes_empty_thought(turn.message):
+            return None
+        ends = [match.end() for match in self._closing().finditer(self.text, turn.start, content)]
+        return ends[-1] if ends else content
+
+    def _writes_empty_thought(self, index: int) -> bool:
+        """Return whether the text before an answer is what stands round a thought, without the thought."""
+        thinks = cast(
+            Message, {**_with_placeholders(index, self.messages[index]), "reasoning": f"\ue000{index}r\ue001"}
+        )
+        shells = [*self.shells[:index], *self.form.apply([thinks])]
+        [text] = try_template(self.tokenizer, [self.conversation._replace(messages=shells, prompt=False)])
+        if isinstance(text, BadData) or thinks["reasoning"] not in text:
+            return False
+        with_thought = _before_content(text.replace(thinks["reasoning"], ""), index)
+        return bool(with_thought) and with_thought == _before_content(self.text, index)
+
+
+def _no_place(index: int) -> BadData:
+    return BadData(
+        f"The model's chat template has no place for the reasoning of message {index + 1}: choose a model whose "
+        "template has one, or remove the reasoning from the row."
+    )
 
 
 def _lenders(messages: Sequence[Message], answers: list[int]) -> dict[int, int]:
@@ -288,10 +332,11 @@ def _lenders(messages: Sequence[Message], answers: list[int]) -> dict[int, int]:
     a question, it is asked for the first ones and the last ones.
     """
     lenders: dict[int, int] = {}
-    asked: dict[bool, list[int]] = {False: [], True: []}  # by whether an answer has a thought
+    asked: dict[bool | None, list[int]] = {False: [], True: [], None: []}  # by whether its thought is text, empty, none
     for index in answers:
         message = messages[index]
-        earlier = asked[bool(message.get("reasoning"))]
+        thought = message.get("reasoning")
+        earlier = asked[None if thought is None else bool(thought)]
         follows_question = index > 0 and messages[index - 1]["role"] == "user" and not message.get("tool_calls")
         if follows_question and len(earlier) >= ASKED_ANSWERS and index not in answers[-ASKED_ANSWERS:]:
             lenders[index] = earlier[-1]
@@ -307,6 +352,12 @@ def _borrow(texts: list[str | BadData], lender: int, index: int) -> list[str | B
         _renumber(text[max(0, text.rfind(question)) :], index - lender) if isinstance(text, str) else text
         for text in texts
     ]
+
+
+def _before_content(text: str, index: int) -> str:
+    """Return what stands between the slot before a content and its own, without blanks; empty without that content."""
+    before, content, _ = text.partition(f"\ue000{index}\ue001")
+    return "".join(before.rpartition("\ue001")[2].split()) if content else ""
 
 
 def _renumber(text: str, shift: int) -> str:

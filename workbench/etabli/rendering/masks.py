@@ -23,14 +23,24 @@ def check_messages(messages: list[Message], policy: str) -> None:
     for number, message in enumerate(messages, 1):
         if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
             raise BadData(f"Message {number} needs a role and a content that are text; it has {sorted(message)}.")
+        require_unicode(message["content"], f"Message {number}")
         if (message["role"] == PLAIN) != (messages[0]["role"] == PLAIN):
             raise BadData(f"Message {number}: plain text and turns of a chat can't be mixed.")
         if not has_valid_spans(message):
             raise BadData(f"Message {number}: spans are pairs [first character, one after the last] of its content.")
         if not isinstance(message.get("reasoning") or "", str):
             raise BadData(f"Message {number}: reasoning is {type(message['reasoning']).__name__}, not text.")
+        require_unicode(message.get("reasoning") or "", f"Message {number}")
         if message.get("reasoning") and message["role"] != "assistant":
             raise BadData(f"Message {number}: reasoning belongs to an assistant's message, not to {message['role']}.")
+
+
+def require_unicode(text: str, what: str) -> None:
+    """Refuse half of a character (a lone surrogate), which no tokenizer can read."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadData(f"{what} holds half of a character ({text[error.start]!a}): remove it there.") from None
 
 
 def has_valid_spans(message: Message) -> bool:

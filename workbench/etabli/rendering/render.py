@@ -20,7 +20,7 @@ from etabli.core.errors import BadData, BadInput
 from etabli.rendering.ends import turn_ends
 from etabli.rendering.forms import Form
 from etabli.rendering.layout import STRUCTURE, ControlPattern, Layout, Part, lay_out
-from etabli.rendering.masks import PLAIN, check_messages, is_segmented, training_flags
+from etabli.rendering.masks import PLAIN, check_messages, is_segmented, require_unicode, training_flags
 from etabli.rendering.segments import (
     Segment,
     compile_alternatives,
@@ -59,6 +59,7 @@ class RenderedConversation:
         offset: where the token stands in the whole text, (first character, one after the last).
         message: the number of its message; None for the template's own text.
         starts: where the content of each message begins in the whole text.
+        kept_from: where what the template keeps of it begins; some remove blanks in front.
         length: characters of the whole text.
         off_prompt, rewritten, dropped_thoughts, unwritten_tools: messages, and tools, for which the template does
             something that has to be known; see ``layout.Layout``.
@@ -71,6 +72,7 @@ class RenderedConversation:
     offset: list[tuple[int, int]] = field(default_factory=list)
     message: list[int | None] = field(default_factory=list)
     starts: dict[int, int] = field(default_factory=dict)
+    kept_from: dict[int, int] = field(default_factory=dict)
     length: int = 0
     off_prompt: tuple[int, ...] = ()
     rewritten: tuple[int, ...] = ()
@@ -227,7 +229,12 @@ class Renderer:
 
     def _check_other_fields(self, messages: list[Message], tools: Tools) -> None:
         """Refuse control tokens in tools, calls, names and roles: a template writes them as its own text."""
+        try:
+            json.dumps([tools, [message.get("tool_calls") for message in messages]], allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadData(f"A tool or a call holds a value that is no JSON ({error}): write it as text.") from None
         text = json.dumps([tools, list(map(_other_fields, messages))], ensure_ascii=False, default=str)
+        require_unicode(text, "A tool, a call, a name or a role")
         match = self.control.search(text) if self.control else None
         if match:
             raise BadData(
@@ -261,6 +268,7 @@ class Renderer:
         edges = list(accumulate((len(segment.text) for segment in chunk), initial=0))
         for segment, place in zip(chunk, edges):
             if segment.begins is not None and segment.message is not None:
+                row.kept_from[segment.message] = row.length + place
                 row.starts[segment.message] = row.length + place - segment.begins
         owners = [segment for segment in chunk for _ in segment.text]
         start = 0

@@ -102,8 +102,9 @@ def _part_segment(
     if message is None or part.message is None:
         return Segment(value, STRUCTURE)
     train = flags[part.message] is True
-    if part.role == REASONING:
-        train = train and policy == "answers_and_reasoning"
+    if part.role == REASONING:  # spans are of the content; a thought that the row has not is never trained
+        has_thought = message.get("reasoning") is not None
+        train = bool(flags[part.message]) and has_thought and policy == "answers_and_reasoning"
     elif not part.is_before_content and not message.get("tool_calls"):
         train = ends.get(part.message, train)
     return Segment(value, part.role, train, part.message, part.is_slot)

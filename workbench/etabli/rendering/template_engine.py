@@ -18,6 +18,7 @@ NO_TEMPLATE = (
     "This tokenizer has no chat template, as those of base models: name one, template: alpaca in the recipe or "
     "--template alpaca (or chatml, plain, a Jinja file), or take the instruct version of the model."
 )
+REFUSES = "The model's chat template refuses this conversation: "  # before the template's own reason
 _REASONING = ("reasoning_content", "thinking", "reasoning")  # keys of a message's reasoning, the standard one first
 MASK_KEYS = ("train", "train_spans", "spans")  # keys of a message that établi adds and templates must not see
 Tools = list[dict[str, object]] | None
@@ -105,12 +106,7 @@ def try_template(tokenizer: ChatTokenizer, conversations: Sequence[Conversation]
         values = [{"error": str(error)}] * len(conversations)
     except (TypeError, ValueError, RecursionError) as error:
         raise BadData(f"This conversation can't be given to a chat template: {error}.") from None
-    return [
-        BadData(f"The model's chat template refuses this conversation: {value['error']}")
-        if isinstance(value, dict)
-        else str(value)
-        for value in values
-    ]
+    return [BadData(REFUSES + value["error"]) if isinstance(value, dict) else str(value) for value in values]
 
 
 def apply_template_to_rows(tokenizer: ChatTokenizer, rows: Iterable[Conversation | None]) -> Iterator[str | None]:

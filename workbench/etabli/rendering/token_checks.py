@@ -38,11 +38,12 @@ FIXES = {
     END_OF_TURN: "Use the instruct version of the model, or give its tokenizer a chat template that ends turns.",
     ONE_BOS: "Correct the model's chat template: begin-of-text belongs there once, in front.",
     USER_NOT_TRAINED: "Remove train: true (or the spans) from that message, or choose the policy all on purpose.",
-    WHOLE_ANSWER: "This is a fault of établi with this template: please report the model's name.",
+    WHOLE_ANSWER: "Where parts of an answer have marks, let each begin with a word: a token can't be cut. Elsewhere "
+    "this is a fault of établi with this template: please report the model's name.",
     EMPTY: "Raise max_length, give the row an answer, or leave such rows out: empty_rows: leave_out.",
-    TEMPLATE: "Correct the row, or take what changes from call to call (a date, a time) out of the chat template.",
-    PROMPT: "If the prompt opens a thought, give the answers a reasoning; or give the tokenizer a chat template whose "
-    "prompt ends where the answers begin.",
+    TEMPLATE: "Correct these rows, or leave them out.",
+    PROMPT: "If the prompt opens a thought, give the answers a reasoning; if answers begin with blanks, remove these; "
+    "or give the tokenizer a chat template whose prompt ends where the answers begin.",
 }
 
 
@@ -182,7 +183,7 @@ def _check_whole_answers(row: Row, tokens: RenderedConversation, policy: str) ->
             first, stop = bisect_left(lows, begin), bisect_left(lows, begin + len(text.strip()))
             if first and tokens.offset[first - 1][1] > begin:
                 owner = tokens.message[first - 1]
-                first -= owner is None or (owner == number and not low)  # it begins in the template's text
+                first -= owner is None or owner == number  # it begins in the template's text, or in another part
             lost = next((place for place in range(first, stop) if not tokens.trained[place]), None)
             if lost is not None:
                 why = f"Turn {number} is trained, but {tokens.text[lost]!r} of it (token {lost}) is not."
@@ -224,7 +225,8 @@ def _check_template_ids(row: Row, tokens: RenderedConversation, renderer: Render
         return Assertion(TEMPLATE, None, "A message holds a control token as text, which the template would forge.")
     differences = (place for place, (left, right) in enumerate(zip(ids, tokens.ids)) if left != right)
     first = next(differences, min(len(ids), len(tokens)))
-    return Assertion(TEMPLATE, False, f"The chat template gives other ids than a moment ago, from token {first} on.")
+    why = f"The chat template gives other ids than a moment ago, from token {first} on. Take what changes from call to "
+    return Assertion(TEMPLATE, False, why + "call (a date, a time) out of the template.")
 
 
 def _check_prompt(row: Row, tokens: RenderedConversation, answer: int) -> Assertion:
@@ -239,7 +241,7 @@ def _check_prompt(row: Row, tokens: RenderedConversation, answer: int) -> Assert
     if off_prompt := [number for number in tokens.off_prompt if number in trained]:
         why = f"Turn {off_prompt[0]} does not follow the prompt that the template writes for generation."
         return Assertion(PROMPT, False, why)
-    if merged := _token_across(answer, row["messages"][answer]["content"], tokens):
+    if merged := _token_across(answer, tokens):
         why = (
             f"The token {merged!r} holds the end of the prompt and the beginning of turn {answer}: no answer begins so."
         )
@@ -252,13 +254,18 @@ def _check_prompt(row: Row, tokens: RenderedConversation, answer: int) -> Assert
     return Assertion(PROMPT, True, why)
 
 
-def _token_across(answer: int, content: str, tokens: RenderedConversation) -> str | None:
-    """Return the token that holds letters of the template and of an answer, if there is one; a blank is none."""
-    begin = tokens.starts.get(answer, 0) + len(content) - len(content.lstrip())
+def _token_across(answer: int, tokens: RenderedConversation) -> str | None:
+    """Return the token that holds the end of the template's text and the beginning of an answer, if there is one.
+
+    A token is none that holds a blank of the template and letters of the answer: most vocabularies begin words so.
+    """
+    begin = tokens.kept_from.get(answer, 0)
     place = bisect_left([low for low, _ in tokens.offset], begin) - 1
     if place < 1 or tokens.offset[place][1] <= begin or tokens.message[place - 1] == answer:
         return None
-    return tokens.text[place] if tokens.text[place][: begin - tokens.offset[place][0]].strip() else None
+    cut = begin - tokens.offset[place][0]
+    text = tokens.text[place]
+    return text if text[:cut].strip() or not text[cut:].strip() else None
 
 
 def describe_failures(failures: dict[str, list[tuple[str, str]]], rows: int) -> str:

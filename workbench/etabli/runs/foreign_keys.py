@@ -23,7 +23,19 @@ _SAME = {
 _NEVER = "can't be set here"
 _OTHER = {
     "warmup_ratio": "is warmup_steps here, a number of steps",
-    "val_set_size": "is not needed: some rows are held out; eval_data names others",
+    **dict.fromkeys(
+        ("val_set_size", "val_size", "validation_split", "validation_split_percentage", "eval_split"),
+        "is not needed: some rows are held out; eval_data names others",
+    ),
+    **dict.fromkeys(
+        ("test_size", "test_split", "test_set_size"),
+        "is an option here: etabli data read FILE --test 0.1 --out FOLDER sets test rows aside",
+    ),
+    **dict.fromkeys(
+        ("eval_strategy", "evaluation_strategy", "do_eval"),
+        "is eval_every here, a number of steps; rows that are held out are always evaluated",
+    ),
+    **dict.fromkeys(("save_strategy", "save_total_limit"), "is checkpoint_every here, a number of steps; two are kept"),
     "output_dir": "is not needed: each run has a folder under runs/",
     "logging_steps": "is not needed: every step is logged",
     "load_in_4bit": "is not needed: the base is always loaded in 4 bits",

@@ -26,7 +26,7 @@ def check_recipe(recipe: Recipe) -> None:
     from etabli.data.names import find_files, split_entry
     from etabli.data.parquet_rows import HOME_COMMANDS
     from etabli.data.reading.hub import is_hub_name
-    from etabli.models import chat_templates, module_names, sources
+    from etabli.models import chat_templates, lora_names, sources
 
     steps = recipe.gradient_accumulation_steps
     if steps % recipe.devices:
@@ -44,7 +44,7 @@ def check_recipe(recipe: Recipe) -> None:
     if why := machine.dtype_refusal(recipe.dtype):
         raise BadInput(why)
     source = sources.resolve(recipe.model)
-    module_names.require_targets(recipe.lora.target_modules, source.folder, source.name)
+    lora_names.require_names(recipe.lora.peft_fields(), source.folder, source.name)
 
 
 def start_child(

@@ -1,6 +1,7 @@
 """What a run trains on, holds out and samples, made from its recipe alone."""
 
 import hashlib
+import itertools
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from etabli.training.tokenize_dataset import tokenize_rows
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-DEFAULT_PROMPTS = 2  # sample prompts, if the recipe names none
+DEFAULT_PROMPTS = 4  # sample prompts, if the recipe names none
 # Raised when the same recipe rounds differently: version 1 had whole logits and masks over packs.
 ENGINE = 2
 # Keys that may change between a stop and a resume: the weights do not depend on them. Data, rules, callbacks and the
@@ -195,13 +196,16 @@ def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
 
 
 def _choose_sample_prompts(recipe: Recipe, split: Split) -> list[list[Message]]:
-    """Return the recipe's prompts after the data's own system message, or held-out prompts, one a language."""
+    """Return the recipe's prompts after the data's own system message, or held-out prompts of each language in turn."""
     if recipe.sample_prompts:
         system = [message for message in split.train[0]["messages"][:1] if message["role"] == "system"]
         return [[*system, {"role": "user", "content": prompt}] for prompt in recipe.sample_prompts]
-    rows = (row for row in reversed(split.held_out) if row["messages"][-1]["role"] != "text")
-    by_language = {row.get("lang"): row for row in rows}
-    return [prompt_of(row) for row in list(by_language.values())[:DEFAULT_PROMPTS]]
+    by_language: dict[object, list[Row]] = {}
+    for row in split.held_out:
+        if row["messages"][-1]["role"] != "text":
+            by_language.setdefault(row.get("lang"), []).append(row)
+    rows = (row for turn in itertools.zip_longest(*by_language.values()) for row in turn if row)
+    return [prompt_of(row) for row in itertools.islice(rows, DEFAULT_PROMPTS)]
 
 
 def prompt_of(row: Row) -> list[Message]:

@@ -148,10 +148,10 @@ def _prepare(
     import torch
 
     from etabli.core import machine
-    from etabli.models import loading, module_names, sources
+    from etabli.models import loading, lora_names, sources
     from etabli.rendering.render import set_thinking
     from etabli.runs import checkpoints, run_template
-    from etabli.training import oom, train_data, vocabulary
+    from etabli.training import oom, train_data
     from etabli.training.preflight import run_preflight
     from etabli.training.trainer import Training
 
@@ -159,10 +159,9 @@ def _prepare(
         raise BadInput(f"{run / ADAPTER} was not written by a run: move it away, the final adapter goes there.")
     torch.set_num_threads(recipe.threads or machine.threads())
     source = sources.resolve(recipe.model)
-    module_names.require_targets(recipe.lora.target_modules, source.folder, source.name)
+    lora_names.require_names(recipe.lora.peft_fields(), source.folder, source.name)
     template = run_template.read_run_template(recipe, run)
     tokenizer = loading.load_tokenizer(source, template)
-    vocabulary.require_embeddings(tokenizer, source)
     open_rows = Dataset.open if any_data else _open_rows_by_hash(recipe, frozen)
     data = train_data.load_train_data(recipe, tokenizer, run, open_rows=open_rows)
     dtype = _dtype(recipe, source, frozen)

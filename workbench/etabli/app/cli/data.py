@@ -1,5 +1,6 @@
 """``etabli data check``, ``etabli data read`` and ``etabli data tokens``."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -31,7 +32,9 @@ column_option = click.option(
 leave_out_option = click.option(
     "--leave-out", multiple=True, help="Finding whose rows are left out, or 'error' for all errors. Repeat it."
 )
-_template = click.option("--template", help="Chat template of a base model: alpaca, chatml, plain, or a Jinja file.")
+template_option = click.option(
+    "--template", help="Chat template of a base model: alpaca, chatml, plain, or a Jinja file."
+)
 
 
 def _format_report(result: tuple["Report", str | None]) -> str:
@@ -43,7 +46,7 @@ def _format_report(result: tuple["Report", str | None]) -> str:
 @click.option(
     "--model", help="Count tokens with this model's tokenizer. Default: the embedded model's, if it is cached."
 )
-@_template
+@template_option
 @click.option("--format", help="alpaca, chat, sharegpt, prompt-completion, text, preferred, ... Default: detected.")
 @column_option
 @click.option("--rules", type=click.Path(), help="Python file with your own checks and filters.")
@@ -78,9 +81,11 @@ def check(
 ) -> tuple["Report", str | None]:
     """Find every mistake in FILE. Exit code: 0 if it is clean, 1 with errors or warnings, 2 if it can't be read."""
     from etabli.checks.check import check as check_file
-    from etabli.core import machine
+    from etabli.core import machine, os_errors
     from etabli.runs.progress import ProgressLine
 
+    if out:
+        os_errors.require_writable(Path(out))
     line = ProgressLine()
     line.show(f"{file}: reading")
     report = check_file(
@@ -167,7 +172,7 @@ def _exit_code(result: RowTokens) -> int:
 @click.argument("file")
 @click.option("--row", default=0, show_default=True, type=click.IntRange(0), help="Number of the row, counted from 0.")
 @click.option("--model", default="default", show_default=True, help="Use this model's tokenizer and chat template.")
-@_template
+@template_option
 @click.option(
     "--policy",
     default="answers",

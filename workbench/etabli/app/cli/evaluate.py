@@ -14,6 +14,7 @@ from etabli.app.cli.outside import allow_outside
 from etabli.app.cli.trusting import trust_code as trusting
 from etabli.core.contracts import ARMS, RECIPE, Comparison, RescoredResults, Results
 from etabli.core.errors import BadInput
+from etabli.core.os_errors import require_writable
 
 SCORES_HELP = (
     "exact, number, regex:PATTERN, json_schema:FILE, choice, ifeval, rouge_l, chrf, loss, mine.py … "
@@ -102,6 +103,8 @@ def evaluate(
     from etabli.evaluation import card, lm_eval
     from etabli.evaluation import evaluate as bench
 
+    if page:
+        require_writable(Path(page))
     results: Results
     if from_log:
         _refuse_others("--from-log", ("scores", "from_log", "page"))
@@ -168,6 +171,8 @@ def compare(a: str, b: str, base: str | None, page: str | None, **options: Any) 
     from etabli.evaluation import card
     from etabli.evaluation.compare import compare as compare_runs
 
+    if page:
+        require_writable(Path(page))
     places = [place if (Path(place) / RECIPE).is_file() else open_place(place, base) for place in (a, b)]
     results = compare_runs(*places, **_keywords(**options))
     if page:

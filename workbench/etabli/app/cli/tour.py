@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from etabli.app.cli.data import column_option, leave_out_option, parse_columns
+from etabli.app.cli.data import column_option, leave_out_option, parse_columns, template_option
 from etabli.app.cli.output import reporting
 from etabli.core.contracts import Results
 from etabli.core.terminal import say
@@ -26,6 +26,7 @@ def _format_results(results: Results) -> str:
 @column_option
 @click.option("--lang", help="Language of the rows that state none.")
 @leave_out_option
+@template_option
 @click.option("--steps", type=click.IntRange(1), help="Training steps. Default: the notebooks' own.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop training after this many minutes.")
 @reporting(_format_results)
@@ -36,6 +37,7 @@ def tour(
     columns: tuple[str, ...],
     lang: str | None,
     leave_out: tuple[str, ...],
+    template: str | None,
     steps: int | None,
     max_minutes: float | None,
 ) -> Results:
@@ -43,7 +45,7 @@ def tour(
     from etabli.app.tour import tour as run_tour
 
     names = parse_columns(columns) or None
-    parameters = {"COLUMNS": names, "LANG": lang, "LEAVE_OUT": list(leave_out) or None}
+    parameters = {"COLUMNS": names, "LANG": lang, "LEAVE_OUT": list(leave_out) or None, "TEMPLATE": template}
     results = run_tour(out, model, data, steps, max_minutes, **parameters)
     say(f"Report: {Path(out) / 'report.html'}")
     return results

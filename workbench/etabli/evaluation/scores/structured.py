@@ -35,8 +35,8 @@ def is_equal(first: object, second: object) -> bool:
 
 
 def valid_json(answer: str, truth: str = "") -> bool:
-    """Does the whole answer parse as JSON?"""
-    return read_json(answer) is not UNREADABLE
+    """Is the whole answer a JSON object or array? A bare number, text, true or null is none: any number would be."""
+    return isinstance(read_json(answer), dict | list)
 
 
 def references(schema: object) -> Iterator[str]:
