@@ -240,7 +240,7 @@ def test_a_folder_in_the_hubs_layout(readme, layout):
     for data in (Dataset.open(layout), Dataset(read(layout))):
         assert contents(data.part("train")) == contents(read(PAIRS[:8]))
         assert contents(data.part("test")) == contents(read(PAIRS[8:])) and len(data) == 10
-    assert set(Dataset.open(layout).recipe["files"]) >= {"train-00000-of-00002.jsonl"}
+    assert set(Dataset.open(layout).recipe["files"]) >= {"data/train-00000-of-00002.jsonl"}
     report = check(layout, workers=2)
     assert report.rows == 10 and report.code == 0
 
