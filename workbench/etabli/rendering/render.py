@@ -61,6 +61,8 @@ class RenderedConversation:
         starts: where the content of each message begins in the whole text.
         kept_from: where what the template keeps of it begins; some remove blanks in front.
         length: characters of the whole text.
+        split_tokens: tokens that the template's own text has across the end of a prompt and the beginning of an answer;
+            here they are two, as in generation.
         off_prompt, rewritten, dropped_thoughts, unwritten_tools: messages, and tools, for which the template does
             something that has to be known; see ``layout.Layout``.
     """
@@ -74,6 +76,7 @@ class RenderedConversation:
     starts: dict[int, int] = field(default_factory=dict)
     kept_from: dict[int, int] = field(default_factory=dict)
     length: int = 0
+    split_tokens: int = 0
     off_prompt: tuple[int, ...] = ()
     rewritten: tuple[int, ...] = ()
     dropped_thoughts: tuple[int, ...] = ()
@@ -184,7 +187,9 @@ class Renderer:
             text = self.own_text(messages, layout.form, tools) if text is None else text
             segments = make_segments(layout, messages, policy, text)
             if policy != "all" and is_clean(segments, self.control):
-                return self._count_trained(segments, max_length)
+                counts = self._count_trained(segments, max_length)
+                if counts is not None:
+                    return counts
             row = self._encode_chat(segments, policy, layout)
         else:
             row = self._encode_plain(messages, policy)
@@ -271,27 +276,54 @@ class Renderer:
                 row.kept_from[segment.message] = row.length + place
                 row.starts[segment.message] = row.length + place - segment.begins
         owners = [segment for segment in chunk for _ in segment.text]
+        cuts = _answer_starts(chunk, edges)
         start = 0
         for part in without_typed_tokens(text, typed):
-            encoding = self.tokenizer(part, add_special_tokens=False, return_offsets_mapping=True)
-            for token, (low, high) in zip(encoding["input_ids"], encoding["offset_mapping"]):
-                stop = start + high
-                owner = token_owner(owners, text, min(start + low, len(owners) - 1), stop)
+            for token, low, high in self._tokenize(part, [cut - start for cut in cuts], row):
+                low, high = start + low, start + high
+                owner = token_owner(owners, text, min(low, len(owners) - 1), high)
                 row.ids.append(token)
-                row.text.append(text[start + low : stop])
+                row.text.append(text[low:high])
                 row.role.append(owner.role)
                 row.trained.append(owner.train)
-                row.offset.append((row.length + start + low, row.length + stop))
+                row.offset.append((row.length + low, row.length + high))
                 row.message.append(owner.message)
             start += len(part)
         row.length += len(text)
 
-    def _count_trained(self, segments: list[Segment], max_length: int) -> tuple[int, int, int]:
-        """Return ``count_tokens`` of a row that is tokenised at once, from offsets alone."""
+    def _tokenize(self, text: str, cuts: list[int], row: RenderedConversation) -> Iterator[tuple[int, int, int]]:
+        """Yield each token's id and where it begins and ends. A token across a cut is made again of its two parts.
+
+        Generation tokenises the prompt alone, so that no answer begins within a token: two line breaks, one of the
+        header and one of the answer, are two tokens there. ``row.split_tokens`` counts them.
+        """
+        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        for token, (low, high) in zip(encoding["input_ids"], encoding["offset_mapping"]):
+            cut = next((cut for cut in cuts if is_merged(text, low, cut, high)), None)
+            parts = [] if cut is None else self._encode_parts(text, low, cut, high)
+            row.split_tokens += bool(parts)
+            yield from parts or [(token, low, high)]
+
+    def _encode_parts(self, text: str, low: int, cut: int, high: int) -> list[tuple[int, int, int]]:
+        """Return the tokens of the text before and after the cut; none where a vocabulary adds a blank to each part."""
+        tokens: list[tuple[int, int, int]] = []
+        for begin, end in ((low, cut), (cut, high)):
+            encoding = self.tokenizer(text[begin:end], add_special_tokens=False, return_offsets_mapping=True)
+            places = zip(encoding["input_ids"], encoding["offset_mapping"])
+            tokens += [(token, begin + first, begin + last) for token, (first, last) in places]
+        ends = [low, *(last for _, _, last in tokens)]
+        return tokens if ends == [*(first for _, first, _ in tokens), high] else []
+
+    def _count_trained(self, segments: list[Segment], max_length: int) -> tuple[int, int, int] | None:
+        """Return ``count_tokens`` of a row that is tokenised at once, from offsets alone; None if that can't be."""
         text = "".join(segment.text for segment in segments)
         offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         starts = [low for low, _ in offsets]
         edges = list(accumulate((len(segment.text) for segment in segments), initial=0))
+        for cut in _answer_starts(segments, edges):
+            low, high = offsets[bisect_left(starts, cut) - 1]
+            if is_merged(text, low, cut, high):
+                return None
         places: list[tuple[int, int, int]] = []  # first token, one after the last, and 1, or -1 where a token is not
         for segment, begin, end in zip(segments, edges, edges[1:]):
             if segment.train:
@@ -326,6 +358,19 @@ class Renderer:
             self._encode(chunk, row, self.control)
         _append_special(row, self.tokenizer.eos_token_id, self.tokenizer.eos_token, chunks[-1][-1].train)
         return row
+
+
+def is_merged(text: str, low: int, cut: int, high: int) -> bool:
+    """Return whether the token from ``low`` to ``high`` holds the end of a prompt and the beginning of an answer.
+
+    A blank of the template and letters of the answer are none: most vocabularies begin words so.
+    """
+    return low < cut < high and bool(text[low:cut].strip() or not text[cut:high].strip())
+
+
+def _answer_starts(segments: list[Segment], edges: list[int]) -> list[int]:
+    """Return where trained answers begin in the joined text of the segments; ``edges``: where each segment begins."""
+    return [edge for segment, edge in zip(segments, edges) if segment.begins is not None and segment.train]
 
 
 def has_thoughts(messages: list[Message]) -> bool:

@@ -20,7 +20,7 @@ from etabli.core.contracts import Row
 from etabli.core.errors import BadData
 from etabli.rendering.layout import REASONING
 from etabli.rendering.masks import PLAIN, is_segmented, trained_spans, training_flags
-from etabli.rendering.render import RenderedConversation, Renderer, has_thoughts
+from etabli.rendering.render import RenderedConversation, Renderer, has_thoughts, is_merged
 from etabli.rendering.template_engine import ChatTokenizer, Conversation, try_template
 
 NAMES = (
@@ -217,9 +217,14 @@ def _check_against_template(
 
 
 def _check_template_ids(row: Row, tokens: RenderedConversation, renderer: Renderer, text: str) -> Assertion:
-    ids = list(renderer.tokenizer(text, add_special_tokens=False)["input_ids"])
+    encoding = renderer.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ids = list(encoding["input_ids"])
     if ids == tokens.ids:
         return Assertion(TEMPLATE, True, "The ids are the template's own.")
+    other = {*zip(ids, map(tuple, encoding["offset_mapping"]))} - {*zip(tokens.ids, tokens.offset)}
+    if len(other) == tokens.split_tokens:
+        why = f"The ids are the template's own, but for {len(other)} across prompt and answer: two, as in generation."
+        return Assertion(TEMPLATE, True, why)
     typed = [turn["content"] + turn.get("reasoning", "") for turn in row["messages"]]
     if any(name in content for name in renderer.added_vocab if name.strip() for content in typed):
         return Assertion(TEMPLATE, None, "A message holds a control token as text, which the template would forge.")
@@ -255,17 +260,13 @@ def _check_prompt(row: Row, tokens: RenderedConversation, answer: int) -> Assert
 
 
 def _token_across(answer: int, tokens: RenderedConversation) -> str | None:
-    """Return the token that holds the end of the template's text and the beginning of an answer, if there is one.
-
-    A token is none that holds a blank of the template and letters of the answer: most vocabularies begin words so.
-    """
+    """Return the token that holds the end of the template's text and the beginning of an answer, if there is one."""
     begin = tokens.kept_from.get(answer, 0)
     place = bisect_left([low for low, _ in tokens.offset], begin) - 1
-    if place < 1 or tokens.offset[place][1] <= begin or tokens.message[place - 1] == answer:
+    if place < 1 or tokens.message[place - 1] == answer:
         return None
-    cut = begin - tokens.offset[place][0]
-    text = tokens.text[place]
-    return text if text[:cut].strip() or not text[cut:].strip() else None
+    low, high = tokens.offset[place]
+    return tokens.text[place] if is_merged(" " * low + tokens.text[place], low, begin, high) else None
 
 
 def describe_failures(failures: dict[str, list[tuple[str, str]]], rows: int) -> str:
