@@ -245,3 +245,5 @@ def test_embeddings_that_are_also_the_head_are_not_merged(runs, tmp_path, traini
     with pytest.raises(BadInput, match=r"one matrix(.|\n)*adapter alone"):
         merge.merge(run, tmp_path / "merged")
     assert not (tmp_path / "merged").exists() and merge.export_adapter(run, tmp_path / "alone")
+    for file in (tmp_path / "alone").glob("*.json"):
+        assert str(Path(run.recipe.model).parent) not in file.read_text(), "the base's folder is a private path"

@@ -50,15 +50,14 @@ def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
 def _name_base(folder: Path, run: Run) -> None:
     """Write the base's name into PEFT's configuration, and beside it its hash.
 
-    An adapter from elsewhere, and one of établi's first versions, may have a path of a machine there. Of the path of a
-    foreign adapter's base its last part stays; the hash in ``base.json`` says which base it is.
+    What is exported is meant for others, to whom a path of this machine says nothing: of a path its last part stays.
+    The hash in ``base.json`` says which base it is.
     """
     content = parsing.read_json(folder / CONFIG, parsing.LARGEST_CONFIG, lenient=True)
     base = resolve(run.recipe.model)
     name = public_name(base)
-    if isinstance(run, AdapterRun):
-        name = Path(name).name if is_path(name) else name
-        storage.write_json(folder / BASE_FACTS, {"name": name, "hash": base.hash})
+    name = Path(name).name if is_path(name) else name
+    storage.write_json(folder / BASE_FACTS, {"name": name, "hash": base.hash})
     storage.write_json(folder / CONFIG, {**content, "base_model_name_or_path": name})
 
 
