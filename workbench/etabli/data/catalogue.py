@@ -144,6 +144,17 @@ FORM = {
         "A text beside the columns of a task, such as label, summary or answer: not plain text.",
         "Name question and answer: etabli data read FILE --column prompt=text --column completion=label --out FOLDER.",
     ),
+    "single-turn": Code(
+        "error",
+        "Each row is one turn of a conversation, with who says it or what it answers: not plain text.",
+        'Write a row for each conversation: {"messages": [{"role": "user", "content": "…"}, …]}, of a tree of '
+        "messages one for each path from its root; or --format text trains each turn as it stands, questions too.",
+    ),
+    "unused-content": Code(
+        "warning",
+        "Something that belongs to the question or the answer is not used.",
+        "Put it into the question, or name it as a column that is read (--column input=context).",
+    ),
     "rejected": Code("info", "An annotator rejected it: left out.", "Nothing to do, if that is what you expect."),
     "unsettled": Code(
         "warning",

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from etabli.data.notes import Note, excerpt
-from etabli.data.reading import argilla, gemini
+from etabli.data.reading import argilla, conversations, gemini
 from etabli.data.reading.columns import Exported
 from etabli.data.reading.layout import Item
 
@@ -179,4 +179,5 @@ _CONVERTERS = (
     (_is_prodigy, _flatten_prodigy),
     (_is_squad, _flatten_squad),
     (gemini.is_gemini, gemini.flatten),
+    *conversations.CONVERTERS,
 )

@@ -16,6 +16,7 @@ from etabli.data.licences import lineage_hints, terms_of
 from etabli.data.notes import Note, escape_invisible, excerpt
 from etabli.data.reading import marks, readers, reasoning, split_columns
 from etabli.data.reading.columns import as_answer, refusal, task_columns
+from etabli.data.reading.conversations import is_single_turn
 from etabli.data.reading.exports import flatten
 from etabli.data.reading.layout import Format, Item, Layout
 from etabli.data.reading.padding import find_padded_keys, remove_padding
@@ -65,7 +66,8 @@ def _format_of(item: object) -> str | None:
         return "preference"
     if readers.thumb(item.get("label")) is not None and {"messages", "completion", "conversations"} & item.keys():
         return "kto"
-    return next((name for name, kind in FORMATS.items() if kind.keys and all(key in item for key in kind.keys)), None)
+    name = next((name for name, kind in FORMATS.items() if kind.keys and all(key in item for key in kind.keys)), None)
+    return "turn" if name in (None, "text") and is_single_turn(item) else name
 
 
 def rename_columns(item: object, columns: Mapping[str, str]) -> object:
@@ -145,7 +147,9 @@ def _read_columns(item: object, layout: Layout, notes: list[Note]) -> Item | Non
 
 
 def _note_task(item: object, layout: Layout, notes: list[Note]) -> None:
-    """Note the columns of a task in a row of a file whose first rows are plain text."""
+    """Note a turn, or the columns of a task, in a row of a file whose first rows are plain text."""
+    if layout.is_guessed and is_single_turn(item):
+        notes.append(Note("single-turn", excerpt=excerpt(item)))
     if layout.is_guessed and isinstance(item, Mapping) and task_columns(item):
         notes.append(Note("task-columns", excerpt=excerpt(dict(item)), why=refusal("task-columns", [item])))
 
@@ -247,6 +251,7 @@ FORMATS: dict[str, Format] = {
     "prompt-completion": Format(("prompt", "completion"), readers.pair, (*_SYSTEM, *_THOUGHT)),
     "text": Format(("text",), readers.plain),
     "task": Format((), readers.reject_rows, refused="task-columns", told_by="a text and columns of a task"),
+    "turn": Format((), readers.reject_rows, refused="single-turn", told_by="a text and who says it"),
     "prompt-only": Format(("prompt",), readers.reject_rows, refused="prompt-only"),
     QUESTIONS: Format(("prompt",), readers.question, _SYSTEM, told_by="whoever asks for questions"),
 }

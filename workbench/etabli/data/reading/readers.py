@@ -12,8 +12,8 @@ from etabli.data.reading.layout import Item, Layout
 from etabli.data.reading.turns import OPENAI, SHAREGPT, Tags
 from etabli.data.reading.values import parse_list, wrong_type_note
 
-# Columns of a system text: Anthropic's and Bedrock's, OpenOrca's, Vertex AI's.
-SYSTEM_KEYS = ("system", "system_prompt", "system_message", "system_instruction", "systemInstruction")
+# Columns of a system text: Anthropic's and Bedrock's, OpenOrca's, Vertex AI's, Cohere's.
+SYSTEM_KEYS = ("system", "system_prompt", "system_message", "system_instruction", "systemInstruction", "preamble")
 _SYSTEM_NAMES = {*map(fold_name, SYSTEM_KEYS), "systeminstructions", "systemtext", "systemmsg"}
 
 

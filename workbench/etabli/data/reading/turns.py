@@ -12,7 +12,7 @@ from etabli.data.reading.values import parse_list, wrong_type_note
 
 _OPENAI = {role: role for role in ("system", "user", "assistant", "tool")} | {
     **{"developer": "system", "function": "tool", "ipython": "tool"},  # newer OpenAI, older OpenAI, Llama 3
-    "model": "assistant",  # Gemma
+    **{"model": "assistant", "chatbot": "assistant"},  # Gemma, Cohere
 }
 _SHAREGPT = {
     **dict.fromkeys(("human", "user"), "user"),
