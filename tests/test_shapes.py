@@ -104,3 +104,61 @@ def test_a_row_that_is_one_turn_is_no_plain_text(name):
 def test_a_turn_that_comes_late_is_no_plain_text_either():
     with pytest.raises(BadData, match="1 of 31 rows are not text:\n  row 30: Each row is one turn"):
         read([{"text": f"Some text {number}"} for number in range(30)] + [TURNS["OASST"]])
+
+
+# --- columns that nothing reads ---------------------------------------------------------------------------------------
+
+LABELS = {
+    **{"cats": {"POS": 0, "NEG": 1}, "entities": [[0, 3, "OBJ"]], "stars": 4, "rating": "4", "emotion": "anger"},
+    **{"topic": "trains", "paraphrase": "The train came late.", "keywords": ["train"], "system": "Be brief."},
+    **{"ton": "sec", "toxic": True},
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_what_stands_beside_a_text_is_named_with_a_count_and_both_commands(name):
+    rows = [{"text": f"The train {number} is late.", name: LABELS[name], "url": "u", "doc_id": 1} for number in (1, 2)]
+    said = warnings_of(rows)
+    assert said.startswith(f"2 rows (side-columns): Beside text there are {name}, which are not trained.")
+    assert f"--column prompt=text --column completion={name}" in said and "--format text" in said
+    assert codes(rows)["side-columns"] == 2
+    assert "side-columns" not in codes(rows, format="text") and contents(rows) == contents(rows, format="text")
+
+
+def test_facts_about_a_text_are_no_labels():
+    facts = {"id": 1, "url": "u", "source": "s", "date": "2024", "licence": "MIT", "lang": "en", "token_count": 7}
+    web = {"dump": "CC", "file_path": "p", "language_score": 0.9, "meta": {"pile_set_name": "x"}, "title": "T"}
+    rows = [{"text": f"Text {number}.", **facts, **web, "weirdness": number / 7} for number in range(20)]
+    assert "side-columns" not in codes(rows)
+    assert codes([{**row, "weirdness": number % 2} for number, row in enumerate(rows)])["side-columns"] == 20
+
+
+def test_dollys_context_is_part_of_the_question():
+    row = {"instruction": "Where is it?", "context": "Bern is a city.", "response": "In Bern.", "category": "qa"}
+    assert contents([row]) == [[("user", "Where is it?\n\nBern is a city."), ("assistant", "In Bern.")]]
+    assert contents([{**row, "context": ""}]) == [[("user", "Where is it?"), ("assistant", "In Bern.")]]
+
+
+def test_a_command_that_drops_a_column_says_so_and_one_that_keeps_it_comes_first():
+    rows = [{"question": "Who?", "passage": "Tom came.", "answer": "Tom.", "topic": "x"}]
+    with pytest.raises(BadData) as error:
+        read(rows)
+    options = "--column instruction=question --column input=passage --column output=answer"
+    assert options in str(error.value) and "It does not train topic." in str(error.value)
+    columns = {"instruction": "question", "input": "passage", "output": "answer"}
+    assert contents(rows, columns=columns) == [[("user", "Who?\n\nTom came."), ("assistant", "Tom.")]]
+    with pytest.raises(BadData, match=r"completion=answer.*It does not train subject, choices"):
+        read([{"question": "Who?", "subject": "x", "choices": ["Ann", "Bo"], "answer": 1}])
+
+
+@pytest.mark.parametrize("name", ["context", "choices", "document", "chat_history", "system_style"])
+def test_what_belongs_to_the_question_and_is_not_used_is_a_warning(name):
+    value = ["a", "b"] if name == "choices" else "Tom came."
+    for row in ({"messages": [HUMAN, ASSISTANT]}, {"prompt": "Who?", "completion": "Tom."}):
+        said = warnings_of([{**row, name: value}] * 3)
+        assert f"3 rows (unused-content): {name}: not used, though it may belong to the question." in said
+        if name == "document" and "prompt" in row:
+            assert "--column instruction=prompt --column input=document --column output=completion" in said
+        elif name != "choices":
+            assert f"--column system={name}" in said or "input=" in said
+            assert contents([{**row, name: value}], columns={"system": name})[0][0] == ("system", value)

@@ -150,6 +150,11 @@ FORM = {
         'Write a row for each conversation: {"messages": [{"role": "user", "content": "…"}, …]}, of a tree of '
         "messages one for each path from its root; or --format text trains each turn as it stands, questions too.",
     ),
+    "side-columns": Code(
+        "warning",
+        "Columns beside a text that may be its labels or answers: the text alone is trained.",
+        "Say what is meant: --format text, or --column prompt=text --column completion=NAME.",
+    ),
     "unused-content": Code(
         "warning",
         "Something that belongs to the question or the answer is not used.",

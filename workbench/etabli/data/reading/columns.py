@@ -2,11 +2,13 @@
 
 import difflib
 import re
+import shlex
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from etabli.core.errors import BadData
+from etabli.data.notes import escape_invisible
 
 
 class Exported(dict[str, object]):
@@ -38,6 +40,11 @@ _ANSWERS = (
     *("antwort", "ausgabe", "zusammenfassung", "ubersetzung", "ziel", "etikett", "kategorie", "klasse", "absicht"),
     *("respuesta", "salida", "resumen", "traduccion", "objetivo", "etiqueta", "categoria", "clase", "intencion"),
 )
+# What a question is about, where it stands in a column of its own: as ``fold_name`` writes it.
+CONTEXTS = (
+    *("context", "contexts", "passage", "passages", "story", "document", "documents", "article", "background"),
+    *("knowledge", "evidence", "schema", "premise", "kontext", "contexte", "contexto", "facts", "paragraph"),
+)
 ANSWER_NAMES = frozenset(_ANSWERS)
 # Columns that make a row with ``text`` a task, and not plain text.
 TASK_COLUMNS = ANSWER_NAMES | {
@@ -56,7 +63,20 @@ def command(rows: Iterable[object]) -> str | None:
     prompt = _first_of(texts, _PROMPTS, [name for row in exported for name in row.prompts])
     if answer is None or prompt is None:
         return None
-    return f"--column {_quoted('prompt', prompt)} --column {_quoted('completion', answer)}"
+    texts.pop(prompt)
+    context = _first_of(texts, CONTEXTS, ())
+    names = ("prompt", "completion") if context is None else ("instruction", "output")
+    options = [quote_option(names[0], prompt), quote_option("input", context or ""), quote_option(names[1], answer)]
+    return " ".join(options if context else options[::2])
+
+
+def name_left_out(rows: Iterable[object], options: str) -> str:
+    """Return a sentence with the columns that a command does not name; empty if it names all."""
+    items = [row for row in rows if isinstance(row, Mapping)]
+    words = {word.partition("=")[2] for word in shlex.split(options)}
+    rest = [str(name) for item in items for name, value in item.items() if str(name) not in words and value is not None]
+    names = ", ".join(name for name in dict.fromkeys(rest) if name != "id")
+    return f" It does not train {escape_invisible(names[:200])}." if names else ""
 
 
 def _is_text(value: object) -> bool:
@@ -86,9 +106,10 @@ def require_names(columns: Mapping[str, str], known_names: Collection[str], sour
             )
 
 
-def _quoted(ours: str, theirs: str) -> str:
+def quote_option(ours: str, theirs: str) -> str:
+    """Return the option that names a column, as a shell reads it."""
     pair = f"{ours}={theirs}"
-    return pair if re.fullmatch(r"[\w.=-]+", pair) else f"'{pair}'"
+    return f"--column {pair}" if re.fullmatch(r"[\w.=-]+", pair) else f"--column {shlex.quote(pair)}"
 
 
 def task_columns(item: Mapping[str, object]) -> list[str]:
@@ -102,15 +123,16 @@ def refusal(code: str, items: Sequence[object]) -> str:
     """Return what is said of rows of a refused format, with the command that reads them; empty if there is none."""
     rows = [item for item in items if isinstance(item, Mapping)]
     options = command(rows)
+    left_out = name_left_out(rows, options) if options else ""
     if code == "task-columns":
         columns = ", ".join(dict.fromkeys(name for item in rows for name in task_columns(item)))
         how = f"Read question and answer with {options}" if options else "None of them is an answer as text: write one"
         return (
-            f"Beside text there are {columns}: a task, not plain text. {how}, or the text alone with --format text "
-            "(etabli data read FILE … --out datasets/NAME writes rows to train)."
+            f"Beside text there are {columns}: a task, not plain text. {how}, or the text alone with --format text."
+            f"{left_out} (etabli data read FILE … --out datasets/NAME writes rows to train)."
         )
     if code == "prompt-only" and options:
-        return f"Prompts without the column completion. If a column has the answers: {options}."
+        return f"Prompts without the column completion. If a column has the answers: {options}.{left_out}"
     return ""
 
 

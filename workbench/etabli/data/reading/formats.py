@@ -14,7 +14,7 @@ from typing import Any, cast
 from etabli.core.contracts import Message, Row
 from etabli.data.licences import lineage_hints, terms_of
 from etabli.data.notes import Note, escape_invisible, excerpt
-from etabli.data.reading import marks, readers, reasoning, split_columns
+from etabli.data.reading import marks, readers, reasoning, side_columns, split_columns
 from etabli.data.reading.columns import as_answer, refusal, task_columns
 from etabli.data.reading.conversations import is_single_turn
 from etabli.data.reading.exports import flatten
@@ -113,7 +113,9 @@ def convert_row(item: object, layout: Layout, lineage: Mapping[str, object]) -> 
         reasoning.split_thought(message, notes, f"messages[{number}].content")
     marks.settle(messages, columns, layout.tags.trained_roles if layout.tags else None, notes)
     row = _row(messages, columns, lineage, layout, notes)
-    if other_columns := _other_columns(columns, _unused_columns(columns, layout)):
+    unused_names = _unused_columns(columns, layout)
+    notes += side_columns.note_side_columns(columns, unused_names, layout)
+    if other_columns := _other_columns(columns, unused_names):
         row["columns"] = other_columns
     return row, notes
 
@@ -194,7 +196,9 @@ def add_what_rows_tell(layout: Layout, items: Sequence[object]) -> Layout:
     """Return a layout with what only several rows tell: the columns that hold splits, and objects that are padded."""
     renamed_rows = [rename_columns(item, layout.columns) for item in items]
     columns = split_columns.find_split_columns(renamed_rows, _read_names(layout.name))
-    return replace(layout, split_columns=columns, padded_keys=find_padded_keys(items))
+    return replace(
+        layout, split_columns=columns, padded_keys=find_padded_keys(items), measures=side_columns.find_measures(items)
+    )
 
 
 def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], layout: Layout, notes: list[Note]) -> Row:
@@ -249,6 +253,7 @@ FORMATS: dict[str, Format] = {
     "segments": Format(("segments",), readers.segments),
     "alpaca": Format(("instruction", "output"), readers.alpaca, ("input", "history", *_SYSTEM, *_THOUGHT)),
     "prompt-completion": Format(("prompt", "completion"), readers.pair, (*_SYSTEM, *_THOUGHT)),
+    "dolly": Format(("instruction", "response"), readers.dolly, ("input", "context", *_SYSTEM, *_THOUGHT)),
     "text": Format(("text",), readers.plain),
     "task": Format((), readers.reject_rows, refused="task-columns", told_by="a text and columns of a task"),
     "turn": Format((), readers.reject_rows, refused="single-turn", told_by="a text and who says it"),

@@ -16,7 +16,8 @@ class Layout:
 
     ``columns`` maps the format's name of a column to the file's; ``split_columns`` are the paths of columns that hold
     splits (True) or not (False), as the first rows tell. ``is_guessed`` is of plain text that nobody named as such;
-    ``padded_keys`` are the keys of objects that Arrow padded with nulls, by their place.
+    ``padded_keys`` are the keys of objects that Arrow padded with nulls, by their place;
+    ``measures`` are columns of numbers of which most differ.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Layout:
     split_columns: Mapping[str, bool] = field(default_factory=dict)
     is_guessed: bool = False
     padded_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    measures: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,12 @@ def alpaca(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
     return with_system(messages, item, notes)
 
 
+def dolly(item: Item, notes: list[Note], layout: Layout) -> list[Message]:
+    """Return the messages of instruction, context and response, as Dolly has them."""
+    contexts = [text for name in ("input", "context") if (text := _extra(item, name, notes)).strip()]
+    return alpaca({**item, "input": "\n\n".join(contexts), "output": item["response"]}, notes, layout)
+
+
 def _history(item: Item, notes: list[Note]) -> list[Message]:
     past = parse_list(item.get("history")) or []
     if not isinstance(past, list) or not all(map(_is_pair, past)):

@@ -306,9 +306,10 @@ def require_layout(opening: Source) -> Layout:
         first = opening.preview[0]
         keys = ", ".join(map(str, first)) if isinstance(first, Mapping) else type(first).__name__
         options = column_names.command(opening.preview) or "--column prompt=question"
+        left_out = column_names.name_left_out(opening.preview, options)
         raise Unreadable(
             "unknown-format",
             f"{opening.name}: can't tell the format from the keys {escape_invisible(keys[:200])}. Known: {every}. "
-            f"Name the columns: {options} (columns={{'prompt': 'question', ...}} in Python).",
+            f"Name the columns: {options} (columns={{'prompt': 'question', ...}} in Python).{left_out}",
         )
     return opening.layout
