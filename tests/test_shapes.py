@@ -1,7 +1,10 @@
 """Shapes of rows that nobody named: what they hold is read, refused with advice that works, or named with a count."""
 
 import json
+import zipfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from etabli.checks.check import check
@@ -162,3 +165,133 @@ def test_what_belongs_to_the_question_and_is_not_used_is_a_warning(name):
         elif name != "choices":
             assert f"--column system={name}" in said or "input=" in said
             assert contents([{**row, name: value}], columns={"system": name})[0][0] == ("system", value)
+
+
+# --- rows under keys --------------------------------------------------------------------------------------------------
+
+
+def test_a_rows_key_becomes_a_column(tmp_path):
+    row = {"prompt": "Who?", "completion": "Tom."}
+    rows = read(write_json(tmp_path, {"a": row, "b": row}))
+    assert [row["columns"] for row in rows] == [{"key": "a"}, {"key": "b"}]
+    assert [row["split"] for row in read(write_json(tmp_path, {"train": {"a": row}, "test": {"b": row}}))] == [
+        "train",
+        "test",
+    ]
+    columns = {"prompt": ["Who?"], "completion": ["Tom."]}
+    rows = read(write_json(tmp_path, {"train": columns, "test": columns}))
+    assert [(row["split"], row["messages"][1]["content"]) for row in rows] == [("train", "Tom."), ("test", "Tom.")]
+
+
+QUESTIONS_AS_KEYS = {
+    "prompt=key --column completion=answer": {"Who is Ann?": {"answer": "A", "x": 1}, "Who?": {"answer": "B", "x": 1}},
+    "prompt=key --column completion=value": {"Who is Ann?": "A", "Who is Bo?": "B"},
+    "prompt=0 --column completion=1": [["Who is Ann?", "A"], ["Who is Bo?", "B"]],
+    "prompt=key --column completion=fr": {"thumbs up": {"en": "A", "fr": "A"}, "x": {"en": "B", "fr": "B"}},
+}
+
+
+@pytest.mark.parametrize("options", QUESTIONS_AS_KEYS)
+def test_questions_as_keys_are_read_with_the_command_that_is_advised(options, tmp_path):
+    path = write_json(tmp_path, QUESTIONS_AS_KEYS[options])
+    if "fr" not in options:
+        with pytest.raises(BadData, match=f"--column {options}"):
+            read(path)
+    columns = dict(option.split("=") for option in options.replace("--column ", "").split())
+    assert [row[-1][1] for row in contents(path, columns=columns)] == ["A", "B"]
+
+
+def test_several_labels_of_a_text_are_one_answer():
+    rows = [{"text": "The train is late.", "label": ["POS", "NEG"]}]
+    columns = {"prompt": "text", "completion": "label"}
+    assert contents(rows, columns=columns) == [[("user", "The train is late."), ("assistant", "POS, NEG")]]
+
+
+def test_rows_that_the_data_server_cut_are_left_out_with_a_count(tmp_path):
+    rows = [
+        {"row_idx": number, "row": {"prompt": "Who?", "completion": "A long an"}, "truncated_cells": cut}
+        for number, cut in enumerate(([], ["completion"], []))
+    ]
+    path = write_json(tmp_path, {"features": [], "rows": rows, "partial": True})
+    assert len(read(path)) == 2
+    assert "1 rows are left out: the data server cut their cells" in warnings_of(path)
+
+
+def test_a_cache_point_in_bedrocks_system_is_no_text():
+    row = {
+        "system": [{"text": "A"}, {"cachePoint": {"type": "default"}}, {"text": "B"}],
+        "messages": [HUMAN, ASSISTANT],
+    }
+    assert contents([row]) == [[("system", "AB"), *PAIR]]
+
+
+# --- what is said -----------------------------------------------------------------------------------------------------
+
+
+def test_a_mark_that_is_no_split_is_said_with_its_value():
+    assert "split is 'challenge'" in warnings_of([{"prompt": "a", "completion": "b", "split": "challenge"}])
+
+
+def test_an_unknown_column_name_is_answered_with_the_ten_nearest():
+    with pytest.raises(BadData) as error:
+        read([{"prompt": "a", "completion": "b", "c": "d"}], columns={"zzzzqq": "c"})
+    assert 1 <= str(error.value).partition("nearest are ")[2].partition(". ")[0].count(",") + 1 <= 10
+
+
+def test_a_question_that_the_text_does_not_answer_was_not_rejected_by_a_person():
+    rows = [{"context": "C", "question": "Who?", "answers": {"text": texts}} for texts in (["Tom"], [])]
+    assert "1 rows are left out (rejected): An annotator rejected it, or it has no answer" in warnings_of(rows)
+
+
+# --- tables and folders -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_the_names_of_classes_are_read_and_not_their_numbers(kind, tmp_path):
+    features = {"text": {"_type": "Value"}, "label": {"names": ["neg", "pos"], "_type": "ClassLabel"}}
+    tags = {"tags": {"feature": {"names": ["x", "y"], "_type": "ClassLabel"}, "_type": "Sequence"}}
+    facts = json.dumps({"info": {"features": {**features, **tags}}})
+    table = pa.table({"text": ["bad", "good"], "label": [0, 1], "tags": [[0], [1, 0]]})
+    table = table.replace_schema_metadata({"huggingface": facts})
+    path = tmp_path / f"rows.{kind}"
+    if kind == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table)
+    rows = read(path, columns={"prompt": "text", "completion": "label"})
+    assert [row["messages"][1]["content"] for row in rows] == ["neg", "pos"]
+    assert [row["columns"]["tags"] for row in rows] == [["x"], ["y", "x"]]
+
+
+def test_a_readmes_pattern_of_any_depth_names_files(tmp_path):
+    front = "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: 'data/**'\n---\n"
+    (tmp_path / "README.md").write_text(front)
+    for folder in ("data", "data/deep"):
+        (tmp_path / folder).mkdir()
+        write_json(tmp_path / folder, [{"prompt": "Who?", "completion": "Tom."}])
+    assert [row["split"] for row in read(tmp_path)] == ["train", "train"]
+
+
+def test_a_part_of_a_saved_set_that_is_no_split_is_left_out_and_named(tmp_path):
+    (tmp_path / "dataset_dict.json").write_text("{}")
+    for part in ("train", "unsupervised", "test"):
+        (tmp_path / part).mkdir()
+        write_json(tmp_path / part, [{"prompt": f"Who is {part}?", "completion": "Tom."}])
+    assert sorted(row["split"] for row in read(tmp_path)) == ["test", "train"]
+    assert "1 files of the folder are not read: unsupervised/rows.json" in warnings_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["system", "system_prompt", "preamble"])
+def test_a_system_text_beside_all_rows_is_their_system_turn(name, tmp_path):
+    rows = [{"prompt": "Who?", "completion": "Tom."}, {"prompt": "Where?", "completion": "Here.", name: "Be kind."}]
+    texts = contents(write_json(tmp_path, {name: "Be brief.", "examples": rows}))
+    assert [row[0] for row in texts] == [("system", "Be brief."), ("system", "Be kind.")]
+
+
+def test_a_zip_of_several_files_is_refused_with_what_to_do(tmp_path):
+    with zipfile.ZipFile(tmp_path / "rows.zip", "w") as archive:
+        for name in ("train", "test"):
+            archive.writestr(f"{name}.jsonl", json.dumps({"prompt": "Who?", "completion": "Tom."}))
+    with pytest.raises(BadData, match=r"of 2 files .*: unpack it and name the folder"):
+        read(tmp_path / "rows.zip")

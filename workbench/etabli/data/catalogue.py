@@ -160,7 +160,9 @@ FORM = {
         "Something that belongs to the question or the answer is not used.",
         "Put it into the question, or name it as a column that is read (--column input=context).",
     ),
-    "rejected": Code("info", "An annotator rejected it: left out.", "Nothing to do, if that is what you expect."),
+    "rejected": Code(
+        "info", "An annotator rejected it, or it has no answer: left out.", "Nothing to do, if that is what you expect."
+    ),
     "unsettled": Code(
         "warning",
         "A column says that a review rejected the row or has not ended, or is an ordinary one: the row is trained.",

@@ -31,7 +31,7 @@ _PROMPTS = (
     *("prompt", "instruction", "question", "query", "input", "textinput", "inputtext", "user", "text", "sentence"),
     *("document", "article", "dialogue", "source", "content", "context", "body", "message", "title"),
     *("consigne", "entree", "requete", "texte", "phrase", "anweisung", "frage", "eingabe", "satz", "nachricht"),
-    *("instruccion", "pregunta", "entrada", "consulta", "texto", "frase", "mensaje"),
+    *("instruccion", "pregunta", "entrada", "consulta", "texto", "frase", "mensaje", "key"),
 )
 _ANSWERS = (
     *("completion", "response", "output", "answer", "reply", "outputtext", "summary", "highlights", "translation"),
@@ -39,13 +39,14 @@ _ANSWERS = (
     *("reponse", "sortie", "resume", "traduction", "cible", "etiquette", "categorie", "classe", "intention"),
     *("antwort", "ausgabe", "zusammenfassung", "ubersetzung", "ziel", "etikett", "kategorie", "klasse", "absicht"),
     *("respuesta", "salida", "resumen", "traduccion", "objetivo", "etiqueta", "categoria", "clase", "intencion"),
+    "value",
 )
 # What a question is about, where it stands in a column of its own: as ``fold_name`` writes it.
 CONTEXTS = (
     *("context", "contexts", "passage", "passages", "story", "document", "documents", "article", "background"),
     *("knowledge", "evidence", "schema", "premise", "kontext", "contexte", "contexto", "facts", "paragraph"),
 )
-ANSWER_NAMES = frozenset(_ANSWERS)
+ANSWER_NAMES = frozenset(_ANSWERS) - {"value"}
 # Columns that make a row with ``text`` a task, and not plain text.
 TASK_COLUMNS = ANSWER_NAMES | {
     *("question", "query", "input", "instruction", "consigne", "requete", "anweisung", "frage", "eingabe"),
@@ -99,7 +100,11 @@ def require_names(columns: Mapping[str, str], known_names: Collection[str], sour
     for ours, theirs in columns.items():
         if ours not in known_names:
             similar = difflib.get_close_matches(ours, known_names, 1)
-            hint = f"did you mean {similar[0]}?" if similar else f"choose from {', '.join(sorted(known_names))}."
+            hint = (
+                f"did you mean {similar[0]}?"
+                if similar
+                else f"the nearest are {', '.join(difflib.get_close_matches(ours, known_names, 10, 0))}."
+            )
             raise BadData(
                 f"{source}: nothing reads a column {ours!r}, so {theirs!r} would be left out: {hint} "
                 "(--column OURS=THEIRS: the format's name, then the file's)"
@@ -137,8 +142,8 @@ def refusal(code: str, items: Sequence[object]) -> str:
 
 
 def as_answer(value: object) -> object:
-    """Return a column that a person named as a text: a number written out, the only text of a list; else the value."""
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
-        return value[0]
+    """Return a column that a person named as a text: a number written out, the texts of a list; else the value."""
+    if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
+        return ", ".join(value)
     is_number = isinstance(value, int | float) and value == value and abs(value) != float("inf")
     return str(value) if is_number else value

@@ -6,11 +6,16 @@ from typing import NamedTuple
 from etabli.core.errors import Unreadable
 from etabli.data.licences import FIELDS
 from etabli.data.notes import escape_invisible
+from etabli.data.reading.readers import SYSTEM_KEYS
 from etabli.data.splits import split_name
 
 _ABOUT = {"_meta", "meta", "metadata", "_metadata", "info"}
 _SPELT = {"license": "licence", "language": "lang"}
 _CONTAINERS = {"data", "rows", "examples", "instances", "items", "records", "results", "samples", "questions"}
+
+
+KEY = "key"  # the column with the key that a row stands under
+_KEY_SENTENCE = f"Each key holds a row: it is the column {KEY}."
 
 
 class Unfolded(NamedTuple):
@@ -19,6 +24,7 @@ class Unfolded(NamedTuple):
     rows: list[tuple[object, str | None]]
     why: str
     facts: Mapping[str, str] = {}  # of all rows, that stand beside them: licence, source …
+    cut: int = 0  # rows that are left out, since the data server cut their cells
 
 
 def unfold(value: object, is_row: Callable[[object], bool]) -> Unfolded | None:
@@ -33,10 +39,47 @@ def unfold(value: object, is_row: Callable[[object], bool]) -> Unfolded | None:
     """
     if not isinstance(value, Mapping) or not value or "input_ids" in value:  # token ids are a row's, not columns
         return None
+    if split_rows := _split_parts(value):
+        return Unfolded(split_rows, f"The rows stand under {escape_invisible(', '.join(map(str, value))[:200])}.")
     for read in (_columns, _indexed_columns, _split_columns):
         if rows := read(value):
             return Unfolded([(row, None) for row in rows], "The file holds columns, not rows: each entry is a row.")
-    return None if is_row(value) else _keyed_rows(value, is_row)
+    return None if is_row(value) else _keyed_rows(value, is_row) or _answers_by_key(value)
+
+
+def _split_parts(value: Mapping[str, object]) -> list[tuple[object, str | None]]:
+    """Rows of ``{"train": {"id": {…}, …}, "test": …}``, or of columns under each split."""
+    if not all(split_name(str(name)) and isinstance(part, Mapping) and part for name, part in value.items()):
+        return []
+    rows: list[tuple[object, str | None]] = []
+    for name, part in value.items():
+        if not isinstance(part, Mapping):
+            return []
+        is_keyed = all(isinstance(row, Mapping) for row in part.values())
+        part_rows = _indexed_columns(part) or (_with_keys(part) if is_keyed else _columns(part))
+        if not part_rows:
+            return []
+        rows += [(row, split_name(str(name))) for row in part_rows]
+    return rows
+
+
+def _with_keys(value: Mapping[str, object]) -> list[dict[str, object]]:
+    """Return the rows under keys, each with its key as the column ``key``."""
+    return [{KEY: name, **row} for name, row in value.items() if isinstance(row, Mapping)]
+
+
+def _answers_by_key(value: Mapping[str, object]) -> Unfolded | None:
+    """Rows of ``{"Who is Ann?": "A cook."}`` or ``{"Who is Ann?": {"answer": "A cook."}}``: questions as keys."""
+    if all(isinstance(row, Mapping) for row in value.values()):
+        rows = _with_keys(value)
+        return Unfolded([(row, None) for row in rows], _KEY_SENTENCE) if _share_keys(rows) else None
+    if len(value) > 1 and all(isinstance(text, str) and " " in str(name).strip() for name, text in value.items()):
+        return Unfolded([({KEY: name, "value": text}, None) for name, text in value.items()], _KEY_SENTENCE)
+    return None
+
+
+def _share_keys(rows: list[dict[str, object]]) -> bool:
+    return len(rows) > 1 and len(set.intersection(*(set(row) for row in rows))) > 1
 
 
 def _columns(value: Mapping[str, object]) -> list[dict[str, object]]:
@@ -80,17 +123,29 @@ def _keyed_rows(value: Mapping[str, object], is_row: Callable[[object], bool]) -
     lists = {name: rows for name, rows in lists.items() if _is_container(str(name)) or is_row(rows[0])}
     if not lists:
         rows = list(value.values())
-        return Unfolded([(row, None) for row in rows], "Each key holds a row.") if all(map(is_row, rows)) else None
+        keyed_rows: list[tuple[object, str | None]]
+        keyed_rows = [({KEY: name, **row} if isinstance(row, Mapping) else row, None) for name, row in value.items()]
+        return Unfolded(keyed_rows, _KEY_SENTENCE) if all(map(is_row, rows)) else None
     splits = {name: split_name(str(name)) for name in lists}
     if len(lists) > 1 and None in splits.values():
         names = escape_invisible(", ".join(map(str, lists))[:200])
         raise Unreadable("unknown-format", f"Rows stand under several keys: {names}. Write one of them to a file.")
     facts, used_keys = _facts(value)
-    unread_keys = [str(name) for name in value if name not in lists and name not in used_keys]
+    system = _system_text(value)
+    unread_keys = [str(name) for name in value if name not in {*lists, *used_keys, *system}]
     rest = f" Not read: {', '.join(unread_keys)}." if unread_keys else ""
     why = f"The rows stand under {', '.join(map(str, lists))}.{rest}"
-    split_rows = [(row, splits[name]) for name, rows in lists.items() for row in rows]
-    return Unfolded(split_rows, escape_invisible(why[:300]), facts)
+    split_rows: list[tuple[object, str | None]] = [
+        ({**system, **row} if isinstance(row, Mapping) else row, splits[name])
+        for name, rows in lists.items()
+        for row in rows
+    ]
+    return Unfolded(split_rows, escape_invisible(why[:300]), facts, sum(map(_count_cut, value.values())))
+
+
+def _system_text(value: Mapping[str, object]) -> dict[str, str]:
+    """Return the system text of all rows that stands beside them, by its key; empty without one."""
+    return {name: text for name in SYSTEM_KEYS if isinstance(text := value.get(name), str) and text.strip()}
 
 
 def _facts(value: Mapping[str, object]) -> tuple[dict[str, str], set[str]]:
@@ -115,10 +170,15 @@ def _rows(items: object) -> list[object]:
     if not isinstance(items, list) or not items or not all(isinstance(item, Mapping) for item in items):
         return []
     if all(isinstance(item.get("row"), Mapping) for item in items):
-        return [item["row"] for item in items]
+        return [item["row"] for item in items if not item.get("truncated_cells")]
     if all(isinstance(item.get("paragraphs"), list) for item in items):
         return [row for item in items for paragraph in item["paragraphs"] for row in _squad_rows(item, paragraph)]
     return items
+
+
+def _count_cut(items: object) -> int:
+    rows = items if isinstance(items, list) else []
+    return sum(isinstance(row, Mapping) and "row" in row and bool(row.get("truncated_cells")) for row in rows)
 
 
 def _squad_rows(article: Mapping[str, object], paragraph: Mapping[str, object]) -> list[object]:

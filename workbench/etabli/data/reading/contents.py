@@ -54,6 +54,8 @@ def _read_parts(parts: Iterable[object], notes: list[Note], where: str) -> Conte
     content = Content()
     for number, part in enumerate(parts):
         place = f"{where}[{number}]"
+        if isinstance(part, Mapping) and part and part.keys() <= {"cachePoint", "cache_control"}:
+            continue  # where a service may keep what came before: no text
         if isinstance(part, Mapping) and reasoning.is_thought(part):
             _add_thought(content, part, notes, place)
         else:

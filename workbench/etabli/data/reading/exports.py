@@ -19,6 +19,8 @@ def flatten(item: object) -> tuple[object, list[Note]]:
     """Return a row as its columns, and notes about what of it is not used; None instead of a row that is left out."""
     if isinstance(item, list) and len(item) == 1 and isinstance(item[0], Mapping) and not {"role", "from"} & {*item[0]}:
         item = item[0]  # every row in a list of its own
+    if isinstance(item, list) and len(item) == 2 and all(isinstance(text, str) for text in item):
+        return Exported({"0": item[0], "1": item[1]}, ["0"], ["1"]), []
     if not isinstance(item, Mapping):
         return item, []
     for recognise, convert in _CONVERTERS:

@@ -233,7 +233,8 @@ def _set_split(fields: dict[str, object], item: Item, layout: Layout, notes: lis
         by_flag = (split_columns.read_flag(column, mark) or TRAIN) if column and split_columns.is_flag(column) else None
         names.add(split_name(str(mark)) or by_flag)
         if names == {None}:
-            notes.append(Note("unknown-split", "split", excerpt(mark)))
+            why = f"split is {excerpt(mark)!r}, which is no split: the row is trained."
+            notes.append(Note("unknown-split", "split", excerpt(mark), why))
     if column is None:
         names.add(split_columns.read_splits(item, layout.split_columns, _read_names(layout.name), notes))
     if name := most_held_out(names):

@@ -133,9 +133,11 @@ def _member(path: Path, stream: BinaryIO) -> DataFile:
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         if len(names) != 1:
             examples = ", ".join(names[:5])
+            unpack_hint = ": unpack it and name the folder"
             sheet = "; export the sheet as CSV" if any(name.startswith("xl/") for name in names) else ""
             raise Unreadable(
-                "unreadable", f"{path} is a zip archive of {len(names)} files ({examples}…), not of one{sheet}."
+                "unreadable",
+                f"{path} is a zip archive of {len(names)} files ({examples}…), not of one{sheet or unpack_hint}.",
             )
         member = archive.getinfo(names[0])
         _require_plain_member(path, member)

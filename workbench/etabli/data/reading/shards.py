@@ -89,7 +89,9 @@ def _stem(path: Path) -> str:
 def _by_name(folder: Path) -> list[DataPath]:
     files = [path for path in folders.list_files(folder) if _may_hold_rows(path.relative_to(folder))]
     tables = [path for path in files if _suffix(path) in TABLES]
-    return [DataPath(path, _split_of(path.relative_to(folder))) for path in tables or files]
+    paths = [DataPath(path, _split_of(path.relative_to(folder))) for path in tables or files]
+    is_saved_set = (folder / "dataset_dict.json").is_file() and any(path.split for path in paths)
+    return [path for path in paths if path.split or not is_saved_set]  # as of a DatasetDict in memory
 
 
 def _split_of(path: Path) -> str | None:
@@ -129,7 +131,8 @@ def _configured(folder: Path, config: Mapping[str, object]) -> Iterator[DataPath
     root = folder / str(config.get("data_dir", ""))
     for split, pattern in _patterns(config["data_files"]):
         folders.resolve_inside(root, pattern)  # refuses a pattern that leads out
-        matches = sorted(path for path in root.glob(pattern) if path.is_file())
+        deep_pattern = f"{pattern}/*" if pattern.endswith("**") else pattern  # on the Hub, ** is files too
+        matches = sorted(path for path in root.glob(deep_pattern) if path.is_file())
         if not matches:
             raise Unreadable(
                 "unreadable", f"{folder}/README.md names {escape_invisible(pattern)}: there is no such file."

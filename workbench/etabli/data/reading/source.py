@@ -276,6 +276,9 @@ def _unfold(first: list[Record], opening: Source, columns: Mapping[str, str]) ->
     if unfolded is None:
         return first
     opening.notes.append(Note("unfolded", why=unfolded.why))
+    if unfolded.cut:
+        why = f"{unfolded.cut} rows are left out: the data server cut their cells (truncated_cells)."
+        opening.notes.append(Note("left-out-parts", why=why))
     opening.about |= unfolded.facts
     opening.records = (
         Record(row, record.line, value, (), record.file, split or record.split)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from etabli.core import confined
 from etabli.core.errors import Unreadable
 from etabli.data.notes import Note, escape_invisible, excerpt
+from etabli.data.reading.class_labels import name_classes, read_class_names
 from etabli.data.reading.jsonfiles import BROKEN, Record
 from etabli.data.reading.opening import MAX_ROW_BYTES, DataFile, decode_line, read_lines
 from etabli.data.reading.unpacking import FREE_BYTES, FREE_ROWS
@@ -156,15 +157,16 @@ def _batches(file: DataFile) -> Iterator[dict[str, object]]:
     if file.kind != "parquet":
         reader = (pa.ipc.open_file if file.kind == "arrow" else pa.ipc.open_stream)(file.stream)
         _check_names(reader.schema.names, str(file.path))
-        whole = file.kind == "arrow"
+        whole, names = file.kind == "arrow", read_class_names(reader.schema)
         for batch in (reader.get_batch(number) for number in range(reader.num_record_batches)) if whole else reader:
-            yield from _slices(batch)
+            yield from (name_classes(row, names) for row in _slices(batch))
         return
     table = pq.ParquetFile(file.stream)
     _check_names(table.schema_arrow.names, str(file.path))
     table = pq.ParquetFile(file.stream, read_dictionary=text_columns(table.metadata.schema), buffer_size=2**20)
+    names = read_class_names(table.schema_arrow)
     for batch in table.iter_batches(batch_size=BATCH):
-        yield from batch.to_pylist()
+        yield from (name_classes(row, names) for row in batch.to_pylist())
 
 
 def _slices(batch: "RecordBatch") -> Iterator[dict[str, object]]:
