@@ -10,7 +10,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 from etabli.core.contracts import ToolCall
@@ -34,11 +34,24 @@ def _is_within(position: int, places: list[CallPlace]) -> bool:
     return any(place.start <= position < place.end for place in places)
 
 
+def _texts_in(values: tuple[object, ...]) -> Iterator[str]:
+    """The texts in a tuple, and in the tuples that it holds."""
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _texts_in(value)
+
+
 @dataclass(frozen=True)
 class CallFormat:
     """How a template writes a call. ``lead`` stands before it; an empty lead: a call is the whole answer."""
 
     lead: str
+
+    def marks(self) -> Iterator[str]:
+        """Every text with which a call is written."""
+        return _texts_in(astuple(self))
 
     def find(self, text: str, tools: Tools = None) -> list[CallPlace]:
         """The calls in an answer with its control tokens; ``tools`` tell which arguments are text."""
