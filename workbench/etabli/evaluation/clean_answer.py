@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 NAME = "clean_answer: no thought before the answer, no code fence around it, Unicode NFC"
 UNICODE, THOUGHT, OPEN_THOUGHT, FENCE = CLEANINGS
 _FENCE = re.compile(r"(?P<mark>`{3,}|~{3,})[^\n`]*\n(?P<text>.*?)\n?[ \t]*(?P=mark)", re.DOTALL)
+# On one line only a value of JSON has its language before it: other words belong to the text.
+_LINE_FENCE = re.compile(r"(?P<mark>`{3,}|~{3,})(?:(?i:json)[ \t]*(?=[{\[]))?(?P<text>[^\n]*?[^\s`~][^\n]*?)(?P=mark)")
 _LAST_MARK = re.compile(r"(?:<[^<>\s]+>|\[[A-Z_/]+\])\w*\s*\Z")
 _THOUGHT, _ANSWER = "Thinking", "Xanswer"
 
@@ -159,7 +161,7 @@ def _find_thought(raw: str, begin: str, marks: ThoughtMarks | None) -> TaggedTho
 
 def _whole_fence(text: str) -> re.Match[str] | None:
     """The match of a code fence that holds the whole text, and no other fence."""
-    match = _FENCE.fullmatch(text)
+    match = _FENCE.fullmatch(text) or _LINE_FENCE.fullmatch(text)
     return match if match and match["mark"] not in match["text"] else None
 
 
