@@ -1,0 +1,109 @@
+"""Columns, names and marks of which only a part is known: the known part counts, the rest is named with a count."""
+
+import json
+
+import pytest
+
+from etabli.checks.check import check
+from etabli.data.dataset import Dataset
+from etabli.data.reading.source import read, read_with_notes
+
+USER, ANSWER = {"role": "user", "content": "How many legs have 2 horses?"}, {"role": "assistant", "content": "8 legs."}
+
+
+def rows_with(*columns):
+    """Return a row for each of some columns, all with different prompts."""
+    return [{"prompt": f"Question {number}?", "completion": "x", **more} for number, more in enumerate(columns)]
+
+
+def codes(source, **options):
+    """Return how often a check finds each code, but for those about licences."""
+    counts = check(source, **options).counts
+    return {code: count for code, count in counts.items() if not code.startswith("licence")}
+
+
+def warnings_of(source, **options):
+    """Return what a reading says beside its rows."""
+    return "\n".join(read_with_notes(source, **options).warnings())
+
+
+def splits(source, **options):
+    """Return the split of each row; one without a split is trained."""
+    return [row.get("split", "train") for row in read(source, **options)]
+
+
+def write_rows(path, rows):
+    """Write rows as JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+# --- splits -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, train, test, validation",
+    [
+        ("Teil", "Training", "Test", "Entwicklung"),
+        ("jeu", "entraînement", "jeu de test", "validation"),
+        ("parte", "entrenamiento", "prueba", "validación"),
+        ("usage", "Training", "PublicTest", "dev"),
+    ],
+)
+def test_words_of_four_languages_are_splits(name, train, test, validation):
+    rows = rows_with({name: train}, {name: test}, {name: validation})
+    assert splits(rows) == ["train", "test", "validation"] and codes(rows) == {"split-column": 2}
+
+
+@pytest.mark.parametrize("name", ["part", "Quelle"])
+def test_an_unknown_value_beside_two_splits_is_named_and_the_splits_count(name):
+    rows = rows_with({name: "train"}, {name: "test"}, {name: "unused"}, {name: ""}, {name: "spare"})
+    assert splits(rows) == ["train", "test", "train", "train", "train"]
+    assert codes(rows) == {"split-column": 1, "unknown-split": 2}
+    said = warnings_of(rows)
+    assert "1 rows (split-column)" in said and "2 rows (unknown-split)" in said and f"--column split={name}" in said
+
+
+def test_an_unknown_value_that_comes_late_is_named():
+    rows = rows_with(*[{"Teil": "Training"}] * 30, {"Teil": "Reserve"}, {"Teil": "Test"})
+    assert splits(rows)[30:] == ["train", "test"] and codes(rows) == {"split-column": 1, "unknown-split": 1}
+
+
+def test_a_column_of_many_values_is_no_column_of_splits():
+    rows = rows_with(*[{"topic": word} for word in ("train", "bus", "test", "ship", "cart", "bike", "walk")])
+    assert set(splits(rows)) == {"train"}
+
+
+def test_a_column_with_a_single_word_of_splits_is_named():
+    rows = rows_with({"topic": "test"}, {"topic": "exam"})
+    assert set(splits(rows)) == {"train"} and "--column split=topic" in warnings_of(rows)
+
+
+@pytest.mark.parametrize("true, false", [("Y", "N"), ("VRAI", "FAUX"), ("ja", "nein"), ("oui", "non"), ("sí", "no")])
+def test_flags_in_other_languages(true, false):
+    rows = rows_with({"is_test": true}, {"is_test": false}, {"is_test": None})
+    assert splits(rows) == ["test", "train", "train"] and codes(rows) == {"split-column": 1}
+    assert splits(rows, columns={"split": "is_test"}) == ["test", "train", "train"]
+
+
+@pytest.mark.parametrize("true", ["x", "t", "1"])
+def test_an_unknown_value_beside_flags_is_named(true):
+    rows = rows_with({"is_test": true}, {"is_test": "?"}, {"is_test": ""})
+    assert splits(rows) == ["test", "train", "train"] and codes(rows) == {"split-column": 1, "unknown-split": 1}
+    assert codes(rows, columns={"split": "is_test"}) == {"unknown-split": 1}
+
+
+def test_numbers_of_a_test_are_no_flags():
+    rows = rows_with(*[{"test": number} for number in (1, 2, 3)])
+    assert set(splits(rows)) == {"train"}
+
+
+@pytest.mark.parametrize("values", [("Training", "Development"), ("Training", "Evaluation")])
+def test_a_person_can_say_that_no_column_is_a_split(values, tmp_path):
+    rows = rows_with(*[{"department": value, "split": "test"} for value in values])
+    assert "--column split=none" in warnings_of([{**row, "split": None} for row in rows])
+    options = {"columns": {"split": "none"}}
+    assert splits(rows, **options) == ["train", "train"] and codes(rows, **options) == {"extra-columns": 1}
+    assert read(rows, **options)[0]["columns"] == {"department": "Training", "split": "test"}
+    Dataset(read(rows, **options)).save(tmp_path / "rows")
+    assert splits(tmp_path / "rows") == ["train", "train"]
