@@ -107,3 +107,75 @@ def test_a_person_can_say_that_no_column_is_a_split(values, tmp_path):
     assert read(rows, **options)[0]["columns"] == {"department": "Training", "split": "test"}
     Dataset(read(rows, **options)).save(tmp_path / "rows")
     assert splits(tmp_path / "rows") == ["train", "train"]
+
+
+# --- names of files ---------------------------------------------------------------------------------------------------
+
+
+def pairs(first):
+    """Return two rows of a file."""
+    return [{"prompt": f"{first} {number}", "completion": "x"} for number in range(2)]
+
+
+def split_of_each(folder, **options):
+    """Return the splits that the files of a folder got, by the word that their prompts begin with."""
+    return {row["messages"][0]["content"].split()[0]: row.get("split") for row in read(folder, **options)}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"latest_dev_team.jsonl": None, "mails.jsonl": None},
+        {"eval-questions.jsonl": None, "mails.jsonl": None},
+        {"dev/mails.jsonl": None, "user/mails.jsonl": None},
+        {"train.jsonl": "train", "dev.jsonl": "validation", "other.jsonl": None},
+        {"mails.jsonl": None, "test.jsonl": "test"},
+        {"mails.jsonl": None, "mails_test.jsonl": "test"},
+        {"mails-train.jsonl": "train", "mails-validation.jsonl": "validation"},
+        {"train_fr.jsonl": "train", "test_en.jsonl": "test"},
+        {"train/a.jsonl": "train", "test/a.jsonl": "test"},
+        {"fr/train-00000-of-00001.jsonl": "train", "fr/test-00000-of-00001.jsonl": "test"},
+    ],
+    ids=str,
+)
+def test_a_file_is_a_split_only_beside_others(names, tmp_path):
+    for number, name in enumerate(names):
+        write_rows(tmp_path / name, pairs(f"f{number}"))
+    assert split_of_each(tmp_path) == {f"f{number}": split for number, split in enumerate(names.values())}
+    held_out_count = 2 * len([split for split in names.values() if split in ("validation", "test")])
+    warnings = warnings_of(tmp_path)
+    if held_out_count:
+        assert f"{held_out_count} rows (split-file)" in warnings and "--column split=none" in warnings
+        assert codes(tmp_path)["split-file"] == held_out_count
+        assert set(split_of_each(tmp_path, columns={"split": "none"}).values()) == {None}
+        assert "split-file" not in codes(tmp_path, columns={"split": "none"})
+    elif None in names.values():
+        assert "their names hold a word for a split" in warnings
+
+
+def test_pages_about_evaluation_are_trained(tmp_path):
+    for name in (
+        "docs/dev/setup.md",
+        "docs/user/use.md",
+        "docs/eval.md",
+        "docs/test-guide.md",
+        "docs/training-guide.md",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"# {name}\n\nA page of {name}.\n")
+    assert len(read(tmp_path)) == 5 and {row.get("split") for row in read(tmp_path)} == {None}
+
+
+def test_a_rows_own_split_is_stronger_than_its_files_name(tmp_path):
+    write_rows(tmp_path / "train.jsonl", pairs("a"))
+    write_rows(tmp_path / "test.jsonl", [{**row, "split": "train"} for row in pairs("b")])
+    assert split_of_each(tmp_path) == {"a": "train", "b": "train"} and "split-file" not in codes(tmp_path)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_readme_from_windows_is_read(line_end, tmp_path):
+    write_rows(tmp_path / "a.jsonl", pairs("a"))
+    write_rows(tmp_path / "b.jsonl", pairs("b"))
+    lines = ["---", "configs:", "- config_name: default", "  data_files: a.jsonl", "---", ""]
+    (tmp_path / "README.md").write_bytes(line_end.join(lines).encode())
+    assert len(read(tmp_path)) == 2

@@ -83,6 +83,11 @@ FORM = {
         "A column of another name holds splits: such rows are kept out of training, or named where that is not sure.",
         "Name it: --column split=set (columns={'split': 'set'} in Python).",
     ),
+    "split-file": Code(
+        "info",
+        "The name of the row's file is a split: such rows are kept out of training.",
+        "Nothing to do, if that is what you expect; else --column split=none (columns={'split': 'none'} in Python).",
+    ),
     "unknown-mark": Code(
         "error",
         "A mark of what is trained that is neither 0 nor 1, or marks that contradict each other.",

@@ -47,4 +47,4 @@ class Outcome:
 
 
 def _is_warning(note: Note) -> bool:
-    return CODES[note.code].severity == "warning"
+    return CODES[note.code].severity == "warning" or note.code == "split-file"

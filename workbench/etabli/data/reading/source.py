@@ -136,6 +136,8 @@ def read_conversation(record: Record, layout: Layout, lineage: Mapping[str, obje
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         why = f"No conversation can be made of this row: {type(error).__name__}: {escape_invisible(str(error))[:100]}."
         return None, [*record.notes, Note("unreadable-row", excerpt=excerpt(record.value), why=why)]
+    if layout.columns.get("split") == column_names.NO_COLUMN:
+        record = record._replace(notes=tuple(note for note in record.notes if note.code != "split-file"))
     if row is not None:
         unread = _UNREAD.intersection(note.code for note in notes)  # an empty turn is then a consequence
         order_notes = [note for note in order.check_order(row["messages"]) if not (unread and note.code in _EMPTY)]
