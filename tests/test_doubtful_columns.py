@@ -179,3 +179,85 @@ def test_a_readme_from_windows_is_read(line_end, tmp_path):
     lines = ["---", "configs:", "- config_name: default", "  data_files: a.jsonl", "---", ""]
     (tmp_path / "README.md").write_bytes(line_end.join(lines).encode())
     assert len(read(tmp_path)) == 2
+
+
+# --- what a review said -----------------------------------------------------------------------------------------------
+
+REJECTIONS = [
+    *[{"review": word} for word in ("declined", "denied", "invalid", "incorrect", "NOK", "refusé", "à revoir")],
+    *[{"review_status": word} for word in ("non validé", "invalide", "rejected by QA", "not OK")],
+    *[{"exclude": True}, {"keep": "N"}, {"validé": "non"}, {"freigegeben": "nein"}, {"deleted": "VRAI"}],
+    *[{"annotations": [{"status": "discarded"}]}, {"responses": [{"status": "discarded"}]}],
+    *[{"reviews": [{"accepted": True}, {"accepted": False}]}, {"metadata": {"review": {"value": "rejected"}}}],
+    {"answer": "skip"},
+]
+
+
+@pytest.mark.parametrize("columns", REJECTIONS, ids=str)
+def test_more_words_of_reviews_leave_a_row_out(columns):
+    rows = rows_with({}, columns)
+    assert len(read(rows)) == 1 and codes(rows)["rejected"] == 1
+    said = warnings_of(rows)
+    assert "1 rows are left out (rejected)" in said and "--column status=none" in said
+    assert len(read(rows, columns={"status": "none"})) == 2 and "rejected" not in codes(
+        rows, columns={"status": "none"}
+    )
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        *[{"status": word} for word in ("declined", "refusé", "invalid", "NOK", "rejected by QA")],
+        {"cancelled": True},
+        {"is_spam": "ja"},
+        {"geprüft": "nein"},
+    ],
+    ids=str,
+)
+def test_what_may_be_a_loan_or_a_label_is_named_with_two_commands(columns):
+    [(name, value)] = columns.items()
+    rows = rows_with({}, columns, {name: "good" if name == "status" else "ja" if value == "nein" else "0"})
+    said = warnings_of(rows)
+    assert len(read(rows)) == 3 and codes(rows)["unsettled"] == 1
+    assert "1 rows (unsettled)" in said and f"--column status={name}" in said and "--column status=none" in said
+    assert [row["messages"][0]["content"] for row in read(rows, columns={"status": name})] == [
+        "Question 0?",
+        "Question 2?",
+    ]
+    assert "unsettled" not in codes(rows, columns={"status": "none"})
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"loan": {"status": "rejected"}},
+        {"order": {"state": "pending", "approved": False}},
+        {"annotations": [{"status": "discarded"}, {"status": "submitted"}]},
+        {"reviews": [{"accepted": False}, {"accepted": True}]},
+    ],
+    ids=str,
+)
+def test_a_status_of_something_else_is_no_review(columns):
+    rows = rows_with({}, columns)
+    assert read(rows)[1]["columns"] == columns and codes(rows).keys() == {"extra-columns"}
+
+
+def label_studio(*annotations, **more):
+    """Return a task of Label Studio with annotations, each one a mapping beside its result."""
+    result = [{"from_name": "reply", "to_name": "q", "type": "textarea", "value": {"text": ["Sure."]}}]
+    return {"id": 1, "data": {"q": "When?"}, "annotations": [{"result": result, **one} for one in annotations], **more}
+
+
+def test_what_stands_beside_the_data_of_label_studio_is_used_or_named():
+    columns = {"columns": {"prompt": "q", "completion": "reply"}}
+    rows = [
+        label_studio({}, meta={"split": "test", "topic": "bus"}),
+        label_studio({}, meta={"split": "train", "topic": "tram"}, drafts=[], created_at="2024"),
+        label_studio({"reviews": [{"accepted": False}]}),
+        label_studio({}, reviews=[{"accepted": False}]),
+        label_studio({"status": "rejected"}),
+    ]
+    assert splits(rows, **columns) == ["test", "train"] and codes(rows, **columns)["rejected"] == 3
+    assert [row["columns"] for row in read(rows, **columns)] == [{"meta": row["meta"]} for row in rows[:2]]
+    [kept] = read([label_studio({"reviews": [{"accepted": False}]}, {})], **columns)
+    assert kept["messages"][1]["content"] == "Sure."

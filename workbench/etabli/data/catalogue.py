@@ -149,7 +149,7 @@ FORM = {
         "A text beside the columns of a task, such as label, summary or answer: not plain text.",
         "Name question and answer: etabli data read FILE --column prompt=text --column completion=label --out FOLDER.",
     ),
-    "rejected": Code("info", "An annotator rejected it: left out.", "Nothing to do, if that is what you expect."),
+    "rejected": Code("info", "An annotator rejected it: left out.", "If no review said so: --column status=none."),
     "unsettled": Code(
         "warning",
         "A column says that a review rejected the row or has not ended, or is an ordinary one: the row is trained.",

@@ -22,7 +22,7 @@ def tell_splits(paths: Sequence[Path], tables: Collection[Path]) -> dict[Path, s
         paths: the files, relative to their folder.
         tables: those of them that are tables of rows, and no texts.
     """
-    names = {path for file in paths for path in (file, *file.parents) if path != Path(".")}
+    names = {path for file in paths for path in (file, *file.parents) if path != Path()}
     levels: dict[Path, list[Path]] = {}
     for name in sorted(names):
         levels.setdefault(name.parent, []).append(name)

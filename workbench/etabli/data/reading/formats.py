@@ -137,7 +137,7 @@ def _read_columns(item: object, layout: Layout, notes: list[Note]) -> Item | Non
             for name, theirs in names
         ]
         return None
-    is_left_out, state_notes = judge_state(item, STATUS in layout.columns, _read_names(layout.name))
+    is_left_out, state_notes = judge_state(item, layout.columns.get(STATUS), _read_names(layout.name))
     if is_left_out:
         notes[:] = state_notes
         return None
