@@ -261,3 +261,50 @@ def test_what_stands_beside_the_data_of_label_studio_is_used_or_named():
     assert [row["columns"] for row in read(rows, **columns)] == [{"meta": row["meta"]} for row in rows[:2]]
     [kept] = read([label_studio({"reviews": [{"accepted": False}]}, {})], **columns)
     assert kept["messages"][1]["content"] == "Sure."
+
+
+# --- marks ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["is_trainable", "train_on", "do_train", "learn"])
+def test_other_names_of_a_turns_mark(name):
+    rows = [{"messages": [USER, {**ANSWER, name: False}, USER, {**ANSWER, name: True}]}]
+    assert [message.get("train") for message in read(rows)[0]["messages"]] == [None, False, None, True]
+    assert codes(rows) == {}
+
+
+@pytest.mark.parametrize("columns", [{"sample_weight": 0}, {"use_for_training": False}, {"train": "non"}])
+def test_other_names_of_a_rows_mark(columns):
+    assert [row["messages"][1].get("train") for row in read(rows_with(columns, {}))] == [False, None]
+    assert codes(rows_with(columns, {})) == {"nothing-trained": 1}
+
+
+def test_ignore_means_that_a_turn_is_not_trained():
+    rows = [{"messages": [USER, {**ANSWER, "ignore": True}, USER, ANSWER]}]
+    assert [message.get("train") for message in read(rows)[0]["messages"]] == [None, False, None, None]
+
+
+def test_weights_beside_the_turns_are_marks_and_weights_of_things_are_not():
+    turns = [USER, ANSWER, USER, ANSWER]
+    assert [m.get("train") for m in read([{"messages": turns, "weights": [0, 0, 0, 1]}])[0]["messages"]][1::2] == [
+        False,
+        True,
+    ]
+    rows = [{"messages": turns, "weights": [1.5, 20.0], "mask": "N95", "labels_mask": ["none"]}]
+    assert codes(rows).keys() == {"extra-columns"}
+
+
+@pytest.mark.parametrize("name", ["mask", "labels_mask"])
+def test_a_mark_of_no_sure_meaning_is_refused_as_a_mark(name):
+    turn = {"messages": [USER, {**ANSWER, name: 1}]}
+    for row in (turn, {"messages": [USER, ANSWER], name: [0, 1]}):
+        [finding] = check([row]).findings("unknown-mark")
+        assert f"{name} is a mark" in finding["why"] and finding["severity"] == "error"
+        assert "unknown-key" not in codes([row])
+
+
+def test_axolotls_ranges_of_characters_are_refused_with_what_is_read_instead():
+    ranges = [{"begin_offset": 0, "end_offset": 2, "train": False}]
+    [finding] = check([{"messages": [USER, {**ANSWER, "train_detail": ranges}]}]).findings("unknown-mark")
+    assert "content as parts" in finding["why"]
+    assert codes([{"messages": [USER, {**ANSWER, "mask": None, "train_detail": None}]}]) == {}
