@@ -83,6 +83,11 @@ FORM = {
         "A column of another name holds splits: such rows are kept out of training, or named where that is not sure.",
         "Name it: --column split=set (columns={'split': 'set'} in Python).",
     ),
+    "split-file": Code(
+        "info",
+        "The name of the row's file is a split: such rows are kept out of training.",
+        "Nothing to do, if that is what you expect; else --column split=none (columns={'split': 'none'} in Python).",
+    ),
     "unknown-mark": Code(
         "error",
         "A mark of what is trained that is neither 0 nor 1, or marks that contradict each other.",
@@ -144,7 +149,7 @@ FORM = {
         "A text beside the columns of a task, such as label, summary or answer: not plain text.",
         "Name question and answer: etabli data read FILE --column prompt=text --column completion=label --out FOLDER.",
     ),
-    "rejected": Code("info", "An annotator rejected it: left out.", "Nothing to do, if that is what you expect."),
+    "rejected": Code("info", "An annotator rejected it: left out.", "If no review said so: --column status=none."),
     "unsettled": Code(
         "warning",
         "A column says that a review rejected the row or has not ended, or is an ordinary one: the row is trained.",

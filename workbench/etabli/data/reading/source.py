@@ -24,6 +24,7 @@ from etabli.data.reading.opening import MAX_ROW_BYTES
 from etabli.data.reading.outcome import Outcome
 from etabli.data.reading.paths import has_value
 from etabli.data.reading.records import Records, open_records
+from etabli.data.reading.states import STATUS
 
 MOST_SHOWN = 10
 LOOKED_AT, LOOKED_FOR = 20, 1000  # a format is detected from so many readable rows among the first so many
@@ -135,6 +136,8 @@ def read_conversation(record: Record, layout: Layout, lineage: Mapping[str, obje
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         why = f"No conversation can be made of this row: {type(error).__name__}: {escape_invisible(str(error))[:100]}."
         return None, [*record.notes, Note("unreadable-row", excerpt=excerpt(record.value), why=why)]
+    if layout.columns.get("split") == column_names.NO_COLUMN:
+        record = record._replace(notes=tuple(note for note in record.notes if note.code != "split-file"))
     if row is not None:
         unread = _UNREAD.intersection(note.code for note in notes)  # an empty turn is then a consequence
         order_notes = [note for note in order.check_order(row["messages"]) if not (unread and note.code in _EMPTY)]
@@ -238,7 +241,9 @@ def _require(columns: Mapping[str, str] | None, opening: Source) -> None:
     """Check that the named columns exist."""
     if columns is not None and not (isinstance(columns, Mapping) and all(isinstance(v, str) for v in columns.values())):
         raise BadData("columns maps the format's names to the file's, as in {'prompt': 'question'}.")
-    for theirs in (columns or {}).values() if opening.preview else ():
+    for ours, theirs in (columns or {}).items() if opening.preview else ():
+        if theirs == column_names.NO_COLUMN and ours in ("split", STATUS):
+            continue
         if not any(isinstance(item, Mapping) and has_value(item, theirs) for item in opening.preview):
             raise BadData(f"{opening.name} has no column {escape_invisible(theirs)!r} in its first rows.")
 
