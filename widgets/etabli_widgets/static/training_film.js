@@ -36,10 +36,10 @@ function render({ model, el }) {
   const pins = make("ul", { className: "etabli-pins" });
   const said = make("div");
   const caption = make("p", {}, [
-    make("small", {
-      textContent:
-        "KL of the answer's tokens from the base, mean a token. Blue tokens are likelier than under the base, orange less likely. Drag in the chart, or ← → there; p pins.",
-    }),
+    make("small", {}, [
+      term("KL"),
+      " of the answer's tokens from the base, mean a token. Blue tokens are likelier than under the base, orange less likely. Drag in the chart, or ← → there; p pins.",
+    ]),
   ]);
   el.append(
     make("div", { className: "etabli-top" }, [head, probes]),
