@@ -185,7 +185,7 @@ def test_a_rows_key_becomes_a_column(tmp_path):
 
 QUESTIONS_AS_KEYS = {
     "prompt=key --column completion=answer": {"Who is Ann?": {"answer": "A", "x": 1}, "Who?": {"answer": "B", "x": 1}},
-    "prompt=key --column completion=value": {"Who is Ann?": "A", "Who is Bo?": "B"},
+    "prompt=key --column completion=value": {"Who is Ann?": "A", "Who?": "B"},
     "prompt=0 --column completion=1": [["Who is Ann?", "A"], ["Who is Bo?", "B"]],
     "prompt=key --column completion=fr": {"thumbs up": {"en": "A", "fr": "A"}, "x": {"en": "B", "fr": "B"}},
 }
@@ -240,7 +240,7 @@ def test_an_unknown_column_name_is_answered_with_the_ten_nearest():
 
 def test_a_question_that_the_text_does_not_answer_was_not_rejected_by_a_person():
     rows = [{"context": "C", "question": "Who?", "answers": {"text": texts}} for texts in (["Tom"], [])]
-    assert "1 rows are left out (rejected): An annotator rejected it, or it has no answer" in warnings_of(rows)
+    assert "1 rows are left out (rejected): The text does not answer the question." in warnings_of(rows)
 
 
 # --- tables and folders -----------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ ControlPattern = re.Pattern[str] | None  # matches the control tokens; None if t
 _SLOT = re.compile("\ue000([0-9]+)(r?)\ue001")  # a placeholder: of message 2 its content, or its thought
 ASKED_ANSWERS = 8  # at either end of a long conversation: see ``_lenders``
 _CLOSING_TAG = "</[A-Za-z_]+>"
+_WORD = r"</?[A-Za-z_]+>|\w+"  # or a tag
 
 
 class Part(NamedTuple):
@@ -203,16 +204,16 @@ class _Shell:
             return None
         ended_start = self._content_end(ended, index) if content_end else self._after_prompt(ended, prompt, "")[0]
         ending = self._without_opener(ended[ended_start:].rstrip()) if ended_start is not None else ""
-        return _Turn(index, start, self._after_ending(content_end or start, ending), follows)
+        is_call = bool(self.messages[index].get("tool_calls"))
+        return _Turn(index, start, self._after_ending(content_end or start, ending, is_call), follows)
 
     def _without_opener(self, ending: str) -> str:
         """Return the end of a turn without a control token that opens what somebody else says.
 
         Gemma 4 writes ``<|tool_response>`` at the end of a call; ``<tool_response|>`` closes it.
         """
-        match = re.search(r"<\|(\w+)>$", ending)
-        is_opener = match and self.control and self.control.fullmatch(f"<{match[1]}|>")
-        return ending[: match.start()] if match and is_opener else ending
+        match = re.search(r"<\|\w+>$", ending)
+        return ending[: match.start()] if match and is_opener(match[0], self.control) else ending
 
     def _after_prompt(
         self, text: str, prompt: str, other_prompt: str, takes_either: bool = False
@@ -220,7 +221,7 @@ class _Shell:
         """Return where a generation prompt ends in a text, and whether the text follows it exactly.
 
         A prompt is found from the last placeholder in it on: later turns change what a template writes before it. Where
-        the text follows neither prompt, as much of the first one counts as agrees, up to a control token. With
+        the text follows neither prompt, as much of the first one counts as agrees, in whole words and tags. With
         ``takes_either`` the longer prompt counts, whose end may be an empty thought.
         """
         candidates = sorted((prompt, other_prompt), key=len, reverse=True) if takes_either else (prompt, other_prompt)
@@ -231,22 +232,36 @@ class _Shell:
         anchor, tail = _anchor(text, prompt)
         if not prompt or anchor is None:
             return None, False
-        return anchor + self._agreement(text[anchor:], tail), False
+        return anchor + self._prompt_agreement(text[anchor:], tail), False
+
+    def _prompt_agreement(self, text: str, prompt: str) -> int:
+        """Return how far a text agrees with a prompt, without a part of a word, a tag or a control token."""
+        length = _common_length(text, prompt)
+        pattern = re.compile(f"{self.control.pattern}|{_WORD}" if self.control else _WORD)
+        pieces = (match for side in (text, prompt) for match in pattern.finditer(side))
+        return min((piece.start() for piece in pieces if piece.start() < length < piece.end()), default=length)
 
     def _agreement(self, text: str, other: str) -> int:
         """Return how far two texts agree, up to the end of the last control token in which they do."""
-        length = next(
-            (n for n, (left, right) in enumerate(zip(text, other)) if left != right), min(map(len, (text, other)))
-        )
+        length = _common_length(text, other)
         ends = [match.end() for match in self.control.finditer(other)] if self.control else []
         return max((end for end in ends if end <= length), default=0)
 
-    def _after_ending(self, place: int, ending: str) -> int:
+    def _after_ending(self, place: int, ending: str, is_call: bool) -> int:
         """Return where a turn ends: with its ending as it is alone, or as much of it as this text has."""
         if ending and self.text.startswith(ending, place):
             return place + len(ending)
+        if is_call and (stop := self._call_end(place, ending)):
+            return stop
         agreement = self._agreement(self.text[place:], ending)
         return place + agreement if agreement else self._first_control_token(place)
+
+    def _call_end(self, place: int, ending: str) -> int | None:
+        """Return where calls end of which this text leaves out the beginning, a thought or the blanks after it."""
+        text = self.text[place:].lstrip()
+        starts = (n for n, sign in enumerate(ending) if sign == text[:1] and text.startswith(ending[n:]))
+        first = next(starts, None)
+        return None if first is None else len(self.text) - len(text) + len(ending) - first
 
     def _first_control_token(self, place: int) -> int:
         """Return where a control token ends that stands at a place, or after a blank there."""
@@ -316,6 +331,18 @@ class _Shell:
             return False
         with_thought = _before_content(text.replace(thinks["reasoning"], ""), index)
         return bool(with_thought) and with_thought == _before_content(self.text, index)
+
+
+def is_opener(token: str, control: ControlPattern) -> bool:
+    """Return whether a control token opens something that another one closes: ``<|name>`` and ``<name|>``."""
+    match = re.fullmatch(r"<\|(\w+)>", token)
+    return bool(match and control and control.fullmatch(f"<{match[1]}|>"))
+
+
+def _common_length(text: str, other: str) -> int:
+    """Return how many characters two texts have in common at their beginning."""
+    differences = (n for n, (left, right) in enumerate(zip(text, other)) if left != right)
+    return next(differences, min(len(text), len(other)))
 
 
 def _no_place(index: int) -> BadData:

@@ -1,9 +1,10 @@
 """Check a row's tokens before anything is trained on them.
 
 ``end-of-turn``       every answer trained to its end is followed by a control token, which is trained too; where the
-                      row ends with it, every control token of its end is, and generation stops at the last one
+                      row ends with it, every control token of its end is, and generation stops at the last one;
+                      it stops at the end of every turn of tool calls
 ``whole-answer``      every token that holds a letter of a trained content is trained, the first one too, which may
-                      begin in the template's text (``▁It``)
+                      begin in the template's text (``▁It``); and every word of a trained tool call
 ``one-bos``           begin-of-text is the first token, if the tokenizer wants it; it comes again only where a template
                       begins a turn with it (ChatML of some models) or after end-of-text (Llama 2)
 ``user-not-trained``  no text of a user, a system message or a tool is trained (except under the policy ``all``)
@@ -18,7 +19,8 @@ from typing import NamedTuple
 
 from etabli.core.contracts import Row
 from etabli.core.errors import BadData
-from etabli.rendering.layout import REASONING
+from etabli.rendering.call_checks import find_untrained_word, stops_after
+from etabli.rendering.layout import REASONING, is_opener
 from etabli.rendering.masks import PLAIN, is_segmented, trained_spans, training_flags
 from etabli.rendering.render import RenderedConversation, Renderer, has_thoughts, is_merged
 from etabli.rendering.template_engine import ChatTokenizer, Conversation, try_template
@@ -106,15 +108,17 @@ def _check_end_of_turn(
         if tokens.ids[last] not in control or not tokens.trained[last] or not ends:
             why = f"Turn {number} ends with {tokens.text[last]!r}, no trained control token: it never learns to stop."
             return Assertion(END_OF_TURN, False, why)
-        if number == len(row["messages"]) - 1:
+        is_last = number == len(row["messages"]) - 1
+        if is_last:
             end = next(place for place in reversed(range(len(tokens))) if tokens.ids[place] in control)
-            if not tokens.trained[end]:
+            if not tokens.trained[end] and not is_opener(tokens.text[end], renderer.control):
                 why = f"The row ends with {tokens.text[end]!r}, which is not trained: it never learns to stop there."
                 return Assertion(END_OF_TURN, False, why)
-            # A call may end with a token that closes each call of a turn; generation can't stop at that.
-            if turn["role"] == "assistant" and not turn.get("tool_calls") and tokens.ids[last] not in renderer.end_ids:
-                why = f"The row ends with {tokens.text[last]!r}, and generation does not stop there: it would go on."
-                return Assertion(END_OF_TURN, False, why)
+        is_checked = turn["role"] == "assistant" and (is_last or turn.get("tool_calls"))
+        if is_checked and not stops_after(last, tokens, renderer):
+            subject = "The row" if is_last else f"Turn {number}, a tool call,"
+            why = f"{subject} ends with {tokens.text[last]!r}, and generation does not stop there: it would go on."
+            return Assertion(END_OF_TURN, False, why)
     return Assertion(END_OF_TURN, True, "Every answer trained to its end is followed by a trained control token.")
 
 
@@ -170,11 +174,14 @@ def _check_not_empty(tokens: RenderedConversation, max_length: int) -> Assertion
 
 
 def _check_whole_answers(row: Row, tokens: RenderedConversation, policy: str) -> Assertion:
-    """Check by the tokens' places, not by their owners, that no letter of a trained content is left out."""
+    """Check by the tokens' places, not by their owners, that no letter of a trained content or call is left out."""
     if policy == "all":
         return Assertion(WHOLE_ANSWER, None, "The policy all trains everything.")
     lows = [low for low, _ in tokens.offset]
     for number, (message, flag) in enumerate(zip(row["messages"], training_flags(row["messages"], policy))):
+        if flag is True and (word := find_untrained_word(message, number, tokens)):
+            why = f"Turn {number} is trained, but {word!r} of its tool calls is not."
+            return Assertion(WHOLE_ANSWER, False, why)
         for low, high in trained_spans(message, flag) if number in tokens.starts else ():
             text = message["content"][low:high]
             if not text.strip():
@@ -188,7 +195,7 @@ def _check_whole_answers(row: Row, tokens: RenderedConversation, policy: str) ->
             if lost is not None:
                 why = f"Turn {number} is trained, but {tokens.text[lost]!r} of it (token {lost}) is not."
                 return Assertion(WHOLE_ANSWER, False, why)
-    return Assertion(WHOLE_ANSWER, True, "Every token of a trained content is trained.")
+    return Assertion(WHOLE_ANSWER, True, "All of each trained content and call is trained.")
 
 
 def _check_against_template(

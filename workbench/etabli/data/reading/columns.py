@@ -41,6 +41,7 @@ _ANSWERS = (
     *("respuesta", "salida", "resumen", "traduccion", "objetivo", "etiqueta", "categoria", "clase", "intencion"),
     "value",
 )
+NO_COLUMN = "none"  # instead of a column of splits or of states: no column is one
 # What a question is about, where it stands in a column of its own: as ``fold_name`` writes it.
 CONTEXTS = (
     *("context", "contexts", "passage", "passages", "story", "document", "documents", "article", "background"),

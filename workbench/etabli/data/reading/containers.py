@@ -73,7 +73,8 @@ def _answers_by_key(value: Mapping[str, object]) -> Unfolded | None:
     if all(isinstance(row, Mapping) for row in value.values()):
         rows = _with_keys(value)
         return Unfolded([(row, None) for row in rows], _KEY_SENTENCE) if _share_keys(rows) else None
-    if len(value) > 1 and all(isinstance(text, str) and " " in str(name).strip() for name, text in value.items()):
+    are_questions = all(" " in str(name).strip() or str(name).strip().endswith("?") for name in value)
+    if len(value) > 1 and are_questions and all(isinstance(text, str) for text in value.values()):
         return Unfolded([({KEY: name, "value": text}, None) for name, text in value.items()], _KEY_SENTENCE)
     return None
 
