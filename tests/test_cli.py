@@ -214,3 +214,12 @@ def test_nothing_but_json_on_stdout_whatever_a_score_prints(runs, here):
     found = json.loads(done.stdout)
     assert done.returncode == 1 and "loud" in done.stderr
     assert found["verdict"]["all"]["n"] == 0 and "no row of loud could be scored" in found["verdict"]["all"]["why"]
+
+
+@pytest.mark.parametrize("arguments, folder", [(["--version"], "etabli-notebooks"), (["mine", "--version"], "mine")])
+def test_lab_hands_its_flags_to_jupyterlab(tmp_path, arguments, folder):
+    """As root it takes --allow-root, and a port that is free: both are JupyterLab's own flags."""
+    command = [sys.executable, "-m", "etabli", "lab", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.strip()[0].isdigit(), done.stderr
+    assert (tmp_path / folder / "00_machine.ipynb").is_file() and len(list(tmp_path.iterdir())) == 1

@@ -96,6 +96,14 @@ def test_accents_in_two_parts_are_the_same_answer(name):
         ('```json\n{"a": 1}\n```', '{"a": 1}', "", ("fence",)),
         ("~~~\nx\n\ny\n~~~", "x\n\ny", "", ("fence",)),
         ('<think>a</think>```\n{"a": "e\u0301"}\n```', '{"a": "\u00e9"}', "a", ("thought", "fence", "unicode")),
+        ('```json {"a":1}```', '{"a":1}', "", ("fence",)),
+        ('```{"a": 1}```', '{"a": 1}', "", ("fence",)),
+        ("```json\t[1]  ```", "[1]", "", ("fence",)),
+        ("```Hello world ```", "Hello world", "", ("fence",)),
+        ("```json files```", "json files", "", ("fence",)),
+        ("~~~ x ~~~", "x", "", ("fence",)),
+        ("```x``` and ```y```", "```x``` and ```y```", "", ()),
+        ("``````", "``````", "", ()),
         ("See:\n```\nx\n```", "See:\n```\nx\n```", "", ()),
         ("```\nx\n```\nand\n```\ny\n```", "```\nx\n```\nand\n```\ny\n```", "", ()),
         ("```python\nnever closed", "```python\nnever closed", "", ()),
@@ -233,8 +241,7 @@ def test_a_call_that_cannot_be_parsed_is_never_right(name):
     wrong = {"tool_call": False, "call_name": False, "call_arguments": False, "over_calling": None}
     assert judge_raw(template, cut, lyon) == {**wrong, "under_calling": True}
     if name != "llama":  # there a call is the whole answer
-        marked = name in ("tags", "python")  # there the whole call is read as the value of the one that was cut
-        for beside in (f"{whole}\n{cut}", *([] if marked else [f"{cut}\n{whole}"])):
+        for beside in (f"{whole}\n{cut}", f"{cut}\n{whole}"):
             assert judge_raw(template, beside, lyon) == {**wrong, "under_calling": False}, beside
     for text in ("Hello.", '{"name": "Bob"}', "[1, 2]"):
         assert judge_raw(template, text)["tool_call"], "no call was begun"
@@ -352,6 +359,7 @@ def test_calls_choose_their_own_scores(caller, no_owner):
 
 TOOL_TEMPLATE = "{% for t in tools or [] %}{{ t.function.name }}{% for k in t.function.parameters.properties %}{{ k }}"
 TOOL_TEMPLATE += "{% endfor %}{% endfor %}" + USER + FORMS["hermes"] + END
+TOOLS_WRITTEN = "{{ tools | tojson }}"
 RAISE = "{% if tools %}{{ raise_exception('No tools here') }}{% endif %}"
 
 
@@ -388,6 +396,20 @@ def test_calls_that_are_written_as_text_are_counted(caller, no_owner, tmp_path, 
         caller, tmp_path / "asked.jsonl", arms=["tuned"], max_new_tokens=2, save=False, progress=lambda *_: None
     )
     assert "1 of 3 test rows have an answer that is a tool call written as text" in " ".join(results["warnings"])
+
+
+def test_calls_of_a_template_that_writes_none_are_said_to_be_unjudged(caller, no_owner, tmp_path):
+    sentence = "4 of 5 test rows have a tool call as their answer, and the calls that this model's chat template"
+
+    def list_warnings():
+        results = etabli.evaluate(
+            caller, arms=["tuned"], scores=["tool_call"], max_new_tokens=2, save=False, progress=lambda *_: None
+        )
+        return " ".join(results["warnings"])
+
+    assert sentence not in list_warnings()
+    (tmp_path / "model" / "chat_template.jinja").write_text(TOOLS_WRITTEN + USER + END)
+    assert sentence in list_warnings()
 
 
 def test_what_was_cleaned_is_counted_and_shown(runs, no_owner, tmp_path):

@@ -6,7 +6,7 @@ import json
 import pytest
 
 import etabli
-from etabli.core.errors import BadData, BadInput, BadRecipe
+from etabli.core.errors import BadData, BadInput, BadRecipe, MissingData
 from etabli.curation.groups import group_near_copies
 from etabli.data.dataset import Dataset
 
@@ -51,6 +51,16 @@ def test_a_missing_source_is_refused_and_nothing_else_is_used(folder):
     etabli.Project.open().prepare(etabli.home_commands(n=20, test=4))
     with pytest.raises(BadData, match=r"absent\.csv"):
         etabli.Project.open(data="absent.csv").dataset()
+
+
+def test_a_source_that_is_gone_is_said_to_be_gone(folder):
+    write_mails(folder / "mails.csv")
+    project = etabli.Project.open(data="mails.csv", columns=COLUMNS)
+    project.prepare()
+    (folder / "mails.csv").unlink()
+    with pytest.raises(MissingData, match=r"mails\.csv is gone.*DATA = 'datasets/mails'"):
+        project.dataset()
+    assert etabli.Project.open(data="datasets/mails").dataset(), "what the sentence advises"
 
 
 @pytest.mark.parametrize("change", ["file", "columns", "lang"])

@@ -40,6 +40,15 @@ def test_a_run_of_the_same_files_is_taken(place):
     assert Run.ensure(make_recipe(), "runs/mine").folder == place / "runs/mine"
 
 
+def test_a_file_is_the_same_under_each_way_to_write_its_path(place):
+    for name in ("./rows.jsonl", str(place / "rows.jsonl"), "runs/../rows.jsonl"):
+        changed = make_recipe().model_copy(update={"data": name})
+        assert Run.ensure(changed, "runs/mine").folder == place / "runs/mine"
+    (place / "copy.jsonl").write_text((place / "rows.jsonl").read_text())
+    with pytest.raises(BadInput, match="another recipe"):
+        Run.ensure(make_recipe().model_copy(update={"data": "copy.jsonl"}), "runs/mine")
+
+
 @pytest.mark.parametrize("name", ["rows.jsonl", "eval.jsonl"])
 def test_a_run_whose_data_are_gone_is_not_taken_for_theirs(place, name):
     (place / name).unlink()

@@ -1,6 +1,7 @@
 """Widgets from Python alone: what they show, their twins, their errors; and that no answer becomes markup."""
 
 import ast
+import re
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,8 @@ from etabli_widgets import (
     TokenDiff,
     TrainingFilm,
     VerdictCard,
+    _base,
+    markup,
 )
 from etabli_widgets.run_monitor import MOST_POINTS, thin
 
@@ -715,3 +718,12 @@ def test_stop_leaves_a_run_that_is_over_as_it_is(state):
     monitor = RunMonitor(events=[*EVENTS, {"kind": "end", "t": 9.0, "state": state}], stop=lambda: asked.append(1))
     monitor.received({"type": "stop"})
     assert monitor.state == state and not asked
+
+
+def test_every_term_of_the_glossary_is_used_and_explained_in_a_sentence():
+    scripts = "\n".join(path.read_text() for path in (_base.STATIC).glob("*.js"))
+    policies = {"answers", "answers_and_reasoning", "last", "all", "spans"}  # by the policy's name
+    heads = {"clusters"}  # a column of the verdict's table
+    for name, text in markup.GLOSSARY.items():
+        assert re.fullmatch(r"[A-Z+0-9].*\.", text) and len(text) < 160, name
+        assert f'"{name}"' in scripts or name in policies | heads or f" {name}" in scripts, name

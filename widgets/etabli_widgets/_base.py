@@ -6,6 +6,7 @@ callbacks; ``show_errors`` puts them into the ``error`` trait, which every widge
 """
 
 import functools
+import json
 import logging
 import math
 import re
@@ -17,7 +18,7 @@ from typing import Any, TypeVar, cast, get_args
 import anywidget
 import traitlets
 
-from etabli_widgets.markup import Markup, cover_secrets, element, fragment
+from etabli_widgets.markup import GLOSSARY, Markup, cover_secrets, element, fragment
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 STATIC = Path(__file__).parent / "static"
@@ -27,7 +28,8 @@ log = logging.getLogger("etabli_widgets")
 
 def script(name: str, *parts: str) -> str:
     """Return the shared script, the named parts and the widget's own script, as one ES module."""
-    return "\n".join([f"const ROOT = {root_classes(name)!r};", *_read_static("js", ["shared", *parts, name])])
+    heads = [f"const ROOT = {root_classes(name)!r};", f"const GLOSSARY = {json.dumps(GLOSSARY)};"]
+    return "\n".join([*heads, *_read_static("js", ["shared", *parts, name])])
 
 
 def style(name: str, *parts: str) -> str:

@@ -1,11 +1,15 @@
 """HTML of the twins. Only ``element`` makes markup, and it escapes all values."""
 
 import html
+import json
 import re
 import sys
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
+# What terms mean, for tooltips of live widgets and twins.
+GLOSSARY: dict[str, str] = json.loads((Path(__file__).parent / "static" / "glossary.json").read_text(encoding="utf-8"))
 VOID = {"hr"}  # elements without an end tag
 
 
@@ -78,6 +82,11 @@ def _child(child: Any) -> str:
 def _attribute(key: str, value: Any) -> str:
     name = key.rstrip("_").replace("_", "-")
     return f" {name}" if value is True else f' {name}="{html.escape(cover_secrets(str(value)))}"'
+
+
+def term(name: str) -> Markup | str:
+    """Return a term with its explanation as a tooltip; a name that the glossary has not stays as it is."""
+    return element("abbr", name, title=GLOSSARY[name]) if name in GLOSSARY else name
 
 
 def table(heads: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Markup:

@@ -6,7 +6,7 @@ from typing import Any
 import traitlets
 
 from etabli_widgets._base import Widget, message, script, style
-from etabli_widgets.markup import Markup, details, element, fragment, table
+from etabli_widgets.markup import Markup, details, element, fragment, table, term
 
 Pick = Callable[[dict[str, Any]], list[dict[str, Any]]]
 MOST_ROWS = 50  # shown at once; the rest are named by their number
@@ -57,7 +57,7 @@ class VerdictCard(Widget):
             element("ul", (element("li", line["text"], class_=_class(line)) for line in view["lines"]), class_=LINES),
             self._forest(),
             self._gaps(),
-            details("All scores, each on the same rows", _scrolling_table(view["heads"], view["scores"])),
+            details("All scores, each on the same rows", _scrolling_table(map(term, view["heads"]), view["scores"])),
             self._fold_rows(most),
             details("How it was made", table((), facts)),
         )
@@ -132,7 +132,7 @@ def _scrolling_table(heads: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Mar
 
 
 def _differences(gaps: list[dict[str, Any]]) -> Markup:
-    return _scrolling_table(GAP_HEADS, map(_gap, gaps))
+    return _scrolling_table(map(term, GAP_HEADS), map(_gap, gaps))
 
 
 def _gap(gap: dict[str, Any]) -> list[Any]:

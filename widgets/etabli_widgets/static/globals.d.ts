@@ -2,6 +2,9 @@
 /** The classes of the widget's root element; written by `script` of _base.py. */
 declare function widget(render: (context: any) => any): { render(context: any): any };
 declare const ROOT: string[];
+/** What terms mean: glossary.json. */
+declare const GLOSSARY: Record<string, string>;
+declare function term(name: string): Node | string;
 declare const ticks: typeof import("./chart.js").ticks;
 declare const logTicks: typeof import("./chart.js").logTicks;
 declare const short: typeof import("./chart.js").short;

@@ -108,6 +108,7 @@ function render({ model, el }) {
             type: "button",
             role: "radio",
             className: "etabli-policy",
+            title: GLOSSARY[name] ?? "",
             "aria-checked": String(on),
             tabIndex: on ? 0 : -1,
           },

@@ -65,7 +65,8 @@ function slider(model, name) {
     input.value = at < 0 ? stops.length - 1 : at;
     said(value);
   };
-  return { label: make("label", {}, [SAID[name], input, number]), stand };
+  const title = name === "rank" ? GLOSSARY["LoRA rank"] : "";
+  return { label: make("label", { title }, [SAID[name], input, number]), stand };
 }
 
 /** Bytes of the whole width; a card that is far larger would leave nothing to see. */

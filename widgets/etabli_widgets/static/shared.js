@@ -120,6 +120,12 @@ async function isMissing(model) {
   }
 }
 
+/** A term with its explanation as a tooltip (glossary.json); a name that is not explained there stays as it is.
+ * @param {string} name @returns {Node|string} */
+function term(name) {
+  return GLOSSARY[name] ? make("abbr", { title: GLOSSARY[name], textContent: name }) : name;
+}
+
 /** A part that scrolls: keys reach it, and a screen reader names it. @param {(Node|string)[]} [children] */
 function scroller(className, label, children = []) {
   return make("div", { className, tabIndex: 0, role: "group", "aria-label": label }, children);

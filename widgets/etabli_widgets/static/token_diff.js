@@ -106,7 +106,8 @@ function render({ model, el }) {
     event.preventDefault();
   });
   const buttons = MEASURES.map((name, at) => {
-    const button = make("button", { type: "button", role: "radio", textContent: name, className: "etabli-button" });
+    const props = { textContent: name, title: GLOSSARY[name], className: "etabli-button" };
+    const button = make("button", { type: "button", role: "radio", ...props });
     button.onclick = () => {
       model.set("measure", name);
       model.save_changes();

@@ -125,13 +125,13 @@ function render({ model, el }) {
     forestView.hidden = !view.forest?.lines;
     if (view.forest?.lines) drawForest(view.forest);
     scores.replaceChildren(
-      cells("th", view.heads),
+      cells("th", view.heads.map(term)),
       ...view.scores.map((line) => drawScore(line, view.heads, view.first)),
     );
     gapsTitle.textContent = view.gaps.length ? `Row by row: what ${view.subject} fixed and broke` : "";
     const [first, rest] = parted(view.gaps);
-    gaps.replaceChildren(...(first.length ? [cells("th", GAP_HEADS)] : []), ...first.map(drawGap));
-    others.replaceChildren(cells("th", GAP_HEADS), ...rest.map(drawGap));
+    gaps.replaceChildren(...(first.length ? [cells("th", GAP_HEADS.map(term))] : []), ...first.map(drawGap));
+    others.replaceChildren(cells("th", GAP_HEADS.map(term)), ...rest.map(drawGap));
     othersTitle.textContent = `By ${[...new Set(rest.map((gap) => gap.score))].join(" and by ")}`;
     more.hidden = !rest.length;
     facts.replaceChildren(

@@ -19,7 +19,7 @@ from etabli.checks.report import Report
 from etabli.core import terminal
 from etabli.core.config_files import list_mistakes, read_yaml, write_yaml
 from etabli.core.contracts import ROWS, Row
-from etabli.core.errors import BadInput, BadRecipe, BadRows
+from etabli.core.errors import BadInput, BadRecipe, BadRows, MissingData
 from etabli.curation.groups import with_copy_groups
 from etabli.data.content import hash_source
 from etabli.data.dataset import Dataset
@@ -186,6 +186,11 @@ class Project(BaseModel):
         origin, now = Dataset.open(self.folder).recipe.get("source"), self._origin()
         if origin is not None and origin != now:
             changed = [key for key in now if origin.get(key) != now[key]]
+            if now.get("sha256") is None and origin.get("sha256") and not Path(self.data).exists():
+                raise MissingData(
+                    f"{self.data} is gone, so nobody can tell whether {self.folder} was made from what it held. Put it "
+                    f"back, or name the data set itself: DATA = {self.folder!r} in 01_data."
+                )
             changes = [f"{key} was {_short(origin.get(key))}, is {_short(now[key])}" for key in changed]
             raise BadInput(
                 f"{self.folder} is stale, since it was made from something else: {'; '.join(changes)}. Run 01_data "

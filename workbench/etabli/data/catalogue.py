@@ -26,6 +26,9 @@ FILE = {
     "unfolded": Code("info", "One object holds all rows.", "Nothing to do, if that is what you expect."),
     "shards": Code("warning", "One file of several: the others are not read.", "Name the folder, or a glob."),
     "unread-keys": Code("info", "Keys of a mapping file that are not read.", "Write a recipe of your own."),
+    "missing-names": Code(
+        "warning", "Names of a mapping file that no row has.", "Correct the name in the mapping file, or remove it."
+    ),
     "left-out-parts": Code("warning", "Parts of the data set that are not read.", "Name what you want to read."),
     "extra-columns": Code("info", "Columns that are not used.", "Nothing to do, if that is what you expect."),
 }
@@ -82,6 +85,11 @@ FORM = {
         "warning",
         "A column of another name holds splits: such rows are kept out of training, or named where that is not sure.",
         "Name it: --column split=set (columns={'split': 'set'} in Python).",
+    ),
+    "split-file": Code(
+        "info",
+        "The name of the row's file is a split: such rows are kept out of training.",
+        "Nothing to do, if that is what you expect; else --column split=none (columns={'split': 'none'} in Python).",
     ),
     "unknown-mark": Code(
         "error",
@@ -144,7 +152,7 @@ FORM = {
         "A text beside the columns of a task, such as label, summary or answer: not plain text.",
         "Name question and answer: etabli data read FILE --column prompt=text --column completion=label --out FOLDER.",
     ),
-    "rejected": Code("info", "An annotator rejected it: left out.", "Nothing to do, if that is what you expect."),
+    "rejected": Code("info", "An annotator rejected it: left out.", "If no review said so: --column status=none."),
     "unsettled": Code(
         "warning",
         "A column says that a review rejected the row or has not ended, or is an ordinary one: the row is trained.",

@@ -8,16 +8,25 @@ from etabli.core.contracts import Row
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _WORDS = {
-    TRAIN: ("train", "training", "trainset", "entrainement", "apprentissage", "entrenamiento"),
+    TRAIN: (
+        *("train", "training", "trainset", "entrainement", "apprentissage", "entrenamiento", "trainieren"),
+        *("trainingsdaten", "trainingsmenge", "trainingsset", "addestramento", "treino"),
+    ),
     VALIDATION: (
         *("validation", "valid", "val", "dev", "devel", "development", "eval", "evaluation", "valset", "devset"),
-        *("validierung", "validacion"),
+        *("validierung", "validierungsdaten", "entwicklung", "validacion", "desarrollo", "evaluacion", "validacao"),
+        *("validazione", "developpement"),
     ),
-    TEST: ("test", "testing", "testset", "holdout", "heldout", "devtest", "unseen", "ood", "prueba"),
+    TEST: (
+        *("test", "tests", "testing", "testset", "holdout", "heldout", "devtest", "unseen", "ood", "prueba", "pruebas"),
+        *("testdaten", "testmenge", "testen", "prufung", "essai", "teste"),
+    ),
 }
 _SPELLINGS = {word: name for name, words in _WORDS.items() for word in words}
 _ONE_WORD = re.compile("(held|hold)[^a-z]+(out)|(dev)[^a-z]+(test)")
 _FILLERS = {"set", "split", "data", "row", "rows", "sft", "gen", "matched", "mismatched", "clean", "other"}
+_FILLERS |= {"public", "private", "jeu", "de", "d", "conjunto"}
+_INNER_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def split_name(mark: str) -> str | None:
@@ -40,7 +49,8 @@ def most_held_out(names: Collection[str | None]) -> str | None:
 
 
 def _words(mark: str) -> list[str]:
-    letters = unicodedata.normalize("NFKD", mark.casefold()) if not mark.isascii() else mark.casefold()
+    small = _INNER_CAPITAL.sub(" ", mark).casefold()  # PublicTest
+    letters = unicodedata.normalize("NFKD", small) if not mark.isascii() else small
     plain = "".join(char for char in letters if not unicodedata.combining(char)) if not mark.isascii() else letters
     joined = _ONE_WORD.sub(lambda match: "".join(filter(None, match.groups())), plain)
     return [word for word in re.split("[^a-z]+", joined) if word]

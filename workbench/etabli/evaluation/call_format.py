@@ -1,23 +1,21 @@
 """Parse the tool calls in an answer, in the form in which the model's chat template writes them.
 
 There are three forms. A call may be one JSON value (Qwen, Hermes, Llama, Mistral); a name as text may stand before the
-arguments as JSON (DeepSeek, GPT-OSS); or every argument may have marks of its own (GLM, Gemma, Qwen 3.5).
+arguments as JSON (DeepSeek, GPT-OSS); or every argument may have marks of its own (``marked_calls``).
 ``call_probe`` reads the form off a template. What can't be parsed is no call.
 """
 
-import ast
 import contextlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 from etabli.core.contracts import ToolCall
 from etabli.rendering.template_engine import Tools
 
 WORD = r"[^\s<>{}\[\]()=:,\"']+"  # a name of a function or of an argument
-_BARE_KEY = re.compile(r"([{,]\s*)([\w.-]+):")
 _DECODER = json.JSONDecoder()
 
 
@@ -34,11 +32,24 @@ def _is_within(position: int, places: list[CallPlace]) -> bool:
     return any(place.start <= position < place.end for place in places)
 
 
+def _texts_in(values: tuple[object, ...]) -> Iterator[str]:
+    """The texts in a tuple, and in the tuples that it holds."""
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _texts_in(value)
+
+
 @dataclass(frozen=True)
 class CallFormat:
     """How a template writes a call. ``lead`` stands before it; an empty lead: a call is the whole answer."""
 
     lead: str
+
+    def marks(self) -> Iterator[str]:
+        """Every text with which a call is written."""
+        return _texts_in(astuple(self))
 
     def find(self, text: str, tools: Tools = None) -> list[CallPlace]:
         """The calls in an answer with its control tokens; ``tools`` tell which arguments are text."""
@@ -115,86 +126,6 @@ class NameThenJson(CallFormat):
         return places
 
 
-@dataclass(frozen=True)
-class ArgumentMarks:
-    """What stands around an argument: after its key, before the next key, and after the last argument of a call."""
-
-    after_key: str
-    before_next: str
-    end: str
-
-
-@dataclass(frozen=True)
-class MarkedArguments(CallFormat):
-    """The name as text, and marks around every key and value. ``again`` leads to a further call."""
-
-    before_key: str
-    without_arguments: str
-    again: str
-    text: ArgumentMarks
-    number: ArgumentMarks
-
-    def find(self, text: str, tools: Tools = None) -> list[CallPlace]:
-        """The calls. A value that is not marked as text is JSON or a Python literal, else it stays text."""
-        places: list[CallPlace] = []
-        lead, again = (re.compile(f"{flexible(mark).pattern}({WORD})") for mark in (self.lead, self.again))
-        match = lead.search(text)
-        while match:
-            call, end = self._read_arguments(text, match[1], match.end(), argument_schemas(tools, match[1]))
-            end = max(end, match.end())
-            places.append(CallPlace(call, match.start(), end))
-            following = again.match(text, end) if call else None
-            match = following or lead.search(text, end)
-        return places
-
-    def _read_arguments(
-        self, text: str, name: str, position: int, schemas: dict[str, object]
-    ) -> tuple[ToolCall | None, int]:
-        arguments: dict[str, object] = {}
-        if empty := flexible(self.without_arguments).match(text, position):
-            return {"name": name, "arguments": {}}, empty.end()
-        opened = flexible(self.before_key).match(text, position)
-        if opened is None:
-            return None, position
-        position = opened.end()
-        while argument := self._read_argument(text, position, schemas):
-            key, value, position, is_last = argument
-            arguments[key] = value
-            if is_last:
-                return {"name": name, "arguments": arguments}, position
-        return None, position
-
-    def _read_argument(
-        self, text: str, position: int, schemas: dict[str, object]
-    ) -> tuple[str, object, int, bool] | None:
-        """Key, value, where it ends, and whether it is the call's last argument."""
-        for marks, is_text in ((self.text, self.text != self.number), (self.number, False)):
-            begin = re.compile(f"({WORD}){flexible(marks.after_key).pattern}").match(text, position)
-            if begin is None:
-                continue
-            is_text = is_text or (self.text == self.number and _is_text(schemas.get(begin[1])))
-            stops = [(match, False) for match in flexible(marks.before_next).finditer(text, begin.end())]
-            stops += [(match, True) for match in flexible(marks.end).finditer(text, begin.end())]
-            for match, is_last in sorted(stops, key=lambda stop: (stop[0].start(), -len(stop[0][0]))):
-                value, is_whole = self._read_value(text[begin.end() : match.start()], is_text)
-                if is_whole:
-                    return begin[1], value, match.end(), is_last
-        return None
-
-    def _read_value(self, text: str, is_text: bool) -> tuple[object, bool]:
-        """The value, and whether the text is a whole value: a list is not cut at its first comma."""
-        if is_text:
-            return text, True
-        quote = self.text.after_key[len(common_beginning(self.text.after_key, self.number.after_key)) :]
-        quoted_text = text.replace(quote, '"') if len(quote) > 1 else text
-        for candidate in (text, quoted_text, _BARE_KEY.sub(r'\1"\2":', quoted_text)):
-            with contextlib.suppress(ValueError, RecursionError):
-                return json.loads(candidate), True
-            with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-                return ast.literal_eval(candidate.strip()), True
-        return text, self.text == self.number  # where texts have marks of their own a bare value is no text
-
-
 def common_beginning(first: str, second: str) -> str:
     """The longest text with which both begin."""
     different = (place for place, (one_sign, other_sign) in enumerate(zip(first, second)) if one_sign != other_sign)
@@ -255,10 +186,6 @@ def properties_of(schema: object) -> dict[str, object]:
     """The schemas of an object's properties."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     return properties if isinstance(properties, dict) else {}
-
-
-def _is_text(schema: object) -> bool:
-    return isinstance(schema, dict) and schema.get("type") == "string"
 
 
 def due_calls(tool_calls: object) -> Iterator[ToolCall]:

@@ -7,22 +7,23 @@ a call is the form.
 import contextlib
 import json
 import re
+from typing import cast
 
 from etabli.core.contracts import Message
-from etabli.core.errors import EtabliError
+from etabli.core.errors import BadData, EtabliError
 from etabli.evaluation.call_format import (
-    ArgumentMarks,
     CallFormat,
     JsonCalls,
-    MarkedArguments,
     NameThenJson,
     common_beginning,
     decode,
     parse_arguments,
 )
-from etabli.rendering.template_engine import ChatTokenizer, Conversation, apply_template
+from etabli.evaluation.marked_calls import ArgumentMarks, MarkedArguments
+from etabli.rendering.template_engine import ChatTokenizer, Conversation, try_template
 
 NAME, OTHER_NAME, FIRST_KEY, SECOND_KEY, TEXT, NUMBER = "probename", "probeother", "keya", "keyb", "Zvalue", 98765
+SPECIAL_TEXT = "Z\"'\\value"  # signs that a template may write with escapes
 # Both orders: after a text another mark may follow than after a number. Some templates sort the keys.
 TEXT_FIRST, NUMBER_FIRST = {FIRST_KEY: TEXT, SECOND_KEY: NUMBER}, {FIRST_KEY: NUMBER, SECOND_KEY: TEXT}
 ORDERS: tuple[dict[str, object], ...] = (TEXT_FIRST, NUMBER_FIRST, {})
@@ -61,12 +62,18 @@ def _probe(name: str, arguments: dict[str, object] | str) -> dict[str, object]:
 def _answer(tokenizer: ChatTokenizer, calls: list[dict[str, object]]) -> str:
     """What the template writes for a turn with these calls, from where it differs from a turn of text."""
     user: Message = {"role": "user", "content": "Question"}
-    turns: list[Message] = [
-        {"role": "assistant", "content": "", "tool_calls": calls},
+    turns = [
         {"role": "assistant", "content": "Answer"},
+        {"role": "assistant", "content": "", "tool_calls": calls},
+        {"role": "assistant", "content": None, "tool_calls": calls},  # DeepSeek's own writes calls of such turns alone
     ]
-    with_calls, with_text = apply_template(tokenizer, [Conversation([user, turn], tools=TOOLS) for turn in turns])
-    return with_calls[len(common_beginning(with_calls, with_text)) :]
+    conversations = [Conversation([user, cast(Message, turn)], tools=TOOLS) for turn in turns]
+    with_text, *with_calls = try_template(tokenizer, conversations)
+    texts = [text for text in with_calls if isinstance(text, str)]
+    if isinstance(with_text, BadData) or not texts:
+        raise BadData("The template refuses calls.")
+    differences = [text[len(common_beginning(text, with_text)) :] for text in texts]
+    return next((text for text in differences if NAME in text), differences[0])
 
 
 def _json_format(tokenizer: ChatTokenizer, answer: str, arguments: dict[str, object] | str) -> CallFormat | None:
@@ -116,17 +123,22 @@ def _marked_format(tokenizer: ChatTokenizer, answer: str) -> CallFormat | None:
     text_end = _shared_end(number_first, number_first_twice, TEXT)
     first_end = text_first_twice.index(str(NUMBER)) + len(str(NUMBER) + number_end)
     further = text_first_twice[first_end : text_first_twice.rindex(OTHER_NAME)]
+    after_text_key = _between(text_first, FIRST_KEY, TEXT)
+    has_escapes = SPECIAL_TEXT not in _answer(tokenizer, [_probe(NAME, {FIRST_KEY: SPECIAL_TEXT})])
+    if has_escapes and after_text_key[-1:] not in ("'", '"'):
+        return None
     return MarkedArguments(
         lead,
         before_key=answer[name_place + len(NAME) : answer.index(FIRST_KEY, name_place)],
         without_arguments=_shared_end(empty, _answer(tokenizer, [_probe(NAME, {}), _probe(OTHER_NAME, {})]), NAME),
         again=_after_name(further),
-        text=ArgumentMarks(_between(text_first, FIRST_KEY, TEXT), _between(text_first, TEXT, SECOND_KEY), text_end),
+        text=ArgumentMarks(after_text_key, _between(text_first, TEXT, SECOND_KEY), text_end),
         number=ArgumentMarks(
             _between(number_first, FIRST_KEY, str(NUMBER)),
             _between(number_first, str(NUMBER), SECOND_KEY),
             number_end,
         ),
+        quote=after_text_key[-1] if has_escapes else "",
     )
 
 

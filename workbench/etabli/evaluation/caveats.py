@@ -7,8 +7,10 @@ from etabli.core.contracts import ALL, UNSEEN, AnsweredRow, Metric
 from etabli.core.errors import BadData
 from etabli.evaluation import intervals
 from etabli.evaluation.aggregate import rows_in_slice, slice_names
+from etabli.evaluation.call_format import CallFormat
 from etabli.evaluation.call_probe import find_call_format
 from etabli.evaluation.clean_answer import is_call_as_text
+from etabli.evaluation.scores.calls import calls_due
 from etabli.evaluation.systems import System, context_length
 from etabli.evaluation.test_set import TestSet
 from etabli.models.loading import LoadedModel
@@ -27,7 +29,7 @@ def list_caveats(
         *overlap_caveats(rows),
         *test_set.warnings,
         *_tool_caveats(test_set, loaded_model),
-        *_text_call_caveats(test_set, loaded_model),
+        *_call_caveats(test_set, find_call_format(loaded_model.tokenizer)),
         *cluster_caveats(rows, str(test_set.provenance["clustered_by"])),
         *_answer_caveats(test_set, systems, loaded_model),
         *score_error_caveats(rows, metrics),
@@ -80,16 +82,24 @@ def _tool_caveats(test_set: TestSet, loaded_model: LoadedModel) -> list[str]:
     ]
 
 
-def _text_call_caveats(test_set: TestSet, loaded_model: LoadedModel) -> list[str]:
-    """One sentence with the number of test rows whose answer is a tool call written as text, if there are any."""
-    call_format = find_call_format(loaded_model.tokenizer)
-    count = sum(is_call_as_text(row, call_format) for row in test_set.tests)
-    if not count:
-        return []
-    return [
-        f"{count} of {len(test_set.tests)} test rows have an answer that is a tool call written as text: it is "
-        "compared as text, and the scores of calls count none as due there. Write it under tool_calls of the answer."
-    ]
+def _call_caveats(test_set: TestSet, call_format: CallFormat | None) -> list[str]:
+    """Sentences with the number of test rows whose calls can't be judged: the template's can't be read; it is text."""
+    total = len(test_set.tests)
+    text_count = sum(is_call_as_text(row, call_format) for row in test_set.tests)
+    due_count = 0 if call_format else sum(bool(calls_due(row)) for row in test_set.tests)
+    caveats = []
+    if due_count:
+        caveats.append(
+            f"{due_count} of {total} test rows have a tool call as their answer, and the calls that this model's chat "
+            "template writes, if it writes any, can't be read: every answer of a model counts as one without a call, "
+            "so the scores of calls say nothing of it. Choose a model whose chat template writes calls."
+        )
+    if text_count:
+        caveats.append(
+            f"{text_count} of {total} test rows have an answer that is a tool call written as text: it is compared as "
+            "text, and the scores of calls count none as due there. Write it under tool_calls of the answer."
+        )
+    return caveats
 
 
 def _answer_caveats(test_set: TestSet, systems: list[System], loaded_model: LoadedModel) -> list[str]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 NAME = "clean_answer: no thought before the answer, no code fence around it, Unicode NFC"
 UNICODE, THOUGHT, OPEN_THOUGHT, FENCE = CLEANINGS
 _FENCE = re.compile(r"(?P<mark>`{3,}|~{3,})[^\n`]*\n(?P<text>.*?)\n?[ \t]*(?P=mark)", re.DOTALL)
+# On one line only a value of JSON has its language before it: other words belong to the text.
+_LINE_FENCE = re.compile(r"(?P<mark>`{3,}|~{3,})(?:(?i:json)[ \t]*(?=[{\[]))?(?P<text>[^\n]*?[^\s`~][^\n]*?)(?P=mark)")
 _LAST_MARK = re.compile(r"(?:<[^<>\s]+>|\[[A-Z_/]+\])\w*\s*\Z")
 _THOUGHT, _ANSWER = "Thinking", "Xanswer"
 
@@ -53,6 +55,12 @@ class AnswerMarks:
     lead: str = ""
     special_tokens: tuple[str, ...] = ()
     calls: CallFormat | None = None
+
+    @property
+    def end_tokens(self) -> tuple[str, ...]:
+        """The control tokens that may end an answer: those with which a call is written are a part of it."""
+        call_marks = list(self.calls.marks()) if self.calls else []
+        return tuple(token for token in self.special_tokens if not any(token in mark for mark in call_marks))
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ def clean_raw(raw: str, text: str, prompt: str, marks: AnswerMarks, tools: Tools
         prompt: the prompt as the model got it; it may open the thought.
         marks: the marks of the model's template; tools: what the model may call.
     """
-    rest = _without_end(raw, marks.special_tokens)
+    rest = _without_end(raw, marks.end_tokens)
     is_ended = rest != raw.strip()
     thought, answer, changes = _split_thought(rest, prompt, marks.thoughts, is_ended)
     body = answer.removeprefix(marks.lead) if marks.lead else answer
@@ -153,14 +161,14 @@ def _find_thought(raw: str, begin: str, marks: ThoughtMarks | None) -> TaggedTho
 
 def _whole_fence(text: str) -> re.Match[str] | None:
     """The match of a code fence that holds the whole text, and no other fence."""
-    match = _FENCE.fullmatch(text)
+    match = _FENCE.fullmatch(text) or _LINE_FENCE.fullmatch(text)
     return match if match and match["mark"] not in match["text"] else None
 
 
-def _without_end(raw: str, special_tokens: Sequence[str]) -> str:
+def _without_end(raw: str, end_tokens: Sequence[str]) -> str:
     """The text without control tokens and blanks at its end."""
     raw = raw.strip()
-    while token := next((token for token in special_tokens if raw.endswith(token)), None):
+    while token := next((token for token in end_tokens if raw.endswith(token)), None):
         raw = raw.removesuffix(token).rstrip()
     return raw
 

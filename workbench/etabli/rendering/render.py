@@ -295,7 +295,7 @@ class Renderer:
         """Yield each token's id and where it begins and ends. A token across a cut is made again of its two parts.
 
         Generation tokenises the prompt alone, so that no answer begins within a token: two line breaks, one of the
-        header and one of the answer, are two tokens there. ``row.split_tokens`` counts them.
+        header and one of the answer, are two tokens there. The row's ``split_tokens`` counts them.
         """
         encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         for token, (low, high) in zip(encoding["input_ids"], encoding["offset_mapping"]):

@@ -36,6 +36,16 @@ _OTHER = {
         "is eval_every here, a number of steps; rows that are held out are always evaluated",
     ),
     **dict.fromkeys(("save_strategy", "save_total_limit"), "is checkpoint_every here, a number of steps; two are kept"),
+    "max_samples": "is an option of reading here: make a smaller file, or a smaller data set with etabli data prepare",
+    "chat_template": "is template here",
+    "mask_history": "is train_on: last here",
+    "early_stopping_patience": "can't be set here; a callback may end a run (callbacks)",
+    "lora_modules_to_save": "is lora.modules_to_save here",
+    "use_rslora": "is lora.use_rslora here",
+    "use_dora": "is lora.use_dora here",
+    "train_on_prompt": "is train_on: all here; false is train_on: answers, the default",
+    "neat_packing": "is not needed: rows are always packed, and do not see each other",
+    "special_tokens": "can't be set here: new tokens would need trained embeddings",
     "output_dir": "is not needed: each run has a folder under runs/",
     "logging_steps": "is not needed: every step is logged",
     "load_in_4bit": "is not needed: the base is always loaded in 4 bits",
@@ -52,7 +62,7 @@ _OTHER = {
     "dataset_text_field": "is a column here: etabli data read FILE --column text=NAME --format text --out FOLDER",
     "resume_from_checkpoint": "is the command etabli resume here",
     **dict.fromkeys(("weight_decay", "max_grad_norm", "neftune_noise_alpha", "adam_beta1", "adam_beta2"), _NEVER),
-    **dict.fromkeys(("report_to", "wandb_project", "deepspeed", "fsdp", "flash_attention"), _NEVER),
+    **dict.fromkeys(("report_to", "wandb_project", "deepspeed", "fsdp", "flash_attention", "flash_attn"), _NEVER),
 }
 # Key -> the rest of a sentence that begins with it.
 FOREIGN_KEYS = {theirs: f"is {ours} here" for ours, several in _SAME.items() for theirs in several} | _OTHER

@@ -36,6 +36,16 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 5.0  # that resuming waits for the lock of a process that has just ended
 
 
+_PATH_KEYS = ("data", "eval_data", "model", "template", "rules", "callbacks")
+
+
+def _is_same(key: str, old: object, new: object) -> bool:
+    """Return whether a key says the same: ``./rows.jsonl`` and the absolute path of that file do."""
+    if old == new or key not in _PATH_KEYS or not isinstance(old, str) or not isinstance(new, str):
+        return old == new
+    return Path(old).exists() and Path(new).exists() and Path(old).samefile(new)
+
+
 class Run:
     """A view of a run folder: start, attach, wait, stop, resume. All state is in the folder."""
 
@@ -114,7 +124,9 @@ class Run:
             return cls.start(recipe, folder, trust_code)
         run = cls.attach(folder)
         old_keys, now = run.recipe.keys(), recipe.keys()
-        changes = [f"{key} {old_keys[key]!r} -> {now[key]!r}" for key in now if old_keys[key] != now[key]]
+        changes = [
+            f"{key} {old_keys[key]!r} -> {now[key]!r}" for key in now if not _is_same(key, old_keys[key], now[key])
+        ]
         if changes:
             raise BadInput(f"{folder} holds a run of another recipe ({'; '.join(changes)}). Choose another folder.")
         require_same_sources(recipe, run.folder, run.frozen)

@@ -51,10 +51,16 @@ def tour(
     return results
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("folder", default="etabli-notebooks")
-def lab(folder: str) -> int:
-    """Copy the notebooks to FOLDER, keep the files that are there, and open JupyterLab in it."""
+@click.argument("flags", nargs=-1, type=click.UNPROCESSED)
+def lab(folder: str, flags: tuple[str, ...]) -> int:
+    """Copy the notebooks to FOLDER, keep the files that are there, and open JupyterLab in it.
+
+    FLAGS are JupyterLab's own: etabli lab --port=9000 --no-browser; as root, --allow-root.
+    """
+    if folder.startswith("-"):  # only flags were given
+        folder, flags = "etabli-notebooks", (folder, *flags)
     import importlib.util
 
     from etabli.app import notebooks
@@ -64,5 +70,5 @@ def lab(folder: str) -> int:
         raise MissingExtra("JupyterLab is not installed: pip install 'etabli[lab]'")
     notebooks.copy(folder)
     # Only the server gets the safe path: a notebook may import files beside it, as everywhere in Jupyter.
-    command = [sys.executable, "-P", "-m", "jupyterlab", f"--notebook-dir={folder}", "--ServerApp.ip=127.0.0.1"]
+    command = [sys.executable, "-P", "-m", "jupyterlab", f"--notebook-dir={folder}", "--ServerApp.ip=127.0.0.1", *flags]
     return subprocess.call(command, env={name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"})

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _STYLE = re.compile(r"<style\b[^>]*>(.*?)</style\s*>", re.IGNORECASE | re.DOTALL)
 _TAGS = """
-    a b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i ins li ol p pre s section small span
+    a abbr b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i ins li ol p pre s section small span
     strong sub summary sup table tbody td tfoot th thead tr u ul svg polyline text
 """
 TAGS = _TAGS.split()

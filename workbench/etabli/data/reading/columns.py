@@ -38,6 +38,7 @@ _ANSWERS = (
     *("antwort", "ausgabe", "zusammenfassung", "ubersetzung", "ziel", "etikett", "kategorie", "klasse", "absicht"),
     *("respuesta", "salida", "resumen", "traduccion", "objetivo", "etiqueta", "categoria", "clase", "intencion"),
 )
+NO_COLUMN = "none"  # instead of a column of splits or of states: no column is one
 ANSWER_NAMES = frozenset(_ANSWERS)
 # Columns that make a row with ``text`` a task, and not plain text.
 TASK_COLUMNS = ANSWER_NAMES | {

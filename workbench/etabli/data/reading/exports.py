@@ -10,6 +10,7 @@ from etabli.data.notes import Note, excerpt
 from etabli.data.reading import argilla, gemini
 from etabli.data.reading.columns import Exported
 from etabli.data.reading.layout import Item
+from etabli.data.reading.states import is_rejected
 
 _RESPONSES = ".responses"  # Argilla: "NAME.responses" beside "NAME.responses.status"
 _RESULT_KEYS = ("choices", "text", "rating", "number", "labels", "taxonomy")
@@ -49,17 +50,27 @@ def _one_answer(field: str, answers: Sequence[object]) -> tuple[object, list[Not
 # --- Label Studio -----------------------------------------------------------------------------------------------------
 
 
+# Keys of a task that say nothing about its row.
+_TASK_KEYS = {
+    *("id", "data", "annotations", "predictions", "drafts", "file_upload", "created_at", "updated_at", "inner_id"),
+    *("total_annotations", "cancelled_annotations", "total_predictions", "comment_count", "unresolved_comment_count"),
+    *("last_comment_updated_at", "project", "updated_by", "comment_authors", "is_labeled", "overlap", "avg_lead_time"),
+    *("draft_exists", "agreement", "allow_skip", "unique_lock_id", "precomputed_agreement"),
+}
+
+
 def _is_label_studio(item: Item) -> bool:
     return isinstance(item.get("data"), Mapping) and isinstance(item.get("annotations"), list)
 
 
 def _flatten_label_studio(item: Item) -> tuple[object, list[Note]]:
     annotations = _mappings(item["annotations"])
-    kept = [entry for entry in annotations if not entry.get("was_cancelled") and entry.get("result")]
+    kept = [entry for entry in annotations if not is_rejected(entry) and entry.get("result")]
     if not kept:
         why = "" if annotations else "Nobody annotated it: it has no answer."
         return _left_out("annotations", item["annotations"], why)
     columns: dict[str, object] = dict(item["data"]) if isinstance(item["data"], Mapping) else {}
+    columns |= {name: value for name, value in item.items() if name not in {*columns, *_TASK_KEYS} and value}
     notes: list[Note] = []
     results = [_label_studio_results(entry["result"]) for entry in kept]
     answers: list[str] = []
@@ -137,7 +148,7 @@ def _submitted(responses: object, statuses: object) -> list[object]:
 
 
 def _is_prodigy(item: Item) -> bool:
-    return item.get("answer") in ("accept", "reject", "ignore") and bool(
+    return item.get("answer") in ("accept", "reject", "ignore", "skip") and bool(
         {"_input_hash", "_task_hash", "text"} & {*item}
     )
 

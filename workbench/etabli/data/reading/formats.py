@@ -15,8 +15,9 @@ from etabli.core.contracts import Message, Row
 from etabli.data.licences import lineage_hints, terms_of
 from etabli.data.notes import Note, escape_invisible, excerpt
 from etabli.data.reading import marks, readers, reasoning, split_columns
-from etabli.data.reading.columns import as_answer, refusal, task_columns
+from etabli.data.reading.columns import NO_COLUMN, as_answer, refusal, task_columns
 from etabli.data.reading.exports import flatten
+from etabli.data.reading.flags import read_flag
 from etabli.data.reading.layout import Format, Item, Layout
 from etabli.data.reading.padding import find_padded_keys, remove_padding
 from etabli.data.reading.paths import find_value, has_value
@@ -136,7 +137,7 @@ def _read_columns(item: object, layout: Layout, notes: list[Note]) -> Item | Non
             for name, theirs in names
         ]
         return None
-    is_left_out, state_notes = judge_state(item, STATUS in layout.columns, _read_names(layout.name))
+    is_left_out, state_notes = judge_state(item, layout.columns.get(STATUS), _read_names(layout.name))
     if is_left_out:
         notes[:] = state_notes
         return None
@@ -177,6 +178,7 @@ def _unused_columns(item: Item, layout: Layout) -> set[str]:
     system_names = readers.system_names(item) if "system" in FORMATS[layout.name].optional else ()
     names = {str(name) for name in item} - _read_names(layout.name) - {*system_names}
     names |= {"id"} if item.get("id") is not None and not _OWN_ID.fullmatch(str(item["id"])) else set()
+    names |= {"split"} & item.keys() if layout.columns.get("split") == NO_COLUMN else set()
     return names - marks.row_mark_names(item) - used_splits
 
 
@@ -186,10 +188,17 @@ def _read_names(format_name: str) -> set[str]:
     return {*kind.keys, *kind.optional, *_LINEAGE_KEYS}
 
 
+def _names_without_marks(format_name: str) -> set[str]:
+    """Return the names in which no split is looked for; what établi kept as ``columns`` was looked at when read."""
+    return _read_names(format_name) | {"columns"}
+
+
 def add_what_rows_tell(layout: Layout, items: Sequence[object]) -> Layout:
     """Return a layout with what only several rows tell: the columns that hold splits, and objects that are padded."""
+    if layout.columns.get("split") == NO_COLUMN:
+        return replace(layout, padded_keys=find_padded_keys(items))
     renamed_rows = [rename_columns(item, layout.columns) for item in items]
-    columns = split_columns.find_split_columns(renamed_rows, _read_names(layout.name))
+    columns = split_columns.find_split_columns(renamed_rows, _names_without_marks(layout.name))
     return replace(layout, split_columns=columns, padded_keys=find_padded_keys(items))
 
 
@@ -220,14 +229,17 @@ def _row(messages: list[Message], item: Item, lineage: Mapping[str, object], lay
 def _set_split(fields: dict[str, object], item: Item, layout: Layout, notes: list[Note]) -> None:
     """Set a row's split as ``train``, ``validation`` or ``test``; note marks that are none of them."""
     mark, column = fields.get("split"), layout.columns.get("split")
+    if column == NO_COLUMN:
+        fields.pop("split", None)
+        return
     names: set[str | None] = set()
     if mark is not None:
-        by_flag = (split_columns.read_flag(column, mark) or TRAIN) if column and split_columns.is_flag(column) else None
-        names.add(split_name(str(mark)) or by_flag)
+        by_flag = split_columns.read_flag(column or "", mark) or (TRAIN if read_flag(mark) is False else None)
+        names.add(split_name(str(mark)) or (by_flag if column and split_columns.is_flag(column) else None))
         if names == {None}:
             notes.append(Note("unknown-split", "split", excerpt(mark)))
     if column is None:
-        names.add(split_columns.read_splits(item, layout.split_columns, _read_names(layout.name), notes))
+        names.add(split_columns.read_splits(item, layout.split_columns, _names_without_marks(layout.name), notes))
     if name := most_held_out(names):
         fields["split"] = name
 

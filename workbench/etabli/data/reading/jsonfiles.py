@@ -87,7 +87,7 @@ def parse_record(record: Record) -> Record:
     parsed_record = _parse_line(record, record.value) if isinstance(record.value, bytes) else record
     value = parsed_record.value
     if record.split is None or not isinstance(value, Mapping) or value.get("split") is not None:
-        return parsed_record
+        return parsed_record._replace(notes=tuple(note for note in parsed_record.notes if note.code != "split-file"))
     return parsed_record._replace(value={**value, "split": record.split}, split=None)
 
 

@@ -88,7 +88,8 @@ def _yaml_advice(path: Path, content: object) -> str:
         folder, first = Path(str(content.get("dataset_dir", "data"))), content["dataset"].split(",")[0].strip()
         return f"It names a data set of LLaMA-Factory's: etabli data check '{folder / 'dataset_info.json'}#{first}'"
     if isinstance(content, list):
-        code = f"import json, yaml; [print(json.dumps(row)) for row in yaml.safe_load(open({str(path)!r}))]"
+        rows = f"yaml.safe_load(open({str(path)!r}))"
+        code = f"import json, sys, yaml; sys.stdout.writelines(json.dumps(row) + '\\n' for row in {rows})"
         return f"Rows are read from JSONL: python -c {shlex.quote(code)} > {shlex.quote(path.stem)}.jsonl"
     return "Rows are read from JSONL, JSON, CSV or Parquet: write them so, or name an axolotl config."
 

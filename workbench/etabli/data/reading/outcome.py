@@ -17,12 +17,14 @@ class Outcome:
     left_out: Counter[str] = field(default_factory=Counter)
     doubtful: Counter[str] = field(default_factory=Counter)
     _reasons: dict[str, str] = field(default_factory=dict)  # of the first row with this code
+    _reasons_left_out: dict[str, str] = field(default_factory=dict)
     _of_the_source: list[str] = field(default_factory=list)
 
     def add(self, row: Row | None, notes: Sequence[Note]) -> None:
         """Add a row that has no error, or None for one that is left out, with the notes about it."""
         if row is None:
             self.left_out.update(note.code for note in notes[:1])
+            self._reasons_left_out |= {note.code: note.why for note in notes[:1] if note.why} | self._reasons_left_out
             return
         self.rows.append(row)
         for note in notes:
@@ -41,10 +43,13 @@ class Outcome:
 
     def warnings(self) -> list[str]:
         """Return a sentence for each thing that a person should know before the rows are used."""
-        left_out = [f"{count} rows are left out ({code}): {CODES[code].why}" for code, count in self.left_out.items()]
+        left_out = [
+            f"{count} rows are left out ({code}): {self._reasons_left_out.get(code, CODES[code].why)}"
+            for code, count in self.left_out.items()
+        ]
         doubtful = [f"{count} rows ({code}): {self._reasons[code]}" for code, count in self.doubtful.items()]
         return [*self._of_the_source, *left_out, *doubtful]
 
 
 def _is_warning(note: Note) -> bool:
-    return CODES[note.code].severity == "warning"
+    return CODES[note.code].severity == "warning" or note.code == "split-file"

@@ -15,6 +15,7 @@ from etabli.data.names import split_entry
 from etabli.data.notes import Note
 from etabli.data.parquet_rows import HOME_COMMANDS, read_folder
 from etabli.data.reading import hub, mappings, shards, tables, texts
+from etabli.data.reading.file_splits import note_held_out
 from etabli.data.reading.jsonfiles import Record, read_json_lines
 from etabli.data.reading.jsonlists import read_json_values
 from etabli.data.reading.layout import Layout
@@ -100,6 +101,8 @@ def _open_folder(name: str, folder: Path, config: str) -> Records:
     opening = _open_files(name, files)
     if others := shards.describe_other_files(folder, files):
         opening.notes.append(Note("left-out-parts", why=others))
+    if unused_names := shards.describe_unused_names(folder, files):
+        opening.notes.append(Note("split-file", why=unused_names))
     return opening
 
 
@@ -113,7 +116,7 @@ def _open_files(name: str, files: list[DataPath]) -> Records:
     others = shards.describe_other_shards([file.path for file in files])
     opening = Records(name, iter(()), [Note("shards", why=others)] if others else [])
     first = _open_file(files[0].path, opening)
-    opening.records = _read_files(first, files, opening) if len(files) > 1 else _read_file(first, files[0].split)
+    opening.records = _read_files(first, files, opening) if len(files) > 1 else _read_file(first, *files[0])
     return opening
 
 
@@ -127,16 +130,17 @@ def _read_files(first: DataFile, files: list[DataPath], opening: Records) -> Ite
     """Yield the records of several files, with rows numbered on."""
     row = 0
     for number, (path, split) in enumerate(files):
-        for record in _read_file(_open_file(path, opening) if number else first, split):
+        for record in _read_file(_open_file(path, opening) if number else first, path, split):
             yield record._replace(row=row if record.row is not None else None, file=path.name)
             row += record.row is not None
 
 
-def _read_file(file: DataFile, split: str | None = None) -> Iterator[Record]:
+def _read_file(file: DataFile, path: Path, split: str | None = None) -> Iterator[Record]:
     """Yield the records of a file, and close it."""
     with file.raw:
+        notes = note_held_out(path, split)
         for record in _parse_file(file):
-            yield record._replace(split=split) if split else record
+            yield record._replace(split=split, notes=(*record.notes, *notes)) if split else record
 
 
 def _parse_file(file: DataFile) -> Iterator[Record]:

@@ -4,6 +4,7 @@ A folder's ``README.md`` may list configurations and their files, as on the Hub;
 say the split: ``data/train-00000-of-00002.parquet``, ``test.jsonl``, ``validation/data-00000-of-00001.arrow``.
 """
 
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from etabli.core import folders, parsing
 from etabli.core.contracts import ROWS
 from etabli.core.errors import Unreadable
 from etabli.data.notes import escape_invisible
+from etabli.data.reading import file_splits
 from etabli.data.splits import split_name
 
 TABLES = {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".tab", ".parquet", ".arrow", ".zip"}
@@ -20,6 +22,7 @@ TEXTS = {".txt", ".text", ".md", ".markdown"}
 _PACKED = {".xlsx", ".xls", ".ods", ".bz2", ".xz", ".zst", ".pkl", ".db", ".sqlite"}  # kinds of data that are not read
 _NOT_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "manifest.json"}
 _SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d{4,6})-of-(?P<total>\d{4,6})(?P<rest>[^/]*)")
+_FRONT_MATTER = re.compile(r"\ufeff?\s*---[ \t]*\r?\n(.*?)\r?\n---", re.DOTALL)
 
 
 class DataPath(NamedTuple):
@@ -46,7 +49,8 @@ def match_glob(name: str | Path) -> list[Path]:
 
 def list_glob(name: str) -> list[DataPath]:
     """Return the files of a pattern with their splits."""
-    return [DataPath(path, split_name(_stem(path))) for path in match_glob(name)]
+    paths = match_glob(name)
+    return _with_splits(paths, Path(os.path.commonpath([path.parent for path in paths]))) if paths else []
 
 
 def list_folder(folder: Path, config: str = "") -> list[DataPath]:
@@ -82,20 +86,18 @@ def describe_other_files(folder: Path, files: list[DataPath]) -> str:
     return f"{len(names)} files of the folder are not read: {shown_names}." if names else ""
 
 
-def _stem(path: Path) -> str:
-    return path.name.partition(".")[0]
-
-
 def _by_name(folder: Path) -> list[DataPath]:
     files = [path for path in folders.list_files(folder) if _may_hold_rows(path.relative_to(folder))]
     tables = [path for path in files if _suffix(path) in TABLES]
-    return [DataPath(path, _split_of(path.relative_to(folder))) for path in tables or files]
+    return _with_splits(tables or files, folder)
 
 
-def _split_of(path: Path) -> str | None:
-    """Return the split that a file's name says, else the innermost folder that says one."""
-    words = [_stem(path), *(part.name for part in path.parents)]
-    return next((name for word in words if (name := split_name(word))), None)
+def _with_splits(files: list[Path], folder: Path) -> list[DataPath]:
+    """Return files of a folder with the splits that their names say."""
+    relative_paths = {path: path.relative_to(folder) for path in files}
+    tables = {relative for path, relative in relative_paths.items() if _suffix(path) in TABLES}
+    splits = file_splits.tell_splits(list(relative_paths.values()), tables)
+    return [DataPath(path, splits[relative]) for path, relative in relative_paths.items()]
 
 
 def _suffix(path: Path) -> str:
@@ -115,8 +117,8 @@ def _read_configs(folder: Path) -> dict[str, Mapping[str, object]]:
         return {}
     try:
         text = parsing.read_text(folders.resolve_inside(folder, "README.md"))
-        _, mark, rest = text.partition("---\n")
-        facts = parsing.parse_yaml(rest.partition("\n---")[0], str(readme)) if mark else None
+        match = _FRONT_MATTER.match(text)
+        facts = parsing.parse_yaml(match[1], str(readme)) if match else None
     except parsing.ParseError as error:
         raise Unreadable("unreadable", str(error)) from None
     configs = facts.get("configs") if isinstance(facts, Mapping) else None
@@ -160,6 +162,11 @@ def _require_all_shards(folder: Path, paths: list[Path]) -> None:
 def _sibling(shard: re.Match[str], number: int) -> str:
     digits = len(shard["number"])
     return f"{shard['name']}-{number:0{digits}}-of-{shard['total']}{shard['rest']}"
+
+
+def describe_unused_names(folder: Path, files: list[DataPath]) -> str:
+    """Return a sentence about files whose names hold a word for a split and are not used as one."""
+    return file_splits.describe_unused_names({file.path.relative_to(folder): file.split for file in files})
 
 
 def describe_other_shards(paths: list[Path]) -> str:

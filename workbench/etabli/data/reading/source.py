@@ -4,7 +4,7 @@ A source is a file, an entry of a mapping file, a Hub data set, or a table in me
 """
 
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import PurePath
@@ -20,10 +20,12 @@ from etabli.data.reading import containers, exports, formats, order
 from etabli.data.reading.formats import FORMATS
 from etabli.data.reading.jsonfiles import BROKEN, Record, parse_record
 from etabli.data.reading.layout import Layout
+from etabli.data.reading.mapped_names import note_missing_names
 from etabli.data.reading.opening import MAX_ROW_BYTES
 from etabli.data.reading.outcome import Outcome
 from etabli.data.reading.paths import has_value
 from etabli.data.reading.records import Records, open_records
+from etabli.data.reading.states import STATUS
 
 MOST_SHOWN = 10
 LOOKED_AT, LOOKED_FOR = 20, 1000  # a format is detected from so many readable rows among the first so many
@@ -135,6 +137,8 @@ def read_conversation(record: Record, layout: Layout, lineage: Mapping[str, obje
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         why = f"No conversation can be made of this row: {type(error).__name__}: {escape_invisible(str(error))[:100]}."
         return None, [*record.notes, Note("unreadable-row", excerpt=excerpt(record.value), why=why)]
+    if layout.columns.get("split") == column_names.NO_COLUMN:
+        record = record._replace(notes=tuple(note for note in record.notes if note.code != "split-file"))
     if row is not None:
         unread = _UNREAD.intersection(note.code for note in notes)  # an empty turn is then a consequence
         order_notes = [note for note in order.check_order(row["messages"]) if not (unread and note.code in _EMPTY)]
@@ -217,7 +221,7 @@ def open_source(
     elif entry_layout is None:
         opening.layout = formats.guess_layout(opening.preview, columns)
     if entry_layout:
-        opening.notes += _note_missing_columns(entry_layout, opening.preview)
+        opening.notes += note_missing_names(entry_layout, opening.preview)
     if opening.layout:
         opening.layout = formats.add_what_rows_tell(opening.layout, opening.preview)
     column_names.require_names(columns or {}, formats.known_names(opening.layout), opening.name)
@@ -225,20 +229,13 @@ def open_source(
     return opening
 
 
-def _note_missing_columns(layout: Layout, items: Sequence[object]) -> list[Note]:
-    """Return a note for each column that a mapping file names and none of the first rows has."""
-    rows = [item for item in items if isinstance(item, Mapping)]
-    missing = [theirs for theirs in layout.columns.values() if not any(has_value(row, theirs) for row in rows)]
-    names = escape_invisible(", ".join(missing)[:200])
-    why = f"The mapping names {names}, which none of the first rows has: nothing is read for it."
-    return [Note("unread-keys", why=why)] if missing and rows else []
-
-
 def _require(columns: Mapping[str, str] | None, opening: Source) -> None:
     """Check that the named columns exist."""
     if columns is not None and not (isinstance(columns, Mapping) and all(isinstance(v, str) for v in columns.values())):
         raise BadData("columns maps the format's names to the file's, as in {'prompt': 'question'}.")
-    for theirs in (columns or {}).values() if opening.preview else ():
+    for ours, theirs in (columns or {}).items() if opening.preview else ():
+        if theirs == column_names.NO_COLUMN and ours in ("split", STATUS):
+            continue
         if not any(isinstance(item, Mapping) and has_value(item, theirs) for item in opening.preview):
             raise BadData(f"{opening.name} has no column {escape_invisible(theirs)!r} in its first rows.")
 
