@@ -308,3 +308,27 @@ def test_axolotls_ranges_of_characters_are_refused_with_what_is_read_instead():
     [finding] = check([{"messages": [USER, {**ANSWER, "train_detail": ranges}]}]).findings("unknown-mark")
     assert "content as parts" in finding["why"]
     assert codes([{"messages": [USER, {**ANSWER, "mask": None, "train_detail": None}]}]) == {}
+
+
+# --- names in mapping files -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key, name", [("training", "trainn"), ("training", "train"), ("thinking", "thougt")])
+def test_a_misspelt_key_of_a_turn_in_a_mapping_file_is_named(key, name, tmp_path):
+    write_rows(tmp_path / "rows.jsonl", [{"messages": [USER, {**ANSWER, "train": 1, "thought": "2 times 4."}]}])
+    field = "message_field_training" if key == "training" else "field_thinking"
+    entry = f"datasets:\n  - path: rows.jsonl\n    type: chat_template\n    {field}: {name}\n"
+    (tmp_path / "config.yaml").write_text(entry)
+    is_missing = name != "train"
+    assert (f"names {name}, which no turn" in warnings_of(tmp_path / "config.yaml")) is is_missing
+    assert ("missing-names" in codes(tmp_path / "config.yaml")) is is_missing
+
+
+@pytest.mark.parametrize("name", ["systm", "system"])
+def test_a_misspelt_column_in_a_mapping_file_is_named(name, tmp_path):
+    write_rows(tmp_path / "rows.jsonl", [{"instruction": "a", "output": "b", "system": "Be brief."}])
+    columns = {"prompt": "instruction", "response": "output", "system": name}
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"x": {"file_name": "rows.jsonl", "columns": columns}}))
+    source = f"{tmp_path / 'dataset_info.json'}#x"
+    assert ("names systm, which none of the first rows has" in warnings_of(source)) is (name == "systm")
+    assert ("missing-names" in codes(source)) is (name == "systm")

@@ -26,6 +26,9 @@ FILE = {
     "unfolded": Code("info", "One object holds all rows.", "Nothing to do, if that is what you expect."),
     "shards": Code("warning", "One file of several: the others are not read.", "Name the folder, or a glob."),
     "unread-keys": Code("info", "Keys of a mapping file that are not read.", "Write a recipe of your own."),
+    "missing-names": Code(
+        "warning", "Names of a mapping file that no row has.", "Correct the name in the mapping file, or remove it."
+    ),
     "left-out-parts": Code("warning", "Parts of the data set that are not read.", "Name what you want to read."),
     "extra-columns": Code("info", "Columns that are not used.", "Nothing to do, if that is what you expect."),
 }

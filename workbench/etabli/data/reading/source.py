@@ -4,7 +4,7 @@ A source is a file, an entry of a mapping file, a Hub data set, or a table in me
 """
 
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import PurePath
@@ -20,6 +20,7 @@ from etabli.data.reading import containers, exports, formats, order
 from etabli.data.reading.formats import FORMATS
 from etabli.data.reading.jsonfiles import BROKEN, Record, parse_record
 from etabli.data.reading.layout import Layout
+from etabli.data.reading.mapped_names import note_missing_names
 from etabli.data.reading.opening import MAX_ROW_BYTES
 from etabli.data.reading.outcome import Outcome
 from etabli.data.reading.paths import has_value
@@ -220,21 +221,12 @@ def open_source(
     elif entry_layout is None:
         opening.layout = formats.guess_layout(opening.preview, columns)
     if entry_layout:
-        opening.notes += _note_missing_columns(entry_layout, opening.preview)
+        opening.notes += note_missing_names(entry_layout, opening.preview)
     if opening.layout:
         opening.layout = formats.add_what_rows_tell(opening.layout, opening.preview)
     column_names.require_names(columns or {}, formats.known_names(opening.layout), opening.name)
     opening.about = licences.lineage_of(opening.name, {**opening.about, **(lineage or {})})
     return opening
-
-
-def _note_missing_columns(layout: Layout, items: Sequence[object]) -> list[Note]:
-    """Return a note for each column that a mapping file names and none of the first rows has."""
-    rows = [item for item in items if isinstance(item, Mapping)]
-    missing = [theirs for theirs in layout.columns.values() if not any(has_value(row, theirs) for row in rows)]
-    names = escape_invisible(", ".join(missing)[:200])
-    why = f"The mapping names {names}, which none of the first rows has: nothing is read for it."
-    return [Note("unread-keys", why=why)] if missing and rows else []
 
 
 def _require(columns: Mapping[str, str] | None, opening: Source) -> None:
