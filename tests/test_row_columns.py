@@ -480,7 +480,7 @@ def test_a_column_that_a_mapping_names_and_no_row_has_is_named(tmp_path):
     columns = {"prompt": "instr", "response": "outp", "images": "pictures"}
     (tmp_path / "dataset_info.json").write_text(json.dumps({"x": {"file_name": "rows.json", "columns": columns}}))
     source = tmp_path / "dataset_info.json"
-    [finding] = check(source).findings("unread-keys")
+    [finding] = check(source).findings("missing-names")
     assert "pictures" in finding["why"]
     [row] = read(source, columns={"system": "sys"})  # beside the mapping's own names, not instead of them
     assert [message["content"] for message in row["messages"]] == ["c", "a", "b"]
