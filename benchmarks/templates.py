@@ -95,6 +95,7 @@ REASONS = {
     "blank": "The template's mask also trains the blank after the end of a turn: generation has stopped by then.",
     "new turn": "After a tool's result the template's generation prompt writes no header, but its next answer has one: "
     "the model has to write it, so it is trained here.",
+    "empty thought": "The template's mask also trains the empty thought that it writes by itself: the row has none.",
 }
 
 
@@ -185,7 +186,9 @@ def _kind(place: int, rendered: RenderedConversation, mask: list[int]) -> str:
     text, role = rendered.text[place], rendered.role[place]
     if not mask[place]:
         return "new turn" if role == "assistant" else f"trained here alone ({role})"
-    if role in ("assistant", "reasoning", "tool") or not _is_before_answer(place, rendered):
+    if role == "reasoning":
+        return "empty thought"
+    if role in ("assistant", "tool") or not _is_before_answer(place, rendered):
         return "blank" if text.isspace() and role == "template" else f"trained there alone ({role})"
     return "thought tags" if "think" in "".join(rendered.text[max(0, place - 4) : place + 4]) else "header"
 
@@ -209,7 +212,9 @@ comes out.
 
 - **vocabulary**: `real` where a package has the model's own; else `lent`: the embedded model's, with every control
   token that the template names.
-- **ids**: of the conversations that transformers renders too, those with the same token ids.
+- **ids**: of the conversations that transformers renders too, those with the same token ids. All others differ in one
+  way: a blank of the header and one of the answer are one token there and two here, as in generation, where the prompt
+  is tokenised alone (only in the conversation with blanks at both ends).
 - **mask**: of the conversations with the same ids, those where exactly the same tokens are trained as in transformers'
   `return_assistant_tokens_mask`; `no marks` where the template has no `{{% generation %}}`. Tokens that differ follow,
   with the letter of the reason.

@@ -123,3 +123,24 @@ def test_a_call_is_trained_up_to_what_the_model_has_to_write(name, messages):
     assert not failures(messages, renderer(name))
     text = trained_text(messages, renderer(name), 1)
     assert text.startswith("<|tool_call>") and text.endswith("<tool_call|>")
+
+
+@pytest.mark.parametrize("policy", ["answers", "answers_and_reasoning"])
+@pytest.mark.parametrize("fields", [{}, {"reasoning": "Sun means warm."}])
+def test_the_thought_of_a_call_that_the_template_drops_once_it_is_answered_is_counted(policy, fields):
+    """GPT-OSS writes a call's thought until the final answer stands there."""
+    messages = [user("Weather?"), call(reasoning="I need it."), RESULT, answer("It is warm.", **fields)]
+    tokens = renderer("gptoss").render(messages, policy, tools=[TOOL])
+    assert tokens.dropped_thoughts == (1,) and not failures(messages, renderer("gptoss"), policy)
+    assert trained_text(messages, renderer("gptoss"), 1) == trained_text(LAST, renderer("gptoss"), 1)
+    assert trained_text(messages, renderer("gptoss"), 3).endswith("<|message|>It is warm.<|return|>")
+
+
+@pytest.mark.parametrize("mark", [{"train": True}, {"train_spans": [[0, 4]]}])
+def test_the_text_of_a_user_is_trained_where_the_row_marks_it_and_refused_elsewhere(mark):
+    messages = [{**user("Weather?"), **mark}, answer("Warm."), user("Thanks"), answer("Welcome.")]
+    tokens = renderer("qwen3_6").render(messages, tools=[TOOL])
+    assert not failures(messages, renderer("qwen3_6"), tokens=tokens)
+    assert trained_text(messages, renderer("qwen3_6"), 0).startswith("We")
+    thanks = [flag or owner == 2 for flag, owner in zip(tokens.trained, tokens.message)]
+    assert "user-not-trained" in failures(messages, renderer("qwen3_6"), tokens=replace(tokens, trained=thanks))

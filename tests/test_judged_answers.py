@@ -451,35 +451,24 @@ def test_what_was_cleaned_is_counted_and_shown(runs, no_owner, tmp_path):
 
 
 @pytest.mark.slow
-def test_every_familys_calls_come_back():
-    """What each template of TRL's package writes is parsed into what it was given."""
+def test_an_answer_without_a_call_begins_none_in_any_family():
+    """The calls of each template are in test_written_calls."""
     import families
 
     try:
         templates = families.templates()
     except OSError as error:
         pytest.skip(f"no package index answered: {error}")
-    callers = set()
+    count = 0
     for name, template in templates.items():
         form = find_call_format(Tokenizer(template))
         if form is None:
             continue
-        callers.add(name)
-        for made in CALLS[:5]:
-            spoken = copy.deepcopy(made)
-            for one in spoken if name == "deepseekv3" else ():  # it joins arguments as text
-                one["arguments"] = json.dumps(one["arguments"])
-            user = {"role": "user", "content": "Hm?"}
-            [whole] = apply_template(Tokenizer(template), [Conversation([user, turn(*spoken)], tools=[WEATHER])])
-            answer = re.split(r"Hm\?", whole)[-1]
-            if form.lead == "":
-                answer = answer[answer.index("{") :].removesuffix("<|eot_id|>")
-            assert form.parse(answer, [WEATHER]) == made, (name, answer)
-            assert form.count_unreadable(answer, [WEATHER]) == 0, (name, answer)
         answer = {"role": "assistant", "content": "Hello."}
-        [whole] = apply_template(Tokenizer(template), [Conversation([user, answer])])
+        [whole] = apply_template(Tokenizer(template), [Conversation([{"role": "user", "content": "Hm?"}, answer])])
         assert form.count_unreadable(re.split(r"Hm\?", whole)[-1]) == 0, (name, form.lead)
-    assert len(callers) >= 25, sorted(set(templates) - callers)
+        count += 1
+    assert count >= 25
 
 
 @pytest.mark.nightly

@@ -35,6 +35,12 @@ def talk(name="a", asked="Where is the harbour?", answer="North of the town.", *
     }
 
 
+def with_spans(row):
+    """The row with its whole answer as a span."""
+    answer = row["messages"][1]
+    return {**row, "messages": [row["messages"][0], {**answer, "spans": [[0, len(answer["content"])]]}]}
+
+
 @pytest.fixture
 def model(tiny, tmp_path):
     """A model with another chat template."""
@@ -51,7 +57,7 @@ def model(tiny, tmp_path):
 PLANTED = {
     "end-of-turn": (NEVER_ENDS, [talk()], {}),
     "one-bos": (BEGINS_TWICE, [talk()], {}),
-    "user-not-trained": (CHATML, [talk(), talk("b", train=True)], {}),
+    "user-not-trained": (CHATML, [with_spans(talk()), with_spans(talk("b", spans=[[0, 5]]))], {"train_on": "spans"}),
     "not-empty": (CHATML, [talk(), talk("long", "word " * 200)], {"max_length": 64}),
     "template-ids": (TELLS_THE_TIME, [talk()], {}),
     "generation-prompt": (THINKS_FIRST, [talk()], {}),

@@ -137,6 +137,24 @@ def test_a_thought_that_cannot_be_read_is_refused(turn, code):
         read([row])
 
 
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"content": [{"type": "reasoning", "content": "a", "summary": "b"}, {"type": "text", "text": "c"}]},
+        {"content": [{"type": "reasoning", "content": [{"text": "a"}], "summary": [{"text": "b"}]}, {"text": "c"}]},
+        {"reasoning": {"content": "a", "summary": "b"}},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "a", "summary": "b"}]},
+    ],
+)
+def test_a_second_text_of_a_thought_is_named(turn):
+    row = {"messages": [USER, {**ANSWER, **turn}]}
+    assert messages([row])[1]["reasoning"] == "a"
+    [finding] = check([row]).findings("unknown-key")
+    assert "summary is not used" in finding["why"]
+    same = json.loads(json.dumps(row).replace('"b"', '"a"'))
+    assert "unknown-key" not in codes([same]), "a text that stands twice is used"
+
+
 def test_a_thought_that_is_no_answers_is_named():
     assert "unknown-key" in codes([{"messages": [{**USER, "thinking": "x"}, ANSWER]}])
     for content in ("so <think>b</think> c", "a\n</think>\n\nb", "<think>cut off"):

@@ -355,7 +355,7 @@ def test_parts_that_are_marked_are_trained_alone(tokenizer):
     messages[2]["train"] = True
     for policy in ("answers", "spans"):
         assert trained_text(messages, tokenizer, policy).startswith(" It is 4.<|im_end|>Sure?")
-    assert failed(messages, tokenizer) == ["user-not-trained"]
+    assert not failed(messages, tokenizer), "a mark in the row is followed"
 
 
 def test_segments_stand_as_they_are_and_their_control_tokens_are_meant(tokenizer):

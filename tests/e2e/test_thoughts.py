@@ -7,6 +7,7 @@ import pytest
 
 import etabli_widgets
 from etabli_widgets import markup
+from etabli_widgets.training_film import TrainingFilm
 
 STATIC = Path(etabli_widgets.__file__).parent / "static"
 HOSTILE = "<img src=x onerror='window.hit = 1'> </details> </think"
@@ -80,3 +81,31 @@ def test_the_arena_folds_both_thoughts(page):
     assert folds.count() == 2 and folds.nth(1).locator("span").evaluate("node => node.textContent") == HOSTILE
     assert page.locator(".etabli-sides pre.etabli-empty").count() == 1, "an empty answer is shown as such"
     assert page.locator(".etabli-sides img").count() == 0
+
+
+def test_the_film_folds_the_thoughts_of_answers_without_tokens(page):
+    frames = [
+        {"step": step, "text": f"<think>{HOSTILE}</think>{step}", "tokens": None, "mean_kl": None} for step in (0, 5)
+    ]
+    strips = [{"probe": "p", "frames": frames, "changed": None, "jump": None}]
+    film = {"run": "r", "state": "finished", "steps": 5, "pins": [], "said": [], "strips": strips}
+    traits = {"film": film, "probe": 0, "at": 1, "author": "", "error": ""}
+    sources = [(STATIC / f"{name}.js").read_text() for name in ("chart", "moved", "training_film")]
+    source = (
+        "\n".join(sources).replace("export default widget(render);", "window.show = render;").replace("export ", "")
+    )
+    page.add_script_tag(content=f"{{ {source} }}")
+    page.evaluate(
+        "traits => show({ el: document.body.appendChild(document.createElement('div')),"
+        " model: { get: (name) => traits[name], on() {}, off() {}, send() {} } })",
+        traits,
+    )
+    texts = page.locator("details.etabli-thought span").evaluate_all("nodes => nodes.map(node => node.textContent)")
+    assert texts == [HOSTILE] * 2, "in the frame that is shown and in that of step 0"
+    assert page.locator("pre:not(#place)").evaluate_all("nodes => nodes.map(node => node.lastChild.textContent)") == [
+        "5",
+        "0",
+    ]
+    assert page.locator("img").count() == 0
+    twin = str(TrainingFilm(film=film).html())
+    assert twin.count("<details") == 2

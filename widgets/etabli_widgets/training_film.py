@@ -6,7 +6,7 @@ from typing import Any
 import traitlets
 
 from etabli_widgets._base import Widget, message, script, style
-from etabli_widgets.markup import Markup, element, fragment, notes, table
+from etabli_widgets.markup import Markup, answer, element, fragment, notes, table
 from etabli_widgets.token_diff import token
 
 PinFunction = Callable[[str, int, str, bool], list[dict[str, Any]]]
@@ -118,7 +118,7 @@ def _kl(frame: dict[str, Any]) -> str:
 
 
 def _tokens(frame: dict[str, Any]) -> Markup:
-    if frame["tokens"] is None:
-        return fragment(frame["text"])
+    if not frame["tokens"]:
+        return answer(frame["text"])
     changes = [None if None in pair else pair[0] - pair[1] for pair in zip(frame["logp"], frame["base_logp"])]
     return fragment(map(token, frame["tokens"], changes))

@@ -187,11 +187,11 @@ function render({ model, el }) {
     frame.replaceChildren(
       one.tokens?.length
         ? strip(one.tokens, changes, { label: `Answer at step ${one.step}`, tell: tell(one) })
-        : make("pre", {
-            className: "etabli-plain",
-            textContent: visible(one.text) || "(an empty answer)",
-            dir: "auto",
-          }),
+        : make(
+            "pre",
+            { className: "etabli-plain", dir: "auto" },
+            one.text ? answerNodes(one.text) : ["(an empty answer)"],
+          ),
     );
     if (focused) /** @type {HTMLElement} */ (frame.firstChild).focus();
     told.textContent = "";
@@ -199,7 +199,7 @@ function render({ model, el }) {
     first.hidden = at() === 0;
     first.replaceChildren(
       make("small", { textContent: `at step ${start.step}` }),
-      make("pre", { textContent: visible(start.text), dir: "auto" }),
+      make("pre", { dir: "auto" }, answerNodes(start.text)),
     );
     pins.replaceChildren(
       ...pinned().map((held) => {

@@ -45,8 +45,8 @@ class Layout:
         form: how the template takes the messages.
         off_prompt: answers that don't follow the generation prompt, even where a conversation ends with them.
         rewritten: those that follow it there, and stand after another header here, since later turns follow.
-        dropped_thoughts: messages whose thought the template leaves out, as it does in every later prompt; and those
-            whose empty thought it does not write.
+        dropped_thoughts: messages whose thought the template leaves out because of what follows; and those whose
+            empty thought it does not write.
         unwritten_tools: names of the tools that the template leaves out, or something of them.
     """
 
@@ -123,21 +123,23 @@ class _Shell:
                 self._require_calls(index)
         dropped = self._dropped_thoughts()
         turns = [turn for index in range(len(self.messages)) if (turn := self._turn(index))]
-        off_prompt = tuple(filter(self._is_off_prompt, self.answers))
+        off_prompt = tuple(index for index in self.answers if self._is_off_prompt(index, bool(dropped)))
         rewritten = (turn.message for turn in turns if not turn.follows_prompt and turn.message not in off_prompt)
         parts, unwritten_tools = tuple(self._parts(turns)), tuple(self._unwritten_tools())
         return Layout(parts, self.form, off_prompt, tuple(rewritten), tuple(dropped), unwritten_tools)
 
-    def _is_off_prompt(self, index: int) -> bool:
+    def _is_off_prompt(self, index: int, drops_thoughts: bool) -> bool:
         """Return whether an answer doesn't follow its prompt. The first message of a conversation has none.
 
-        In a row with thoughts an answer without one may follow the prompt without thinking.
+        In a row with thoughts an answer without one may follow the prompt without thinking. Where the template drops
+        thoughts, what the prompt writes after the last message counts: GPT-OSS's prompt still has the thought before.
         """
         prompt, other_prompt, ended = self.variants[index]
         if not index or not isinstance(prompt, str) or not isinstance(ended, str):
             return False
         has_choice = self._follows_either_prompt(index) and isinstance(other_prompt, str)
-        return not ended.startswith((prompt, str(other_prompt)) if has_choice else prompt)
+        prompts = (prompt, str(other_prompt)) if has_choice else (prompt,)
+        return not (ended.startswith(prompts) or (drops_thoughts and any(_ends_alike(ended, text) for text in prompts)))
 
     def _follows_either_prompt(self, index: int) -> bool:
         """Return whether an answer has no thought in a row with thoughts: it may follow the prompt without thinking."""
@@ -165,9 +167,11 @@ class _Shell:
         return unwritten(text, marks) if isinstance(text, str) else []
 
     def _dropped_thoughts(self) -> list[int]:
-        """Return the messages whose thought is left out because a later question follows; refuse any other."""
+        """Return the messages whose thought is left out because of what follows; refuse any other.
+
+        A later question follows, or (GPT-OSS) the answer after a call.
+        """
         slots = {(int(match[1]), match[2]) for match in _SLOT.finditer(self.text)}
-        last_question = max((n for n, message in enumerate(self.messages) if message["role"] == "user"), default=-1)
         dropped = []
         for index, message in enumerate(self.messages):
             if message.get("reasoning") == "" and message["role"] == "assistant":
@@ -175,7 +179,7 @@ class _Shell:
             if not message.get("reasoning") or (index, "r") in slots:
                 continue
             is_shown_at_first = f"\ue000{index}r\ue001" in str(self.variants.get(index, ("", "", ""))[2])
-            if index > last_question or not is_shown_at_first:
+            if not is_shown_at_first:
                 raise _no_place(index)
             dropped.append(index)
         return dropped
@@ -343,6 +347,12 @@ def _common_length(text: str, other: str) -> int:
     """Return how many characters two texts have in common at their beginning."""
     differences = (n for n, (left, right) in enumerate(zip(text, other)) if left != right)
     return next(differences, min(len(text), len(other)))
+
+
+def _ends_alike(text: str, prompt: str) -> bool:
+    """Return whether a text goes on as a prompt does after the last slot in it."""
+    anchor, tail = _anchor(text, prompt)
+    return anchor is not None and text.startswith(tail, anchor)
 
 
 def _no_place(index: int) -> BadData:

@@ -7,7 +7,8 @@
                       begin in the template's text (``▁It``); and every word of a trained tool call
 ``one-bos``           begin-of-text is the first token, if the tokenizer wants it; it comes again only where a template
                       begins a turn with it (ChatML of some models) or after end-of-text (Llama 2)
-``user-not-trained``  no text of a user, a system message or a tool is trained (except under the policy ``all``)
+``user-not-trained``  no text of a user, a system message or a tool is trained (except under the policy ``all``, and
+                      where the row marks it: ``train``, ``train_spans``)
 ``not-empty``         at least one token is trained after the row is cut at ``max_length``
 ``template-ids``      the ids are those of the model's own chat template; a template that refuses the row fails too
 ``generation-prompt`` the last trained answer follows the very prompt that generation uses
@@ -15,9 +16,9 @@
 
 from bisect import bisect_left
 from collections import Counter
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from etabli.core.contracts import Row
+from etabli.core.contracts import Message, Row
 from etabli.core.errors import BadData
 from etabli.rendering.call_checks import find_untrained_word, stops_after
 from etabli.rendering.layout import REASONING, is_opener
@@ -39,7 +40,7 @@ TRAINABLE_ROLES = ("assistant", REASONING, PLAIN, "template")
 FIXES = {
     END_OF_TURN: "Use the instruct version of the model, or give its tokenizer a chat template that ends turns.",
     ONE_BOS: "Correct the model's chat template: begin-of-text belongs there once, in front.",
-    USER_NOT_TRAINED: "Remove train: true (or the spans) from that message, or choose the policy all on purpose.",
+    USER_NOT_TRAINED: "Remove the spans from that message, or choose the policy all on purpose.",
     WHOLE_ANSWER: "Where parts of an answer have marks, let each begin with a word: a token can't be cut. Elsewhere "
     "this is a fault of établi with this template: please report the model's name.",
     EMPTY: "Raise max_length, give the row an answer, or leave such rows out: empty_rows: leave_out.",
@@ -75,7 +76,7 @@ def check_row(
     assertions = [
         _check_end_of_turn(row, tokens, renderer, control),
         _check_bos(tokens, tokenizer, control),
-        _check_roles(tokens, policy),
+        _check_roles(row, tokens, policy),
         _check_whole_answers(row, tokens, policy),
         _check_not_empty(tokens, max_length),
     ]
@@ -152,16 +153,20 @@ def _check_bos(tokens: RenderedConversation, tokenizer: ChatTokenizer, control: 
     return Assertion(ONE_BOS, True, "Begin-of-text is where it belongs.")
 
 
-def _check_roles(tokens: RenderedConversation, policy: str) -> Assertion:
+def _check_roles(row: Row, tokens: RenderedConversation, policy: str) -> Assertion:
+    """Check that no text of another role is trained, but for messages that the row marks."""
     if policy == "all":
         return Assertion(USER_NOT_TRAINED, None, "The policy all trains everything, on purpose.")
+    marked = {number for number, turn in enumerate(row["messages"]) if turn.get("train") or turn.get("train_spans")}
+    owners = zip(tokens.role, tokens.trained, tokens.message)
     wrong = Counter(
-        role for role, is_trained in zip(tokens.role, tokens.trained) if is_trained and role not in TRAINABLE_ROLES
+        role for role, flag, owner in owners if flag and role not in TRAINABLE_ROLES and owner not in marked
     )
     if wrong:
         counts = ", ".join(f"{count} tokens of {role}" for role, count in wrong.items())
         return Assertion(USER_NOT_TRAINED, False, f"{counts} would be trained.")
-    return Assertion(USER_NOT_TRAINED, True, "Only answers are trained.")
+    why = "Only answers, and what the row marks, are trained." if marked else "Only answers are trained."
+    return Assertion(USER_NOT_TRAINED, True, why)
 
 
 def _check_not_empty(tokens: RenderedConversation, max_length: int) -> Assertion:
@@ -203,10 +208,12 @@ def _check_against_template(
 ) -> tuple[Assertion, Assertion]:
     """Check the ids, and what the last trained answer follows, against the template's own renderings."""
     messages, tools = row["messages"], row.get("tools")
-    shown, thinking = renderer.layout(messages, tools).form.apply(messages), has_thoughts(messages)
+    form, thinking = renderer.layout(messages, tools).form, has_thoughts(messages)
+    shown = form.apply(messages)
+    asked = [_without_thought(turn) if n in tokens.dropped_thoughts else turn for n, turn in enumerate(messages)]
     conversations = [
         Conversation(shown, False, tools, thinking),
-        Conversation(shown[:answer], True, tools, thinking),
+        Conversation(form.apply(asked[:answer]), True, tools, thinking),
         Conversation(shown[: answer + 1], False, tools, thinking),
     ]
     own, prompt, ended = try_template(renderer.tokenizer, conversations)
@@ -221,6 +228,10 @@ def _check_against_template(
         )
         check = Assertion(PROMPT, False, why)
     return _check_template_ids(row, tokens, renderer, own), check
+
+
+def _without_thought(message: Message) -> Message:
+    return cast(Message, {key: value for key, value in message.items() if key != "reasoning"})
 
 
 def _check_template_ids(row: Row, tokens: RenderedConversation, renderer: Renderer, text: str) -> Assertion:
@@ -262,7 +273,7 @@ def _check_prompt(row: Row, tokens: RenderedConversation, answer: int) -> Assert
     if tokens.rewritten:
         why += f" In this row {len(tokens.rewritten)} earlier ones have another header, as in every later prompt."
     if tokens.dropped_thoughts:
-        why += f" The thoughts of {len(tokens.dropped_thoughts)} earlier ones are left out, as in every later prompt."
+        why += f" The thoughts of {len(tokens.dropped_thoughts)} are left out: the template drops them."
     return Assertion(PROMPT, True, why)
 
 

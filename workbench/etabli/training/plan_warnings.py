@@ -44,7 +44,8 @@ def _about_rows(recipe: Recipe, data: TrainData) -> Iterator[str]:
     if thoughts_lost := [row.thoughts_lost for row in data.rows if row.thoughts_lost]:
         yield (
             f"{sum(thoughts_lost)} thoughts in {len(thoughts_lost)} of {len(data.rows)} rows are left out: the "
-            "model's chat template writes no thought before a later question. To train them, make a row of each turn."
+            "model's chat template writes none before a later question (some: none before the answer after a call), so "
+            "these turns are trained without their thought. To train them, make a row of each turn."
         )
 
 

@@ -29,7 +29,23 @@ def read_part(part: Mapping[str, object], notes: list[Note], where: str) -> str:
     text = _join(value)
     if text is None:
         notes.append(Note("reasoning", where, excerpt(dict(part)), "A part of a thought has no text."))
+    _note_other_texts(value, notes, where)
     return text or ""
+
+
+def _note_other_texts(value: object, notes: list[Note], where: str) -> None:
+    """Note the texts of a thought, or of its pieces, that stand beside the one that is used."""
+    if isinstance(value, list):
+        for piece in value:
+            _note_other_texts(piece, notes, where)
+    if not isinstance(value, Mapping):
+        return
+    texts = {key: _join(value[key]) for key in _TEXT_KEYS if value.get(key) and value[key] is not True}
+    used_key = next(iter(texts), "")
+    for key, text in texts.items():
+        if text and text != texts[used_key]:
+            why = f"A thought has a text under {used_key} and another one under {key}: {key} is not used."
+            notes.append(Note("unknown-key", where, excerpt(text), why))
 
 
 def _join(value: object) -> str | None:
@@ -56,6 +72,7 @@ def read_keys(item: Mapping[str, object], notes: list[Note], where: str, names: 
         if name == DETAILS and isinstance(value, list) and not (value := _readable_details(value, notes, where)):
             continue
         text = _join(value)
+        _note_other_texts(value, notes, where)
         if text is None:
             why = f"{name} is {type(value).__name__}, not text."
             notes.append(Note("reasoning", where, excerpt(value), why))
