@@ -217,8 +217,8 @@ comes out.
   blank of the header and one of the answer are one token there, they are two here, as in generation, where the prompt
   is tokenised alone; all other ids are the same then.
 - **mask**: of the conversations with the very same ids, those where exactly the same tokens are trained as in
-  transformers' `return_assistant_tokens_mask`; `no marks` where the template has no `{{% generation %}}`. Tokens that differ follow,
-  with the letter of the reason.
+  transformers' `return_assistant_tokens_mask`; `no marks` where the template has no `{{% generation %}}`. Tokens that
+  differ follow, with the letter of the reason.
 - **refused**: conversations that the template, or a check before training, refuses.
 
 Reasons for a difference, each a choice made on purpose:
