@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from bridged import Bench
 
 import etabli_widgets
 from etabli_widgets import markup
@@ -83,29 +84,18 @@ def test_the_arena_folds_both_thoughts(page):
     assert page.locator(".etabli-sides img").count() == 0
 
 
-def test_the_film_folds_the_thoughts_of_answers_without_tokens(page):
+def test_the_film_folds_the_thoughts_of_answers_without_tokens(browser):
     frames = [
         {"step": step, "text": f"<think>{HOSTILE}</think>{step}", "tokens": None, "mean_kl": None} for step in (0, 5)
     ]
     strips = [{"probe": "p", "frames": frames, "changed": None, "jump": None}]
-    film = {"run": "r", "state": "finished", "steps": 5, "pins": [], "said": [], "strips": strips}
-    traits = {"film": film, "probe": 0, "at": 1, "author": "", "error": ""}
-    sources = [(STATIC / f"{name}.js").read_text() for name in ("chart", "moved", "training_film")]
-    source = (
-        "\n".join(sources).replace("export default widget(render);", "window.show = render;").replace("export ", "")
-    )
-    page.add_script_tag(content=f"{{ {source} }}")
-    page.evaluate(
-        "traits => show({ el: document.body.appendChild(document.createElement('div')),"
-        " model: { get: (name) => traits[name], on() {}, off() {}, send() {} } })",
-        traits,
-    )
-    texts = page.locator("details.etabli-thought span").evaluate_all("nodes => nodes.map(node => node.textContent)")
+    film = TrainingFilm(film={"run": "r", "state": "finished", "steps": 5, "pins": [], "said": [], "strips": strips})
+    film.at = 1
+    bench = Bench(browser)
+    shown = bench.page.locator(f"#{bench.mount(film, 'TrainingFilm')}")
+    texts = shown.locator("details.etabli-thought span").evaluate_all("nodes => nodes.map(node => node.textContent)")
     assert texts == [HOSTILE] * 2, "in the frame that is shown and in that of step 0"
-    assert page.locator("pre:not(#place)").evaluate_all("nodes => nodes.map(node => node.lastChild.textContent)") == [
-        "5",
-        "0",
-    ]
-    assert page.locator("img").count() == 0
-    twin = str(TrainingFilm(film=film).html())
-    assert twin.count("<details") == 2
+    assert shown.locator("pre").evaluate_all("nodes => nodes.map(node => node.lastChild.textContent)") == ["5", "0"]
+    assert shown.locator("img").count() == 0 and not bench.problems
+    bench.close()
+    assert str(film.html()).count("<details") == 2
