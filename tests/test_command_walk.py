@@ -129,7 +129,7 @@ class TestDataRead:
             assert "4 rows (split-column)" in run(*words), words
         assert "4 of them are the test rows" in run("data", "read", "m.jsonl", "--column", "split=set", "--out", "f")
 
-    @pytest.mark.parametrize(("ours", "hint"), [("sytem", "did you mean system?"), ("zzz", "choose from")])
+    @pytest.mark.parametrize(("ours", "hint"), [("sytem", "did you mean system?"), ("zzz", "the nearest are")])
     def test_a_misspelt_name_of_a_column_is_refused(self, place, run, ours, hint):
         words = ["data", "read", "Courrier reçu.csv", *COLUMNS, "--column", f"{ours}=canal", "--out", "d"]
         said = run(*words, code=2)

@@ -117,6 +117,8 @@ def test_an_old_run_knows_its_backup(tmp_path):
 
 
 def test_keys_of_other_programs_are_answered_with_ours():
+    from peft import LoraConfig
+
     from etabli.runs.foreign_keys import FOREIGN_KEYS
 
     theirs = {
@@ -132,6 +134,7 @@ def test_keys_of_other_programs_are_answered_with_ours():
         Recipe(data="x", warmup_ratio=0.1)
     known = {*Recipe.model_fields, *(f"lora.{name}" for name in Recipe.model_fields["lora"].annotation.model_fields)}
     assert not known & FOREIGN_KEYS.keys()
+    known |= {f"lora.{name}" for name in LoraConfig.__dataclass_fields__}  # PEFT's other fields, by their own names
     assert {text.split()[1] for text in FOREIGN_KEYS.values() if len(text.split()) == 3} <= known
 
 

@@ -1,6 +1,6 @@
 """The splits that names of files and folders say: ``train-00000-of-00002.parquet`` beside ``test/rows.jsonl``.
 
-Many names hold such a word and mean something else (``docs/eval.md``), so a name counts only beside others.
+Many names hold such a word and mean something else (notes named ``eval``), so a name counts only beside others.
 """
 
 import re
