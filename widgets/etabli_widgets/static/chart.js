@@ -1,4 +1,4 @@
-// A small line chart: pure functions, tested by `node --test`.
+// A small line chart: pure functions, tested by `node --test`, and the elements of a drawing.
 
 /** Round numbers that cover 0..top. @param {number} top @returns {number[]} */
 export function ticks(top, about = 4) {
@@ -63,4 +63,14 @@ export function clock(seconds) {
   const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
   const two = (n) => String(n).padStart(2, "0");
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element of a drawing. @param {string} tag @param {Record<string, any>} attributes */
+export function svg(tag, attributes, text = "") {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+  if (text) node.textContent = text;
+  return node;
 }

@@ -11,6 +11,7 @@ declare const short: typeof import("./chart.js").short;
 declare const nearest: typeof import("./chart.js").nearest;
 declare const MEAN: typeof import("./loss_chart.js").MEAN;
 declare const lossChart: typeof import("./loss_chart.js").lossChart;
+declare const svg: typeof import("./chart.js").svg;
 declare const path: typeof import("./chart.js").path;
 declare const smooth: typeof import("./chart.js").smooth;
 declare const clock: typeof import("./chart.js").clock;

@@ -1,17 +1,9 @@
 // The run monitor's chart: losses, gradient norm and learning rate over one axis of steps, and a line that reads values.
 
-const SVG = "http://www.w3.org/2000/svg";
 const LEFT = 48; // px of the axis' labels
 const RIGHT = 12;
 const GAP = 18; // px above each panel, for its title
 export const MEAN = 8; // steps of the running mean
-
-function svg(tag, attributes, text = "") {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
-  if (text) node.textContent = text;
-  return node;
-}
 
 /** The panels that have anything to show: title, height in px, lines from below to above. */
 function panelsOf(data) {

@@ -1,18 +1,10 @@
-const NS = "http://www.w3.org/2000/svg";
 const [FULL, TALL, EDGE] = [640, 110, 34];
-
-function drawn(tag, attributes, text = "") {
-  const node = document.createElementNS(NS, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
-  node.textContent = text;
-  return node;
-}
 
 function render({ model, el }) {
   guardKeys(el);
   const head = make("b");
   const probes = make("select", { "aria-label": "Probe" });
-  const chart = drawn("svg", {
+  const chart = svg("svg", {
     class: "etabli-film-chart",
     viewBox: `0 0 ${FULL} ${TALL}`,
     role: "slider",
@@ -123,13 +115,13 @@ function render({ model, el }) {
     const y = (value) => 8 + (1 - value / top) * (TALL - 32);
     chart.replaceChildren();
     for (const tick of ticks(top, 3)) {
-      chart.append(drawn("line", { class: "etabli-grid", x1: EDGE, x2: FULL - 12, y1: y(tick), y2: y(tick) }));
-      chart.append(drawn("text", { x: EDGE - 6, y: y(tick) + 4, "text-anchor": "end" }, String(tick)));
+      chart.append(svg("line", { class: "etabli-grid", x1: EDGE, x2: FULL - 12, y1: y(tick), y2: y(tick) }));
+      chart.append(svg("text", { x: EDGE - 6, y: y(tick) + 4, "text-anchor": "end" }, String(tick)));
     }
     for (const tick of ticks(right, 6))
-      chart.append(drawn("text", { x: x(tick), y: TALL - 6, "text-anchor": "middle" }, String(tick)));
+      chart.append(svg("text", { x: x(tick), y: TALL - 6, "text-anchor": "middle" }, String(tick)));
     chart.append(
-      drawn("path", {
+      svg("path", {
         class: "etabli-loss",
         d: path(
           frames.map((one) => [one.step, one.mean_kl]),
@@ -139,10 +131,10 @@ function render({ model, el }) {
       }),
     );
     for (const one of frames)
-      if (one.mean_kl !== null) chart.append(drawn("circle", { cx: x(one.step), cy: y(one.mean_kl), r: 3 }));
-    for (const one of pinned()) chart.append(drawn("text", { x: x(one.step), y: 14, "text-anchor": "middle" }, "◆"));
+      if (one.mean_kl !== null) chart.append(svg("circle", { cx: x(one.step), cy: y(one.mean_kl), r: 3 }));
+    for (const one of pinned()) chart.append(svg("text", { x: x(one.step), y: 14, "text-anchor": "middle" }, "◆"));
     const here = frames[at()];
-    chart.append(drawn("line", { class: "etabli-cursor", x1: x(here.step), x2: x(here.step), y1: 4, y2: TALL - 22 }));
+    chart.append(svg("line", { class: "etabli-cursor", x1: x(here.step), x2: x(here.step), y1: 4, y2: TALL - 22 }));
   };
   const mine = (step) => pinned().some((one) => one.step === step && one.by === model.get("author"));
   const pinned = () => model.get("film").pins.filter((one) => one.probe === shown().probe);

@@ -5,7 +5,6 @@ arguments as JSON (DeepSeek, GPT-OSS); or every argument may have marks of its o
 ``call_probe`` reads the form off a template. What can't be parsed is no call.
 """
 
-import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 from etabli.core.contracts import ToolCall
+from etabli.rendering.forms import parse_arguments
 from etabli.rendering.template_engine import Tools
 
 WORD = r"[^\s<>{}\[\]()=:,\"']+"  # a name of a function or of an argument
@@ -147,14 +147,6 @@ def decode(text: str, start: int) -> tuple[object, int]:
     except (ValueError, RecursionError):
         return None, start
     return value, end
-
-
-def parse_arguments(value: object) -> object:
-    """Arguments as a value: some models write JSON as text."""
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError, RecursionError):
-            return json.loads(value)
-    return value
 
 
 def make_call(name: object, arguments: object) -> ToolCall | None:

@@ -11,15 +11,9 @@ from typing import cast
 
 from etabli.core.contracts import Message
 from etabli.core.errors import BadData, EtabliError
-from etabli.evaluation.call_format import (
-    CallFormat,
-    JsonCalls,
-    NameThenJson,
-    common_beginning,
-    decode,
-    parse_arguments,
-)
+from etabli.evaluation.call_format import CallFormat, JsonCalls, NameThenJson, common_beginning, decode
 from etabli.evaluation.marked_calls import ArgumentMarks, MarkedArguments
+from etabli.rendering.forms import parse_arguments
 from etabli.rendering.template_engine import ChatTokenizer, Conversation, try_template
 
 NAME, OTHER_NAME, FIRST_KEY, SECOND_KEY, TEXT, NUMBER = "probename", "probeother", "keya", "keyb", "Zvalue", 98765

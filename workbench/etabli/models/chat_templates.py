@@ -133,7 +133,8 @@ def find_end_of_turn(tokenizer: ChatTokenizer) -> str:
         BadInput: it can't be followed, or writes none there, so that a model would never learn to stop.
     """
     try:
-        end = answer_end(tokenizer, Renderer(tokenizer).control)
+        renderer = Renderer(tokenizer)
+        end = answer_end(renderer.layout, renderer.control)
     except BadData as error:
         why = str(error).removeprefix(template_engine.REFUSES)
         raise BadInput(f"The template can't write a question and an answer: {why}") from None

@@ -1,11 +1,11 @@
 """Checks of a row's tool calls: whether all of a call is trained, and whether generation stops after it."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 
 from etabli.core.contracts import Message
+from etabli.rendering.forms import parse_arguments
 from etabli.rendering.layout import is_opener
 from etabli.rendering.render import RenderedConversation, Renderer
 
@@ -25,15 +25,7 @@ def _call_words(call: dict[str, object]) -> Iterator[str]:
     function = call.get("function")
     if isinstance(function, dict):
         yield from _words(function.get("name"))
-        yield from _words(_parse(function.get("arguments")))
-
-
-def _parse(arguments: object) -> object:
-    """Return a call's arguments as an object, where they are JSON text."""
-    try:
-        return json.loads(arguments) if isinstance(arguments, str) else arguments
-    except ValueError:
-        return arguments
+        yield from _words(parse_arguments(function.get("arguments")))
 
 
 def _words(value: object) -> Iterator[str]:

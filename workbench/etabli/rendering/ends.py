@@ -1,12 +1,14 @@
 """Which control tokens end an answer: they are trained as its end, so generation has to stop at them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 from etabli.core.contracts import Message
 from etabli.core.errors import BadData
-from etabli.rendering.layout import ControlPattern, lay_out
-from etabli.rendering.template_engine import ChatTokenizer, Conversation
+from etabli.rendering.layout import ControlPattern, Layout
+from etabli.rendering.template_engine import Tools
+
+LayOut = Callable[[list[Message], Tools], Layout]  # ``Renderer.layout``, which keeps the layouts of a template
 
 _TOOL: dict[str, object] = {
     "type": "function",
@@ -20,21 +22,21 @@ _SYSTEM = Message(role="system", content="System")
 _QUESTION = Message(role="user", content="Question")
 
 
-def answer_end(tokenizer: ChatTokenizer, control: ControlPattern) -> str | None:
+def answer_end(lay_out: LayOut, control: ControlPattern) -> str | None:
     """Return the control token that the template writes at the end of an answer; None if it writes none there."""
-    return _find_end(tokenizer, control, {"content": "Answer"})
+    return _find_end(lay_out, control, {"content": "Answer"})
 
 
-def turn_ends(tokenizer: ChatTokenizer, control: ControlPattern) -> set[str]:
+def turn_ends(lay_out: LayOut, control: ControlPattern) -> set[str]:
     """Return the control tokens that end an answer or a turn of tool calls, by the template.
 
     A token that a turn of two calls holds twice closes one call, and does not end the turn.
     """
-    ends = {answer_end(tokenizer, control)}
+    ends = {answer_end(lay_out, control)}
     for count in (2, 1):  # some templates refuse two calls in a turn
         calls = [_call(number) for number in range(count)]
         try:
-            ends.add(_find_end(tokenizer, control, {"content": "", "tool_calls": calls}, [_TOOL]))
+            ends.add(_find_end(lay_out, control, {"content": "", "tool_calls": calls}, [_TOOL]))
             break
         except BadData:
             continue
@@ -47,10 +49,7 @@ def _call(number: int) -> dict[str, object]:
 
 
 def _find_end(
-    tokenizer: ChatTokenizer,
-    control: ControlPattern,
-    answer: Mapping[str, object],
-    tools: list[dict[str, object]] | None = None,
+    lay_out: LayOut, control: ControlPattern, answer: Mapping[str, object], tools: Tools = None
 ) -> str | None:
     """Return the control token at the end of an answer that it holds once.
 
@@ -60,7 +59,7 @@ def _find_end(
     errors = []
     for messages in _conversations(answer):
         try:
-            layout = lay_out(tokenizer, Conversation(messages, False, tools), control)
+            layout = lay_out(messages, tools)
         except BadData as error:
             errors.append(error)
             continue

@@ -1,5 +1,6 @@
 """How messages are handed to a template: templates differ in the form of calls and thoughts."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -12,6 +13,14 @@ def _function(call: dict[str, object]) -> dict[str, object]:
     """Return a call's function; a call without one is refused when rows are read."""
     function = call.get("function")
     return function if isinstance(function, dict) else {}
+
+
+def parse_arguments(value: object) -> object:
+    """Return a call's arguments as a value: some models and rows write JSON as text. What is no JSON stays a text."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
 
 
 class Form(NamedTuple):

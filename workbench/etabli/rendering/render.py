@@ -130,7 +130,7 @@ class Renderer:
     def end_ids(self) -> set[int]:
         """The ids of the tokens that end an answer, where generation has to stop: end-of-text, and the template's."""
         try:
-            ids = {self.added_vocab[end] for end in turn_ends(self.tokenizer, self.control)}
+            ids = {self.added_vocab[end] for end in turn_ends(self.layout, self.control)}
         except (BadData, BadInput):  # no template, or one that no answer can be given to
             ids = set()
         return ids if self.tokenizer.eos_token_id is None else {*ids, self.tokenizer.eos_token_id}
@@ -299,8 +299,9 @@ class Renderer:
         """
         encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         for token, (low, high) in zip(encoding["input_ids"], encoding["offset_mapping"]):
-            cut = next((cut for cut in cuts if is_merged(text, low, cut, high)), None)
-            parts = [] if cut is None else self._encode_parts(text, low, cut, high)
+            cut = next((cut for cut in cuts if low < cut < high), None)
+            is_cut = cut is not None and is_merged(text[low:cut], text[cut:high])
+            parts = self._encode_parts(text, low, cut, high) if is_cut and cut is not None else []
             row.split_tokens += bool(parts)
             yield from parts or [(token, low, high)]
 
@@ -322,7 +323,7 @@ class Renderer:
         edges = list(accumulate((len(segment.text) for segment in segments), initial=0))
         for cut in _answer_starts(segments, edges):
             low, high = offsets[bisect_left(starts, cut) - 1]
-            if is_merged(text, low, cut, high):
+            if low < cut < high and is_merged(text[low:cut], text[cut:high]):
                 return None
         places: list[tuple[int, int, int]] = []  # first token, one after the last, and 1, or -1 where a token is not
         for segment, begin, end in zip(segments, edges, edges[1:]):
@@ -360,12 +361,12 @@ class Renderer:
         return row
 
 
-def is_merged(text: str, low: int, cut: int, high: int) -> bool:
-    """Return whether the token from ``low`` to ``high`` holds the end of a prompt and the beginning of an answer.
+def is_merged(head: str, tail: str) -> bool:
+    """Return whether a token of the end of a prompt, ``head``, and the beginning of an answer, ``tail``, is a fault.
 
     A blank of the template and letters of the answer are none: most vocabularies begin words so.
     """
-    return low < cut < high and bool(text[low:cut].strip() or not text[cut:high].strip())
+    return bool(head.strip() or not tail.strip())
 
 
 def _answer_starts(segments: list[Segment], edges: list[int]) -> list[int]:

@@ -283,8 +283,8 @@ def _token_across(answer: int, tokens: RenderedConversation) -> str | None:
     place = bisect_left([low for low, _ in tokens.offset], begin) - 1
     if place < 1 or tokens.message[place - 1] == answer:
         return None
-    low, high = tokens.offset[place]
-    return tokens.text[place] if is_merged(" " * low + tokens.text[place], low, begin, high) else None
+    (low, high), text = tokens.offset[place], tokens.text[place]
+    return text if low < begin < high and is_merged(text[: begin - low], text[begin - low :]) else None
 
 
 def describe_failures(failures: dict[str, list[tuple[str, str]]], rows: int) -> str:

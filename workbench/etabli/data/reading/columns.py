@@ -67,9 +67,10 @@ def command(rows: Iterable[object]) -> str | None:
         return None
     texts.pop(prompt)
     context = _first_of(texts, CONTEXTS, ())
-    names = ("prompt", "completion") if context is None else ("instruction", "output")
-    options = [quote_option(names[0], prompt), quote_option("input", context or ""), quote_option(names[1], answer)]
-    return " ".join(options if context else options[::2])
+    columns = {"prompt": prompt, "completion": answer}
+    if context is not None:
+        columns = {"instruction": prompt, "input": context, "output": answer}
+    return " ".join(quote_option(ours, theirs) for ours, theirs in columns.items())
 
 
 def name_left_out(rows: Iterable[object], options: str) -> str:

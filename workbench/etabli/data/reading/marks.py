@@ -122,12 +122,8 @@ def row_mark_names(item: Mapping[str, object]) -> set[str]:
     return {
         name
         for name in ROW_KEYS
-        if name in item and (_cell_mark(item[name]) is not None or _listed_marks(item, name) is not None)
+        if name in item and (read_flag(item[name]) is not None or _listed_marks(item, name) is not None)
     }
-
-
-def _cell_mark(value: object) -> bool | None:
-    return read_flag(value)
 
 
 def _read_row_mark(item: Mapping[str, object], messages: Sequence[Message], notes: list[Note]) -> bool | None:
@@ -136,9 +132,9 @@ def _read_row_mark(item: Mapping[str, object], messages: Sequence[Message], note
     for name in UNSURE_KEYS if len(messages) > 1 else ():
         if _listed_marks(item, name):
             notes.append(_unsure_note(name, item[name], "the row"))
-    for name in ROW_KEYS:
-        value = item.get(name)
-        if (mark := _cell_mark(value)) is not None:
+    for name in (name for name in ROW_KEYS if name in item):
+        value = item[name]
+        if (mark := read_flag(value)) is not None:
             marks[name] = mark != (name in MASK_KEYS)
         elif name != "loss" and _is_number(value):
             notes.append(

@@ -23,8 +23,10 @@ class Outcome:
     def add(self, row: Row | None, notes: Sequence[Note]) -> None:
         """Add a row that has no error, or None for one that is left out, with the notes about it."""
         if row is None:
-            self.left_out.update(note.code for note in notes[:1])
-            self._reasons_left_out |= {note.code: note.why for note in notes[:1] if note.why} | self._reasons_left_out
+            for note in notes[:1]:
+                self.left_out[note.code] += 1
+                if note.why:
+                    self._reasons_left_out.setdefault(note.code, note.why)
             return
         self.rows.append(row)
         for note in notes:
