@@ -45,10 +45,19 @@ def test_clean_conversations_get_the_templates_own_ids(tokenizer, template, cont
     added = tokenizer.get_added_vocab()
     if any(token in content for token in added for content in contents):
         return
+    talk = conversation(*contents)
     for prompt in (False, True):
-        talk = conversation(*contents)
-        own = tokenizer.apply_chat_template(talk, add_generation_prompt=prompt)["input_ids"]
-        assert render(talk, tokenizer, prompt=prompt).ids == own
+        own_text = tokenizer.apply_chat_template(talk, add_generation_prompt=prompt, tokenize=False)
+        own = tokenizer(own_text, add_special_tokens=False, return_offsets_mapping=True)
+        row = render(talk, tokenizer, prompt=prompt)
+        if not row.split_tokens:
+            assert row.ids == own["input_ids"]
+            continue
+        others = {*zip(own["input_ids"], map(tuple, own["offset_mapping"]))} - {*zip(row.ids, row.offset)}
+        assert len(others) == row.split_tokens, "only tokens across a prompt and an answer are others"
+        for number in range(1, len(talk), 2):
+            asked = render(talk[:number], tokenizer, prompt=True).ids
+            assert row.ids[: len(asked)] == asked, "each answer follows the ids that generation is given"
 
 
 @given(data=st.data())
