@@ -50,7 +50,7 @@ function render({ model, el }) {
   let typing;
   search.oninput = () => {
     clearTimeout(typing);
-    typing = setTimeout(choose, 250);
+    typing = setTimeout(() => choose(), 250);
   };
   for (const select of [finding, status, source, sort]) select.onchange = choose;
   order.onclick = () => {
