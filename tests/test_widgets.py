@@ -13,6 +13,7 @@ import etabli_widgets
 from etabli_widgets import (
     BlindArena,
     ChatCompare,
+    CheckReport,
     DatasetTable,
     MaskLens,
     MemoryLedger,
@@ -667,6 +668,7 @@ def test_what_is_hidden_is_written_out_and_joiners_of_scripts_stay():
         TrainingFilm(FILM),
         MemoryLedger(Memory()),
         RoundTrip(),
+        CheckReport({"groups": []}, lambda code, most: {}),
     ],
 )
 def test_modules_are_whole_and_need_no_network(widget):

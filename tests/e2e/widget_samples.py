@@ -99,6 +99,13 @@ def _rows() -> list[dict[str, Any]]:
     return [*rows, {**rows[5], "id": "near", "messages": near}, {**rows[7], "id": "copy"}]
 
 
+def check_report(folder: Path) -> etabli_widgets.CheckReport:
+    """The check of the mails that are delivered with établi; a finding with marked parts is open."""
+    widget = etabli.check("customer-mails").show()
+    widget.look("pii-email")
+    return widget
+
+
 def _desk(folder: Path) -> Any:
     if not (folder / "rows").exists():
         Dataset(_rows()).save(folder / "rows")
@@ -283,6 +290,7 @@ SAMPLES: dict[str, Callable[[Path], Any]] = {
     "RunMonitor": monitor,
     "ChatCompare": chat,
     "BlindArena": arena,
+    "CheckReport": check_report,
     "DatasetTable": table,
     "ThresholdPairs": threshold,
     "MaskLens": lens,

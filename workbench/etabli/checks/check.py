@@ -11,6 +11,7 @@ from pathlib import Path
 from etabli.checks import cost, custom_rules, row, speed
 from etabli.checks.report import Report
 from etabli.checks.row import CheckedRows, Settings, check_records
+from etabli.checks.row_texts import RowReader
 from etabli.core import folders, storage
 from etabli.core.contracts import Row
 from etabli.core.errors import BadInput, Unreadable
@@ -64,6 +65,7 @@ def check(
         opening = open_source(source, format, columns, about)
         try:
             settings = _make_settings(opening, model, rules, max_length, policy, template)
+            report.reader = RowReader(source, format, columns, about, settings)
             _check_all(opening, settings, workers, report, progress)
         finally:  # more notes come while files are read
             for note in opening.notes:

@@ -14,14 +14,15 @@ from etabli.checks.store import Store
 from etabli.core import storage
 from etabli.core.contracts import VERSION, CheckInfo, FileFormat, Finding, NotRun, TrainingCost
 from etabli.core.errors import BadInput, NoSpace, Unreadable
-from etabli.core.pages import render
 from etabli.data.catalogue import CODES
 from etabli.data.notes import Note, escape_invisible
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_NOTEBOOK_ROWS = 40  # rows of a code in a notebook
+    from etabli.checks.row_texts import RowReader
+    from etabli_widgets import CheckReport
+
 # Excel and LibreOffice run a cell that begins with one of these as a formula (OWASP, CSV injection).
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _OWN_RULES_FIX = "Write a check of your own: @etabli.own_check, --rules FILE."
@@ -41,6 +42,7 @@ class Report:
         self.not_run: list[NotRun] = []
         self.checks: list[CheckInfo] = []
         self.is_unreadable = False
+        self.reader: RowReader | None = None  # reads rows again; None if the source could not be opened
 
     def add_note(self, note: Note, line: int | None, row: int | None = None) -> None:
         """Add a finding about the file as a whole, or about a row that stands for it."""
@@ -145,27 +147,39 @@ class Report:
 
     def text(self, code: str | None = None) -> str:
         """Return the report for a terminal: each code with three rows, worst first; or every row of one code."""
-        lines = [f"{self.name}: {_summary(self)}"]
+        lines = [f"{self.name}: {summarise(self)}"]
         counts = self.counts
         for name, count in counts.items():
             if code in (None, name):
                 lines += _code_lines(self, name, count, -1 if code else 3)
         if code and code not in counts:
             lines.append(f"no finding {code}")
-        for title, section_lines in _sections(self).items():
+        for title, section_lines in list_sections(self).items():
             lines += ["", f"{title}:", *(f"  {line}" for line in section_lines)]
         return "\n".join(lines)
 
+    # --- in a notebook ------------------------------------------------------------------------------------------------
+
+    def row_numbers(self, code: str) -> list[int]:
+        """Return the numbers of the rows with a finding of this code, counted from 0, each once.
+
+        >>> etabli.read("mails.csv", without=report.row_numbers("empty-answer"))  # doctest: +SKIP
+        """
+        return self.store.row_numbers(code)
+
+    def show(self) -> "CheckReport":
+        """Return the widget that a notebook shows: a click on a finding opens its rows."""
+        from etabli.checks.view import check_view, pick_rows
+        from etabli_widgets import CheckReport
+
+        return CheckReport(check_view(self), lambda code, most: pick_rows(self, code, most))
+
+    def _ipython_display_(self) -> None:
+        self.show()._ipython_display_()
+
     def _repr_html_(self) -> str:
-        """Return static HTML for a notebook; a click on a code opens its rows."""
-        return render(
-            "check.html.j2",
-            name=self.name,
-            summary=_summary(self),
-            preview=self.format["preview"],
-            codes=[_code_section(self, name, count) for name, count in self.counts.items()],
-            sections=_sections(self),
-        )
+        """Return the widget's static HTML; a click on a code opens its first rows."""
+        return str(self.show()._twin_bundle()["text/html"])
 
     def __repr__(self) -> str:
         return self.text()
@@ -231,7 +245,7 @@ def place(finding: Finding) -> str:
     return location + (f", line {finding.line}" if finding.line else "")
 
 
-def _describe(finding: Finding) -> str:
+def describe_finding(finding: Finding) -> str:
     """Return field, reason and excerpt; the reason only if it is not the usual one of its code."""
     is_usual = finding.code in CODES and finding.why == CODES[finding.code].why
     parts = [finding.field, "" if is_usual else finding.why, finding.excerpt]
@@ -244,19 +258,22 @@ def _code_lines(report: Report, name: str, count: int, limit: int) -> list[str]:
         f"\n{report.severity(name).upper():<8} {name}  × {count}",
         f"         {CODES[name].why if name in CODES else first.why}",
         f"         → {first.fix}",
-        *(f"           {place(finding)}: {_describe(finding)}" for finding in report.store.findings(name, limit)),
+        *(
+            f"           {place(finding)}: {describe_finding(finding)}"
+            for finding in report.store.findings(name, limit)
+        ),
     ]
     return [*lines, f"           … and {count - limit} more: --code {name}"] if 0 < limit < count else lines
 
 
-def _summary(report: Report) -> str:
+def summarise(report: Report) -> str:
     error_rows = report.store.rows_with("error")
     summary = f"{report.rows} rows" + (f", {error_rows} with errors" if error_rows else "")
     name = report.format["name"]
     return summary + (f", read as {name} ({report.format['reason']})" if name else "")
 
 
-def _sections(report: Report) -> dict[str, list[str]]:
+def list_sections(report: Report) -> dict[str, list[str]]:
     """Return the sections about the file as a whole: title -> lines."""
     sections = {"Cost": _cost_lines(report.cost)} if report.cost else {}
     if report.lineage:
@@ -284,16 +301,3 @@ def _cost_lines(cost: TrainingCost) -> list[str]:
     if "seconds" in cost:
         return [*lines, f"about {cost['seconds'] / 60:,.0f} minutes here, by {cost['seconds_from']}"]
     return [*lines, "how long that takes is not known: runs/ has no run of this model to estimate it from"]
-
-
-def _code_section(report: Report, name: str, count: int) -> dict[str, object]:
-    findings = list(report.store.findings(name, MAX_NOTEBOOK_ROWS))
-    return {
-        "name": name,
-        "count": count,
-        "more": count - MAX_NOTEBOOK_ROWS,
-        "severity": findings[0].severity,
-        "why": CODES[name].why if name in CODES else findings[0].why,
-        "fix": findings[0].fix,
-        "rows": [{"place": place(finding), "text": _describe(finding)} for finding in findings],
-    }
