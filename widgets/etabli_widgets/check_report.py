@@ -37,9 +37,8 @@ class CheckReport(Widget):
         """Open the first ``most`` rows of a finding, and return them."""
         known = [group["code"] for group in self.view["groups"]]
         if code not in known:
-            raise ValueError(
-                f"No finding has the code {code!r}; choose from {', '.join(known) or 'none: it is clean'}."
-            )
+            choices = f"choose from {', '.join(known)}" if known else "there are no findings"
+            raise ValueError(f"No finding has the code {code!r}; {choices}.")
         self.opened = dict(self._pick(code, most))
         rows: list[dict[str, Any]] = self.opened["rows"]
         return rows

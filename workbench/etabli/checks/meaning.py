@@ -112,9 +112,8 @@ def _check_answer(text: str, where: str, packs: list[str]) -> Iterator[Note]:
         if match := _search_packs(packs, code, text):
             yield Note(code, where, excerpt(text, match.start()), span=match.span())
     if why := why_cut_off(text, packs):
-        yield Note(
-            "truncated-answer", where, excerpt(text, len(text)), why, (max(0, len(text) - LAST_SHOWN), len(text))
-        )
+        span = (max(0, len(text) - LAST_SHOWN), len(text))
+        yield Note("truncated-answer", where, excerpt(text, len(text)), why, span)
     yield from _check_repetition(text, where)
 
 

@@ -1,15 +1,13 @@
 """What the widget ``CheckReport`` shows of a report, as plain data; and the rows that a click opens."""
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
-from etabli.checks.report import describe_finding, list_sections, place, summarise
+from etabli.checks.describe import describe_finding, list_sections, place, summarise
+from etabli.checks.results import CheckResults
 from etabli.checks.row_texts import RowText
 from etabli.core.contracts import CheckInfo, Finding
 from etabli.core.errors import EtabliError
 from etabli.data.catalogue import CODES
-
-if TYPE_CHECKING:
-    from etabli.checks.report import Report
 
 EXAMPLES = 12  # rows of a code in the static HTML, which is part of the saved notebook
 MOST_NUMBERS = 10_000  # row numbers that the widget can copy
@@ -64,7 +62,7 @@ class CheckView(TypedDict):
     preview: list[str]
 
 
-def check_view(report: "Report") -> CheckView:
+def check_view(report: CheckResults) -> CheckView:
     """Return what the widget shows of a report."""
     return {
         "name": report.name,
@@ -77,7 +75,7 @@ def check_view(report: "Report") -> CheckView:
     }
 
 
-def pick_rows(report: "Report", code: str, most: int) -> OpenedGroup:
+def pick_rows(report: CheckResults, code: str, most: int) -> OpenedGroup:
     """Return the first ``most`` findings of a code, each with the texts of its row."""
     findings = list(report.store.findings(code, most))
     numbers = report.row_numbers(code)
@@ -93,7 +91,7 @@ def pick_rows(report: "Report", code: str, most: int) -> OpenedGroup:
     }
 
 
-def _read_texts(report: "Report", findings: list[Finding]) -> tuple[list[list[RowText]], str]:
+def _read_texts(report: CheckResults, findings: list[Finding]) -> tuple[list[list[RowText]], str]:
     """Return the texts of each finding's row, and why there are none."""
     try:
         return report.reader.read(findings) if report.reader else [[] for _ in findings], ""
@@ -108,7 +106,7 @@ def _opened_row(finding: Finding, parts: list[RowText]) -> OpenedRow:
     return {"place": place(finding) + field, "why": why, "parts": parts}
 
 
-def _next_action(report: "Report") -> str:
+def _next_action(report: CheckResults) -> str:
     severities = {report.severity(code) for code in report.counts}
     if report.is_unreadable:
         return "Next: the file can't be read as it stands. The finding below says what mends it."
@@ -128,7 +126,7 @@ def _describe_check(check: CheckInfo) -> str:
     return f"{check['name']}: {model}; languages: {languages}"
 
 
-def _group(report: "Report", code: str, count: int) -> Group:
+def _group(report: CheckResults, code: str, count: int) -> Group:
     findings = list(report.store.findings(code, EXAMPLES))
     return {
         "code": code,
