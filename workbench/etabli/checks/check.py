@@ -15,6 +15,7 @@ from etabli.checks.row_texts import RowReader
 from etabli.core import folders, storage
 from etabli.core.contracts import Row
 from etabli.core.errors import BadInput, Unreadable
+from etabli.core.progress import show_progress
 from etabli.core.secrets import cover_secrets
 from etabli.data.notes import Note, escape_invisible
 from etabli.data.reading import columns as column_names
@@ -66,7 +67,8 @@ def check(
         try:
             settings = _make_settings(opening, model, rules, max_length, policy, template)
             report.reader = RowReader(source, format, columns, about, settings)
-            _check_all(opening, settings, workers, report, progress)
+            with show_progress("checking rows") as task:
+                _check_all(opening, settings, workers, report, progress or task.report)
         finally:  # more notes come while files are read
             for note in opening.notes:
                 report.add_note(note, 1)

@@ -7,6 +7,7 @@ import numpy as np
 
 from etabli.core.errors import BadInput
 from etabli.core.pages import figures, render
+from etabli.core.progress import show_progress
 from etabli.curation.curation import Curation
 from etabli.curation.embedding import Vectors
 from etabli.curation.pairs import Indices
@@ -25,6 +26,7 @@ PALETTE = (
 )
 
 
+@show_progress("drawing the map")
 def plot_map(curation: Curation, colour: str = "finding", most: int = 5000) -> "Figure":
     """Return the map as a plotly figure.
 

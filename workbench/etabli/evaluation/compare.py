@@ -8,6 +8,7 @@ from typing import TypeVar
 from etabli.core import folders
 from etabli.core.contracts import ARMS, AnsweredRow, Comparison, Metric, Results
 from etabli.core.errors import BadData, BadInput
+from etabli.core.progress import show_progress
 from etabli.data.dataset import find_path
 from etabli.data.names import split_entry
 from etabli.evaluation.aggregate import summarise
@@ -26,6 +27,7 @@ Value = TypeVar("Value")
 
 
 @folders.add_allow_outside
+@show_progress("comparing two runs")
 def compare(
     a: Run | str | Path,
     b: Run | str | Path,

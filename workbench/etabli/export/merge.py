@@ -5,6 +5,7 @@ from pathlib import Path
 from etabli.core import folders, machine, parsing, processes, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import BadInput
+from etabli.core.progress import show_progress
 from etabli.models.adapter_files import WEIGHTS, pickle_files
 from etabli.models.adapters import BASE_FACTS, CONFIG, is_path, public_name
 from etabli.models.generate import stop_ids
@@ -23,6 +24,7 @@ ADAPTER_FILES = {
 }
 
 
+@show_progress("exporting the adapter")
 def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
     """Copy the run's adapter to the folder ``out``, and return the names of its files.
 
@@ -61,6 +63,7 @@ def _name_base(folder: Path, run: Run) -> None:
     storage.write_json(folder / CONFIG, {**content, "base_model_name_or_path": name})
 
 
+@show_progress("merging the adapter into the base")
 def merge(run: Run | str | Path, out: str | Path) -> list[str]:
     """Add the adapter to the 16-bit base, write a model folder, and return the names of its files.
 
@@ -99,6 +102,7 @@ def _refuse_tied(loaded_model: LoadedModel) -> None:
         )
 
 
+@show_progress("loading the merged model")
 def load_merged(folder: str | Path) -> LoadedModel:
     """Check a merged model's files, and load it in 16 bits or in the machine's compute dtype."""
     storage.verify(folder)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from etabli.core.contracts import Message
+from etabli.core.progress import Task, show_progress
 from etabli.models import kv_cache, prefix_cache
 from etabli.rendering.render import Renderer, render
 from etabli.rendering.template_engine import Tools
@@ -67,6 +68,20 @@ def answer(
         progress: called with (done, total) whenever answers are done, also in the middle of a batch.
         tools: for each conversation what the model may call, if anything.
     """
+    with show_progress("answering prompts", len(conversations)) as task:
+        return _answer(model, tokenizer, conversations, max_new_tokens, batch_tokens, progress, tools, task)
+
+
+def _answer(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    conversations: list[list[Message]],
+    max_new_tokens: int,
+    batch_tokens: int,
+    progress: Progress | None,
+    tools: Sequence[Tools] | None,
+    task: Task,
+) -> Answers:
     began = time.monotonic()
     all_tools = tools or [None] * len(conversations)
     renderer = Renderer(tokenizer)
@@ -85,8 +100,7 @@ def answer(
         }
         results = _generate(model, inputs, max_new_tokens, stops, tokenizer.pad_token_id, counter)
         new_ids.update(zip(batch, results))
-        if progress:
-            progress(len(new_ids), len(prompts))
+        (progress or task.report)(len(new_ids), len(prompts))
     ids = [new_ids[index] for index in range(len(prompts))]
     return _decode_answers(tokenizer, prompts, ids, stops, time.monotonic() - began)
 

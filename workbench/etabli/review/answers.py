@@ -10,6 +10,7 @@ from pathlib import Path
 from etabli.core import parsing, storage
 from etabli.core.contracts import ArenaItem, Results
 from etabli.core.errors import BadData, BadInput
+from etabli.core.progress import show_progress
 from etabli.evaluation import rescore, systems
 from etabli.evaluation.test_set import build_prompt_set
 from etabli.models.loading import LoadedModel, adapter_hash
@@ -164,7 +165,8 @@ def _generate_items(
     if missing := {*names} - {system.name for system in answering}:
         raise BadInput(f"{', '.join(sorted(missing))} can't be asked: the run has no training rows that are questions.")
     for system in answering:
-        systems.generate_answers(system, rows, model, max_new_tokens, lambda *_: None)
+        with show_progress(f"asking {system.name}"):
+            systems.generate_answers(system, rows, model, max_new_tokens, lambda *_: None)
     items: list[ArenaItem] = []
     for index, prompt in enumerate(prompts):
         answers = {system.name: system.answers[index] for system in answering}

@@ -19,6 +19,7 @@ from etabli.core.contracts import (
     TokenDiffs,
 )
 from etabli.core.errors import BadInput, Damaged, EtabliError
+from etabli.core.progress import show_progress
 from etabli.data.questions import answer_message, question
 from etabli.evaluation import rescore, systems
 from etabli.models import token_divergence
@@ -164,12 +165,12 @@ def measure(
     chosen_rows = _select_rows(results, of, limit)
     model = loaded or run.load(alongside=alongside)
     rows: list[TokenDiffRow] = []
-    for number, row in enumerate(chosen_rows, 1):
-        messages, tools = question(row["row"]), row["row"].get("tools")
-        diff_row = measure_answer(model, row["id"], row["prompt"], messages, _answer_message(row, of), tools)
-        rows.append({**diff_row, "answer": _answer_text(row, of)})
-        if progress:
-            progress(number, len(chosen_rows))
+    with show_progress("measuring answers under both models", len(chosen_rows)) as task:
+        for number, row in enumerate(chosen_rows, 1):
+            messages, tools = question(row["row"]), row["row"].get("tools")
+            diff_row = measure_answer(model, row["id"], row["prompt"], messages, _answer_message(row, of), tools)
+            rows.append({**diff_row, "answer": _answer_text(row, of)})
+            (progress or task.report)(number, len(chosen_rows))
     notes = list(model.notes)
     if len(chosen_rows) < len(results["rows"]):
         notes.append(f"At most {limit} answers of each language were measured.")
