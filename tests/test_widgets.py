@@ -540,7 +540,7 @@ def test_a_threshold_is_looked_at_and_then_taken():
     shown.received({"type": "look", "value": 0.95})
     assert shown.seen["gone"] == 0 and shown.chosen == 0.8
     shown.received({"type": "choose", "value": 0.85})
-    assert shown._source.value == shown.chosen == 0.85 and "0.85 puts 1 of 9 rows" in repr(shown)
+    assert shown._source.value == shown.chosen == 0.85 and "0.85 removes 1 of 9 rows" in repr(shown)
     shown.received({"type": "look", "value": "high"})
     assert shown.error.startswith("ValueError")
 
@@ -725,7 +725,7 @@ def test_stop_leaves_a_run_that_is_over_as_it_is(state):
 def test_every_term_of_the_glossary_is_used_and_explained_in_a_sentence():
     scripts = "\n".join(path.read_text() for path in (_base.STATIC).glob("*.js"))
     policies = {"answers", "answers_and_reasoning", "last", "all", "spans"}  # by the policy's name
-    heads = {"clusters"}  # a column of the verdict's table
+    heads = {"clusters", "base", "prompted", "lookup", "tuned", "n", "errors"}  # columns of the verdict's tables
     for name, text in markup.GLOSSARY.items():
         assert re.fullmatch(r"[A-Z+0-9].*\.", text) and len(text) < 160, name
         assert f'"{name}"' in scripts or name in policies | heads or f" {name}" in scripts, name

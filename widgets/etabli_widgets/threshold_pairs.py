@@ -60,7 +60,7 @@ class ThresholdPairs(Widget):
 
     def _summary(self) -> str:
         effect = self.seen
-        rejected_rows = "" if effect["gone"] is None else f" puts {effect['gone']} of {effect['rows']} rows away"
+        rejected_rows = "" if effect["gone"] is None else f" removes {effect['gone']} of {effect['rows']} rows"
         return f"{self.filter} at {effect['value']:.2f}{rejected_rows} ({effect['pairs']} pairs)."
 
     def __repr__(self) -> str:

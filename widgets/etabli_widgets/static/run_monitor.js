@@ -114,6 +114,7 @@ function render({ model, el }) {
       left,
     ];
     figures.forEach((item, i) => (item.value.textContent = texts[i]));
+    figures[2].caption.title = GLOSSARY["held-out loss"];
     figures[2].caption.textContent = heldOut === null ? "held-out loss" : `held-out loss at step ${heldOutStep}`;
     losses.hidden = key.hidden = !get("losses").length && !get("held_out").length;
     earlierKey.hidden = !get("earlier").name;

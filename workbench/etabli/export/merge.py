@@ -10,6 +10,7 @@ from etabli.models.adapter_files import WEIGHTS, pickle_files
 from etabli.models.adapters import BASE_FACTS, CONFIG, is_path, public_name
 from etabli.models.generate import stop_ids
 from etabli.models.loading import LoadedModel, check_adapter, load
+from etabli.models.quiet import quiet
 from etabli.models.sources import resolve
 from etabli.runs import checkpoints
 from etabli.runs.adapter_run import AdapterRun, open_adapter
@@ -86,7 +87,8 @@ def merge(run: Run | str | Path, out: str | Path) -> list[str]:
     with storage.write_folder(
         out, {"base": loaded_model.name, "base_hash": loaded_model.source.hash, "run": run.name}
     ) as folder:
-        merged_model.save_pretrained(folder, safe_serialization=True)
+        with quiet():
+            merged_model.save_pretrained(folder, safe_serialization=True)
         loaded_model.tokenizer.save_pretrained(folder)
     return _names(out)
 

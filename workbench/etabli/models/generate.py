@@ -28,7 +28,7 @@ class Answers:
         ids: their token ids.
         raws: the answers with control tokens, the end-of-turn token included unless the answer was cut.
         rendered: the prompts as the model got them.
-        cut: whether the answer was cut at its greatest length.
+        cut: whether the answer ended at ``max_new_tokens``, before the model ended it.
         sizes: tokens of each prompt.
         seconds: how long all of it took.
     """
