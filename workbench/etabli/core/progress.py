@@ -83,8 +83,10 @@ class _Display:
     began: float = field(default_factory=time.monotonic)
     ended: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
+    what: str = field(init=False)  # what the outermost block was said to do at its beginning
 
     def __post_init__(self) -> None:
+        self.what = self.tasks[0].what
         if self.line.is_rewritten:
             self.thread = threading.Thread(target=self._follow, daemon=True)
             self.thread.start()
@@ -105,7 +107,7 @@ class _Display:
         if self.thread is not None:
             self.thread.join()
         if self.line.is_shown:
-            self.line.show(f"{self.tasks[0].what}: {word} in {self._seconds()}", urgent=True)
+            self.line.show(f"{self.what}: {word} in {self._seconds()}", urgent=True)
             self.line.close()
 
 
