@@ -288,8 +288,8 @@ def voted(data):
 
 
 def listed(data):
-    rows = source(select=40, lines=data["lines"], facets=data["facets"])
-    rows.total = 40
+    rows = source(select=40, lines=data["lines"], facets=data["facets"], histograms={})
+    rows.total, rows.marks = 40, parts.Marks()
     return etabli_widgets.DatasetTable(rows)
 
 
