@@ -288,7 +288,7 @@ def voted(data):
 
 
 def listed(data):
-    rows = source(select=40, lines=data["lines"], facets=data["facets"], histograms={})
+    rows = source(select=40, lines=data["lines"], facets=data["facets"], histograms={}, count_marked=0)
     rows.total, rows.marks = 40, parts.Marks()
     return etabli_widgets.DatasetTable(rows)
 

@@ -504,6 +504,9 @@ class Rows:
         count, self.marked = len(self.marked), set()
         return count
 
+    def count_marked(self):
+        return len(self.marked)
+
     def place_of(self, row):
         return int(str(row).lstrip("r"))
 
@@ -554,7 +557,7 @@ def test_rows_that_are_selected_together_are_decided_and_undone_by_one_message_e
     shown.received({"type": "mark", "do": "replace", "start": 3, "stop": 6, "number": 1})
     shown.received({"type": "mark", "do": "add", "rows": [9, 12], "number": 2})
     shown.received({"type": "mark", "do": "remove", "rows": [4], "number": 3})
-    assert shown.marks == {"bits": "3,5,9,12", "count": 4, "number": 3}
+    assert shown.marks == {"bits": "3,5,9,12", "count": 4, "shown": 4, "number": 3}
     for wrong in ({"rows": [70]}, {"rows": ["r1"]}, {"rows": [True]}):
         shown.received({"type": "mark", "do": "add", "number": 4, **wrong})
         assert shown.error.startswith("ValueError") and shown.marks["count"] == 4

@@ -20,7 +20,7 @@ class DatasetTable(Widget):
 
     ``source`` has ``select(...) -> int``, ``lines(start, stop)``, ``facets()``, ``histograms()``, ``detail(id)``,
     ``total``, ``decide(do, id, why, text)``, ``undo_batch()``, ``statuses()``, ``refresh()``, ``mark(...) -> int``,
-    ``marks.packed()``, ``decide_marked(do, why)``, ``place_of(row)`` and ``shown_flags(rows)``:
+    ``count_marked()``, ``marks.packed()``, ``decide_marked(do, why)``, ``place_of(row)`` and ``shown_flags(rows)``:
     ``etabli.curation.table.Table``. ``place_rows(colour)`` returns the map: ``etabli.curation.map.RowMap``. Only the
     lines in view are sent to the page. ``choose``, ``open_row``, ``mark``, ``decide``, ``decide_marked``, ``undo``,
     ``show_map`` and ``apply`` do what mouse and keys do.
@@ -42,7 +42,9 @@ class DatasetTable(Widget):
     detail = traitlets.Dict(help="All about the row that is open").tag(sync=True)
     author = traitlets.Unicode(help="Who decides").tag(sync=True)
     decided = traitlets.Int(help="Decisions that this table has written to the disk").tag(sync=True)
-    marks = traitlets.Dict(help="The selected rows: bits (base64), count, number of the page's message").tag(sync=True)
+    marks = traitlets.Dict(
+        help="The selected rows: bits (base64), count, how many of them are shown; number of the page's message"
+    ).tag(sync=True)
     widths = traitlets.Dict(help="Of columns that somebody has resized, in pixels").tag(sync=True)
     map = traitlets.Dict(help="Rows as points: rows, x, y, labels, names, colours, title, colour").tag(sync=True)
     map_shown = traitlets.Unicode(help="Which points' rows are shown: bits (base64)").tag(sync=True)
@@ -56,7 +58,7 @@ class DatasetTable(Widget):
     ):
         self._source, self._place_rows = source, place_rows
         super().__init__(author=author, total=source.total, facets=source.facets(), **traits)
-        self._show_marks(0)
+        self.marks = {"number": 0}
         self.choose()
 
     @property
@@ -78,6 +80,7 @@ class DatasetTable(Widget):
     def _show_rows(self, row_count: int) -> None:
         self.found, self.first, self.histograms = row_count, self._source.lines(0, FIRST), self._source.histograms()
         self.map_shown = self._source.shown_flags(self.map["rows"]) if self.map else ""
+        self._show_marks(self.marks["number"])
         self.version += 1
 
     def open_row(self, name: str) -> dict[str, Any]:
@@ -97,8 +100,8 @@ class DatasetTable(Widget):
         return int(self.marks["count"])
 
     def _show_marks(self, number: int) -> None:
-        bits = self._source.marks.packed()
-        self.marks = {"bits": bits, "count": len(self._source.marks), "number": number}
+        marks, shown = self._source.marks, self._source.count_marked()
+        self.marks = {"bits": marks.packed(), "count": len(marks), "shown": shown, "number": number}
 
     def show_map(self, colour: str = "finding") -> dict[str, Any]:
         """Show the rows as points, and return the map; the rows that are selected in it are selected in the list.

@@ -4,8 +4,9 @@ const DECISIONS = { keep: "Keep", drop: "Drop" };
 
 function render({ model, el }) {
   guardKeys(el);
-  const state = { lines: new Map(), pending: new Set(), chosen: 0, anchor: 0 };
+  const state = { lines: new Map(), pending: new Set(), chosen: 0, anchor: 0, isOther: false };
   let waiting; // for the row that is to be opened when the keys rest
+  let isUnopened = false;
   const saved = make("small", { role: "status" });
   const redraw = () => {
     list.soon();
@@ -18,6 +19,7 @@ function render({ model, el }) {
   const filters = tableFilters({ model, send: (query) => choose(query) });
   const choose = (query) => {
     marks.send(); // "only these" has to know them
+    state.isOther = true;
     model.send({ type: "choose", ...query });
   };
   const heads = columnHeads({
@@ -33,6 +35,7 @@ function render({ model, el }) {
     clearTimeout(waiting);
     waiting = setTimeout(() => {
       const line = state.lines.get(state.chosen);
+      isUnopened = !line; // it is on its way
       if (line && line.id !== model.get("detail").id) model.send({ type: "open", id: line.id });
     }, 60);
   };
@@ -86,7 +89,8 @@ function render({ model, el }) {
     const count = marks.count();
     const isOnly = Boolean(model.get("asked").selected);
     marked.hidden = !count && !isOnly;
-    markedCount.textContent = `${grouped(count)} selected`;
+    const hidden = marks.shown() === null ? 0 : count - marks.shown();
+    markedCount.textContent = `${grouped(count)} selected${hidden ? `, ${grouped(hidden)} of them not shown` : ""}`;
     only.setAttribute("aria-pressed", String(isOnly));
     for (const { name, button } of deciders)
       button.textContent = `${DECISIONS[name]}${count ? ` ${grouped(count)}` : ""} (${name[0].toUpperCase()})`;
@@ -138,7 +142,11 @@ function render({ model, el }) {
       : `Deciding as ${model.get("author")}`;
   };
   const news = {
-    lines: ({ version, start, lines }) => version === model.get("version") && list.take(start, lines),
+    lines({ version, start, lines }) {
+      if (version !== model.get("version")) return;
+      list.take(start, lines);
+      if (isUnopened) open();
+    },
     refused: ({ id }) => state.pending.delete(id),
     nothing: () => (saved.textContent = "Nothing is left to undo."),
     line({ line }) {
@@ -164,13 +172,15 @@ function render({ model, el }) {
   const panes = make("div", { className: "etabli-panes" }, [main, detail.pane]);
   el.append(make("div", { className: "etabli-bar" }, [...filters.parts, map.toggle, filters.counted]), map.panel);
   el.append(marked, make("div", { className: "etabli-width" }, [panes]));
+  const drawAbove = () => {
+    heads.draw();
+    filters.draw();
+    list.resize();
+    drawMarked();
+  };
+  drawAbove();
   const undo = [
-    follow(model, ["facets", "histograms", "asked"], () => {
-      heads.draw();
-      filters.draw();
-      list.resize();
-      drawMarked();
-    }),
+    follow(model, ["facets", "histograms", "asked"], onceATurn(drawAbove)),
     follow(model, ["version"], () => {
       list.drawAll();
       filters.count();
@@ -197,6 +207,19 @@ function render({ model, el }) {
     watched.disconnect();
     clearTimeout(waiting);
     undo.forEach((each) => each());
+  };
+}
+
+/** A function that draws once for all changes that come together. */
+function onceATurn(draw) {
+  let isDue = false;
+  return () => {
+    if (isDue) return;
+    isDue = true;
+    queueMicrotask(() => {
+      isDue = false;
+      draw();
+    });
   };
 }
 

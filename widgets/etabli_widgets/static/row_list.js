@@ -27,7 +27,7 @@ export function placeAfter(key, place, page) {
   return moves[key] ?? null;
 }
 
-/** The list. `state`: lines (place -> line), pending (ids), chosen and anchor (places). */
+/** The list. `state`: lines (place -> line), pending (ids), chosen and anchor (places), isOther (other rows were asked for). */
 function rowList({ model, state, marks, heads, open }) {
   const view = make("div", { className: "etabli-lines-view", tabIndex: 0, role: "grid", "aria-label": "Rows" });
   view.setAttribute("aria-multiselectable", "true");
@@ -98,8 +98,8 @@ function rowList({ model, state, marks, heads, open }) {
     if (state.chosen >= first && state.chosen < last)
       view.setAttribute("aria-activedescendant", `${view.dataset.name}-chosen`);
     else view.removeAttribute("aria-activedescendant"); // it was scrolled out of view
-    heads.all.indeterminate = marks.count() > 0 && marks.count() < model.get("found");
-    heads.all.checked = marks.count() > 0 && !heads.all.indeterminate;
+    heads.all.checked = marks.shown() > 0 && marks.shown() === model.get("found");
+    heads.all.indeterminate = marks.count() > 0 && !heads.all.checked;
     asking ??= setTimeout(ask, parts.size ? ASK_MS : 0);
   };
   let frame = 0;
@@ -184,10 +184,13 @@ function rowList({ model, state, marks, heads, open }) {
       tall.style.height = `${found * ROW}px`;
       view.style.height = `${Math.min(TALLEST, Math.max(3, found) * ROW + 2) + HEAD}px`;
       view.setAttribute("aria-rowcount", String(found));
+      const isOther = state.isOther;
+      if (isOther) state.chosen = view.scrollTop = 0; // another question begins at its top
+      state.isOther = false;
       state.chosen = Math.min(state.chosen, Math.max(0, found - 1));
       state.anchor = state.chosen;
       paint();
-      if (found) open();
+      if (found && (isOther || !model.get("detail").id)) open(); // code may have opened another row
     },
     close: () => {
       clearTimeout(asking);

@@ -31,8 +31,8 @@ export function joinWishes(earlier, later) {
 /** The selection of a table. Changes are shown at once and sent at most four times a second; what comes back from the
  * kernel counts unless something newer is on its way. `lines`: place -> line, of those that have come. */
 function rowMarks(model, lines, redraw) {
-  let { bits: packed, count, number } = model.get("marks");
-  let bits = unpackBits(packed, model.get("total"));
+  let { count, shown, number } = model.get("marks"); // shown: how many of those in the list; null if it is not known
+  let bits = unpackBits(model.get("marks").bits, model.get("total"));
   let wish = null;
   let timer;
   let last = -MARK_MS;
@@ -52,6 +52,7 @@ function rowMarks(model, lines, redraw) {
     for (const row of rows) setMark(bits, row, how !== "remove");
     if (stop !== undefined)
       for (const [place, line] of lines) if (place >= start && place < stop) setMark(bits, line.at, how !== "remove");
+    shown = null;
     if (how === "replace") count = rows.length + (stop === undefined ? 0 : stop - start);
     else if (stop === undefined) count += how === "add" ? rows.length - before : -before;
   };
@@ -59,13 +60,14 @@ function rowMarks(model, lines, redraw) {
     const come = model.get("marks");
     if (come.number < number || wish) return;
     bits = unpackBits(come.bits, model.get("total"));
-    ({ count, number } = come);
+    ({ count, shown, number } = come);
     redraw();
   };
   model.on("change:marks", receive);
   return {
     has: (row) => isMarked(bits, row),
     count: () => count,
+    shown: () => shown,
     /** @param {{do: "replace"|"add"|"remove", start?: number, stop?: number, rows?: number[]}} change */
     change(change) {
       const joined = joinWishes(wish, change);

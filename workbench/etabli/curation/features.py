@@ -87,6 +87,13 @@ class RowFeatures:
         vectors[rows] = new_vectors
         return vectors
 
+    def vectors_of(self, rows: Indices) -> Vectors:
+        """Return the embeddings of some rows; if those of all are not known yet, only these are computed."""
+        if "vectors" in vars(self) or self._old_vectors is not None:
+            return self.vectors[rows]
+        self._say(f"embedding {len(rows)} rows with {self.encoder}")
+        return embedding.embed_texts([self.texts[index] for index in rows], self.encoder)
+
     @cached_property
     def signatures(self) -> Signatures:
         """Shingles and MinHash signatures of the rows' texts."""

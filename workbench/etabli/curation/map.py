@@ -45,7 +45,7 @@ def place_rows(curation: Curation, colour: str = "finding", most: int = 5000, ta
         table: the table of the curation, if there is one: it is not made again.
     """
     sample = _sample_rows(len(curation.features), most, curation.recipe.seed)
-    points, explained_share = project_to_plane(curation.features.vectors[sample])
+    points, explained_share = project_to_plane(curation.features.vectors_of(sample))
     labels = _merge_rare(_row_labels(curation, sample, colour, table))
     names = [name for name, _ in Counter(labels).most_common()]
     low, high = points.min(axis=0), points.max(axis=0)
@@ -76,7 +76,7 @@ def plot_map(curation: Curation, colour: str = "finding", most: int = 5000) -> "
 
     features = curation.features
     sample = _sample_rows(len(features), most, curation.recipe.seed)
-    points, explained_share = project_to_plane(features.vectors[sample])
+    points, explained_share = project_to_plane(features.vectors_of(sample))
     labels = _merge_rare(_row_labels(curation, sample, colour))
     figure = go.Figure()
     for (label, _), shade in zip(Counter(labels).most_common(), PALETTE):
@@ -150,7 +150,7 @@ def _cluster_names(curation: Curation, sample: Indices) -> list[str]:
     from sklearn.cluster import KMeans
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectors, questions = curation.features.vectors[sample], curation.features.questions
+    vectors, questions = curation.features.vectors_of(sample), curation.features.questions
     labels = KMeans(min(MAX_CLUSTERS, len(sample)), n_init=4, random_state=curation.recipe.seed).fit_predict(vectors)
     texts = [" ".join(questions[index] for index in sample[labels == label]) for label in range(labels.max() + 1)]
     try:

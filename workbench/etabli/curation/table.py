@@ -203,6 +203,10 @@ class Table:
         self.marks.change(do, np.concatenate([places, np.asarray(rows, np.int64)]))
         return len(self.marks)
 
+    def count_marked(self) -> int:
+        """Return how many of the rows shown are selected."""
+        return int(self.marks.flags[self._shown_rows].sum())
+
     def shown_flags(self, rows: Sequence[int]) -> str:
         """Return which of these rows are shown, packed as ``pack_flags`` does."""
         is_shown = np.zeros(self.total, bool)
