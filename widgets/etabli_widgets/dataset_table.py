@@ -84,9 +84,10 @@ class DatasetTable(Widget):
         self.version += 1
 
     def open_row(self, name: str) -> dict[str, Any]:
-        """Open a row, and return everything about it."""
-        self.detail = self._source.detail(name)
-        return dict(self.detail)
+        """Open a row, choose it in the list if it is shown there, and return everything about it."""
+        detail = self._source.detail(name)
+        self.detail = {**detail, "place": self._source.place_of(name)}
+        return dict(detail)
 
     def mark(self, do: str, start: int = 0, stop: int = 0, rows: Sequence[int] = ()) -> int:
         """Select rows together, by their places in the list or their numbers; returns how many are selected.
@@ -156,6 +157,8 @@ class DatasetTable(Widget):
         with self.hold_sync():
             self.facets = self._source.facets()
             self._show_rows(row_count)
+        if self.map:
+            self.show_map(self.map["colour"])
         return row_count
 
     @message(start=int)
@@ -173,8 +176,8 @@ class DatasetTable(Widget):
 
     @message(id=str)
     def on_open(self, fields: dict[str, Any]) -> None:
-        """Handle the choice of a row."""
-        self.open_row(fields["id"])
+        """Handle the choice of a row in the list."""
+        self.detail = self._source.detail(fields["id"])
 
     @message(row=int)
     def on_point(self, fields: dict[str, Any]) -> None:
@@ -211,7 +214,11 @@ class DatasetTable(Widget):
     @message(do=str, why=str | None)
     def on_decide_marked(self, fields: dict[str, Any]) -> None:
         """Handle a key pressed while several rows are selected."""
-        self.decide_marked(fields["do"], fields.get("why", ""))
+        try:
+            self.decide_marked(fields["do"], fields.get("why", ""))
+        except Exception:
+            self.send({"type": "refused"})
+            raise
 
     @message()
     def on_undo(self, fields: dict[str, Any]) -> None:

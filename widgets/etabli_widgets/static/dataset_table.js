@@ -60,7 +60,7 @@ function render({ model, el }) {
   };
   const decideOne = (do_, text) => {
     const line = state.lines.get(state.chosen);
-    if (!line) return;
+    if (!line) return (saved.textContent = "The row has not come yet: press the key again.");
     state.pending.add(line.id);
     model.send({ type: "decide", do: do_, id: line.id, why: why.value, ...(text === undefined ? {} : { text }) });
     if (do_ === "keep" || do_ === "drop") list.select(state.chosen + 1);
@@ -147,7 +147,10 @@ function render({ model, el }) {
       list.take(start, lines);
       if (isUnopened) open();
     },
-    refused: ({ id }) => state.pending.delete(id),
+    refused({ id }) {
+      state.pending.delete(id);
+      drawSaved();
+    },
     nothing: () => (saved.textContent = "Nothing is left to undo."),
     line({ line }) {
       state.pending.delete(line.id);
@@ -187,7 +190,11 @@ function render({ model, el }) {
     }),
     heads.follow(),
     map.follow(),
-    follow(model, ["detail"], detail.draw),
+    follow(model, ["detail"], () => {
+      detail.draw();
+      const { place } = model.get("detail");
+      if (Number.isInteger(place) && place !== state.chosen) list.select(place); // code has opened it
+    }),
     follow(model, ["decided", "author"], drawSaved),
     () => model.off("msg:custom", received),
     marks.close,

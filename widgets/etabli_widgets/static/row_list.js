@@ -5,7 +5,7 @@ const HEAD = 66; // pixels of the line of heads, which stays at the top
 const TALLEST = 400; // pixels of the lines in view
 const PART = 100; // lines asked for at once
 const SPARE = 8; // lines drawn beyond either edge
-const ASK_MS = 100; // between two looks at what has to be asked for
+const ASK_MS = 250; // between two looks at what has to be asked for: four a second
 const MOST_LINES = 6000; // that are kept; what is far from the view is asked for again
 
 /** Which lines are to be drawn: [first, one after the last]. */
@@ -37,6 +37,8 @@ function rowList({ model, state, marks, heads, open }) {
   const pool = [];
   let parts = new Set(); // parts that were asked for
   let asking;
+  let lastAsk = -ASK_MS;
+  let isDrawn = false;
 
   const lineElement = () => {
     const box = make("input", { type: "checkbox", tabIndex: -1 });
@@ -100,7 +102,7 @@ function rowList({ model, state, marks, heads, open }) {
     else view.removeAttribute("aria-activedescendant"); // it was scrolled out of view
     heads.all.checked = marks.shown() > 0 && marks.shown() === model.get("found");
     heads.all.indeterminate = marks.count() > 0 && !heads.all.checked;
-    asking ??= setTimeout(ask, parts.size ? ASK_MS : 0);
+    asking ??= setTimeout(ask, Math.max(0, lastAsk + ASK_MS - performance.now()));
   };
   let frame = 0;
   const soon = () => {
@@ -119,6 +121,7 @@ function rowList({ model, state, marks, heads, open }) {
     for (const place of [first, last - 1, state.chosen]) {
       const part = Math.floor(place / PART);
       if (parts.has(part)) continue;
+      lastAsk = performance.now();
       parts.add(part);
       model.send({ type: "lines", start: part * PART });
     }
@@ -183,14 +186,15 @@ function rowList({ model, state, marks, heads, open }) {
       parts = new Set(first.length === found ? [0] : []);
       tall.style.height = `${found * ROW}px`;
       view.style.height = `${Math.min(TALLEST, Math.max(3, found) * ROW + 2) + HEAD}px`;
+      tall.toggleAttribute("data-empty", !found);
       view.setAttribute("aria-rowcount", String(found));
-      const isOther = state.isOther;
-      if (isOther) state.chosen = view.scrollTop = 0; // another question begins at its top
+      if (state.isOther) state.chosen = view.scrollTop = 0; // another question begins at its top
       state.isOther = false;
       state.chosen = Math.min(state.chosen, Math.max(0, found - 1));
       state.anchor = state.chosen;
       paint();
-      if (found && (isOther || !model.get("detail").id)) open(); // code may have opened another row
+      if (found && (isDrawn || !model.get("detail").id)) open(); // code may have opened a row before
+      isDrawn = true;
     },
     close: () => {
       clearTimeout(asking);
