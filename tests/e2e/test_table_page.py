@@ -1,6 +1,7 @@
 """The table in Chromium: charts in the heads, sorting, widths, several rows at once, the map, and 100,000 rows."""
 
 import contextlib
+import errno
 import re
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ from playwright.sync_api import expect
 from test_table import BUSY, WATCH, many
 
 import etabli
+from etabli.core import json_lines
 from etabli.core.contracts import DECISIONS
 from etabli.curation.decisions import Decisions
 from etabli.data.dataset import Dataset
@@ -284,6 +286,49 @@ def test_the_selection_is_one_in_the_list_and_in_the_map(shown):
     shown.page.mouse.click(*place(points["x"][far], points["y"][far]))
     expect(shown.page.get_by_role("group", name="The chosen row")).to_contain_text(f"id r{points['rows'][far]} ")
     expect(shown.line(points["rows"][far])).to_have_attribute("data-chosen", "")
+
+
+def test_a_row_that_code_opens_is_the_one_that_keys_decide_about(shown):
+    shown.widget.open_row("r1500")
+    shown.bench.sync(shown.at)
+    expect(shown.line(1500)).to_have_attribute("data-chosen", "")
+    expect(shown.line(1500).locator(".etabli-cell-row")).to_have_text("1500")
+    shown.view.focus()
+    shown.page.keyboard.press("k")
+    expect(shown.line(1500)).to_have_attribute("data-status", "kept")
+    assert list(Decisions(shown.journal).standing()) == ["r1500"]
+
+
+def test_a_key_that_is_held_sends_four_messages_a_second_and_loses_no_row(shown):
+    shown.line(0).click()
+    shown.page.wait_for_timeout(500)
+    heard, began = shown.bench.heard, time.monotonic()
+    for _ in range(60):
+        shown.page.keyboard.press("Shift+ArrowDown")
+        shown.page.wait_for_timeout(25)
+    seconds = time.monotonic() - began
+    shown.until_marked(61)
+    assert shown.marked() == [*range(61)]
+    assert shown.bench.heard - heard <= 4 * seconds + 4  # and the rows that are opened when the keys rest
+
+
+def test_what_a_full_disk_refuses_is_told_and_stays_selected(browser, folder, monkeypatch):
+    shown = Shown(browser, folder, 3000)
+    shown.view.focus()
+    shown.page.keyboard.press("Control+a")
+    shown.until_marked(3000)
+
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(json_lines.os, "fsync", full)
+        shown.page.keyboard.press("d")
+        expect(shown.page.locator(".etabli-error")).to_contain_text("NoSpace", timeout=20_000)
+    expect(shown.page.get_by_text("3,000 selected")).to_be_visible()
+    expect(shown.page.get_by_text("Saving")).to_have_count(0)
+    assert Decisions(shown.journal).all() == []
+    shown.bench.close()
 
 
 # --- 100,000 rows: what a person does with them; each act can be done again -----------------------------------------
