@@ -11,6 +11,10 @@ from etabli_widgets.markup import Markup, element, fragment, notes, table
 FIRST = 60  # lines that the page has from the beginning
 PART = 100  # lines that the page requests at once
 TWIN_ROWS = 25
+PARTS = (  # of the script
+    *("difference", "chart", "row_marks", "column_heads", "table_filters"),
+    *("row_list", "row_detail", "row_map"),
+)
 HEADS = ("row", "status", "found", "question", "answer")
 QUERY = dict.fromkeys(("search", "finding", "status", "source", "sort"), str | None)
 
@@ -20,15 +24,13 @@ class DatasetTable(Widget):
 
     ``source`` has ``select(...) -> int``, ``lines(start, stop)``, ``facets()``, ``histograms()``, ``detail(id)``,
     ``total``, ``decide(do, id, why, text)``, ``undo_batch()``, ``statuses()``, ``refresh()``, ``mark(...) -> int``,
-    ``count_marked()``, ``marks.packed()``, ``decide_marked(do, why)``, ``place_of(row)`` and ``shown_flags(rows)``:
+    ``count_marked()``, ``marks`` (``packed()``), ``decide_marked(do, why)``, ``place_of(row)``, ``shown_flags(rows)``:
     ``etabli.curation.table.Table``. ``place_rows(colour)`` returns the map: ``etabli.curation.map.RowMap``. Only the
     lines in view are sent to the page. ``choose``, ``open_row``, ``mark``, ``decide``, ``decide_marked``, ``undo``,
     ``show_map`` and ``apply`` do what mouse and keys do.
     """
 
-    _esm = script(
-        "dataset_table", "difference", "chart", "row_marks", "column_heads", "row_list", "row_detail", "row_map"
-    )
+    _esm = script("dataset_table", *PARTS)
     _css = style("dataset_table", "row_map")
     _data = ("detail",)
 

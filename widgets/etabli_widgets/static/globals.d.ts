@@ -32,3 +32,4 @@ declare const placeAfter: typeof import("./row_list.js").placeAfter;
 declare function rowList(parts: Record<string, any>): Record<string, any>;
 declare function rowDetail(parts: Record<string, any>): Record<string, any>;
 declare function rowMap(parts: Record<string, any>): Record<string, any>;
+declare function tableFilters(parts: Record<string, any>): Record<string, any>;
