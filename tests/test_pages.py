@@ -290,8 +290,8 @@ def voted(data):
 
 
 def listed(data):
-    rows = source(select=40, lines=data["lines"], facets=data["facets"])
-    rows.total = 40
+    rows = source(select=40, lines=data["lines"], facets=data["facets"], histograms={}, count_marked=0)
+    rows.total, rows.marks = 40, parts.Marks()
     return etabli_widgets.DatasetTable(rows)
 
 

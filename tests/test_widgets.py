@@ -433,6 +433,11 @@ def test_the_card_with_no_differences():
     assert "Row by row" not in card.html() and "exact, all: tuned: 60 rows" in card.html()
 
 
+class Marks(set):
+    def packed(self):
+        return ",".join(map(str, sorted(self)))
+
+
 class Rows:
     """What a table is fed from."""
 
@@ -440,6 +445,7 @@ class Rows:
 
     def __init__(self):
         self.done = []
+        self.marked = set()
 
     def select(self, **asked):
         if asked.get("sort") == "colour":
@@ -476,8 +482,37 @@ class Rows:
         self.done.append((do, name, why, text))
         return self.line(int(name[1:]))
 
-    def undo(self):
-        return self.line(int(self.done.pop()[1][1:])) if self.done else None
+    def undo_batch(self):
+        return [self.done.pop()[1]] if self.done else []
+
+    def histograms(self):
+        chart = {"kind": "categories", "labels": [HOSTILE], "edges": [], "counts": [70], "shown": [70]}
+        return {"status": chart, "finding": chart}
+
+    @property
+    def marks(self):
+        return Marks(self.marked)
+
+    def mark(self, do, start=0, stop=0, rows=()):
+        chosen = {*range(start, min(stop, 70)), *rows}
+        if max(chosen, default=0) >= 70:
+            raise ValueError("no such row")
+        self.marked = self.marked - chosen if do == "remove" else chosen | (self.marked if do == "add" else set())
+        return len(self.marked)
+
+    def decide_marked(self, do, why=""):
+        self.done += [(do, f"r{at}", why, None) for at in sorted(self.marked)]
+        count, self.marked = len(self.marked), set()
+        return count
+
+    def count_marked(self):
+        return len(self.marked)
+
+    def place_of(self, row):
+        return int(str(row).lstrip("r"))
+
+    def shown_flags(self, rows):
+        return ""
 
     def refresh(self):
         return 69
@@ -495,10 +530,7 @@ def test_a_decision_is_confirmed_when_it_is_written_and_not_before():
     shown.open_row("r3")
     shown.received({"type": "decide", "do": "drop", "id": "r3", "why": "dull"})
     assert shown._source.done == [("drop", "r3", "dull", None)] and shown.decided == 1
-    assert (
-        shown.sent[-1] == {"type": "line", "line": shown._source.line(3), "undone": False}
-        and shown.detail["decided"] == 1
-    )
+    assert shown.sent[-1] == {"type": "line", "line": shown._source.line(3)} and shown.detail["decided"] == 1
     assert "dropped 1" in repr(shown) and "dropped 1" in shown.html()
     shown.received({"type": "decide", "do": "drop", "id": "r9"})
     assert shown.sent[-1] == {"type": "refused", "id": "r9"} and "disk is full" in shown.error and shown.decided == 1
@@ -519,6 +551,32 @@ def test_only_lines_that_are_asked_for_are_sent():
     assert shown.error == "ValueError: no such order" and shown.version == before + 1
     shown.received({"type": "apply"})
     assert shown.found == 69
+
+
+def test_rows_that_are_selected_together_are_decided_and_undone_by_one_message_each():
+    shown = table()
+    shown.received({"type": "mark", "do": "replace", "start": 3, "stop": 6, "number": 1})
+    shown.received({"type": "mark", "do": "add", "rows": [9, 12], "number": 2})
+    shown.received({"type": "mark", "do": "remove", "rows": [4], "number": 3})
+    assert shown.marks == {"bits": "3,5,9,12", "count": 4, "shown": 4, "number": 3}
+    for wrong in ({"rows": [70]}, {"rows": ["r1"]}, {"rows": [True]}):
+        shown.received({"type": "mark", "do": "add", "number": 4, **wrong})
+        assert shown.error.startswith("ValueError") and shown.marks["count"] == 4
+    shown.received({"type": "decide_marked", "do": "drop", "why": "dull"})
+    assert [name for _, name, _, _ in shown._source.done] == ["r3", "r5", "r9", "r12"] and shown.decided == 4
+    assert shown.error == "" and shown.marks["count"] == 0 and shown.sent[-1]["type"] == "changed"
+    assert shown.mark("add", rows=[1]) == 1 and shown.marks["number"] == 3, "the page's own number stays"
+
+
+def test_a_map_is_made_when_it_is_asked_for_and_refused_where_there_is_none():
+    points = {"rows": [1], "x": [0.5], "y": [0.5], "labels": [0], "names": [HOSTILE], "colours": ["#000"]}
+    shown = DatasetTable(Rows(), "ann", lambda colour: {**points, "title": HOSTILE, "colour": colour})
+    assert shown.map == {}
+    shown.received({"type": "map", "colour": "status"})
+    assert shown.map["colour"] == "status" and shown.error == ""
+    bare = table()
+    bare.received({"type": "map", "colour": "status"})
+    assert bare.error == "ValueError: This table was made without a map: etabli.curate(...).table() has one."
 
 
 class Pairs:

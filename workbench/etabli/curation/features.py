@@ -47,6 +47,7 @@ class RowFeatures:
     ):
         self.rows, self.tests, self.encoder, self.workers = list(rows), list(tests), encoder, workers
         self._say = say or (lambda message: None)
+        self._sample: tuple[Indices, Vectors] | None = None  # rows that were embedded alone
         self._old_vectors: Reusable[Vectors] | None = None
         self._old_signatures: Reusable[Signatures] | None = None
         self._old_findings: Reusable[Findings] | None = None
@@ -95,6 +96,15 @@ class RowFeatures:
             vectors = self._old_vectors.value.copy()
             vectors[rows] = new_vectors
             return vectors
+
+    def vectors_of(self, rows: Indices) -> Vectors:
+        """Return the embeddings of some rows; if those of all are not known yet, only these are computed, once."""
+        if "vectors" in vars(self) or self._old_vectors is not None or len(rows) == len(self):
+            return self.vectors[rows]
+        if self._sample is None or not np.array_equal(self._sample[0], rows):
+            self._say(f"embedding {len(rows)} rows with {self.encoder}")
+            self._sample = rows, embedding.embed_texts([self.texts[index] for index in rows], self.encoder)
+        return self._sample[1]
 
     @cached_property
     def signatures(self) -> Signatures:
