@@ -201,7 +201,7 @@ class Session:
     """Stands for etabli.review.session.Session; test_arena.py tests the real one."""
 
     def __init__(self, left=2):
-        self.total, self.notes, self.cast = left, ["a note " + HOSTILE], []
+        self.total, self.notes, self.cast, self.is_revealed = left, ["a note " + HOSTILE], [], False
 
     @property
     def vote_count(self):

@@ -154,6 +154,7 @@ class ArenaItem(TypedDict):
     prompt: str
     answers: dict[str, str]  # by system
     thoughts: NotRequired[dict[str, str]]  # by system: the thought before its answer
+    cut: NotRequired[list[str]]  # systems whose answer ended at the greatest length
     slice: NotRequired[str]
 
 
@@ -263,6 +264,7 @@ class ChatAnswer(TypedDict):
     tokens_per_s: float | None  # speed after the first token; null for answers of one token
     first_s: float | None  # seconds until the first token
     stopped: bool  # true if a person stopped it
+    cut: NotRequired[bool]  # true if it ended at max_new_tokens, not by its end of turn
 
 
 class ChatEntry(TypedDict):
@@ -272,6 +274,7 @@ class ChatEntry(TypedDict):
     id: str
     t: float  # seconds since epoch
     by: str
+    after: NotRequired[str]  # id of the entry that the question goes on from, or empty if it stands alone
     prompt: str
     system: str  # the system message as it was sent
     max_new_tokens: int
