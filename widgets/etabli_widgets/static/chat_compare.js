@@ -155,21 +155,18 @@ function render({ model, el }) {
     return entry?.prompt === model.get("prompt") && !model.get("writing") ? entry : undefined;
   };
   const drawVotes = () => {
-    const focused = /** @type {HTMLElement} */ (document.activeElement);
-    const focus = votes.contains(focused) && focused.dataset.place;
     const entry = current();
     const lines = entry ? ballot(model, entry, vote) : [];
     const tally = model.get("tally") && ` So far: ${visible(model.get("tally"))}.`;
-    votes.replaceChildren(...lines);
-    if (lines.length) votes.prepend(make("b", { textContent: "Which answer is better?" }));
-    if (lines.length || tally) votes.append(make("p", {}, [make("small", { textContent: `${NOT_BLIND}${tally}` })]));
-    const buttons = [...votes.querySelectorAll("button")].filter((button) => !button.disabled);
-    if (focus) (buttons.find((button) => button.dataset.place === focus) ?? buttons[0] ?? input).focus();
+    const head = lines.length ? [make("b", { textContent: "Which answer is better?" })] : [];
+    const foot = make("p", {}, [make("small", { textContent: `${NOT_BLIND}${tally}` })]);
+    const redraw = () => votes.replaceChildren(...head, ...lines, ...(lines.length || tally ? [foot] : []));
+    keepFocus(votes, redraw, input);
     goOnLabel.hidden = !model.get("can_go_on") || !model.get("history").at(-1)?.id;
   };
   const drawEarlier = () => {
     const all = model.get("history");
-    const old = current() || all.at(-1)?.prompt === model.get("prompt") ? all.slice(0, -1) : all; // the newest stands above
+    const old = current() ? all.slice(0, -1) : all; // the newest stands above
     before.hidden = !old.length;
     before.firstChild.textContent = `Asked before: ${old.length}`;
     const item = (entry) =>
@@ -183,7 +180,8 @@ function render({ model, el }) {
         ),
         ...ballot(model, entry, vote),
       ]);
-    earlier.replaceChildren(...old.slice(-50).reverse().map(item));
+    const redraw = () => earlier.replaceChildren(...old.slice(-50).reverse().map(item));
+    keepFocus(earlier, redraw, before.querySelector("summary"));
   };
   const drawNotes = () =>
     notes.replaceChildren(
@@ -196,7 +194,7 @@ function render({ model, el }) {
     follow(model, ["doing"], drawDoing),
     follow(model, ["doing", "history"], begun),
     follow(model, ["error"], failed),
-    follow(model, ["history", "prompt", "votes"], drawEarlier),
+    follow(model, ["history", "prompt", "votes", "writing"], drawEarlier),
     follow(model, ["history", "prompt", "votes", "writing", "tally"], drawVotes),
     follow(model, ["names", "texts", "figures", "writing", "prompt", "asked"], draw),
   ];
@@ -204,6 +202,16 @@ function render({ model, el }) {
     clearInterval(timer);
     undo.forEach((each) => each());
   };
+}
+
+/** Redraw a part; the focus stays on its button, or goes on to the next vote that is open, or to `other`. */
+function keepFocus(part, redraw, other) {
+  const focused = /** @type {HTMLElement} */ (document.activeElement);
+  const place = part.contains(focused) && focused.dataset.place;
+  redraw();
+  if (!place) return;
+  const buttons = [...part.querySelectorAll("button")].filter((button) => !button.disabled);
+  (buttons.find((button) => button.dataset.place === place) ?? buttons[0] ?? other).focus();
 }
 
 /** One side's answer under its name; a cut one says so. */
@@ -243,7 +251,7 @@ function ballot(model, entry, vote) {
         className: "etabli-button",
         textContent: visible(words[choice]),
       });
-      button.dataset.place = `${left} ${choice}`;
+      button.dataset.place = JSON.stringify([entry.id, left, choice]);
       button.disabled = Boolean(cast);
       button.setAttribute("aria-pressed", String(choice === cast));
       button.onclick = () => vote(entry, left, choice);

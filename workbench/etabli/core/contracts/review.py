@@ -178,6 +178,17 @@ class TokenMoves(TypedDict):
     base_top: list[list[list[str | float]]]
 
 
+class TruthMoves(TypedDict):
+    """The reference answer to a row's prompt, token by token."""
+
+    text: str
+    total: float  # log-probability of the whole, tuned minus base, in nats
+    tokens: int
+    first: int  # tokens that are the tuned model's first choice after those before them
+    base_first: int
+    moves: TokenMoves | None  # null: the answer is the truth, and the row's moves are those of the truth
+
+
 class TokenDiffRow(TypedDict):
     """One answer and how training changed its tokens."""
 
@@ -189,6 +200,8 @@ class TokenDiffRow(TypedDict):
     total: float  # log-probability of the whole answer, tuned minus base, in nats
     kl: float  # mean over the tokens, in nats
     moves: TokenMoves
+    cut: NotRequired[bool]  # true if the answer ended at its greatest length: the end that is measured is not its own
+    truth: NotRequired[TruthMoves]  # where the answer is not the truth by definition
 
 
 class TokenDiffs(TypedDict):
