@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 import etabli
 from etabli.core import storage
-from etabli.core.contracts import EVENTS, RECIPE, ProbeAnswer, ProbeHistory, TokenDiffRow, TokenDiffs, TokenMoves, TruthMoves
+from etabli.core.contracts import (
+    EVENTS,
+    RECIPE,
+    ProbeAnswer,
+    ProbeHistory,
+    TokenDiffRow,
+    TokenDiffs,
+    TokenMoves,
+    TruthMoves,
+)
 from etabli.core.errors import BadInput, Damaged, DeviceBusy
 from etabli.models import token_divergence
 from etabli.models.generate import token_texts

@@ -285,6 +285,8 @@ DIFFS = {
     "said": ["said " + HOSTILE],
     "rows": [row_of("a", "", "😀", HOSTILE, "‮"), row_of("b", *["word "] * 10_000)],
 }
+TRUTH = {"text": "t", "total": -2.5, "tokens": 2, "first": 1, "base_first": 0, "moves": moves("x", HOSTILE)}
+DIFFS["rows"][0] |= {"truth": TRUTH, "cut": True}
 
 
 def test_token_differences_send_the_tokens_of_one_row():

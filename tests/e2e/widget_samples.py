@@ -254,6 +254,8 @@ def token_diff(folder: Path) -> etabli_widgets.TokenDiff:
             "total": 12.0 - number,
             "kl": 0.4,
             "moves": moves,
+            "cut": number == 0,
+            "truth": {"text": "", "total": -2.5, "tokens": 40, "first": 14, "base_first": 3, "moves": moves},
         }
         for number in range(12)
     ]

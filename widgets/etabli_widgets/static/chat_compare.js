@@ -40,12 +40,17 @@ function render({ model, el }) {
 
   // --- the box: it is cleared when the kernel has the question, and gets it back if nothing was answered
   let sent = ""; // what the kernel was asked last and has not begun
+  let isWaiting = false; // until the kernel has heard it: Enter pressed twice asks once
   const send = () => {
     const prompt = input.value.trim();
-    if (!prompt || model.get("writing") || prompt === sent) return;
-    sent = prompt;
+    if (!prompt || model.get("writing") || isWaiting) return;
+    [sent, isWaiting] = [prompt, true];
     model.send({ type: "ask", prompt, go_on: goOn.checked && !goOnLabel.hidden, settings: settings() });
   };
+  const hear = (content) => {
+    if (content?.type === "answered") isWaiting = false;
+  };
+  model.on("msg:custom", hear);
   const begun = () => {
     if (!sent || model.get("prompt") !== sent) return;
     if (!model.get("doing") && model.get("history").at(-1)?.prompt !== sent) return;
@@ -132,8 +137,11 @@ function render({ model, el }) {
     const writing = model.get("writing");
     const texts = model.get("texts");
     const values = model.get("asked");
+    const entry = model.get("history").at(-1);
+    const isLast = entry?.prompt === model.get("prompt");
     const odd = [
       values.strength !== undefined && values.strength !== 1 && `strength ${values.strength}`,
+      isLast && entry.after && "goes on from the question before",
       values.temperature && `temperature ${values.temperature}, seed ${values.seed}`,
     ].filter(Boolean);
     asked.replaceChildren(
@@ -196,10 +204,11 @@ function render({ model, el }) {
     follow(model, ["error"], failed),
     follow(model, ["history", "prompt", "votes", "writing"], drawEarlier),
     follow(model, ["history", "prompt", "votes", "writing", "tally"], drawVotes),
-    follow(model, ["names", "texts", "figures", "writing", "prompt", "asked"], draw),
+    follow(model, ["names", "texts", "figures", "writing", "prompt", "asked", "history"], draw),
   ];
   return () => {
     clearInterval(timer);
+    model.off("msg:custom", hear);
     undo.forEach((each) => each());
   };
 }

@@ -182,7 +182,11 @@ class ChatSession:
         if name == PROMPTED:
             self.report("Looking for the training rows that are closest to the question")
         rows = self._empty_question_with_training if name == PROMPTED else self._empty_question
-        rows = dataclasses.replace(rows, tests=[{"id": "0", "messages": messages}])
+        unanswered: Message = {
+            "role": "assistant",
+            "content": "",
+        }  # a row's question is what stands before its last answer
+        rows = dataclasses.replace(rows, tests=[{"id": "0", "messages": [*messages, unanswered]}])
         for system in systems.build_systems(
             [name], rows, self.run, self.load_model(), AnswerSettings(self.max_new_tokens)
         ):

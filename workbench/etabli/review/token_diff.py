@@ -72,6 +72,8 @@ def load_saved(source: Run | str | Path) -> TokenDiffs | None:
         return None
     diffs = read_token_diffs(run.folder / TOKEN_DIFF)
     notes = list(diffs["said"])
+    if diffs["of"] != TRUTH and not any("truth" in row for row in diffs["rows"]):
+        notes.append("The truth's own tokens were not measured then: measure again (etabli token-diff DIR --again).")
     with contextlib.suppress(EtabliError):  # without the adapter or the evaluation the measurement is still valid
         if adapter_hash(run.adapter) != diffs["adapter"]:
             notes.append("The adapter has changed since this was measured: measure again.")
