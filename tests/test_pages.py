@@ -283,7 +283,7 @@ def compared(data):
 
 def voted(data):
     session = source(current_pair=None, progress_text=data["watched"], reveal_as_text=data["told"])
-    session.total, session.notes, session.vote_count = 2, data["said"], 1
+    session.total, session.notes, session.vote_count, session.is_revealed = 2, data["said"], 1, False
     arena = etabli_widgets.BlindArena(session)
     arena.look()
     return arena

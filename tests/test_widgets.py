@@ -202,7 +202,7 @@ class Session:
     """Stands for etabli.review.session.Session; test_arena.py tests the real one."""
 
     def __init__(self, left=2):
-        self.total, self.notes, self.cast = left, ["a note " + HOSTILE], []
+        self.total, self.notes, self.cast, self.is_revealed = left, ["a note " + HOSTILE], [], False
 
     @property
     def vote_count(self):
@@ -286,6 +286,8 @@ DIFFS = {
     "said": ["said " + HOSTILE],
     "rows": [row_of("a", "", "😀", HOSTILE, "‮"), row_of("b", *["word "] * 10_000)],
 }
+TRUTH = {"text": "t", "total": -2.5, "tokens": 2, "first": 1, "base_first": 0, "moves": moves("x", HOSTILE)}
+DIFFS["rows"][0] |= {"truth": TRUTH, "cut": True}
 
 
 def test_token_differences_send_the_tokens_of_one_row():

@@ -136,15 +136,15 @@ def test_ask_both(lab, open_notebook):
     page = notebook.page
     notebook.run_all()
     page.get_by_role("button", name="lights on").click()
-    page.get_by_label("Prompt").press("Enter")
+    page.get_by_label("Prompt", exact=True).press("Enter")
     page.get_by_label("tuned").get_by_text("tuned <b>says</b> lights on").wait_for(timeout=30_000)
     assert page.get_by_label("base").locator("pre").inner_text().strip() == "base <b>says</b> lights on"
     assert page.locator(".etabli-sides b").count() == 2, "an answer's markup is text"
     notebook.shot("chat-light", page.locator(".etabli-sides").locator(".."))
     notebook.theme("JupyterLab Dark")
     notebook.shot("chat-dark", page.locator(".etabli-sides").locator(".."))
-    page.get_by_label("Prompt").press_sequentially("bdd")
-    assert notebook.cells() == 2 and page.get_by_label("Prompt").input_value().endswith("bdd")
+    page.get_by_label("Prompt", exact=True).press_sequentially("bdd")
+    assert notebook.cells() == 2 and page.get_by_label("Prompt", exact=True).input_value().endswith("bdd")
 
 
 CHECKED = """

@@ -37,7 +37,7 @@ def begun(bench, folder, name):
     geometry(bench.page, at)
     widget = bench.page.locator(f"#{at}")
     if name == "ChatCompare":
-        widget.get_by_label("Prompt").fill("Are you there?")
+        widget.get_by_label("Prompt", exact=True).fill("Are you there?")
     return widget
 
 

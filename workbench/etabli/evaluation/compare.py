@@ -206,6 +206,7 @@ def _merge_row(versions: Sequence[AnsweredRow], subjects: Mapping[str, str], met
         "calls": collect(row.get("calls", {}) for row in versions),
         "unreadable_calls": collect(row.get("unreadable_calls", {}) for row in versions),
         "raw": collect(row["raw"] for row in versions),
+        "cut": [new for (new, old), row in zip(subjects.items(), versions) if old in row.get("cut", [])],
         "correct": collect(row["correct"] for row in versions),
         "values": {metric: collect(row["values"][metric] for row in versions) for metric in metrics},
         "errors": {metric: by_name for metric, by_name in errors.items() if by_name},

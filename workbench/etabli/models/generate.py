@@ -1,7 +1,7 @@
 """Generate answers with one copy of the weights: in batches, shortest first, the common prefix computed once."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -192,8 +192,10 @@ def stream(
     max_new_tokens: int = 128,
     temperature: float = 0.0,
     seed: int = 0,
-) -> Iterator[str]:
-    """Generate one answer and yield the whole text so far after every token.
+) -> Generator[str, None, bool]:
+    """Generate one answer and yield the whole text so far after every token; return whether it was cut.
+
+    Cut is an answer that has ``max_new_tokens`` and did not come to its end of turn.
 
     Args:
         model: a causal LM in eval mode.
@@ -216,11 +218,12 @@ def stream(
             output = model(input_ids=ids, **kv_cache.cache_argument(cache), use_cache=True, logits_to_keep=1)
         token = _next_token(output.logits[0, -1], temperature, generator)
         if token in stops:
-            return
+            return False
         new_ids.append(token)
         cache = kv_cache.cache_of(output)
         unread = [*unread, token] if cache is None else [token]
         yield tokenizer.decode(new_ids, skip_special_tokens=True)
+    return True
 
 
 def _next_token(logits: "torch.Tensor", temperature: float, generator: "torch.Generator") -> int:
