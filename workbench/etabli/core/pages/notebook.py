@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PLOTLY = "application/vnd.plotly.v1+json"
 PICTURES = ("image/png", "image/jpeg", "image/gif")
 SVG = "image/svg+xml"
+_NOT_IN_PAGES = {"install", "live"}  # tags of cells that install, or that try what only a live page can do
 _NEXT_NOTEBOOK = re.compile(r"(\]\([\w/.-]+)\.ipynb\)")
 
 
@@ -24,9 +25,9 @@ def page(notebook: "NotebookNode", title: str) -> str:
     """Return the page with text, code and outputs in order, without the scripts of outputs.
 
     Args:
-        title: of the page, if the notebook has no heading of the first level. The cell that installs is left out.
+        title: of the page, if the notebook has no heading of the first level. Cells for a live page alone are left out.
     """
-    cells = [_cell(cell) for cell in notebook.cells if "install" not in cell.metadata.get("tags", [])]
+    cells = [_cell(cell) for cell in notebook.cells if not _NOT_IN_PAGES.intersection(cell.metadata.get("tags", []))]
     outputs = [output for cell in cells for output in cell["outputs"]]
     twins = sorted({output["twin"] for output in outputs if output.get("twin")})
     plots = any(output["kind"] == "figure" for output in outputs)
