@@ -166,7 +166,9 @@ def one(arm: str, shape: str, seed: int, alpaca: Path) -> dict:
         import trl  # noqa: F401
     clock, counts = Clock(), {"padded": 0, "real": 0, "trained": 0, "rows": []}
     Path("/proc/self/clear_refs").write_text("5")
-    model = {"ours": ours, "plain": plain, "plain-dequantized": plain}.get(arm, theirs)(arm, shape, seed, train, loaded, clock, counts)
+    model = {"ours": ours, "plain": plain, "plain-dequantized": plain}.get(arm, theirs)(
+        arm, shape, seed, train, loaded, clock, counts
+    )
     peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
     (wall, cpu), (first_wall, first_cpu) = clock.ends[-1], clock.ends[0]
     rows, share = sum(counts["rows"][1:]), sum(counts["rows"][1:]) / sum(counts["rows"])

@@ -1,8 +1,8 @@
 """The best plain loop that we can write: transformers, PEFT and bitsandbytes as they come, no code of this project.
 
 Batches of rows of like length, padded at the end and so without any mask; logits for the trained tokens alone; adapters
-in the compute dtype with float32 masters, so that no layer casts its input. ``benchmarks/engine.py`` runs it as the arms
-``plain`` and ``plain-dequantized``, each in the dtype that is faster on the machine.
+in the compute dtype with float32 masters, so that no layer casts its input. ``benchmarks/engine.py`` runs it as the
+arms ``plain`` and ``plain-dequantized``, each in the dtype that is faster on the machine.
 """
 
 import random

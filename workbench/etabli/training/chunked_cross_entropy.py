@@ -100,7 +100,7 @@ def _chunk_loss(hidden_states: Tensor, head: Head, targets: Tensor, gradient: Te
     size = max(1, CACHED_LOGITS // len(head.weight)) if is_cpu else len(products)
     scale = FLOAT16_SCALE if products.dtype is torch.float16 else 1.0
     loss = torch.zeros((), device=products.device)
-    for block, block_targets in zip(products.split(size), targets.split(size)):
+    for block, block_targets in zip(torch.split(products, size), torch.split(targets, size)):
         logits = head.finish(block)
         normaliser = logits.logsumexp(-1, keepdim=True)
         loss += (normaliser - logits.gather(1, block_targets)).sum()
