@@ -15,7 +15,8 @@ resident set while training. Only a machine that does nothing else counts. Three
 
 Arms: ``ours``; ``trl`` (SFTTrainer as its quick start has it, which checkpoints every layer); ``trl-packed`` and
 ``trl-grouped`` (no checkpointing; packed, or batches of rows of like length): the faster is TRL's best;
-``trainer`` (transformers' own loop, padded batches, all logits).
+``trainer`` (transformers' own loop, padded batches, all logits); ``plain`` and ``plain-dequantized`` (the best loop of
+fifty lines: ``benchmarks/plain_loop.py``; the base in NF4, or as 16-bit weights).
 """
 
 import argparse
@@ -32,7 +33,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-ARMS = ("ours", "trl", "trl-packed", "trl-grouped", "trainer")
+ARMS = ("ours", "trl", "trl-packed", "trl-grouped", "trainer", "plain", "plain-dequantized")
 # rows to train, rows a step, tokens of a pack, policy: tokens of a pack hold about as many rows as a padded step has
 SHAPES = {"short": (96, 8, 512), "alpaca": (48, 4, 768), "long": (16, 2, 1536)}
 HELD_OUT, LENGTH, RATE = 24, 1024, 1e-3
@@ -165,7 +166,9 @@ def one(arm: str, shape: str, seed: int, alpaca: Path) -> dict:
         import trl  # noqa: F401
     clock, counts = Clock(), {"padded": 0, "real": 0, "trained": 0, "rows": []}
     Path("/proc/self/clear_refs").write_text("5")
-    model = (ours if arm == "ours" else theirs)(arm, shape, seed, train, loaded, clock, counts)
+    model = {"ours": ours, "plain": plain, "plain-dequantized": plain}.get(arm, theirs)(
+        arm, shape, seed, train, loaded, clock, counts
+    )
     peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
     (wall, cpu), (first_wall, first_cpu) = clock.ends[-1], clock.ends[0]
     rows, share = sum(counts["rows"][1:]), sum(counts["rows"][1:]) / sum(counts["rows"])
@@ -328,15 +331,41 @@ def theirs(arm, shape, seed, train, loaded, clock, counts):
     return trainer.model
 
 
+def plain(arm, shape, seed, train, loaded, clock, counts):
+    """The plain loop of ``benchmarks/plain_loop.py``."""
+    import plain_loop
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    if arm == "plain-dequantized":
+        plain_loop.dequantize(loaded.model)
+    lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(loaded.model, lora, autocast_adapter_dtype=False).to(loaded.dtype)
+
+    def on_step(batches):
+        clock.tick()
+        for ids, labels in batches:
+            counts["rows"].append(len(ids))
+            counts["padded"] += ids.numel()
+            counts["real"] += int(((ids != 0) | (labels != -100)).sum())
+            counts["trained"] += int((labels != -100).sum())
+
+    plain_loop.train(model, _rendered(train, loaded), SHAPES[shape][1], RATE, seed, on_step)
+    return model
+
+
+def _rendered(train, loaded) -> list[tuple[list[int], list[int]]]:
+    from etabli.rendering.render import render
+
+    seen = [render(row["messages"], loaded.tokenizer, "last") for row in train]
+    return [(one.ids[:LENGTH], one.labels[:LENGTH]) for one in seen]
+
+
 def _plain_trainer(model, loaded, train, shared):
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
-    from etabli.rendering.render import render
-
-    rows = []
-    for row in train:
-        seen = render(row["messages"], loaded.tokenizer, "last")
-        rows.append({"input_ids": seen.ids[:LENGTH], "labels": seen.labels[:LENGTH]})
+    rows = [{"input_ids": ids, "labels": labels} for ids, labels in _rendered(train, loaded)]
     collator = DataCollatorForSeq2Seq(loaded.tokenizer)
     return Trainer(model=model, args=TrainingArguments(**shared), train_dataset=rows, data_collator=collator)
 

@@ -179,6 +179,63 @@ def test_the_same_vote_of_two_kernels_counts_once(tmp_path):
     assert len(held.own_votes()) == 1 and held.reveal()["pairs"][0]["items"] == 1
 
 
+def test_the_tuned_model_meets_the_prompted_base_unless_it_is_chosen(tmp_path):
+    """The base asked plainly gives itself away by its form. Where nobody prompted it, it is the rival all the same."""
+    said = {name: f"{name}'s" for name in ("base", "prompted", "lookup", "tuned")}
+    known = {"arms": [*said], "rivals": ["base", "prompted", "lookup"], "subject": "tuned"}
+    rows = [{"id": "a", "lang": "en", "prompt": "Where?", "answers": said, "cut": ["prompted", "lookup"]}]
+    default = answers.comparison_from_results({**known, "rows": rows})
+    assert default.arms == ("prompted", "tuned") and default.items[0].cut == ("prompted",)
+    assert answers.comparison_from_results({**known, "rows": rows}, ["base", "tuned"]).arms == ("base", "tuned")
+    assert answers.comparison_from_results({**known, "arms": ["base", "tuned"], "rows": rows}).arms == ("base", "tuned")
+    uncut = answers.comparison_from_results({**known, "rows": [{**rows[0], "cut": []}]})
+    assert uncut.hash == default.hash, "votes on the same answers count further"
+
+
+def with_lengths(path, first, second):
+    items = [Item(f"i{at}", f"p{at}", {"base": first(at), "tuned": second(at)}) for at in range(10)]
+    held = Session(Comparison(ARMS, tuple(items)), path / "votes.jsonl", "ann", 0)
+    favour(held, "tuned")
+    return held.reveal()["said"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        (lambda at: "", lambda at: f"some {at}", "base's answer is empty in 10 of 10 pairs"),
+        (lambda at: f"word {at}", lambda at: f"word {at} " * (9 if at else 1), "tuned's answer is at least 3 times"),
+        (lambda at: f"word {at}", lambda at: f"word {at}! " * (9 if at > 4 else 1), None),
+        (lambda at: f"word {at}", lambda at: f"other {at}", None),
+    ],
+)
+def test_systems_that_show_who_they_are_are_named_after_the_votes(tmp_path, first, second, told):
+    sentences = [text for text in with_lengths(tmp_path, first, second) if "told apart" in text]
+    assert len(sentences) == (told is not None) and all(told in text for text in sentences)
+
+
+def test_after_the_last_vote_the_arena_says_who_was_who(tmp_path):
+    from etabli_widgets import BlindArena
+
+    arena = BlindArena(session(tmp_path, n=8, repeats=0))
+    while arena.pair:
+        assert "tuned" not in str({**arena.get_state(), "_esm": "", "_css": "", "pair": ""}) and not arena.told
+        assert "names" not in arena.pair
+        arena.vote("left")
+    assert arena.told["compared"] == "You compared base with tuned." and arena.told["compared"] in arena.html()
+    again = BlindArena(session(tmp_path, n=8, repeats=0))
+    assert again.told["verdict"] == arena.told["verdict"], "also in a new kernel"
+
+
+def test_who_has_looked_sees_the_names_also_in_a_new_kernel(tmp_path):
+    from etabli_widgets import BlindArena
+
+    arena = BlindArena(session(tmp_path))
+    arena.vote("left")
+    arena.look()
+    again = BlindArena(session(tmp_path))
+    assert {*again.pair["names"]} == {*arena.pair["names"]} == {"base", "tuned"} and again.told
+
+
 def test_the_judged_arm_is_the_one_named_last(tmp_path):
     favour(session(tmp_path, n=30), "tuned")
     turned = Session(Comparison(("tuned", "base"), contest(30).items), tmp_path / "votes.jsonl", "ann")

@@ -1,15 +1,19 @@
 """The chat on real sides: base, prompted, tuned, checkpoints, an adapter at part of its strength, the same dice."""
 
 import json
+import shutil
 
 import pytest
 
 import etabli
 from etabli.core import journal, json_lines
-from etabli.core.contracts import CHAT, ChatEntry
-from etabli.core.errors import BadInput, DeviceBusy
-from etabli.models.generate import stream
+from etabli.core.contracts import CHAT, RECIPE, ChatEntry, Vote
+from etabli.core.errors import BadData, BadInput, DeviceBusy
+from etabli.models.generate import answer, stream
 from etabli.review import chat as chatting
+from etabli.review import results, votes
+from etabli.runs.recipe import Recipe
+from etabli.runs.run import Run
 
 
 @pytest.fixture
@@ -32,6 +36,109 @@ def test_every_side_answers_and_is_kept(run, monkeypatch):
     again = etabli.chat(run)
     assert "switch on the lamp" in again.html() and again.history[0]["answers"] == answers
     assert [one["prompt"] for one in chatting.read_history(run)] == ["switch on the lamp"]
+
+
+def test_the_prompted_side_is_on_by_default_where_there_are_rows_for_it(run):
+    chat = etabli.chat(run, max_new_tokens=2)
+    assert chat.names == ["base", "prompted", "tuned"] and not chat.notes
+    assert list(chat.ask("hello")) == chat.names
+    foreign = etabli.chat(run / "adapter", max_new_tokens=2)  # a PEFT folder: nothing is known of its training
+    assert foreign.names == ["base", "tuned"] and "no training rows" in foreign.notes[0] in foreign.html()
+
+
+def test_rules_that_nobody_agreed_to_are_not_run_for_a_default(run, tmp_path, monkeypatch):
+    mine = tmp_path / "runs" / "mine"
+    shutil.copytree(run, mine, ignore=shutil.ignore_patterns("checkpoints", "*.jsonl"))
+    hit = tmp_path / "hit"
+    (mine / "rules.py").write_text(f"open({str(hit)!r}, 'w').close()\n")
+    recipe = Recipe.load(mine / RECIPE)
+    recipe.model_copy(update={"rules": str(mine / "rules.py")}).save(mine / RECIPE)
+    chat = etabli.chat(mine, max_new_tokens=2)
+    assert chat.names == ["base", "tuned"] and "The prompted base is left out" in chat.notes[0]
+    assert "trust_code=True" in chat.notes[0] and not hit.exists()
+
+
+def test_a_question_goes_on_from_the_one_before(run, tiny):
+    """Each side gets its own earlier answers: the same as asking the whole conversation at once."""
+    chat = etabli.chat(run, sides=["base", "tuned"], max_new_tokens=6, system="")
+    first = chat.ask("turn it off")
+    second = chat.ask("and now on", go_on=True)
+    third = chat.ask("why", go_on=True)
+    alone = chat.ask("why")
+    assert alone["tuned"] != third["tuned"], "a question stands alone unless it is said"
+    loaded = Run.attach(run).load(alongside=True)
+    for side, as_base in (("base", True), ("tuned", False)):
+        talk = []
+        for prompt, answers in (("turn it off", first), ("and now on", second)):
+            talk += [{"role": "user", "content": prompt}, {"role": "assistant", "content": answers[side]}]
+        with loaded.as_base(as_base):
+            *_, text = stream(loaded.model, loaded.tokenizer, [*talk, {"role": "user", "content": "why"}], 6)
+        assert text == third[side]
+    kept = chatting.read_history(run)
+    assert [entry["after"] for entry in kept] == ["", kept[0]["id"], kept[1]["id"], ""]
+    again = etabli.chat(run, sides=["base", "tuned"], max_new_tokens=6, system="")
+    assert again.ask("why not", go_on=True), "also in a new kernel"
+    with pytest.raises(ValueError, match="prompted did not answer the question before"):
+        etabli.chat(run, max_new_tokens=6).ask("x", go_on=True)
+
+
+def test_an_answer_that_reached_its_length_is_told_from_one_that_ended(run, plain, tokenizer):
+    chat = etabli.chat(run, sides=["base", "tuned"], max_new_tokens=3)
+    chat.ask("turn it off")
+    assert chat.figures["tuned"]["cut"] and chat.history[0]["cut"] == ["base", "tuned"]
+    assert 'class="etabli-cut"' in chat.html() and chatting.read_history(run)[0]["answers"]["tuned"]["cut"]
+    talk, lengths = [{"role": "user", "content": "hi"}], (1, 2, 64, 512)
+    for length in lengths:  # generation in batches tells the same, from the ids
+        whole = answer(plain, tokenizer, [talk], length)
+        assert last_value(stream(plain, tokenizer, talk, length)) is whole.cut[0]
+
+
+def last_value(texts):
+    while True:
+        try:
+            next(texts)
+        except StopIteration as end:
+            return end.value
+
+
+def test_votes_in_the_chat_are_kept_and_never_counted_as_blind(run, tmp_path):
+    from etabli.review.session import open_session
+
+    file = tmp_path / "ann.jsonl"
+    chat = etabli.chat(run, max_new_tokens=4, votes=file, author="ann")
+    with pytest.raises(ValueError, match="ask one first"):
+        chat.vote("tie")
+    chat.ask("turn it off")
+    assert chat.vote("tuned") == {"left": "prompted", "right": "tuned", "choice": "right"}
+    chat.vote("both bad", against="base")
+    for choice, against, why in (
+        ("tie", "base", "first vote"),
+        ("lookup", "prompted", "Choose"),
+        ("tie", "x", "Choose"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            chat.vote(choice, against)
+    lines = journal.Journal(file, votes.is_vote).all()
+    assert [set(line) for line in lines] == [set(Vote.__annotations__)] * 2, "the format of the arena's votes"
+    assert all(line["unblinded"] and line["item"] == chat.history[0]["id"] for line in lines)
+    assert lines[0]["lengths"] == [len(chat.texts["prompted"]), len(chat.texts["tuned"])]
+    assert "tuned against prompted: 1 better, 0 worse, 0 tied, 0 both bad" in chat.tally
+    again = etabli.chat(run, votes=file, author="ann")
+    assert again.votes == chat.votes and again.tally == chat.tally and "prompted: tuned is better" in again.html()
+    assert etabli.chat(run, votes=file, author="bob").votes == {}
+    with pytest.raises(BadData, match="0 votes"):
+        votes.pool([file])
+
+    (tmp_path / "answers.jsonl").write_text(
+        "\n".join(json.dumps({"prompt": f"p{n}", "answers": {"prompted": f"a{n}", "tuned": f"b{n}"}}) for n in range(9))
+    )
+    arena = open_session(tmp_path / "answers.jsonl", votes=file, author="ann")
+    assert "2 votes in" in arena.notes[0] and "cast in the chat, not blind" in arena.notes[0]
+    arena.current_pair()
+    arena.vote("left")
+    counted, notes = votes.pool([file])
+    assert len(counted) == 1 and "2 votes were cast in the chat" in notes[0]
+    assert results.summarise_votes(counted, notes)["scores"][0]["n"] == 1, "what is counted is the blind vote alone"
 
 
 def test_strength_goes_from_the_base_to_the_tuned_model(run):

@@ -544,9 +544,9 @@ def test_a_page_holds_no_markup_of_the_data():
 
 def test_the_page_groups_by_code_worst_first():
     rows = [*malformed.rows("alpaca"), {"instruction": "a", "output": ""}, {"instruction": "b", "output": "N/A"}]
-    page = check(rows)._repr_html_()
+    page = check(rows)._repr_html_().split("</style>", 1)[1]
     assert page.index("empty-answer") < page.index("placeholder") < page.index("licence-unknown")
-    assert page.count("<details>") == 1 + 3  # the preview, and one a code
+    assert page.count("<details>") == 2 + 3  # the preview, what was looked at, and one a code
 
 
 def test_rows_of_one_code():

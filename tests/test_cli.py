@@ -1,6 +1,8 @@
 """Commands: exit codes, one JSON object on stdout, no traceback whatever is given."""
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 
@@ -214,6 +216,16 @@ def test_nothing_but_json_on_stdout_whatever_a_score_prints(runs, here):
     found = json.loads(done.stdout)
     assert done.returncode == 1 and "loud" in done.stderr
     assert found["verdict"]["all"]["n"] == 0 and "no row of loud could be scored" in found["verdict"]["all"]["why"]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root is refused")
+@pytest.mark.parametrize("arguments", [[], ["my notes", "--port=9000"]])
+def test_lab_as_root_names_the_command_that_does_it(tmp_path, arguments):
+    command = [sys.executable, "-m", "etabli", "lab", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "does not run as root" in done.stderr and not list(tmp_path.iterdir())
+    wanted = shlex.join(["etabli", "lab", *(arguments or ["etabli-notebooks"]), "--allow-root"])
+    assert wanted in done.stderr
 
 
 @pytest.mark.parametrize("arguments, folder", [(["--version"], "etabli-notebooks"), (["mine", "--version"], "mine")])

@@ -98,6 +98,9 @@ def import_name(path: Path) -> str:
 IMPORT_NAMES = [import_name(path) for path in SHIPPED]
 
 
+WIDGETS = {"monitor": "etabli_widgets.RunMonitor", "chat": "etabli_widgets.ChatCompare"}
+
+
 def is_there(name: str) -> bool:
     """Can this be imported: a module, or what a module or a class in it has?"""
     parts = name.split(".")
@@ -117,7 +120,7 @@ def missing_names(text: str) -> list[str]:
         first, *rest = name.replace("/", ".").split(".")
         starts = [full for full in IMPORT_NAMES if full.split(".")[-1] == first]
         starts += [f"{full}.{first.title()}" for full in starts]  # ``run.stop``: of an object of the class Run
-        starts += ["etabli_widgets.RunMonitor"] * (first == "monitor")
+        starts += [WIDGETS[first]] if first in WIDGETS else []
         if starts and not name.endswith(ENDINGS) and not any(is_there(".".join([full, *rest])) for full in starts):
             missing.append(name)
     return missing

@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 import trainings
 from etabli.core.errors import BadInput, BadRecipe, NoRoom, NotFinite
 from etabli.runs.recipe import Lora, Recipe
 from etabli.training import chunked_cross_entropy as loss
-from etabli.training import lora_and_optimizer, lora_linear4bit, oom, packed_attention, train_data
+from etabli.training import lora_and_optimizer, lora_linear4bit, oom, packed_attention, rms_norm, train_data
 from etabli.training.packing import TokenizedRow, collate, pack_rows
 from etabli.training.preflight import run_preflight
 
@@ -82,6 +84,7 @@ def test_the_loss_in_chunks_is_the_whole_one(scale, cap, bias, monkeypatch):
     weight, hidden = torch.randn(301, 16), torch.randn(200, 16, requires_grad=True)
     held, targets = torch.randn(301) if bias else None, torch.randint(301, (200,))
     monkeypatch.setattr(loss, "LOGITS", 301 * 70)  # three chunks
+    monkeypatch.setattr(loss, "CACHED_LOGITS", 301 * 9)  # of eight blocks each
     found = loss.summed_cross_entropy(hidden, loss.Head(weight, held, scale, cap), targets)
     logits = (hidden @ weight.T + (held if bias else 0)) * scale
     wanted = F.cross_entropy(torch.tanh(logits / cap) * cap if cap else logits, targets, reduction="sum")
@@ -110,6 +113,32 @@ def test_logits_never_exist_whole(monkeypatch):
     with Sizes():
         loss.summed_cross_entropy(hidden, head, targets).backward()
     assert largest == 1000 * 64
+
+
+# --- norms ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 40), st.floats(1e-8, 1e-2), st.sampled_from([1e-3, 1.0, 1e3]), st.integers(0, 99))
+def test_a_norm_and_its_gradient_are_those_of_the_formula(width, epsilon, size, seed):
+    torch.manual_seed(seed)
+    x = (torch.randn(2, 3, width) * size).requires_grad_()
+    norm = LlamaRMSNorm(width, epsilon).requires_grad_(False)
+    norm.weight.copy_(torch.rand(width) + 0.5)
+    assert rms_norm.fuse(torch.nn.Sequential(norm)) == 1
+    upstream, found = torch.randn_like(x), norm(x)
+    exact = x.detach().double().requires_grad_()
+    wanted = exact / (exact.square().mean(-1, keepdim=True) + epsilon).sqrt() * norm.weight.double()
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-6)
+    got, due = (
+        torch.autograd.grad(out, at, up)[0]
+        for out, at, up in ((found, x, upstream), (wanted, exact, upstream.double()))
+    )
+    torch.testing.assert_close(got.double(), due, rtol=1e-4, atol=1e-5 / size)
+
+
+def test_norms_of_another_formula_and_trained_ones_stay_as_they_are():
+    trained, gemma = LlamaRMSNorm(8), Gemma2RMSNorm(8).requires_grad_(False)
+    assert rms_norm.fuse(torch.nn.Sequential(trained, gemma)) == 0
 
 
 # --- a layer and its adapter ----------------------------------------------------------------------------------------

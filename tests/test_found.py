@@ -126,7 +126,6 @@ def test_an_odd_speed_in_a_log_is_passed_over(tmp_path):
 # --- a page calls what is declared, and nothing else ----------------------------------------------------------------
 
 WIDGETS = [value for value in vars(etabli_widgets).values() if isinstance(value, type) and issubclass(value, Widget)]
-SCRIPTS = Path(etabli_widgets.__file__).parent / "static"
 
 
 class Bell(Widget):
@@ -202,12 +201,21 @@ def test_a_message_of_the_page_comes_by_this_way(bell):
     assert bell.rung == {"times": 4}
 
 
+def arguments(text: str) -> str:
+    """Return the text up to the bracket that closes a call."""
+    depth = 0
+    for place, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth < 0:
+            return text[:place]
+    raise AssertionError("the call is not closed")
+
+
 @pytest.mark.parametrize("widget", WIDGETS, ids=lambda widget: widget.__name__)
 def test_what_a_page_sends_is_what_its_widget_declares(widget):
     """Both ways: by the names that the script sends and those that the class declares, and each field of them."""
-    script = re.sub(r"(?<!^)([A-Z])", r"_\1", widget.__name__).lower()
-    text = (SCRIPTS / f"{script}.js").read_text()
-    sent = re.findall(r"model\.send\(\{\s*type: \"(\w+)\"(.*?)\}\)", text, re.DOTALL)
+    calls = [arguments(widget._esm[found.end() :]) for found in re.finditer(r"model\.send\(", widget._esm)]
+    sent = [part.split('"', 1) for call in calls for part in re.split(r"\{\s*type: \"", call)[1:]]
     assert {name for name, _ in sent} == set(declared(widget))
     for name, rest in sent:
         fields = set(

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 import etabli
 from etabli.core import storage
-from etabli.core.contracts import EVENTS, RECIPE, ProbeAnswer, ProbeHistory, TokenDiffRow, TokenDiffs, TokenMoves
+from etabli.core.contracts import (
+    EVENTS,
+    RECIPE,
+    ProbeAnswer,
+    ProbeHistory,
+    TokenDiffRow,
+    TokenDiffs,
+    TokenMoves,
+    TruthMoves,
+)
 from etabli.core.errors import BadInput, Damaged, DeviceBusy
 from etabli.models import token_divergence
 from etabli.models.generate import token_texts
@@ -161,6 +170,33 @@ def test_answers_longer_than_a_piece_and_of_one_token(adapted_models, fallback):
         check(adapted_models[len(fallback)], fallback, long[:7], long[:size])
 
 
+def read_lengths(model):
+    """The ids of every forward pass of a model, as they go through it."""
+    lengths = []
+    hook = model.register_forward_pre_hook(
+        lambda module, args, kwargs: lengths.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    return lengths, hook
+
+
+@pytest.mark.parametrize("shared", [0, 1, 4, 30])
+def test_two_answers_to_one_prompt_are_those_of_each_alone_and_read_once(adapted_models, fallback, shared):
+    model, prompt = adapted_models[len(fallback)], [261, 270, 281, 290]
+    first = [260 + place % 50 for place in range(30)]
+    second = [*first[:shared], *[260 + (7 * place + 3) % 40 for place in range(20)]]
+    lengths, hook = read_lengths(model)
+    both = token_divergence.compare_answers(sides(model), fallback, prompt, [first, second, second])
+    hook.remove()
+    assert both[1] == both[2]
+    for moves, answer in zip(both, (first, second)):
+        alone = check(model, fallback, prompt, answer)
+        for name in ("logp", "base_logp", "kl"):
+            assert moves[name] == pytest.approx(alone[name], abs=2e-3)
+        assert (moves["ids"], moves["tokens"]) == (alone["ids"], alone["tokens"])
+    alone_tokens = len(prompt) + len(first) - 1
+    assert sum(lengths) == 2 * (alone_tokens + len(second) - shared), "on each side, nothing is read twice"
+
+
 def test_an_answer_of_ten_thousand_tokens(adapted_models, fallback):
     ids = [260 + at % 50 for at in range(10_000)]
     made = token_divergence.compare_tokens(sides(adapted_models[len(fallback)]), fallback, ids[:3], ids)
@@ -185,7 +221,7 @@ def test_a_runs_answers_are_measured_by_the_largest_move(runs, answered, measure
     moves = [row["move"] for row in measured["rows"]]
     assert moves == sorted(moves, reverse=True) and moves[-1] > 0
     for row in measured["rows"]:
-        assert set(row) == set(TokenDiffRow.__annotations__)
+        assert set(row) == set(TokenDiffRow.__annotations__) and set(row["truth"]) == set(TruthMoves.__annotations__)
         changes = [after - before for after, before in zip(row["moves"]["logp"], row["moves"]["base_logp"])]
         assert row["total"] == pytest.approx(sum(changes)) and row["move"] == abs(changes[row["at"]])
         assert "".join(row["moves"]["tokens"]).startswith(row["answer"]), "the end of turn is a token of it"
@@ -206,6 +242,38 @@ def test_it_agrees_with_the_loss_of_the_evaluation(runs, answered, measured):
                 found = likelihood.score(loaded.model, loaded.tokenizer, [talk])[0]
             assert found.tokens == len(row["moves"]["ids"])
             assert sum(row["moves"][name]) == pytest.approx(-found.nats, rel=0.02, abs=0.3), "bfloat16"
+
+
+def test_the_truth_is_measured_as_the_evaluations_loss(runs, answered, measured):
+    """The sum over the truth's tokens is what likelihoods.score gives for the true answer, on both sides."""
+    from etabli.models import likelihood
+    from etabli.models.loading import load
+
+    loaded = load(Recipe.load(runs / "changed" / RECIPE).model, adapter=runs / "changed" / "adapter")
+    rows = {row["id"]: row for row in answered["rows"]}
+    for row in measured["rows"][:3]:
+        truth, source = row["truth"], rows[row["id"]]
+        assert truth["text"] == source["truth"] and truth["tokens"] == len(truth["moves"]["ids"])
+        assert "".join(truth["moves"]["tokens"]).startswith(source["truth"])
+        for base, name in ((True, "base_"), (False, "")):
+            with loaded.as_base(base):
+                score = likelihood.score(loaded.model, loaded.tokenizer, [source["row"]["messages"]])[0]
+            assert sum(truth["moves"][f"{name}logp"]) == pytest.approx(-score.nats, rel=0.02, abs=0.3), "bfloat16"
+            assert truth["first" if not base else "base_first"] == truth["moves"][f"{name}rank"].count(1)
+
+
+def test_an_answer_that_is_the_truth_is_measured_once(runs, answered):
+    for row in answered["rows"]:
+        row["answers"]["tuned"] = row["truth"]
+    rows = diffing.measure(runs / "changed", results=answered, save=False, limit=2)["rows"]
+    assert rows and all(row["truth"]["moves"] is None and row["truth"]["total"] == row["total"] for row in rows)
+    assert all("truth" not in row for row in diffing.measure(runs / "changed", "truth", 1, results=answered)["rows"])
+
+
+def test_what_was_cut_is_told(runs, answered, measured):
+    """A small model that knows nothing seldom ends its answers; the log tells by the end of turn in the raw text."""
+    ends = {row["id"]: "<|im_end|>" not in row["raw"]["tuned"] for row in answered["rows"]}
+    assert {row["id"]: row["cut"] for row in measured["rows"]} == ends and any(ends.values())
 
 
 def test_an_adapter_that_changes_nothing_moves_nothing(runs, answered):

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,16 @@ class TestNotebook:
             last = source.strip().split("\n")[-1]
             if last in ("monitor", "chat", "table", "slider", "lens", "ledger", "trip"):
                 assert any(f"{last}." in later for later in sources[at + 1 :])
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_a_notebook_that_shows_frames_shows_their_texts_whole(path):
+    sources = code(path)
+    shown = [
+        at for at, source in enumerate(sources) if re.search(r"pd\.(DataFrame|Series)\(|data\.frame\.sample", source)
+    ]
+    whole = [at for at, source in enumerate(sources) if "max_colwidth" in source]
+    assert not shown or (whole and whole[0] <= shown[0])
 
 
 def test_the_five_of_the_tour_are_there():

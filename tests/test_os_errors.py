@@ -91,7 +91,7 @@ NOT_WRITTEN = "'{}' can't be (used|written): (this user has no permission|its di
         (["data", "read", "rows.jsonl", "--out", "d"], "d"),
         (["data", "prepare", "filters.yaml", "--out", "e"], "e"),
         (["data", "check", "rows.jsonl", "--workers", "1", "--csv", "f.csv"], "f.csv"),
-        (["lab", "books"], "books"),
+        (["lab", "books", "--allow-root"], "books"),
     ],
 )
 def test_a_read_only_folder_is_named_by_the_name_that_was_given(rows, in_read_only, words, named):

@@ -1,6 +1,7 @@
 """Pages are the same markup whatever the texts in them say; here without a browser, in tests/e2e with one."""
 
 import ast
+import json
 import re
 import traceback
 from html.parser import HTMLParser
@@ -16,6 +17,7 @@ import etabli_widgets
 import hostile_markup
 import test_widgets as parts
 from etabli.app import notebooks, report
+from etabli.checks.view import check_view
 from etabli.core.pages import BASE_POLICY, FOLDER, figures
 from etabli.core.pages.sanitise import ATTRIBUTES, sanitise_html
 from etabli.evaluation import card
@@ -281,15 +283,15 @@ def compared(data):
 
 def voted(data):
     session = source(current_pair=None, progress_text=data["watched"], reveal_as_text=data["told"])
-    session.total, session.notes, session.vote_count = 2, data["said"], 1
+    session.total, session.notes, session.vote_count, session.is_revealed = 2, data["said"], 1, False
     arena = etabli_widgets.BlindArena(session)
     arena.look()
     return arena
 
 
 def listed(data):
-    rows = source(select=40, lines=data["lines"], facets=data["facets"])
-    rows.total = 40
+    rows = source(select=40, lines=data["lines"], facets=data["facets"], histograms={}, count_marked=0)
+    rows.total, rows.marks = 40, parts.Marks()
     return etabli_widgets.DatasetTable(rows)
 
 
@@ -307,6 +309,10 @@ WIDGETS = {
     "rows of VerdictCard": (
         lambda rows: etabli_widgets.VerdictCard(card.view(hostile_markup.evaluation()), lambda asked: rows),
         card.pick_rows(hostile_markup.evaluation(), "exact", "en")[:2],
+    ),
+    "CheckReport": (
+        lambda view: etabli_widgets.CheckReport(view, lambda code, most: {}),
+        json.loads(json.dumps(check_view(etabli.check("customer-mails")))),
     ),
     "MemoryLedger": (ledger, {**HELD, "now": {**HELD["now"], "card": "t4", "model": "m"}}),
     "ThresholdPairs": (compared, {**parts.Pairs().at(0.8), "filter": "near"}),

@@ -11,8 +11,8 @@ from safetensors.numpy import save_file
 
 from etabli.core import storage
 from etabli.core.contracts import CHECKPOINTS, LOG, PROCESS, RECIPE
+from etabli.core.progress import ProgressLine
 from etabli.runs import checkpoints
-from etabli.runs.progress import ProgressLine
 from etabli.runs.recipe import Recipe
 from etabli.runs.run import Run
 

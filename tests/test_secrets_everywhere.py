@@ -558,7 +558,7 @@ def test_in_a_log_each_state_of_a_bar_is_a_line():
 
 
 def test_prints_of_the_python_api_are_plain(everything, capsys):
-    from etabli.runs.progress import ProgressLine
+    from etabli.core.progress import ProgressLine
 
     line = ProgressLine()
     line.show(f"{everything} \x1b[2J", urgent=True)
@@ -570,7 +570,7 @@ def test_prints_of_the_python_api_are_plain(everything, capsys):
 
 def test_every_print_of_the_package_goes_one_way():
     """No module prints by itself but those whose output is guarded: commands, the child, and the functions for it."""
-    allowed = {"app/cli/__init__.py", "app/cli/output.py", "core/terminal.py", "training/worker.py", "runs/progress.py"}
+    allowed = {"app/cli/__init__.py", "app/cli/output.py", "core/terminal.py", "training/worker.py", "core/progress.py"}
     # a child's JSON for its parent; a page for the docs
     allowed |= {"memory/trace_cache.py", "data/catalogue.py"}
     package = ROOT / "workbench" / "etabli"

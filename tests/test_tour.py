@@ -1,6 +1,7 @@
 """The tour runs the notebooks themselves; here with a tiny model, a few rows and two steps."""
 
 import json
+import re
 
 import pytest
 
@@ -60,6 +61,19 @@ class TestTour:
     def test_plots_are_in_the_html_with_their_script(self, made):
         page = (made[0] / "02_finetune.html").read_text()
         assert "Plotly.newPlot" in page and "cdn.plot.ly/plotly" not in page.replace(" src=", "")[:2000]
+
+    def test_no_frame_cuts_a_text(self, made):
+        for page in made[0].glob("0*.html"):
+            assert not re.search(r"\.\.\.\s*</t[dh]>", page.read_text()), page.name
+
+    def test_pages_have_titles_load_nothing_and_install_nothing(self, made):
+        pages = [path.read_text() for path in sorted(made[0].glob("0*.html"))]
+        titles = [re.search("<title>(.*)</title>", page)[1] for page in pages]
+        assert titles[1] == "établi: 1 · The data" and len(set(titles)) == len(pages) == 5
+        for page in pages:
+            assert (
+                not re.search(r"<(script|link|img)[^>]* (src|href)=\"?(https?:)?//", page) and "pip install" not in page
+            )
 
     def test_a_second_tour_keeps_the_first(self, made, monkeypatch):
         from etabli.app import tour as module

@@ -13,6 +13,7 @@ import etabli_widgets
 from etabli_widgets import (
     BlindArena,
     ChatCompare,
+    CheckReport,
     DatasetTable,
     MaskLens,
     MemoryLedger,
@@ -201,7 +202,7 @@ class Session:
     """Stands for etabli.review.session.Session; test_arena.py tests the real one."""
 
     def __init__(self, left=2):
-        self.total, self.notes, self.cast = left, ["a note " + HOSTILE], []
+        self.total, self.notes, self.cast, self.is_revealed = left, ["a note " + HOSTILE], [], False
 
     @property
     def vote_count(self):
@@ -285,6 +286,8 @@ DIFFS = {
     "said": ["said " + HOSTILE],
     "rows": [row_of("a", "", "😀", HOSTILE, "‮"), row_of("b", *["word "] * 10_000)],
 }
+TRUTH = {"text": "t", "total": -2.5, "tokens": 2, "first": 1, "base_first": 0, "moves": moves("x", HOSTILE)}
+DIFFS["rows"][0] |= {"truth": TRUTH, "cut": True}
 
 
 def test_token_differences_send_the_tokens_of_one_row():
@@ -432,6 +435,11 @@ def test_the_card_with_no_differences():
     assert "Row by row" not in card.html() and "exact, all: tuned: 60 rows" in card.html()
 
 
+class Marks(set):
+    def packed(self):
+        return ",".join(map(str, sorted(self)))
+
+
 class Rows:
     """What a table is fed from."""
 
@@ -439,6 +447,7 @@ class Rows:
 
     def __init__(self):
         self.done = []
+        self.marked = set()
 
     def select(self, **asked):
         if asked.get("sort") == "colour":
@@ -475,8 +484,37 @@ class Rows:
         self.done.append((do, name, why, text))
         return self.line(int(name[1:]))
 
-    def undo(self):
-        return self.line(int(self.done.pop()[1][1:])) if self.done else None
+    def undo_batch(self):
+        return [self.done.pop()[1]] if self.done else []
+
+    def histograms(self):
+        chart = {"kind": "categories", "labels": [HOSTILE], "edges": [], "counts": [70], "shown": [70]}
+        return {"status": chart, "finding": chart}
+
+    @property
+    def marks(self):
+        return Marks(self.marked)
+
+    def mark(self, do, start=0, stop=0, rows=()):
+        chosen = {*range(start, min(stop, 70)), *rows}
+        if max(chosen, default=0) >= 70:
+            raise ValueError("no such row")
+        self.marked = self.marked - chosen if do == "remove" else chosen | (self.marked if do == "add" else set())
+        return len(self.marked)
+
+    def decide_marked(self, do, why=""):
+        self.done += [(do, f"r{at}", why, None) for at in sorted(self.marked)]
+        count, self.marked = len(self.marked), set()
+        return count
+
+    def count_marked(self):
+        return len(self.marked)
+
+    def place_of(self, row):
+        return int(str(row).lstrip("r"))
+
+    def shown_flags(self, rows):
+        return ""
 
     def refresh(self):
         return 69
@@ -494,10 +532,7 @@ def test_a_decision_is_confirmed_when_it_is_written_and_not_before():
     shown.open_row("r3")
     shown.received({"type": "decide", "do": "drop", "id": "r3", "why": "dull"})
     assert shown._source.done == [("drop", "r3", "dull", None)] and shown.decided == 1
-    assert (
-        shown.sent[-1] == {"type": "line", "line": shown._source.line(3), "undone": False}
-        and shown.detail["decided"] == 1
-    )
+    assert shown.sent[-1] == {"type": "line", "line": shown._source.line(3)} and shown.detail["decided"] == 1
     assert "dropped 1" in repr(shown) and "dropped 1" in shown.html()
     shown.received({"type": "decide", "do": "drop", "id": "r9"})
     assert shown.sent[-1] == {"type": "refused", "id": "r9"} and "disk is full" in shown.error and shown.decided == 1
@@ -520,6 +555,32 @@ def test_only_lines_that_are_asked_for_are_sent():
     assert shown.found == 69
 
 
+def test_rows_that_are_selected_together_are_decided_and_undone_by_one_message_each():
+    shown = table()
+    shown.received({"type": "mark", "do": "replace", "start": 3, "stop": 6, "number": 1})
+    shown.received({"type": "mark", "do": "add", "rows": [9, 12], "number": 2})
+    shown.received({"type": "mark", "do": "remove", "rows": [4], "number": 3})
+    assert shown.marks == {"bits": "3,5,9,12", "count": 4, "shown": 4, "number": 3}
+    for wrong in ({"rows": [70]}, {"rows": ["r1"]}, {"rows": [True]}):
+        shown.received({"type": "mark", "do": "add", "number": 4, **wrong})
+        assert shown.error.startswith("ValueError") and shown.marks["count"] == 4
+    shown.received({"type": "decide_marked", "do": "drop", "why": "dull"})
+    assert [name for _, name, _, _ in shown._source.done] == ["r3", "r5", "r9", "r12"] and shown.decided == 4
+    assert shown.error == "" and shown.marks["count"] == 0 and shown.sent[-1]["type"] == "changed"
+    assert shown.mark("add", rows=[1]) == 1 and shown.marks["number"] == 3, "the page's own number stays"
+
+
+def test_a_map_is_made_when_it_is_asked_for_and_refused_where_there_is_none():
+    points = {"rows": [1], "x": [0.5], "y": [0.5], "labels": [0], "names": [HOSTILE], "colours": ["#000"]}
+    shown = DatasetTable(Rows(), "ann", lambda colour: {**points, "title": HOSTILE, "colour": colour})
+    assert shown.map == {}
+    shown.received({"type": "map", "colour": "status"})
+    assert shown.map["colour"] == "status" and shown.error == ""
+    bare = table()
+    bare.received({"type": "map", "colour": "status"})
+    assert bare.error == "ValueError: This table was made without a map: etabli.curate(...).table() has one."
+
+
 class Pairs:
     """What a threshold is chosen with."""
 
@@ -539,7 +600,7 @@ def test_a_threshold_is_looked_at_and_then_taken():
     shown.received({"type": "look", "value": 0.95})
     assert shown.seen["gone"] == 0 and shown.chosen == 0.8
     shown.received({"type": "choose", "value": 0.85})
-    assert shown._source.value == shown.chosen == 0.85 and "0.85 puts 1 of 9 rows" in repr(shown)
+    assert shown._source.value == shown.chosen == 0.85 and "0.85 removes 1 of 9 rows" in repr(shown)
     shown.received({"type": "look", "value": "high"})
     assert shown.error.startswith("ValueError")
 
@@ -667,6 +728,7 @@ def test_what_is_hidden_is_written_out_and_joiners_of_scripts_stay():
         TrainingFilm(FILM),
         MemoryLedger(Memory()),
         RoundTrip(),
+        CheckReport({"groups": []}, lambda code, most: {}),
     ],
 )
 def test_modules_are_whole_and_need_no_network(widget):
@@ -723,7 +785,7 @@ def test_stop_leaves_a_run_that_is_over_as_it_is(state):
 def test_every_term_of_the_glossary_is_used_and_explained_in_a_sentence():
     scripts = "\n".join(path.read_text() for path in (_base.STATIC).glob("*.js"))
     policies = {"answers", "answers_and_reasoning", "last", "all", "spans"}  # by the policy's name
-    heads = {"clusters"}  # a column of the verdict's table
+    heads = {"clusters", "base", "prompted", "lookup", "tuned", "n", "errors"}  # columns of the verdict's tables
     for name, text in markup.GLOSSARY.items():
         assert re.fullmatch(r"[A-Z+0-9].*\.", text) and len(text) < 160, name
         assert f'"{name}"' in scripts or name in policies | heads or f" {name}" in scripts, name

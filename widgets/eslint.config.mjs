@@ -10,7 +10,7 @@ const ATTRIBUTES = "/^(on.*|style|data|xlink:.*|" + LINKS + ")$/i";
 const TAGS = "/^(script|style|iframe|frame|object|embed|link|base|meta|img|video|audio|source|use|image|a)$/i";
 const FUNCTIONS = ":not(ArrowFunctionExpression, FunctionExpression).arguments:first-child";
 const WINDOWS = "/^(window|document|globalThis|self)$/";
-const SET = "CallExpression[callee.property.name='setAttribute']";
+const SET = "CallExpression[callee.property.name=/^(set|toggle)Attribute$/]";
 const MAKE = "CallExpression[callee.name=/^(make|svg)$/]";
 
 const sinks = {
@@ -35,7 +35,7 @@ const sinks = {
   "An attribute is named here, and is none that runs or loads something": [
     `${SET} > Literal.arguments:first-child[value=${ATTRIBUTES}]`,
     `${SET} > :not(Literal).arguments:first-child`,
-    "CallExpression[callee.property.name=/^(setAttributeNS|setAttributeNode|createAttribute|toggleAttribute)$/]",
+    "CallExpression[callee.property.name=/^(setAttributeNS|setAttributeNode|createAttribute)$/]",
     `CallExpression[callee.name="svg"] > ObjectExpression > Property > .key[name=${ATTRIBUTES}]`,
     `CallExpression[callee.name="svg"] > ObjectExpression > Property > .key[value=${ATTRIBUTES}]`,
   ],
@@ -44,7 +44,7 @@ const sinks = {
     `${MAKE} > ObjectExpression > Property[computed=true]`,
     `${MAKE} > ObjectExpression > SpreadElement > :not(Identifier[name="props"])`,
     `CallExpression[callee.object.name="Object"][callee.property.name="assign"] > :not(ObjectExpression, :first-child).arguments`,
-    'AssignmentExpression > MemberExpression.left[computed=true]:not([property.type="Literal"])',
+    'AssignmentExpression > MemberExpression.left[computed=true]:not([property.type="Literal"], [property.operator=">>"])',
   ],
 };
 

@@ -63,6 +63,6 @@ def test_every_text_of_a_page_can_be_read(browser, book, tmp_path, name, theme):
         ),
     )
     page.goto(HOME)
-    count, low = low_contrast(page, ".etabli, .etabli-check" if name.startswith("nbconvert") else "body")
+    count, low = low_contrast(page, ".etabli" if name.startswith("nbconvert") else "body")
     context.close()
     assert count > 30 and not low

@@ -36,6 +36,7 @@ UNSAFE = "export default { render: ({ model, el }) => { el.innerHTML = model.get
 SCRIPT = Path(__file__).with_name("injection_page.js").read_text(encoding="utf-8")
 PAGES = ("twins", "report", "check", "notebook")
 TWINS = "exported twins"  # of all widgets, sanitised by nbconvert: seconds a page, so fewer rounds
+BITS = [("map_shown",), ("marks", "bits")]  # marks of rows, packed: no texts of anybody
 MARKDOWN = ("notebook", TWINS)
 
 
@@ -221,6 +222,7 @@ def usable_places(page: Any, matrix: Matrix, name: str) -> dict[Place, set[int]]
     tries = [
         (place, dress, plant(state, {place}, lambda _, copy, text, dress=dress: DRESSES[dress](text, HARMLESS)))
         for place in places(state)
+        if place not in BITS
         for dress in range(len(DRESSES))
         if not (place[0] == "name" and dress)
     ]

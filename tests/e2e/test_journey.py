@@ -136,15 +136,15 @@ def test_ask_both(lab, open_notebook):
     page = notebook.page
     notebook.run_all()
     page.get_by_role("button", name="lights on").click()
-    page.get_by_label("Prompt").press("Enter")
+    page.get_by_label("Prompt", exact=True).press("Enter")
     page.get_by_label("tuned").get_by_text("tuned <b>says</b> lights on").wait_for(timeout=30_000)
     assert page.get_by_label("base").locator("pre").inner_text().strip() == "base <b>says</b> lights on"
     assert page.locator(".etabli-sides b").count() == 2, "an answer's markup is text"
     notebook.shot("chat-light", page.locator(".etabli-sides").locator(".."))
     notebook.theme("JupyterLab Dark")
     notebook.shot("chat-dark", page.locator(".etabli-sides").locator(".."))
-    page.get_by_label("Prompt").press_sequentially("bdd")
-    assert notebook.cells() == 2 and page.get_by_label("Prompt").input_value().endswith("bdd")
+    page.get_by_label("Prompt", exact=True).press_sequentially("bdd")
+    assert notebook.cells() == 2 and page.get_by_label("Prompt", exact=True).input_value().endswith("bdd")
 
 
 CHECKED = """
@@ -166,14 +166,17 @@ def test_a_click_on_a_finding_opens_its_rows(lab, open_notebook):
     notebook = open_notebook("check.ipynb")
     page = notebook.page
     notebook.run_all()
-    report = page.locator(".etabli-check")
+    report = page.locator(".etabli-check-report.etabli-live")
     report.wait_for(timeout=60_000)
-    codes = report.locator("summary code").all_inner_texts()
+    codes = report.locator("button.etabli-finding code").all_inner_texts()
     assert codes.index("missing-key") < codes.index("placeholder") < codes.index("licence-unknown")
-    row = report.get_by_text("row 7", exact=True)
+    row = report.get_by_text("row 7", exact=False)
     assert not row.is_visible()
-    report.locator("summary", has_text="ai-disclaimer").click()
-    assert row.is_visible() and report.locator("b").count() == 1, "what a row says is text"
+    report.locator("button.etabli-finding", has_text="ai-disclaimer").click()
+    row.wait_for()
+    assert report.locator("mark").inner_text().startswith("As an AI")
+    report.locator("button.etabli-finding", has_text="empty-answer").click()
+    report.get_by_text("Who is <b>she</b>?").wait_for()  # what a row says is text
     notebook.shot("check-light", page.locator(".jp-Notebook"))
     notebook.theme("JupyterLab Dark")
     notebook.shot("check-dark", page.locator(".jp-Notebook"))

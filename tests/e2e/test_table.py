@@ -123,7 +123,8 @@ def test_a_killed_kernel_loses_none_of_200_decisions(lab, many_rows, open_notebo
     view.evaluate("view => { view.scrollTop = 0.5 * view.scrollHeight; }")
     page.wait_for_function(
         """() => [...document.querySelectorAll('.etabli-lines-view .etabli-line')].filter((line) => !line.hidden)
-               .every((line) => line.children[3].textContent.startsWith(line.dataset.place + ':'))""",
+               .every((line) => line.querySelector('.etabli-cell-question').textContent
+                 .startsWith(line.dataset.place + ':'))""",
         timeout=20_000,
     )
     scrolled = page.evaluate("() => ({ longest: window.longest, tasks: window.tasks })")

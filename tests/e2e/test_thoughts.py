@@ -18,7 +18,7 @@ HOSTILE = "<img src=x onerror='window.hit = 1'> </details> </think"
 def page(browser):
     page = browser.new_page()
     page.set_content("<pre id=place></pre>")
-    page.add_script_tag(content='const ROOT = ["etabli"];\n' + (STATIC / "shared.js").read_text())
+    page.add_script_tag(content='const ROOT = ["etabli"];\nconst GLOSSARY = {};\n' + (STATIC / "shared.js").read_text())
     yield page
     page.close()
 

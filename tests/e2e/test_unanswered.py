@@ -15,6 +15,7 @@ ACTS = {
     "RunMonitor": lambda widget: widget.get_by_role("button", name="Stop run").click(),
     "ChatCompare": lambda widget: widget.get_by_role("button", name="Ask", exact=True).click(),
     "BlindArena": lambda widget: widget.get_by_role("application").press("ArrowLeft"),
+    "CheckReport": lambda widget: widget.locator(".etabli-finding").first.click(),
     "DatasetTable": lambda widget: widget.get_by_role("grid").press("k"),
     "ThresholdPairs": lambda widget: widget.get_by_role("slider").press("End"),
     "MaskLens": lambda widget: widget.get_by_role("radio").first.press("ArrowRight"),
@@ -36,7 +37,7 @@ def begun(bench, folder, name):
     geometry(bench.page, at)
     widget = bench.page.locator(f"#{at}")
     if name == "ChatCompare":
-        widget.get_by_label("Prompt").fill("Are you there?")
+        widget.get_by_label("Prompt", exact=True).fill("Are you there?")
     return widget
 
 

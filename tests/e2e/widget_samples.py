@@ -1,6 +1,7 @@
 """One realistic widget of each class, with real sources where they need no model, for tests of layout and colours."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -52,31 +53,56 @@ def monitor(folder: Path) -> etabli_widgets.RunMonitor:
 
 
 def chat(folder: Path) -> etabli_widgets.ChatCompare:
-    """Two sides, one question answered, one earlier."""
+    """Three sides, one of them cut; two questions are answered, one pair is voted on."""
 
-    def side(word: str) -> Callable[..., Any]:
-        return lambda prompt, **settings: iter([f"{word}: {prompt} " * 6])
+    def side(word: str, is_cut: bool = False) -> Callable[..., Any]:
+        def answer(prompt: str, **settings: Any) -> Iterator[str]:
+            yield f"{word}: {prompt} " * 6
+            return is_cut
+
+        return answer
 
     settings = {"temperature": 0.7, "seed": 3, "strength": 0.5}
-    widget = etabli_widgets.ChatCompare({"base": side("base"), "tuned": side("tuned")}, [LONG, "Hello"], settings)
+    sides = {"base": side("base", True), "prompted": side("prompted"), "tuned": side("tuned")}
+    numbers = itertools.count()
+    hooks = {
+        "keep": lambda entry: {"id": str(next(numbers)), **entry},
+        "keep_vote": lambda vote: None,
+        "go_on": lambda name: None,
+    }
+    widget = etabli_widgets.ChatCompare(sides, [LONG, "Hello"], settings, **hooks)
     widget.ask("Where is the harbour?")
-    widget.ask(LONG)
+    widget.vote("prompted")
+    widget.ask(LONG, go_on=True)
+    widget.vote("tuned", "base")
     return widget
 
 
 class _Votes:
-    total, notes, vote_count = 40, ["Both answers are shown as they are."], 3
+    total, notes, vote_count, is_revealed = 40, ["Both answers are shown as they are."], 3, False
 
     def current_pair(self) -> Any:
-        item = SimpleNamespace(prompt=LONG, answers={"a": "It lies north. " * 30, "b": "South."})
-        return SimpleNamespace(item=item, left="a", right="b")
+        answers = {"prompted": "It lies north. " * 30, "tuned": "South."}
+        item = SimpleNamespace(prompt=LONG, answers=answers, cut=("prompted",))
+        return SimpleNamespace(item=item, left="prompted", right="tuned")
 
     def progress_text(self) -> str:
         return "Evidence 1.4: too early to say."
 
     def reveal_as_text(self) -> dict[str, Any]:
-        heads, row = ["", "won", "lost", "tie", "win rate"], ["tuned against base", "20", "9", "11", "64 % [51, 77]"]
-        return {"verdict": "tuned is preferred.", "kind": "better", "heads": heads, "rows": [row], "notes": ["A note."]}
+        heads, row = (
+            ["", "won", "lost", "tie", "win rate"],
+            ["tuned against prompted", "20", "9", "11", "64 % [51, 77]"],
+        )
+        compared = "You compared prompted with tuned."
+        return {
+            "compared": compared,
+            "verdict": "tuned is preferred.",
+            "kind": "better",
+            "heads": heads,
+            "rows": [row],
+            "notes": ["A note."],
+        }
 
 
 def arena(folder: Path) -> etabli_widgets.BlindArena:
@@ -97,6 +123,13 @@ def _rows() -> list[dict[str, Any]]:
         rows.append({"id": f"r{number}", "messages": turns, "source": f"s{number % 3}"})
     near = [rows[5]["messages"][0], {"role": "assistant", "content": rows[5]["messages"][1]["content"] + " changed"}]
     return [*rows, {**rows[5], "id": "near", "messages": near}, {**rows[7], "id": "copy"}]
+
+
+def check_report(folder: Path) -> etabli_widgets.CheckReport:
+    """The check of the mails that are delivered with établi; a finding with marked parts is open."""
+    widget = etabli.check("customer-mails").show()
+    widget.look("pii-email")
+    return widget
 
 
 def _desk(folder: Path) -> Any:
@@ -228,6 +261,8 @@ def token_diff(folder: Path) -> etabli_widgets.TokenDiff:
             "total": 12.0 - number,
             "kl": 0.4,
             "moves": moves,
+            "cut": number == 0,
+            "truth": {"text": "", "total": -2.5, "tokens": 40, "first": 14, "base_first": 3, "moves": moves},
         }
         for number in range(12)
     ]
@@ -283,6 +318,7 @@ SAMPLES: dict[str, Callable[[Path], Any]] = {
     "RunMonitor": monitor,
     "ChatCompare": chat,
     "BlindArena": arena,
+    "CheckReport": check_report,
     "DatasetTable": table,
     "ThresholdPairs": threshold,
     "MaskLens": lens,

@@ -2,6 +2,7 @@
 
 from etabli_widgets.blind_arena import BlindArena
 from etabli_widgets.chat_compare import ChatCompare
+from etabli_widgets.check_report import CheckReport
 from etabli_widgets.dataset_table import DatasetTable
 from etabli_widgets.mask_lens import MaskLens
 from etabli_widgets.memory_ledger import MemoryLedger
@@ -15,6 +16,7 @@ from etabli_widgets.verdict_card import VerdictCard
 __all__ = [
     "BlindArena",
     "ChatCompare",
+    "CheckReport",
     "DatasetTable",
     "MaskLens",
     "MemoryLedger",

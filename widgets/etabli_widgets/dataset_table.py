@@ -1,5 +1,6 @@
-"""``DatasetTable``: the rows of a data set with their findings and similar rows; a key decides about a row."""
+"""``DatasetTable``: the rows of a data set with their findings and similar rows; a key decides about rows."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import traitlets
@@ -10,35 +11,56 @@ from etabli_widgets.markup import Markup, element, fragment, notes, table
 FIRST = 60  # lines that the page has from the beginning
 PART = 100  # lines that the page requests at once
 TWIN_ROWS = 25
+PARTS = (  # of the script
+    *("difference", "chart", "row_marks", "column_heads", "table_filters"),
+    *("row_list", "row_detail", "row_map"),
+)
 HEADS = ("row", "status", "found", "question", "answer")
+QUERY = dict.fromkeys(("search", "finding", "status", "source", "sort"), str | None)
 
 
 class DatasetTable(Widget):
-    """Rows as lines; the open row with its turns, its reasons, the most similar row and the differences.
+    """Rows as lines; the open row with its turns, its reasons, the most similar row and the differences; a map of all.
 
-    ``source`` has ``select(...) -> int``, ``lines(start, stop)``, ``facets()``, ``detail(id)``, ``total``,
-    ``decide(do, id, why, text)``, ``undo()``, ``statuses()``, ``refresh()``: ``etabli.curation.table.Table``. Only the
-    lines in view are sent to the page. ``choose``, ``open_row``, ``decide``, ``undo`` and ``apply`` do what mouse and
-    keys do.
+    ``source`` has ``select(...) -> int``, ``lines(start, stop)``, ``facets()``, ``histograms()``, ``detail(id)``,
+    ``total``, ``decide(do, id, why, text)``, ``undo_batch()``, ``statuses()``, ``refresh()``, ``mark(...) -> int``,
+    ``count_marked()``, ``marks`` (``packed()``), ``decide_marked(do, why)``, ``place_of(row)``, ``shown_flags(rows)``:
+    ``etabli.curation.table.Table``. ``place_rows(colour)`` returns the map: ``etabli.curation.map.RowMap``. Only the
+    lines in view are sent to the page. ``choose``, ``open_row``, ``mark``, ``decide``, ``decide_marked``, ``undo``,
+    ``show_map`` and ``apply`` do what mouse and keys do.
     """
 
-    _esm = script("dataset_table", "difference")
-    _css = style("dataset_table")
+    _esm = script("dataset_table", *PARTS)
+    _css = style("dataset_table", "row_map")
     _data = ("detail",)
 
     total = traitlets.Int(help="Rows there are").tag(sync=True)
     found = traitlets.Int(help="Rows shown").tag(sync=True)
     version = traitlets.Int(help="Changes whenever other rows are shown").tag(sync=True)
-    asked = traitlets.Dict(help="search, finding, status, source, sort, descending").tag(sync=True)
+    asked = traitlets.Dict(help="search, finding, status, source, sort, descending, selected").tag(sync=True)
     facets = traitlets.Dict(help="finding, status, source: {name: rows}").tag(sync=True)
+    histograms = traitlets.Dict(help="Of each column: counts of all rows, and of the rows shown").tag(sync=True)
     first: "traitlets.List[Any]" = traitlets.List(help="The first lines").tag(sync=True)
     detail = traitlets.Dict(help="All about the row that is open").tag(sync=True)
     author = traitlets.Unicode(help="Who decides").tag(sync=True)
     decided = traitlets.Int(help="Decisions that this table has written to the disk").tag(sync=True)
+    marks = traitlets.Dict(
+        help="The selected rows: bits (base64), count, how many of them are shown; number of the page's message"
+    ).tag(sync=True)
+    widths = traitlets.Dict(help="Of columns that somebody has resized, in pixels").tag(sync=True)
+    map = traitlets.Dict(help="Rows as points: rows, x, y, labels, names, colours, title, colour").tag(sync=True)
+    map_shown = traitlets.Unicode(help="Which points' rows are shown: bits (base64)").tag(sync=True)
 
-    def __init__(self, source: Any, author: str = "", **traits: Any):
-        self._source = source
+    def __init__(
+        self,
+        source: Any,
+        author: str = "",
+        place_rows: Callable[[str], Mapping[str, Any]] | None = None,
+        **traits: Any,
+    ):
+        self._source, self._place_rows = source, place_rows
         super().__init__(author=author, total=source.total, facets=source.facets(), **traits)
+        self.marks = {"number": 0}
         self.choose()
 
     @property
@@ -49,44 +71,96 @@ class DatasetTable(Widget):
     def choose(self, **query: Any) -> int:
         """Filter and sort, as in ``choose(finding="near", sort="likeness")``, and return the number of shown rows.
 
-        Without arguments all rows are shown.
+        Without arguments all rows are shown; ``selected=True`` shows only those that are selected.
         """
         row_count = int(self._source.select(**query))
         with self.hold_sync():
-            self.asked, self.found, self.first = query, row_count, self._source.lines(0, FIRST)
-            self.version += 1
+            self.asked = query
+            self._show_rows(row_count)
         return row_count
 
+    def _show_rows(self, row_count: int) -> None:
+        self.found, self.first, self.histograms = row_count, self._source.lines(0, FIRST), self._source.histograms()
+        self.map_shown = self._source.shown_flags(self.map["rows"]) if self.map else ""
+        self._show_marks(self.marks["number"])
+        self.version += 1
+
     def open_row(self, name: str) -> dict[str, Any]:
-        """Open a row, and return everything about it."""
-        self.detail = self._source.detail(name)
-        return dict(self.detail)
+        """Open a row, choose it in the list if it is shown there, and return everything about it."""
+        detail = self._source.detail(name)
+        self.detail = {**detail, "place": self._source.place_of(name)}
+        return dict(detail)
+
+    def mark(self, do: str, start: int = 0, stop: int = 0, rows: Sequence[int] = ()) -> int:
+        """Select rows together, by their places in the list or their numbers; returns how many are selected.
+
+        Args:
+            do: ``replace`` selects only these rows, ``add`` these too, ``remove`` no longer these.
+            start, stop: places among the shown rows, as of a slice; rows: numbers of rows of the data.
+        """
+        self._source.mark(do, start, stop, rows)
+        self._show_marks(self.marks["number"])
+        return int(self.marks["count"])
+
+    def _show_marks(self, number: int) -> None:
+        marks, shown = self._source.marks, self._source.count_marked()
+        self.marks = {"bits": marks.packed(), "count": len(marks), "shown": shown, "number": number}
+
+    def show_map(self, colour: str = "finding") -> dict[str, Any]:
+        """Show the rows as points, and return the map; the rows that are selected in it are selected in the list.
+
+        Args:
+            colour: what the colours mean: ``finding``, ``status``, ``source``, ``cluster`` or a column of the data.
+        """
+        if self._place_rows is None:
+            raise ValueError("This table was made without a map: etabli.curate(...).table() has one.")
+        row_map = dict(self._place_rows(colour))
+        with self.hold_sync():
+            self.map, self.map_shown = row_map, self._source.shown_flags(row_map["rows"])
+        return row_map
 
     def decide(self, do: str, name: str, why: str = "", text: str | None = None) -> dict[str, Any]:
         """Keep, fix or drop a row, or undo, and return the row's new line. The decision is then on the disk."""
-        return self._show_decision(self._source.decide(do, name, why, text))
+        line: dict[str, Any] = self._source.decide(do, name, why, text)
+        self._show_decisions(1)
+        self.send({"type": "line", "line": line})
+        return line
 
-    def undo(self) -> dict[str, Any] | None:
-        """Take the newest decision back, and return its row's new line; None if there is no decision."""
-        line = self._source.undo()
-        return self._show_decision(line, undone=True) if line else None
+    def decide_marked(self, do: str, why: str = "") -> int:
+        """Keep or drop all selected rows and select none; returns how many there were. ``undo`` takes all back."""
+        row_count = int(self._source.decide_marked(do, why))
+        self._show_decisions(row_count)
+        self._show_marks(self.marks["number"])
+        self.send({"type": "changed", "text": f"{row_count} rows: {do}. U takes it back."})
+        return row_count
 
-    def _show_decision(self, line: dict[str, Any], undone: bool = False) -> dict[str, Any]:
+    def undo(self) -> list[str]:
+        """Take the newest decision back, with those that were made together with it; returns the ids of the rows."""
+        row_ids: list[str] = self._source.undo_batch()
+        if row_ids:
+            self._show_decisions(len(row_ids))
+            place = self._source.place_of(row_ids[0])
+            text = f"{len(row_ids)} rows are as they were." if len(row_ids) > 1 else ""
+            self.send({"type": "changed", "text": text, "place": place})
+        return row_ids
+
+    def _show_decisions(self, count: int) -> None:
         with self.hold_sync():
-            self.decided += 1
+            self.decided += count
             self.error = ""
             self.facets = {**self.facets, "status": self._source.statuses()}
-            if self.detail.get("id") == line["id"]:
-                self.detail = self._source.detail(line["id"])
-        self.send({"type": "line", "line": line, "undone": undone})
-        return line
+            self.histograms = self._source.histograms()
+            if self.detail.get("id"):
+                self.detail = self._source.detail(self.detail["id"])
 
     def apply(self) -> int:
         """Apply the filters again, with the new decisions, and return the number of shown rows."""
         row_count = int(self._source.refresh())
         with self.hold_sync():
-            self.facets, self.found, self.first = self._source.facets(), row_count, self._source.lines(0, FIRST)
-            self.version += 1
+            self.facets = self._source.facets()
+            self._show_rows(row_count)
+        if self.map:
+            self.show_map(self.map["colour"])
         return row_count
 
     @message(start=int)
@@ -96,7 +170,7 @@ class DatasetTable(Widget):
         lines = self._source.lines(start, start + PART)
         self.send({"type": "lines", "start": start, "version": self.version, "lines": lines})
 
-    @message(**dict.fromkeys(("search", "finding", "status", "source", "sort"), str | None), descending=bool | None)
+    @message(**QUERY, descending=bool | None, selected=bool | None)
     def on_choose(self, fields: dict[str, Any]) -> None:
         """Handle another search, facet or order."""
         self.error = ""
@@ -104,8 +178,31 @@ class DatasetTable(Widget):
 
     @message(id=str)
     def on_open(self, fields: dict[str, Any]) -> None:
-        """Handle the choice of a row."""
-        self.open_row(fields["id"])
+        """Handle the choice of a row in the list."""
+        self.detail = self._source.detail(fields["id"])
+
+    @message(row=int)
+    def on_point(self, fields: dict[str, Any]) -> None:
+        """Handle a click on a point of the map."""
+        place = self._source.place_of(fields["row"])
+        self.send({"type": "place", "place": place, "row": fields["row"]})
+
+    @message(do=str, start=int | None, stop=int | None, rows=list | None, number=int)
+    def on_mark(self, fields: dict[str, Any]) -> None:
+        """Handle rows that are selected together, in the list or in the map."""
+        number = fields.pop("number")
+        rows = fields.get("rows", [])
+        if not all(type(row) is int for row in rows):
+            raise ValueError("rows has to be a list of row numbers.")
+        self._source.mark(fields["do"], fields.get("start", 0), fields.get("stop", 0), rows)
+        self._show_marks(number)
+        if self.asked.get("selected") and fields["do"] == "replace":  # the map was drawn on: show what is selected now
+            self.choose(**self.asked)
+
+    @message(colour=str)
+    def on_map(self, fields: dict[str, Any]) -> None:
+        """Handle the button of the map, and the choice of its colours."""
+        self.show_map(fields["colour"])
 
     @message(do=str, id=str, why=str | None, text=str | None)
     def on_decide(self, fields: dict[str, Any]) -> None:
@@ -116,10 +213,19 @@ class DatasetTable(Widget):
             self.send({"type": "refused", "id": fields["id"]})
             raise
 
+    @message(do=str, why=str | None)
+    def on_decide_marked(self, fields: dict[str, Any]) -> None:
+        """Handle a key pressed while several rows are selected."""
+        try:
+            self.decide_marked(fields["do"], fields.get("why", ""))
+        except Exception:
+            self.send({"type": "refused"})
+            raise
+
     @message()
     def on_undo(self, fields: dict[str, Any]) -> None:
         """Take the newest decision back."""
-        if self.undo() is None:
+        if not self.undo():
             self.send({"type": "nothing"})
 
     @message()

@@ -69,6 +69,11 @@ def answer(text: str) -> Markup:
     return fragment(element("details", element("summary", "Thought"), thought, class_="etabli-thought"), rest)
 
 
+def cut_mark() -> Markup:
+    """Return the mark of an answer that ended at its greatest length."""
+    return element("span", term("cut"), class_="etabli-cut")
+
+
 def _child(child: Any) -> str:
     if isinstance(child, Markup):
         return child

@@ -228,7 +228,8 @@ def chart(losses: Points, held_out: Points) -> Markup:
         )
     ]
     drawing = element("svg", lines, labels, class_="etabli-chart", viewBox=f"0 0 {WIDTH} {HEIGHT}")
-    legend = [element("i", class_="etabli-loss"), "loss ", element("i", class_="etabli-held-out"), "held-out loss"]
+    keys = {"etabli-loss": "loss", "etabli-held-out": "held-out loss"}
+    legend = [element("span", element("i", class_=name), text) for name, text in keys.items()]
     return fragment(drawing, element("p", legend, class_="etabli-legend"))
 
 

@@ -60,8 +60,9 @@ class ThresholdPairs(Widget):
 
     def _summary(self) -> str:
         effect = self.seen
-        rejected_rows = "" if effect["gone"] is None else f" puts {effect['gone']} of {effect['rows']} rows away"
-        return f"{self.filter} at {effect['value']:.2f}{rejected_rows} ({effect['pairs']} pairs)."
+        rejected_rows = "" if effect["gone"] is None else f" removes {effect['gone']} of {effect['rows']} rows"
+        noun = "pair" if effect["pairs"] == 1 else "pairs"
+        return f"{self.filter} at {effect['value']:.2f}{rejected_rows} ({effect['pairs']} {noun})."
 
     def __repr__(self) -> str:
         return f"ThresholdPairs: {self._summary()}"

@@ -6,7 +6,7 @@ from typing import Any
 import traitlets
 
 from etabli_widgets._base import Widget, message, script, style
-from etabli_widgets.markup import Markup, details, element, fragment, table, term
+from etabli_widgets.markup import Markup, cut_mark, details, element, fragment, table, term
 
 Pick = Callable[[dict[str, Any]], list[dict[str, Any]]]
 MOST_ROWS = 50  # shown at once; the rest are named by their number
@@ -161,10 +161,11 @@ def _row(row: dict[str, Any]) -> Markup:
     return details(row["prompt"], _entry("truth", row["truth"]), map(_answer, row["answers"]), class_="etabli-row")
 
 
-def _answer(answer: dict[str, str]) -> Markup:
+def _answer(answer: dict[str, Any]) -> Markup:
     content = [element("pre", answer["rendered"]), element("hr"), element("pre", answer["raw"])]
     more = details("prompt and raw output", content) if answer["rendered"] else None
-    return _entry(f"{answer['arm']} {answer['mark']}", answer["answer"], more)
+    mark = cut_mark() if answer.get("cut") else None
+    return _entry(f"{answer['arm']} {answer['mark']}", answer["answer"], fragment(mark, more))
 
 
 def _entry(name: str, text: str, more: Markup | None = None) -> Markup:

@@ -28,12 +28,14 @@ function render({ model, el }) {
   const asked = make("pre", { className: "etabli-asked", dir: "auto" });
   const left = make("pre", { dir: "auto" });
   const right = make("pre", { dir: "auto" });
-  const side = (name, text) =>
+  const heads = ["Left", "Right"].map((name) => make("b", { textContent: name }));
+  const cuts = [cutMark(), cutMark()];
+  const side = (name, at, text) =>
     make("section", { "aria-label": `${name} answer` }, [
-      make("div", { className: "etabli-top" }, [make("b", { textContent: name })]),
+      make("div", { className: "etabli-top" }, [heads[at], cuts[at]]),
       text,
     ]);
-  const sides = make("div", { className: "etabli-sides" }, [side("Left", left), side("Right", right)]);
+  const sides = make("div", { className: "etabli-sides" }, [side("Left", 0, left), side("Right", 1, right)]);
   const buttons = BUTTONS.map(([choice, text]) => {
     const button = make("button", { type: "button", textContent: text, className: "etabli-button" });
     button.onclick = () => vote(choice);
@@ -42,7 +44,7 @@ function render({ model, el }) {
   const last = make("p", { className: "etabli-last", role: "status", "aria-live": "polite" });
   const watched = make("p", { className: "etabli-watched", "aria-live": "polite" });
   const said = make("div");
-  const told = make("div", { className: "etabli-told-who" });
+  const told = make("div", { className: "etabli-told-who", tabIndex: -1 });
   const booth = make(
     "div",
     { className: "etabli-booth", tabIndex: 0, role: "application", "aria-label": "Vote with the arrow keys" },
@@ -96,20 +98,24 @@ function render({ model, el }) {
     asked.textContent = visible(pair.prompt ?? "");
     left.replaceChildren(...answerNodes(pair.left, pair.thoughts?.[0]));
     right.replaceChildren(...answerNodes(pair.right, pair.thoughts?.[1]));
-    for (const [node, text] of [
-      [left, pair.left],
-      [right, pair.right],
-    ]) {
+    [left, right].forEach((node, at) => {
       node.scrollTop = 0;
-      node.classList.toggle("etabli-empty", pair.number !== undefined && !text);
-    }
+      node.classList.toggle("etabli-empty", pair.number !== undefined && ![pair.left, pair.right][at]);
+      const place = ["Left", "Right"][at];
+      heads[at].textContent = pair.names ? `${place} · ${visible(pair.names[at])}` : place; // only once it is told
+      cuts[at].hidden = !pair.cut?.[at];
+    });
     const stranded = !pair.number && booth.contains(document.activeElement);
     booth.hidden = hint.hidden = !pair.number;
-    if (stranded) look.focus(); // all are voted on: the keys have somewhere to go
+    if (stranded) {
+      told.hidden = false;
+      told.focus(); // all are voted on: the keys have somewhere to go
+    }
     const { lengths, choice } = model.get("last");
     last.textContent = choice ? `Last vote: ${choice}. Left had ${lengths[0]} characters, right ${lengths[1]}.` : "";
     watched.textContent = model.get("watched");
     watched.hidden = Boolean(model.get("told").verdict); // then the verdict says it
+    look.hidden = Boolean(model.get("told").verdict);
     said.replaceChildren(
       ...model.get("said").map((text) => make("p", {}, [make("small", { textContent: visible(text) })])),
     );
@@ -128,11 +134,14 @@ function render({ model, el }) {
     const notes = held.notes.map((text) => make("p", {}, [make("small", { textContent: visible(text) })]));
     const verdict = make("p", { className: "etabli-verdict", textContent: visible(held.verdict) });
     verdict.dataset.kind = held.kind;
-    told.replaceChildren(verdict, scroller("etabli-scroll", "Result", [table]), ...notes);
+    const compared = make("p", { textContent: visible(held.compared), hidden: !held.compared });
+    const after = make("p", { className: "etabli-hint", hidden: !model.get("pair").number });
+    after.textContent = "The names are told: votes from here on are kept and do not count.";
+    told.replaceChildren(after, compared, verdict, scroller("etabli-scroll", "Result", [table]), ...notes);
   };
   const undo = [
     follow(model, ["pair", "total", "done", "last", "watched", "said", "told"], draw),
-    follow(model, ["told"], drawTold),
+    follow(model, ["told", "pair"], drawTold),
   ];
   return () => {
     model.off("change:heard", reset);

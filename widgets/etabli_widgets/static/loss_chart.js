@@ -2,7 +2,7 @@
 
 const LEFT = 48; // px of the axis' labels
 const RIGHT = 12;
-const GAP = 18; // px above each panel, for its title
+const GAP = 24; // px above each panel, for its title
 export const MEAN = 8; // steps of the running mean
 
 /** The panels that have anything to show: title, height in px, lines from below to above. */
@@ -50,7 +50,9 @@ function drawChart(chart, data, width, isLog) {
 function drawPanel(chart, { title, high, lines }, x, top, width, isLog) {
   const values = lines.flatMap(([, points]) => points.map(([, value]) => value)).filter((value) => value !== null);
   const { y, marks } = isLog ? logScale(values, top, high) : linearScale(values, top, high);
-  chart.append(svg("text", { x: LEFT, y: top - 5, class: "etabli-title" }, title));
+  const heading = svg("text", { x: LEFT, y: top - 9, class: "etabli-title" }, title);
+  if (GLOSSARY[title]) heading.append(svg("title", {}, GLOSSARY[title]));
+  chart.append(heading);
   for (const tick of marks) {
     chart.append(svg("line", { class: "etabli-grid", x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick) }));
     chart.append(svg("text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, short(tick)));

@@ -44,16 +44,16 @@ function render({ model, el }) {
     make("summary", { textContent: "Answers while it trains" }),
     samples,
   ]);
+  const keyOf = (className, text) => make("span", {}, [make("i", { className }), make("span", { textContent: text })]);
+  const checkpointKey = make("span", {}, [make("b", { textContent: "▲" }), "checkpoint"]);
+  const earlierKey = keyOf("etabli-earlier", "");
   const key = make("p", { className: "etabli-legend" }, [
-    make("i", { className: "etabli-loss" }),
-    "loss of each step",
-    make("i", { className: "etabli-mean" }),
-    `mean of ${MEAN} steps`,
-    make("i", { className: "etabli-held-out" }),
-    "loss on held-out rows",
+    keyOf("etabli-loss", "loss of each step"),
+    keyOf("etabli-mean", `mean of ${MEAN} steps`),
+    keyOf("etabli-held-out", "loss on held-out rows"),
+    checkpointKey,
+    earlierKey,
   ]);
-  const earlierKey = make("span", {}, [make("i", { className: "etabli-earlier" }), make("span")]);
-  key.append(earlierKey);
   el.append(
     make("div", { className: "etabli-top" }, [status, make("span", {}, [resume, stop])]),
     bar,
@@ -114,8 +114,10 @@ function render({ model, el }) {
       left,
     ];
     figures.forEach((item, i) => (item.value.textContent = texts[i]));
+    figures[2].caption.title = GLOSSARY["held-out loss"];
     figures[2].caption.textContent = heldOut === null ? "held-out loss" : `held-out loss at step ${heldOutStep}`;
     losses.hidden = key.hidden = !get("losses").length && !get("held_out").length;
+    checkpointKey.hidden = !get("marks").some((mark) => mark[1] === "checkpoint");
     earlierKey.hidden = !get("earlier").name;
     earlierKey.lastChild.textContent = get("earlier").name ? `loss of ${visible(get("earlier").name)}` : "";
     chart.show({

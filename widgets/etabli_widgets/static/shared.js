@@ -168,6 +168,11 @@ function answerNodes(text, thought = "") {
   return [fold, answer];
 }
 
+/** The mark of an answer that ended at its greatest length: it is never shown as if it were whole. */
+function cutMark() {
+  return make("span", { className: "etabli-cut" }, [term("cut")]);
+}
+
 /** The line on which a widget shows its own errors. */
 function errorLine(model) {
   const line = make("p", { className: "etabli-error", role: "alert" });

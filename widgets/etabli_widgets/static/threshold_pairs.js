@@ -17,8 +17,8 @@ function render({ model, el }) {
     slider.min = model.get("floor");
     if (document.activeElement !== slider) slider.value = model.get("value");
     number.textContent = Number(slider.value).toFixed(2);
-    const gone = seen.gone === null ? "" : ` puts ${seen.gone} of ${seen.rows} rows away`;
-    said.textContent = `${model.get("filter")} at ${seen.value.toFixed(2)}${gone} (${seen.pairs} pairs).`;
+    const gone = seen.gone === null ? "" : ` removes ${seen.gone} of ${seen.rows} rows`;
+    said.textContent = `${model.get("filter")} at ${seen.value.toFixed(2)}${gone} (${seen.pairs} ${seen.pairs === 1 ? "pair" : "pairs"}).`;
     const same = Math.abs(model.get("chosen") - seen.value) < 1e-9;
     take.textContent = same ? "This is the recipe's" : `Take ${seen.value.toFixed(2)} into the recipe`;
     take.disabled = same;

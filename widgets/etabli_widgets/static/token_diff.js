@@ -1,4 +1,6 @@
 const MEASURES = ["log-probability", "KL", "rank"];
+const TRUTH_HINT =
+  "Each true token, given the true ones before it. Underlined: tuned would write another token here. Dotted: only the base would.";
 
 function render({ model, el }) {
   guardKeys(el);
@@ -19,7 +21,8 @@ function render({ model, el }) {
     }),
   ]);
   const said = make("div");
-  el.append(head, measures, list, errorLine(model), open, told, hint, said);
+  const truth = make("div", { className: "etabli-truth" });
+  el.append(head, measures, list, errorLine(model), open, told, truth, hint, said);
   const name_ = `etabli-${Math.random().toString(36).slice(2)}`; // ids of the options, which the list names as active
   let wanted = 0; // the row that was asked for last
   let timer = 0;
@@ -37,11 +40,10 @@ function render({ model, el }) {
     return share >= 0.1 ? `${share.toFixed(1)} %` : share >= 0.0001 ? `${share.toFixed(4)} %` : "under 0.0001 %";
   };
   const choices = (top) => top.map(([text, logp]) => `${JSON.stringify(visible(text))} ${percent(logp)}`).join(", ");
-  const tell = (place) => {
-    const { moves } = model.get("row");
+  const teller = (moves, target) => (place) => {
     const change = moves.logp[place] - moves.base_logp[place];
-    const line = (name, value) => make("div", {}, [make("b", { textContent: name }), ` ${value}`]);
-    told.replaceChildren(
+    const line = (name, ...values) => make("div", {}, [make("b", { textContent: name }), " ", ...values]);
+    target.replaceChildren(
       line(
         `token ${place}: ${JSON.stringify(visible(moves.tokens[place]))}`,
         moves.tokens[place] === "" ? "a part of the sign that follows" : "",
@@ -51,7 +53,7 @@ function render({ model, el }) {
         `${percent(moves.base_logp[place])}, choice ${moves.base_rank[place]}; first: ${choices(moves.base_top[place])}`,
       ),
       line("tuned", `${percent(moves.logp[place])}, choice ${moves.rank[place]}; first: ${choices(moves.top[place])}`),
-      line("moved", `${change >= 0 ? "+" : "−"}${Math.abs(change).toFixed(2)} nats, KL ${moves.kl[place].toFixed(3)}`),
+      line("moved", `${signed(change)} `, term("nats"), ", ", term("KL"), ` ${moves.kl[place].toFixed(3)}`),
     );
   };
   const drawRow = () => {
@@ -60,14 +62,41 @@ function render({ model, el }) {
     if (!list.contains(document.activeElement)) wanted = row.number; // opened from code
     const [values, full] = valuesOf(row.moves);
     const focused = tokens?.contains(document.activeElement);
+    const tell = teller(row.moves, told);
     tokens = strip(row.moves.tokens, values, { full, label: "Tokens of the answer", tell, at: row.at });
     open.replaceChildren(
       make("p", { className: "etabli-asked", textContent: visible(row.prompt), dir: "auto" }),
       tokens,
+      ...(row.cut ? [make("p", {}, [cutMark(), " The end that is measured here is not its own."])] : []),
     );
     tell(row.at);
+    drawTruth(row.truth);
     if (focused) tokens.focus();
     mark();
+  };
+  const drawTruth = (content) => {
+    truth.hidden = !content;
+    if (!content) return;
+    const { summary, moves } = content;
+    if (!moves) return truth.replaceChildren(make("p", {}, [make("small", { textContent: summary })]));
+    const details = make("div", { className: "etabli-told", "aria-live": "polite" });
+    const tell = teller(moves, details);
+    const [values, full] = valuesOf(moves);
+    const at = Math.max(
+      0,
+      moves.rank.findIndex((rank) => rank > 1),
+    ); // where tuned leaves the truth first
+    const own = strip(moves.tokens, values, { full, label: "Tokens of the truth", tell, at });
+    [...own.children].forEach((token, place) => {
+      const other = moves.rank[place] > 1 ? "tuned" : moves.base_rank[place] > 1 ? "base" : "";
+      if (other) /** @type {HTMLElement} */ (token).dataset.other = other;
+    });
+    const hint = make("p", {}, [make("small", { textContent: TRUTH_HINT })]);
+    const isOpen = Boolean(truth.querySelector("details")?.open);
+    truth.replaceChildren(
+      make("details", { open: isOpen }, [make("summary", { textContent: summary }), hint, own, details]),
+    );
+    tell(at);
   };
   const mark = () => {
     [...list.children].forEach((line, at) => line.setAttribute("aria-selected", String(at === wanted)));
@@ -82,19 +111,23 @@ function render({ model, el }) {
   };
   const drawList = () => {
     const lines = model.get("lines").map((line, at) => {
-      const sign = line.total >= 0 ? "+" : "−";
       const node = make("div", { role: "option", className: "etabli-line", id: `${name_}-${at}` }, [
         make("span", { textContent: visible(line.prompt), dir: "auto" }),
-        make("small", {
-          textContent: `${line.tokens} tokens · largest ${line.move.toFixed(2)} · whole ${sign}${Math.abs(line.total).toFixed(2)} · KL ${line.kl.toFixed(2)}`,
-        }),
+        make("small", {}, [
+          ...(line.cut ? [cutMark(), " "] : []),
+          `${line.tokens} tokens · largest ${line.move.toFixed(2)} · whole ${signed(line.total)} · KL ${line.kl.toFixed(2)}`,
+        ]),
       ]);
       node.onclick = () => choose(at);
       return node;
     });
     list.replaceChildren(...lines);
     const { of, model: name, said: notes } = model.get("about");
-    head.textContent = `Answers of ${of}, against ${name} alone.`;
+    head.replaceChildren(
+      `Answers of ${visible(of)}, against ${visible(name)} alone. Changes are in `,
+      term("nats"),
+      ".",
+    );
     said.replaceChildren(...notes.map((text) => make("p", {}, [make("small", { textContent: text })])));
     mark();
   };
@@ -146,6 +179,11 @@ function render({ model, el }) {
     clearTimeout(timer);
     undo.forEach((each) => each());
   };
+}
+
+/** A number with its sign and two digits. @param {number} value */
+function signed(value) {
+  return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}`;
 }
 
 export default widget(render);

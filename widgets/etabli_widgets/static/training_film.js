@@ -1,4 +1,4 @@
-const [FULL, TALL, EDGE] = [640, 110, 34];
+const [TALL, TOP, EDGE, RIGHT] = [134, 26, 34, 12]; // px of the chart: its height, above and beside the lines
 
 function render({ model, el }) {
   guardKeys(el);
@@ -6,7 +6,7 @@ function render({ model, el }) {
   const probes = make("select", { "aria-label": "Probe" });
   const chart = svg("svg", {
     class: "etabli-film-chart",
-    viewBox: `0 0 ${FULL} ${TALL}`,
+    height: TALL,
     role: "slider",
     tabindex: 0,
     "aria-label": "Step",
@@ -55,12 +55,12 @@ function render({ model, el }) {
     model.set({ probe, at: Math.max(0, Math.min(size - 1, place)) });
     model.save_changes();
   };
+  const width = () => chart.clientWidth || 640;
   const lastStep = () => Math.max(1, model.get("film").steps ?? 0, shown().frames.at(-1).step);
   /** Show the frame whose step is nearest to the pointer, on the chart's own axis. */
   const goTo = (event) => {
     const box = chart.getBoundingClientRect();
-    const x = ((event.clientX - box.left) / box.width) * FULL;
-    const step = ((x - EDGE) / (FULL - EDGE - 12)) * lastStep();
+    const step = ((event.clientX - box.left - EDGE) / (box.width - EDGE - RIGHT)) * lastStep();
     const distances = shown().frames.map((one) => Math.abs(one.step - step));
     go(distances.indexOf(Math.min(...distances)));
   };
@@ -111,11 +111,13 @@ function render({ model, el }) {
     const known = frames.map((one) => one.mean_kl).filter((value) => value !== null);
     const top = Math.max(0.1, ...known) * 1.1;
     const right = lastStep();
-    const x = (step) => EDGE + (step / right) * (FULL - EDGE - 12);
-    const y = (value) => 8 + (1 - value / top) * (TALL - 32);
-    chart.replaceChildren();
+    const full = width();
+    const x = (step) => EDGE + (step / right) * (full - EDGE - RIGHT);
+    const y = (value) => TOP + (1 - value / top) * (TALL - TOP - 24);
+    chart.setAttribute("viewBox", `0 0 ${full} ${TALL}`);
+    chart.replaceChildren(svg("text", { x: EDGE, y: 10 }, "KL from the base, nats a token"));
     for (const tick of ticks(top, 3)) {
-      chart.append(svg("line", { class: "etabli-grid", x1: EDGE, x2: FULL - 12, y1: y(tick), y2: y(tick) }));
+      chart.append(svg("line", { class: "etabli-grid", x1: EDGE, x2: full - RIGHT, y1: y(tick), y2: y(tick) }));
       chart.append(svg("text", { x: EDGE - 6, y: y(tick) + 4, "text-anchor": "end" }, String(tick)));
     }
     for (const tick of ticks(right, 6))
@@ -132,9 +134,11 @@ function render({ model, el }) {
     );
     for (const one of frames)
       if (one.mean_kl !== null) chart.append(svg("circle", { cx: x(one.step), cy: y(one.mean_kl), r: 3 }));
-    for (const one of pinned()) chart.append(svg("text", { x: x(one.step), y: 14, "text-anchor": "middle" }, "◆"));
+    for (const one of pinned()) chart.append(svg("text", { x: x(one.step), y: TOP - 2, "text-anchor": "middle" }, "◆"));
     const here = frames[at()];
-    chart.append(svg("line", { class: "etabli-cursor", x1: x(here.step), x2: x(here.step), y1: 4, y2: TALL - 22 }));
+    chart.append(
+      svg("line", { class: "etabli-cursor", x1: x(here.step), x2: x(here.step), y1: TOP - 10, y2: TALL - 22 }),
+    );
   };
   const mine = (step) => pinned().some((one) => one.step === step && one.by === model.get("author"));
   const pinned = () => model.get("film").pins.filter((one) => one.probe === shown().probe);
@@ -208,8 +212,16 @@ function render({ model, el }) {
     drawChart();
   };
   const undo = follow(model, ["film", "probe", "at", "author"], draw);
+  let drawnWidth = 0;
+  const sizes = new ResizeObserver(() => {
+    if (chart.clientWidth === drawnWidth) return;
+    drawnWidth = chart.clientWidth;
+    drawChart();
+  });
+  sizes.observe(chart);
   return () => {
     halt();
+    sizes.disconnect();
     undo();
   };
 }

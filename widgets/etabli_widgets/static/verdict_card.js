@@ -170,6 +170,7 @@ function drawRow(row) {
       `${one.arm} ${one.mark}${one.answer === row.truth ? "" : " · struck: the truth alone, green: this answer alone"}`,
       one.answer === row.truth ? plain(one.answer) : marked(wordDifference(row.truth, one.answer)),
     );
+    if (one.cut) said.append(cutMark());
     if (one.rendered) {
       said.append(
         make("details", {}, [

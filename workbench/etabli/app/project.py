@@ -20,6 +20,7 @@ from etabli.core import terminal
 from etabli.core.config_files import list_mistakes, read_yaml, write_yaml
 from etabli.core.contracts import ROWS, Row
 from etabli.core.errors import BadInput, BadRecipe, BadRows, MissingData
+from etabli.core.progress import show_progress
 from etabli.curation.groups import with_copy_groups
 from etabli.data.content import hash_source
 from etabli.data.dataset import Dataset
@@ -100,6 +101,7 @@ class Project(BaseModel):
         """The folder of the data set, relative to the folder of the notebooks."""
         return f"datasets/{self.name}"
 
+    @show_progress("checking the data")
     def check(self, rows: list[Row] | None = None, **options: Any) -> Report:
         """Return ``etabli.check`` of ``rows`` or of the source; it also reports on a source that ``read`` refuses."""
         if rows is None:
@@ -157,6 +159,7 @@ class Project(BaseModel):
     def _lineage(self) -> dict[str, str]:
         return {"lang": self.lang} if self.lang else {}
 
+    @show_progress("preparing the data set")
     def prepare(self, rows: list[Row] | None = None, facts: Mapping[str, object] | None = None) -> Dataset:
         """Write the data set of this project with test rows set aside, and return it.
 

@@ -10,7 +10,8 @@ from etabli.app import notebooks
 from etabli.core import parsing, processes, storage
 from etabli.core.contracts import END_STATES, RECIPE, Results
 from etabli.core.errors import EtabliError
-from etabli.runs.progress import ProgressLine, describe_progress
+from etabli.core.progress import ProgressLine
+from etabli.runs.progress import describe_progress
 from etabli.runs.run import Run
 
 RUN = "runs/first"

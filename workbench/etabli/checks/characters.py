@@ -41,7 +41,7 @@ def control_pattern(names: tuple[str, ...] = ()) -> re.Pattern[str]:
 def check(text: str, where: str, control_tokens: re.Pattern[str]) -> Iterator[Note]:
     """Yield notes on the characters of one text; ``where``: its place in the row."""
     if match := _CONTROL.search(text):
-        yield Note("control-characters", where, excerpt(text, match.start()))
+        yield Note("control-characters", where, excerpt(text, match.start()), span=match.span())
     if "<" in text or "[" in text:
         yield from _check_control_tokens(text, where, control_tokens)
     if text.isascii():
@@ -49,10 +49,10 @@ def check(text: str, where: str, control_tokens: re.Pattern[str]) -> Iterator[No
     for code, pattern, searched_text in (
         ("mojibake", _MOJIBAKE, text),
         ("bidi", _BIDI, text),
-        ("invisible", _INVISIBLE, _FLAG.sub("", text)),
+        ("invisible", _INVISIBLE, _FLAG.sub(lambda flag: "-" * len(flag[0]), text)),
     ):
         if match := pattern.search(searched_text):
-            yield Note(code, where, excerpt(searched_text, match.start()))
+            yield Note(code, where, excerpt(text, match.start()), span=match.span())
 
 
 def _check_control_tokens(text: str, where: str, control_tokens: re.Pattern[str]) -> Iterator[Note]:
@@ -61,5 +61,5 @@ def _check_control_tokens(text: str, where: str, control_tokens: re.Pattern[str]
         if match[0] in _TURN_ENDS and is_strike_through:
             continue
         why = f"The control token {match[0]} is typed as text. établi keeps it text; others read it as structure."
-        yield Note("control-token", where, excerpt(text, match.start()), why)
+        yield Note("control-token", where, excerpt(text, match.start()), why, match.span())
         return

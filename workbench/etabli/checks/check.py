@@ -11,9 +11,11 @@ from pathlib import Path
 from etabli.checks import cost, custom_rules, row, speed
 from etabli.checks.report import Report
 from etabli.checks.row import CheckedRows, Settings, check_records
+from etabli.checks.row_texts import RowReader
 from etabli.core import folders, storage
 from etabli.core.contracts import Row
 from etabli.core.errors import BadInput, Unreadable
+from etabli.core.progress import show_progress
 from etabli.core.secrets import cover_secrets
 from etabli.data.notes import Note, escape_invisible
 from etabli.data.reading import columns as column_names
@@ -64,7 +66,9 @@ def check(
         opening = open_source(source, format, columns, about)
         try:
             settings = _make_settings(opening, model, rules, max_length, policy, template)
-            _check_all(opening, settings, workers, report, progress)
+            report.reader = RowReader(source, format, columns, about, settings)
+            with show_progress("checking rows") as task:
+                _check_all(opening, settings, workers, report, progress or task.report)
         finally:  # more notes come while files are read
             for note in opening.notes:
                 report.add_note(note, 1)

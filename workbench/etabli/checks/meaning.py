@@ -12,6 +12,7 @@ from etabli.core.contracts import Message
 from etabli.data.notes import Note, excerpt
 
 MAX_PLACEHOLDER_CHARACTERS = 80
+LAST_SHOWN = 24  # characters at a text's end, of a text that stops in mid-sentence
 _PLACEHOLDER = re.compile(
     r"\W*(?:n/a|nan|todo|tbd|tbc|xxx+|lorem ipsum.*|\[?no ?(?:output|answer|response|input|content)\]?"
     r"|< ?no ?(?:in|out)put ?>|\.{1,}|\?+|-+)\W*\Z",
@@ -70,7 +71,7 @@ def check(messages: list[Message], lang: str | None, packs: list[str]) -> Iterat
             yield from _check_answer(text, where, packs)
             yield from _check_language(text, question, lang, where)
         if role in ("user", "assistant") and (match := _find_leaked_template(text, question)):
-            yield Note("leaked-template", where, excerpt(text, match.start()))
+            yield Note("leaked-template", where, excerpt(text, match.start()), span=match.span())
         if role == "text":
             yield from _check_repetition(text, where)
 
@@ -91,9 +92,9 @@ def _search_packs(packs: list[str], code: str, text: str) -> re.Match[str] | Non
 
 def _check_question(text: str, where: str, packs: list[str]) -> Iterator[Note]:
     if match := _PICTURE.search(text) or _search_packs(packs, "unseen-media", text):
-        yield Note("unseen-media", where, excerpt(text, match.start()))
+        yield Note("unseen-media", where, excerpt(text, match.start()), span=match.span())
     if match := _find_merged_row(text):
-        yield Note("merged-rows", where, excerpt(text, match.start()))
+        yield Note("merged-rows", where, excerpt(text, match.start()), span=match.span())
 
 
 def _find_merged_row(text: str) -> re.Match[str] | None:
@@ -103,15 +104,16 @@ def _find_merged_row(text: str) -> re.Match[str] | None:
 
 def _check_answer(text: str, where: str, packs: list[str]) -> Iterator[Note]:
     if len(text) <= MAX_PLACEHOLDER_CHARACTERS and _PLACEHOLDER.match(text):
-        yield Note("placeholder", where, excerpt(text))
+        yield Note("placeholder", where, excerpt(text), span=(0, len(text)))
         return
     if match := _find_merged_row(text):
-        yield Note("merged-rows", where, excerpt(text, match.start()))
+        yield Note("merged-rows", where, excerpt(text, match.start()), span=match.span())
     for code in ("ai-disclaimer", "refusal"):
         if match := _search_packs(packs, code, text):
-            yield Note(code, where, excerpt(text, match.start()))
+            yield Note(code, where, excerpt(text, match.start()), span=match.span())
     if why := why_cut_off(text, packs):
-        yield Note("truncated-answer", where, excerpt(text, len(text)), why)
+        span = (max(0, len(text) - LAST_SHOWN), len(text))
+        yield Note("truncated-answer", where, excerpt(text, len(text)), why, span)
     yield from _check_repetition(text, where)
 
 

@@ -154,12 +154,8 @@ def _check_row(
     for name in LINEAGE_FIELDS:
         value = escape_invisible(str(dict(row).get(name) or "unknown"))[:200]
         count_value(results.lineage.setdefault(name, Counter()), value)
-    if settings.tokenizer:
-        renderer, control_tokens = _load_renderer(settings.tokenizer, settings.template)
-    else:
-        renderer, control_tokens = None, _COMMON_CONTROL_TOKENS
-    packs = _choose_packs(row, lang, results)
-    notes = [*_check_texts(row, lang, control_tokens), *meaning.check(row["messages"], row.get("lang"), packs)]
+    renderer = _load_renderer(settings.tokenizer, settings.template)[0] if settings.tokenizer else None
+    notes = _check_content(row, lang, settings, results)
     if renderer and _is_trainable({*reading_codes, *(note.code for note in notes)}):
         notes += cost.check(row, renderer, settings.max_length, settings.policy, results.cost, rendered_text)
     if record.row is not None and INCOMPLETE_CODES.isdisjoint(reading_codes):
@@ -168,6 +164,23 @@ def _check_row(
     return findings + [
         finding for rule in settings.own_rules() for finding in rule.findings(row, record.row, record.line)
     ]
+
+
+def _check_content(row: Row, lang: str | None, settings: Settings, results: CheckedRows) -> list[Note]:
+    """Return the notes on characters, safety and meaning of a conversation."""
+    folder = settings.tokenizer
+    control_tokens = _load_renderer(folder, settings.template)[1] if folder else _COMMON_CONTROL_TOKENS
+    packs = _choose_packs(row, lang, results)
+    return [*_check_texts(row, lang, control_tokens), *meaning.check(row["messages"], row.get("lang"), packs)]
+
+
+def check_again(record: Record, settings: Settings) -> tuple[Row | None, list[Note]]:
+    """Return the conversation of one parsed record (None if it can't be read), and the notes on its form and texts."""
+    results = CheckedRows()
+    _, row, notes = _read_record(record, settings, results)
+    if row is None:
+        return None, list(notes)
+    return row, [*notes, *_check_content(row, detect_row_language(row), settings, results)]
 
 
 def _is_trainable(codes: set[str]) -> bool:

@@ -38,15 +38,15 @@ def check(text: str, where: str, lang: str | None) -> Iterator[Note]:
     if "@" in text:
         for match in _EMAIL.finditer(text):
             if not _RESERVED.search(match[0]):
-                yield Note("pii-email", where, mask_secret(match[0]))
+                yield Note("pii-email", where, mask_secret(match[0]), span=match.span())
                 break
     if _DIGITS.search(text):
         yield from _check_numbers(text, where, lang)
     if "." in text and (address := next(filter(_is_public_address, _IP.finditer(text)), None)):
-        yield Note("pii-ip", where, excerpt(address[0]))
+        yield Note("pii-ip", where, excerpt(address[0]), span=address.span())
     for shape, match in secret_shapes.findings(text):
         why = f"This has the form of {shape.name}. Whoever has the data has it."
-        yield Note("secret", where, mask_secret(match[0]), why)
+        yield Note("secret", where, mask_secret(match[0]), why, match.span())
 
 
 def _check_numbers(text: str, where: str, lang: str | None) -> Iterator[Note]:
@@ -59,10 +59,11 @@ def _check_numbers(text: str, where: str, lang: str | None) -> Iterator[Note]:
         match = next((match for match in pattern.finditer(text) if is_valid(match[0])), None)
         if match:
             spans.append(match.span())
-            yield Note(code, where, mask_secret(match[0]))
-    number = _find_phone(_SLASHED.sub(lambda match: match[0].replace("/", " "), text), lang, spans)
-    if number:
-        yield Note("pii-phone", where, mask_secret(number))
+            yield Note(code, where, mask_secret(match[0]), span=match.span())
+    phone = _find_phone(_SLASHED.sub(lambda match: match[0].replace("/", " "), text), lang, spans)
+    if phone:
+        start, number = phone
+        yield Note("pii-phone", where, mask_secret(number), span=(start, start + len(number)))
 
 
 def _is_iban(text: str) -> bool:
@@ -85,8 +86,8 @@ def _is_card(text: str) -> bool:
     return bool(luhn.is_valid(re.sub(r"\D", "", text)))
 
 
-def _find_phone(text: str, lang: str | None, other_spans: list[tuple[int, int]]) -> str | None:
-    """Return the first telephone number that is not inside of another number."""
+def _find_phone(text: str, lang: str | None, other_spans: list[tuple[int, int]]) -> tuple[int, str] | None:
+    """Return where the first telephone number that is not inside of another number begins, and the number."""
     import phonenumbers
 
     all_regions = REGIONS["en"] + REGIONS["fr"]
@@ -95,7 +96,7 @@ def _find_phone(text: str, lang: str | None, other_spans: list[tuple[int, int]])
             if any(start <= match.start < end for start, end in other_spans):
                 continue
             if not _FICTION.search(str(match.number.national_number)) and _looks_like_phone(match.raw_string):
-                return match.raw_string
+                return match.start, match.raw_string
     return None
 
 

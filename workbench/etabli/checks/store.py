@@ -71,6 +71,11 @@ class Store:
         # This is a generator, so that the database stays open while it is read.
         yield from map(Finding._make, self._database.execute(query, [code] if code else []))
 
+    def row_numbers(self, code: str) -> list[int]:
+        """Return the numbers of the rows with this code, each once, in the order of the file."""
+        query = "SELECT DISTINCT row FROM findings WHERE code = ? AND row IS NOT NULL ORDER BY row"
+        return [number for (number,) in self._database.execute(query, [code])]
+
     def rows_with(self, severity: str) -> int:
         """Return how many rows have a finding of this severity."""
         query = "SELECT COUNT(DISTINCT row) FROM findings WHERE severity = ?"

@@ -48,17 +48,18 @@ class Journal:
                     self.skipped_lines += 1
             return list(self._entries.values())
 
-    def add(self, entry: Mapping[str, object]) -> None:
-        """Append an entry, with secrets covered. ``messages``, the new text of a row, is data and stays unchanged.
+    def add(self, *entries: Mapping[str, object]) -> None:
+        """Append entries at once, with secrets covered. ``messages``, a row's new text, is data and stays unchanged.
 
         Raises:
             NoSpace: the disk is full; BadInput: it can't be written for another reason. In both cases the file stays as
             it was.
         """
-        line = storage.to_json(cover_secrets_in(entry, data=("messages",))).encode("utf-8", "backslashreplace") + b"\n"
+        covered_entries = (cover_secrets_in(entry, data=("messages",)) for entry in entries)
+        lines = "".join(f"{storage.to_json(entry)}\n" for entry in covered_entries).encode("utf-8", "backslashreplace")
         try:
             with self._lock, storage.new_folder(self.path.parent):
-                json_lines.append(self.path, line)
+                json_lines.append(self.path, lines)
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise BadInput(f"{self.path} can't be written: {why}. Nothing of it was saved.") from error

@@ -7,6 +7,7 @@ Line breaks and tabs stay.
 
 import re
 import sys
+import threading
 
 from etabli.core.secrets import cover_secrets
 
@@ -41,9 +42,29 @@ def in_notebook() -> bool:
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
+def in_cell() -> bool:
+    """Return whether a notebook's cell runs this code, in its own thread: an output of a widget's message is lost."""
+    if not in_notebook() or threading.current_thread() is not threading.main_thread():
+        return False
+    kernel = sys.modules["IPython"].get_ipython().kernel
+    parent = kernel.get_parent("shell") if hasattr(kernel, "get_parent") else {}
+    return bool(parent.get("header", {}).get("msg_type", "execute_request") == "execute_request")
+
+
+_line_width = 0  # of a line of progress that is open on stderr
+
+
+def set_line_width(width: int) -> None:
+    """Note how wide the open line of progress on stderr is, so that ``say`` covers it; 0: there is none."""
+    global _line_width
+    _line_width = width
+
+
 def say(*lines: str) -> None:
     """Print lines for a person: to stderr, so that stdout holds only results; in a notebook, whose stderr is a red box
     as if something had failed, to stdout.
     """
+    if _line_width:
+        print(f"\r{'':<{_line_width}}\r", end="", file=sys.stderr, flush=True)
     for line in lines:
         print(to_printable(line), file=sys.stdout if in_notebook() else sys.stderr, flush=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -114,6 +114,10 @@ class Curation:
     def decide(self, do: str, row: str, why: str = "", messages: list[Message] | None = None) -> Decision:
         """Keep, fix or drop a row, or undo the last decision about it. It is on the disk when this returns."""
         return self.decisions.add(do, self.row(row), why, messages)
+
+    def decide_all(self, do: str, reasons: Mapping[str, str]) -> list[Decision]:
+        """Keep, drop or undo several rows, by id with the reason of each: all decisions are on the disk, or none."""
+        return self.decisions.add_all(do, [(self.row(row_id), why) for row_id, why in reasons.items()])
 
     def rewrite_answer(self, row_id: str, answer: str | None) -> list[Message]:
         """Return a row's current messages with another last answer; for plain text, with another last stretch.

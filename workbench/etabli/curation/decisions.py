@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeGuard, cast
 
@@ -58,28 +58,35 @@ class Decisions:
             BadInput: another word; a fix without messages that could be trained; nothing to undo.
             NoSpace: the disk is full.
         """
-        if do not in DECISION_KINDS or not isinstance(why, str):
+        return self.add_all(do, [(row, why)], messages)[0]
+
+    def add_all(
+        self, do: str, rows: Sequence[tuple[Row, str]], messages: list[Message] | None = None
+    ) -> list[Decision]:
+        """Write the same decision about several rows, each with its reason: all of them or none. As ``add``."""
+        if do not in DECISION_KINDS or not all(isinstance(why, str) for _, why in rows):
+            reasons = [why for _, why in rows[:1]]
             raise BadInput(
-                f"A decision is one of {', '.join(DECISION_KINDS)}, and its reason a text: not {do!r}, {why!r}."
+                f"A decision is one of {', '.join(DECISION_KINDS)}, and its reason a text: not {do!r}, {reasons!r}."
             )
-        entry = {
-            **journal.new_entry(),
-            "do": do,
-            "row": row["id"],
-            "was": hash_row(row),
-            "by": self.author,
-            "why": why,
-        }
         if do == "fix":
             _require_trainable(messages)
+        standing = self.standing() if do == "undo" else {}
+        entries = [self._make_entry(do, row, why, messages, standing) for row, why in rows]
+        self.file.add(*entries)
+        return cast(list[Decision], entries)
+
+    def _make_entry(
+        self, do: str, row: Row, why: str, messages: list[Message] | None, standing: Mapping[str, Decision]
+    ) -> dict[str, object]:
+        entry = {**journal.new_entry(), "do": do, "row": row["id"], "was": hash_row(row), "by": self.author, "why": why}
+        if do == "fix":
             entry["messages"] = messages
         if do == "undo":
-            decision = self.standing().get(row["id"])
-            if decision is None:
+            if row["id"] not in standing:
                 raise BadInput(f"Nothing was decided about row {row['id']} that could be undone.")
-            entry["undoes"] = decision["id"]
-        self.file.add(entry)
-        return cast(Decision, entry)
+            entry["undoes"] = standing[row["id"]]["id"]
+        return entry
 
     def latest(self, rows: Iterable[Row]) -> Decision | None:
         """Return this author's newest standing decision about one of these rows."""

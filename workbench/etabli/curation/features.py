@@ -1,6 +1,7 @@
 """The rows that filters look at, with what is computed from them once: texts, embeddings, signatures, findings."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etabli.core.contracts import Finding, Row
+from etabli.core.progress import show_progress
 from etabli.curation import embedding, pairs
 from etabli.curation.embedding import Vectors
 from etabli.curation.pairs import Indices, Pairs, Signatures
@@ -45,6 +47,7 @@ class RowFeatures:
     ):
         self.rows, self.tests, self.encoder, self.workers = list(rows), list(tests), encoder, workers
         self._say = say or (lambda message: None)
+        self._sample: tuple[Indices, Vectors] | None = None  # rows that were embedded alone
         self._old_vectors: Reusable[Vectors] | None = None
         self._old_signatures: Reusable[Signatures] | None = None
         self._old_findings: Reusable[Findings] | None = None
@@ -53,6 +56,13 @@ class RowFeatures:
             self._old_vectors = _reuse(vars(previous).get("vectors"), previous._old_vectors, changes)
             self._old_signatures = _reuse(vars(previous).get("signatures"), previous._old_signatures, changes)
             self._old_findings = _reuse(vars(previous).get("findings"), previous._old_findings, changes)
+
+    @contextlib.contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        """Say what a long step does, and show its progress."""
+        self._say(what)
+        with show_progress(what):
+            yield
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -79,21 +89,30 @@ class RowFeatures:
     def vectors(self) -> Vectors:
         """Embeddings of the rows' texts: float32 (rows, dimensions)."""
         rows = self._rows_to_compute(self._old_vectors)
-        self._say(f"embedding {len(rows)} rows with {self.encoder}")
-        new_vectors = embedding.embed_texts([self.texts[index] for index in rows], self.encoder)
-        if self._old_vectors is None:
-            return new_vectors
-        vectors = self._old_vectors.value.copy()
-        vectors[rows] = new_vectors
-        return vectors
+        with self._step(f"embedding {len(rows)} rows with {self.encoder}"):
+            new_vectors = embedding.embed_texts([self.texts[index] for index in rows], self.encoder)
+            if self._old_vectors is None:
+                return new_vectors
+            vectors = self._old_vectors.value.copy()
+            vectors[rows] = new_vectors
+            return vectors
+
+    def vectors_of(self, rows: Indices) -> Vectors:
+        """Return the embeddings of some rows; if those of all are not known yet, only these are computed, once."""
+        if "vectors" in vars(self) or self._old_vectors is not None or len(rows) == len(self):
+            return self.vectors[rows]
+        if self._sample is None or not np.array_equal(self._sample[0], rows):
+            self._say(f"embedding {len(rows)} rows with {self.encoder}")
+            self._sample = rows, embedding.embed_texts([self.texts[index] for index in rows], self.encoder)
+        return self._sample[1]
 
     @cached_property
     def signatures(self) -> Signatures:
         """Shingles and MinHash signatures of the rows' texts."""
         rows = self._rows_to_compute(self._old_signatures)
-        self._say(f"looking for near copies of {len(rows)} rows among {len(self)}")
-        new_signatures = pairs.compute_signatures([self.texts[index] for index in rows])
-        return self._old_signatures.value.replace(rows, new_signatures) if self._old_signatures else new_signatures
+        with self._step(f"looking for near copies of {len(rows)} rows among {len(self)}"):
+            new_signatures = pairs.compute_signatures([self.texts[index] for index in rows])
+            return self._old_signatures.value.replace(rows, new_signatures) if self._old_signatures else new_signatures
 
     @cached_property
     def lexical_pairs(self) -> Pairs:
@@ -104,23 +123,23 @@ class RowFeatures:
     def semantic_pairs(self) -> Pairs:
         """Pairs of rows with a similar meaning, for people to read."""
         vectors = self.vectors
-        self._say(f"comparing {len(self)} rows by meaning")
-        return pairs.find_semantic_pairs(vectors)
+        with self._step(f"comparing {len(self)} rows by meaning"):
+            return pairs.find_semantic_pairs(vectors)
 
     @cached_property
     def nearest_tests(self) -> tuple[Indices, NDArray[np.float32]]:
         """For each row the test row with the closest question: index and cosine."""
-        self._say(f"comparing {len(self)} questions with {len(self.tests)} test questions")
-        test_vectors = embedding.embed_texts([last_question(row) for row in self.tests], self.encoder)
-        return pairs.find_nearest(embedding.embed_texts(self.questions, self.encoder), test_vectors)
+        with self._step(f"comparing {len(self)} questions with {len(self.tests)} test questions"):
+            test_vectors = embedding.embed_texts([last_question(row) for row in self.tests], self.encoder)
+            return pairs.find_nearest(embedding.embed_texts(self.questions, self.encoder), test_vectors)
 
     @cached_property
     def languages(self) -> list[str | None]:
         """Each row's language: as the row states it, or as detected with little doubt; else None."""
         from etabli.checks.row import detect_row_language
 
-        self._say(f"telling the languages of {len(self)} rows")
-        return [detect_row_language(row) for row in self.rows]
+        with self._step(f"telling the languages of {len(self)} rows"):
+            return [detect_row_language(row) for row in self.rows]
 
     @cached_property
     def findings(self) -> Findings:
@@ -128,16 +147,16 @@ class RowFeatures:
         from etabli.checks.check import check
 
         rows = self._rows_to_compute(self._old_findings)
-        self._say(f"checking {len(rows)} rows")
-        checked_rows = [
-            {"messages": self.rows[index]["messages"], "lang": self.rows[index].get("lang")} for index in rows
-        ]
-        old_findings = self._old_findings.value if self._old_findings else {}
-        findings = {index: row_findings for index, row_findings in old_findings.items() if index not in set(rows)}
-        for finding in check(checked_rows, workers=self.workers).store.findings() if rows else ():
-            if finding.row is not None:
-                findings.setdefault(rows[finding.row], []).append(finding)
-        return findings
+        with self._step(f"checking {len(rows)} rows"):
+            checked_rows = [
+                {"messages": self.rows[index]["messages"], "lang": self.rows[index].get("lang")} for index in rows
+            ]
+            old_findings = self._old_findings.value if self._old_findings else {}
+            findings = {index: row_findings for index, row_findings in old_findings.items() if index not in set(rows)}
+            for finding in check(checked_rows, workers=self.workers).store.findings() if rows else ():
+                if finding.row is not None:
+                    findings.setdefault(rows[finding.row], []).append(finding)
+            return findings
 
 
 def _reuse(current: Value | None, old: Reusable[Value] | None, changes: set[int]) -> Reusable[Value] | None:

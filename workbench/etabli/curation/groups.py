@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 from etabli.core.contracts import Row
+from etabli.core.progress import show_progress
 from etabli.curation.pairs import compute_signatures, find_lexical_pairs
 from etabli.curation.texts import last_question
 
 SIMILAR = 0.5  # Jaccard similarity of runs of three words from which two questions are near-copies
 
 
+@show_progress("looking for near copies")
 def group_near_copies(rows: Sequence[Row], similarity: float = SIMILAR) -> list[str]:
     """Return the name of each row's group: its template, or the id of the first row that its question is a copy of.
 

@@ -1,12 +1,13 @@
 """Draw the rows as points: their embeddings on a plane (PCA), coloured by finding, source or cluster, in plotly."""
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from etabli.core.errors import BadInput
 from etabli.core.pages import figures, render
+from etabli.core.progress import show_progress
 from etabli.curation.curation import Curation
 from etabli.curation.embedding import Vectors
 from etabli.curation.pairs import Indices
@@ -25,6 +26,45 @@ PALETTE = (
 )
 
 
+class RowMap(TypedDict):
+    """Rows as points, as the table's widget draws them."""
+
+    rows: list[int]  # index of each point's row
+    x: list[float]  # 0 to 1
+    y: list[float]
+    labels: list[int]  # of each point, an index into ``names``
+    names: list[str]  # the commonest first
+    colours: list[str]  # of each name
+    title: str
+    colour: str  # what the labels are: finding, status ...
+
+
+@show_progress("drawing the map")
+def place_rows(curation: Curation, colour: str = "finding", most: int = 5000, table: Table | None = None) -> RowMap:
+    """Return the rows as points of a plane; as ``plot_map``, whose arguments these are.
+
+    Args:
+        table: the table of the curation, if there is one: it is not made again.
+    """
+    sample = _sample_rows(len(curation.features), most, curation.recipe.seed)
+    points, explained_share = project_to_plane(curation.features.vectors_of(sample))
+    labels = _merge_rare(_row_labels(curation, sample, colour, table))
+    names = [name for name, _ in Counter(labels).most_common()]
+    low, high = points.min(axis=0), points.max(axis=0)
+    x, y = ((points - low) / np.maximum(high - low, 1e-9)).round(4).T.tolist()
+    return {
+        "rows": sample.tolist(),
+        "x": x,
+        "y": y,
+        "labels": [names.index(label) for label in labels],
+        "names": names,
+        "colours": [*PALETTE[: len(names)]],
+        "title": _title(len(sample), len(curation.features), colour, explained_share),
+        "colour": colour,
+    }
+
+
+@show_progress("drawing the map")
 def plot_map(curation: Curation, colour: str = "finding", most: int = 5000) -> "Figure":
     """Return the map as a plotly figure.
 
@@ -39,7 +79,7 @@ def plot_map(curation: Curation, colour: str = "finding", most: int = 5000) -> "
 
     features = curation.features
     sample = _sample_rows(len(features), most, curation.recipe.seed)
-    points, explained_share = project_to_plane(features.vectors[sample])
+    points, explained_share = project_to_plane(features.vectors_of(sample))
     labels = _merge_rare(_row_labels(curation, sample, colour))
     figure = go.Figure()
     for (label, _), shade in zip(Counter(labels).most_common(), PALETTE):
@@ -53,8 +93,7 @@ def plot_map(curation: Curation, colour: str = "finding", most: int = 5000) -> "
             hoverinfo="text",
             marker={"size": 6, "color": shade, "opacity": 0.75},
         )
-    rows_text = f"{len(sample)} of {len(features)} rows" if len(sample) < len(features) else f"{len(features)} rows"
-    title = f"{rows_text} by {figures.text(colour)}; two axes of many: {explained_share:.0%} of the variance (PCA)"
+    title = figures.text(_title(len(sample), len(features), colour, explained_share))
     bare_axis = {"showgrid": False, "zeroline": False, "showticklabels": False}
     figure.update_layout(
         title={"text": title, "font": {"size": 14}},
@@ -68,6 +107,11 @@ def plot_map(curation: Curation, colour: str = "finding", most: int = 5000) -> "
         legend={"itemsizing": "constant"},
     )
     return figure
+
+
+def _title(point_count: int, row_count: int, colour: str, explained_share: float) -> str:
+    rows_text = f"{point_count} of {row_count} rows" if point_count < row_count else f"{row_count} rows"
+    return f"{rows_text} by {colour}; two axes of many: {explained_share:.0%} of the variance (PCA)"
 
 
 def _sample_rows(row_count: int, most: int, seed: int) -> Indices:
@@ -87,11 +131,11 @@ def project_to_plane(vectors: Vectors) -> tuple[Vectors, float]:
     return np.pad(points, ((0, 0), (0, 2 - axes))), explained_share
 
 
-def _row_labels(curation: Curation, sample: Indices, colour: str) -> list[str]:
+def _row_labels(curation: Curation, sample: Indices, colour: str, table: Table | None = None) -> list[str]:
     if colour == "cluster":
         return _cluster_names(curation, sample)
     if colour in ("finding", "status"):
-        table = Table(curation)
+        table = table or Table(curation)
         lines = [table.line(int(index)) for index in sample]
         return [(line["found"] or ["nothing found"])[0] if colour == "finding" else line["status"] for line in lines]
     return [str(value) for value in column_values([curation.features.rows[index] for index in sample], colour)]
@@ -109,7 +153,7 @@ def _cluster_names(curation: Curation, sample: Indices) -> list[str]:
     from sklearn.cluster import KMeans
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectors, questions = curation.features.vectors[sample], curation.features.questions
+    vectors, questions = curation.features.vectors_of(sample), curation.features.questions
     labels = KMeans(min(MAX_CLUSTERS, len(sample)), n_init=4, random_state=curation.recipe.seed).fit_predict(vectors)
     texts = [" ".join(questions[index] for index in sample[labels == label]) for label in range(labels.max() + 1)]
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from etabli.core import folders
 from etabli.curation.curation import Curation
 from etabli.curation.features import ProgressCallback
-from etabli.curation.map import plot_map
+from etabli.curation.map import place_rows, plot_map
 from etabli.curation.recipe import CurationRecipe
 from etabli.curation.table import Table
 from etabli.curation.threshold import Threshold
@@ -60,10 +60,11 @@ class CurationSession(Curation):
     """A ``Curation`` with a table, a threshold slider and a map for a notebook."""
 
     def table(self) -> "DatasetTable":
-        """Return a widget with all rows, their findings, similar rows and decisions."""
+        """Return a widget with all rows, their findings, similar rows and decisions, and a map of them."""
         from etabli_widgets import DatasetTable
 
-        return DatasetTable(Table(self), self.decisions.author)
+        table = Table(self)
+        return DatasetTable(table, self.decisions.author, lambda colour: place_rows(self, colour, table=table))
 
     def threshold(self, filter: str = "near") -> "ThresholdPairs":
         """Return a widget to choose a similarity threshold by reading the pairs close to it."""

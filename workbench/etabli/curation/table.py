@@ -1,19 +1,23 @@
 """The rows of a curation as a table: searched, sorted, and with the details of one row."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from typing import TypedDict
 
-from etabli.core.contracts import Decision, Reason, Row
+import numpy as np
+
+from etabli.core.contracts import Decision, Row
 from etabli.core.errors import BadInput
-from etabli.curation.curation import Curation, find_last_answer, fixed_messages
-from etabli.curation.diff import compare_words
-from etabli.curation.texts import last_answer, row_text
+from etabli.curation.curation import Curation, fixed_messages
+from etabli.curation.histograms import HistogramCounts, count_categories
+from etabli.curation.row_columns import RowColumns
+from etabli.curation.row_detail import RowDetail, compare_rows, describe_row
+from etabli.curation.row_marks import RowMarks, pack_flags
+from etabli.curation.texts import last_answer
 from etabli.data.notes import escape_invisible
 
 EXCERPT_CHARACTERS = 160  # of a question or an answer in a line
-MAX_CHARACTERS = 20_000  # of a message shown in the details
-SORTS = ("row", "length", "likeness", "finding", "source")
+SORTS = ("row", "length", "likeness", "finding", "source", "status", "question", "answer")
 DECIDED_STATUS = {"keep": "kept", "fix": "fixed", "drop": "dropped"}
 STATUS = ("stays", "rejected", "protected", *DECIDED_STATUS.values())
 
@@ -47,27 +51,7 @@ class _Selection(TypedDict, total=False):
     source: str
     sort: str
     descending: bool
-
-
-class SimilarRow(TypedDict):
-    """The row that another is similar to; ``difference``: as ``compare_words`` returns."""
-
-    id: str
-    test: bool  # an evaluation row
-    difference: list[tuple[str, str]]
-
-
-class RowDetail(TypedDict):
-    """Everything known about one row."""
-
-    id: str
-    status: str
-    reasons: list[Reason]
-    decision: Mapping[str, object] | None
-    messages: list[dict[str, str]]  # role, content
-    last: str  # the content that a fix rewrites
-    about: dict[str, object]
-    like: SimilarRow | None
+    selected: bool
 
 
 class Table:
@@ -76,6 +60,8 @@ class Table:
     def __init__(self, curation: Curation):
         self.curation = curation
         self._selection: _Selection = {}
+        self._batches: list[list[str]] = []  # ids of the rows that were decided together, the newest last
+        self.marks = RowMarks(len(curation.features))
         self.refresh()
 
     def refresh(self) -> int:
@@ -83,13 +69,24 @@ class Table:
         self._features = self.curation.features  # read once: each read compares every row
         self._result = self.curation.result
         self._standing = dict(self._result.decisions)
-        self._search_texts = [text.casefold() for text in self._features.texts]
+        self._findings = [self._finding_names(index) for index in range(self.total)]
+        sources = [str(row.get("source")) for row in self._result.rows]
+        self._sources = Counter(sources)
+        self._columns = RowColumns(
+            texts=[text.casefold() for text in self._features.texts],
+            questions=self._features.questions,
+            answers=self._features.answers,
+            findings=self._findings,
+            sources=sources,
+            likeness=[self._highest_similarity(index) for index in range(self.total)],
+        )
         self._index_by_id = {row["id"]: index for index, row in enumerate(self._result.rows)}
-        self._count_statuses()
+        self._read_statuses()
         return self.select(**self._selection)
 
-    def _count_statuses(self) -> None:
-        self._status_counts = Counter(map(self.status, range(self.total)))
+    def _read_statuses(self) -> None:
+        statuses = (STATUS.index(self.status(index)) for index in range(self.total))
+        self._status_codes = np.fromiter(statuses, np.int64, self.total)
 
     def __len__(self) -> int:
         return len(self._shown_rows)
@@ -107,8 +104,9 @@ class Table:
         source: str = "",
         sort: str = "row",
         descending: bool = False,
+        selected: bool = False,
     ) -> int:
-        """Choose which rows are shown and in which order. Returns how many are shown.
+        """Choose which rows are shown and in which order. Returns how many are shown. ``selected``: only marked ones.
 
         Raises:
             BadInput: an unknown order or status.
@@ -122,28 +120,17 @@ class Table:
             "source": source,
             "sort": sort,
             "descending": descending,
+            "selected": selected,
         }
-        needle = search.casefold()
-        self._shown_rows = [
-            index
-            for index in range(self.total)
-            if (not needle or needle in self._search_texts[index])
-            and (not finding or finding in self._finding_names(index))
-            and (not status or self.status(index) == status)
-            and (not source or str(self._result.rows[index].get("source")) == source)
-        ]
-        self._shown_rows.sort(key=self._sort_key(sort), reverse=descending)
+        is_shown = self._columns.select(search, finding, source)
+        if status:
+            is_shown &= self._status_codes == STATUS.index(status)
+        if selected:
+            is_shown &= self.marks.flags
+        rows = np.flatnonzero(is_shown)
+        ranks = (self._status_codes if sort == "status" else self._columns.ranks(sort))[rows]
+        self._shown_rows = rows[np.argsort(-ranks if descending else ranks, kind="stable")]
         return len(self._shown_rows)
-
-    def _sort_key(self, sort: str) -> Callable[[int], int | float | str | tuple[bool, list[str]]]:
-        keys: dict[str, Callable[[int], int | float | str | tuple[bool, list[str]]]] = {
-            "row": lambda index: index,
-            "length": lambda index: len(self._search_texts[index]),
-            "likeness": self._highest_similarity,
-            "finding": lambda index: (not self._finding_names(index), self._finding_names(index)),
-            "source": lambda index: str(self._result.rows[index].get("source")),
-        }
-        return keys[sort]
 
     def _highest_similarity(self, index: int) -> float:
         reasons = self._result.reasons.get(index, ())
@@ -165,7 +152,7 @@ class Table:
 
     def lines(self, start: int, stop: int) -> list[TableLine]:
         """Return the shown rows from place ``start`` to ``stop``, in short."""
-        return [self.line(index) for index in self._shown_rows[max(0, start) : stop]]
+        return [self.line(int(index)) for index in self._shown_rows[max(0, start) : stop]]
 
     def line(self, index: int) -> TableLine:
         """Return one row in short, with the last answer as somebody may just have rewritten it."""
@@ -182,52 +169,76 @@ class Table:
             "id": row["id"],
             "asked": _shorten(self._features.questions[index]),
             "answer": _shorten(answer),
-            "length": len(self._search_texts[index]),
+            "length": int(self._columns.lengths[index]),
             "source": row.get("source"),
-            "found": self._finding_names(index),
+            "found": self._findings[index],
             "status": self.status(index),
         }
 
     def facets(self) -> dict[str, dict[str, int]]:
         """Return how many rows have each finding, status and source."""
-        findings = Counter(name for index in self._result.reasons for name in self._finding_names(index))
-        sources = Counter(str(row.get("source")) for row in self._result.rows)
-        return {"finding": dict(findings), "status": self.statuses(), "source": dict(sources.most_common(50))}
+        findings = Counter(name for names in self._findings for name in names)
+        return {"finding": dict(findings), "status": self.statuses(), "source": dict(self._sources.most_common(50))}
 
     def statuses(self) -> dict[str, int]:
         """Return how many rows have each status now."""
-        return {name: count for name, count in self._status_counts.items() if count}
+        counts = np.bincount(self._status_codes, minlength=len(STATUS))
+        return {name: int(count) for name, count in zip(STATUS, counts) if count}
+
+    def histograms(self) -> dict[str, HistogramCounts]:
+        """Return a chart for each column: counts of all rows, and of the rows shown."""
+        status_chart = count_categories(STATUS, self._status_codes, self._shown_rows)
+        return {**self._columns.charts(self._shown_rows), "status": status_chart}
+
+    def mark(self, do: str, start: int = 0, stop: int = 0, rows: Sequence[int] = ()) -> int:
+        """Select the shown rows from place ``start`` to ``stop``, and rows by index. Returns how many are selected.
+
+        Args:
+            do: ``replace`` selects only these, ``add`` these too, ``remove`` no longer these.
+
+        Raises:
+            BadInput: another word, or a row that there is not.
+        """
+        places = self._shown_rows[max(0, start) : max(0, stop)]
+        self.marks.change(do, np.concatenate([places, np.asarray(rows, np.int64)]))
+        return len(self.marks)
+
+    def count_marked(self) -> int:
+        """Return how many of the rows shown are selected."""
+        return int(self.marks.flags[self._shown_rows].sum())
+
+    def shown_flags(self, rows: Sequence[int]) -> str:
+        """Return which of these rows are shown, packed as ``pack_flags`` does."""
+        is_shown = np.zeros(self.total, bool)
+        is_shown[self._shown_rows] = True
+        return pack_flags(is_shown[list(rows)])
+
+    def place_of(self, row: int | str) -> int | None:
+        """Return the place of a row, by index or id, among those shown; None if it is not."""
+        index = self._find_index(row) if isinstance(row, str) else row
+        places = np.flatnonzero(self._shown_rows == index)
+        return int(places[0]) if places.size else None
 
     def detail(self, row_id: str) -> RowDetail:
         """Return everything about a row: turns, reasons, the most similar row with the differences, the decision."""
         index = self._find_index(row_id)
-        row, reasons = self._result.rows[index], self._result.reasons.get(index, [])
-        decision = self._standing.get(row_id)
-        messages = fixed_messages(row, decision)
-        similar_id = next((reason["like"] for reason in reasons if reason["like"]), None)
-        fields = dict(row)
-        about_keys = ("lang", "source", "licence", "generator", "template")
-        return {
-            "id": row_id,
-            "status": self.status(index),
-            "reasons": reasons,
-            "decision": {key: decision[key] for key in ("do", "by", "why", "t")} if decision else None,
-            "messages": [{"role": turn["role"], "content": turn["content"][:MAX_CHARACTERS]} for turn in messages],
-            "last": messages[find_last_answer(messages)]["content"],
-            "about": {key: fields[key] for key in about_keys if fields.get(key)},
-            "like": self._similar_row(similar_id, {**row, "messages": messages}) if similar_id else None,
-        }
-
-    def _similar_row(self, row_id: str, row: Row) -> SimilarRow | None:
-        """Return the similar training or evaluation row, with its differences from ``row``."""
-        is_training_row = row_id in self._index_by_id
-        other = (
-            self._result.rows[self._index_by_id[row_id]] if is_training_row else self.curation.evaluation_row(row_id)
+        row, reasons, decision = (
+            self._result.rows[index],
+            self._result.reasons.get(index, []),
+            self._standing.get(row_id),
         )
-        if other is None:
-            return None
-        segments = compare_words(row_text(other)[:MAX_CHARACTERS], row_text(row)[:MAX_CHARACTERS])
-        return {"id": row_id, "test": not is_training_row, "difference": segments}
+        detail = describe_row(row, self.status(index), reasons, decision)
+        similar_id = next((reason["like"] for reason in reasons if reason["like"]), None)
+        similar_row = self._find_similar(similar_id) if similar_id else None
+        if similar_row is not None:
+            is_test = similar_id not in self._index_by_id
+            detail["like"] = compare_rows(similar_row, {**row, "messages": fixed_messages(row, decision)}, is_test)
+        return detail
+
+    def _find_similar(self, row_id: str) -> Row | None:
+        """Return the training or evaluation row with this id."""
+        index = self._index_by_id.get(row_id)
+        return self.curation.evaluation_row(row_id) if index is None else self._result.rows[index]
 
     def _find_index(self, row_id: str) -> int:
         self.curation.row(row_id)
@@ -242,23 +253,51 @@ class Table:
         """
         index = self._find_index(row_id)
         messages = self.curation.rewrite_answer(row_id, text) if do == "fix" else None
-        old_status = self.status(index)
-        if do == "drop" and not why:
-            why = ", ".join(self._finding_names(index))
-        decision = self.curation.decide(do, row_id, why, messages)
-        if do == "undo":  # this reads the decisions again, with those that others made meanwhile
-            self._standing = self.curation.standing
-            self._count_statuses()
-        else:
-            self._standing[row_id] = decision
-            self._status_counts[old_status] -= 1
-            self._status_counts[self.status(index)] += 1
+        self._note([self.curation.decide(do, row_id, why or self._default_reason(do, index), messages)])
         return self.line(index)
 
+    def decide_marked(self, do: str, why: str = "") -> int:
+        """Write the same decision about every selected row, all or none, and select none. Returns how many there were.
+
+        ``undo`` takes them all back at once, as long as this table is used.
+        """
+        rows = {self._result.rows[index]["id"]: self._default_reason(do, int(index)) for index in self.marks.rows}
+        decisions = self.curation.decide_all(do, {row_id: why or reason for row_id, reason in rows.items()})
+        self._batches.append([decision["id"] for decision in decisions])
+        self._note(decisions)
+        self.mark("replace")
+        return len(decisions)
+
+    def _default_reason(self, do: str, index: int) -> str:
+        return ", ".join(self._findings[index]) if do == "drop" else ""
+
+    def _note(self, decisions: Sequence[Decision]) -> None:
+        """Show decisions that were written."""
+        if any(decision["do"] == "undo" for decision in decisions):  # with those that others made meanwhile
+            self._standing = self.curation.standing
+            self._read_statuses()
+            return
+        for decision in decisions:
+            self._standing[decision["row"]] = decision
+            index = self._index_by_id[decision["row"]]
+            self._status_codes[index] = STATUS.index(self.status(index))
+
     def undo(self) -> TableLine | None:
-        """Undo this author's newest decision about any row. Returns the row's new line."""
-        decision: Decision | None = self.curation.decisions.latest(self.curation.source_rows)
-        return self.decide("undo", decision["row"]) if decision else None
+        """Undo this author's newest decision about any row. Returns the row's new line; of several, the first one's."""
+        row_ids = self.undo_batch()
+        return self.line(self._index_by_id[row_ids[0]]) if row_ids else None
+
+    def undo_batch(self) -> list[str]:
+        """Undo this author's newest decision, and all that were made together with it. Returns the ids of the rows."""
+        newest = self.curation.decisions.latest(self.curation.source_rows)
+        if newest is None:
+            return []
+        row_ids = [newest["row"]]
+        if self._batches and newest["id"] in self._batches[-1]:
+            batch = set(self._batches.pop())
+            row_ids = [row_id for row_id, decision in self.curation.standing.items() if decision["id"] in batch]
+        self._note(self.curation.decide_all("undo", dict.fromkeys(row_ids, "")))
+        return row_ids
 
 
 def _shorten(text: str) -> str:

@@ -20,12 +20,16 @@ class Code:
 
 
 class Note(NamedTuple):
-    """One remark: a code of the catalogue, the field, an excerpt, and a reason if it differs from the code's."""
+    """One remark: a code of the catalogue, the field, an excerpt, and a reason if it differs from the code's.
+
+    ``span``: start and end, in the field's text, of what it is about; None if it is about the whole text.
+    """
 
     code: str
     field: str = ""
     excerpt: str = ""
     why: str = ""
+    span: tuple[int, int] | None = None
 
 
 # Unicode categories that a terminal or a page hides or obeys: controls, surrogates, direction marks, tags.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etabli.core.contracts import Row
+from etabli.core.progress import show_progress
 
 if TYPE_CHECKING:
     from hassil.expression import Sentence
@@ -61,6 +62,7 @@ def customer_mails() -> Path:
     return Path(__file__).with_name("customer_mails.csv")
 
 
+@show_progress("making home commands")
 def home_commands(
     languages: tuple[str, ...] = ("en", "fr"),
     n: int = 600,

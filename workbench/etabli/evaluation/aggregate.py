@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TypeVar, cast
 
 from etabli.core.contracts import ALL, UNSEEN, AnsweredRow, Difference, Estimate, Metric, Results, Score
+from etabli.core.progress import show_progress
 from etabli.evaluation import intervals
 from etabli.evaluation.mcnemar import count_flips
 from etabli.evaluation.scores.score import LOSS, MEAN, SHARE
@@ -16,6 +17,7 @@ DIGITS = 12  # further digits depend on the processor, not on the model
 Value = TypeVar("Value")
 
 
+@show_progress("computing intervals")
 def summarise(results: Results) -> Results:
     """The results with ``scores``, ``verdict`` and each row's ``correct`` computed from rows, metrics and arms."""
     rows, metrics, subject = results["rows"], results["metrics"], results["subject"]

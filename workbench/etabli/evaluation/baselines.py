@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from etabli.core import parsing
 from etabli.core.contracts import Message, Row
+from etabli.core.progress import show_progress
 from etabli.data.questions import answer_message, question, truth
 
 SHOTS = 5
@@ -46,6 +47,7 @@ def _system_text(row: Row) -> str:
     return " ".join(turn["content"] for turn in row["messages"] if turn["role"] == "system")
 
 
+@show_progress("looking up the most similar rows")
 def lookup_answers(tests: list[Row], train: list[Row]) -> list[str]:
     """For each test row the answer of the closest training row."""
     return [truth(rows[0]) for rows in nearest_rows(tests, train)]

@@ -181,7 +181,7 @@ def _format_value(value: bool | float | None) -> str:
     return f"{value:.3f}"
 
 
-def _describe_answer(row: AnsweredRow, arm: str, score: str) -> dict[str, str]:
+def _describe_answer(row: AnsweredRow, arm: str, score: str) -> dict[str, object]:
     error = row["errors"].get(score, {}).get(arm)
     return {
         "arm": arm,
@@ -189,4 +189,5 @@ def _describe_answer(row: AnsweredRow, arm: str, score: str) -> dict[str, str]:
         "answer": row["answers"][arm][:LONGEST],
         "rendered": row["rendered"].get(arm, "")[:LONGEST],
         "raw": row["raw"].get(arm, "")[:LONGEST],
+        **({"cut": True} if arm in row.get("cut", []) else {}),
     }

@@ -112,8 +112,8 @@ def _answer_caveats(test_set: TestSet, systems: list[System], loaded_model: Load
             )
         if empty_count := sum(not answer.text.strip() for answer in system.answers):
             caveats.append(f"{system.name} answered nothing on {empty_count} of {total} rows.")
-        if system.cut_count:
-            caveats.append(f"{system.name}: {system.cut_count} of {total} answers were cut off at max_new_tokens.")
+        if cut_count := sum(system.cut):
+            caveats.append(f"{system.name}: {cut_count} of {total} answers were cut off at max_new_tokens.")
         if long_count := sum(length > longest for length in system.prompt_lengths):
             caveats.append(f"{system.name}: {long_count} prompts are longer than the model's context of {longest}.")
     return caveats

@@ -8,6 +8,7 @@ from typing import TypeVar
 from etabli.core import folders
 from etabli.core.contracts import ARMS, AnsweredRow, Comparison, Metric, Results
 from etabli.core.errors import BadData, BadInput
+from etabli.core.progress import show_progress
 from etabli.data.dataset import find_path
 from etabli.data.names import split_entry
 from etabli.evaluation.aggregate import summarise
@@ -26,6 +27,7 @@ Value = TypeVar("Value")
 
 
 @folders.add_allow_outside
+@show_progress("comparing two runs")
 def compare(
     a: Run | str | Path,
     b: Run | str | Path,
@@ -204,6 +206,7 @@ def _merge_row(versions: Sequence[AnsweredRow], subjects: Mapping[str, str], met
         "calls": collect(row.get("calls", {}) for row in versions),
         "unreadable_calls": collect(row.get("unreadable_calls", {}) for row in versions),
         "raw": collect(row["raw"] for row in versions),
+        "cut": [new for (new, old), row in zip(subjects.items(), versions) if old in row.get("cut", [])],
         "correct": collect(row["correct"] for row in versions),
         "values": {metric: collect(row["values"][metric] for row in versions) for metric in metrics},
         "errors": {metric: by_name for metric, by_name in errors.items() if by_name},

@@ -10,6 +10,7 @@ from etabli.core import folders, machine, storage
 from etabli.core.contracts import ARMS, RESULTS, VERDICT, VERSION, Results
 from etabli.core.errors import BadData, BadInput, NoSpace
 from etabli.core.os_errors import require_writable
+from etabli.core.progress import show_progress
 from etabli.evaluation.aggregate import summarise
 from etabli.evaluation.baselines import SHOTS
 from etabli.evaluation.caveats import list_caveats
@@ -32,7 +33,6 @@ from etabli.evaluation.test_set import TestSet, build_test_set
 from etabli.models import adapter_files
 from etabli.models.loading import LoadedModel
 from etabli.runs.adapter_run import open_adapter
-from etabli.runs.progress import ProgressLine
 from etabli.runs.recipe_code import agree_to_read
 from etabli.runs.run import Run
 from etabli.training.train_data import template_hash
@@ -200,7 +200,7 @@ def _find_subject(systems: list[System]) -> str:
 @contextlib.contextmanager
 def _progress_reporter(folder: Path | None, progress: ReportProgress | None) -> Iterator[ReportProgress]:
     """A function that reports progress to the caller or on a line, and each second in the run's folder."""
-    line, last_write = ProgressLine(), 0.0
+    last_write = 0.0
 
     def report(system: str, count: int, total: int) -> None:
         nonlocal last_write
@@ -210,13 +210,13 @@ def _progress_reporter(folder: Path | None, progress: ReportProgress | None) -> 
                 storage.write_json(folder / PROGRESS, {"arm": system, "done": count, "total": total})
         if progress:
             progress(system, count, total)
-        else:
-            line.show(f"{system}: {count}/{total} rows", urgent=count == total)
+        task.what = f"asking {system}"
+        task.report(count, total)
 
     try:
-        yield report
+        with show_progress("asking the systems") as task:
+            yield report
     finally:
-        line.close()
         if folder is not None:
             (folder / PROGRESS).unlink(missing_ok=True)
 

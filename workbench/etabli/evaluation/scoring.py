@@ -49,6 +49,7 @@ def _score_row(index: int, test_set: TestSet, systems: list[System], scores: lis
             system.name: count for system in systems if (count := system.answers[index].unreadable_calls)
         },
         "raw": {system.name: system.raw_answers[index] for system in systems},
+        "cut": [system.name for system in systems if system.cut and system.cut[index]],
         "correct": {},
         "values": {},
         "weights": {},

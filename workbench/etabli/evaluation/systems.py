@@ -46,7 +46,7 @@ class System:
     raw_answers: list[str] = field(default_factory=list)  # with control tokens
     prompt_texts: list[str] = field(default_factory=list)  # the prompts as the model got them
     prompt_lengths: list[int] = field(default_factory=list)  # in tokens
-    cut_count: int = 0  # answers that reached the greatest length without an end-of-turn token
+    cut: list[bool] = field(default_factory=list)  # did the answer reach the greatest length without its end of turn?
     truth_likelihoods: list[Likelihood] = field(default_factory=list)
     choice_likelihoods: list[list[Likelihood]] = field(default_factory=list)
 
@@ -209,7 +209,7 @@ def generate_answers(
     system.answers = [clean_raw(raw, text, prompt, marks, some) for raw, text, prompt, some in texts]
     system.raw_answers = output.raws
     system.prompt_texts, system.prompt_lengths = output.rendered, output.sizes
-    system.cut_count = sum(output.cut)
+    system.cut = output.cut
 
 
 def score_truths(system: System, test_set: TestSet, loaded_model: LoadedModel, report: ReportProgress) -> None:

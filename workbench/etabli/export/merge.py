@@ -5,10 +5,12 @@ from pathlib import Path
 from etabli.core import folders, machine, parsing, processes, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import BadInput
+from etabli.core.progress import show_progress
 from etabli.models.adapter_files import WEIGHTS, pickle_files
 from etabli.models.adapters import BASE_FACTS, CONFIG, is_path, public_name
 from etabli.models.generate import stop_ids
 from etabli.models.loading import LoadedModel, check_adapter, load
+from etabli.models.quiet import quiet
 from etabli.models.sources import resolve
 from etabli.runs import checkpoints
 from etabli.runs.adapter_run import AdapterRun, open_adapter
@@ -23,6 +25,7 @@ ADAPTER_FILES = {
 }
 
 
+@show_progress("exporting the adapter")
 def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
     """Copy the run's adapter to the folder ``out``, and return the names of its files.
 
@@ -61,6 +64,7 @@ def _name_base(folder: Path, run: Run) -> None:
     storage.write_json(folder / CONFIG, {**content, "base_model_name_or_path": name})
 
 
+@show_progress("merging the adapter into the base")
 def merge(run: Run | str | Path, out: str | Path) -> list[str]:
     """Add the adapter to the 16-bit base, write a model folder, and return the names of its files.
 
@@ -83,7 +87,8 @@ def merge(run: Run | str | Path, out: str | Path) -> list[str]:
     with storage.write_folder(
         out, {"base": loaded_model.name, "base_hash": loaded_model.source.hash, "run": run.name}
     ) as folder:
-        merged_model.save_pretrained(folder, safe_serialization=True)
+        with quiet():
+            merged_model.save_pretrained(folder, safe_serialization=True)
         loaded_model.tokenizer.save_pretrained(folder)
     return _names(out)
 
@@ -99,6 +104,7 @@ def _refuse_tied(loaded_model: LoadedModel) -> None:
         )
 
 
+@show_progress("loading the merged model")
 def load_merged(folder: str | Path) -> LoadedModel:
     """Check a merged model's files, and load it in 16 bits or in the machine's compute dtype."""
     storage.verify(folder)

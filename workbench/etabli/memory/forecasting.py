@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, NotRequired, TypedDict, cast
 
 from etabli.core.contracts import GpuMemory, LargestSetup, MemoryAdvice, MemoryChanges, MemorySetup
+from etabli.core.progress import show_progress
 from etabli.memory import devices, trace_cache
 from etabli.memory.config import ROUND, Setup, build_setup, load_config
 from etabli.memory.devices import Calibration, Device, find_device
@@ -202,6 +203,7 @@ def forecast(
     return cast(Forecast, result | fit)
 
 
+@show_progress("tracing a training step, to count its memory")
 def load_formulas(model: str, setup: Setup, device: Device | None) -> tuple[Formulas, Calibration]:
     """Return the formulas for a setup and for the loss that the advice tries, and this machine's calibration."""
     config = load_config(model)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from etabli.core import parsing
 from etabli.core.contracts import PROCESS, RECIPE, Measurement, MemoryAdvice, MemorySetup
 from etabli.core.errors import BadInput
+from etabli.core.progress import show_progress
 from etabli.memory import devices, trace_cache
 from etabli.memory.config import ROUND, Setup, build_setup, load_config
 from etabli.memory.devices import Device, find_device
@@ -37,6 +38,7 @@ class RunForecast(Forecast):
     residual: dict[str, float]  # phase -> measured tensors / forecast - 1
 
 
+@show_progress("comparing the forecast with the run")
 def of_run(run: Run | str | Path, gpu: str | None = None) -> RunForecast:
     """Return a forecast for the step that a run measured before its training, with the measurements beside it.
 
@@ -223,6 +225,7 @@ def _phase_bar(name: str, breakdown: Breakdown, measurement: Measurement | None)
     }
 
 
+@show_progress("tracing a training step, to count its memory")
 def ledger(model: str = "default", gpu: str = "here", **keys: object) -> "MemoryLedger":
     """Return a ``MemoryLedger``: a bar for each phase, the limit of the GPU, and sliders. Seconds the first time.
 

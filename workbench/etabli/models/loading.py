@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from etabli.core import machine, parsing, processes, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import Damaged, MissingExtra, NoSpace, WrongAdapter
+from etabli.core.progress import show_progress
 from etabli.core.terminal import say
 from etabli.models import adapter_loading, adapters, chat_templates, embedded, vocabulary
 from etabli.models.adapters import BASE_FACTS as BASE_FACTS
@@ -116,6 +117,7 @@ class LoadedModel:
 ALONGSIDE = "\nOr load a second model beside it: --alongside (of chat, arena and token-diff), alongside=True in Python."
 
 
+@show_progress("loading the model")
 def load(
     name: str = DEFAULT,
     four_bit: bool = True,
@@ -178,6 +180,7 @@ def layer_width(config: Mapping[str, object]) -> int:
     return next((size for size in sizes if isinstance(size, int)), 0)
 
 
+@show_progress("loading the tokenizer")
 def load_tokenizer(source: Source, template: str | None = None) -> "PreTrainedTokenizerBase":
     """Return the model's tokenizer with padding on the left, as generation needs.
 

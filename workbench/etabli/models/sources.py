@@ -8,6 +8,7 @@ from pathlib import Path
 from etabli.core import folders, machine, parsing, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import Damaged, GatedModel, UnknownModel
+from etabli.core.progress import show_progress
 from etabli.models import embedded, headers
 
 DEFAULT = "default"
@@ -24,6 +25,7 @@ class Source:
     hash: str
 
 
+@show_progress("finding the model's files")
 def resolve(name: str = DEFAULT) -> Source:
     """Return a model's local folder; the model is fetched if necessary.
 

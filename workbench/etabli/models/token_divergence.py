@@ -1,9 +1,10 @@
 """How far an adapter moves a model, token by token: two passes over the same text, on one copy of the weights."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from etabli.core.contracts import TokenMoves
 from etabli.models import generate, kv_cache
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 CHUNK = 128  # positions whose logits exist at once on each side: with a vocabulary of 150,000 that is 77 MB a side
 TOP = 3
 DIGITS = 4
+_MEASURES: tuple[Literal["logp", "base_logp", "rank", "base_rank", "kl", "top", "base_top"], ...]
+_MEASURES = ("logp", "base_logp", "rank", "base_rank", "kl", "top", "base_top")  # the lists of moves that are computed
 
 Switch = Callable[[], AbstractContextManager[object]]
 Choices = list[list[list[str | float]]]  # for each token its likeliest alternatives, as [text, log-probability]
@@ -34,19 +37,45 @@ def compare_tokens(
 ) -> TokenMoves:
     """Return each answer token's log-probability, rank and alternatives on both sides, and their KL divergence.
 
-    The text goes through the model in chunks, and each side has its own cache: an answer of 10,000 tokens takes the
-    memory of its cache, not of its logits.
+    As ``compare_answers``, for one answer.
+    """
+    return compare_answers(sides, tokenizer, prompt, [answer])[0]
+
+
+def compare_answers(
+    sides: Sides, tokenizer: "PreTrainedTokenizerBase", prompt: Sequence[int], answers: Sequence[Sequence[int]]
+) -> list[TokenMoves]:
+    """Return the moves of several answers to one prompt.
+
+    The prompt, and what an answer begins with like the one before it, go through the model once. The text is read in
+    chunks, and each side has its own cache: an answer of 10,000 tokens takes the memory of its cache, not of its
+    logits.
 
     Args:
         sides: the model in eval mode.
         tokenizer: its own.
         prompt: token ids; both sides get the same.
-        answer: token ids.
+        answers: token ids of each.
 
     Returns:
         Natural logarithms, rounded to four digits. KL(tuned || base) is over the whole vocabulary.
     """
-    moves: TokenMoves = {
+    readers = [_Reader(sides.model, side, prompt) for side in (sides.base, sides.tuned)]
+    all_moves: list[TokenMoves] = []
+    for answer in answers:
+        moves = _begin_moves(tokenizer, answer, all_moves[-1] if all_moves else None)
+        count = len(moves["logp"])
+        if all_moves:
+            for reader in readers:
+                reader.rewind([*prompt, *answer[:count]])
+        _read_moves(readers, tokenizer, answer, moves)
+        all_moves.append(moves)
+    return all_moves
+
+
+def _begin_moves(tokenizer: "PreTrainedTokenizerBase", answer: Sequence[int], earlier: TokenMoves | None) -> TokenMoves:
+    """Return moves that hold what this answer begins with like an earlier one; without one they hold nothing."""
+    begun: TokenMoves = {
         "tokens": generate.token_texts(tokenizer, answer),
         "ids": list(answer),
         "logp": [],
@@ -57,8 +86,19 @@ def compare_tokens(
         "top": [],
         "base_top": [],
     }
-    base_reader, tuned_reader = (_Reader(sides.model, side, prompt) for side in (sides.base, sides.tuned))
-    for start in range(0, len(answer), CHUNK):
+    if earlier is not None:
+        count = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(answer, earlier["ids"])))
+        for name in _MEASURES:
+            begun[name] = earlier[name][:count]
+    return begun
+
+
+def _read_moves(
+    readers: "Sequence[_Reader]", tokenizer: "PreTrainedTokenizerBase", answer: Sequence[int], moves: TokenMoves
+) -> None:
+    """Read what of an answer the moves do not hold, and add it."""
+    base_reader, tuned_reader = readers
+    for start in range(len(moves["logp"]), len(answer), CHUNK):
         chunk = answer[start : start + CHUNK]
         base_logp, tuned_logp = base_reader.read(chunk), tuned_reader.read(chunk)
         logp, rank, top = _token_facts(base_logp, chunk, tokenizer)
@@ -70,7 +110,6 @@ def compare_tokens(
         moves["rank"] += rank
         moves["top"] += top
         moves["kl"] += _round((tuned_logp.exp() * (tuned_logp - base_logp)).sum(-1))
-    return moves
 
 
 def log_probability_changes(moves: TokenMoves) -> list[float]:
@@ -87,6 +126,20 @@ class _Reader:
         self._model, self._side = model, side
         self._cache: Cache | None = None
         self._unread = list(prompt)  # its last token predicts the next one
+
+    def rewind(self, text: Sequence[int]) -> None:
+        """Go back to after ``text``, with which everything begins that was read.
+
+        A cache that is more than keys and values of the whole text can't go back: then the text is read again.
+        """
+        layers = getattr(self._cache, "layers", [])
+        is_full = len(layers) > 0 and all(type(layer).__name__ in kv_cache.FULL_ATTENTION for layer in layers)
+        if self._cache is not None and is_full and len(text) > 1:
+            if excess := self._cache.get_seq_length() - (len(text) - 1):
+                self._cache.crop(-excess)  # negative: how many tokens go, in all versions of transformers
+            self._unread = [text[-1]]
+        else:
+            self._cache, self._unread = None, list(text)
 
     def read(self, chunk: Sequence[int]) -> "torch.Tensor":
         """Return the log-probabilities at the place of each token of a chunk, float32 (tokens, vocabulary)."""

@@ -10,25 +10,29 @@ from pathlib import Path
 from etabli.core import parsing, storage
 from etabli.core.contracts import ArenaItem, Results
 from etabli.core.errors import BadData, BadInput
+from etabli.core.progress import show_progress
 from etabli.evaluation import rescore, systems
 from etabli.evaluation.test_set import build_prompt_set
 from etabli.models.loading import LoadedModel, adapter_hash
 from etabli.review.pairs import Comparison, Item
+from etabli.review.rivals import default_rival
 from etabli.runs.adapter_run import open_adapter
 from etabli.runs.recipe_code import agree_to_read
 from etabli.runs.run import Run
 
 _USES_TRAINING_ROWS = {systems.PROMPTED, systems.LOOKUP}
+_NEXT_COMMAND = "etabli.arena(..., trust_code=True)"
 
 
 def comparison_from_results(results: Results, arms: Sequence[str] = ()) -> Comparison:
-    """Return the saved answers of an evaluation; by default those of the judged system and of the base.
+    """Return the saved answers of an evaluation; by default those of the judged system and of the prompted base.
+
+    The base asked plainly is often known by its form at the first pair: it is the default where nobody prompted it.
 
     Raises:
         BadInput: a system did not answer, or there are fewer than two.
     """
-    baseline = next((name for name in ("base", *results["rivals"]) if name in results["arms"]), "")
-    names = tuple(dict.fromkeys(arms)) or tuple(name for name in (baseline, results["subject"]) if name)
+    names = tuple(dict.fromkeys(arms)) or _default_pair(results)
     missing = [name for name in names if name not in results["arms"]]
     if missing or len(names) < 2:
         raise BadInput(
@@ -42,12 +46,19 @@ def comparison_from_results(results: Results, arms: Sequence[str] = ()) -> Compa
             {name: row["answers"][name] for name in names},
             row["lang"] or "",
             {name: thought for name, thought in row.get("thoughts", {}).items() if name in names},
+            tuple(name for name in row.get("cut", []) if name in names),
         )
         for row in results["rows"]
         if all(name in row["answers"] for name in names)
     ]
     different_items = _merge_equal(items)
     return _checked_comparison(names, different_items, len(items) - len(different_items))
+
+
+def _default_pair(results: Results) -> tuple[str, ...]:
+    baselines = (systems.PROMPTED, systems.BASE, *results["rivals"])
+    names = (name for name in baselines if name in results["arms"] and name != results["subject"])
+    return (*list(names)[:1], results["subject"])
 
 
 def _merge_equal(items: list[Item]) -> list[Item]:
@@ -109,9 +120,10 @@ def _parse_item(entry: object, index: int, path: str | Path) -> Item:
     thoughts = fields.get("thoughts")
     has_thoughts = isinstance(thoughts, dict) and all(isinstance(text, str) for text in thoughts.values())
     kept_thoughts = thoughts if has_thoughts else {}
-    return Item(
-        str(index if name is None else name), prompt, answers, str(fields.get("slice") or ""), kept_thoughts or {}
-    )
+    cut = fields.get("cut")
+    cut_systems = tuple(name for name in cut if isinstance(name, str)) if isinstance(cut, list) else ()
+    item_id = str(index if name is None else name)
+    return Item(item_id, prompt, answers, str(fields.get("slice") or ""), kept_thoughts or {}, cut_systems)
 
 
 def _checked_comparison(names: tuple[str, ...], items: list[Item], n_copies: int = 0) -> Comparison:
@@ -143,14 +155,14 @@ def ask_systems(
         BadInput: a system is unknown, or there are no prompts.
         UntrustedCode: ``prompted`` and ``lookup`` need rules that this user has not agreed to.
     """
-    names = list(dict.fromkeys(arms)) or [systems.BASE, systems.TUNED]
     if not any(prompt.strip() for prompt in prompts):
         raise BadInput("There is nothing to ask: 0 prompts. Give at least one prompt.")
+    names = list(dict.fromkeys(arms)) or [default_rival(run, trust_code, _NEXT_COMMAND)[0], systems.TUNED]
     request = json.dumps([list(prompts), names, max_new_tokens, adapter_hash(run.adapter)])
     file = run.folder / "arena" / f"{hashlib.sha256(request.encode()).hexdigest()[:12]}.json"
     if not file.is_file():
         if _USES_TRAINING_ROWS & {*names}:
-            agree_to_read(run.recipe, run.folder, trust_code, "etabli.arena(..., trust_code=True)")
+            agree_to_read(run.recipe, run.folder, trust_code, _NEXT_COMMAND)
         model = loaded or run.load(alongside=alongside)
         storage.write_json(file, _generate_items(run, prompts, names, model, max_new_tokens))
     return read_answers(file, names)
@@ -164,7 +176,8 @@ def _generate_items(
     if missing := {*names} - {system.name for system in answering}:
         raise BadInput(f"{', '.join(sorted(missing))} can't be asked: the run has no training rows that are questions.")
     for system in answering:
-        systems.generate_answers(system, rows, model, max_new_tokens, lambda *_: None)
+        with show_progress(f"asking {system.name}"):
+            systems.generate_answers(system, rows, model, max_new_tokens, lambda *_: None)
     items: list[ArenaItem] = []
     for index, prompt in enumerate(prompts):
         answers = {system.name: system.answers[index] for system in answering}
@@ -175,6 +188,8 @@ def _generate_items(
         }
         if thoughts := {name: answer.thought for name, answer in answers.items() if answer.thought}:
             item["thoughts"] = thoughts
+        if cut := [system.name for system in answering if system.cut and system.cut[index]]:
+            item["cut"] = cut
         items.append(item)
     return items
 

@@ -24,6 +24,7 @@ class Item:
     answers: dict[str, str]
     slice: str = ""
     thoughts: Mapping[str, str] = field(default_factory=dict)  # by system: the thought before its answer
+    cut: tuple[str, ...] = ()  # systems whose answer ended at the greatest length, not by its end of turn
 
 
 class AnswerPair(NamedTuple):

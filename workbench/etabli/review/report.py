@@ -16,6 +16,7 @@ _VOTER_SHARES = {
 class ResultsPage(TypedDict):
     """Vote results as a page shows them."""
 
+    compared: str  # names the systems
     verdict: str
     kind: str  # better, worse or cannot tell
     heads: list[str]
@@ -55,9 +56,11 @@ def _describe_needed(forecast: NeededItems, unit: str) -> str:
 
 
 def describe_results(results: VoteResults) -> ResultsPage:
-    """Return the results for a page: ``verdict`` and ``kind``, a table (``heads``, ``rows``) and ``notes``."""
+    """Return the results for a page: what was ``compared``, the verdict, a table and notes."""
     verdict = results["verdict"]["all"]
+    *others, last = results["arms"]
     return {
+        "compared": f"You compared {', '.join(others)} with {last}.",
         "verdict": describe_verdict(verdict),
         "kind": verdict["verdict"],
         "heads": ["items", "won", "lost", "tied", "both bad", "share of votes", "evidence"],

@@ -25,6 +25,7 @@ from etabli.core.errors import BadData
 from etabli.evaluation import intervals
 from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE
 from etabli.review import bradley_terry, e_process
+from etabli.review.tells import describe_tells
 from etabli.review.votes import valid_votes, vote_key, winner
 
 SCORE_NAME = "preferred"
@@ -63,7 +64,7 @@ def summarise_votes(votes: Sequence[Vote], notes: Sequence[str] = (), arms: Sequ
         "self_agreement": {voter: _self_agreement(votes, voter) for voter in voters},
         "sides": {voter: _left_share(valid, voter) for voter in voters},
         "longer": {voter: _longer_share(valid, voter) for voter in voters},
-        "said": [*notes, *_notes(votes, valid, voters)],
+        "said": [*notes, *_notes(votes, valid, voters), *describe_tells(votes, systems)],
     }
 
 

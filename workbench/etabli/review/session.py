@@ -10,6 +10,7 @@ from etabli.core.contracts import CHOICES, Results, Vote, VoteProgress, VoteResu
 from etabli.core.errors import BadInput
 from etabli.models.loading import LoadedModel
 from etabli.review import answers, e_process, report, results
+from etabli.review import named_votes as named
 from etabli.review import votes as voting
 from etabli.review.pairs import REPEATS, AnswerPair, Comparison
 from etabli.runs.run import Run
@@ -37,7 +38,8 @@ def arena(
     Args:
         source: a run or its folder (the answers of its evaluation), ``results.json``, results, or a file of answers:
             JSON or JSON lines of ``{"prompt": ..., "answers": {arm: text}}``.
-        arms: the systems that answered, two or more; by default base and tuned. The last one is judged.
+        arms: the systems that answered, two or more; by default the prompted base (the base, where nobody prompted
+            it) and tuned. The last one is judged.
         prompts: ask the run's systems these prompts now; the answers are kept in the run folder. This loads the model.
         votes: the vote file; by default one for each author, in ``votes/`` in the run folder.
         author: the voter; by default ``ETABLI_AUTHOR`` or the user (``votes.voter_name``).
@@ -121,11 +123,13 @@ class Session:
         """What a voter must know about the file and the items."""
         notes = []
         path, invalid = self.file.path, self.file.skipped_lines
-        n_others = sum(
-            voting.is_vote(entry) and entry["comparison"] != self.comparison.hash for entry in self.file.all()
-        )
-        if n_others:
+        votes, named_votes = named.split_named(entry for entry in self.file.all() if voting.is_vote(entry))
+        if n_others := sum(vote["comparison"] != self.comparison.hash for vote in votes):
             notes.append(f"{n_others} votes in {path} are on other answers and do not count here.")
+        if named_votes:
+            notes.append(
+                f"{len(named_votes)} votes in {path} were cast in the chat, not blind: they do not count here."
+            )
         if invalid:
             notes.append(f"{invalid} lines of {path} are no complete votes.")
         if n_copies := self.comparison.n_copies:

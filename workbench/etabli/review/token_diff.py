@@ -17,13 +17,14 @@ from etabli.core.contracts import (
     Results,
     TokenDiffRow,
     TokenDiffs,
+    TokenMoves,
 )
 from etabli.core.errors import BadInput, Damaged, EtabliError
+from etabli.core.progress import show_progress
 from etabli.data.questions import answer_message, question
 from etabli.evaluation import rescore, systems
-from etabli.models import token_divergence
 from etabli.models.loading import LoadedModel, adapter_hash
-from etabli.rendering.render import render
+from etabli.review.answer_tokens import measure_answer
 from etabli.runs.adapter_run import open_adapter
 from etabli.runs.run import Run
 
@@ -71,6 +72,8 @@ def load_saved(source: Run | str | Path) -> TokenDiffs | None:
         return None
     diffs = read_token_diffs(run.folder / TOKEN_DIFF)
     notes = list(diffs["said"])
+    if diffs["of"] != TRUTH and not any("truth" in row for row in diffs["rows"]):
+        notes.append("The truth's own tokens were not measured then: measure again (etabli token-diff DIR --again).")
     with contextlib.suppress(EtabliError):  # without the adapter or the evaluation the measurement is still valid
         if adapter_hash(run.adapter) != diffs["adapter"]:
             notes.append("The adapter has changed since this was measured: measure again.")
@@ -126,12 +129,18 @@ def read_token_diffs(path: str | Path) -> TokenDiffs:
 
 
 def _is_whole(row: TokenDiffRow) -> bool:
-    """Does the row have as many entries in each list of its moves, choices of two values, and a place among them?"""
-    moves = row["moves"]
+    """Does the row have whole moves, of its answer and of the truth, and a place among them?"""
+    truth = row.get("truth")
+    is_truth_whole = truth is None or truth["moves"] is None or _are_whole(truth["moves"])
+    return is_truth_whole and _are_whole(row["moves"]) and 0 <= row["at"] < len(row["moves"]["ids"])
+
+
+def _are_whole(moves: TokenMoves) -> bool:
+    """Do the moves have as many entries in each list, and choices of two values?"""
     lists: list[Sequence[object]] = [moves[name] for name in MOVE_LISTS]
     choices = [choice for of_token in (*moves["top"], *moves["base_top"]) for choice in of_token]
     has_pairs = all(len(choice) == 2 and isinstance(choice[0], str) for choice in choices)
-    return has_pairs and len({len(values) for values in lists}) == 1 and 0 <= row["at"] < len(moves["ids"])
+    return has_pairs and len({len(values) for values in lists}) == 1
 
 
 def measure(
@@ -152,6 +161,7 @@ def measure(
         limit: the first so many answers of each language; None: all.
         loaded: base and adapter, if they are already in memory.
         alongside: load the model even while a run uses the device.
+        progress: called with (done, total); by default a line on stderr.
 
     Raises:
         BadInput: the run was not evaluated, or the system did not answer.
@@ -164,12 +174,10 @@ def measure(
     chosen_rows = _select_rows(results, of, limit)
     model = loaded or run.load(alongside=alongside)
     rows: list[TokenDiffRow] = []
-    for number, row in enumerate(chosen_rows, 1):
-        messages, tools = question(row["row"]), row["row"].get("tools")
-        diff_row = measure_answer(model, row["id"], row["prompt"], messages, _answer_message(row, of), tools)
-        rows.append({**diff_row, "answer": _answer_text(row, of)})
-        if progress:
-            progress(number, len(chosen_rows))
+    with show_progress("measuring answers under both models", len(chosen_rows)) as task:
+        for number, row in enumerate(chosen_rows, 1):
+            rows.append(_measure_row(model, row, of))
+            (progress or task.report)(number, len(chosen_rows))
     notes = list(model.notes)
     if len(chosen_rows) < len(results["rows"]):
         notes.append(f"At most {limit} answers of each language were measured.")
@@ -191,6 +199,17 @@ def measure(
     return diffs
 
 
+def _measure_row(model: LoadedModel, row: AnsweredRow, system: str) -> TokenDiffRow:
+    messages, tools = question(row["row"]), row["row"].get("tools")
+    truth = _answer_message(row, TRUTH) if system != TRUTH and row["truth"] else None
+    answer = _answer_message(row, system)
+    diff_row = measure_answer(model, row["id"], row["prompt"], messages, answer, tools, truth)
+    diff_row["answer"] = _answer_text(row, system)
+    if "truth" in diff_row:
+        diff_row["truth"]["text"] = row["truth"]
+    return {**diff_row, "cut": system in row.get("cut", [])}
+
+
 def _select_rows(results: Results, system: str, limit: int | None) -> list[AnsweredRow]:
     """The first ``limit`` rows of each language in which the system's answer is not empty."""
     counts: Counter[str] = Counter()
@@ -201,34 +220,3 @@ def _select_rows(results: Results, system: str, limit: int | None) -> list[Answe
             if limit is None or counts[row["lang"]] <= limit:
                 rows.append(row)
     return rows
-
-
-def measure_answer(
-    loaded: LoadedModel,
-    name: str,
-    prompt: str,
-    messages: Sequence[Message],
-    answer: str | Message,
-    tools: list[dict[str, object]] | None = None,
-) -> TokenDiffRow:
-    """Return the row of one answer; the token that ends the turn counts as a token of the answer."""
-    answer_turn: Message = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
-    conversation = render([*messages, answer_turn], loaded.tokenizer, "last", tools=tools)
-    start = conversation.trained.index(True)
-    end = len(conversation) - conversation.trained[::-1].index(True)
-    sides = token_divergence.Sides(loaded.model, loaded.as_base, lambda: loaded.as_base(False))
-    moves = token_divergence.compare_tokens(
-        sides, loaded.tokenizer, conversation.ids[:start], conversation.ids[start:end]
-    )
-    changes = token_divergence.log_probability_changes(moves)
-    largest = max(range(len(changes)), key=lambda index: abs(changes[index]))
-    return {
-        "id": name,
-        "prompt": prompt,
-        "answer": answer_turn["content"],
-        "move": abs(changes[largest]),
-        "at": largest,
-        "total": sum(changes),
-        "kl": sum(moves["kl"]) / len(changes),
-        "moves": moves,
-    }

@@ -10,6 +10,7 @@ from typing import TypeGuard
 from etabli.core import folders, journal, machine, parsing, storage
 from etabli.core.contracts import CHOICES, VERSION, VOTES, Vote
 from etabli.core.errors import BadData, BadInput, Damaged
+from etabli.review.named_votes import describe_named, split_named
 from etabli.runs.run import Run
 
 SHARED_NAMES = {"root", "jovyan", "user", "ubuntu", "somebody", "codespace", "vscode"}  # user names of many people
@@ -75,7 +76,9 @@ LARGEST_FILE = 256 * 2**20  # bytes; a vote has a few hundred
 
 
 def pool(files: Sequence[str | Path], comparison: str = "") -> tuple[list[Vote], list[str]]:
-    """Return the votes of several files, oldest first and each once, and notes on the files for the reader.
+    """Return the blind votes of several files, oldest first and each once, and notes on the files for the reader.
+
+    Votes that were cast in a chat are left out, and a note counts them.
 
     Args:
         comparison: how the hash of the comparison begins, if the files hold votes on several.
@@ -89,8 +92,9 @@ def pool(files: Sequence[str | Path], comparison: str = "") -> tuple[list[Vote],
     votes: dict[str, Vote] = {}
     notes = []
     for path in map(Path, files):
-        file_votes, file_notes = _read_votes(path)
-        notes += file_notes
+        all_votes, file_notes = _read_votes(path)
+        file_votes, named_votes = split_named(all_votes)
+        notes += [*file_notes, *(f"{path}: {text}" for text in describe_named(named_votes))]
         if duplicates := sum(vote["id"] in votes for vote in file_votes):
             notes.append(f"{path}: {duplicates} of {len(file_votes)} votes were in an earlier file; each counts once.")
         votes |= {vote["id"]: vote for vote in file_votes}
@@ -133,7 +137,7 @@ def _select_comparison(votes: list[Vote], comparison: str, files: Sequence[str |
     for vote in votes:
         by_comparison.setdefault(vote["comparison"], []).append(vote)
     if not by_comparison:
-        raise BadData(f"There are 0 votes in {', '.join(map(str, files))}. Vote first: etabli arena RUN.")
+        raise BadData(f"There are 0 votes of an arena in {', '.join(map(str, files))}. Vote first: etabli arena RUN.")
     matches = {name: group for name, group in by_comparison.items() if name.startswith(comparison)}
     if not matches:
         raise BadData(f"No comparison begins with {comparison!r}; choose from {_describe_comparisons(by_comparison)}.")

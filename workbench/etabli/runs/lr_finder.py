@@ -7,6 +7,7 @@ from pathlib import Path
 
 from etabli.core.contracts import END_STATES, VERSION, RateRange
 from etabli.core.errors import BadInput
+from etabli.core.progress import show_progress
 from etabli.runs import events
 from etabli.runs.recipe import Recipe
 from etabli.runs.run import Run
@@ -59,8 +60,11 @@ def lr_range(
 
 def _wait(run: Run) -> None:
     """Wait for the end; a loss that becomes infinite at a high rate is a result, not a failure."""
-    while run.state not in END_STATES:
-        time.sleep(0.5)
+    with show_progress("testing learning rates", run.progress()["steps"]) as task:
+        while run.state not in END_STATES:
+            time.sleep(0.5)
+            progress = run.progress()
+            task.report(progress["step"], progress["steps"])
     if run.state != "completed" and not re.match(r"Step \d+: loss", run.why):
         raise BadInput(f"The range test ended too early ({run.state}): {run.why}")
 

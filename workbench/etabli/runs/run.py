@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 from etabli.core import folders, locks, machine, processes, storage, terminal, trust
 from etabli.core.contracts import ADAPTER, END_STATES, LOCK, LOG, RECIPE, STOP, Continuity, Fingerprint, RunProgress
 from etabli.core.errors import BadInput, EtabliError
+from etabli.core.progress import ProgressLine
 from etabli.rendering.render import set_thinking
 from etabli.runs import checkpoints, continuity, events, launch, page_messages, recipe_code, run_template
 from etabli.runs.events import Event
-from etabli.runs.progress import ProgressLine, describe_progress, measure_progress
+from etabli.runs.progress import describe_progress, measure_progress
 from etabli.runs.recipe import Recipe, read_recipe
 from etabli.runs.run_sources import require_same_sources
 from etabli.runs.state import StateReader

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from etabli.core.contracts import VERSION, Lens, LensRow, Message, Row, RowTokens, TokenCheck
 from etabli.core.errors import BadData, BadInput, DeviceBusy
+from etabli.core.progress import show_progress
 from etabli.models import chat_templates, counting, likelihood, loading, sources
 from etabli.rendering import token_checks
 from etabli.rendering.masks import POLICIES
@@ -28,6 +29,7 @@ Losses = list[float | None]  # of each token, in nats
 SHOWN_FAILURES = 20  # rows that are listed for a failed check
 
 
+@show_progress("preparing the batch of a step")
 def lens(recipe: Recipe | str | Path, step: int = 1, loss: bool = True, trust_code: bool = False) -> "MaskLens":
     """Return a widget that shows the batch of a step as the loss sees it.
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 KEYS = {"1": "left", "\x1b[D": "left", "2": "right", "\x1b[C": "right", "t": "tie", "\x1b[B": "tie", "x": "both bad"}
 WORDS = {"left": "1", "right": "2", "tie": "t", "both bad": "x"}
 QUIT = ("q", "\x03", "\x04")
+CUT = "[cut: it ended at the greatest length]"
 QUESTION = "[1 or ← left · 2 or → right · t or ↓ tie · x both bad · q enough for now]"
 
 
@@ -37,7 +38,12 @@ def _format_session(session: ArenaReport) -> str:
 @click.command()
 @click.argument("place")
 @base_option
-@click.option("--arm", "systems", multiple=True, help="Systems to compare, two or more; the last is judged. Repeat it.")
+@click.option(
+    "--arm",
+    "systems",
+    multiple=True,
+    help="Systems to compare; the last is judged. Repeat it. Default: prompted and tuned.",
+)
 @click.option(
     "--prompts", type=click.Path(), help="Ask the prompts of this file, one a line. The run keeps the answers."
 )
@@ -98,7 +104,9 @@ def _vote(session: "Session") -> None:
     keys = _read_keys()
     while (now := session.current_pair()) is not None:
         say("", f"--- {session.vote_count + 1} of {session.total} · {session.progress_text()}", now.item.prompt)
-        say("", "LEFT", now.item.answers[now.left], "", "RIGHT", now.item.answers[now.right], "", QUESTION)
+        for title, system in (("LEFT", now.left), ("RIGHT", now.right)):
+            say("", title, now.item.answers[system], *([CUT] if system in now.item.cut else []))
+        say("", QUESTION)
         choice = next((KEYS.get(key, "") for key in keys if key in KEYS or key in QUIT), "")
         if not choice:
             return

@@ -82,7 +82,7 @@ def check(
     """Find every mistake in FILE. Exit code: 0 if it is clean, 1 with errors or warnings, 2 if it can't be read."""
     from etabli.checks.check import check as check_file
     from etabli.core import machine, os_errors
-    from etabli.runs.progress import ProgressLine
+    from etabli.core.progress import ProgressLine
 
     if out:
         os_errors.require_writable(Path(out))

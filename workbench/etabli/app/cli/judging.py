@@ -26,21 +26,25 @@ def _format_chat(result: ChatEntry | ChatHistory) -> str:
 
 
 def _format_entry(entry: ChatEntry) -> str:
-    answers = [f"{side}: {answer['text']}" for side, answer in entry["answers"].items()]
+    answers = [f"{side}: {answer['text']}{_cut_mark(answer)}" for side, answer in entry["answers"].items()]
     return "\n".join([f"> {entry['prompt']}", *answers])
 
 
 def _format_answer(name: str, answer: ChatAnswer) -> str:
     speed = f"{answer['tokens_per_s']} tokens/s" if answer["tokens_per_s"] else f"{answer['tokens']} tokens"
     first = "" if answer["first_s"] is None else f", first after {answer['first_s']:.2f} s"
-    return f"{name} ({speed}{first}):\n{answer['text']}"
+    return f"{name} ({speed}{first}):\n{answer['text']}{_cut_mark(answer)}"
+
+
+def _cut_mark(answer: ChatAnswer) -> str:
+    return " [cut: it reached --max-new-tokens]" if answer.get("cut") else ""
 
 
 @click.command()
 @click.argument("folder")
 @click.argument("prompt", required=False)
 @base_option
-@click.option("--side", "sides", multiple=True, help="base, prompted, tuned, step-000040 … Default: base and tuned.")
+@click.option("--side", "sides", multiple=True, help="base, prompted, tuned, step-000040 … Default: these three.")
 @click.option("--system", help="System message. Default: the one of the run's data.")
 @click.option("--max-new-tokens", default=64, show_default=True, type=click.IntRange(1), help="Longest answer.")
 @click.option("--temperature", default=0.0, show_default=True, type=click.FloatRange(0), help="0: greedy decoding.")
@@ -77,21 +81,21 @@ def chat(
         place,
         system=system,
         max_new_tokens=max_new_tokens,
-        sides=sides or ("base", "tuned"),
+        sides=sides or None,
         temperature=temperature,
         seed=seed,
         strength=strength,
         alongside=alongside,
         trust_code=trust_code,
     )
-    widget.observe(_report_side, "writing")
+    widget.observe(_report_state, "doing")
     widget.ask(prompt)
     return cast(ChatEntry, widget.kept)
 
 
-def _report_side(change: dict[str, str]) -> None:
+def _report_state(change: dict[str, str]) -> None:
     if change["new"]:
-        say(f"{change['new']} is answering …")
+        say(f"{change['new']} …")
 
 
 # --- token differences ----------------------------------------------------------------------------------------------

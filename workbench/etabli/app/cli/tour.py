@@ -1,6 +1,7 @@
 """``etabli tour`` and ``etabli lab``."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,10 @@ def tour(
     return results
 
 
+# Flags with which JupyterLab runs as root, or ends before it would refuse.
+_ROOT_FLAGS = {"--allow-root", "--ServerApp.allow_root=True", "--version", "--help", "--help-all", "--show-config"}
+
+
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("folder", default="etabli-notebooks")
 @click.argument("flags", nargs=-1, type=click.UNPROCESSED)
@@ -64,10 +69,15 @@ def lab(folder: str, flags: tuple[str, ...]) -> int:
     import importlib.util
 
     from etabli.app import notebooks
-    from etabli.core.errors import MissingExtra
+    from etabli.core.errors import BadInput, MissingExtra
 
     if importlib.util.find_spec("jupyterlab") is None:
         raise MissingExtra("JupyterLab is not installed: pip install 'etabli[lab]'")
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and not _ROOT_FLAGS.intersection(flags):
+        raise BadInput(
+            "JupyterLab does not run as root, so that no cell can harm the system. Run it as another user. In a "
+            f"container that is yours alone: etabli lab {shlex.join((folder, *flags))} --allow-root"
+        )
     notebooks.copy(folder)
     # Only the server gets the safe path: a notebook may import files beside it, as everywhere in Jupyter.
     command = [sys.executable, "-P", "-m", "jupyterlab", f"--notebook-dir={folder}", "--ServerApp.ip=127.0.0.1", *flags]

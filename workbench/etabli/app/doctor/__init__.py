@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from etabli.app.doctor import compute, place
 from etabli.core.contracts import Check
+from etabli.core.progress import show_progress
 
 if TYPE_CHECKING:
     from etabli_widgets import RoundTrip
@@ -31,7 +32,13 @@ def doctor() -> list[Check]:
 
     One thing only a page can test: whether its widgets reach the kernel. ``round_trip`` does that.
     """
-    return [_run(name, check) for name, check in CHECKS.items()]
+    with show_progress("testing this machine", len(CHECKS)) as task:
+        results = []
+        for number, (name, check) in enumerate(CHECKS.items()):
+            task.what = f"testing this machine: {name}"
+            task.report(number)
+            results.append(_run(name, check))
+    return results
 
 
 def round_trip() -> "RoundTrip":

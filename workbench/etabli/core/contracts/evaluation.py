@@ -96,6 +96,7 @@ class AnsweredRow(TypedDict):
     calls: NotRequired[dict[str, list[ToolCall]]]  # system -> the tool calls in its answer
     unreadable_calls: NotRequired[dict[str, int]]  # system -> the calls that it begins and that can't be parsed
     raw: dict[str, str]  # system -> answer with control tokens; an answer that was cut has no end-of-turn token
+    cut: NotRequired[list[str]]  # systems whose answer ended at the greatest length, not by its end of turn
     correct: dict[str, bool | None]  # by the first score that is true or false
     values: dict[str, dict[str, float | None]]  # score -> system -> value
     weights: dict[str, float]  # score -> weight of the row, where it is not 1

@@ -154,6 +154,7 @@ class ArenaItem(TypedDict):
     prompt: str
     answers: dict[str, str]  # by system
     thoughts: NotRequired[dict[str, str]]  # by system: the thought before its answer
+    cut: NotRequired[list[str]]  # systems whose answer ended at the greatest length
     slice: NotRequired[str]
 
 
@@ -177,6 +178,17 @@ class TokenMoves(TypedDict):
     base_top: list[list[list[str | float]]]
 
 
+class TruthMoves(TypedDict):
+    """The reference answer to a row's prompt, token by token."""
+
+    text: str
+    total: float  # log-probability of the whole, tuned minus base, in nats
+    tokens: int
+    first: int  # tokens that are the tuned model's first choice after those before them
+    base_first: int
+    moves: TokenMoves | None  # null: the answer is the truth, and the row's moves are those of the truth
+
+
 class TokenDiffRow(TypedDict):
     """One answer and how training changed its tokens."""
 
@@ -188,6 +200,8 @@ class TokenDiffRow(TypedDict):
     total: float  # log-probability of the whole answer, tuned minus base, in nats
     kl: float  # mean over the tokens, in nats
     moves: TokenMoves
+    cut: NotRequired[bool]  # true if the answer ended at its greatest length: the end that is measured is not its own
+    truth: NotRequired[TruthMoves]  # where the answer is not the truth by definition
 
 
 class TokenDiffs(TypedDict):
@@ -263,6 +277,7 @@ class ChatAnswer(TypedDict):
     tokens_per_s: float | None  # speed after the first token; null for answers of one token
     first_s: float | None  # seconds until the first token
     stopped: bool  # true if a person stopped it
+    cut: NotRequired[bool]  # true if it ended at max_new_tokens, not by its end of turn
 
 
 class ChatEntry(TypedDict):
@@ -272,6 +287,7 @@ class ChatEntry(TypedDict):
     id: str
     t: float  # seconds since epoch
     by: str
+    after: NotRequired[str]  # id of the entry that the question goes on from, or empty if it stands alone
     prompt: str
     system: str  # the system message as it was sent
     max_new_tokens: int

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PLOTLY = "application/vnd.plotly.v1+json"
 PICTURES = ("image/png", "image/jpeg", "image/gif")
 SVG = "image/svg+xml"
+_NOT_IN_PAGES = {"install", "live"}  # tags of cells that install, or that try what only a live page can do
 _NEXT_NOTEBOOK = re.compile(r"(\]\([\w/.-]+)\.ipynb\)")
 
 
@@ -21,19 +22,30 @@ _Part: TypeAlias = dict[str, Any]  # kind, and what the template shows of a cell
 
 
 def page(notebook: "NotebookNode", title: str) -> str:
-    """Return the page with text, code and outputs in order, without the scripts of outputs."""
-    cells = [_cell(cell) for cell in notebook.cells]
+    """Return the page with text, code and outputs in order, without the scripts of outputs.
+
+    Args:
+        title: of the page, if the notebook has no heading of the first level. Cells for a live page alone are left out.
+    """
+    cells = [_cell(cell) for cell in notebook.cells if not _NOT_IN_PAGES.intersection(cell.metadata.get("tags", []))]
     outputs = [output for cell in cells for output in cell["outputs"]]
     twins = sorted({output["twin"] for output in outputs if output.get("twin")})
     plots = any(output["kind"] == "figure" for output in outputs)
     return render(
         "notebook.html.j2",
-        title=title,
+        title=_heading(notebook) or title,
         cells=cells,
         styles=styles.widget_styles(*twins),
         scripts=figures.scripts() if plots else [],
         images=plots or any(output["kind"] == "image" for output in outputs),
     )
+
+
+def _heading(notebook: "NotebookNode") -> str:
+    """Return the first heading of the first level, without its sign; empty if there is none."""
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    match = re.search(r"^# +(.+?) *$", "\n".join(texts), re.MULTILINE)
+    return match[1] if match else ""
 
 
 def _cell(cell: "NotebookNode") -> _Part:

@@ -2,7 +2,7 @@
 
 import functools
 
-from etabli.core.pages import FOLDER, SafeHtml
+from etabli.core.pages import SafeHtml
 
 
 def widget_styles(*names: str) -> SafeHtml:
@@ -15,5 +15,4 @@ def known_styles() -> dict[str, str]:
     """Return {style sheet: name of its widget} for every twin of this installation."""
     import etabli_widgets
 
-    widgets = {str(getattr(etabli_widgets, name)._css): name for name in etabli_widgets.__all__}
-    return widgets | {(FOLDER / "check.css").read_text(encoding="utf-8").rstrip("\n"): "DataCheck"}
+    return {str(getattr(etabli_widgets, name)._css): name for name in etabli_widgets.__all__}

@@ -39,9 +39,10 @@ def unstorable_characters(messages: list[Message], tools: list[dict[str, object]
         for key, text in (("content", message["content"]), ("reasoning", message.get("reasoning", ""))):
             where = f"messages[{number}].{key}"
             if "\0" in text:
-                yield Note("nul", where, excerpt(text, text.index("\0")))
+                start = text.index("\0")
+                yield Note("nul", where, excerpt(text, start), span=(start, start + 1))
             if not text.isascii() and (match := _HALF.search(text)):
-                yield Note("lone-surrogate", where, excerpt(text, match.start()))
+                yield Note("lone-surrogate", where, excerpt(text, match.start()), span=match.span())
     other_fields = [tools or [], *(message.get("tool_calls") or message.get("name") or [] for message in messages)]
     if any(other_fields) and (
         match := _HALF.search(json_text := json.dumps(other_fields, ensure_ascii=False, default=str))

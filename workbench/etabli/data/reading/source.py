@@ -12,6 +12,7 @@ from pathlib import PurePath
 from etabli.core import folders
 from etabli.core.contracts import Row
 from etabli.core.errors import BadData, BadRows, Unreadable
+from etabli.core.progress import show_progress
 from etabli.data import licences
 from etabli.data.catalogue import CODES
 from etabli.data.notes import Note, escape_invisible, excerpt
@@ -45,6 +46,7 @@ class Source(Records):
 
 
 @folders.add_allow_outside
+@show_progress("reading rows")
 def read(
     source: object,
     /,

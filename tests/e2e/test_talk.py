@@ -1,0 +1,235 @@
+"""Chat, arena and token differences in a page: no question is lost, votes by keys, what is cut, and who is who."""
+
+import itertools
+import threading
+
+import pytest
+from bridged import Bench, geometry
+from playwright.sync_api import expect
+from widget_samples import SAMPLES
+
+import etabli_widgets
+from etabli.evaluation import card
+from etabli.review.pairs import Comparison, Item
+from etabli.review.session import Session
+
+GONE = "This kernel is gone: run the cell again."
+
+
+@pytest.fixture
+def bench(browser):
+    bench = Bench(browser)
+    yield bench
+    assert not bench.problems
+    bench.close()
+
+
+class Talk:
+    """A chat of three sides whose answers wait until a test lets them come."""
+
+    def __init__(self, bench, tmp_path):
+        self.go, self.votes, self.bench = threading.Event(), [], bench
+        self.failure = None
+        sides = {name: self.side(name) for name in ("base", "prompted", "tuned")}
+        numbers = itertools.count()
+        self.widget = etabli_widgets.ChatCompare(
+            sides,
+            keep=lambda entry: {"id": str(next(numbers)), **entry},
+            keep_vote=lambda vote: self.votes.append(vote) or f"{len(self.votes)} votes",
+            go_on=lambda name: None,
+        )
+        self.at = bench.mount(self.widget, "ChatCompare")
+        self.page = bench.page.locator(f"#{self.at}")
+        self.box = self.page.get_by_label("Prompt", exact=True)
+
+    def side(self, name):
+        def answer(prompt):
+            if self.failure:
+                raise self.failure
+            self.go.wait(20)
+            yield f"{name} says {prompt}"
+            return name == "base"
+
+        return answer
+
+    def until(self, is_reached, polls=100):
+        """Bring what the kernel does into the page until it is as it should be."""
+        for _ in range(polls):
+            reached = is_reached()
+            self.bench.sync(self.at)
+            if reached:
+                return
+            self.bench.page.wait_for_timeout(50)  # answers are given by another thread
+        pytest.fail("it did not come to that")
+
+    def ask(self, text):
+        self.go.set()
+        count = len(self.widget.history)
+        self.box.fill(text)
+        self.box.press("Enter")
+        self.until(lambda: len(self.widget.history) > count and not self.widget.doing)
+
+
+@pytest.fixture
+def talk(bench, tmp_path):
+    talk = Talk(bench, tmp_path)
+    yield talk
+    talk.go.set()
+
+
+def test_enter_sends_and_clears_the_box_and_shift_enter_does_not(talk):
+    talk.box.fill("first")
+    talk.box.press("Shift+Enter")
+    talk.box.press_sequentially("second")
+    assert talk.box.input_value() == "first\nsecond" and talk.bench.heard == 0
+    talk.box.press("Enter")
+    talk.until(lambda: talk.widget.writing == "base")
+    expect(talk.box).to_have_value("")
+    expect(talk.page.get_by_role("status")).to_have_text("base is reading the prompt")
+    talk.box.fill("typed meanwhile")
+    talk.box.press("Enter")
+    assert talk.bench.heard == 1
+    talk.go.set()
+    talk.until(lambda: not talk.widget.doing)
+    expect(talk.box).to_have_value("typed meanwhile"), "what was typed while it answered is still there"
+    expect(talk.page.get_by_role("status")).to_have_text("")
+    assert talk.widget.history[0]["prompt"] == "first\nsecond"
+    talk.box.fill("")
+    talk.box.press("ArrowUp")
+    expect(talk.box).to_have_value("first\nsecond")
+
+
+def test_what_nobody_heard_stays_in_the_box(talk):
+    talk.bench.answering = False
+    talk.box.fill("Are you there?")
+    talk.box.press("Enter")
+    expect(talk.page.locator(".etabli-connection")).to_have_text(GONE, timeout=4_000)
+    expect(talk.box).to_have_value("Are you there?")
+
+
+def test_what_could_not_be_answered_comes_back_each_time(talk):
+    talk.failure = MemoryError("no room")
+    for number in range(2):  # the same error twice
+        talk.box.press("Enter") if number else talk.box.fill("a long question")
+        if not number:
+            talk.box.press("Enter")
+        talk.until(lambda: talk.widget.error and not talk.widget.doing)
+        expect(talk.page.get_by_role("alert").filter(has_text="no room")).to_be_visible()
+        expect(talk.box).to_have_value("a long question")
+    talk.failure = None
+    talk.go.set()
+    talk.box.press("Enter")
+    talk.until(lambda: talk.widget.history)
+    expect(talk.box).to_have_value("")
+
+
+def test_a_long_answer_shows_its_seconds_and_can_be_stopped(browser, tmp_path):
+    bench = Bench(browser)
+    bench.page.clock.install()
+    widget = etabli_widgets.ChatCompare({"base": iter, "tuned": iter})
+    page = bench.page.locator(f"#{bench.mount(widget, 'ChatCompare')}")
+    widget.doing = "Loading a model"
+    bench.sync("ChatCompare-0")
+    for seconds in (0, 1, 30):
+        bench.page.clock.run_for(1000 * seconds)
+        expect(page.locator(".etabli-seconds")).to_have_text(f"{seconds and seconds + (seconds > 1)} s")
+    assert page.get_by_role("status").inner_text() == "Loading a model", "a screen reader hears it once"
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("status")).to_have_text("Stopping: Loading a model")
+    bench.close()
+
+
+def test_votes_by_keys_in_the_chat(talk):
+    talk.ask("Where is the harbour?")
+    against_base = talk.page.get_by_role("group", name="Which answer is better, that of base or of tuned?")
+    against_prompted = talk.page.get_by_role("group", name="Which answer is better, that of prompted or of tuned?")
+    against_base.get_by_role("button", name="Tie").focus()
+    talk.bench.page.keyboard.press("b")
+    assert not talk.votes
+    talk.bench.page.keyboard.press("ArrowRight")
+    expect(against_base.get_by_role("button", name="tuned is better")).to_have_attribute("aria-pressed", "true")
+    expect(against_prompted.get_by_role("button").first).to_be_focused()
+    talk.bench.page.keyboard.press("x")
+    expect(talk.box).to_be_focused()
+    assert [(vote["left"], vote["choice"]) for vote in talk.votes] == [("base", "right"), ("prompted", "both bad")]
+    assert all(button.is_disabled() for button in against_base.get_by_role("button").all())
+    expect(talk.page.locator(".etabli-ballot")).to_contain_text("not blind")
+    expect(talk.page.locator(".etabli-ballot")).to_contain_text("So far: 2 votes")
+
+    talk.ask("And the station?")
+    talk.page.get_by_text("Asked before: 1").click()
+    old = talk.page.locator(".etabli-earlier").get_by_role("button", name="tuned is better")
+    expect(old.first).to_have_attribute("aria-pressed", "true"), "an earlier question keeps its votes"
+    talk.page.locator(".etabli-ballot").get_by_role("button", name="prompted is better").click()
+    assert talk.votes[-1]["item"] == "1" and talk.votes[-1]["choice"] == "left"
+
+
+def test_a_question_goes_on_only_if_it_is_said(talk):
+    expect(talk.page.get_by_text("Go on from the last question")).to_be_hidden()
+    talk.ask("one")
+    talk.page.get_by_label("Go on from the last question").check()
+    talk.ask("two")
+    assert "after" not in talk.widget.history[0] and talk.widget.history[1]["after"] == "0"
+    expect(talk.page.locator("p.etabli-asked").first).to_contain_text("goes on from the question before")
+
+
+def test_what_was_cut_is_marked_wherever_it_is_read(bench, tmp_path):
+    import hostile_markup
+
+    results = hostile_markup.evaluation()
+    results["rows"][0]["cut"] = ["tuned"]
+    verdict = card.verdict(results)
+    verdict.look(score="exact", slice="all", arm="tuned")
+    marked = [SAMPLES[name](tmp_path) for name in ("ChatCompare", "BlindArena", "TokenDiff")]
+    for widget in [*marked, verdict]:
+        name = type(widget).__name__
+        page = bench.page.locator(f"#{bench.mount(widget, name)}")
+        for fold in page.locator("details:not([open]) > summary").all():
+            if fold.is_visible():
+                fold.click()
+        expect(page.locator(".etabli-cut:visible").first).to_be_visible()
+        assert "greatest number of tokens" in page.locator(".etabli-cut abbr").first.get_attribute("title")
+        if name != "BlindArena":  # its twin has no answers
+            assert 'class="etabli-cut"' in widget.html(), name
+    arena = bench.page.locator("#BlindArena-1")
+    assert arena.get_by_label("Right answer").locator(".etabli-cut").is_hidden(), "this answer is whole"
+
+
+def test_the_arena_names_the_systems_after_the_votes_and_not_before(bench, tmp_path):
+    answers = ({"prompted": f"one {at}", "tuned": f"two {at} " * 9} for at in range(6))
+    items = tuple(Item(f"i{at}", f"p{at}", answer) for at, answer in enumerate(answers))
+    arena = etabli_widgets.BlindArena(Session(Comparison(("prompted", "tuned"), items), tmp_path / "v.jsonl", "ann", 0))
+    page = bench.page.locator(f"#{bench.mount(arena, 'BlindArena')}")
+    booth = page.get_by_role("application")
+    booth.focus()
+    for number in range(1, 7):
+        expect(page.get_by_text(f"Pair {number} of 6")).to_be_visible()
+        html = page.evaluate("el => el.outerHTML")
+        assert "prompted" not in html and "tuned" not in html
+        bench.page.keyboard.press("ArrowLeft")
+    expect(page.get_by_text("You compared prompted with tuned.")).to_be_visible()
+    expect(page.get_by_text("tuned's answer is at least 3 times as long in 6 of 6 pairs")).to_be_visible()
+    expect(page.locator(".etabli-told-who")).to_be_focused()
+
+
+def test_the_truths_tokens_are_folded_and_walked_by_keys(bench, tmp_path):
+    page = bench.page.locator(f"#{bench.mount(SAMPLES['TokenDiff'](tmp_path), 'TokenDiff')}")
+    geometry(bench.page, "TokenDiff-0")
+    truth = page.get_by_role("application", name="Tokens of the truth")
+    expect(truth).to_be_hidden()
+    page.get_by_text("The truth's own tokens: tuned's first choice at 14 of 40, the base's at 3").click()
+    truth.focus()
+    bench.page.keyboard.press("Home")
+    details = page.locator(".etabli-truth .etabli-told")
+    expect(details).to_contain_text('token 0: " word0"')
+    marks = truth.locator(".etabli-moved").evaluate_all("nodes => nodes.map((node) => node.dataset.other ?? '')")
+    moves = SAMPLES["TokenDiff"](tmp_path).row["moves"]
+    expected = [
+        "tuned" if rank > 1 else "base" if base > 1 else "" for rank, base in zip(moves["rank"], moves["base_rank"])
+    ]
+    assert marks == expected and {*expected} == {"tuned", "base", ""}
+    page.get_by_role("listbox").focus()
+    bench.page.keyboard.press("ArrowDown")
+    expect(page.locator("p.etabli-asked")).to_contain_text("1: ")
+    expect(truth).to_be_visible(), "the fold stays open at the next answer"
+    assert page.locator(".etabli-told abbr", has_text="nats").first.get_attribute("title")
