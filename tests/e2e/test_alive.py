@@ -22,7 +22,7 @@ REDRAWS = 2000 if RESULTS else 150  # of each other widget
 GROWTH = 1.10  # the most that memory may grow from the middle to the end, beside 0.3 MB
 SLACK = 300_000  # bytes
 KERNEL_SLACK = 10_000_000  # bytes of a process, in which all else goes on
-EVALUATIONS = 30  # of the run, and checkpoints, and answers to two prompts; the chart gets at most five elements of each
+EVALUATIONS = 30  # of the run, and checkpoints, and answers to two prompts: up to 5 elements of the chart each
 REDRAW = """async ([at, count]) => {
   const { take, model } = window.models[at];
   const state = Object.fromEntries(window.traits[at].map((trait) => [trait, model.get(trait)]));
