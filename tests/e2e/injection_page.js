@@ -95,6 +95,7 @@ async function tryStates(jobs, used = true) {
 
 /** Open pages of this host in frames, use them, and tell of each what elements it has. @param {string[]} addresses */
 async function tryPages(addresses) {
+  const patience = addresses[0].includes("unsafe") ? 3000 : 60_000; // ms; what is led elsewhere may never load
   const frames = addresses.map((address) => {
     const view = document.createElement("iframe");
     view.src = address;
@@ -104,7 +105,7 @@ async function tryPages(addresses) {
   });
   const told = [];
   for (const { view, loaded } of frames) {
-    await Promise.race([loaded, new Promise((done) => setTimeout(done, 3000))]); // one led elsewhere may never load
+    await Promise.race([loaded, new Promise((done) => setTimeout(done, patience))]);
     const root = view.contentDocument?.documentElement;
     if (root) use(root);
     told.push(root ? shapes(root) : ["led elsewhere"]);

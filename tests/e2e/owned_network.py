@@ -18,6 +18,7 @@ class OwnedNetwork:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.errors: list[str] = []  # of ``answer``
         self.own: list[str] = []  # what the browser asks for by itself; it is refused too
         self.answer: Responder = lambda path, body: None
         network = self
@@ -28,7 +29,11 @@ class OwnedNetwork:
             def do_GET(self) -> None:
                 address = urlsplit(self.path)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                answer = network.answer(address.path, body) if address.hostname == HOST else None
+                try:
+                    answer = network.answer(address.path, body) if address.hostname == HOST else None
+                except Exception as error:
+                    answer = None
+                    network.errors.append(f"{address.path}: {error!r}")
                 host = address.hostname or self.path.split(":")[0]
                 if host != HOST or (answer is None and address.path != "/favicon.ico"):
                     (network.own if host.endswith(BROWSERS) else network.asked).append(self.path)

@@ -99,7 +99,7 @@ def _lent() -> list[str]:
     """The texts of the other tests: pages that are inert, and a stranger's folder."""
     canary = Canary(424242, Path("/marks"))
     kinds = [text_of(kind, canary).replace(canary.hit, "CODE").replace(canary.url, "URL") for kind in TOGETHER]
-    return [*hostile_markup.TEXTS.values(), *(text for text in kinds if len(text) <= LONGEST)]
+    return [*hostile_markup.TEXTS.values(), *(text for text in kinds if text.strip() and len(text) <= LONGEST)]
 
 
 _ALL = list(dict.fromkeys([*_made(), *_lent()]))

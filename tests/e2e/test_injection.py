@@ -318,9 +318,10 @@ def test_live_widgets(ready: Any, network: OwnedNetwork, matrix: Matrix, count: 
 def test_exported_pages(ready: Any, network: OwnedNetwork, matrix: Matrix, count: Any, request: Any) -> None:
     told = ready.evaluate("runPages", [list(PAGES), 0, COUNT, STRIDE])
     twins = ready.evaluate("runPages", [[TWINS], 0, COUNT, 32 * min(STRIDE, 4)])
-    assert twins["hits"] == [] and network.asked == []
+    assert twins["hits"] == [] and network.asked == [] and network.errors == []
     for kind, seen in {**told["seen"], **twins["seen"]}.items():
         harmless = ready.evaluate("async kind => (await tryPages([`/pages/${kind}/harmless`]))[0]", kind)
+        assert len(harmless) > 5, (kind, "was not loaded")
         assert [shape for shape in strange(seen, harmless) if kind not in MARKDOWN or not is_sanitised(shape)] == [], (
             kind
         )
