@@ -114,6 +114,7 @@ function answered(model, tell) {
 async function isMissing(model) {
   const kernel = model.widget_manager?.kernel;
   if (!kernel?.requestCommInfo || kernel.status === "dead") return true;
+  if (["connecting", "disconnected"].includes(kernel.connectionStatus)) return true; // shut down, or out of reach
   try {
     const reply = await kernel.requestCommInfo({});
     return !(model.get("comm_id") in reply.content.comms);
