@@ -1,4 +1,4 @@
-"""Every widget in one page of pictures: light, dark, 1000 and 600 px wide. `make e2e` leaves it in shots/gallery.html."""
+"""Every widget in one page of pictures: light, dark, 1000 and 600 px wide. `make e2e` leaves shots/gallery.html."""
 
 import html
 

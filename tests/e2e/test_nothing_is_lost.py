@@ -61,6 +61,24 @@ def until_shown(notebook):
     notebook.page.locator(".etabli-live .etabli-state", has_text="watched: running").last.wait_for(timeout=60_000)
 
 
+def test_a_reload_while_a_cell_waits(running):
+    """The page connects although the kernel is busy; its Stop ends the run, and the wait."""
+    notebook, run = running
+    notebook.command("notebook:insert-cell-below")
+    notebook.page.wait_for_function("window.jupyterapp.shell.currentWidget.content.widgets.length === 4")
+    cell = "window.jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel"
+    notebook.page.evaluate(f"{cell}.setSource('run.wait(quiet=True)')")
+    notebook.command("notebook:run-cell")
+    notebook.command("docmanager:save")
+    notebook.page.wait_for_timeout(1000)
+    notebook.page.reload()
+    notebook.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length > 0")
+    until_shown(notebook)
+    assert seconds_until_current(notebook, run) <= LATE
+    notebook.page.get_by_role("button", name="Stop run").last.click()
+    notebook.page.locator(".etabli-live .etabli-state", has_text="stopped").last.wait_for(timeout=60_000)
+
+
 def test_restarts_reloads_and_cuts(running, count):
     notebook, run = running
     page, delays = notebook.page, {"kernel restarts": [], "reloads": [], "cut websockets": []}

@@ -91,7 +91,7 @@ function bar(phase, scale, limit) {
     const front = make("b", { className: "etabli-measured", title: `measured ${gib(phase.measured)} GiB of tensors` });
     front.style.width = share(phase.measured);
     body.append(front);
-    figure += ` · tensors: ${gib(phase.measured)} measured, ${gib(phase.tensors)} forecast`;
+    figure += ` · measured ${gib(phase.measured)} of ${gib(phase.tensors)}`;
   }
   return make("div", { className: "etabli-bar" }, [
     make("span", { textContent: phase.name }),
@@ -107,7 +107,7 @@ function legend(seen) {
     return make("span", {}, [colour, name]);
   });
   const marks = [make("span", {}, [make("u"), "the card's limit"])];
-  if (seen.phases.some((phase) => phase.measured)) marks.push(make("span", {}, [make("b"), "measured"]));
+  if (seen.phases.some((phase) => phase.measured)) marks.push(make("span", {}, [make("b"), "measured, of the forecast tensors"]));
   return [...parts, ...marks];
 }
 
