@@ -4,6 +4,7 @@ import time
 
 import nbformat
 import pytest
+from playwright.sync_api import expect
 from test_table import notebook_of
 
 from conftest import ROUNDS
@@ -59,6 +60,13 @@ def no_point_twice(notebook):
 
 def until_shown(notebook):
     notebook.page.locator(".etabli-live .etabli-state", has_text="watched: running").last.wait_for(timeout=60_000)
+
+
+def test_a_monitor_that_nobody_touches_says_that_its_kernel_is_gone(running):
+    notebook, _ = running
+    notebook.restart()
+    line = notebook.page.locator(".etabli-live .etabli-connection").last
+    expect(line).to_contain_text("This kernel is gone", timeout=3_000)
 
 
 def test_a_reload_while_a_cell_waits(running):

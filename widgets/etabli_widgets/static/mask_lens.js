@@ -51,7 +51,7 @@ function render({ model, el }) {
   };
   const draw = (row) => {
     const tokens = row.ids.map((_, place) => {
-      const token = make("span", { className: "etabli-token", textContent: visible(row.text[place]) || "∅" });
+      const token = make("span", { className: "etabli-token", textContent: visible(row.text[place]) || "·" });
       token.dataset.role = row.role[place];
       token.dataset.place = place;
       const nats = row.nats?.[place];

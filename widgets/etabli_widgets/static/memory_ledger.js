@@ -107,7 +107,8 @@ function legend(seen) {
     return make("span", {}, [colour, name]);
   });
   const marks = [make("span", {}, [make("u"), "the card's limit"])];
-  if (seen.phases.some((phase) => phase.measured)) marks.push(make("span", {}, [make("b"), "measured, of the forecast tensors"]));
+  if (seen.phases.some((phase) => phase.measured))
+    marks.push(make("span", {}, [make("b"), "measured, of the forecast tensors"]));
   return [...parts, ...marks];
 }
 
