@@ -59,7 +59,8 @@ def bound_names(tree: ast.AST) -> Iterator[str]:
 
 def count(folder: Path) -> dict[str, Counter]:
     """For each file how often it binds which name."""
-    files = sorted(path for name in FOLDERS for path in (folder / name).rglob("*.py"))
+    paths = (path for name in FOLDERS for path in (folder / name).rglob("*.py"))
+    files = sorted(path for path in paths if "node_modules" not in path.parts)
     return {str(path.relative_to(folder)): Counter(bound_names(ast.parse(path.read_text()))) for path in files}
 
 

@@ -10,6 +10,7 @@ from etabli_widgets.markup import Markup, answer, element, fragment, notes, tabl
 
 MOST_POINTS = 400
 MOST_MARKS = 200
+MOST_SAMPLE_STEPS = 3  # of which the page shows the answers
 MARKS = {"checkpoint": "checkpoint", "retry": "retry", "resume": "resumed"}  # kind of event -> what the chart calls it
 WIDTH, HEIGHT, EDGE = 560, 180, 34
 END_STATES = ("completed", "stopped", "failed", "lost")
@@ -51,7 +52,7 @@ def view(events: list[dict[str, Any]]) -> dict[str, Any]:
         "speed": now.get("tokens_per_s") or 0.0,
         "memory": now.get("memory_bytes") or 0.0,
         "seconds_left": seconds_left(steps, start.get("steps")),
-        "samples": [sample(event, prompts) for event in events_of_kind(events, "sample")],
+        "samples": [sample(event, prompts) for event in newest_samples(events)],
         "state": end.get("state") or ("running" if steps else "starting"),
         "phase": starting_phase(events),
         "why": end.get("why", ""),
@@ -86,6 +87,13 @@ def marks(events: list[dict[str, Any]]) -> list[list[Any]]:
         if event.get("kind") in MARKS:
             found.append([step, MARKS[event["kind"]], str(event.get("what") or "")])
     return found[-MOST_MARKS:]
+
+
+def newest_samples(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the sample events of the last ``MOST_SAMPLE_STEPS`` steps: with all, updates would grow with the run."""
+    samples = events_of_kind(events, "sample")
+    steps = list(dict.fromkeys(event.get("step", 0) for event in samples))[-MOST_SAMPLE_STEPS:]
+    return [event for event in samples if event.get("step", 0) in steps]
 
 
 def sample(event: dict[str, Any], prompts: list[str]) -> dict[str, Any]:

@@ -70,6 +70,7 @@ const SVG = "http://www.w3.org/2000/svg";
 /** An element of a drawing. @param {string} tag @param {Record<string, any>} attributes */
 export function svg(tag, attributes, text = "") {
   const node = document.createElementNS(SVG, tag);
+  // eslint-disable-next-line no-restricted-syntax -- the lint sees to the names where `svg` is called
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
   if (text) node.textContent = text;
   return node;

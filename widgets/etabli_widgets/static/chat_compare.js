@@ -94,7 +94,7 @@ function render({ model, el }) {
     else since ||= performance.now();
     const tick = () => (seconds.textContent = doing ? `${Math.round((performance.now() - since) / 1000)} s` : "");
     tick();
-    if (doing) timer = setInterval(tick, 1000);
+    if (doing) timer = setInterval(() => tick(), 1000);
   };
 
   const drawKnobs = () => {

@@ -10,6 +10,7 @@ export function wordDifference(before, after) {
   const length = Array.from({ length: old.length + 1 }, () => new Uint16Array(now.length + 1));
   for (let i = old.length - 1; i >= 0; i--)
     for (let j = now.length - 1; j >= 0; j--)
+      // eslint-disable-next-line no-restricted-syntax -- a list of numbers
       length[i][j] = old[i] === now[j] ? length[i + 1][j + 1] + 1 : Math.max(length[i + 1][j], length[i][j + 1]);
   const pieces = [];
   const add = (kind, text) => {

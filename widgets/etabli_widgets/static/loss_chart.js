@@ -128,6 +128,7 @@ export function lossChart() {
     const at = step ?? newestStep();
     line.textContent = readout(data, at);
     for (const [name, value] of Object.entries({ x1: drawn.x(at), x2: drawn.x(at), y1: GAP, y2: drawn.bottom }))
+      // eslint-disable-next-line no-restricted-syntax -- four names, a line above
       cursor.setAttribute(name, String(value));
     chart.setAttribute("aria-valuemin", "0");
     chart.setAttribute("aria-valuemax", String(drawn.right));

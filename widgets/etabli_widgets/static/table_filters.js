@@ -29,7 +29,7 @@ function tableFilters({ model, send }) {
   };
   search.oninput = () => {
     clearTimeout(typing);
-    typing = setTimeout(choose, 250);
+    typing = setTimeout(() => choose(), 250);
   };
   for (const select of [finding, status, source, sort]) select.onchange = choose;
   const setDescending = (isDescending) => {

@@ -10,6 +10,7 @@ const line = { gridcolor: "rgba(127,127,127,0.25)", zerolinecolor: "rgba(127,127
 for (const data of document.querySelectorAll('script[type="application/json"]')) {
   const figure = JSON.parse(data.textContent);
   const layout = { ...calm, ...figure.layout };
-  for (const axis of ["xaxis", "yaxis"]) layout[axis] = { ...line, ...layout[axis] };
+  layout.xaxis = { ...line, ...layout.xaxis };
+  layout.yaxis = { ...line, ...layout.yaxis };
   Plotly.newPlot(data.parentElement, figure.data, layout, { responsive: true, displaylogo: false });
 }
