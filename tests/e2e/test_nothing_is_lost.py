@@ -20,22 +20,22 @@ STEPS_SEEN = """() => {
 
 
 @pytest.fixture
-def running(lab, tiny, commands, open_notebook):
+def running(lab, tiny, commands, open_notebook, request):
     """A notebook that shows a run which goes on."""
-    root = lab[1]
+    root, place = lab[1], f"runs/{request.node.name}/watched"
     if not (root / "datasets/home-commands").exists():
         commands.save(root / "datasets/home-commands")
     cells = [
         "import etabli",
         f"recipe = etabli.Recipe(model={tiny!r}, data='datasets/home-commands', max_steps=100_000,"
         " checkpoint_every=1000, eval_every=1000, sample_every=1000)",
-        "run = etabli.Run.ensure(recipe, 'runs/watched')\nrun.show()",
+        f"run = etabli.Run.ensure(recipe, {place!r})\nrun.show()",
     ]
     nbformat.write(notebook_of(cells), root / "watched.ipynb")
     notebook = open_notebook("watched.ipynb")
     notebook.run_all()
     notebook.page.get_by_text("watched: running").wait_for(timeout=120_000)
-    run = Run.attach(root / "runs/watched")
+    run = Run.attach(root / place)
     yield notebook, run
     run.stop()
 
