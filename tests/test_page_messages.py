@@ -57,6 +57,26 @@ def test_stop_is_heard_while_a_cell_waits_and_other_cells_keep_their_order(clien
     assert answer(client, "pass") == "['stop', 'waited', 'second cell', 'other', 'third cell']"
 
 
+@pytest.mark.parametrize("question", ["kernel_info", "comm_info"])
+def test_a_page_that_is_loaded_again_is_answered_while_a_cell_waits(client, question):
+    client.execute_interactive(MAKE, timeout=60)
+    monitor, _ = model_ids(client)
+    waiting = client.execute("wait(30)")
+    while client.get_iopub_msg(timeout=10)["msg_type"] != "execute_input":
+        pass
+    asked = getattr(client, question)()
+    reply = client.get_shell_msg(timeout=20)
+    assert reply["parent_header"]["msg_id"] == asked and reply["content"]["status"] == "ok"
+    states = []
+    while "idle" not in states:
+        message = client.get_iopub_msg(timeout=10)
+        if message["parent_header"].get("msg_id") == asked and message["msg_type"] == "status":
+            states.append(message["content"]["execution_state"])
+    assert states == ["busy", "idle"]
+    press_stop(client, monitor)
+    assert client.get_shell_msg(timeout=20)["parent_header"]["msg_id"] == waiting
+
+
 def test_a_cell_that_fails_still_ends_the_cells_after_it(client):
     """Messages that were taken off and passed on are still aborted by an error, as without us."""
     client.execute_interactive(MAKE, timeout=60)

@@ -1,4 +1,4 @@
-"""Every widget in one page of pictures: light, dark, and 1000 px wide. `make e2e` leaves it in shots/gallery.html."""
+"""Every widget in one page of pictures: light, dark, 1000 and 600 px wide. `make e2e` leaves shots/gallery.html."""
 
 import html
 
@@ -8,7 +8,7 @@ from widget_samples import SAMPLES
 
 from conftest import SHOTS
 
-VIEWS = {"light": ("light", 1280), "dark": ("dark", 1280), "narrow": ("light", 1000)}
+VIEWS = {"light": ("light", 1280), "dark": ("dark", 1280), "narrow": ("light", 1000), "cell": ("light", 600)}
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -53,7 +53,7 @@ def test_an_earlier_run_and_what_happened_are_shown(bench):
     log = [*run_events(), {"kind": "resume", "t": 99.0, "step": 60}]
     at = bench.mount(etabli_widgets.RunMonitor(log, earlier=earlier), "RunMonitor")
     assert bench.page.locator(f"#{at} path.etabli-earlier").count() == 1
-    assert "loss of zero<b>" in bench.page.locator(f"#{at} .etabli-legend").inner_text()
+    assert "loss of the earlier run zero<b>" in bench.page.locator(f"#{at} .etabli-legend").inner_text()
     marks = bench.page.locator(f"#{at} .etabli-mark title").all_text_contents()
     assert marks[:2] == ["checkpoint after step 20", "retry after step 33: in 2 parts"], marks
     assert marks[-1] == "resumed after step 60"

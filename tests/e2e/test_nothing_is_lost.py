@@ -4,6 +4,7 @@ import time
 
 import nbformat
 import pytest
+from playwright.sync_api import expect
 from test_table import notebook_of
 
 from conftest import ROUNDS
@@ -19,22 +20,22 @@ STEPS_SEEN = """() => {
 
 
 @pytest.fixture
-def running(lab, tiny, commands, open_notebook):
+def running(lab, tiny, commands, open_notebook, request):
     """A notebook that shows a run which goes on."""
-    root = lab[1]
+    root, place = lab[1], f"runs/{request.node.name}/watched"
     if not (root / "datasets/home-commands").exists():
         commands.save(root / "datasets/home-commands")
     cells = [
         "import etabli",
         f"recipe = etabli.Recipe(model={tiny!r}, data='datasets/home-commands', max_steps=100_000,"
         " checkpoint_every=1000, eval_every=1000, sample_every=1000)",
-        "run = etabli.Run.ensure(recipe, 'runs/watched')\nrun.show()",
+        f"run = etabli.Run.ensure(recipe, {place!r})\nrun.show()",
     ]
     nbformat.write(notebook_of(cells), root / "watched.ipynb")
     notebook = open_notebook("watched.ipynb")
     notebook.run_all()
     notebook.page.get_by_text("watched: running").wait_for(timeout=120_000)
-    run = Run.attach(root / "runs/watched")
+    run = Run.attach(root / place)
     yield notebook, run
     run.stop()
 
@@ -59,6 +60,31 @@ def no_point_twice(notebook):
 
 def until_shown(notebook):
     notebook.page.locator(".etabli-live .etabli-state", has_text="watched: running").last.wait_for(timeout=60_000)
+
+
+def test_a_monitor_that_nobody_touches_says_that_its_kernel_is_gone(running):
+    notebook, _ = running
+    notebook.restart()
+    line = notebook.page.locator(".etabli-live .etabli-connection").last
+    expect(line).to_contain_text("This kernel is gone", timeout=3_000)
+
+
+def test_a_reload_while_a_cell_waits(running):
+    """The page connects although the kernel is busy; its Stop ends the run, and the wait."""
+    notebook, run = running
+    notebook.command("notebook:insert-cell-below")
+    notebook.page.wait_for_function("window.jupyterapp.shell.currentWidget.content.widgets.length === 4")
+    cell = "window.jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel"
+    notebook.page.evaluate(f"{cell}.setSource('run.wait(quiet=True)')")
+    notebook.command("notebook:run-cell")
+    notebook.command("docmanager:save")
+    notebook.page.wait_for_timeout(1000)
+    notebook.page.reload()
+    notebook.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length > 0")
+    until_shown(notebook)
+    assert seconds_until_current(notebook, run) <= LATE
+    notebook.page.get_by_role("button", name="Stop run").last.click()
+    notebook.page.locator(".etabli-live .etabli-state", has_text="stopped").last.wait_for(timeout=60_000)
 
 
 def test_restarts_reloads_and_cuts(running, count):

@@ -103,7 +103,8 @@ def test_what_nobody_heard_stays_in_the_box(talk):
     talk.bench.answering = False
     talk.box.fill("Are you there?")
     talk.box.press("Enter")
-    expect(talk.page.locator(".etabli-connection")).to_have_text(GONE, timeout=4_000)
+    expect(talk.page.locator(".etabli-connection")).to_contain_text(GONE, timeout=4_000)
+    expect(talk.page.locator(".etabli-connection pre")).to_have_text("Are you there?")  # to be copied from there
     expect(talk.box).to_have_value("Are you there?")
 
 

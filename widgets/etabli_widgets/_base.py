@@ -123,6 +123,7 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no typ
     def __init__(self, **traits: Any):
         super().__init__(**traits)
         self._unknown: set[str] = set()
+        self._is_displayed = False
         self.comm_id = self.model_id or ""
         self.on_msg(lambda _, content, buffers: self.received(content))
 
@@ -199,12 +200,14 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no typ
 
         twin = self._twin_bundle()
         display(twin, raw=True, display_id=self.model_id)
+        self._is_displayed = True
         live = {name: value for name, value in self._bundle().items() if name not in twin}
         if live:
             display(live, raw=True)
 
     def refresh(self) -> None:
-        """Update the HTML twin in the notebook: without this it stays as it was when displayed."""
+        """Update the HTML twin in the notebook, if it was displayed: without this it stays as it was then."""
         from IPython.display import update_display
 
-        update_display(self._twin_bundle(), raw=True, display_id=self.model_id)
+        if self._is_displayed:
+            update_display(self._twin_bundle(), raw=True, display_id=self.model_id)

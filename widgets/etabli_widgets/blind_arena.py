@@ -67,6 +67,7 @@ class BlindArena(Widget):
             self.error, self.heard = "", self.heard + 1
             if fields["number"] == self.pair.get("number"):
                 self.vote(fields["choice"])
+        self.refresh()
 
     @message()
     def on_look(self, fields: dict[str, Any]) -> None:

@@ -143,6 +143,7 @@ class ChatCompare(Widget):
             self.kept = self._keep(entry) if self._keep else entry
         finally:  # also if the disk is full
             self.history = [*self.history, shorten_entry({**entry, **self.kept})]
+        self.refresh()
 
     def _answer(self, side: str, prompt: str) -> None:
         with self.hold_sync():
@@ -233,6 +234,7 @@ class ChatCompare(Widget):
         if not places:
             raise ValueError("There is no such question in this chat.")
         self.vote(fields["choice"], fields["left"], places[0])
+        self.refresh()
 
     def html(self) -> Markup:
         """Return every prompt so far with its answers, as a table."""

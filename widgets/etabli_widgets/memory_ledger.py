@@ -97,7 +97,7 @@ def _bar(phase: dict[str, Any], scale: float, limit: int) -> Markup:
 
 def _figure(phase: dict[str, Any]) -> str:
     took = phase["measured"]
-    measurement = f" · measured {took / GIB:.2f} of {phase['tensors'] / GIB:.2f} tensors" if took else ""
+    measurement = f" · measured {took / GIB:.2f} of {phase['tensors'] / GIB:.2f}" if took else ""
     return f"{phase['device'] / GIB:.2f} GiB{measurement}"
 
 

@@ -204,7 +204,7 @@ class RunMonitor(Widget):
         known_losses = [point for point in self.held_out if point[1] is not None]
         facts += [f"held-out loss {known_losses[-1][1]:.3f} at step {known_losses[-1][0]}"] if known_losses else []
         facts += [f"{self.speed:.0f} tokens/s"] if self.speed else []
-        facts += [f"{self.memory / 1e9:.2f} GB"] if self.memory else []
+        facts += [f"{self.memory / 2**30:.2f} GiB"] if self.memory else []
         latest = [item for item in self.samples if item["step"] == self.samples[-1]["step"]]
         rows = [(item["step"], item["prompt"], answer(item["text"])) for item in latest]
         answers = table(("step", "probe", "answer"), rows) if rows else None

@@ -227,15 +227,10 @@ function keepFocus(part, redraw, other) {
 function drawSide(name, text, isCut, figures = "", isWriting = false) {
   const head = make("div", { className: "etabli-top" }, [
     make("b", { textContent: visible(name) }),
-    make("small", { textContent: figures }),
+    make("small", {}, [...(isCut ? [cutMark(), " "] : []), figures]),
   ]);
   const answer = make("pre", { dir: "auto" }, answerNodes(text));
-  const end = isCut ? [cutMark()] : [];
-  return make("section", { className: isWriting ? "etabli-writing" : "", "aria-label": visible(name) }, [
-    head,
-    answer,
-    ...end,
-  ]);
+  return make("section", { className: isWriting ? "etabli-writing" : "", "aria-label": visible(name) }, [head, answer]);
 }
 
 /** Length, speed, and whether a person stopped it. */
@@ -267,7 +262,10 @@ function ballot(model, entry, vote) {
       return button;
     });
     const label = `Which answer is better, that of ${visible(left)} or of ${visible(right)}?`;
-    const line = make("div", { className: "etabli-vote", role: "group", "aria-label": label }, buttons);
+    const line = make("div", { className: "etabli-vote", role: "group", "aria-label": label }, [
+      make("span", { textContent: visible(`${left} or ${right}?`) }),
+      ...buttons,
+    ]);
     line.addEventListener("keydown", (event) => {
       if (cast || event.repeat || event.ctrlKey || event.metaKey || event.altKey || !(event.key in VOTE_KEYS)) return;
       event.preventDefault();

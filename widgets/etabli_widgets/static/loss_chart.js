@@ -104,7 +104,7 @@ function readout(data, step) {
   };
   add("loss", losses);
   add("held-out loss", heldOut);
-  if (earlier.name) add(earlier.name, earlier.losses);
+  if (earlier.name) add(`loss of ${visible(earlier.name)}`, earlier.losses);
   add("gradient norm", norms);
   add("learning rate", rates);
   parts.push(...marks.filter((mark) => mark[0] === step).map((mark) => mark[1]));

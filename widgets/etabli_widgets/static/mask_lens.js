@@ -1,4 +1,5 @@
 const OPEN = 3; // rows unfolded at first
+const SHADED = 8; // nats: the loss of a token in full colour
 
 function render({ model, el }) {
   guardKeys(el);
@@ -51,12 +52,12 @@ function render({ model, el }) {
   };
   const draw = (row) => {
     const tokens = row.ids.map((_, place) => {
-      const token = make("span", { className: "etabli-token", textContent: visible(row.text[place]) || "∅" });
+      const token = make("span", { className: "etabli-token", textContent: visible(row.text[place]) || "·" });
       token.dataset.role = row.role[place];
       token.dataset.place = place;
       const nats = row.nats?.[place];
       if (nats !== null && nats !== undefined)
-        token.style.setProperty("--etabli-loss", Math.min(1, nats / 8).toFixed(2));
+        token.style.setProperty("--etabli-loss", Math.min(1, nats / SHADED).toFixed(2));
       return token;
     });
     const holder = make(
@@ -226,7 +227,8 @@ function render({ model, el }) {
         key.dataset.role = role;
         return key;
       }),
-      make("small", { textContent: "bold and underlined: trained · plain: masked" }),
+      make("small", { textContent: "bold and underlined: trained · plain: masked (read, not learned)" }),
+      make("small", { className: "etabli-scale" }, ["loss 0", make("i"), `${SHADED} nats or more`]),
     );
     shade.hidden = !held.some((row) => row.nats);
   };

@@ -5,6 +5,7 @@ function render({ model, el }) {
   guardKeys(el);
   const head = make("p");
   const verdict = make("p", { className: "etabli-verdict", role: "status" });
+  const limits = make("p");
   const bars = make("div", { className: "etabli-bars" });
   const names = make("p", { className: "etabli-parts" });
   const advice = make("ul");
@@ -13,13 +14,11 @@ function render({ model, el }) {
     const seen = model.get("seen");
     head.replaceChildren(make("b", { textContent: model.get("model_name") }), ` on ${model.get("card")}`);
     for (const [name, one] of sliders) one.stand(seen.now[name]);
-    const number = (value) => value.toLocaleString("en");
     const fits = seen.fits ? "fits" : "does not fit";
     verdict.dataset.fits = String(seen.fits);
-    verdict.textContent =
-      `${gib(seen.peak.device, 1)} of ${gib(seen.limit, 1)} GiB: ${fits} ${model.get("card")}. ` +
-      `Most is taken in the phase ${seen.peak.phase}. ` +
-      `At most fit ${seen.now.batch} × ${number(seen.largest.seq)} tokens, ` +
+    verdict.textContent = `${gib(seen.peak.device, 1)} of ${gib(seen.limit, 1)} GiB: ${fits} ${model.get("card")}.`;
+    limits.textContent =
+      `Most is taken in the phase ${seen.peak.phase}. At most fit ${seen.now.batch} × ${number(seen.largest.seq)} tokens, ` +
       `or ${number(seen.largest.batch)} × ${number(seen.now.seq)} tokens.`;
     const scale = scaled(seen);
     bars.dataset.measured = String(seen.phases.some((phase) => phase.measured));
@@ -40,7 +39,7 @@ function render({ model, el }) {
     { className: "etabli-sliders" },
     [...sliders.values()].map((one) => one.label),
   );
-  el.append(head, panel, verdict, bars, names, advice, errorLine(model));
+  el.append(head, verdict, limits, panel, bars, names, advice, errorLine(model));
   return follow(model, ["seen", "stops", "card", "model_name"], draw);
 }
 
@@ -48,9 +47,9 @@ function render({ model, el }) {
 function slider(model, name) {
   const stops = model.get("stops")[name];
   const input = make("input", { type: "range", min: 0, max: stops.length - 1, step: 1, "aria-label": SAID[name] });
-  const number = make("output");
+  const shown = make("output");
   let resting;
-  const said = (value) => input.setAttribute("aria-valuetext", (number.textContent = String(value)));
+  const said = (value) => input.setAttribute("aria-valuetext", (shown.textContent = number(value)));
   input.oninput = () => {
     said(stops[input.value]);
     clearTimeout(resting);
@@ -66,7 +65,7 @@ function slider(model, name) {
     said(value);
   };
   const title = name === "rank" ? GLOSSARY["LoRA rank"] : "";
-  return { label: make("label", { title }, [SAID[name], input, number]), stand };
+  return { label: make("label", { title }, [SAID[name], input, shown]), stand };
 }
 
 /** Bytes of the whole width; a card that is far larger would leave nothing to see. */
@@ -92,7 +91,7 @@ function bar(phase, scale, limit) {
     const front = make("b", { className: "etabli-measured", title: `measured ${gib(phase.measured)} GiB of tensors` });
     front.style.width = share(phase.measured);
     body.append(front);
-    figure += ` · measured ${gib(phase.measured)} of ${gib(phase.tensors)} tensors`;
+    figure += ` · measured ${gib(phase.measured)} of ${gib(phase.tensors)}`;
   }
   return make("div", { className: "etabli-bar" }, [
     make("span", { textContent: phase.name }),
@@ -102,16 +101,24 @@ function bar(phase, scale, limit) {
 }
 
 function legend(seen) {
-  return Object.keys(seen.phases[0].parts).map((name, at) => {
+  const parts = Object.keys(seen.phases[0].parts).map((name, at) => {
     const colour = make("i");
     colour.dataset.part = String(at);
     return make("span", {}, [colour, name]);
   });
+  const marks = [make("span", {}, [make("u"), "the card's limit"])];
+  if (seen.phases.some((phase) => phase.measured))
+    marks.push(make("span", {}, [make("b"), "measured, of the forecast tensors"]));
+  return [...parts, ...marks];
 }
 
 function advised(item) {
   const enough = item.fits ? "enough" : "not enough alone";
   return `${item.change}: ${gib(item.saves, 1)} GiB less (${enough}); ${item.cost}`;
+}
+
+function number(value) {
+  return value.toLocaleString("en");
 }
 
 function gib(size, digits = 2) {

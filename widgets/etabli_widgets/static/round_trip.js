@@ -8,7 +8,7 @@ function render({ model, el }) {
   const answered = () => {
     if (model.get("pong") !== sent) return;
     clearTimeout(patience);
-    line.textContent = `The page reached the kernel and the kernel the page: ${(performance.now() - sent).toFixed(0)} ms.`;
+    line.textContent = `✓ Widgets work here: the kernel answered in ${(performance.now() - sent).toFixed(0)} ms.`;
     line.className = "";
   };
   const patience = setTimeout(() => {

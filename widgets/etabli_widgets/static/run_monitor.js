@@ -110,7 +110,7 @@ function render({ model, el }) {
       number(newest(get("losses"))[1]),
       number(heldOut),
       get("speed") ? get("speed").toFixed(0) : "–",
-      get("memory") ? `${(get("memory") / 1e9).toFixed(2)} GB` : "–",
+      get("memory") ? `${(get("memory") / 2 ** 30).toFixed(2)} GiB` : "–",
       left,
     ];
     figures.forEach((item, i) => (item.value.textContent = texts[i]));
@@ -119,7 +119,9 @@ function render({ model, el }) {
     losses.hidden = key.hidden = !get("losses").length && !get("held_out").length;
     checkpointKey.hidden = !get("marks").some((mark) => mark[1] === "checkpoint");
     earlierKey.hidden = !get("earlier").name;
-    earlierKey.lastChild.textContent = get("earlier").name ? `loss of ${visible(get("earlier").name)}` : "";
+    earlierKey.lastChild.textContent = get("earlier").name
+      ? `loss of the earlier run ${visible(get("earlier").name)}`
+      : "";
     chart.show({
       losses: get("losses"),
       heldOut: get("held_out"),

@@ -38,7 +38,7 @@ function widget(render) {
       const line = make("p", { className: "etabli-connection", role: "alert", hidden: true });
       const { live, close } = answered(model, (state) => {
         line.hidden = state === "";
-        line.textContent = state;
+        line.replaceChildren(state, ...(state === GONE ? drafts(el) : []));
         el.classList.toggle("etabli-gone", state === GONE);
         for (const part of el.children) if (part !== line) part.inert = state === GONE;
       });
@@ -51,6 +51,27 @@ function widget(render) {
       };
     },
   };
+}
+
+/** Texts that were typed into a widget and can't be sent any more: they can be copied from here. */
+function drafts(el) {
+  const fields = [...el.querySelectorAll("textarea, input[type=text]")];
+  const texts = fields.map((field) => field.value).filter((text) => text.trim());
+  return texts.length
+    ? [" What you typed was not sent:", ...texts.map((text) => make("pre", { textContent: text }))]
+    : [];
+}
+
+const ENDS = ["restarting", "autorestarting", "terminating", "dead"]; // a kernel's states after which no widget lives
+
+/** Call `end` when the kernel of a widget ends or is restarted; returns what undoes it. Only Jupyter's pages tell. */
+function onKernelEnd(model, end) {
+  const signal = model.widget_manager?.kernel?.statusChanged;
+  const hear = (_, status) => {
+    if (ENDS.includes(status)) end();
+  };
+  signal?.connect(hear);
+  return () => signal?.disconnect(hear);
 }
 
 /** The model with messages that are numbered and waited for. `tell` gets what to say of the kernel, or nothing. */
@@ -68,8 +89,14 @@ function answered(model, tell) {
     if (missing && age() >= ANSWER_MS) tell(GONE);
   };
   const age = () => (waiting.size ? Date.now() - Math.min(...waiting.values()) : 0);
+  let ended = false;
+  const undoEnd = onKernelEnd(model, () => {
+    ended = true;
+    tell(GONE);
+  });
   const look = () => {
     clearTimeout(timer);
+    if (ended) return;
     if (!waiting.size) return tell("");
     if (age() >= ANSWER_MS) tell(missing ? GONE : BUSY);
     if (age() >= ANSWER_MS / 2) ask();
@@ -104,6 +131,7 @@ function answered(model, tell) {
     live,
     close: () => {
       clearTimeout(timer);
+      undoEnd();
       model.off("msg:custom", hear);
     },
   };

@@ -30,7 +30,7 @@ function render({ model, el }) {
   const caption = make("p", {}, [
     make("small", {}, [
       term("KL"),
-      " of the answer's tokens from the base, mean a token. Blue tokens are likelier than under the base, orange less likely. Drag in the chart, or ← → there; p pins.",
+      ": how far the answer's tokens are from the base model's. Blue tokens are likelier than in the base model, orange ones less likely. Drag in the chart, or use ← and → there; p pins a step.",
     ]),
   ]);
   el.append(
@@ -115,7 +115,7 @@ function render({ model, el }) {
     const x = (step) => EDGE + (step / right) * (full - EDGE - RIGHT);
     const y = (value) => TOP + (1 - value / top) * (TALL - TOP - 24);
     chart.setAttribute("viewBox", `0 0 ${full} ${TALL}`);
-    chart.replaceChildren(svg("text", { x: EDGE, y: 10 }, "KL from the base, nats a token"));
+    chart.replaceChildren(svg("text", { x: EDGE, y: 10 }, "KL from the base (nats per token)"));
     for (const tick of ticks(top, 3)) {
       chart.append(svg("line", { class: "etabli-grid", x1: EDGE, x2: full - RIGHT, y1: y(tick), y2: y(tick) }));
       chart.append(svg("text", { x: EDGE - 6, y: y(tick) + 4, "text-anchor": "end" }, String(tick)));

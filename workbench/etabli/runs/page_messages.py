@@ -1,20 +1,23 @@
-"""Hear what a page sends to one widget while a cell waits.
+"""Hear what a page sends to one widget while a cell waits, and let a page that was loaded again connect.
 
 A kernel handles messages one after the other, so a button that is pressed while a cell runs is heard when the cell has
 ended. ``handle_messages`` is called by a cell that waits. It takes the messages that have come off the kernel's queue:
 those for the widget are handled, all others go back to the kernel in their order. Stop needs no more than this: the
-run reads a file.
+run reads a file. A page that was loaded again asks what kernel this is, which widgets there are and what their state is
+before it shows any: these questions change nothing, and are answered too.
 
-ipykernel 6 has one stream for all messages, ipykernel 7 one from its own thread to the main thread. Another kernel
-gets nothing taken off: there the button is heard after the cell, as before.
+ipykernel 6 has one stream for all messages; ipykernel 7 has one from its own thread to the main thread, and a socket
+back. Of another kernel nothing is taken off: there the button is heard after the cell, as before.
 """
 
+import contextlib
+import inspect
 import json
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-POLLIN = 1  # zmq.POLLIN: messages that have come
+POLLIN, POLLOUT = 1, 2  # as in zmq: messages that have come, messages that are to be sent
 Frames = Sequence[Any]  # one message of the Jupyter protocol, as zmq frames
 
 
@@ -44,21 +47,55 @@ def _kernel_and_stream() -> tuple[Any, Any]:
 
 
 def _make_filter(kernel: Any, stream: Any, original: Callable[[Frames], Any], model_id: str) -> Callable[[Frames], Any]:
-    """Return what is called with each message: it handles those for the widget, and passes on all others."""
+    """Return what is called with each message: it handles what is answered at once, and passes on all others."""
 
     def take(frames: Frames) -> Any:
         identities, parts = kernel.session.feed_identities(frames, copy=False)
-        if not _is_for_comm(parts, model_id):
+        name = _handler_name(parts, model_id)
+        if name is None:
             return original(frames)
-        kernel.comm_manager.comm_msg(stream, identities, kernel.session.deserialize(parts, copy=False))
+        message = kernel.session.deserialize(parts, copy=False)
+        if name.startswith("comm_") and name != "comm_info_request":
+            getattr(kernel.comm_manager, name)(stream, identities, message)
+        else:
+            _answer_question(kernel, stream, identities, message)
         return None
 
     return take
 
 
-def _is_for_comm(parts: Frames, comm_id: str) -> bool:
-    """Is this a message to the comm? ``parts``: signature, header, parent, metadata, content."""
+def _handler_name(parts: Frames, model_id: str) -> str | None:
+    """Return the type of a message that is handled while a cell waits; None if it has to wait, too.
+
+    Args:
+        parts: signature, header, parent, metadata, content.
+        model_id: the widget's.
+    """
     if len(parts) < 5:
-        return False
+        return None
     header, content = (json.loads(bytes(parts[number].bytes)) for number in (1, 4))
-    return bool(header.get("msg_type") == "comm_msg" and content.get("comm_id") == comm_id)
+    name = str(header.get("msg_type"))
+    data = content.get("data")
+    asks_for_state = isinstance(data, dict) and data.get("method") in ("request_state", "request_states")
+    is_answered = {
+        "kernel_info_request": True,
+        "comm_info_request": True,
+        "comm_open": content.get("target_name") == "jupyter.widget.control",
+        "comm_msg": content.get("comm_id") == model_id or asks_for_state,
+    }
+    return name if is_answered.get(name) else None
+
+
+def _answer_question(kernel: Any, stream: Any, identities: Any, message: dict[str, Any]) -> None:
+    """Answer a question about the kernel. A page takes it as answered once the kernel says that it is idle again."""
+    thread = getattr(kernel, "shell_channel_thread", None)
+    target = thread.manager.get_subshell_to_shell_channel_socket(None) if thread is not None else stream
+    kernel._publish_status("busy", "shell", parent=message)
+    answer = getattr(kernel, message["header"]["msg_type"])(target, identities, message)
+    if inspect.iscoroutine(answer):  # these never wait for anything, so one step takes them to their end
+        with contextlib.suppress(StopIteration):
+            answer.send(None)
+        answer.close()
+    if target is stream:
+        stream.flush(POLLOUT)  # ipykernel 6 would send it when the cell has ended
+    kernel._publish_status("idle", "shell", parent=message)

@@ -143,7 +143,7 @@ class Batch:
         return {
             "id": row["id"],
             "ids": ids,
-            "text": rendering.text[:size],
+            "text": shown_texts(rendering)[:size],
             "role": rendering.role[:size],
             "offset": [list(span) for span in rendering.offset[:size]],
             "message": rendering.message[:size],
@@ -163,6 +163,16 @@ class Batch:
                 for policy, variant in by_policy.items()
             },
         }
+
+
+def shown_texts(rendering: RenderedConversation) -> list[str]:
+    """Return each token's text, so that all of them joined are the conversation.
+
+    Tokens of one character's bytes each name the whole character as their place; it is shown at the last of them.
+    """
+    starts = [low for low, _ in rendering.offset[1:]]
+    lengths = [start - low for (low, _), start in zip(rendering.offset, starts)]
+    return [*(text[: max(0, length)] for text, length in zip(rendering.text, lengths)), *rendering.text[-1:]]
 
 
 def apply_spans(messages: list[Message], spans: Spans) -> list[Message]:
@@ -236,7 +246,7 @@ def describe_tokens(
         checks = [token_checks.Assertion(token_checks.TEMPLATE, False, str(error))]
     return {
         "ids": rendering.ids,
-        "text": rendering.text,
+        "text": shown_texts(rendering),
         "role": rendering.role,
         "trained": rendering.trained,
         "offset": rendering.offset,
