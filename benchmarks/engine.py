@@ -279,11 +279,11 @@ def theirs(arm, shape, seed, train, loaded, clock, counts):
     """A trainer of transformers or of TRL, given prompts and completions."""
     import datasets
     import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
     from transformers import TrainerCallback
 
     torch.manual_seed(seed)
-    lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    lora = _lora()
     _, batch, tokens = SHAPES[shape]
     shared = {
         "output_dir": tempfile.mkdtemp(),
@@ -331,16 +331,23 @@ def theirs(arm, shape, seed, train, loaded, clock, counts):
     return trainer.model
 
 
+def _lora():
+    """The adapter of every rival."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
 def plain(arm, shape, seed, train, loaded, clock, counts):
     """The plain loop of ``benchmarks/plain_loop.py``."""
     import plain_loop
     import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
     torch.manual_seed(seed)
     if arm == "plain-dequantized":
         plain_loop.dequantize(loaded.model)
-    lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    lora = _lora()
     model = get_peft_model(loaded.model, lora, autocast_adapter_dtype=False).to(loaded.dtype)
 
     def on_step(batches):

@@ -160,16 +160,9 @@ export function lossChart() {
     log.setAttribute("aria-pressed", String(log.getAttribute("aria-pressed") !== "true"));
     draw();
   };
-  let width = 0;
-  const sizes = new ResizeObserver(() => {
-    if (chart.clientWidth === width) return; // its height follows what it shows
-    width = chart.clientWidth;
-    draw();
-  });
-  sizes.observe(chart);
   const show = (now) => {
     data = now;
     draw();
   };
-  return { nodes: [head, chart], show, close: () => sizes.disconnect() };
+  return { nodes: [head, chart], show, close: onNewWidth(chart, draw) };
 }

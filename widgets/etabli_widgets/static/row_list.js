@@ -104,13 +104,7 @@ function rowList({ model, state, marks, heads, open }) {
     heads.all.indeterminate = marks.count() > 0 && !heads.all.checked;
     asking ??= setTimeout(() => ask(), Math.max(0, lastAsk + ASK_MS - performance.now()));
   };
-  let frame = 0;
-  const soon = () => {
-    frame ||= requestAnimationFrame(() => {
-      frame = 0;
-      paint();
-    });
-  };
+  const { soon, cancel } = inNextFrame(paint);
   view.onscroll = soon;
 
   /** Ask for the lines in view, and for the chosen one. */
@@ -198,7 +192,7 @@ function rowList({ model, state, marks, heads, open }) {
     },
     close: () => {
       clearTimeout(asking);
-      cancelAnimationFrame(frame);
+      cancel();
     },
   };
 }

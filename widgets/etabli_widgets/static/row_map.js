@@ -106,13 +106,7 @@ function rowMap({ model, marks }) {
         "or select rows by keys in the list.",
     );
   };
-  let frame = 0;
-  const soon = () => {
-    frame ||= requestAnimationFrame(() => {
-      frame = 0;
-      draw();
-    });
-  };
+  const { soon, cancel } = inNextFrame(draw);
 
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
@@ -184,7 +178,7 @@ function rowMap({ model, marks }) {
     follow: () => follow(model, ["map", "map_shown"], drawMap),
     close: () => {
       resized.disconnect();
-      cancelAnimationFrame(frame);
+      cancel();
     },
   };
 }

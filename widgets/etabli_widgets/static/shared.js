@@ -170,6 +170,30 @@ function follow(model, traits, draw) {
   return () => model.off(events, draw);
 }
 
+/** A function that draws in the next frame, once for all calls before it; `cancel` leaves that out. */
+function inNextFrame(draw) {
+  let frame = 0;
+  const soon = () => {
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      draw();
+    });
+  };
+  return { soon, cancel: () => cancelAnimationFrame(frame) };
+}
+
+/** Draw whenever an element's width changes: its height follows what is drawn. Returns what undoes it. */
+function onNewWidth(element, draw) {
+  let width = 0;
+  const sizes = new ResizeObserver(() => {
+    if (element.clientWidth === width) return;
+    width = element.clientWidth;
+    draw();
+  });
+  sizes.observe(element);
+  return () => sizes.disconnect();
+}
+
 // What a page would hide or obey: controls, zero widths, direction marks. Blanks and line ends stay, and so do joiners
 // between two signs that are not Latin: emoji and many scripts are written with them.
 const UNSEEN =

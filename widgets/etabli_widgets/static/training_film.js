@@ -55,7 +55,6 @@ function render({ model, el }) {
     model.set({ probe, at: Math.max(0, Math.min(size - 1, place)) });
     model.save_changes();
   };
-  const width = () => chart.clientWidth || 640;
   const lastStep = () => Math.max(1, model.get("film").steps ?? 0, shown().frames.at(-1).step);
   /** Show the frame whose step is nearest to the pointer, on the chart's own axis. */
   const goTo = (event) => {
@@ -111,7 +110,7 @@ function render({ model, el }) {
     const known = frames.map((one) => one.mean_kl).filter((value) => value !== null);
     const top = Math.max(0.1, ...known) * 1.1;
     const right = lastStep();
-    const full = width();
+    const full = chart.clientWidth || 640;
     const x = (step) => EDGE + (step / right) * (full - EDGE - RIGHT);
     const y = (value) => TOP + (1 - value / top) * (TALL - TOP - 24);
     chart.setAttribute("viewBox", `0 0 ${full} ${TALL}`);
@@ -212,16 +211,10 @@ function render({ model, el }) {
     drawChart();
   };
   const undo = follow(model, ["film", "probe", "at", "author"], draw);
-  let drawnWidth = 0;
-  const sizes = new ResizeObserver(() => {
-    if (chart.clientWidth === drawnWidth) return;
-    drawnWidth = chart.clientWidth;
-    drawChart();
-  });
-  sizes.observe(chart);
+  const undoWidth = onNewWidth(chart, drawChart);
   return () => {
     halt();
-    sizes.disconnect();
+    undoWidth();
     undo();
   };
 }

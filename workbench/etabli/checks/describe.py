@@ -11,10 +11,19 @@ def place(finding: Finding) -> str:
     return location + (f", line {finding.line}" if finding.line else "")
 
 
+def has_usual_reason(finding: Finding) -> bool:
+    """Return whether a finding's reason is the one that stands in the catalogue for its code."""
+    return finding.code in CODES and finding.why == CODES[finding.code].why
+
+
+def code_reason(finding: Finding) -> str:
+    """Return the reason of a finding's code; of a person's own check, which is in no catalogue, the finding's own."""
+    return CODES[finding.code].why if finding.code in CODES else finding.why
+
+
 def describe_finding(finding: Finding) -> str:
     """Return field, reason and excerpt; the reason only if it is not the usual one of its code."""
-    is_usual = finding.code in CODES and finding.why == CODES[finding.code].why
-    parts = [finding.field, "" if is_usual else finding.why, finding.excerpt]
+    parts = [finding.field, "" if has_usual_reason(finding) else finding.why, finding.excerpt]
     return " · ".join(part for part in parts if part) or finding.why
 
 
@@ -23,7 +32,7 @@ def list_code_lines(report: CheckResults, name: str, count: int, limit: int) -> 
     first = next(report.store.findings(name, 1))
     lines = [
         f"\n{report.severity(name).upper():<8} {name}  × {count}",
-        f"         {CODES[name].why if name in CODES else first.why}",
+        f"         {code_reason(first)}",
         f"         → {first.fix}",
         *(
             f"           {place(finding)}: {describe_finding(finding)}"

@@ -2,12 +2,11 @@
 
 from typing import TypedDict
 
-from etabli.checks.describe import describe_finding, list_sections, place, summarise
+from etabli.checks.describe import code_reason, describe_finding, has_usual_reason, list_sections, place, summarise
 from etabli.checks.results import CheckResults
 from etabli.checks.row_texts import RowText
 from etabli.core.contracts import CheckInfo, Finding
 from etabli.core.errors import EtabliError
-from etabli.data.catalogue import CODES
 
 EXAMPLES = 12  # rows of a code in the static HTML, which is part of the saved notebook
 MOST_NUMBERS = 10_000  # row numbers that the widget can copy
@@ -100,9 +99,8 @@ def _read_texts(report: CheckResults, findings: list[Finding]) -> tuple[list[lis
 
 
 def _opened_row(finding: Finding, parts: list[RowText]) -> OpenedRow:
-    is_usual = finding.code in CODES and finding.why == CODES[finding.code].why
     field = f" · {finding.field}" if finding.field else ""
-    why = describe_finding(finding) if not parts else "" if is_usual else finding.why
+    why = describe_finding(finding) if not parts else "" if has_usual_reason(finding) else finding.why
     return {"place": place(finding) + field, "why": why, "parts": parts}
 
 
@@ -132,7 +130,7 @@ def _group(report: CheckResults, code: str, count: int) -> Group:
         "code": code,
         "severity": findings[0].severity,
         "count": count,
-        "why": CODES[code].why if code in CODES else findings[0].why,
+        "why": code_reason(findings[0]),
         "fix": findings[0].fix,
         "examples": [{"place": place(finding), "text": describe_finding(finding)} for finding in findings],
     }

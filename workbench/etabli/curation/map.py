@@ -46,9 +46,7 @@ def place_rows(curation: Curation, colour: str = "finding", most: int = 5000, ta
     Args:
         table: the table of the curation, if there is one: it is not made again.
     """
-    sample = _sample_rows(len(curation.features), most, curation.recipe.seed)
-    points, explained_share = project_to_plane(curation.features.vectors_of(sample))
-    labels = _merge_rare(_row_labels(curation, sample, colour, table))
+    sample, points, labels, title = _compute_map(curation, colour, most, table)
     names = [name for name, _ in Counter(labels).most_common()]
     low, high = points.min(axis=0), points.max(axis=0)
     x, y = ((points - low) / np.maximum(high - low, 1e-9)).round(4).T.tolist()
@@ -59,7 +57,7 @@ def place_rows(curation: Curation, colour: str = "finding", most: int = 5000, ta
         "labels": [names.index(label) for label in labels],
         "names": names,
         "colours": [*PALETTE[: len(names)]],
-        "title": _title(len(sample), len(curation.features), colour, explained_share),
+        "title": title,
         "colour": colour,
     }
 
@@ -77,10 +75,7 @@ def plot_map(curation: Curation, colour: str = "finding", most: int = 5000) -> "
     """
     import plotly.graph_objects as go
 
-    features = curation.features
-    sample = _sample_rows(len(features), most, curation.recipe.seed)
-    points, explained_share = project_to_plane(features.vectors_of(sample))
-    labels = _merge_rare(_row_labels(curation, sample, colour))
+    sample, points, labels, title = _compute_map(curation, colour, most)
     figure = go.Figure()
     for (label, _), shade in zip(Counter(labels).most_common(), PALETTE):
         places = [place for place, row_label in enumerate(labels) if row_label == label]
@@ -93,10 +88,9 @@ def plot_map(curation: Curation, colour: str = "finding", most: int = 5000) -> "
             hoverinfo="text",
             marker={"size": 6, "color": shade, "opacity": 0.75},
         )
-    title = figures.text(_title(len(sample), len(features), colour, explained_share))
     bare_axis = {"showgrid": False, "zeroline": False, "showticklabels": False}
     figure.update_layout(
-        title={"text": title, "font": {"size": 14}},
+        title={"text": figures.text(title), "font": {"size": 14}},
         height=520,
         xaxis=bare_axis,
         yaxis=bare_axis,
@@ -107,6 +101,17 @@ def plot_map(curation: Curation, colour: str = "finding", most: int = 5000) -> "
         legend={"itemsizing": "constant"},
     )
     return figure
+
+
+def _compute_map(
+    curation: Curation, colour: str, most: int, table: Table | None = None
+) -> tuple[Indices, Vectors, list[str], str]:
+    """Return the rows of a map by index, their points (rows, 2), the label of each, and the map's title."""
+    features = curation.features
+    sample = _sample_rows(len(features), most, curation.recipe.seed)
+    points, explained_share = project_to_plane(features.vectors_of(sample))
+    labels = _merge_rare(_row_labels(curation, sample, colour, table))
+    return sample, points, labels, _title(len(sample), len(features), colour, explained_share)
 
 
 def _title(point_count: int, row_count: int, colour: str, explained_share: float) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 POLLIN, POLLOUT = 1, 2  # as in zmq: messages that have come, messages that are to be sent
+_QUESTIONS = ("kernel_info_request", "comm_info_request")  # about the kernel, which a page that connects asks
 Frames = Sequence[Any]  # one message of the Jupyter protocol, as zmq frames
 
 
@@ -55,10 +56,10 @@ def _make_filter(kernel: Any, stream: Any, original: Callable[[Frames], Any], mo
         if name is None:
             return original(frames)
         message = kernel.session.deserialize(parts, copy=False)
-        if name.startswith("comm_") and name != "comm_info_request":
-            getattr(kernel.comm_manager, name)(stream, identities, message)
-        else:
+        if name in _QUESTIONS:
             _answer_question(kernel, stream, identities, message)
+        else:
+            getattr(kernel.comm_manager, name)(stream, identities, message)
         return None
 
     return take
@@ -78,12 +79,10 @@ def _handler_name(parts: Frames, model_id: str) -> str | None:
     data = content.get("data")
     asks_for_state = isinstance(data, dict) and data.get("method") in ("request_state", "request_states")
     is_answered = {
-        "kernel_info_request": True,
-        "comm_info_request": True,
         "comm_open": content.get("target_name") == "jupyter.widget.control",
         "comm_msg": content.get("comm_id") == model_id or asks_for_state,
     }
-    return name if is_answered.get(name) else None
+    return name if name in _QUESTIONS or is_answered.get(name) else None
 
 
 def _answer_question(kernel: Any, stream: Any, identities: Any, message: dict[str, Any]) -> None:
