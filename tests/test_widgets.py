@@ -1,6 +1,7 @@
 """Widgets from Python alone: what they show, their twins, their errors; and that no answer becomes markup."""
 
 import ast
+import itertools
 import re
 import sys
 import time
@@ -47,6 +48,12 @@ def test_the_monitor_shows_events_with_no_process_behind_it():
     assert monitor.samples[0]["text"] == HOSTILE and not monitor.stoppable
     monitor.feed([*EVENTS, {"kind": "end", "t": 9.0, "state": "stopped", "why": "asked"}])
     assert (monitor.state, monitor.why) == ("stopped", "asked")
+
+
+def test_the_twin_of_a_run_of_one_step_shows_a_dot():
+    twin = RunMonitor(events=EVENTS[:3]).html()
+    assert 'class="etabli-loss" cx=' in twin and 'class="etabli-held-out" cx=' in twin
+    assert 'class="etabli-loss" cx=' not in RunMonitor(events=EVENTS).html(), "a line needs no dot"
 
 
 def test_a_missing_loss_is_shown_as_missing():
@@ -756,15 +763,26 @@ def test_a_run_that_starts_names_what_it_does():
     order = [
         ("memory", {"phase": "load"}, "preparing"),
         ("heartbeat", {}, "preparing"),
-        ("start", {"steps": 9}, "trying out"),
-        ("memory", {"phase": "backward"}, "held-out loss"),
+        ("start", {"steps": 9}, "the first step"),
+        ("memory", {"phase": "forward"}, "the first step"),
+        ("retry", {"what": "in 2 parts"}, "the first step"),
+        ("memory", {"phase": "forward"}, "the first step"),
+        ("memory", {"phase": "backward"}, "the first step"),
+        ("memory", {"phase": "optimizer"}, "held-out rows"),
+        ("memory", {"phase": "evaluation"}, "held-out loss"),
         ("eval", {"step": 0, "loss": 4.0}, "sample prompts"),
     ]
-    events = []
-    assert "loading the model" in RunMonitor(events=events).html()
+    events, seen = [], ["loading the model"]
+    assert seen[0] in RunMonitor(events=events).html()
     for kind, fields, phase in order:
         events.append({"kind": kind, "t": 1.0, **fields})
         assert phase in RunMonitor(events=events).phase
+        seen.append(RunMonitor(events=events).phase)
+    phases = [phase for phase, _ in itertools.groupby(seen[1:])]
+    assert len(phases) == len(set(phases)), "a phase came back"
+    killed = [*events, {"kind": "step", "t": 2.0, "step": 1}, {"kind": "sample", "t": 2.0, "step": 1}]
+    assert "loading the model" in RunMonitor(events=killed).phase, "a killed process wrote no end"
+    assert "preparing" in RunMonitor(events=[*killed, {"kind": "memory", "t": 3.0, "phase": "load"}]).phase
     ended = [*events, {"kind": "end", "t": 2.0, "state": "stopped"}]
     assert "loading the model" in RunMonitor(events=ended).phase
 

@@ -32,10 +32,46 @@ def test_pointer_and_keys_read_the_values_of_a_step(bench):
     assert f"step 4 · loss {loss:.3g}" in line.inner_text()
     assert chart.get_attribute("aria-valuetext") == line.inner_text()
     box = chart.bounding_box()
-    bench.page.mouse.move(box["x"] + 48 + (box["width"] - 60) * 20 / 120, box["y"] + 60)
+    bench.page.mouse.move(box["x"] + 48 + (box["width"] - 60) * 20 / 64, box["y"] + 60)
     assert line.inner_text().startswith("step 20 ·") and "checkpoint" in line.inner_text()
     bench.page.mouse.move(0, 0)
     assert line.inner_text().startswith("step 60 ·")  # the newest again
+
+
+def x_of(bench, at, selector):
+    """The middle of a part of the chart, as a share of the axis' width."""
+    chart = bench.page.locator(f"#{at} svg.etabli-chart").bounding_box()
+    part = bench.page.locator(f"#{at} {selector}").bounding_box()
+    return (part["x"] + part["width"] / 2 - chart["x"] - 48) / (chart["width"] - 60)
+
+
+def test_the_first_step_is_a_dot_on_an_axis_that_grows_with_the_run(bench):
+    start = {"kind": "start", "t": 0.0, "steps": 400}
+    steps = [{"kind": "step", "t": float(n), "step": n, "loss": 4.0 / n, "lr": 0.0} for n in range(1, 401)]
+    widget = etabli_widgets.RunMonitor([start, steps[0]])
+    at = bench.mount(widget, "RunMonitor")
+    text = bench.page.locator(f"#{at} svg.etabli-chart")
+    assert x_of(bench, at, "circle.etabli-loss") == pytest.approx(1 / 8, abs=0.01)
+    assert "steps 0 to 8 of 400; the axis grows with the run" in text.text_content()
+    assert bench.page.locator(f"#{at} .etabli-readout").inner_text() == "step 1 · loss 4.00 · learning rate 0"
+    for newest, end in ((8, 8), (9, 16), (250, 256), (257, 400), (400, 400)):
+        widget.feed([start, *steps[:newest]])
+        bench.sync(at)
+        assert bench.page.locator(f"#{at} circle.etabli-loss").count() == 0
+        assert x_of(bench, at, ".etabli-cursor") == pytest.approx(newest / end, abs=0.01)
+        assert ("of 400" in text.text_content()) == (end < 400)
+
+
+def test_an_earlier_run_that_went_further_is_whole_when_this_one_has_ended(bench):
+    earlier = ("zero", [{"kind": "step", "t": 1.0, "step": n, "loss": 3.0} for n in range(1, 301)])
+    steps = [{"kind": "step", "t": float(n), "step": n, "loss": 4.0 / n} for n in range(1, 11)]
+    widget = etabli_widgets.RunMonitor(steps, earlier=earlier)
+    at = bench.mount(widget, "RunMonitor")
+    line = bench.page.locator(f"#{at} path.etabli-earlier")
+    assert line.get_attribute("d").count("L") == 15  # as far as the axis goes: 16 steps
+    widget.feed([*steps, {"kind": "end", "t": 11.0, "state": "stopped"}])
+    bench.sync(at)
+    assert line.get_attribute("d").count("L") == 299
 
 
 def test_a_logarithmic_axis_gives_equal_ratios_equal_heights(bench):
@@ -53,6 +89,7 @@ def test_an_earlier_run_and_what_happened_are_shown(bench):
     log = [*run_events(), {"kind": "resume", "t": 99.0, "step": 60}]
     at = bench.mount(etabli_widgets.RunMonitor(log, earlier=earlier), "RunMonitor")
     assert bench.page.locator(f"#{at} path.etabli-earlier").count() == 1
+    assert "steps 0 to 64 of 120" in bench.page.locator(f"#{at} svg.etabli-chart").text_content()
     assert "loss of the earlier run zero<b>" in bench.page.locator(f"#{at} .etabli-legend").inner_text()
     marks = bench.page.locator(f"#{at} .etabli-mark title").all_text_contents()
     assert marks[:2] == ["checkpoint after step 20", "retry after step 33: in 2 parts"], marks

@@ -2,11 +2,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+  axisEnd,
   clock,
   logTicks,
+  lonePoints,
   nearest,
   path,
   short,
+  significant,
   smooth,
   ticks,
 } from "../../widgets/etabli_widgets/static/chart.js";
@@ -109,4 +112,61 @@ test("labels are short", () => {
     "2e-5",
     "1230",
   ]);
+});
+
+test("values have three significant digits, however small they are", () => {
+  const values = [
+    0, 2e-4, 5.714e-4, 0.002, 0.6413, 4.27304, 281, 1234.5, 2.5e6,
+  ];
+  const texts = [
+    "0",
+    "2.00e-4",
+    "5.71e-4",
+    "0.00200",
+    "0.641",
+    "4.27",
+    "281",
+    "1235",
+    "2.50e+6",
+  ];
+  assert.deepEqual(values.map(significant), texts);
+  for (let i = 0; i < 500; i++) {
+    const value = 10 ** (Math.random() * 16 - 9);
+    assert.ok(
+      Math.abs(Number(significant(value)) / value - 1) <= 0.005 + 1e-9,
+      `${value}: ${significant(value)}`,
+    );
+    assert.ok(significant(value).length <= 8);
+  }
+});
+
+test("the axis holds the newest step, leaves at most half of it empty, and ends with the run", () => {
+  for (let step = 0; step <= 400; step++) {
+    const end = axisEnd(step, 400);
+    assert.ok(
+      end >= step && end <= 400 && end <= Math.max(8, 2 * step),
+      `${step}: ${end}`,
+    );
+    assert.ok(axisEnd(step + 1, 400) >= end);
+  }
+  assert.deepEqual(
+    [axisEnd(1, 2), axisEnd(400, 400), axisEnd(9, 0), axisEnd(12, 8)],
+    [2, 400, 16, 12],
+  );
+});
+
+test("points without a neighbour are the ones no line would show", () => {
+  const points = [
+    [1, 4],
+    [2, null],
+    [3, 2],
+    [4, 3],
+    [5, null],
+    [6, 1],
+  ];
+  assert.deepEqual(lonePoints(points), [
+    [1, 4],
+    [6, 1],
+  ]);
+  assert.deepEqual(lonePoints([[1, 4]]), [[1, 4]]);
 });

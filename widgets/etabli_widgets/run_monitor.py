@@ -14,19 +14,16 @@ MOST_SAMPLE_STEPS = 3  # of which the page shows the answers
 MARKS = {"checkpoint": "checkpoint", "retry": "retry", "resume": "resumed"}  # kind of event -> what the chart calls it
 WIDTH, HEIGHT, EDGE = 560, 180, 34
 END_STATES = ("completed", "stopped", "failed", "lost")
-# What a run does after its newest event of a kind, as long as it has made no step.
-PHASES = {
-    "": "reading the rows, loading the model",
-    "memory load": "preparing the first step",
-    "start": "trying out the first step",
-    "memory optimizer": "trying out the first step",
-    "memory forward": "trying out the first step",
-    "memory backward": "measuring the held-out loss",
-    "memory evaluation": "measuring the held-out loss",
-    "eval": "answering the sample prompts",
-    "sample": "answering the sample prompts",
-    "resume": "going on from the checkpoint",
-}
+# What a run does before its first step, in the order of its log, and the events after which it does so.
+START_PHASES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("reading the rows, loading the model", ()),
+    ("preparing the first step", ("memory load",)),
+    ("trying out the first step", ("start", "memory forward", "memory backward")),
+    ("trying out the held-out rows", ("memory optimizer",)),
+    ("measuring the held-out loss", ("memory evaluation",)),
+    ("going on from the checkpoint", ("resume",)),
+    ("answering the sample prompts", ("eval", "sample")),
+)
 Points = Sequence[Sequence[Any]]  # [step, loss or None]
 
 
@@ -60,13 +57,28 @@ def view(events: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def starting_phase(events: list[dict[str, Any]]) -> str:
-    """Return what a run is doing before its first step, or before it goes on: what follows its newest event."""
-    ends = [number for number, event in enumerate(events) if event.get("kind") == "end"]
-    current = events[ends[-1] + 1 :] if ends else events
-    names = [
-        f"memory {event.get('phase')}" if event.get("kind") == "memory" else event.get("kind") for event in current
-    ]
-    return PHASES[next((name for name in reversed(names) if name in PHASES), "")]
+    """Return what a run is doing before its first step, or before it goes on: the furthest phase that it reached.
+
+    A try of the first step that is repeated with a smaller batch writes earlier events again: that is no way back.
+    """
+    names = {_event_name(event) for event in events_of_newest_start(events)}
+    reached = [number for number, (_, begun_by) in enumerate(START_PHASES) if names.intersection(begun_by)]
+    return START_PHASES[max(reached, default=0)][0]
+
+
+def _event_name(event: dict[str, Any]) -> str:
+    kind = str(event.get("kind"))
+    return f"memory {event.get('phase')}" if kind == "memory" else kind
+
+
+def events_of_newest_start(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the events since the newest process of the run began; one that was killed wrote no end."""
+    over = [number for number, event in enumerate(events) if event.get("kind") in ("end", "step")]
+    if not over:
+        return events
+    later = events[over[-1] + 1 :]
+    begun = (number for number, event in enumerate(later) if _event_name(event) in ("memory load", "start"))
+    return later[next(begun, len(later)) :]
 
 
 def points_of(events: list[dict[str, Any]], field: str) -> list[list[Any]]:
@@ -224,7 +236,7 @@ def chart(losses: Points, held_out: Points) -> Markup:
         return fragment()
     right, top = max(point[0] for point in points) or 1, max(point[1] for point in points) or 1
     lines = [
-        element("polyline", class_=f"etabli-{name}", points=_polyline_points(series, right, top))
+        _draw_line(f"etabli-{name}", _places(series, right, top))
         for name, series in (("loss", losses), ("held-out", held_out))
     ]
     labels = [
@@ -241,7 +253,14 @@ def chart(losses: Points, held_out: Points) -> Markup:
     return fragment(drawing, element("p", legend, class_="etabli-legend"))
 
 
-def _polyline_points(series: Points, right: float, top: float) -> str:
+def _draw_line(class_: str, places: list[tuple[str, str]]) -> Markup:
+    """Return a line through places; a dot if there is only one."""
+    if len(places) == 1:
+        return element("circle", class_=class_, cx=places[0][0], cy=places[0][1], r=3)
+    return element("polyline", class_=class_, points=" ".join(map(",".join, places)))
+
+
+def _places(series: Points, right: float, top: float) -> list[tuple[str, str]]:
     wide, high = WIDTH - EDGE - 8, HEIGHT - 28
     points = [point for point in series if point[1] is not None]
-    return " ".join(f"{EDGE + x / right * wide:.1f},{8 + (1 - y / top) * high:.1f}" for x, y in points)
+    return [(f"{EDGE + x / right * wide:.1f}", f"{8 + (1 - y / top) * high:.1f}") for x, y in points]

@@ -25,6 +25,29 @@ export function short(value) {
   return text.length > 6 ? (+value.toPrecision(3)).toExponential() : text;
 }
 
+/** A value of three significant digits; large and small ones with an exponent. @param {number} value */
+export function significant(value) {
+  const size = Math.abs(value);
+  if (value === 0 || !isFinite(value)) return String(value);
+  if (size < 1e-3 || size >= 1e5) return value.toExponential(2);
+  return size >= 1000 ? value.toFixed(0) : value.toPrecision(3);
+}
+
+/** The last step of an axis that grows with a run: 8, 16, 32 … and at most the run's own number of steps, if that is
+ * known. @param {number} newest the newest step @param {number} total 0 while unknown */
+export function axisEnd(newest, total) {
+  let end = 8;
+  while (end < newest) end *= 2;
+  return total ? Math.max(newest, Math.min(end, total)) : end;
+}
+
+/** The points that no line reaches: the values before and after them are missing.
+ * @param {[number, number|null][]} points */
+export function lonePoints(points) {
+  const isKnown = (point) => point !== undefined && point[1] !== null && isFinite(point[1]);
+  return points.filter((point, i) => isKnown(point) && !isKnown(points[i - 1]) && !isKnown(points[i + 1]));
+}
+
 /** The last point with a value at or before a step. @param {[number, number|null][]} points @param {number} step */
 export function nearest(points, step) {
   return points.filter(([at, value]) => at <= step && value !== null).at(-1) ?? null;

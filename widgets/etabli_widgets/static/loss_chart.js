@@ -3,7 +3,19 @@
 const LEFT = 48; // px of the axis' labels
 const RIGHT = 12;
 const GAP = 24; // px above each panel, for its title
-export const MEAN = 8; // steps of the running mean
+const MEAN = 8; // points of the running mean
+export const ENDED = ["completed", "stopped", "failed", "lost"];
+
+/** The running mean of the losses; none before it says more than the losses themselves. */
+export function meanOf(losses) {
+  return losses.length > MEAN ? smooth(losses, MEAN) : [];
+}
+
+/** What the running mean is the mean of: of a long run only every few steps are drawn. */
+export function nameMean(losses) {
+  const every = losses.length > 1 ? (losses.at(-1)[0] - losses[0][0]) / (losses.length - 1) : 1;
+  return every > 1.5 ? `mean of ${MEAN} of the steps drawn` : `mean of ${MEAN} steps`;
+}
 
 /** The panels that have anything to show: title, height in px, lines from below to above. */
 function panelsOf(data) {
@@ -15,7 +27,7 @@ function panelsOf(data) {
       lines: [
         ["etabli-earlier", earlier.losses ?? []],
         ["etabli-loss", losses],
-        ["etabli-mean", smooth(losses, MEAN)],
+        ["etabli-mean", meanOf(losses)],
         ["etabli-held-out", heldOut],
       ],
     },
@@ -26,11 +38,24 @@ function panelsOf(data) {
   return panels.filter((panel) => panel.lines.some(([, points]) => points.some(isKnown)));
 }
 
+/** The axis' last step: as far as the run is, and as the earlier run was when this one has ended. */
+function lastStep({ losses, heldOut, earlier, total, state }) {
+  const end = (points) => points?.at(-1)?.[0] ?? 0;
+  const newest = axisEnd(Math.max(end(losses), end(heldOut)), total);
+  return ENDED.includes(state) ? Math.max(newest, end(earlier.losses)) : newest;
+}
+
+/** The data up to a step: an earlier run may have gone further. */
+function upTo(data, last) {
+  const { earlier } = data;
+  return { ...data, earlier: { ...earlier, losses: earlier.losses?.filter(([step]) => step <= last) } };
+}
+
 /** Draw all panels. Returns the drawing's geometry: step to x, x to step, height. */
-function drawChart(chart, data, width, isLog) {
+function drawChart(chart, all, width, isLog) {
   chart.replaceChildren();
-  const { losses, total, earlier } = data;
-  const right = Math.max(total, 1, ...[losses, earlier.losses ?? []].map((points) => points.at(-1)?.[0] ?? 0));
+  const right = lastStep(all);
+  const data = upTo(all, right);
   const x = (step) => LEFT + (step / right) * (width - LEFT - RIGHT);
   let top = 0;
   for (const [number, panel] of panelsOf(data).entries()) {
@@ -38,13 +63,21 @@ function drawChart(chart, data, width, isLog) {
     if (number === 0) drawMarks(chart, data.marks, x, GAP, panel.high);
     top += GAP + panel.high;
   }
-  for (const tick of ticks(right, Math.max(2, Math.min(10, width / 90))))
+  if (right < data.total)
+    chart.append(svg("text", { x: width - RIGHT, y: GAP - 9, "text-anchor": "end" }, toCome(right, data)));
+  for (const tick of ticks(right, Math.max(2, Math.min(10, width / 90))).filter(Number.isInteger))
     chart.append(svg("text", { x: x(tick), y: top + 15, "text-anchor": "middle" }, String(tick)));
   const height = top + 20;
   chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
   chart.setAttribute("height", String(height));
   const stepAt = (pixel) => Math.round(((pixel - LEFT) / (width - LEFT - RIGHT)) * right);
   return { x, stepAt: (pixel) => Math.max(0, Math.min(right, stepAt(pixel))), bottom: top, right };
+}
+
+/** What the axis leaves out. */
+function toCome(right, { total, state }) {
+  const text = `steps 0 to ${right} of ${total}`;
+  return ENDED.includes(state) ? text : `${text}; the axis grows with the run`;
 }
 
 function drawPanel(chart, { title, high, lines }, x, top, width, isLog) {
@@ -57,15 +90,19 @@ function drawPanel(chart, { title, high, lines }, x, top, width, isLog) {
     chart.append(svg("line", { class: "etabli-grid", x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick) }));
     chart.append(svg("text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, short(tick)));
   }
-  for (const [name, points] of lines) chart.append(svg("path", { class: name, d: path(points, x, y) }));
-  for (const [name, points] of lines.filter(([name]) => name === "etabli-held-out"))
-    for (const [step, value] of points)
-      if (value !== null) chart.append(svg("circle", { class: name, cx: x(step), cy: y(value), r: 3 }));
+  for (const [name, points] of lines) {
+    chart.append(svg("path", { class: name, d: path(points, x, y) }));
+    const dots = name === "etabli-held-out" ? points.filter(([, value]) => value !== null) : lonePoints(points);
+    for (const [step, value] of dots) chart.append(svg("circle", { class: name, cx: x(step), cy: y(value), r: 3 }));
+  }
 }
 
 function linearScale(values, top, high) {
   const most = Math.max(...values) * 1.05 || 1;
-  return { y: (value) => top + (1 - value / most) * high, marks: high > 100 ? ticks(most) : [0, Math.max(...values)] };
+  return {
+    y: (value) => top + (1 - value / most) * high,
+    marks: high > 100 ? ticks(most) : [...new Set([0, Math.max(...values)])],
+  };
 }
 
 /** Losses of 0 have no logarithm: they lie on the lower edge. */
@@ -98,11 +135,12 @@ function drawMarks(chart, marks, x, top, high) {
 function readout(data, step) {
   const { losses, heldOut, norms, rates, earlier, marks } = data;
   const parts = [`step ${step}`];
-  const add = (name, points, digits = 3) => {
-    const found = nearest(points, step);
-    if (found) parts.push(`${name} ${found[1].toPrecision(digits)}${found[0] === step ? "" : ` (step ${found[0]})`}`);
+  const add = (name, points) => {
+    const point = nearest(points, step);
+    if (point) parts.push(`${name} ${significant(point[1])}${point[0] === step ? "" : ` (step ${point[0]})`}`);
   };
   add("loss", losses);
+  add(nameMean(losses), meanOf(losses));
   add("held-out loss", heldOut);
   if (earlier.name) add(`loss of ${visible(earlier.name)}`, earlier.losses);
   add("gradient norm", norms);
@@ -111,15 +149,16 @@ function readout(data, step) {
   return parts.join(" · ");
 }
 
-/** The chart with its line for reading: pointer, arrow keys, Home and End move it. A screen reader hears the values.
+/** The chart with its legend and its line for reading: pointer, arrow keys, Home and End move it. A screen reader hears
+ * the values. @param {Node} legend names the lines of the first panel, right above it
  * @returns {{nodes: Node[], show: (data: any) => void, close: () => void}} */
-export function lossChart() {
+export function lossChart(legend) {
   const chart = svg("svg", { class: "etabli-chart", tabindex: 0, role: "slider", "aria-label": "Step in the chart" });
   const cursor = svg("line", { class: "etabli-cursor" });
   const line = make("p", { className: "etabli-readout" });
   const log = make("button", { type: "button", className: "etabli-chip", textContent: "Logarithmic" });
   log.setAttribute("aria-pressed", "false");
-  const head = make("div", { className: "etabli-top" }, [line, log]);
+  const head = make("div", { className: "etabli-top" }, [legend, log]);
   let data = null;
   let drawn = null;
   let step = null; // where the reader's line is; null: at the newest step
@@ -164,5 +203,5 @@ export function lossChart() {
     data = now;
     draw();
   };
-  return { nodes: [head, chart], show, close: onNewWidth(chart, draw) };
+  return { nodes: [head, line, chart], show, close: onNewWidth(chart, draw) };
 }

@@ -27,8 +27,6 @@ function drawSamples(list, samples) {
   );
 }
 
-const ENDED = ["completed", "stopped", "failed", "lost"];
-
 function render({ model, el }) {
   guardKeys(el);
   const status = make("span", { className: "etabli-state", role: "status", "aria-live": "polite" });
@@ -36,8 +34,6 @@ function render({ model, el }) {
   const resume = make("button", { type: "button", textContent: "Resume", className: "etabli-button", hidden: true });
   const notes = make("div", { className: "etabli-notes" });
   const bar = make("progress", { className: "etabli-bar", "aria-label": "Training progress" });
-  const chart = lossChart();
-  const losses = make("div", {}, chart.nodes);
   const figures = ["step", "loss", "held-out loss", "tokens/s", "memory", "time left"].map(figure);
   const samples = make("ul", { className: "etabli-samples" });
   const answers = make("details", { open: true }, [
@@ -45,15 +41,18 @@ function render({ model, el }) {
     samples,
   ]);
   const keyOf = (className, text) => make("span", {}, [make("i", { className }), make("span", { textContent: text })]);
+  const meanKey = keyOf("etabli-mean", "");
   const checkpointKey = make("span", {}, [make("b", { textContent: "▲" }), "checkpoint"]);
   const earlierKey = keyOf("etabli-earlier", "");
   const key = make("p", { className: "etabli-legend" }, [
     keyOf("etabli-loss", "loss of each step"),
-    keyOf("etabli-mean", `mean of ${MEAN} steps`),
+    meanKey,
     keyOf("etabli-held-out", "loss on held-out rows"),
     checkpointKey,
     earlierKey,
   ]);
+  const chart = lossChart(key);
+  const losses = make("div", {}, chart.nodes);
   el.append(
     make("div", { className: "etabli-top" }, [status, make("span", {}, [resume, stop])]),
     bar,
@@ -65,7 +64,6 @@ function render({ model, el }) {
       figures.map((item) => item.node),
     ),
     losses,
-    key,
     answers,
   );
 
@@ -116,7 +114,9 @@ function render({ model, el }) {
     figures.forEach((item, i) => (item.value.textContent = texts[i]));
     figures[2].caption.title = GLOSSARY["held-out loss"];
     figures[2].caption.textContent = heldOut === null ? "held-out loss" : `held-out loss at step ${heldOutStep}`;
-    losses.hidden = key.hidden = !get("losses").length && !get("held_out").length;
+    losses.hidden = !get("losses").length && !get("held_out").length;
+    meanKey.hidden = !meanOf(get("losses")).length;
+    meanKey.lastChild.textContent = nameMean(get("losses"));
     checkpointKey.hidden = !get("marks").some((mark) => mark[1] === "checkpoint");
     earlierKey.hidden = !get("earlier").name;
     earlierKey.lastChild.textContent = get("earlier").name
@@ -130,6 +130,7 @@ function render({ model, el }) {
       marks: get("marks"),
       earlier: get("earlier"),
       total: get("total"),
+      state,
     });
     drawSamples(samples, get("samples"));
     answers.hidden = !get("samples").length;
