@@ -96,7 +96,7 @@ def test_the_doctor_names_who_holds_the_memory(monkeypatch):
         assert hog.pid in [number for number, _, _ in place.largest_processes(limit=50)]
         monkeypatch.setattr(place, "ENOUGH_MEMORY", 1e15)
         ok, said, fix = place.memory()
-        assert not ok and "GB free" in said and fix.startswith("kill ")
+        assert not ok and "GiB free" in said and fix.startswith("kill ")
     finally:
         hog.communicate("\n")
 

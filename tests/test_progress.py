@@ -16,6 +16,8 @@ import pytest
 from etabli.app import notebooks
 from etabli.core import progress, terminal
 from etabli.core.progress import show_progress
+from etabli.core.wording import count_of, format_gib
+from etabli.runs.progress import describe_progress
 
 LONGEST = 30  # seconds that a test waits for a line before it fails
 
@@ -163,3 +165,17 @@ def test_a_command_on_a_terminal_keeps_its_json_clean(tmp_path):
     os.close(leader)
     assert json.loads(process.stdout)["rows"] == 1
     assert "checking rows" in shown
+
+
+@pytest.mark.parametrize("state", ["running", "stopping", "completed", "stopped", "failed", "lost"])
+def test_only_a_run_that_goes_on_has_time_left(state):
+    progress = {"state": state, "step": 12, "steps": 400, "loss": 1.0, "tokens_per_s": 50.0, "seconds_left": 125.0}
+    text = describe_progress({**progress, "memory_bytes": 3 * 2**29, "run": "", "continuity": [], "warnings": []})
+    assert text.startswith(f"{state}: step 12/400 · loss 1.000 · 50 tokens/s · 1.50 GiB")
+    assert ("2:05 left" in text) == (state in ("running", "stopping"))
+
+
+def test_counts_agree_with_their_noun_and_sizes_are_in_gib():
+    assert [count_of(n, "step") for n in (0, 1, 2, 1200)] == ["0 steps", "1 step", "2 steps", "1,200 steps"]
+    assert count_of(1, "row trains", "rows train") == "1 row trains" and count_of(3, "copy", "copies") == "3 copies"
+    assert [format_gib(size) for size in (2**30, 15e9)] == ["1.0 GiB", "14.0 GiB"]

@@ -290,7 +290,7 @@ def test_stop_saves_and_one_owner_at_a_time(tiny, dataset, tmp_path, cache):
 
     run = Run.start(recipe(tiny, dataset, max_steps=100_000, checkpoint_every=100_000), tmp_path / "a")
     until(lambda: run.state == "running")
-    with pytest.raises(DeviceBusy, match=r"run 'a' \(process \d+, .* GB"):
+    with pytest.raises(DeviceBusy, match=r"run 'a' \(process \d+, .* GiB"):
         loading.load(tiny)
     with pytest.raises(DeviceBusy):
         Run.start(recipe(tiny, dataset), tmp_path / "b")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 from etabli.core import machine, parsing, storage
 from etabli.core.contracts import DeviceOwner, ProcessIdentity
 from etabli.core.errors import DeviceBusy
+from etabli.core.wording import format_gib
 
 if TYPE_CHECKING:
     import psutil
@@ -111,7 +112,7 @@ def require_free_device(problem: str, own_run: Path | None = None, advice: str =
         return
     run = owner.get("run", "?")
     raise DeviceBusy(
-        f"{problem}: run {Path(run).name!r} (process {owner['pid']}, {_resident(owner['pid']) / 1e9:.1f} GB of memory) "
+        f"{problem}: run {Path(run).name!r} (process {owner['pid']}, {format_gib(_resident(owner['pid']))} of memory) "
         f"is training here. Wait for its end (etabli runs), or stop it: etabli stop {shlex.quote(run)}{advice}"
     )
 

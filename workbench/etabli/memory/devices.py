@@ -51,7 +51,7 @@ class Device:
 
 
 def find_device(name: str, hidden_size: int = 0) -> Device:
-    """Return a GPU by name, one of so many GB, or ``here``: this machine's GPU, or else its processor.
+    """Return a GPU by name, one of so many GiB, or ``here``: this machine's GPU, or else its processor.
 
     Args:
         hidden_size: the width of the model, which decides the dtype on a processor.
@@ -59,7 +59,7 @@ def find_device(name: str, hidden_size: int = 0) -> Device:
     Raises:
         BadInput: the name is unknown.
     """
-    key = re.sub(r"[\s_]+", "-", str(name).casefold().replace("rtx", "").replace("gb", "").strip())
+    key = re.sub(r"[\s_]+", "-", str(name).casefold().replace("rtx", "").replace("gib", "").replace("gb", "").strip())
     if key in GPUS:
         gpu = GPUS[key]
         dtype = "bfloat16" if gpu.capability >= NEW else "float16"
@@ -68,7 +68,7 @@ def find_device(name: str, hidden_size: int = 0) -> Device:
         return Device(key, round(float(key) * 2**30))
     if key == "here":
         return local_device(hidden_size)
-    raise BadInput(f"Unknown GPU {name!r}; choose from {', '.join(GPUS)}, a number of GB, or here.")
+    raise BadInput(f"Unknown GPU {name!r}; choose from {', '.join(GPUS)}, a number of GiB, or here.")
 
 
 def local_device(hidden_size: int = 0) -> Device:

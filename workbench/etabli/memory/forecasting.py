@@ -8,6 +8,7 @@ from typing import NamedTuple, NotRequired, TypedDict, cast
 
 from etabli.core.contracts import GpuMemory, LargestSetup, MemoryAdvice, MemoryChanges, MemorySetup
 from etabli.core.progress import show_progress
+from etabli.core.wording import format_gib
 from etabli.memory import devices, trace_cache
 from etabli.memory.config import ROUND, Setup, build_setup, load_config
 from etabli.memory.devices import Calibration, Device, find_device
@@ -173,7 +174,7 @@ def forecast(
 
     Args:
         model: ``default``, a folder, a ``config.json``, or a Hub model.
-        gpu: a GPU by name, a number of GB, or ``here``: the result says whether the run fits, and what would help.
+        gpu: a GPU by name, a number of GiB, or ``here``: the result says whether the run fits, and what would help.
         setup: sequence length, batch, rank and the rest; or each of them as a key: ``seq=1024, rank=8``.
 
     Returns:
@@ -216,9 +217,9 @@ def load_formulas(model: str, setup: Setup, device: Device | None) -> tuple[Form
 def _describe_basis(formula: MemoryFormula, setup: Setup, factor: Calibration | None) -> str:
     """How the numbers were made, in one line."""
     if setup.device == "cpu":
-        line = f"resident: allocated + {LIBRARIES / 1e9:.1f} GB of libraries"
+        line = f"resident: allocated + {format_gib(LIBRARIES)} of libraries"
     else:
-        line = f"on the GPU: allocated x {SPILL} + {CONTEXT / 2**30:.1f} GiB"
+        line = f"on the GPU: allocated x {SPILL} + {format_gib(CONTEXT)}"
         if setup.loss != "chunked":
             line += f" + {LOGITS_SPILL} x float32 logits"
     if factor:

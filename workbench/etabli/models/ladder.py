@@ -7,6 +7,7 @@ none of the CUDA rungs has been run yet.
 from dataclasses import dataclass, field
 
 from etabli.core import machine
+from etabli.core.wording import format_gib
 from etabli.models.sources import DEFAULT
 
 
@@ -59,10 +60,10 @@ def choose_model() -> tuple[str, dict[str, object], str]:
             return (
                 rung.model,
                 rung.recipe,
-                f"{free / 1e9:.1f} GB free, {rung.model} needs about {rung.needs_bytes / 1e9:.0f}",
+                f"{format_gib(free)} free, {rung.model} needs about {format_gib(rung.needs_bytes, digits=0)}",
             )
     return (
         DEFAULT,
         {},
-        f"{free / 1e9:.1f} GB free is less than the smallest rung needs: the embedded 135M model is used",
+        f"{format_gib(free)} free is less than the smallest rung needs: the embedded 135M model is used",
     )

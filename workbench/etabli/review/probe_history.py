@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from etabli.core import journal
 from etabli.core.contracts import PINS, VERSION, Pin, ProbeAnswer, ProbeAnswers, ProbeHistory
 from etabli.core.errors import BadInput
+from etabli.core.wording import count_of
 from etabli.review.votes import voter_name
 from etabli.runs import events, monitor
 from etabli.runs.events import Event
@@ -137,7 +138,7 @@ def _notes(strips: list[ProbeAnswers]) -> list[str]:
         if _steps(strip)[-1] < last:
             notes.append(f"{_short_probe(strip)} was asked up to step {_steps(strip)[-1]}.")
     if text_only := sum(frame["tokens"] is None for strip in strips for frame in strip["frames"]):
-        notes.append(f"{text_only} frame{'s' * (text_only > 1)} with text alone: the run did not record tokens.")
+        notes.append(f"{count_of(text_only, 'frame')} with text alone: the run did not record tokens.")
     if first == last:
         notes.append("One frame: it can't show a change.")
     return notes

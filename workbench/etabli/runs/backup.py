@@ -11,6 +11,7 @@ from pathlib import Path
 from etabli.core import folders, storage
 from etabli.core.contracts import ADAPTER, CHECKPOINTS, EVENTS, PROCESS, RECIPE, TEMPLATE
 from etabli.core.errors import EtabliError
+from etabli.core.wording import format_gib
 from etabli.data.names import backup_path, find_files, split_entry
 from etabli.data.parquet_rows import HOME_COMMANDS
 from etabli.data.reading.mappings import read_entry
@@ -157,6 +158,6 @@ class Backup:
         files = folders.list_files(source) if source.is_dir() else [source]
         size = sum(path.stat().st_size for path in files)
         if size > MAX_DATA_BYTES:
-            raise EtabliError(f"{source} ({size / 1e9:.1f} GB) is not copied along: keep it where it is found.")
+            raise EtabliError(f"{source} ({format_gib(size)}) is not copied along: keep it where it is found.")
         for path in files:
             storage.copy_file(path, target / path.relative_to(source) if source.is_dir() else target)

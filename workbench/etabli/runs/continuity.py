@@ -7,6 +7,7 @@ and versions their loss and gradient norm are the same to the last bit, and so i
 from collections.abc import Sequence
 
 from etabli.core.contracts import Continuity
+from etabli.core.wording import count_of
 from etabli.runs.events import Event
 
 FIELDS = ("loss", "grad_norm", "lr", "trained_tokens")
@@ -45,11 +46,11 @@ def _compare(comparison: Continuity, step: int, old_event: Event, new_event: Eve
 
 def describe(comparison: Continuity) -> str:
     """Return a comparison as a sentence."""
-    start, again = f"Went on from step {comparison['step']}.", _count_steps(comparison["again"])
+    start, again = f"Went on from step {comparison['step']}.", count_of(comparison["again"], "step")
     if not comparison["due"]:
         return f"{start} No step after it had been done before: there is nothing to compare."
     if not comparison["again"]:
-        return f"{start} {_count_steps(comparison['due'])} after it had been done before; none was done again."
+        return f"{start} {count_of(comparison['due'], 'step')} after it had been done before; none was done again."
     if comparison["first_difference"] is None:
         steps = f"{again} of {comparison['due']}" if comparison["again"] < comparison["due"] else again
         return f"{start} {steps} after it done again: loss and gradient norm are the same to the last bit."
@@ -57,7 +58,3 @@ def describe(comparison: Continuity) -> str:
         f"{start} NOT the same run: step {comparison['first_difference']} came out differently when it was done again "
         f"(loss, gradient norm, rate or tokens; losses differ by at most {comparison['largest']:.2g} over {again})."
     )
-
-
-def _count_steps(count: int) -> str:
-    return f"{count} step{'s' * (count != 1)}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from etabli.core.contracts import END_STATES, VERSION, RateRange
 from etabli.core.errors import BadInput
 from etabli.core.progress import show_progress
+from etabli.core.wording import count_of
 from etabli.runs import events
 from etabli.runs.recipe import Recipe
 from etabli.runs.run import Run
@@ -36,7 +37,7 @@ def lr_range(
         BadInput: too few steps, or a loss that never fell; UntrustedCode: as ``Run.start``.
     """
     if steps < MIN_LOSSES:
-        raise BadInput(f"A range test of {steps} steps says nothing: take at least {MIN_LOSSES}.")
+        raise BadInput(f"A range test of {count_of(steps, 'step')} says nothing: take at least {MIN_LOSSES}.")
     keys = recipe.keys() | {
         "lr_scheduler": "range",
         "learning_rate": top,
@@ -71,7 +72,7 @@ def _wait(run: Run) -> None:
 
 def _find_turn(run: str, rates: list[float], losses: list[float], steps: int) -> RateRange:
     if len(losses) < MIN_LOSSES:
-        raise BadInput(f"The loss broke after {len(losses)} steps in {run}: lower --top.")
+        raise BadInput(f"The loss broke after {count_of(len(losses), 'step')} in {run}: lower --top.")
     means = smooth(losses)
     lowest = min(range(len(means)), key=means.__getitem__)
     if means[lowest] >= means[0]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from etabli.core.contracts import RunProgress, StepProgress
+from etabli.core.contracts import END_STATES, RunProgress, StepProgress
+from etabli.core.wording import format_gib
 from etabli.runs import events
 from etabli.runs.events import Event
 
@@ -36,15 +37,15 @@ def _seconds_left(steps: Sequence[Event], total: int | None) -> float | None:
 
 
 def describe_progress(progress: RunProgress) -> str:
-    """Return one line of text from ``Run.progress``: state, step, loss, speed, memory, time left."""
+    """Return one line of text from ``Run.progress``: state, step, loss, speed, memory; time left if it goes on."""
     parts = [f"{progress['state']}: step {progress['step']}/{progress['steps'] or '?'}"]
     if progress["loss"] is not None:
         parts.append(f"loss {progress['loss']:.3f}")
     if progress["tokens_per_s"]:
         parts.append(f"{progress['tokens_per_s']:.0f} tokens/s")
     if progress["memory_bytes"]:
-        parts.append(f"{progress['memory_bytes'] / 1e9:.2f} GB")
-    if progress["seconds_left"]:
+        parts.append(format_gib(progress["memory_bytes"], digits=2))
+    if progress["seconds_left"] and progress["state"] not in END_STATES:
         parts.append(f"{format_duration(progress['seconds_left'])} left")
     return " · ".join(parts)
 

@@ -252,14 +252,20 @@ class Run:
         return self._reader.why()
 
     def progress(self) -> RunProgress:
-        """Return run, state, step, steps, loss, tokens_per_s, seconds_left, memory_bytes, continuity and warnings."""
-        return {
+        """Return run, state, step, steps, loss, tokens_per_s, seconds_left, memory_bytes, continuity and warnings.
+
+        A run that is over has no time left: ``seconds_left`` is None.
+        """
+        progress: RunProgress = {
             "run": str(self.folder),
             "state": self.state,
             **measure_progress(self.events()),
             "continuity": self.continuity(),
             "warnings": self.warnings(),
         }
+        if progress["state"] in END_STATES:
+            progress["seconds_left"] = None
+        return progress
 
     def continuity(self) -> list[Continuity]:
         """Return for each resume whether the steps that were done twice are the same to the last bit."""

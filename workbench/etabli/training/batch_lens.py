@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from etabli.core.contracts import VERSION, Lens, LensRow, Message, Row, RowTokens, TokenCheck
 from etabli.core.errors import BadData, BadInput, DeviceBusy
 from etabli.core.progress import show_progress
+from etabli.core.wording import count_of
 from etabli.models import chat_templates, counting, likelihood, loading, sources
 from etabli.rendering import token_checks
 from etabli.rendering.masks import POLICIES
@@ -63,7 +64,7 @@ class Batch:
         sampler = PackSampler(data.rows, self._recipe) if data.rows else None
         steps = sampler.steps if sampler else 0
         if step < 1 or (sampler and step > steps):
-            raise BadInput(f"The run has {steps} steps, counted from 1; there is no step {step}.")
+            raise BadInput(f"The run has {count_of(steps, 'step')}, counted from 1; there is no step {step}.")
         packs = sampler.packs(step) if sampler else []
         losses, note = self._losses_of(packs) if loss and packs else ([None] * len(packs), "")
         source_rows = {row["id"]: row for row in data.source_rows}

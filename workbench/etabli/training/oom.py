@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from etabli.core.errors import NoRoom
+from etabli.core.wording import count_of
 from etabli.runs.recipe import Recipe
 from etabli.training.packing import Pack, TokenizedRow
 from etabli.training.tensor_counter import TensorCounter, count_model, total_bytes
@@ -95,9 +96,9 @@ def no_room_error(part: Pack, why: str) -> NoRoom:
     """Return the error for a part that can't be made smaller; it names the longest row."""
     row = max(part, key=lambda row: len(row.ids))
     return NoRoom(
-        f"Row {row.id} with its {len(row.ids)} tokens does not fit into memory by itself ({why}). Lower max_length, "
-        "set gradient_checkpointing: all, or take a smaller model or rank; etabli memory MODEL says what each would "
-        "take."
+        f"Row {row.id} with its {count_of(len(row.ids), 'token')} does not fit into memory by itself ({why}). Lower "
+        "max_length, set gradient_checkpointing: all, or take a smaller model or rank; etabli memory MODEL says what "
+        "each would take."
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from etabli.core.wording import choose_form, count_of
 from etabli.data.overlap import find_overlaps
 from etabli.data.splits import VALIDATION
 from etabli.runs.recipe import Recipe
@@ -26,33 +27,40 @@ def list_warnings(recipe: Recipe, data: TrainData, steps: int) -> list[str]:
 
 def _about_rows(recipe: Recipe, data: TrainData) -> Iterator[str]:
     for name, count in data.rule_counts.items():
-        yield f"Your rule {name} found {count} rows; what a filter finds is left out."
+        yield f"Your rule {name} found {count_of(count, 'row')}; what a filter finds is left out."
     if data.untrainable:
-        yield f"{len(data.untrainable)} rows train nothing once cut at max_length; left out."
+        count = len(data.untrainable)
+        yield f"{count_of(count, 'row trains', 'rows train')} nothing once cut at max_length; left out."
     if lost := [row.tokens_lost for row in data.rows if row.tokens_lost]:
         yield (
-            f"{len(lost)} of {len(data.rows)} rows are longer than max_length ({recipe.max_length} tokens): they lose "
-            f"their end, and with it the token that ends the turn. The longest loses {max(lost):,} tokens. Raise "
-            f"max_length to {recipe.max_length + max(lost)}, or leave these rows out."
+            f"{_share(len(lost), data, 'is', 'are')} longer than max_length ({recipe.max_length} tokens): the end "
+            f"is lost, and with it the token that ends the turn. The longest loses {count_of(max(lost), 'token')}. "
+            f"Raise max_length to {recipe.max_length + max(lost)}, or leave them out."
         )
     if tools_lost := sum(bool(row.tools_lost) for row in data.rows):
         yield (
-            f"{tools_lost} of {len(data.rows)} rows have tools that the model's chat template leaves out, whole or in "
+            f"{_share(tools_lost, data, 'has', 'have')} tools that the model's chat template leaves out, whole or in "
             "part: the model is trained without them. Choose a model whose template writes tools, or put "
             "what may be called into the system turn."
         )
     if thoughts_lost := [row.thoughts_lost for row in data.rows if row.thoughts_lost]:
         yield (
-            f"{sum(thoughts_lost)} thoughts in {len(thoughts_lost)} of {len(data.rows)} rows are left out: the "
-            "model's chat template writes none before a later question (some: none before the answer after a call), so "
-            "these turns are trained without their thought. To train them, make a row of each turn."
+            f"{count_of(sum(thoughts_lost), 'thought')} in {len(thoughts_lost)} of {count_of(len(data.rows), 'row')} "
+            f"{choose_form(sum(thoughts_lost), 'is', 'are')} left out: the model's chat template writes none "
+            "before a later question (some: none before the answer after a call), so these turns are trained without "
+            "their thought. To train them, make a row of each turn."
         )
+
+
+def _share(count: int, data: TrainData, singular: str, plural: str) -> str:
+    """Return how many of the rows, with a verb that agrees: ``1 of 20 rows is``."""
+    return f"{count} of {count_of(len(data.rows), 'row')} {choose_form(count, singular, plural)}"
 
 
 def _about_held_out(recipe: Recipe, data: TrainData) -> Iterator[str]:
     count = len(data.held_out)
     if 0 < count < FEW_HELD_OUT:
-        yield f"The held-out loss is measured on {count} rows: it says little. Name more rows in eval_data."
+        yield f"The held-out loss is measured on {count_of(count, 'row')}: it says little. Name more rows in eval_data."
     is_marked = any(row.get("split") == VALIDATION for row in data.source_held_out)
     if not (recipe.eval_data or is_marked):  # held out of the data themselves
         return
@@ -60,16 +68,16 @@ def _about_held_out(recipe: Recipe, data: TrainData) -> Iterator[str]:
         source = f"eval_data ({recipe.eval_data})" if recipe.eval_data else "the split validation"
         same_question, same_row = overlaps.count("question"), overlaps.count("row")
         yield (
-            f"{len(overlaps)} of the {len(data.source_held_out)} rows of {source} are also "
-            f"trained: the same question in {same_question}, question and answer in {same_row}. Their loss shows what "
-            "was memorised."
+            f"{len(overlaps)} of the {count_of(len(data.source_held_out), 'row')} of {source} "
+            f"{choose_form(len(overlaps), 'is', 'are')} also trained: the same question in {same_question}, "
+            f"question and answer in {same_row}. The loss of such rows shows what was memorised."
         )
 
 
 def _about_schedule(recipe: Recipe, steps: int) -> Iterator[str]:
     if recipe.lr_scheduler != "range" and recipe.warmup_steps >= steps:
         yield (
-            f"The run has {steps} steps and warmup_steps is {recipe.warmup_steps}: the learning rate only rises, to "
-            f"{recipe.learning_rate * (steps - 1) / recipe.warmup_steps:.2g}, and never reaches learning_rate "
-            f"({recipe.learning_rate:.2g}). Train longer, or set warmup_steps to less than {steps}."
+            f"The run has {count_of(steps, 'step')} and warmup_steps is {recipe.warmup_steps}: the learning rate only "
+            f"rises, to {recipe.learning_rate * (steps - 1) / recipe.warmup_steps:.2g}, and never reaches "
+            f"learning_rate ({recipe.learning_rate:.2g}). Train longer, or set warmup_steps to less than {steps}."
         )

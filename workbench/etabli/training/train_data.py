@@ -13,6 +13,7 @@ from etabli.checks import custom_rules
 from etabli.core import machine, storage, trust
 from etabli.core.contracts import Fingerprint, Message, Row
 from etabli.core.errors import BadData
+from etabli.core.wording import count_of
 from etabli.data.dataset import Dataset, find_path, with_unique_ids
 from etabli.data.splits import TEST, VALIDATION, is_for_training, split_group
 from etabli.models import loading, sources
@@ -93,7 +94,8 @@ def load_train_data(
     split = split_rows(recipe, data, run_folder, open_rows)
     if not split.train:
         raise BadData(
-            f"{recipe.data} has {len(data.rows)} rows and none to train on{_describe_rules(split.rule_counts)}."
+            f"{recipe.data} has {count_of(len(data.rows), 'row')} and none to train on"
+            f"{_describe_rules(split.rule_counts)}."
         )
     rows, untrainable, failed_checks = tokenize_rows(split.train, tokenizer, recipe)
     if enforce:
@@ -170,7 +172,7 @@ def _require_checks(failed_checks: FailedChecks, rows: int, recipe: Recipe) -> N
 
 
 def _describe_rules(rule_counts: dict[str, int]) -> str:
-    counts = ", ".join(f"{name} ({count} rows)" for name, count in rule_counts.items() if count)
+    counts = ", ".join(f"{name} ({count_of(count, 'row')})" for name, count in rule_counts.items() if count)
     return f": your rules found {counts}" if counts else ""
 
 

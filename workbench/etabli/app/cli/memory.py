@@ -47,7 +47,7 @@ def _format_fit(report: MemoryForecast) -> list[str]:
 
 @click.command()
 @click.argument("model", default="default")
-@click.option("--gpu", help="t4, l4, 3060, 4070, 3090, 4090, a100, a100-80, h100, 2xt4, a number of GB, or here.")
+@click.option("--gpu", help="t4, l4, 3060, 4070, 3090, 4090, a100, a100-80, h100, 2xt4, a number of GiB, or here.")
 @click.option("--seq", default=2048, show_default=True, type=click.IntRange(1), help="Tokens in a row.")
 @click.option("--batch", default=1, show_default=True, type=click.IntRange(1), help="Rows in a micro-batch.")
 @click.option("--rank", default=16, show_default=True, type=click.IntRange(1), help="Rank of the LoRA adapters.")

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 
 from etabli.core import machine, processes
+from etabli.core.wording import format_gib
 
 ENOUGH_DISK, ENOUGH_MEMORY = 2e9, 3e9  # bytes
 SMALLEST = 2e8  # bytes of memory; smaller processes are not listed
@@ -16,8 +17,8 @@ def memory() -> CheckResult:
     import torch  # noqa: F401 (so that a GPU is measured, if there is one)
 
     free, users = machine.free_bytes(), largest_processes()
-    names = ", ".join(f"{name} ({pid}) {size / 1e9:.1f} GB" for pid, name, size in users) or "no visible process"
-    return free > ENOUGH_MEMORY, f"{free / 1e9:.1f} GB free; largest users: {names}", _memory_fix(users)
+    names = ", ".join(f"{name} ({pid}) {format_gib(size)}" for pid, name, size in users) or "no visible process"
+    return free > ENOUGH_MEMORY, f"{format_gib(free)} free; largest users: {names}", _memory_fix(users)
 
 
 def _memory_fix(users: list[ProcessMemory]) -> str:
@@ -28,7 +29,7 @@ def _memory_fix(users: list[ProcessMemory]) -> str:
     if not users:
         return "restart the kernels of other notebooks"
     pid, name, size = users[0]
-    return f"kill {pid}  # if it may end: {name}, which uses {size / 1e9:.1f} GB; restart a notebook's kernel instead"
+    return f"kill {pid}  # if it may end: {name}, which uses {format_gib(size)}; restart a notebook's kernel instead"
 
 
 def largest_processes(limit: int = 3) -> list[ProcessMemory]:
@@ -80,7 +81,7 @@ def disk() -> CheckResult:
     except OSError as error:
         return False, f"models can't be saved: {error}", "export ETABLI_CACHE=/a/folder/with/room"
     free = shutil.disk_usage(place).free
-    return free > ENOUGH_DISK, f"{free / 1e9:.1f} GB free for models", "export ETABLI_CACHE=/a/folder/with/room"
+    return free > ENOUGH_DISK, f"{format_gib(free)} free for models", "export ETABLI_CACHE=/a/folder/with/room"
 
 
 def model() -> CheckResult:

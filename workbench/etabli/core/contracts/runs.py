@@ -69,7 +69,7 @@ class StepProgress(TypedDict):
     steps: int | None  # total steps; null before the run has started
     loss: float | None  # nats a token
     tokens_per_s: float | None
-    seconds_left: float | None
+    seconds_left: float | None  # null while unknown, and when the run is over
     memory_bytes: int | None
 
 

@@ -1,0 +1,18 @@
+"""Numbers in sentences that a person reads: counts with their noun, and sizes of memory in one unit."""
+
+GIB = 2**30
+
+
+def choose_form(count: int, singular: str, plural: str) -> str:
+    """Return the form of a word that agrees with a count: ``choose_form(1, "is", "are")`` is ``is``."""
+    return singular if count == 1 else plural
+
+
+def count_of(count: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun: ``1 step``, ``0 steps``, ``1,200 steps``. ``plural``: by default noun and s."""
+    return f"{count:,} {choose_form(count, noun, plural or f'{noun}s')}"
+
+
+def format_gib(size: float, digits: int = 1) -> str:
+    """Return a number of bytes in GiB (1024³ bytes), the unit of all sizes of memory and disk: ``1.5 GiB``."""
+    return f"{size / GIB:.{digits}f} GiB"
