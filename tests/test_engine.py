@@ -17,6 +17,7 @@ from etabli.core.errors import BadInput, BadRecipe, NoRoom, NotFinite
 from etabli.runs.recipe import Lora, Recipe
 from etabli.training import chunked_cross_entropy as loss
 from etabli.training import lora_and_optimizer, lora_linear4bit, oom, packed_attention, rms_norm, train_data
+from etabli.training.evaluator import ANSWER_TOKENS
 from etabli.training.packing import TokenizedRow, collate, pack_rows
 from etabli.training.preflight import run_preflight
 
@@ -416,6 +417,7 @@ def test_out_of_memory_in_an_evaluation_or_in_answers_never_touches_training(tra
     training.evaluator.sample(3)
     count = len(kinds(training, "sample"))
     assert count == train_data.DEFAULT_PROMPTS
+    assert all(event["cut"] == (len(event["ids"]) == ANSWER_TOKENS) for event in kinds(training, "sample"))
     monkeypatch.setattr(generate, "answer", OutOfMemory(generate.answer, 9))
     training.evaluator.sample(4)
     assert len(kinds(training, "sample")) == count and "No answers" in kinds(training, "warning")[-1]["what"]

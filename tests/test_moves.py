@@ -359,6 +359,13 @@ def test_a_film_has_a_strip_for_every_probe(tmp_path):
     assert [frame["mean_kl"] for frame in made["strips"][0]["frames"]] == [0.0, 0.5, 3.0] and not made["said"]
 
 
+def test_a_frame_whose_answer_was_cut_says_so_and_an_old_run_s_does_not(tmp_path):
+    whole, cut, unknown = {**sample(0, "x"), "cut": False}, {**sample(1, "xx"), "cut": True}, sample(2, "xx")
+    run = a_run(tmp_path / "r", start("a?"), whole, cut, unknown)
+    frames = filming.read_probe_history(run)["strips"][0]["frames"]
+    assert [frame["cut"] for frame in frames] == [False, True, False]
+
+
 def test_a_probe_that_was_changed_on_the_way_is_another_strip(tmp_path):
     before = [start("old?", "same?"), sample(0, "x"), sample(0, "s", 1), sample(20, "x2"), sample(20, "s", 1)]
     after = [start("new?", "same?"), {"kind": "resume", "step": 20}, sample(40, "n"), sample(40, "s", 1)]

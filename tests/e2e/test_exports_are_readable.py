@@ -130,6 +130,28 @@ def test_nothing_covers_a_letter(browser, book, tmp_path, name, width):
     assert "−" in html, "a difference with its sign is on the page"
 
 
+SCROLLBARS = """() => [...document.querySelectorAll(".etabli-twin, .etabli-twin :not(.etabli-scroll)")].filter(
+(part) => {
+  const { overflowX, overflowY } = getComputedStyle(part);
+  const isScrolled = (overflow, inside, outside) =>
+    overflow === "scroll" || (overflow === "auto" && inside > outside && outside > 0);
+  return isScrolled(overflowX, part.scrollWidth, part.clientWidth) ||
+    isScrolled(overflowY, part.scrollHeight, part.clientHeight);
+}).map((part) => `${part.tagName}.${part.className}`)"""
+
+
+@pytest.mark.parametrize("width", [1280, 700])
+@pytest.mark.parametrize("name", ["nbconvert lab", "nbconvert classic", "our notebook page"])
+def test_no_part_of_a_twin_has_a_scrollbar_but_wide_tables(browser, book, tmp_path, name, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    html = EXPORTS[name](book, tmp_path)
+    page.route("**/*", lambda route: route.fulfill(body=html) if route.request.url == HOME else route.abort())
+    page.goto(HOME)
+    scrolled = page.evaluate(SCROLLBARS)
+    page.close()
+    assert scrolled == []
+
+
 def test_a_bar_over_a_sign_is_found(browser, book, tmp_path):
     html = EXPORTS["nbconvert lab"](book, tmp_path)
     broken = html.replace("</head>", "<style>.etabli.etabli.etabli-verdict-card td{max-width:30px}</style></head>", 1)

@@ -18,7 +18,7 @@ LONG = "Turn on the lamp in the kitchen, then wait for ten minutes and tell me w
 
 
 def run_events(steps: int = 60) -> list[dict[str, Any]]:
-    """Return the events of a run with a falling loss, two evaluations and two samples."""
+    """Return the events of a run with a falling loss, three evaluations and three samples, the first of them cut."""
     events: list[dict[str, Any]] = [{"kind": "start", "t": 0.0, "steps": steps * 2, "probes": [LONG, "Lights off"]}]
     events += [{"kind": "eval", "t": 1.0, "step": 0, "loss": 4.1}]
     for step in range(1, steps + 1):
@@ -40,7 +40,8 @@ def run_events(steps: int = 60) -> list[dict[str, Any]]:
         if step % 20 == 0:
             events.append({"kind": "checkpoint", "t": 2.45 + step, "step": step, "path": f"checkpoints/{step}"})
             events.append({"kind": "eval", "t": 2.5 + step, "step": step, "loss": loss + 0.1})
-            events.append({"kind": "sample", "t": 2.6 + step, "step": step, "probe": 0, "text": '{"intent": "On"}'})
+            answer = {"text": '{"intent": "On"}', "cut": False} if step > 20 else {"text": "On, on, on", "cut": True}
+            events.append({"kind": "sample", "t": 2.6 + step, "step": step, "probe": 0, **answer})
     return events
 
 
@@ -270,13 +271,14 @@ def token_diff(folder: Path) -> etabli_widgets.TokenDiff:
 
 
 def film(folder: Path) -> etabli_widgets.TrainingFilm:
-    """Five frames of one probe, one of them pinned."""
+    """Five frames of one probe, one of them pinned; all but the last are cut."""
     words = [f" word{number}" for number in range(20)]
     frames = []
     for step in (0, 10, 20, 30, 40):
         kl = [step / 20 + 0.1 * (n % 5) for n in range(20)]
         moves = {"tokens": words, "logp": [-0.1] * 20, "base_logp": [-0.1 - step / 20 * (n % 4) for n in range(20)]}
-        frames.append({"step": step, "text": "".join(words), **moves, "kl": kl, "mean_kl": sum(kl) / 20})
+        answer = {"step": step, "text": "".join(words), "cut": step < 40}
+        frames.append({**answer, **moves, "kl": kl, "mean_kl": sum(kl) / 20})
     history = {
         "version": 1,
         "run": "first",

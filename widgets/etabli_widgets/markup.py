@@ -59,11 +59,13 @@ _THOUGHT = re.compile(
 )
 
 
-def answer(text: str) -> Markup:
-    """Return an answer as code, with the thought before it folded."""
+def answer(text: str, is_cut: bool = False) -> Markup:
+    """Return an answer as code, with the thought before it folded, and the mark of a cut one behind it."""
     match = _THOUGHT.match(text)
     thought = (match["tagged"] or match["bracketed"] or "").strip() if match else ""
     rest = element("code", text[match.end() :] if match else text)
+    if is_cut:
+        rest = fragment(rest, " ", cut_mark())
     if not thought:
         return rest
     return fragment(element("details", element("summary", "Thought"), thought, class_="etabli-thought"), rest)

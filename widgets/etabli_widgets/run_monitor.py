@@ -112,7 +112,8 @@ def sample(event: dict[str, Any], prompts: list[str]) -> dict[str, Any]:
     """Return the answer to a sample prompt, with its prompt."""
     probe = event.get("probe", 0)
     prompt = prompts[probe] if isinstance(probe, int) and 0 <= probe < len(prompts) else str(probe)
-    return {"step": event.get("step", 0), "prompt": prompt, "text": event.get("text", "")}
+    is_cut = bool(event.get("cut"))
+    return {"step": event.get("step", 0), "prompt": prompt, "text": event.get("text", ""), "cut": is_cut}
 
 
 def thin(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -158,7 +159,7 @@ class RunMonitor(Widget):
     speed = traitlets.Float(0.0, help="Tokens a second").tag(sync=True)
     memory = traitlets.Float(0.0, help="Peak memory in bytes").tag(sync=True)
     seconds_left = traitlets.Float(0.0, help="0 while unknown").tag(sync=True)
-    samples: "traitlets.List[Any]" = traitlets.List(help="[{step, prompt, text}, ...]").tag(sync=True)
+    samples: "traitlets.List[Any]" = traitlets.List(help="[{step, prompt, text, cut}, ...]").tag(sync=True)
     stoppable = traitlets.Bool(False, help="Is there anything to stop?").tag(sync=True)
     resumable = traitlets.Bool(False, help="Can a run that has ended be gone on with?").tag(sync=True)
     notes: "traitlets.List[Any]" = traitlets.List(help="Warnings, and whether a resumed run is the same run").tag(
@@ -218,7 +219,7 @@ class RunMonitor(Widget):
         facts += [f"{self.speed:.0f} tokens/s"] if self.speed else []
         facts += [f"{self.memory / 2**30:.2f} GiB"] if self.memory else []
         latest = [item for item in self.samples if item["step"] == self.samples[-1]["step"]]
-        rows = [(item["step"], item["prompt"], answer(item["text"])) for item in latest]
+        rows = [(item["step"], item["prompt"], answer(item["text"], item["cut"])) for item in latest]
         answers = table(("step", "probe", "answer"), rows) if rows else None
         reason = self.why or (self.phase if self.state == "starting" else "")
         why = f" ({reason})" if reason else ""

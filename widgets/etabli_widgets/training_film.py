@@ -6,7 +6,7 @@ from typing import Any
 import traitlets
 
 from etabli_widgets._base import Widget, message, script, style
-from etabli_widgets.markup import Markup, answer, element, fragment, notes, table
+from etabli_widgets.markup import Markup, answer, cut_mark, element, fragment, notes, table
 from etabli_widgets.token_diff import token
 
 PinFunction = Callable[[str, int, str, bool], list[dict[str, Any]]]
@@ -97,7 +97,10 @@ class TrainingFilm(Widget):
             (
                 _step(frame["step"], pin_reasons),
                 _kl(frame),
-                element("pre", _tokens(frame), class_="etabli-plain", dir="auto"),
+                fragment(
+                    element("pre", _tokens(frame), class_="etabli-plain", dir="auto"),
+                    cut_mark() if frame.get("cut") else None,
+                ),
             )
             for frame in frames
         ]

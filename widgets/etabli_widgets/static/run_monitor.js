@@ -20,7 +20,7 @@ function drawSamples(list, samples) {
           make("li", {}, [
             make("small", { textContent: `step ${step}` }),
             make("span", { textContent: sample.prompt }),
-            make("code", {}, answerNodes(sample.text)),
+            make("span", {}, [make("code", {}, answerNodes(sample.text)), ...(sample.cut ? [" ", cutMark()] : [])]),
           ]),
         ),
     ),

@@ -24,10 +24,11 @@ function render({ model, el }) {
   const play = make("button", { type: "button", textContent: "Play", className: "etabli-button" });
   const frame = make("div");
   const first = make("div", { className: "etabli-first-frame" });
+  const caption = make("small", { className: "etabli-caption" });
   const told = make("div", { className: "etabli-told", "aria-live": "polite" });
   const pins = make("ul", { className: "etabli-pins" });
   const said = make("div");
-  const caption = make("p", {}, [
+  const explanation = make("p", {}, [
     make("small", {}, [
       term("KL"),
       ": how far the answer's tokens are from the base model's. Blue tokens are likelier than in the base model, orange ones less likely. Drag in the chart, or use ← and → there; p pins a step.",
@@ -39,12 +40,13 @@ function render({ model, el }) {
     make("p", {}, [where]),
     make("div", { className: "etabli-tools" }, [play, jump, largest, why, pin]),
     errorLine(model),
+    caption,
     frame,
     told,
     first,
     pins,
     said,
-    caption,
+    explanation,
   );
 
   const strips = () => model.get("film").strips;
@@ -64,6 +66,8 @@ function render({ model, el }) {
     go(distances.indexOf(Math.min(...distances)));
   };
   const placeOf = (step) => shown().frames.findIndex((one) => one.step === step);
+  let sent = null; // the pin that Python has not saved yet: probe, step, why
+  let shownKey = ""; // of the answer that is shown: what a reader reads in it stays until another one comes
   let timer = 0;
   const halt = () => {
     clearInterval(timer);
@@ -95,8 +99,9 @@ function render({ model, el }) {
   largest.onclick = () => go(placeOf(shown().jump));
   pin.onclick = () => {
     const step = shown().frames[at()].step;
-    model.send({ type: "pin", probe: model.get("probe"), step, why: why.value, on: !mine(step) });
-    why.value = "";
+    const isPinned = mine(step);
+    sent = isPinned ? null : { probe: shown().probe, step, why: why.value };
+    model.send({ type: "pin", probe: model.get("probe"), step, why: why.value, on: !isPinned });
   };
   el.addEventListener("keydown", (event) => {
     if (event.key !== "p" || event.repeat || event.ctrlKey || event.metaKey) return;
@@ -148,6 +153,34 @@ function render({ model, el }) {
         ? ""
         : `${JSON.stringify(visible(one.tokens[place]))}: base ${share(one.base_logp[place])}, now ${share(one.logp[place])}, KL ${one.kl[place]?.toFixed(3)} nats`;
   };
+  /** Show the answer of a frame, unless it stands there already: then the token that is read stays. */
+  const drawAnswer = (one) => {
+    const key = JSON.stringify([model.get("film").run, shown().probe, one]);
+    if (key === shownKey) return;
+    shownKey = key;
+    const changes = one.tokens?.map((_, place) =>
+      one.logp[place] === null ? null : one.logp[place] - one.base_logp[place],
+    );
+    const focused = frame.contains(document.activeElement);
+    frame.replaceChildren(
+      one.tokens?.length
+        ? strip(one.tokens, changes, { label: `Answer at step ${one.step}`, tell: tell(one) })
+        : make(
+            "pre",
+            { className: "etabli-plain", dir: "auto" },
+            one.text ? answerNodes(one.text) : ["(an empty answer)"],
+          ),
+    );
+    if (focused) /** @type {HTMLElement} */ (frame.firstChild).focus();
+    told.textContent = "";
+  };
+  /** Is this pin among those of the film? Until it is, its reason stays where it was typed. */
+  const isSaved = ({ probe, step, why }) =>
+    model
+      .get("film")
+      .pins.some(
+        (one) => one.probe === probe && one.step === step && one.why === why && one.by === model.get("author"),
+      );
   const draw = () => {
     const film = model.get("film");
     const strip_ = shown();
@@ -173,27 +206,19 @@ function render({ model, el }) {
     jump.disabled = strip_.changed === null;
     largest.textContent = `Largest jump: step ${strip_.jump}`;
     largest.hidden = strip_.jump === null;
-    const on = mine(one.step);
-    pin.textContent = on ? "Unpin (p)" : "Pin (p)";
-    const changes = one.tokens?.map((_, place) =>
-      one.logp[place] === null ? null : one.logp[place] - one.base_logp[place],
-    );
-    const focused = frame.contains(document.activeElement);
-    frame.replaceChildren(
-      one.tokens?.length
-        ? strip(one.tokens, changes, { label: `Answer at step ${one.step}`, tell: tell(one) })
-        : make(
-            "pre",
-            { className: "etabli-plain", dir: "auto" },
-            one.text ? answerNodes(one.text) : ["(an empty answer)"],
-          ),
-    );
-    if (focused) /** @type {HTMLElement} */ (frame.firstChild).focus();
-    told.textContent = "";
+    const isPinned = mine(one.step);
+    pin.textContent = isPinned ? "Unpin (p)" : "Pin (p)";
+    if (sent && isSaved(sent)) {
+      if (why.value === sent.why) why.value = "";
+      sent = null;
+    }
+    const isCut = one.cut ? [" ", cutMark()] : [];
+    caption.replaceChildren(`answer at step ${one.step}`, ...isCut);
+    drawAnswer(one);
     const start = strip_.frames[0];
     first.hidden = at() === 0;
     first.replaceChildren(
-      make("small", { textContent: `at step ${start.step}` }),
+      make("small", {}, [`answer at step ${start.step}`, ...(start.cut ? [" ", cutMark()] : [])]),
       make("pre", { dir: "auto" }, answerNodes(start.text)),
     );
     pins.replaceChildren(

@@ -103,6 +103,7 @@ def _frame(event: Event) -> ProbeAnswer:
         "base_logp": lists["base_logp"],
         "kl": lists["kl"],
         "mean_kl": sum(kl) / len(kl) if kl else None,
+        "cut": bool(event.get("cut")),
     }
 
 

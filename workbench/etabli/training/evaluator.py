@@ -122,8 +122,8 @@ class Evaluator:
                 batch_tokens=batch_tokens,
             )
             return [
-                {"text": text, "ids": ids, **self._compare_with_base(messages, ids, step)}
-                for messages, text, ids in zip(self._sample_prompts, answers.texts, answers.ids)
+                {"text": text, "ids": ids, "cut": is_cut, **self._compare_with_base(messages, ids, step)}
+                for messages, text, ids, is_cut in zip(self._sample_prompts, answers.texts, answers.ids, answers.cut)
             ]
 
     def _compare_with_base(self, messages: list[Message], ids: list[int], step: int) -> dict[str, object]:

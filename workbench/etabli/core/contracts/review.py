@@ -230,6 +230,7 @@ class ProbeAnswer(TypedDict):
     base_logp: list[float] | None  # nats
     kl: list[float] | None  # nats
     mean_kl: float | None  # nats
+    cut: bool  # true if the answer ended at its greatest length; false too if the run did not record it
 
 
 class ProbeAnswers(TypedDict):

@@ -6,7 +6,7 @@ EVENT_FIELDS: dict[str, tuple[str, ...]] = {
     "start": ("steps", "rows", "trained_tokens_total", "device", "dtype", "threads", "processes", "versions"),
     "step": ("step", "loss", "lr", "grad_norm", "tokens", "trained_tokens", "tokens_per_s", "memory_bytes"),
     "eval": ("step", "loss", "by"),
-    "sample": ("step", "probe", "text", "ids", "tokens", "logp", "base_logp", "kl"),
+    "sample": ("step", "probe", "text", "ids", "cut", "tokens", "logp", "base_logp", "kl"),
     "examples": ("step", "losses"),
     "checkpoint": ("step", "path"),
     "memory": ("phase", "allocated", "reserved", "resident", "rows", "tokens", "trained", "checkpointing"),
@@ -40,6 +40,7 @@ class CheckedEvent(TypedDict):
     text: NotRequired[str | None]
     why: NotRequired[str | None]
     ids: NotRequired[list[int] | None]
+    cut: NotRequired[bool | None]  # the answer of a sample ended at its greatest length
     logp: NotRequired[list[float | None] | None]
     base_logp: NotRequired[list[float | None] | None]
     kl: NotRequired[list[float | None] | None]
