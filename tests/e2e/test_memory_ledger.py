@@ -1,7 +1,10 @@
 """The ledger and the round trip in JupyterLab: sliders by keys, the card's line, what a run measured, a kernel lost."""
 
 import nbformat
+import pytest
+from bridged import Bench
 from test_table import notebook_of
+from widget_samples import SAMPLES
 
 from etabli.runs.recipe import Recipe
 from etabli.runs.run import Run
@@ -51,10 +54,30 @@ def test_sliders_move_bars_and_a_run_stands_before_its_ghost(lab, tiny, dataset,
     notebook.shot("ledger-dark", ledger)
 
 
-def test_one_click_applies_an_advice(browser, tmp_path):
-    from bridged import Bench
-    from widget_samples import SAMPLES
+@pytest.mark.parametrize("width", [1280, 600])
+def test_bars_are_named_and_the_limit_has_a_label_over_its_line(browser, tmp_path, width):
+    bench = Bench(browser, width=width)
+    widget = SAMPLES["MemoryLedger"](tmp_path)
+    shown = bench.page.locator(f"#{bench.mount(widget, 'MemoryLedger')}")
+    for phase in widget.seen["phases"]:
+        name = shown.get_by_role("img", name=f"{phase['name']}: ").get_attribute("aria-label")
+        for part, size in phase["parts"].items():
+            assert f"{part} {size / 2**30:.2f} GiB" in name
+        assert name.endswith("the card's limit is 8.0 GiB") and ("measured" in name) == bool(phase["measured"])
+        assert f'aria-label="{name}"'.replace("'", "&#x27;") in widget.html(), "in the twin as well"
+    label = shown.locator(".etabli-limit-label span").bounding_box()
+    line = shown.locator(".etabli-bar .etabli-limit").first.bounding_box()
+    assert shown.locator(".etabli-limit-label").inner_text() == "limit 8.0 GiB"
+    assert label["x"] + label["width"] / 2 == pytest.approx(line["x"] + line["width"] / 2, abs=2)
+    assert label["y"] + label["height"] <= line["y"] + 4
+    widget.seen = {**widget.seen, "limit": 80 * 2**30}
+    bench.sync(shown.get_attribute("id"))
+    assert shown.locator(".etabli-limit-label").count() == 0
+    assert "80.0 GiB, lies beyond the bars" in shown.locator(".etabli-parts").inner_text()
+    bench.close()
 
+
+def test_one_click_applies_an_advice(browser, tmp_path):
     bench = Bench(browser)
     widget = SAMPLES["MemoryLedger"](tmp_path)
     at = bench.mount(widget, "MemoryLedger")

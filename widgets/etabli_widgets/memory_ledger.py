@@ -56,7 +56,13 @@ class MemoryLedger(Widget):
         return fragment(
             element("p", element("b", self.model_name), f" · {setup_line}"),
             element("p", self._summary(), class_="etabli-verdict", data_fits=str(position["fits"]).lower()),
-            element("div", bars, class_="etabli-bars", data_measured=str(has_measurement).lower()),
+            element(
+                "div",
+                _limit_label(scale, position["limit"]),
+                bars,
+                class_="etabli-bars",
+                data_measured=str(has_measurement).lower(),
+            ),
             element("p", names, class_="etabli-parts"),
             element("ul", (element("li", _describe_advice(item)) for item in position["advice"])),
         )
@@ -91,14 +97,35 @@ def _bar(phase: dict[str, Any], scale: float, limit: int) -> Markup:
     )
     front = element("b", class_="etabli-measured", style=f"width:{took / scale:.3%}") if took else None
     line = element("u", class_="etabli-limit", style=f"left:{limit / scale:.3%}") if limit < scale else None
-    bar = element("div", element("em", parts), front, line, class_="etabli-ghost" if took else None)
+    ghost = "etabli-ghost" if took else None
+    bar = element(
+        "div", element("em", parts), front, line, class_=ghost, role="img", aria_label=_describe(phase, limit)
+    )
     return element("div", element("span", phase["name"]), bar, element("span", _figure(phase)), class_="etabli-bar")
 
 
+def _limit_label(scale: float, limit: int) -> Markup | None:
+    """What the dashed line is, above it; nothing where the bars end before it."""
+    if limit >= scale:
+        return None
+    label = element("span", f"limit {limit / GIB:.1f} GiB", style=f"left:{limit / scale:.3%}")
+    return element("div", element("div", label), class_="etabli-limit-label", aria_hidden="true")
+
+
+def _describe(phase: dict[str, Any], limit: int) -> str:
+    """Return a phase's bar in words, for who can't see it."""
+    parts = ", ".join(f"{name} {size / GIB:.2f} GiB" for name, size in phase["parts"].items())
+    measured = f"; {_measurement(phase)} GiB of tensors" if phase["measured"] else ""
+    return f"{phase['name']}: {parts}{measured}; the card's limit is {limit / GIB:.1f} GiB"
+
+
 def _figure(phase: dict[str, Any]) -> str:
-    took = phase["measured"]
-    measurement = f" · measured {took / GIB:.2f} of {phase['tensors'] / GIB:.2f}" if took else ""
+    measurement = f" · {_measurement(phase)}" if phase["measured"] else ""
     return f"{phase['device'] / GIB:.2f} GiB{measurement}"
+
+
+def _measurement(phase: dict[str, Any]) -> str:
+    return f"measured {phase['measured'] / GIB:.2f} of {phase['tensors'] / GIB:.2f}"
 
 
 def _describe_advice(item: dict[str, Any]) -> str:

@@ -22,8 +22,9 @@ function render({ model, el }) {
       `or ${number(seen.largest.batch)} × ${number(seen.now.seq)} tokens.`;
     const scale = scaled(seen);
     bars.dataset.measured = String(seen.phases.some((phase) => phase.measured));
-    bars.replaceChildren(...seen.phases.map((phase) => bar(phase, scale, seen.limit)));
-    names.replaceChildren(...legend(seen));
+    const phaseBars = seen.phases.map((phase) => bar(phase, scale, seen.limit));
+    bars.replaceChildren(...limitLabel(scale, seen.limit), ...phaseBars);
+    names.replaceChildren(...legend(seen, scale));
     advice.replaceChildren(...seen.advice.map((item) => make("li", {}, [advised(item), ...applied(item)])));
   };
   /** The button that does what an advice says, where sliders can. */
@@ -74,6 +75,21 @@ function scaled(seen) {
   return 1.04 * (seen.limit > 2.5 * most ? most : Math.max(most, seen.limit));
 }
 
+/** What the dashed line is, above it; nothing where the bars end before it. */
+function limitLabel(scale, limit) {
+  if (limit >= scale) return [];
+  const label = make("span", { textContent: `limit ${gib(limit, 1)} GiB` });
+  label.style.left = `${((100 * limit) / scale).toFixed(2)}%`;
+  return [make("div", { className: "etabli-limit-label", "aria-hidden": "true" }, [make("div", {}, [label])])];
+}
+
+/** A phase's bar in words, for who can't see it. */
+function describeBar(phase, limit) {
+  const parts = Object.entries(phase.parts).map(([name, size]) => `${name} ${gib(size)} GiB`);
+  const measured = phase.measured ? [`measured ${gib(phase.measured)} of ${gib(phase.tensors)} GiB of tensors`] : [];
+  return [`${phase.name}: ${parts.join(", ")}`, ...measured, `the card's limit is ${gib(limit, 1)} GiB`].join("; ");
+}
+
 /** One phase: its parts side by side, what was measured in front of them, and where the card ends. */
 function bar(phase, scale, limit) {
   const share = (size) => `${((100 * size) / scale).toFixed(2)}%`;
@@ -85,7 +101,9 @@ function bar(phase, scale, limit) {
   });
   const line = make("u", { className: "etabli-limit", hidden: limit >= scale });
   line.style.left = share(limit);
-  const body = make("div", { className: phase.measured ? "etabli-ghost" : "" }, [make("em", {}, parts), line]);
+  const className = phase.measured ? "etabli-ghost" : "";
+  const label = describeBar(phase, limit);
+  const body = make("div", { className, role: "img", "aria-label": label }, [make("em", {}, parts), line]);
   let figure = `${gib(phase.device)} GiB`;
   if (phase.measured) {
     const front = make("b", { className: "etabli-measured", title: `measured ${gib(phase.measured)} GiB of tensors` });
@@ -100,13 +118,14 @@ function bar(phase, scale, limit) {
   ]);
 }
 
-function legend(seen) {
+function legend(seen, scale) {
   const parts = Object.keys(seen.phases[0].parts).map((name, at) => {
     const colour = make("i");
     colour.dataset.part = String(at);
     return make("span", {}, [colour, name]);
   });
-  const marks = [make("span", {}, [make("u"), "the card's limit"])];
+  const limit = `the card's limit, ${gib(seen.limit, 1)} GiB`;
+  const marks = [make("span", {}, seen.limit < scale ? [make("u"), limit] : [`${limit}, lies beyond the bars`])];
   if (seen.phases.some((phase) => phase.measured))
     marks.push(make("span", {}, [make("b"), "measured, of the forecast tensors"]));
   return [...parts, ...marks];
