@@ -9,11 +9,14 @@ import re
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 
+import etabli
 from etabli.app import notebooks
+from etabli.app.project import Project
 from etabli.core import progress, terminal
 from etabli.core.progress import show_progress
 from etabli.core.wording import count_of, format_gib
@@ -179,3 +182,24 @@ def test_counts_agree_with_their_noun_and_sizes_are_in_gib():
     assert [count_of(n, "step") for n in (0, 1, 2, 1200)] == ["0 steps", "1 step", "2 steps", "1,200 steps"]
     assert count_of(1, "row trains", "rows train") == "1 row trains" and count_of(3, "copy", "copies") == "3 copies"
     assert [format_gib(size) for size in (2**30, 15e9)] == ["1.0 GiB", "14.0 GiB"]
+
+
+def test_the_first_use_of_a_public_name_shows_a_line_while_its_libraries_load(tmp_path, monkeypatch):
+    (tmp_path / "slow_home.py").write_text("import slow_gate\nslow_gate.wait()\nslow_name = 7\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(etabli._HOMES, "slow_name", "slow_home")
+    with terminal_as_stderr() as screen:
+        gate = SimpleNamespace(wait=lambda: screen.wait_for("loading etabli.slow_name"))
+        monkeypatch.setitem(sys.modules, "slow_gate", gate)
+        assert etabli.slow_name == 7
+        assert "done in" in screen.getvalue()
+        lines = screen.getvalue()
+        assert etabli.slow_name == 7 and screen.getvalue() == lines, "the second use loads nothing"
+    del sys.modules["slow_home"]
+
+
+def test_opening_a_project_shows_a_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with terminal_as_stderr() as screen:
+        monkeypatch.setattr(Project, "_write", lambda self, saved: screen.wait_for("opening the project"))
+        Project.open()

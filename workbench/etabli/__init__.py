@@ -10,6 +10,7 @@
 
 import importlib
 import logging
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -77,8 +78,18 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> object:
     if name in _HOMES:
+        if _HOMES[name] not in sys.modules:
+            _import_with_progress(name)
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"etabli has no {name!r}; it has {', '.join(__all__)}")
+
+
+def _import_with_progress(name: str) -> None:
+    """Import the module of a public name: the libraries that it needs can take seconds the first time."""
+    from etabli.core.progress import show_progress
+
+    with show_progress(f"loading etabli.{name}"):
+        importlib.import_module(_HOMES[name])
 
 
 def __dir__() -> list[str]:

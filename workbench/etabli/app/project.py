@@ -62,6 +62,7 @@ class Project(BaseModel):
         return require_codes(codes)
 
     @classmethod
+    @show_progress("opening the project")
     def open(cls, **changes: object) -> "Project":
         """Return the project of the current folder, with ``changes`` written into its ``project.yaml``.
 

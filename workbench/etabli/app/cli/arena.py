@@ -13,6 +13,7 @@ from etabli.app.cli.trusting import trust_code as trusting
 from etabli.core import parsing
 from etabli.core.contracts import VERSION, ArenaReport, VoteResults
 from etabli.core.errors import BadInput
+from etabli.core.progress import show_progress
 from etabli.core.terminal import say
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def arena(
     The command reads keys from the terminal, or one choice a line from a pipe. It shows which system gave which answer
     after the last vote, or with --look.
     """
-    from etabli.review.session import open_session
+    with show_progress("loading libraries"):
+        from etabli.review.session import open_session
 
     questions = _read_prompts(prompts) if prompts else None
     options: dict[str, Any] = {"votes": file, "author": author, "alongside": alongside, "trust_code": trust_code}

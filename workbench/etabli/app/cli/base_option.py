@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from etabli.core.progress import show_progress
+
 if TYPE_CHECKING:
     from etabli.runs.run import Run
 
@@ -14,6 +16,7 @@ base_option = click.option(
 
 def open_place(place: str, base: str | None) -> "Run | str":
     """Return a place as it is, or, if its base is named, the view of the adapter in it."""
-    from etabli.runs.adapter_run import open_adapter
+    with show_progress("loading libraries"):
+        from etabli.runs.adapter_run import open_adapter
 
     return place if base is None else open_adapter(place, base)

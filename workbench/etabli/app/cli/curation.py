@@ -9,6 +9,7 @@ from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
 from etabli.app.cli.trusting import trust_code as trusting
 from etabli.core.contracts import Ablation, CurationSummary, Decision
+from etabli.core.progress import show_progress
 from etabli.core.terminal import say
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ _workers = click.option(
 def _open_curation(
     recipe: str, author: str | None = None, workers: int | None = None, trust_code: bool = False
 ) -> "Curation":
-    from etabli.core import machine
-    from etabli.curation.session import curate
+    with show_progress("loading libraries"):
+        from etabli.core import machine
+        from etabli.curation.session import curate
 
     workers = workers or machine.cores()
     return curate(recipe, author=author, workers=workers, say=say, trust_code=trust_code)
@@ -158,9 +160,10 @@ def ablate(
     trust_code: bool,
 ) -> Ablation:
     """Measure the effect of RECIPE's filters: train on filtered, unfiltered, random and longest rows, and compare."""
-    from etabli.evaluation import ablation as experiment
-    from etabli.runs import recipe_code
-    from etabli.runs.recipe import Recipe, read_recipe
+    with show_progress("loading libraries"):
+        from etabli.evaluation import ablation as experiment
+        from etabli.runs import recipe_code
+        from etabli.runs.recipe import Recipe, read_recipe
 
     keys = read_recipe(train)[0] if train else {}
     own = ("data", "eval_data", *(["epochs", "max_steps"] if steps else []))

@@ -8,6 +8,7 @@ import click
 from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
 from etabli.core.contracts import DatasetReading, RowTokens
+from etabli.core.progress import show_progress
 
 if TYPE_CHECKING:
     from etabli.checks.report import Report
@@ -145,7 +146,8 @@ def read_data(
 
     FILE may also be a Dataset folder, to set test rows aside.
     """
-    from etabli.app import data_reading
+    with show_progress("loading libraries"):
+        from etabli.app import data_reading
 
     about = {key: value for key, value in lineage.items() if value}
     return data_reading.write_dataset(file, out, format, parse_columns(columns), about, test, leave_out)
@@ -190,9 +192,10 @@ def tokens(
 
     Exit code: 1 if a check fails.
     """
-    from etabli.core.errors import BadInput
-    from etabli.data.dataset import Dataset
-    from etabli.training import batch_lens
+    with show_progress("loading libraries"):
+        from etabli.core.errors import BadInput
+        from etabli.data.dataset import Dataset
+        from etabli.training import batch_lens
 
     rows = Dataset.open(file).rows
     if row >= len(rows):

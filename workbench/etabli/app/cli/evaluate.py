@@ -15,6 +15,7 @@ from etabli.app.cli.trusting import trust_code as trusting
 from etabli.core.contracts import ARMS, RECIPE, Comparison, RescoredResults, Results
 from etabli.core.errors import BadInput
 from etabli.core.os_errors import require_writable
+from etabli.core.progress import show_progress
 
 SCORES_HELP = (
     "exact, number, regex:PATTERN, json_schema:FILE, choice, ifeval, rouge_l, chrf, loss, mine.py … "
@@ -100,8 +101,9 @@ def evaluate(
 
     FOLDER may also be the folder of a PEFT adapter from elsewhere; name the test rows with --data then.
     """
-    from etabli.evaluation import card, lm_eval
-    from etabli.evaluation import evaluate as bench
+    with show_progress("loading libraries"):
+        from etabli.evaluation import card, lm_eval
+        from etabli.evaluation import evaluate as bench
 
     if page:
         require_writable(Path(page))
@@ -136,7 +138,8 @@ def _rescore(folder: str, names: tuple[str, ...]) -> RescoredResults:
 
     A score that lives in a Python file is run only if this command line names the file.
     """
-    from etabli.evaluation import rescore, scores
+    with show_progress("loading libraries"):
+        from etabli.evaluation import rescore, scores
 
     log, requests = rescore.read_results(folder), scores.load_scores(names)
     from_files = {metric["name"] for metric in log["metrics"] if rescore.names_file(metric["spec"])}
@@ -168,8 +171,9 @@ def compare(a: str, b: str, base: str | None, page: str | None, **options: Any) 
 
     Either may be the folder of a PEFT adapter from elsewhere; --base names the base of those that are no runs.
     """
-    from etabli.evaluation import card
-    from etabli.evaluation.compare import compare as compare_runs
+    with show_progress("loading libraries"):
+        from etabli.evaluation import card
+        from etabli.evaluation.compare import compare as compare_runs
 
     if page:
         require_writable(Path(page))

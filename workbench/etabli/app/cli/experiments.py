@@ -8,6 +8,7 @@ from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
 from etabli.app.cli.trusting import trust_code as trusting
 from etabli.core.contracts import Overlay, Points, RateRange
+from etabli.core.progress import show_progress
 
 
 def _format_rates(rates: RateRange) -> str:
@@ -28,8 +29,9 @@ def _format_rates(rates: RateRange) -> str:
 @reporting(_format_rates)
 def lr_range(recipe: str, folder: str | None, steps: int, top: float, trust_code: bool) -> RateRange:
     """Find a learning rate for RECIPE (YAML): one short run in which the rate rises until the loss rises too."""
-    from etabli.runs.lr_finder import lr_range as find
-    from etabli.runs.recipe import Recipe
+    with show_progress("loading libraries"):
+        from etabli.runs.lr_finder import lr_range as find
+        from etabli.runs.recipe import Recipe
 
     place = folder or Path("runs") / f"{Path(recipe).stem}-lr-range"
     return find(Recipe.load(recipe), place, steps, top, trust_code)

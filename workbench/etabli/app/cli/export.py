@@ -5,6 +5,7 @@ import click
 from etabli.app.cli.base_option import base_option, open_place
 from etabli.app.cli.output import reporting
 from etabli.core.contracts import Export
+from etabli.core.progress import show_progress
 
 
 def _format_files(result: Export) -> str:
@@ -19,7 +20,8 @@ def _format_files(result: Export) -> str:
 @reporting(_format_files)
 def export(folder: str, base: str | None, form: str, out: str) -> Export:
     """Export the adapter of the run FOLDER, or of a PEFT folder, alone or merged into its base model."""
-    from etabli.export import merge
+    with show_progress("loading libraries"):
+        from etabli.export import merge
 
     place = open_place(folder, base)
     files = merge.export_adapter(place, out) if form == "adapter" else merge.merge(place, out)

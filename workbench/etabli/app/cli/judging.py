@@ -10,6 +10,7 @@ from etabli.app.cli.outside import allow_outside
 from etabli.app.cli.trusting import trust_code as trusting
 from etabli.core.contracts import ChatAnswer, ChatEntry, ChatHistory, ProbeHistory, TokenDiffs, TokenMoves
 from etabli.core.errors import BadInput
+from etabli.core.progress import show_progress
 from etabli.core.terminal import say
 
 _author = click.option("--author", help="Who judges. Default: ETABLI_AUTHOR or your user name.")
@@ -71,8 +72,9 @@ def chat(
 
     The answers are saved in chat.jsonl.
     """
-    from etabli.review.chat import chat as open_chat
-    from etabli.review.chat import read_history
+    with show_progress("loading libraries"):
+        from etabli.review.chat import chat as open_chat
+        from etabli.review.chat import read_history
 
     place = open_place(folder, base)
     if prompt is None:
@@ -136,7 +138,8 @@ def token_diff(
 
     If there is a saved result it is read, and no model is loaded.
     """
-    from etabli.review import token_diff as diffing
+    with show_progress("loading libraries"):
+        from etabli.review import token_diff as diffing
 
     place = open_place(folder, base)
     options: dict[str, Any] = {"of": system, "limit": limit}

@@ -6,6 +6,7 @@ import click
 
 from etabli.app.cli.output import reporting
 from etabli.core.contracts import Measurement, MemoryForecast
+from etabli.core.progress import show_progress
 
 GIB = 2**30
 
@@ -70,8 +71,9 @@ def memory(model: str, gpu: str | None, **options: Any) -> MemoryForecast:
     """
     from pathlib import Path
 
-    from etabli.core import contracts
-    from etabli.memory import forecast, of_run
+    with show_progress("loading libraries"):
+        from etabli.core import contracts
+        from etabli.memory import forecast, of_run
 
     if (Path(model) / contracts.RECIPE).is_file():
         return cast(MemoryForecast, of_run(model, gpu))

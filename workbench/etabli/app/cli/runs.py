@@ -9,6 +9,7 @@ from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
 from etabli.app.cli.trusting import trust_code as trusting
 from etabli.core.contracts import END_STATES, RunProgress
+from etabli.core.progress import show_progress
 from etabli.core.terminal import say
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def _wait(run: "Run", detach: bool) -> RunProgress:
 @reporting(_format_progress, _exit_code)
 def train(recipe: str, folder: str | None, detach: bool, trust_code: bool) -> RunProgress:
     """Start the run that RECIPE (YAML) describes and wait for it. Ctrl-C ends the wait; the run goes on."""
-    from etabli.runs.recipe import Recipe
-    from etabli.runs.run import Run
+    with show_progress("loading libraries"):
+        from etabli.runs.recipe import Recipe
+        from etabli.runs.run import Run
 
     place = folder or Path("runs") / Path(recipe).stem
     return _wait(Run.start(Recipe.load(recipe), place, trust_code), detach)

@@ -11,6 +11,7 @@ import click
 from etabli.app.cli.data import column_option, leave_out_option, parse_columns, template_option
 from etabli.app.cli.output import reporting
 from etabli.core.contracts import Results
+from etabli.core.progress import show_progress
 from etabli.core.terminal import say
 
 
@@ -43,7 +44,8 @@ def tour(
     max_minutes: float | None,
 ) -> Results:
     """Run the five notebooks in order, without a browser, and write a report."""
-    from etabli.app.tour import tour as run_tour
+    with show_progress("loading libraries"):
+        from etabli.app.tour import tour as run_tour
 
     names = parse_columns(columns) or None
     parameters = {"COLUMNS": names, "LANG": lang, "LEAVE_OUT": list(leave_out) or None, "TEMPLATE": template}
