@@ -41,6 +41,7 @@ PROGRESS = "evaluating.json"
 
 
 @folders.add_allow_outside
+@show_progress("evaluating")
 def evaluate(
     run: Run | str | Path,
     data: str | Path | None = None,

@@ -143,6 +143,7 @@ def _are_whole(moves: TokenMoves) -> bool:
     return has_pairs and len({len(values) for values in lists}) == 1
 
 
+@show_progress("measuring tokens")
 def measure(
     run: Run | str | Path,
     of: str = systems.TUNED,

@@ -22,12 +22,12 @@ _workers = click.option(
 )
 
 
+@show_progress("reading the data")
 def _open_curation(
     recipe: str, author: str | None = None, workers: int | None = None, trust_code: bool = False
 ) -> "Curation":
-    with show_progress("loading libraries"):
-        from etabli.core import machine
-        from etabli.curation.session import curate
+    from etabli.core import machine
+    from etabli.curation.session import curate
 
     workers = workers or machine.cores()
     return curate(recipe, author=author, workers=workers, say=say, trust_code=trust_code)
