@@ -30,6 +30,7 @@ class Talk:
     def __init__(self, bench, tmp_path):
         self.go, self.votes, self.bench = threading.Event(), [], bench
         self.failure = None
+        self.slow, self.resume = "", threading.Event()  # the side that waits until it may go on
         sides = {name: self.side(name) for name in ("base", "prompted", "tuned")}
         numbers = itertools.count()
         self.widget = etabli_widgets.ChatCompare(
@@ -47,6 +48,8 @@ class Talk:
             if self.failure:
                 raise self.failure
             self.go.wait(20)
+            if name == self.slow:
+                self.resume.wait(20)
             yield f"{name} says {prompt}"
             return name == "base"
 
@@ -137,6 +140,16 @@ def test_a_long_answer_shows_its_seconds_and_can_be_stopped(browser, tmp_path):
     assert page.get_by_role("status").inner_text() == "Loading a model", "a screen reader hears it once"
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("status")).to_have_text("Stopping: Loading a model")
+
+    bench.answering = False  # the kernel dies
+    page.get_by_role("button", name="Stop").click()
+    for _ in range(6):
+        bench.page.clock.run_for(1000)
+        bench.page.evaluate("Promise.resolve()")
+    expect(page.locator(".etabli-connection")).to_contain_text(GONE)
+    last = page.locator(".etabli-seconds").inner_text()
+    bench.page.clock.run_for(10_000)
+    expect(page.locator(".etabli-seconds")).to_have_text(last)
     bench.close()
 
 
@@ -165,6 +178,28 @@ def test_votes_by_keys_in_the_chat(talk):
     assert talk.votes[-1]["item"] == "1" and talk.votes[-1]["choice"] == "left"
 
 
+@pytest.mark.parametrize("name", ["prompted", "tuned"])
+def test_an_answer_that_was_stopped_is_not_voted_on(talk, name):
+    """Tuned is judged: either it was stopped itself, or it was never asked."""
+    vote = talk.page.get_by_role("group", name="Which answer is better")
+    talk.ask("whole")
+    expect(vote).to_have_count(2)
+    talk.slow = name
+    talk.box.fill("stopped")
+    talk.box.press("Enter")
+    talk.until(lambda: talk.widget.writing == name)
+    talk.page.get_by_role("button", name="Stop").click()
+    talk.resume.set()
+    talk.until(lambda: len(talk.widget.history) == 2 and not talk.widget.doing)
+    assert talk.widget.history[1]["stopped"] == [name] and "stopped" in talk.widget.html()
+    expect(vote).to_have_count(0)
+    with pytest.raises(ValueError, match="stopped"):
+        talk.widget.vote("tie", against="base")
+    talk.page.get_by_text("Asked before: 1").click()
+    expect(vote).to_have_count(2), "the question before is whole"
+    assert not talk.votes
+
+
 def test_a_question_goes_on_only_if_it_is_said(talk):
     expect(talk.page.get_by_text("Go on from the last question")).to_be_hidden()
     talk.ask("one")
@@ -185,9 +220,10 @@ def test_what_was_cut_is_marked_wherever_it_is_read(bench, tmp_path):
     for widget in [*marked, verdict]:
         name = type(widget).__name__
         page = bench.page.locator(f"#{bench.mount(widget, name)}")
-        for fold in page.locator("details:not([open]) > summary").all():
-            if fold.is_visible():
-                fold.click()
+        if name == "VerdictCard":  # of its rows only this one has an answer that was cut
+            page.locator(".etabli-row > summary", has_text=results["rows"][0]["prompt"]).first.click()
+        if name == "BlindArena":
+            page.get_by_text("Go on voting").click()
         expect(page.locator(".etabli-cut:visible").first).to_be_visible()
         assert "greatest number of tokens" in page.locator(".etabli-cut abbr").first.get_attribute("title")
         if name != "BlindArena":  # its twin has no answers
@@ -211,6 +247,56 @@ def test_the_arena_names_the_systems_after_the_votes_and_not_before(bench, tmp_p
     expect(page.get_by_text("You compared prompted with tuned.")).to_be_visible()
     expect(page.get_by_text("tuned's answer is at least 3 times as long in 6 of 6 pairs")).to_be_visible()
     expect(page.locator(".etabli-told-who")).to_be_focused()
+
+
+def arena_of(tmp_path, count, cut=(), repeats=0.0):
+    """Return an arena over ``count`` prompts, of which those numbered in ``cut`` have one answer that was cut."""
+    items = tuple(
+        Item(f"i{n}", f"What is {n}?", {"prompted": f"one {n}", "tuned": f"two {n}"}, cut=("tuned",) * (n in cut))
+        for n in range(count)
+    )
+    return etabli_widgets.BlindArena(
+        Session(Comparison(("prompted", "tuned"), items), tmp_path / "v.jsonl", "ann", repeats)
+    )
+
+
+def test_one_cut_answer_is_pointed_out_before_the_vote(bench, tmp_path):
+    arena = arena_of(tmp_path, 6, cut=(0, 2, 4))
+    page = bench.page.locator(f"#{bench.mount(arena, 'BlindArena')}")
+    warned = []
+    page.get_by_role("application").focus()
+    for number in range(1, 7):
+        expect(page.get_by_text(f"Pair {number} of 6")).to_be_visible()
+        expected = any(arena.pair.get("cut", ()))
+        expect(page.get_by_text("Only one of the two was cut")).to_be_visible(visible=expected)
+        warned.append(expected)
+        bench.page.keyboard.press("ArrowDown")
+    assert sum(warned) == 3
+
+
+def test_after_a_look_the_result_stands_first_and_further_voting_is_folded(bench, tmp_path):
+    other = arena_of(tmp_path, 3)
+    other.vote("left")
+    arena = arena_of(tmp_path, 4)
+    note = f"On other answers, so not counted here: 1 vote in {tmp_path / 'v.jsonl'}."
+    page = bench.page.locator(f"#{bench.mount(arena, 'BlindArena')}")
+    booth, result = page.get_by_role("application"), page.locator(".etabli-told-who")
+    expect(page.get_by_text(note)).to_have_count(1)
+    expect(page.get_by_text("This session is too short to show your progress")).to_be_visible()
+    booth.press("ArrowLeft")
+    expect(page.get_by_text("Pair 2 of 4")).to_be_visible()
+    page.get_by_role("button", name="Who is who?").click()
+    expect(result).to_be_focused()
+    expect(page.get_by_text("1 of 4 pairs voted on")).to_be_visible()
+    expect(booth).to_be_hidden()
+    expect(page.get_by_text(note)).to_have_count(1)
+    assert arena.html().count(note) == 1
+    page.get_by_text("Go on voting").click()
+    assert result.bounding_box()["y"] < booth.bounding_box()["y"]
+    expect(page.get_by_text("do not count")).to_be_visible()
+    booth.press("ArrowLeft")
+    expect(page.get_by_text("2 of 4 pairs voted on")).to_be_visible()
+    expect(booth).to_be_visible(), "who votes on is not folded away"
 
 
 def test_the_truths_tokens_are_folded_and_walked_by_keys(bench, tmp_path):
