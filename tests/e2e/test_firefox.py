@@ -22,7 +22,7 @@ DEEDS = {
     "DatasetTable": ("[role=grid]", "k"),
     "ThresholdPairs": ("input[type=range]", "\ue010"),  # End
     "MemoryLedger": ("input[type=range]", "\ue011"),  # Home
-    "TokenDiff": ("[role=listbox]", "\ue015"),  # arrow down
+    "TokenDiff": ("[role=grid]", "\ue015"),  # arrow down
     "TrainingFilm": ("[role=slider]", "\ue012"),
     "VerdictCard": (".etabli-number", ""),
 }

@@ -20,7 +20,7 @@ ACTS = {
     "ThresholdPairs": lambda widget: widget.get_by_role("slider").press("End"),
     "MaskLens": lambda widget: widget.get_by_role("radio").first.press("ArrowRight"),
     "MemoryLedger": lambda widget: widget.get_by_role("slider").first.press("Home"),
-    "TokenDiff": lambda widget: widget.get_by_role("listbox").press("ArrowDown"),
+    "TokenDiff": lambda widget: widget.get_by_role("grid").press("ArrowDown"),
     "TrainingFilm": lambda widget: widget.get_by_role("slider").press("ArrowLeft"),
     "VerdictCard": lambda widget: widget.locator(".etabli-number").first.click(),
 }
