@@ -1,17 +1,15 @@
-"""Chat, arena and token differences in a page: no question is lost, votes by keys, what is cut, and who is who."""
+"""The chat in a page: no question is lost, votes by keys; and what was cut is marked in every widget."""
 
 import itertools
 import threading
 
 import pytest
-from bridged import Bench, geometry
+from bridged import Bench
 from playwright.sync_api import expect
 from widget_samples import SAMPLES
 
 import etabli_widgets
 from etabli.evaluation import card
-from etabli.review.pairs import Comparison, Item
-from etabli.review.session import Session
 
 GONE = "This kernel is gone: run the cell again."
 
@@ -230,117 +228,3 @@ def test_what_was_cut_is_marked_wherever_it_is_read(bench, tmp_path):
             assert 'class="etabli-cut"' in widget.html(), name
     arena = bench.page.locator("#BlindArena-1")
     assert arena.get_by_label("Right answer").locator(".etabli-cut").is_hidden(), "this answer is whole"
-
-
-def test_the_arena_names_the_systems_after_the_votes_and_not_before(bench, tmp_path):
-    answers = ({"prompted": f"one {at}", "tuned": f"two {at} " * 9} for at in range(6))
-    items = tuple(Item(f"i{at}", f"p{at}", answer) for at, answer in enumerate(answers))
-    arena = etabli_widgets.BlindArena(Session(Comparison(("prompted", "tuned"), items), tmp_path / "v.jsonl", "ann", 0))
-    page = bench.page.locator(f"#{bench.mount(arena, 'BlindArena')}")
-    booth = page.get_by_role("application")
-    booth.focus()
-    for number in range(1, 7):
-        expect(page.get_by_text(f"Pair {number} of 6")).to_be_visible()
-        html = page.evaluate("el => el.outerHTML")
-        assert "prompted" not in html and "tuned" not in html
-        bench.page.keyboard.press("ArrowLeft")
-    expect(page.get_by_text("You compared prompted with tuned.")).to_be_visible()
-    expect(page.get_by_text("tuned's answer is at least 3 times as long in 6 of 6 pairs")).to_be_visible()
-    expect(page.locator(".etabli-told-who")).to_be_focused()
-
-
-def arena_of(tmp_path, count, cut=(), repeats=0.0):
-    """Return an arena over ``count`` prompts, of which those numbered in ``cut`` have one answer that was cut."""
-    items = tuple(
-        Item(f"i{n}", f"What is {n}?", {"prompted": f"one {n}", "tuned": f"two {n}"}, cut=("tuned",) * (n in cut))
-        for n in range(count)
-    )
-    return etabli_widgets.BlindArena(
-        Session(Comparison(("prompted", "tuned"), items), tmp_path / "v.jsonl", "ann", repeats)
-    )
-
-
-def test_one_cut_answer_is_pointed_out_before_the_vote(bench, tmp_path):
-    arena = arena_of(tmp_path, 6, cut=(0, 2, 4))
-    page = bench.page.locator(f"#{bench.mount(arena, 'BlindArena')}")
-    warned = []
-    page.get_by_role("application").focus()
-    for number in range(1, 7):
-        expect(page.get_by_text(f"Pair {number} of 6")).to_be_visible()
-        expected = any(arena.pair.get("cut", ()))
-        expect(page.get_by_text("Only one of the two was cut")).to_be_visible(visible=expected)
-        warned.append(expected)
-        bench.page.keyboard.press("ArrowDown")
-    assert sum(warned) == 3
-
-
-def test_after_a_look_the_result_stands_first_and_further_voting_is_folded(bench, tmp_path):
-    other = arena_of(tmp_path, 3)
-    other.vote("left")
-    arena = arena_of(tmp_path, 4)
-    note = f"On other answers, so not counted here: 1 vote in {tmp_path / 'v.jsonl'}."
-    page = bench.page.locator(f"#{bench.mount(arena, 'BlindArena')}")
-    booth, result = page.get_by_role("application"), page.locator(".etabli-told-who")
-    expect(page.get_by_text(note)).to_have_count(1)
-    expect(page.get_by_text("This session is too short to show your progress")).to_be_visible()
-    booth.press("ArrowLeft")
-    expect(page.get_by_text("Pair 2 of 4")).to_be_visible()
-    page.get_by_role("button", name="Who is who?").click()
-    expect(result).to_be_focused()
-    expect(page.get_by_text("1 of 4 pairs voted on")).to_be_visible()
-    expect(booth).to_be_hidden()
-    expect(page.get_by_text(note)).to_have_count(1)
-    assert arena.html().count(note) == 1
-    page.get_by_text("Go on voting").click()
-    assert result.bounding_box()["y"] < booth.bounding_box()["y"]
-    expect(page.get_by_text("do not count")).to_be_visible()
-    booth.press("ArrowLeft")
-    expect(page.get_by_text("2 of 4 pairs voted on")).to_be_visible()
-    expect(booth).to_be_visible(), "who votes on is not folded away"
-
-
-def test_the_truths_tokens_are_folded_and_walked_by_keys(bench, tmp_path):
-    page = bench.page.locator(f"#{bench.mount(SAMPLES['TokenDiff'](tmp_path), 'TokenDiff')}")
-    geometry(bench.page, "TokenDiff-0")
-    truth = page.get_by_role("application", name="Tokens of the truth")
-    expect(truth).to_be_hidden()
-    page.get_by_text("The truth's own tokens: tuned's first choice at 14 of 40, the base's at 3").click()
-    truth.focus()
-    bench.page.keyboard.press("Home")
-    details = page.locator(".etabli-truth .etabli-told")
-    expect(details).to_contain_text('token 0: " word0"')
-    marks = truth.locator(".etabli-moved").evaluate_all("nodes => nodes.map((node) => node.dataset.other ?? '')")
-    moves = SAMPLES["TokenDiff"](tmp_path).row["moves"]
-    expected = [
-        "tuned" if rank > 1 else "base" if base > 1 else "" for rank, base in zip(moves["rank"], moves["base_rank"])
-    ]
-    assert marks == expected and {*expected} == {"tuned", "base", ""}
-    page.get_by_role("grid").focus()
-    bench.page.keyboard.press("ArrowDown")
-    expect(page.locator("p.etabli-asked")).to_contain_text("1: ")
-    expect(truth).to_be_visible(), "the fold stays open at the next answer"
-    assert page.locator(".etabli-told abbr", has_text="nats").first.get_attribute("title")
-
-
-def test_the_answers_are_a_grid_that_keys_and_screen_readers_walk(bench, tmp_path):
-    widget = SAMPLES["TokenDiff"](tmp_path)
-    page = bench.page.locator(f"#{bench.mount(widget, 'TokenDiff')}")
-    grid = page.get_by_role("grid", name="Answers, the most moved first")
-    expect(grid.get_by_role("columnheader")).to_have_text(["question", "tokens", "largest", "whole", "KL"])
-    grid.focus()
-    for _ in range(len(widget.lines)):  # once more than there are lines to go down to
-        bench.page.keyboard.press("ArrowDown")
-    chosen = grid.get_by_role("row", selected=True)
-    expect(chosen).to_have_count(1)
-    expect(chosen.get_by_role("gridcell")).to_have_text([widget.lines[-1]["prompt"], "40", "3.90", "+1.00", "0.40"])
-    expect(grid).to_have_attribute("aria-activedescendant", chosen.get_attribute("id"))
-    expect(page.locator("p.etabli-asked")).to_contain_text("11: ")
-    bench.page.keyboard.press("Home")
-    expect(page.locator("p.etabli-asked")).to_contain_text("0: ")
-    head, first = grid.get_by_role("columnheader").first.bounding_box(), chosen.bounding_box()
-    assert first["y"] >= head["y"] + head["height"] - 1, "the heads cover no line that is chosen"
-    bench.page.keyboard.press("Enter")
-    bench.page.keyboard.press("Home")
-    expect(page.locator(".etabli-told .etabli-token").first).to_have_text('" word0"')
-    rows = page.locator(".etabli-told").first.get_by_role("row")
-    assert [row.split("\t")[0] for row in rows.all_inner_texts()[1:]] == ["base", "tuned"]
