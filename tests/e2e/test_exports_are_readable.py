@@ -154,5 +154,7 @@ def test_no_part_of_a_twin_has_a_scrollbar_but_wide_tables(browser, book, tmp_pa
 
 def test_a_bar_over_a_sign_is_found(browser, book, tmp_path):
     html = EXPORTS["nbconvert lab"](book, tmp_path)
-    broken = html.replace("</head>", "<style>.etabli.etabli.etabli-verdict-card td{max-width:30px}</style></head>", 1)
+    broken = html.replace(
+        "</head>", "<style>.etabli.etabli.etabli-verdict-card .etabli-bar{left:100%;right:-100%}</style></head>", 1
+    )
     assert letters_of(browser, broken, 1000)[1]
