@@ -678,6 +678,18 @@ def test_the_table_decides(desk):
     assert table.refresh() == 6 and table.line(2)["status"] == "kept"
 
 
+def test_the_table_counts_what_filters_that_are_applied_again_change(desk):
+    table = Table(desk)
+    table.decide("drop", "e")
+    table.refresh()
+    assert table.changed_count == 0, "a decision is shown at once: it is no change of the filters"
+    before = [line["status"] for line in table.lines(0, 6)]
+    desk.set("near", threshold=1.0)
+    table.refresh()
+    after = [line["status"] for line in table.lines(0, 6)]
+    assert table.changed_count == sum(old != new for old, new in zip(before, after)) > 0
+
+
 # --- maps and commands ----------------------------------------
 
 

@@ -443,7 +443,7 @@ class Marks(set):
 class Rows:
     """What a table is fed from."""
 
-    total = 70
+    total, changed_count = 70, 0
 
     def __init__(self):
         self.done = []
@@ -553,6 +553,11 @@ def test_only_lines_that_are_asked_for_are_sent():
     assert shown.error == "ValueError: no such order" and shown.version == before + 1
     shown.received({"type": "apply"})
     assert shown.found == 69
+    no_change = "Filters applied: 0 of 70 rows are rejected or dropped; no row's status has changed."
+    assert shown.sent[-1] == {"type": "changed", "text": no_change}
+    shown._source.changed_count, shown._source.refresh = 0, lambda: 1 / 0
+    shown.received({"type": "apply"})
+    assert shown.error.startswith("ZeroDivisionError") and shown.sent[-1] == {"type": "refused"}
 
 
 def test_rows_that_are_selected_together_are_decided_and_undone_by_one_message_each():
