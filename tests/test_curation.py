@@ -545,6 +545,11 @@ def test_a_threshold_is_chosen_by_looking(folder):
     seen = look.at(0.7)
     assert seen["gone"] == 2 and seen["rows"] == 6 and seen["border"][0]["likeness"] == 1.0
     assert ["out", "night"] in [list(piece) for piece in seen["border"][1]["difference"]] or len(seen["border"]) > 1
+    gone = {desk.result.rows[index]["id"] for index in desk.result.rejections}
+    for pair in seen["border"]:
+        removed = [row_id for row_id in pair["ids"] if row_id in gone]
+        assert ("both stay" in pair["outcome"]) == (not removed)
+        assert len(removed) != 1 or pair["outcome"].startswith(f"row {removed[0]} is removed")
     look.choose(1.0)
     assert len(desk.result.rejections) == 1 and desk.recipe.filters[0].threshold == 1.0
     with pytest.raises(BadInput, match="no pairs"):

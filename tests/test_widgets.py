@@ -593,7 +593,13 @@ class Pairs:
 
     def at(self, value):
         pieces = [["same", HOSTILE], ["in", HOSTILE]]
-        pair = {"ids": ["a", "b"], "likeness": 0.9, "above": value <= 0.9, "difference": pieces}
+        pair = {
+            "ids": ["a", "b"],
+            "likeness": 0.9,
+            "above": value <= 0.9,
+            "outcome": f"{HOSTILE} is removed",
+            "difference": pieces,
+        }
         return {"value": value, "rows": 9, "gone": int(value <= 0.9), "pairs": 1, "border": [pair]}
 
     def choose(self, value):

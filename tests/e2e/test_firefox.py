@@ -19,6 +19,7 @@ BRIDGE = """() => { window.toKernel = async (...sent) =>
 DEEDS = {
     "RunMonitor": (".etabli-top button:not([hidden])", ""),
     "BlindArena": ("[role=application]", "\ue012"),  # arrow left
+    "CheckReport": ("button.etabli-finding", ""),
     "DatasetTable": ("[role=grid]", "k"),
     "ThresholdPairs": ("input[type=range]", "\ue010"),  # End
     "MemoryLedger": ("input[type=range]", "\ue011"),  # Home
