@@ -100,7 +100,7 @@ def _plural(severity: str, count: int) -> str:
 
 def _isolate(text: str) -> Markup:
     """Return a text that may be of any script and does not set the direction of what stands beside it."""
-    return element("bdi", visible(text))
+    return element("span", visible(text), dir="auto")  # nbconvert would take <bdi> away
 
 
 def _lines(title: str, lines: list[str], open: bool) -> Markup | None:
