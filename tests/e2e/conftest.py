@@ -81,8 +81,8 @@ def lab(cache, tmp_path_factory):
         assert server.poll() is None, (home / "lab.log").read_text()
         time.sleep(0.2)
     yield f"http://127.0.0.1:{port}", root, token
-    for folder in root.glob("runs/*"):  # a run outlives a test that failed, as runs do
-        Run.attach(folder).stop()
+    for recipe in root.glob("runs/**/recipe.yaml"):  # a run outlives a test that failed, as runs do
+        Run.attach(recipe.parent).stop()
     server.terminate()
     try:
         server.wait(20)  # it ends its kernels first; a busy one takes its time

@@ -19,7 +19,7 @@ def test_sliders_move_bars_and_a_run_stands_before_its_ghost(lab, tiny, dataset,
     page = notebook.page
     notebook.run_all()
     cells = page.locator(".jp-Notebook .jp-Cell")
-    cells.nth(0).get_by_text("The page reached the kernel").wait_for(timeout=120_000)
+    cells.nth(0).get_by_text("Widgets work here").wait_for(timeout=120_000)
     ledger = cells.nth(2).locator(".etabli-live")
     ledger.get_by_text("does not fit t4").wait_for(timeout=120_000)
     assert ledger.locator(".etabli-bar").count() == 6
