@@ -22,6 +22,7 @@ DEEDS = {
     "CheckReport": ("button.etabli-finding", ""),
     "DatasetTable": ("[role=grid]", "k"),
     "ThresholdPairs": ("input[type=range]", "\ue010"),  # End
+    "MaskLens": ("[role=radio]", "\ue014"),  # arrow right
     "MemoryLedger": ("input[type=range]", "\ue011"),  # Home
     "TokenDiff": ("[role=listbox]", "\ue015"),  # arrow down
     "TrainingFilm": ("[role=slider]", "\ue012"),
