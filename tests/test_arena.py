@@ -89,7 +89,7 @@ def test_rows_that_are_equal_are_shown_once(tmp_path):
     }
     voting = open_session(results, votes=tmp_path / "votes.jsonl", author="ann")
     assert [item.id for item in voting.comparison.items] == ["a", "a~2"]
-    assert voting.notes == ["2 rows have the prompt and the answers of an earlier one and are not shown again."]
+    assert voting.notes == ["Not shown again, with prompt and answers of an earlier row: 2 rows."]
     favour(voting, "tuned")
     assert voting.vote_count == 2 and voting.reveal()["votes"] == 2
 
@@ -277,6 +277,16 @@ def test_votes_on_other_answers_are_left_alone(tmp_path):
     assert other.vote_count == 0 and "3 votes in" in other.notes[0]
     cast(other, "left")
     assert session(tmp_path).vote_count == 3
+
+
+def test_a_session_of_few_pairs_promises_no_progress(tmp_path):
+    short, long = session(tmp_path, n=9, repeats=0.2), session(tmp_path, n=10, repeats=0.2)
+    assert short.total == 11 and "too short" in short.progress_text()
+    assert "after every 10 votes" in long.progress_text()
+    favour(short, "tuned")
+    assert "too short" in short.progress_text() and short.progress()["evidence"] is None
+    notes = " ".join(short.reveal()["said"])
+    assert "2 of 11 votes" in notes and "shown again" in notes.lower()
 
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
@@ -688,7 +698,7 @@ def test_other_comparisons_are_not_added_up(tmp_path):
         votes.pool([tmp_path / "a.jsonl", tmp_path / "b.jsonl"])
     (tmp_path / "both.jsonl").write_bytes(b"".join((tmp_path / f"{name}.jsonl").read_bytes() for name in "ab"))
     found, said = votes.pool([tmp_path / "both.jsonl"], contest(5).hash[:6])
-    assert len(found) == 5 and "6 votes on other answers were left out" in " ".join(said)
+    assert len(found) == 5 and "6 votes on other answers left out" in " ".join(said)
     with pytest.raises(BadInput, match="no vote file"):
         votes.pool([tmp_path / "nowhere.jsonl"])
 

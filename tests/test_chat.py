@@ -133,7 +133,7 @@ def test_votes_in_the_chat_are_kept_and_never_counted_as_blind(run, tmp_path):
         "\n".join(json.dumps({"prompt": f"p{n}", "answers": {"prompted": f"a{n}", "tuned": f"b{n}"}}) for n in range(9))
     )
     arena = open_session(tmp_path / "answers.jsonl", votes=file, author="ann")
-    assert "2 votes in" in arena.notes[0] and "cast in the chat, not blind" in arena.notes[0]
+    assert "2 votes in" in arena.notes[0] and "Cast in the chat, not blind" in arena.notes[0]
     arena.current_pair()
     arena.vote("left")
     counted, notes = votes.pool([file])

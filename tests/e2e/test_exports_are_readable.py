@@ -132,5 +132,7 @@ def test_nothing_covers_a_letter(browser, book, tmp_path, name, width):
 
 def test_a_bar_over_a_sign_is_found(browser, book, tmp_path):
     html = EXPORTS["nbconvert lab"](book, tmp_path)
-    broken = html.replace("</head>", "<style>.etabli.etabli.etabli-verdict-card td{max-width:30px}</style></head>", 1)
+    broken = html.replace(
+        "</head>", "<style>.etabli.etabli.etabli-verdict-card .etabli-bar{left:100%;right:-100%}</style></head>", 1
+    )
     assert letters_of(browser, broken, 1000)[1]

@@ -24,7 +24,7 @@ DEEDS = {
     "ThresholdPairs": ("input[type=range]", "\ue010"),  # End
     "MaskLens": ("[role=radio]", "\ue014"),  # arrow right
     "MemoryLedger": ("input[type=range]", "\ue011"),  # Home
-    "TokenDiff": ("[role=listbox]", "\ue015"),  # arrow down
+    "TokenDiff": ("[role=grid]", "\ue015"),  # arrow down
     "TrainingFilm": ("[role=slider]", "\ue012"),
     "VerdictCard": (".etabli-number", ""),
 }
@@ -88,6 +88,7 @@ def test_the_same_texts_and_an_answer(fox: Any, browser: Any, tmp_path: Path, na
         assert shown == expected
     if name in DEEDS:
         selector, key = DEEDS[name]
+        tab.evaluate("id => document.querySelectorAll(`#${id} details`).forEach((fold) => (fold.open = true))", at)
         before = bench.heard
         tab.press(f"#{at} {selector}", key) if key else tab.click(f"#{at} {selector}")
         tab.evaluate("() => new Promise((done) => setTimeout(done, 600))")  # longer than any widget's own delay

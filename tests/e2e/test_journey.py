@@ -206,13 +206,10 @@ def test_a_click_on_a_number_opens_its_rows(lab, open_notebook, answered):
     notebook.run_all()
     gap = answered["scores"][0]["differences"][-1]
     which = max(("fixed", "broken", "both", "neither"), key=lambda name: gap["flips"][name])
-    line = (
-        page.locator(".etabli-live .etabli-scroll:not(.etabli-forest) tr", has_text=gap["minus"])
-        .filter(has=page.locator(".etabli-bar"))
-        .first
-    )
-    line.wait_for(timeout=60_000)
-    line.locator(".etabli-number").nth(("fixed", "broken", "both", "neither").index(which)).press("Enter")
+    page.locator(".etabli-live").get_by_text("Row by row").click(timeout=60_000)
+    changes = page.locator(".etabli-live").get_by_role("group", name="Rows that changed")
+    line = changes.locator("tr", has_text=gap["minus"]).first
+    line.get_by_role("button", name=f"{which} (").press("Enter")
     rows = page.locator(".etabli-rows")
     rows.get_by_text(f"{gap['flips'][which]} rows").wait_for(timeout=10_000)
     assert rows.locator(".etabli-row").count() == min(50, gap["flips"][which])

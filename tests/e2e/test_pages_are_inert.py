@@ -177,10 +177,9 @@ def test_pages_look_as_they_should_without_a_network(watched, tmp_path):
     assert watched.load(whole(HARMLESS, tmp_path)) == ([], [], []) and not watched.refused
     style = "([part, name]) => getComputedStyle(document.querySelector(part))[name]"
     assert watched.page.evaluate(style, [".etabli-run-monitor .etabli-loss", "strokeWidth"]) == "1.5px"
-    bar = ".etabli-verdict-card :not(.etabli-forest) > table .etabli-bar"
-    assert watched.page.evaluate(style, [bar, "width"]) == "100px"
-    assert watched.page.evaluate(style, [".etabli-verdict-card td", "whiteSpace"]) == "nowrap"
-    assert watched.page.evaluate(style, [".etabli-run-monitor td", "whiteSpace"]) == "normal"
+    assert watched.page.evaluate(style, [".etabli-verdict-card .etabli-forest .etabli-bar", "position"]) == "absolute"
+    assert watched.page.evaluate(style, [".etabli-verdict-card td", "fontVariantNumeric"]) == "tabular-nums"
+    assert watched.page.evaluate(style, [".etabli-run-monitor td", "fontVariantNumeric"]) == "normal"
     watched.page.emulate_media(color_scheme="dark")
     assert watched.page.evaluate(style, ["body", "backgroundColor"]) == "rgb(22, 24, 28)"
     watched.page.set_viewport_size({"width": 360, "height": 800})

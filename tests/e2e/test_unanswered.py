@@ -14,13 +14,13 @@ GONE = "This kernel is gone: run the cell again."
 ACTS = {
     "RunMonitor": lambda widget: widget.get_by_role("button", name="Stop run").click(),
     "ChatCompare": lambda widget: widget.get_by_role("button", name="Ask", exact=True).click(),
-    "BlindArena": lambda widget: widget.get_by_role("application").press("ArrowLeft"),
+    "BlindArena": lambda widget: widget.get_by_role("application").press("ArrowLeft"),  # unfolded by ``begun``
     "CheckReport": lambda widget: widget.locator("button.etabli-finding").first.click(),
     "DatasetTable": lambda widget: widget.get_by_role("grid").press("k"),
     "ThresholdPairs": lambda widget: widget.get_by_role("slider").press("End"),
     "MaskLens": lambda widget: widget.get_by_role("radio").first.press("ArrowRight"),
     "MemoryLedger": lambda widget: widget.get_by_role("slider").first.press("Home"),
-    "TokenDiff": lambda widget: widget.get_by_role("listbox").press("ArrowDown"),
+    "TokenDiff": lambda widget: widget.get_by_role("grid").press("ArrowDown"),
     "TrainingFilm": lambda widget: widget.get_by_role("slider").press("ArrowLeft"),
     "VerdictCard": lambda widget: widget.locator(".etabli-number").first.click(),
 }
@@ -36,6 +36,8 @@ def begun(bench, folder, name):
     at = bench.mount(SAMPLES[name](folder), name)
     geometry(bench.page, at)
     widget = bench.page.locator(f"#{at}")
+    if name == "BlindArena":
+        widget.get_by_text("Go on voting", exact=True).click()
     if name == "ChatCompare":
         widget.get_by_label("Prompt", exact=True).fill("Are you there?")
     return widget

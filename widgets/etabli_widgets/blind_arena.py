@@ -57,6 +57,7 @@ class BlindArena(Widget):
         """Show which system gave which answer, and the result. Votes after this do not count: they are not blind."""
         self.error = ""
         self.told = self._session.reveal_as_text()
+        self.said = [note for note in self.said if note not in self.told["notes"]]  # each once
         self._next()
         return self.told
 

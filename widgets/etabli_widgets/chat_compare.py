@@ -191,7 +191,8 @@ class ChatCompare(Widget):
             number: which question, as an index of ``history``; by default the last.
 
         Raises:
-            ValueError: there is no such question, side or choice, no file for votes, or a vote on this pair already.
+            ValueError: there is no such question, side or choice, no file for votes, a vote on this pair already, or an
+                answer that was stopped.
         """
         if not self._keep_vote:
             raise ValueError("This chat has no file for votes; open it with etabli.chat(run).")
@@ -199,7 +200,7 @@ class ChatCompare(Widget):
             raise ValueError("There is no question that could be voted on: ask one first.")
         entry = self.history[number]
         earlier = self.votes.get(entry["id"], [])
-        vote = make_vote(entry, earlier, choice, against)
+        vote = make_vote(entry, self.names, earlier, choice, against)
         lengths = [len(entry["answers"][vote[side]]) for side in ("left", "right")]
         tally = self._keep_vote({"item": entry["id"], **vote, "lengths": lengths})
         with self.hold_sync():

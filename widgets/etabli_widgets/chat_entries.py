@@ -13,12 +13,12 @@ CHOICES = {"left": "{left} is better", "right": "{right} is better", "tie": "a t
 def shorten_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return an entry of the chat file in the form that ``history`` has.
 
-    ``id``, ``after`` (the question that it goes on from) and ``cut`` (the sides whose answer is not whole) only stand
-    there if there is something to say.
+    ``id``, ``after`` (the question that it goes on from), ``cut`` (the sides whose answer reached its greatest length)
+    and ``stopped`` (those that a person stopped) only stand there if there is something to say.
     """
     answers = entry["answers"]
-    cut = [side for side, figures in answers.items() if figures.get("cut")]
-    extras = {"id": entry.get("id"), "after": entry.get("after"), "cut": cut}
+    ends = {end: [side for side, figures in answers.items() if figures.get(end)] for end in ("cut", "stopped")}
+    extras = {"id": entry.get("id"), "after": entry.get("after"), **ends}
     return {
         "prompt": entry["prompt"],
         "answers": {side: figures["text"] for side, figures in answers.items()},
@@ -42,19 +42,34 @@ def find_vote(votes: Iterable[Mapping[str, str]], left: str, right: str) -> Mapp
     return next((vote for vote in votes if (vote["left"], vote["right"]) == (left, right)), None)
 
 
+def list_rivals(entry: Mapping[str, Any], sides: Sequence[str]) -> list[str]:
+    """Return the sides that the last of ``sides`` can be judged against in an entry: those that answered, unstopped.
+
+    None if the judged side itself was stopped, or never asked: its answer is not what it would have said.
+    """
+    whole = [side for side in sides if side in entry["answers"] and side not in entry.get("stopped", [])]
+    return whole[:-1] if whole[-1:] == [sides[-1]] else []
+
+
 def make_vote(
-    entry: Mapping[str, Any], earlier: Sequence[Mapping[str, str]], choice: str, against: str = ""
+    entry: Mapping[str, Any], sides: Sequence[str], earlier: Sequence[Mapping[str, str]], choice: str, against: str = ""
 ) -> dict[str, str]:
-    """Return the vote on an entry's last side (right) against another one (left; by default the one before the last).
+    """Return the vote on the last side (right) against another one (left; by default the one before the last).
 
     Args:
+        entry: the question with its answers.
+        sides: the names of the chat's sides; the last is judged.
         earlier: the votes on this entry.
         choice: the name of the better side, or a choice of the arena.
+        against: the side that it is compared with.
 
     Raises:
-        ValueError: there is no such side or choice, or a vote on this pair already.
+        ValueError: there is no such side or choice, or a vote on this pair already, or an answer was stopped.
     """
-    *others, judged = entry["answers"]
+    judged, others = sides[-1], list_rivals(entry, sides)
+    stopped = [side for side in (against, judged) if side in entry.get("stopped", [])]
+    if stopped or judged not in entry["answers"]:
+        raise ValueError(f"{' and '.join(stopped) or judged} was stopped before its answer was whole: ask again.")
     rival = against or (others or [""])[-1]
     choice = {rival: "left", judged: "right"}.get(choice, choice)
     if rival not in others or choice not in CHOICES:
@@ -88,7 +103,8 @@ def entry_row(entry: Mapping[str, Any], names: Sequence[str], votes: Sequence[Ma
 
 def _answer_cell(entry: Mapping[str, Any], name: str) -> Markup:
     mark = fragment(" ", cut_mark()) if name in entry.get("cut", []) else None
-    return fragment(answer(entry["answers"].get(name, "")), mark)
+    stopped = element("small", " stopped") if name in entry.get("stopped", []) else None
+    return fragment(answer(entry["answers"].get(name, "")), mark, stopped)
 
 
 def _describe_vote(vote: Mapping[str, str]) -> str:

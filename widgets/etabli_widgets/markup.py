@@ -100,6 +100,11 @@ def table(heads: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Markup:
     return element("table", head, (element("tr", (element("td", cell) for cell in row)) for row in rows))
 
 
+def quantity(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 row", "12 rows"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def notes(texts: Iterable[Any]) -> Markup:
     """Return texts in small print, each as a paragraph."""
     return fragment(element("p", element("small", text)) for text in texts)

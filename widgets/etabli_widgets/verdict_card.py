@@ -6,7 +6,7 @@ from typing import Any
 import traitlets
 
 from etabli_widgets._base import Widget, message, script, style
-from etabli_widgets.markup import Markup, cut_mark, details, element, fragment, table, term
+from etabli_widgets.markup import Markup, cut_mark, details, element, fragment, quantity, table, term
 
 Pick = Callable[[dict[str, Any]], list[dict[str, Any]]]
 MOST_ROWS = 50  # shown at once; the rest are named by their number
@@ -16,9 +16,9 @@ TWIN_ROWS = 12  # rows in the HTML twin, which is part of the saved notebook
 class VerdictCard(Widget):
     """The verdict with its scores, intervals and flips. A number opens its rows, a row its prompt and raw output.
 
-    ``view`` is what ``etabli.evaluation.card.view`` makes of results: ``lines``, ``warnings``, ``heads``, ``scores``,
-    ``gaps``, ``facts``. ``pick`` finds the rows behind a number: it gets ``{score, slice}`` with ``arm``, or with
-    ``against`` and ``which`` (fixed, broken, both, neither). ``look`` does what a click does.
+    ``view`` is what ``etabli.evaluation.card.view`` makes of results: ``lines``, ``warnings``, ``forest``, ``heads``,
+    ``scores``, ``gaps``, ``facts``. ``pick`` finds the rows behind a number: it gets ``{score, slice}`` with ``arm``,
+    or with ``against`` and ``which`` (fixed, broken, both, neither). ``look`` does what a click does.
     """
 
     _esm = script("verdict_card", "difference")
@@ -63,34 +63,30 @@ class VerdictCard(Widget):
         )
 
     def _forest(self) -> Markup | None:
-        """Return every system with its interval on one axis, the judged one first."""
+        """Return every system with its score and the judged one's difference from it, the judged one first."""
         forest = self.view.get("forest")
         if not forest:
             return None
-        rows = (
-            (
-                line["arm"],
-                _interval(line),
-                line["text"],
-                element("span", line["gap"], class_=f"etabli-gap-{kind(line)}"),
-            )
-            for line in forest["lines"]
-        )
-        axis = element("span", (element("small", end) for end in forest["ends"]), class_="etabli-axis")
-        heads = (forest["title"], axis, "score [95 % interval]", f"{self.view['subject']} minus it")
+        rows = ((line["arm"], line["text"], *_difference_cells(line["gap"])) for line in forest["lines"])
+        axis = element("span", map(element, ("span",) * 3, ("worse ←", "0", "→ better")), class_="etabli-axis")
+        heads = (forest["title"], "score [95 % interval]", axis, f"{self.view['subject']} minus it")
         return element("div", table(heads, rows), class_="etabli-scroll etabli-forest")
 
-    def _gaps(self) -> Markup | None:
-        """Return the differences by the score that decides; those by other scores are folded."""
-        gaps = self.view["gaps"]
-        if not gaps:
-            return None
+    def _gaps(self) -> Markup:
+        """Return, folded, what the plot does not show of the score that decides, and the differences by other scores.
+
+        Of the score that decides these are the rows that changed, and its differences on slices.
+        """
+        gaps, plot = self.view["gaps"], self.view.get("forest") or {}
         first = [gap for gap in gaps if gap["score"] == gaps[0]["score"]]
         rest = [gap for gap in gaps if gap["score"] != gaps[0]["score"]]
+        flipped = any(gap["flips"] for gap in first)
+        heading = f"Row by row: what {self.view['subject']} fixed and broke" if flipped else "Slice by slice"
+        is_plotted = all(gap["slice"] == plot.get("slice") for gap in first)
         names = " and by ".join(dict.fromkeys(str(gap["score"]) for gap in rest))
-        more = details(f"By {names}", _differences(rest)) if rest else None
         return fragment(
-            element("h2", f"Row by row: what {self.view['subject']} fixed and broke"), _differences(first), more
+            details(heading, _differences(first, is_plotted)) if flipped or not is_plotted else None,
+            details(f"By {names}", _differences(rest)) if rest else None,
         )
 
     def _fold_rows(self, most: int) -> list[Markup]:
@@ -110,7 +106,8 @@ class VerdictCard(Widget):
     def _fold(self, query: dict[str, Any], most: int) -> Markup:
         rows = self._pick(query)
         more = f", the first {most}" if len(rows) > most else ""
-        return details(f"{title(query, self.view['subject'])}: {len(rows)} rows{more}", map(_row, rows[:most]))
+        heading = f"{title(query, self.view['subject'])}: {quantity(len(rows), 'row')}{more}"
+        return details(heading, map(_row, rows[:most])) if rows else element("p", heading)
 
     def __repr__(self) -> str:
         lines = [*self.view.get("warnings", []), *(line["text"] for line in self.view["lines"])]
@@ -118,8 +115,8 @@ class VerdictCard(Widget):
 
 
 LINES = "etabli-lines"
+NOT_SCORED = "(not scored)"
 FLIPS = ("fixed", "broken", "both", "neither")
-GAP_HEADS = ("score", "against", "interval", "difference", *FLIPS, "McNemar")
 
 
 def _widest(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -131,28 +128,33 @@ def _scrolling_table(heads: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Mar
     return element("div", table(heads, rows), class_="etabli-scroll")
 
 
-def _differences(gaps: list[dict[str, Any]]) -> Markup:
-    return _scrolling_table(map(term, GAP_HEADS), map(_gap, gaps))
+def _differences(gaps: list[dict[str, Any]], is_plotted: bool = False) -> Markup:
+    """Return differences as a table of the columns that say something; ``is_plotted``: their intervals stand above."""
+    columns: dict[str, list[Any]] = {
+        "score": [[gap["score"], " ", element("small", f"{gap['slice']}, n = {gap['n']}")] for gap in gaps],
+        "against": [gap["against"] for gap in gaps],
+        **({} if is_plotted else {"interval": list(map(_bar, gaps)), "difference": [gap["text"] for gap in gaps]}),
+        **{flip: [str(gap["flips"][flip]) if gap["flips"] else "" for gap in gaps] for flip in FLIPS},
+        "McNemar": [gap["chance"] for gap in gaps],
+    }
+    kept = {name: cells for name, cells in columns.items() if any(cells)}
+    return _scrolling_table(map(term, kept), zip(*kept.values()))
 
 
-def _gap(gap: dict[str, Any]) -> list[Any]:
-    name = [gap["score"], " ", element("small", f"{gap['slice']}, n = {gap['n']}")]
-    counts = [gap["flips"][flip] if gap["flips"] else "" for flip in FLIPS]
-    return [name, gap["against"], _bar(gap), gap["text"], *counts, gap["chance"]]
+def _difference_cells(gap: dict[str, Any] | None) -> tuple[Markup, Markup | str]:
+    """Return the interval on a bar, and the difference as text; of the judged system itself the zero line alone."""
+    if gap is None:
+        return element("div", element("i"), class_="etabli-bar"), ""
+    return _bar(gap), element("span", gap["text"], class_=f"etabli-gap-{kind(gap)}")
 
 
 def _bar(gap: dict[str, Any]) -> Markup:
-    """Return the interval on a bar; the middle of the bar means no difference."""
-    return _interval(gap, element("i", style=f"left:{gap['zero']:.1f}%"))
-
-
-def _interval(place: dict[str, Any], zero: Markup | None = None) -> Markup:
-    """Return an interval and its estimate on a bar. ``place``: left, width, dot in percent, and a verdict."""
+    """Return the interval of a difference and its value on a bar, whose middle is zero."""
     return element(
         "div",
-        zero,
-        element("b", class_=_class(place), style=f"left:{place['left']:.1f}%;width:{place['width']:.1f}%"),
-        element("u", style=f"left:{place['dot']:.1f}%"),
+        element("i"),
+        element("b", class_=_class(gap), style=f"left:{gap['left']:.1f}%;width:{gap['width']:.1f}%"),
+        element("u", style=f"left:{gap['dot']:.1f}%"),
         class_="etabli-bar",
     )
 
@@ -165,7 +167,7 @@ def _answer(answer: dict[str, Any]) -> Markup:
     content = [element("pre", answer["rendered"]), element("hr"), element("pre", answer["raw"])]
     more = details("prompt and raw output", content) if answer["rendered"] else None
     mark = cut_mark() if answer.get("cut") else None
-    return _entry(f"{answer['arm']} {answer['mark']}", answer["answer"], fragment(mark, more))
+    return _entry(f"{answer['arm']} {answer['mark'] or NOT_SCORED}", answer["answer"], fragment(mark, more))
 
 
 def _entry(name: str, text: str, more: Markup | None = None) -> Markup:

@@ -14,6 +14,8 @@ const BUTTONS = [
   ["both bad", "x Both bad"],
   ["right", "Right is better →"],
 ];
+const NOT_COUNTED = "The names are told: votes from here on are kept and do not count.";
+const ONE_CUT = "Only one of the two was cut: this may tell whose it is. Judge what is there.";
 
 function render({ model, el }) {
   guardKeys(el);
@@ -36,6 +38,7 @@ function render({ model, el }) {
       text,
     ]);
   const sides = make("div", { className: "etabli-sides" }, [side("Left", 0, left), side("Right", 1, right)]);
+  const oneCut = make("p", { className: "etabli-hint", textContent: ONE_CUT });
   const buttons = BUTTONS.map(([choice, text]) => {
     const button = make("button", { type: "button", textContent: text, className: "etabli-button" });
     button.onclick = () => vote(choice);
@@ -48,7 +51,10 @@ function render({ model, el }) {
   const booth = make(
     "div",
     { className: "etabli-booth", tabIndex: 0, role: "application", "aria-label": "Vote with the arrow keys" },
-    [make("div", { "aria-live": "polite" }, [asked, sides]), make("div", { className: "etabli-votes" }, buttons)],
+    [
+      make("div", { "aria-live": "polite" }, [asked, sides, oneCut]),
+      make("div", { className: "etabli-votes" }, buttons),
+    ],
   );
   const hint = make("p", {}, [
     make("small", {
@@ -56,16 +62,20 @@ function render({ model, el }) {
         "Click the answers or press Tab, then: ← left, → right, ↓ tie, x both bad, Page Up and Page Down to scroll. A vote can't be taken back.",
     }),
   ]);
+  const voting = make("div", {}, [booth, hint]);
+  const further = make("details", {}, [
+    make("summary", { textContent: "Go on voting" }),
+    make("p", { className: "etabli-hint", textContent: NOT_COUNTED }),
+  ]);
   el.append(
     make("div", { className: "etabli-top" }, [count, look]),
     bar,
-    booth,
-    hint,
+    told,
+    voting,
     errorLine(model),
     last,
     watched,
     said,
-    told,
   );
 
   let pending = 0; // the pair that was voted on last: a second press before the next one is there is none
@@ -90,9 +100,8 @@ function render({ model, el }) {
 
   const draw = () => {
     const pair = model.get("pair");
-    count.textContent = pair.number
-      ? `Pair ${pair.number} of ${model.get("total")}`
-      : `All ${model.get("total")} pairs are voted on`;
+    const isTold = Boolean(model.get("told").verdict);
+    count.textContent = describeProgress(pair.number, model.get("done"), model.get("total"), isTold);
     bar.max = model.get("total") || 1;
     bar.value = model.get("done");
     asked.textContent = visible(pair.prompt ?? "");
@@ -105,17 +114,25 @@ function render({ model, el }) {
       heads[at].textContent = pair.names ? `${place} · ${visible(pair.names[at])}` : place; // only once it is told
       cuts[at].hidden = !pair.cut?.[at];
     });
-    const stranded = !pair.number && booth.contains(document.activeElement);
-    booth.hidden = hint.hidden = !pair.number;
-    if (stranded) {
+    oneCut.hidden = isTold || Boolean(pair.cut?.[0]) === Boolean(pair.cut?.[1]);
+    const isFolding = isTold && !further.parentNode;
+    const isStranded =
+      (isFolding || !pair.number) && [voting, look].some((part) => part.contains(document.activeElement));
+    if (isFolding) {
+      further.append(booth, hint);
+      voting.replaceChildren(further);
+    }
+    voting.hidden = !pair.number;
+    if (isStranded) {
       told.hidden = false;
-      told.focus(); // all are voted on: the keys have somewhere to go
+      told.focus(); // the keys have somewhere to go
     }
     const { lengths, choice } = model.get("last");
-    last.textContent = choice ? `Last vote: ${choice}. Left had ${lengths[0]} characters, right ${lengths[1]}.` : "";
+    last.textContent = choice
+      ? `Last vote: ${choice}. Left had ${quantity(lengths[0], "character")}, right ${lengths[1]}.`
+      : "";
     watched.textContent = model.get("watched");
-    watched.hidden = Boolean(model.get("told").verdict); // then the verdict says it
-    look.hidden = Boolean(model.get("told").verdict);
+    watched.hidden = look.hidden = isTold; // then the verdict says it
     said.replaceChildren(
       ...model.get("said").map((text) => make("p", {}, [make("small", { textContent: visible(text) })])),
     );
@@ -135,18 +152,22 @@ function render({ model, el }) {
     const verdict = make("p", { className: "etabli-verdict", textContent: visible(held.verdict) });
     verdict.dataset.kind = held.kind;
     const compared = make("p", { textContent: visible(held.compared), hidden: !held.compared });
-    const after = make("p", { className: "etabli-hint", hidden: !model.get("pair").number });
-    after.textContent = "The names are told: votes from here on are kept and do not count.";
-    told.replaceChildren(after, compared, verdict, scroller("etabli-scroll", "Result", [table]), ...notes);
+    told.replaceChildren(compared, verdict, scroller("etabli-scroll", "Result", [table]), ...notes);
   };
   const undo = [
     follow(model, ["pair", "total", "done", "last", "watched", "said", "told"], draw),
-    follow(model, ["told", "pair"], drawTold),
+    follow(model, ["told"], drawTold),
   ];
   return () => {
     model.off("change:heard", reset);
     undo.forEach((each) => each());
   };
+}
+
+/** Which pair is shown, or how many were voted on. */
+function describeProgress(number, done, total, isTold) {
+  if (!number) return `All ${total} pairs are voted on`;
+  return isTold ? `${done} of ${total} pairs voted on` : `Pair ${number} of ${total}`;
 }
 
 export default widget(render);

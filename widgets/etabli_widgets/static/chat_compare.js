@@ -92,7 +92,10 @@ function render({ model, el }) {
     clearInterval(timer);
     if (!doing) since = 0;
     else since ||= performance.now();
-    const tick = () => (seconds.textContent = doing ? `${Math.round((performance.now() - since) / 1000)} s` : "");
+    const tick = () => {
+      if (el.classList.contains("etabli-gone")) return; // nobody works any more
+      seconds.textContent = doing ? `${Math.round((performance.now() - since) / 1000)} s` : "";
+    };
     tick();
     if (doing) timer = setInterval(() => tick(), 1000);
   };
@@ -184,7 +187,10 @@ function render({ model, el }) {
         make(
           "div",
           { className: "etabli-sides" },
-          Object.entries(entry.answers).map(([name, text]) => drawSide(name, text, entry.cut?.includes(name))),
+          Object.entries(entry.answers).map(([name, text]) => {
+            const end = entry.stopped?.includes(name) ? "stopped" : "";
+            return drawSide(name, text, entry.cut?.includes(name), end);
+          }),
         ),
         ...ballot(model, entry, vote),
       ]);
@@ -241,12 +247,13 @@ function describe(figures) {
   return `${figures.tokens} token${figures.tokens === 1 ? "" : "s"}${speed}${first}${figures.stopped ? " · stopped" : ""}`;
 }
 
-/** A line of buttons for each side that the last one is judged against: which answer is better? */
+/** A line of buttons for each side that the last one is judged against: which answer is better? Of an answer that was
+ * stopped, or never came, nobody knows: no vote. */
 function ballot(model, entry, vote) {
-  const names = Object.keys(entry.answers);
-  const right = names.at(-1);
-  if (!model.get("can_vote") || !entry.id) return [];
-  return names.slice(0, -1).map((left) => {
+  const right = model.get("names").at(-1);
+  const whole = model.get("names").filter((name) => name in entry.answers && !entry.stopped?.includes(name));
+  if (!model.get("can_vote") || !entry.id || whole.at(-1) !== right) return [];
+  return whole.slice(0, -1).map((left) => {
     const cast = (model.get("votes")[entry.id] ?? []).find((one) => one.left === left && one.right === right)?.choice;
     const words = { left: `${left} is better`, tie: "Tie", "both bad": "Both bad", right: `${right} is better` };
     const buttons = CHOICES.map((choice) => {

@@ -157,6 +157,11 @@ function term(name) {
   return GLOSSARY[name] ? make("abbr", { title: GLOSSARY[name], textContent: name }) : name;
 }
 
+/** A number with its noun: "1 row", "12 rows". @param {number} number @param {string} noun */
+function quantity(number, noun) {
+  return `${number.toLocaleString("en")} ${number === 1 ? noun : `${noun}s`}`;
+}
+
 /** A part that scrolls: keys reach it, and a screen reader names it. @param {(Node|string)[]} [children] */
 function scroller(className, label, children = []) {
   return make("div", { className, tabIndex: 0, role: "group", "aria-label": label }, children);

@@ -1,4 +1,12 @@
 const MEASURES = ["log-probability", "KL", "rank"];
+// Of the list of answers: head, what it means, and a line's text.
+const ANSWER_COLUMNS = [
+  { name: "question", title: "The most moved answer stands first", textOf: (line) => visible(line.prompt) },
+  { name: "tokens", title: "How many tokens the answer has", textOf: (line) => String(line.tokens) },
+  { name: "largest", title: "The largest change of a token's log-probability", textOf: (line) => line.move.toFixed(2) },
+  { name: "whole", title: "The change of the whole answer's log-probability", textOf: (line) => signed(line.total) },
+  { name: "KL", title: GLOSSARY.KL, textOf: (line) => line.kl.toFixed(2) },
+];
 const TRUTH_HINT =
   "Each true token, given the true ones before it. Underlined: tuned would write another token here. Dotted: only the base would.";
 
@@ -6,12 +14,14 @@ function render({ model, el }) {
   guardKeys(el);
   const head = make("p", { className: "etabli-head" });
   const measures = make("div", { className: "etabli-tools", role: "radiogroup", "aria-label": "Shade by" });
-  const list = make("div", {
-    className: "etabli-rows-list",
-    role: "listbox",
-    tabIndex: 0,
-    "aria-label": "Answers, the most moved first",
-  });
+  const heads = ANSWER_COLUMNS.map(({ name, title }) =>
+    make("th", { scope: "col" }, [make("abbr", { title, textContent: name })]),
+  );
+  const lines = make("tbody");
+  const list = make("table", { role: "grid", tabIndex: 0, "aria-label": "Answers, the most moved first" }, [
+    make("thead", {}, [make("tr", {}, heads)]),
+    lines,
+  ]);
   const open = make("div");
   const told = make("div", { className: "etabli-told", "aria-live": "polite" });
   const hint = make("p", {}, [
@@ -22,7 +32,17 @@ function render({ model, el }) {
   ]);
   const said = make("div");
   const truth = make("div", { className: "etabli-truth" });
-  el.append(head, measures, list, errorLine(model), open, told, truth, hint, said);
+  el.append(
+    head,
+    measures,
+    make("div", { className: "etabli-answers" }, [list]),
+    errorLine(model),
+    open,
+    told,
+    truth,
+    hint,
+    said,
+  );
   const name_ = `etabli-${Math.random().toString(36).slice(2)}`; // ids of the options, which the list names as active
   let wanted = 0; // the row that was asked for last
   let timer = 0;
@@ -41,19 +61,25 @@ function render({ model, el }) {
   };
   const choices = (top) => top.map(([text, logp]) => `${JSON.stringify(visible(text))} ${percent(logp)}`).join(", ");
   const teller = (moves, target) => (place) => {
+    const text = moves.tokens[place];
     const change = moves.logp[place] - moves.base_logp[place];
-    const line = (name, ...values) => make("div", {}, [make("b", { textContent: name }), " ", ...values]);
+    const chip = make("code", { className: "etabli-token", textContent: JSON.stringify(visible(text)) });
+    const part = text === "" ? " a part of the sign that follows" : "";
+    const moved = [` moved ${signed(change)} `, term("nats"), ", ", term("KL"), ` ${moves.kl[place].toFixed(3)}`];
+    const rank = make("abbr", { title: GLOSSARY.rank, textContent: "choice" });
+    const cells = (tag, contents) => contents.map((content) => make(tag, {}, [content]));
+    const line = (name, logp, choice, top) =>
+      make("tr", {}, [
+        make("th", { scope: "row", textContent: name }),
+        ...cells("td", [percent(logp), String(choice), choices(top)]),
+      ]);
     target.replaceChildren(
-      line(
-        `token ${place}: ${JSON.stringify(visible(moves.tokens[place]))}`,
-        moves.tokens[place] === "" ? "a part of the sign that follows" : "",
-      ),
-      line(
-        "base",
-        `${percent(moves.base_logp[place])}, choice ${moves.base_rank[place]}; first: ${choices(moves.base_top[place])}`,
-      ),
-      line("tuned", `${percent(moves.logp[place])}, choice ${moves.rank[place]}; first: ${choices(moves.top[place])}`),
-      line("moved", `${signed(change)} `, term("nats"), ", ", term("KL"), ` ${moves.kl[place].toFixed(3)}`),
+      make("p", {}, [`token ${place}: `, chip, part, ...moved]),
+      make("table", {}, [
+        make("tr", {}, [make("td"), ...cells("th", ["probability", rank, "first choices"])]),
+        line("base", moves.base_logp[place], moves.base_rank[place], moves.base_top[place]),
+        line("tuned", moves.logp[place], moves.rank[place], moves.top[place]),
+      ]),
     );
   };
   const drawRow = () => {
@@ -99,9 +125,9 @@ function render({ model, el }) {
     tell(at);
   };
   const mark = () => {
-    [...list.children].forEach((line, at) => line.setAttribute("aria-selected", String(at === wanted)));
-    if (list.children[wanted]) list.setAttribute("aria-activedescendant", list.children[wanted].id);
-    list.children[wanted]?.scrollIntoView?.({ block: "nearest" });
+    [...lines.children].forEach((line, at) => line.setAttribute("aria-selected", String(at === wanted)));
+    if (lines.children[wanted]) list.setAttribute("aria-activedescendant", lines.children[wanted].id);
+    lines.children[wanted]?.scrollIntoView?.({ block: "nearest" });
   };
   const choose = (number) => {
     wanted = Math.max(0, Math.min(model.get("lines").length - 1, number));
@@ -110,18 +136,15 @@ function render({ model, el }) {
     timer = setTimeout(() => model.send({ type: "open", number: wanted }), 60);
   };
   const drawList = () => {
-    const lines = model.get("lines").map((line, at) => {
-      const node = make("div", { role: "option", className: "etabli-line", id: `${name_}-${at}` }, [
-        make("span", { textContent: visible(line.prompt), dir: "auto" }),
-        make("small", {}, [
-          ...(line.cut ? [cutMark(), " "] : []),
-          `${line.tokens} tokens · largest ${line.move.toFixed(2)} · whole ${signed(line.total)} · KL ${line.kl.toFixed(2)}`,
-        ]),
-      ]);
+    const nodes = model.get("lines").map((line, at) => {
+      const cells = ANSWER_COLUMNS.map(({ textOf }) => make("td", { textContent: textOf(line) }));
+      cells[0].dir = "auto";
+      if (line.cut) cells[1].prepend(cutMark(), " ");
+      const node = make("tr", { id: `${name_}-${at}` }, cells);
       node.onclick = () => choose(at);
       return node;
     });
-    list.replaceChildren(...lines);
+    lines.replaceChildren(...nodes);
     const { of, model: name, said: notes } = model.get("about");
     head.replaceChildren(
       `Answers of ${visible(of)}, against ${visible(name)} alone. Changes are in `,

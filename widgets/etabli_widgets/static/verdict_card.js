@@ -1,5 +1,5 @@
 const FLIPS = ["fixed", "broken", "both", "neither"];
-const GAP_HEADS = ["score", "against", "interval", "difference", ...FLIPS, "McNemar"];
+const NOT_SCORED = "(not scored)";
 
 function render({ model, el }) {
   guardKeys(el);
@@ -10,30 +10,22 @@ function render({ model, el }) {
   const gaps = make("table");
   const others = make("table");
   const othersTitle = make("summary");
-  const gapsTitle = make("h2");
+  const gapsTitle = make("summary");
   const facts = make("table");
   const made = make("details", {}, [make("summary", { textContent: "How it was made" }), facts]);
   const rows = make("section", { className: "etabli-rows", "aria-label": "Rows behind a number" });
   let pressed = null; // the button that opened the rows: focus goes back there
   const scroll = (table, label) => scroller("etabli-scroll", label, [table]);
+  const changes = make("details", {}, [gapsTitle, scroll(gaps, "Rows that changed")]);
   const more = make("details", {}, [othersTitle, scroll(others, "Differences by other scores")]);
   const all = make("details", {}, [
     make("summary", { textContent: "All scores, each on the same rows" }),
     scroll(scores, "Scores"),
   ]);
-  const forestView = scroller("etabli-scroll etabli-forest", "Every system with its interval", [forest]);
-  el.append(
-    warnings,
-    lines,
-    errorLine(model),
-    forestView,
-    gapsTitle,
-    scroll(gaps, "Differences"),
-    rows,
-    more,
-    all,
-    made,
-  );
+  const forestView = scroller("etabli-scroll etabli-forest", "Every system, and its difference from the first", [
+    forest,
+  ]);
+  el.append(warnings, lines, errorLine(model), forestView, changes, rows, more, all, made);
 
   /** A number that opens its rows. */
   const number = (text, asked) => {
@@ -70,49 +62,52 @@ function render({ model, el }) {
     drawn.children[first].className = "etabli-subject"; // in sight when the table is scrolled
     return drawn;
   };
-  /** An interval and its estimate on a bar; `zero` is where no difference lies. */
-  const bar = (place, label, zero) => {
-    const line = make("i", { hidden: zero === undefined });
-    line.style.left = `${zero}%`;
-    const reach = make("b", { className: `etabli-${kind(place)}` });
-    reach.style.left = `${place.left}%`;
-    reach.style.width = `${place.width}%`;
-    const dot = make("u");
-    dot.style.left = `${place.dot}%`;
-    return make("div", { className: "etabli-bar", role: "img", "aria-label": label }, [line, reach, dot]);
+  /** The interval of a difference and its value on a bar, whose middle is zero; without a difference zero alone. */
+  const bar = (gap) => {
+    const zero = make("i");
+    if (!gap) return make("div", { className: "etabli-bar" }, [zero]);
+    const reach = make("b", { className: `etabli-${kind(gap)}` });
+    reach.style.left = `${gap.left}%`;
+    reach.style.width = `${gap.width}%`;
+    const value = make("u");
+    value.style.left = `${gap.dot}%`;
+    return make("div", { className: "etabli-bar", role: "img", "aria-label": gap.text }, [zero, reach, value]);
   };
-  const drawForest = ({ title: what, score, slice, ends, lines: systems }) => {
-    const axis = make(
-      "span",
-      { className: "etabli-axis" },
-      ends.map((end) => make("small", { textContent: end })),
-    );
-    const subject = model.get("view").subject;
-    const line = (one) => [
-      one.arm,
-      bar(one, one.text),
-      one.text === "—" ? one.text : number(one.text, { score, slice, arm: one.arm }),
-      make("span", { className: `etabli-gap-${kind(one)}`, textContent: one.gap }),
+  const drawForest = ({ title: heading, score, slice, lines: systems }) => {
+    const parts = ["worse ←", "0", "→ better"].map((text) => make("span", { textContent: text }));
+    const axis = make("span", { className: "etabli-axis" }, parts);
+    const line = ({ arm, text, gap }) => [
+      arm,
+      text === "—" ? text : number(text, { score, slice, arm }),
+      bar(gap),
+      make("span", { className: gap ? `etabli-gap-${kind(gap)}` : "", textContent: gap?.text ?? "" }),
     ];
     forest.replaceChildren(
-      cells("th", [what, axis, "score [95 % interval]", `${subject} minus it`]),
-      ...systems.map((one) => cells("td", line(one))),
+      cells("th", [heading, "score [95 % interval]", axis, `${model.get("view").subject} minus it`]),
+      ...systems.map((system) => cells("td", line(system))),
     );
   };
-  const flips = (gap) => {
+  /** How many rows changed in a way; a click opens them, if there are any. */
+  const flips = (gap, which) => {
     const { score, slice, against } = gap;
-    const counted = (which) => number(String(gap.flips[which]), { score, slice, against, which });
-    return FLIPS.map((which) => (gap.flips ? counted(which) : ""));
+    return gap.flips[which] ? number(String(gap.flips[which]), { score, slice, against, which }) : "0";
   };
-  const drawGap = (gap) =>
-    cells("td", [
-      make("span", {}, [gap.score, make("small", { textContent: ` ${gap.slice}, n = ${gap.n}` })]),
-      gap.against,
-      bar(gap, gap.text, gap.zero),
-      gap.text,
-      ...flips(gap),
-      gap.chance,
-    ]);
+  /** Differences as a table of the columns that say something; `isPlotted`: their intervals stand above. */
+  const drawGaps = (table, items, isPlotted) => {
+    const name = (gap) => [gap.score, make("small", { textContent: ` ${gap.slice}, n = ${gap.n}` })];
+    const flipped = items.some((gap) => gap.flips) ? FLIPS : [];
+    const counts = flipped.map((which) => [which, (gap) => (gap.flips ? flips(gap, which) : "")]);
+    const columns = Object.entries({
+      score: (gap) => make("span", {}, name(gap)),
+      against: (gap) => gap.against,
+      ...(isPlotted ? {} : { interval: bar, difference: (gap) => gap.text }),
+      ...Object.fromEntries(counts),
+      ...(items.some((gap) => gap.chance) ? { McNemar: (gap) => gap.chance } : {}),
+    });
+    const heads = columns.map(([head]) => term(head));
+    const lines = items.map((gap) => columns.map(([, cell]) => cell(gap)));
+    table.replaceChildren(cells("th", heads), ...lines.map((line) => cells("td", line)));
+  };
 
   const draw = () => {
     const view = model.get("view");
@@ -128,10 +123,13 @@ function render({ model, el }) {
       cells("th", view.heads.map(term)),
       ...view.scores.map((line) => drawScore(line, view.heads, view.first)),
     );
-    gapsTitle.textContent = view.gaps.length ? `Row by row: what ${view.subject} fixed and broke` : "";
     const [first, rest] = parted(view.gaps);
-    gaps.replaceChildren(...(first.length ? [cells("th", GAP_HEADS.map(term))] : []), ...first.map(drawGap));
-    others.replaceChildren(cells("th", GAP_HEADS.map(term)), ...rest.map(drawGap));
+    const isPlotted = first.every((gap) => gap.slice === view.forest?.slice);
+    const isFlipped = first.some((gap) => gap.flips);
+    gapsTitle.textContent = isFlipped ? `Row by row: what ${view.subject} fixed and broke` : "Slice by slice";
+    changes.hidden = !isFlipped && isPlotted;
+    drawGaps(gaps, first, isPlotted);
+    drawGaps(others, rest, false);
     othersTitle.textContent = `By ${[...new Set(rest.map((gap) => gap.score))].join(" and by ")}`;
     more.hidden = !rest.length;
     facts.replaceChildren(
@@ -148,8 +146,8 @@ function render({ model, el }) {
     const close = make("button", { type: "button", textContent: "Close", className: "etabli-button" });
     close.onclick = shut;
     const more = found > shown.length ? ` (the first ${shown.length})` : "";
-    const said = `${title(asked, model.get("view").subject)}: ${found} rows${more}`;
-    const head = make("div", { className: "etabli-top" }, [make("b", { textContent: said, role: "status" }), close]);
+    const heading = `${title(asked, model.get("view").subject)}: ${quantity(found, "row")}${more}`;
+    const head = make("div", { className: "etabli-top" }, [make("b", { textContent: heading, role: "status" }), close]);
     rows.replaceChildren(head, ...shown.map(drawRow));
     rows.scrollIntoView({ block: "nearest" });
     if (pressed) close.focus({ preventScroll: true });
@@ -167,7 +165,7 @@ function drawRow(row) {
   const plain = (text) => make("pre", { textContent: visible(text), dir: "auto" });
   const answer = (one) => {
     const said = entry(
-      `${one.arm} ${one.mark}${one.answer === row.truth ? "" : " · struck: the truth alone, green: this answer alone"}`,
+      `${one.arm} ${one.mark || NOT_SCORED}${one.answer === row.truth ? "" : " · struck: the truth alone, green: this answer alone"}`,
       one.answer === row.truth ? plain(one.answer) : marked(wordDifference(row.truth, one.answer)),
     );
     if (one.cut) said.append(cutMark());
@@ -190,7 +188,7 @@ function drawRow(row) {
       make("b", { className: `etabli-gap-${colour}`, textContent: mark.slice(0, 8) }),
     ]);
   };
-  const marks = make("span", { className: "etabli-marks" }, row.answers.map(sign));
+  const marks = make("span", { className: "etabli-marks" }, row.answers.filter(({ mark }) => mark).map(sign));
   const fold = make("details", { className: "etabli-row" }, [make("summary", {}, [marks, visible(row.prompt)])]);
   fold.ontoggle = () => {
     // differences are computed when somebody looks

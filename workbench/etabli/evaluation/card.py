@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etabli.core import storage
-from etabli.core.contracts import AnsweredRow, Difference, Results, Score
+from etabli.core.contracts import AnsweredRow, Results, Score
 from etabli.core.pages import render, styles
 from etabli.evaluation import rescore, table
 from etabli.evaluation.aggregate import rows_in_slice
-from etabli.evaluation.forest import draw_forest
-from etabli.evaluation.scores.score import MEAN, SHARE
-from etabli.evaluation.verdict import format_interval, judge_interval, sign_of, verdict_sentence
+from etabli.evaluation.forest import describe_gap, draw_forest
+from etabli.evaluation.verdict import sign_of, verdict_sentence
 from etabli.runs.run import Run
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def view(results: Results) -> dict[str, object]:
         "heads": [*heads, *systems],
         "first": len(heads),
         "scores": [_table_line(score, heads, systems) for score in scores],
-        "gaps": [_describe_gap(score, gap, results) for score in scores for gap in score["differences"]],
+        "gaps": [describe_gap(score, gap, results) for score in scores for gap in score["differences"]],
         "facts": facts(results),
     }
 
@@ -73,48 +72,6 @@ def _lead_columns(results: Results) -> list[str]:
 def _table_line(score: Score, heads: list[str], arms: list[str]) -> list[object]:
     cells: dict[str, object] = {**score, "score": score["name"], "errors": sum(score["errors"].values())}
     return [*(cells[name] for name in heads), *(table.format_score(score, arm) for arm in arms)]
-
-
-def _describe_gap(score: Score, gap: Difference, results: Results) -> dict[str, object]:
-    """One difference: its text, p-value, colour, and where its interval lies on a bar (percent of the bar's width)."""
-    slice_verdict = results["verdict"].get(score["slice"])
-    decider = (slice_verdict["score"], slice_verdict["rival"]) if slice_verdict else None
-    main = decider == (score["name"], gap["minus"])
-    reach = _bar_reach(score)
-    start, end, dot = (
-        50 + 50 * max(-1.0, min(1.0, number / reach)) for number in (gap["low"], gap["high"], gap["value"])
-    )
-    return {
-        "score": score["name"],
-        "slice": score["slice"],
-        "n": gap["n"],
-        "against": gap["minus"],
-        "main": main,
-        "text": format_interval(gap, score["unit"]),
-        "flips": gap["flips"],
-        "chance": _format_p_values(gap),
-        "verdict": slice_verdict["verdict"] if slice_verdict and main else judge_interval(gap, score["better"]),
-        "zero": 50.0,
-        "left": start,
-        "width": max(0.0, end - start),
-        "dot": dot,
-    }
-
-
-def _format_p_values(gap: Difference) -> str:
-    flips = gap["flips"]
-    if not flips:
-        return ""
-    text = f"p = {flips['mcnemar']:.2g}"
-    return text if flips["by_cluster"] is None else f"{text}, by cluster {flips['by_cluster']:.2g}"
-
-
-def _bar_reach(score: Score) -> float:
-    """The difference at the end of a bar: a hundred points, or the farthest bound of the score's intervals."""
-    if score["unit"] in (SHARE, MEAN):
-        return 1.0
-    bounds = [abs(bound) for gap in score["differences"] for bound in (gap["low"], gap["high"])]
-    return max([*filter(math.isfinite, bounds), 1e-9])
 
 
 def facts(results: Results) -> list[list[str]]:

@@ -156,7 +156,7 @@ def verdict_sentence(part: str, verdict: SliceVerdict) -> str:
     subject, rival, difference = verdict["subject"], verdict["rival"], verdict["difference"]
     outcome = verdict["verdict"]
     if rival is None or difference is None:
-        return f"{part}: nothing can be said of {subject}: {verdict['why']}"
+        return f"{part}: nothing can be said of {subject}: {verdict['why']}."
     relation = "can't be told from" if outcome == CANNOT_TELL else f"is {outcome} than"
     size = f"n = {verdict['n']}"
     if verdict["clusters"] != verdict["n"]:
@@ -171,7 +171,7 @@ def verdict_sentence(part: str, verdict: SliceVerdict) -> str:
         text += ". Its training did not pay"
     elif rival in ARMS and verdict["worth"] is None and outcome == CANNOT_TELL:
         text += ". Whether its training pays stays open"
-    return text
+    return f"{text}."
 
 
 def format_difference(difference: Difference, unit: str) -> str:

@@ -3,6 +3,7 @@
 from typing import TypedDict
 
 from etabli.core.contracts import Estimate, NeededItems, PairResult, VoteProgress, VoteResults, VoteVerdict
+from etabli.core.texts import quantity
 from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE
 
 _PREFERENCES = {BETTER: "is preferred to", WORSE: "is liked less than", CANNOT_TELL: "can't be told from"}
@@ -24,9 +25,15 @@ class ResultsPage(TypedDict):
     notes: list[str]
 
 
-def describe_progress(progress: VoteProgress) -> str:
-    """Say how far a session is from a verdict, without a word on which system is ahead."""
+def describe_progress(progress: VoteProgress, pairs: int) -> str:
+    """Say how far a session is from a verdict, without a word on which system is ahead.
+
+    Args:
+        pairs: how many pairs of the session count, voted on or not.
+    """
     evidence = progress["evidence"]
+    if evidence is None and pairs < progress["every"]:
+        return "This session is too short to show your progress: the result comes after the last vote."
     if evidence is None:
         return (
             f"Your progress is shown after every {progress['every']} votes that have a winner: "
@@ -37,8 +44,8 @@ def describe_progress(progress: VoteProgress) -> str:
         return f"After {progress['votes']} votes a verdict is possible: {strength}. More votes make it surer."
     half = progress["needed"]["half"]
     too_few = half is None or half > progress["left"]
-    left = f"Only {progress['left']:,} pairs are left" if progress["left"] else "No pair is left"
-    short = f" {left}: a verdict takes more prompts." if too_few else ""
+    left = f"Pairs that are left: {progress['left']:,}." if progress["left"] else "No pair is left."
+    short = f" {left} A verdict takes more prompts." if too_few else ""
     return f"After {progress['votes']} votes: {strength}. {_describe_needed(progress['needed'], 'votes')}{short}"
 
 
@@ -142,7 +149,7 @@ def _describe_agreement(results: VoteResults) -> list[str]:
             bounds = _format_bounds(agreement["low"], agreement["high"])
             kappa = f", kappa {_format_signed(agreement['kappa'])}{bounds}"
         text = _format_share(share["value"], share["low"], share["high"])
-        lines.append(f"{names} agree on {text} of {agreement['n']} pairs{kappa}.")
+        lines.append(f"{names} agree on {text} of {quantity(agreement['n'], 'pair')}{kappa}.")
     return lines
 
 

@@ -257,6 +257,9 @@ def _notes(votes: Sequence[Vote], valid: list[Vote], voters: list[str]) -> list[
         notes.append("Every vote is a tie or both bad: no system is preferred.")
     if n_unblinded := sum(vote["unblinded"] for vote in votes):
         notes.append(f"{n_unblinded} of {len(votes)} votes were cast after looking who is who: they don't count.")
+    if n_repeats := sum(vote["repeat"] for vote in votes):
+        share = f"{n_repeats} of {len(votes)} votes"
+        notes.append(f"Shown again with sides swapped, to measure the voter, and not counted: {share}.")
     if len(valid) > len({vote_key(vote) for vote in valid}):
         notes.append("Several people judged the same answers: the evidence counts items, not votes.")
     if len(voters) == 1:

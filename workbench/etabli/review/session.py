@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from etabli.core import journal
 from etabli.core.contracts import CHOICES, Results, Vote, VoteProgress, VoteResults
 from etabli.core.errors import BadInput
+from etabli.core.texts import quantity
 from etabli.models.loading import LoadedModel
 from etabli.review import answers, e_process, report, results
 from etabli.review import named_votes as named
@@ -125,17 +126,16 @@ class Session:
         path, invalid = self.file.path, self.file.skipped_lines
         votes, named_votes = named.split_named(entry for entry in self.file.all() if voting.is_vote(entry))
         if n_others := sum(vote["comparison"] != self.comparison.hash for vote in votes):
-            notes.append(f"{n_others} votes in {path} are on other answers and do not count here.")
+            notes.append(f"On other answers, so not counted here: {quantity(n_others, 'vote')} in {path}.")
         if named_votes:
-            notes.append(
-                f"{len(named_votes)} votes in {path} were cast in the chat, not blind: they do not count here."
-            )
+            cast_votes = quantity(len(named_votes), "vote")
+            notes.append(f"Cast in the chat, not blind, so not counted here: {cast_votes} in {path}.")
         if invalid:
-            notes.append(f"{invalid} lines of {path} are no complete votes.")
+            notes.append(f"No complete votes: {quantity(invalid, 'line')} of {path}.")
         if n_copies := self.comparison.n_copies:
-            notes.append(f"{n_copies} rows have the prompt and the answers of an earlier one and are not shown again.")
+            notes.append(f"Not shown again, with prompt and answers of an earlier row: {quantity(n_copies, 'row')}.")
         if n_same := self.comparison.count_same_answers():
-            notes.append(f"{n_same} pairs of answers are the same and are not shown.")
+            notes.append(f"Not shown, because both answers are the same: {quantity(n_same, 'pair')}.")
         return notes
 
     @property
@@ -246,4 +246,4 @@ class Session:
 
     def progress_text(self) -> str:
         """``progress`` as a sentence."""
-        return report.describe_progress(self.progress())
+        return report.describe_progress(self.progress(), sum(not pair.repeat for pair in self._plan))

@@ -14,6 +14,7 @@ from etabli.core import parsing
 from etabli.core.contracts import VERSION, ArenaReport, VoteResults
 from etabli.core.errors import BadInput
 from etabli.core.terminal import say
+from etabli.core.texts import quantity
 
 if TYPE_CHECKING:
     from etabli.review.session import Session
@@ -22,6 +23,7 @@ KEYS = {"1": "left", "\x1b[D": "left", "2": "right", "\x1b[C": "right", "t": "ti
 WORDS = {"left": "1", "right": "2", "tie": "t", "both bad": "x"}
 QUIT = ("q", "\x03", "\x04")
 CUT = "[cut: it ended at the greatest length]"
+ONE_CUT = "Only one of the two was cut: this may tell whose it is. Judge what is there."
 QUESTION = "[1 or ← left · 2 or → right · t or ↓ tie · x both bad · q enough for now]"
 
 
@@ -31,7 +33,7 @@ def _format_session(session: ArenaReport) -> str:
     head = f"{session['done']} of {session['total']} pairs voted on, in {session['file']}."
     if session["standing"]:
         return f"{report.format_results(session['standing'])}\n{head}"
-    progress = report.describe_progress(session["watch"])
+    progress = report.describe_progress(session["watch"], session["total"])
     return f"{head}\n{progress}\nTo see whose answers these are: --look. Votes after that do not count."
 
 
@@ -106,6 +108,8 @@ def _vote(session: "Session") -> None:
         say("", f"--- {session.vote_count + 1} of {session.total} · {session.progress_text()}", now.item.prompt)
         for title, system in (("LEFT", now.left), ("RIGHT", now.right)):
             say("", title, now.item.answers[system], *([CUT] if system in now.item.cut else []))
+        if len({now.left, now.right} & {*now.item.cut}) == 1:
+            say("", ONE_CUT)
         say("", QUESTION)
         choice = next((KEYS.get(key, "") for key in keys if key in KEYS or key in QUIT), "")
         if not choice:
@@ -115,7 +119,7 @@ def _vote(session: "Session") -> None:
         except BadInput as error:  # voted on in another window: here is the next
             say(str(error))
             continue
-        say(f"{choice}. Left had {vote['lengths'][0]} characters, right {vote['lengths'][1]}.")
+        say(f"{choice}. Left had {quantity(vote['lengths'][0], 'character')}, right {vote['lengths'][1]}.")
 
 
 def _read_keys() -> Iterator[str]:
