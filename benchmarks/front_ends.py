@@ -32,11 +32,10 @@ import nbformat
 import psutil
 from playwright.sync_api import sync_playwright
 
+import etabli_widgets
+
 ROOT = Path(__file__).parents[1]
-NAMES = [
-    *("RunMonitor", "ChatCompare", "BlindArena", "CheckReport", "DatasetTable", "ThresholdPairs", "MaskLens"),
-    *("MemoryLedger", "TokenDiff", "TrainingFilm", "VerdictCard", "RoundTrip"),
-]
+NAMES = etabli_widgets.__all__
 LIVE = """names => names.filter((name) => document.querySelector(
     `.etabli-live.etabli-${name.replace(/(?<!^)([A-Z])/g, "-$1").toLowerCase()}`))"""
 SERVERS = {

@@ -545,6 +545,11 @@ def test_a_threshold_is_chosen_by_looking(folder):
     seen = look.at(0.7)
     assert seen["gone"] == 2 and seen["rows"] == 6 and seen["border"][0]["likeness"] == 1.0
     assert ["out", "night"] in [list(piece) for piece in seen["border"][1]["difference"]] or len(seen["border"]) > 1
+    gone = {desk.result.rows[index]["id"] for index in desk.result.rejections}
+    for pair in seen["border"]:
+        removed = [row_id for row_id in pair["ids"] if row_id in gone]
+        assert ("both stay" in pair["outcome"]) == (not removed)
+        assert len(removed) != 1 or pair["outcome"].startswith(f"row {removed[0]} is removed")
     look.choose(1.0)
     assert len(desk.result.rejections) == 1 and desk.recipe.filters[0].threshold == 1.0
     with pytest.raises(BadInput, match="no pairs"):
@@ -676,6 +681,18 @@ def test_the_table_decides(desk):
     assert table.undo()["id"] == "d" and table.undo()["status"] == "rejected" and table.undo() is None
     table.decide("keep", "c")
     assert table.refresh() == 6 and table.line(2)["status"] == "kept"
+
+
+def test_the_table_counts_what_filters_that_are_applied_again_change(desk):
+    table = Table(desk)
+    table.decide("drop", "e")
+    table.refresh()
+    assert table.changed_count == 0, "a decision is shown at once: it is no change of the filters"
+    before = [line["status"] for line in table.lines(0, 6)]
+    desk.set("near", threshold=1.0)
+    table.refresh()
+    after = [line["status"] for line in table.lines(0, 6)]
+    assert table.changed_count == sum(old != new for old, new in zip(before, after)) > 0
 
 
 # --- maps and commands ----------------------------------------

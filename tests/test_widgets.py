@@ -450,7 +450,7 @@ class Marks(set):
 class Rows:
     """What a table is fed from."""
 
-    total = 70
+    total, changed_count = 70, 0
 
     def __init__(self):
         self.done = []
@@ -560,6 +560,11 @@ def test_only_lines_that_are_asked_for_are_sent():
     assert shown.error == "ValueError: no such order" and shown.version == before + 1
     shown.received({"type": "apply"})
     assert shown.found == 69
+    no_change = "Filters applied: 0 of 70 rows are rejected or dropped; no row's status has changed."
+    assert shown.sent[-1] == {"type": "changed", "text": no_change}
+    shown._source.changed_count, shown._source.refresh = 0, lambda: 1 / 0
+    shown.received({"type": "apply"})
+    assert shown.error.startswith("ZeroDivisionError") and shown.sent[-1] == {"type": "refused"}
 
 
 def test_rows_that_are_selected_together_are_decided_and_undone_by_one_message_each():
@@ -595,7 +600,13 @@ class Pairs:
 
     def at(self, value):
         pieces = [["same", HOSTILE], ["in", HOSTILE]]
-        pair = {"ids": ["a", "b"], "likeness": 0.9, "above": value <= 0.9, "difference": pieces}
+        pair = {
+            "ids": ["a", "b"],
+            "likeness": 0.9,
+            "above": value <= 0.9,
+            "outcome": f"{HOSTILE} is removed",
+            "difference": pieces,
+        }
         return {"value": value, "rows": 9, "gone": int(value <= 0.9), "pairs": 1, "border": [pair]}
 
     def choose(self, value):

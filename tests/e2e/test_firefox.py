@@ -19,8 +19,10 @@ BRIDGE = """() => { window.toKernel = async (...sent) =>
 DEEDS = {
     "RunMonitor": (".etabli-top button:not([hidden])", ""),
     "BlindArena": ("[role=application]", "\ue012"),  # arrow left
+    "CheckReport": ("button.etabli-finding", ""),
     "DatasetTable": ("[role=grid]", "k"),
     "ThresholdPairs": ("input[type=range]", "\ue010"),  # End
+    "MaskLens": ("[role=radio]", "\ue014"),  # arrow right
     "MemoryLedger": ("input[type=range]", "\ue011"),  # Home
     "TokenDiff": ("[role=grid]", "\ue015"),  # arrow down
     "TrainingFilm": ("[role=slider]", "\ue012"),

@@ -59,9 +59,9 @@ def test_look_at_tokens_choose_spans_and_see_what_is_red(lab, tiny, open_noteboo
     notebook.shot("lens-loss-light", first)
 
     page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 2; }")
-    red = page.locator(".etabli-live", has_text="no run can start").first
+    red = page.locator(".etabli-live", has_text="No run can start").first
     red.scroll_into_view_if_needed(timeout=60_000)
-    red.get_by_text("not-empty fails in 1 of 7 rows; no run can start.").wait_for(timeout=60_000)
+    red.get_by_text("No run can start: 1 of 7 rows fails not-empty.").wait_for(timeout=60_000)
     notebook.shot("lens-red-light", red)
     notebook.theme("JupyterLab Dark")
     notebook.shot("lens-red-dark", red)

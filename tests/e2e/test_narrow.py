@@ -42,6 +42,21 @@ def test_heads_of_the_table_stand_over_their_columns(narrow, folder, width):
     assert top["y"] >= head["y"] + head["height"] - 1, "the heads cover no line that is chosen"
 
 
+@pytest.mark.parametrize("width", [360, 480, 600, 900, 1000, 1280, 1600])
+def test_question_and_answer_are_in_view_and_get_most_of_the_table(browser, folder, width):
+    bench = Bench(browser, width=width)
+    bench.mount(SAMPLES["DatasetTable"](folder), "DatasetTable")
+    view = bench.page.get_by_role("grid")
+    frame = view.bounding_box()
+    chosen = view.locator(".etabli-line[data-chosen]")
+    cells = [chosen.locator(f".etabli-cell-{name}").bounding_box() for name in ("question", "answer")]
+    assert cells[1]["x"] + cells[1]["width"] <= frame["x"] + frame["width"]
+    assert sum(cell["width"] for cell in cells) > 0.5 * frame["width"] - 10
+    expect(chosen).to_contain_text("rejected")
+    expect(chosen).to_contain_text("near")
+    bench.close()
+
+
 def test_the_order_that_code_chose_is_shown(narrow, folder):
     table = SAMPLES["DatasetTable"](folder)
     at = narrow.mount(table, "DatasetTable")

@@ -6,6 +6,8 @@ import pytest
 from bridged import Bench, differences, geometry
 from widget_samples import SAMPLES
 
+import etabli_widgets
+
 NAMES = list(SAMPLES)
 
 
@@ -16,6 +18,11 @@ def balanced_orders(count):
         first.append((first[-1] + (step if step % 2 else -step)) % count)
     orders = [[(number + shift) % count for number in first] for shift in range(count)]
     return orders if count % 2 == 0 else orders + [order[::-1] for order in orders]
+
+
+def test_every_widget_is_among_the_samples():
+    """With which the tests of injection, colours, axe, Firefox and the front ends (benchmarks) work."""
+    assert sorted(SAMPLES) == sorted(etabli_widgets.__all__)
 
 
 def test_the_orders_put_each_after_each():

@@ -195,7 +195,7 @@ def test_look_fix_undo_and_choose_a_threshold(lab, open_notebook):
     notebook.run_all()
     view = page.locator(".etabli-lines-view")
     view.locator(".etabli-line").first.wait_for(timeout=60_000)
-    page.get_by_label("Finding").select_option(label="near (1)")
+    page.get_by_label("Finding", exact=True).select_option(label="near (1)")
     page.get_by_text("1 of 41 rows", exact=True).wait_for(
         timeout=90_000
     )  # the other cells may still keep the kernel busy
@@ -222,7 +222,7 @@ def test_look_fix_undo_and_choose_a_threshold(lab, open_notebook):
     slider = page.get_by_label("Threshold")
     slider.focus()
     page.keyboard.press("End")
-    page.get_by_text("near at 1.00 puts 0 of 41 rows away").wait_for(timeout=10_000)
+    page.get_by_text("near at 1.00 removes 0 of 41 rows (0 pairs).").wait_for(timeout=10_000)
     page.get_by_role("button", name="Take 1.00 into the recipe").click()
     page.get_by_role("button", name="This is the recipe's").wait_for(timeout=10_000)
     notebook.theme("JupyterLab Dark")

@@ -26,7 +26,7 @@ MANY = 100_000
 class Shown:
     """A table over ``many`` rows on a page of its own."""
 
-    def __init__(self, browser, folder, row_count, width=1280):
+    def __init__(self, browser, folder, row_count, width=1600):  # wide enough for every column
         self.rows = list(many(row_count))
         if not (folder / "rows").exists():
             Dataset(self.rows).save(folder / "rows")
@@ -245,6 +245,26 @@ def test_several_rows_are_selected_decided_and_taken_back_at_once(shown):
     expect(shown.page.get_by_text(f"{len(chosen) - 1} rows are as they were.")).to_be_visible(timeout=20_000)
     assert Decisions(shown.journal).standing() == {}
     expect(shown.view.locator(".etabli-line[data-status=dropped]")).to_have_count(0)
+
+
+def test_filters_that_are_applied_again_say_what_they_changed(browser, tmp_path):
+    shown = Shown(browser, tmp_path, 300)
+    lengths = [len(row["messages"][1]["content"]) for row in shown.rows]
+    rejected = sum(shown.widget._source.statuses().get(name, 0) for name in ("rejected", "dropped"))
+    assert rejected == sum(length < 60 for length in lengths) > 0
+    shown.view.focus()
+    shown.page.keyboard.press("a")
+    said = shown.page.get_by_text("Filters applied:")
+    expect(said).to_have_text(
+        f"Filters applied: {rejected} of 300 rows are rejected or dropped; no row's status has changed."
+    )
+    shown.widget._source.curation.set("length", least=120)
+    shown.page.get_by_role("button", name="Apply filters again").click()
+    now = sum(length < 120 for length in lengths)
+    expect(said).to_contain_text(
+        f"{now} of 300 rows are rejected or dropped; the status of {now - rejected} rows has changed."
+    )
+    shown.bench.close()
 
 
 def test_the_selection_is_one_in_the_list_and_in_the_map(shown):

@@ -15,7 +15,7 @@ ACTS = {
     "RunMonitor": lambda widget: widget.get_by_role("button", name="Stop run").click(),
     "ChatCompare": lambda widget: widget.get_by_role("button", name="Ask", exact=True).click(),
     "BlindArena": lambda widget: widget.get_by_role("application").press("ArrowLeft"),  # unfolded by ``begun``
-    "CheckReport": lambda widget: widget.locator(".etabli-finding").first.click(),
+    "CheckReport": lambda widget: widget.locator("button.etabli-finding").first.click(),
     "DatasetTable": lambda widget: widget.get_by_role("grid").press("k"),
     "ThresholdPairs": lambda widget: widget.get_by_role("slider").press("End"),
     "MaskLens": lambda widget: widget.get_by_role("radio").first.press("ArrowRight"),

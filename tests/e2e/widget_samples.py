@@ -192,8 +192,8 @@ def lens(folder: Path) -> etabli_widgets.MaskLens:
         "rows": [{**row, "id": f"r{number}"} for number in range(4)],
         "policies": {name: _policy(flags) for name, flags in trained.items()},
         "of": 62,
-        "failing": {"not-empty": 1},
-        "failed": {"not-empty": [["r9", "nothing is trained"]]},
+        "failing": {"not-empty": 2},
+        "failed": {"not-empty": [["r9", "nothing is trained"], ["r3", "nothing is trained"]]},
     }
     return etabli_widgets.MaskLens(view)
 

@@ -5,6 +5,8 @@ import {
   barBoxes,
   barNames,
   chartCaption,
+  columnsFor,
+  findingText,
 } from "../../widgets/etabli_widgets/static/column_heads.js";
 import {
   inView,
@@ -127,6 +129,35 @@ test("bars fill the width, and what is there is seen", () => {
     barBoxes({ ...chart, labels: [], counts: [], shown: [] }),
     [],
   );
+});
+
+test("question and answer get more than half of a list, and no finding or status is lost", () => {
+  for (let width = 300; width < 1600; width += 10) {
+    const columns = columnsFor(width);
+    const names = columns.map(({ name }) => name);
+    const taken = columns.reduce(
+      (sum, { width: size = 0 }) => sum + size + 8,
+      36,
+    );
+    assert.ok(width - taken > width / 2 - 20, `${width}: ${names}`);
+    assert.ok(
+      ["finding", "question", "answer"].every((name) => names.includes(name)),
+    );
+  }
+  assert.equal(columnsFor(0).length, columnsFor(2000).length);
+  assert.equal(
+    findingText({ status: "rejected", found: ["near", "exact"] }, false),
+    "rejected: near, exact",
+  );
+  assert.equal(
+    findingText({ status: "rejected", found: ["near"] }, true),
+    "near",
+  );
+  assert.equal(
+    findingText({ status: "stays", found: ["near"] }, false),
+    "near",
+  );
+  assert.equal(findingText({ status: "kept", found: [] }, false), "kept");
 });
 
 test("the lines in view are drawn, and keys lead to places", () => {

@@ -6,12 +6,14 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, message, script, style
+from etabli_widgets._base import Widget, message, script, style, visible
 from etabli_widgets.markup import Markup, details, element, fragment, table
 
 Pick = Callable[[str, int], Mapping[str, Any]]
 STEP = 25  # rows that one click opens
 SEVERITIES = ("error", "warning", "info")
+LABELS = {"error": "Errors", "warning": "Warnings", "info": "Info"}
+HEADS = ("findings", "what was found", "code")
 
 
 class CheckReport(Widget):
@@ -64,14 +66,20 @@ class CheckReport(Widget):
         """Return the report as static HTML; each finding unfolds its first rows."""
         view = self.view
         return fragment(
-            element("p", element("b", view["name"]), f": {view['summary']}"),
+            element("p", element("b", _isolate(view["name"])), ": ", _isolate(view["summary"])),
             element("p", self._count_findings()),
             element("p", view["next"], class_="etabli-next"),
-            map(_group, view["groups"]),
-            details("First rows, as they stand in the file", table((), ([row] for row in view["preview"]))),
+            _heads() if view["groups"] else None,
+            (self._section(severity) for severity in SEVERITIES),
+            details("First rows, as they stand in the file", table((), ([_isolate(row)] for row in view["preview"]))),
             (_lines(title, lines, open=True) for title, lines in view["sections"]),
             _lines("Looked at", view["looked_at"], open=not view["groups"]),
         )
+
+    def _section(self, severity: str) -> Markup | None:
+        groups = [group for group in self.view["groups"] if group["severity"] == severity]
+        label = element("p", LABELS[severity], class_=f"etabli-severity etabli-{severity}")
+        return fragment(label, map(_group, groups)) if groups else None
 
     def _count_findings(self) -> str:
         counts: Counter[str] = Counter()
@@ -90,18 +98,29 @@ def _plural(severity: str, count: int) -> str:
     return severity if count == 1 or severity == "info" else f"{severity}s"
 
 
+def _isolate(text: str) -> Markup:
+    """Return a text that may be of any script and does not set the direction of what stands beside it."""
+    return element("span", visible(text), dir="auto")  # nbconvert would take <bdi> away
+
+
 def _lines(title: str, lines: list[str], open: bool) -> Markup | None:
-    return details(title, element("ul", (element("li", line) for line in lines)), open=open) if lines else None
+    items = (element("li", _isolate(line)) for line in lines)
+    return details(title, element("ul", items), open=open) if lines else None
+
+
+def _heads() -> Markup:
+    return element("div", (element("span", name) for name in HEADS), class_="etabli-finding etabli-heads")
 
 
 def _group(group: dict[str, Any]) -> Markup:
     examples = group["examples"]
-    severity = element("span", group["severity"], class_=f"etabli-tag etabli-{group['severity']}")
-    summary = [severity, element("b", group["count"]), element("code", group["code"]), element("span", group["why"])]
+    code = element("code", _isolate(group["code"]))
+    summary = [element("b", group["count"]), element("span", _isolate(group["why"])), code]
     more = group["count"] - len(examples)
+    rows = ((example["place"], element("code", _isolate(example["text"]))) for example in examples)
     return details(
         element("span", summary, class_="etabli-finding"),
-        element("p", f"→ {group['fix']}"),
-        table((), ((example["place"], element("code", example["text"])) for example in examples)),
+        element("p", "→ ", _isolate(group["fix"])),
+        table((), rows),
         element("p", f"… and {more} more: ", element("code", f"report.of({group['code']!r})")) if more else None,
     )

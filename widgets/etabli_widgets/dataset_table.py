@@ -15,7 +15,8 @@ PARTS = (  # of the script
     *("difference", "chart", "row_marks", "column_heads", "table_filters"),
     *("row_list", "row_detail", "row_map"),
 )
-HEADS = ("row", "status", "found", "question", "answer")
+HEADS = ("row", "status", "finding", "question", "answer")
+LEFT_OUT = ("rejected", "dropped")  # statuses of rows that are not trained
 QUERY = dict.fromkeys(("search", "finding", "status", "source", "sort"), str | None)
 
 
@@ -23,11 +24,11 @@ class DatasetTable(Widget):
     """Rows as lines; the open row with its turns, its reasons, the most similar row and the differences; a map of all.
 
     ``source`` has ``select(...) -> int``, ``lines(start, stop)``, ``facets()``, ``histograms()``, ``detail(id)``,
-    ``total``, ``decide(do, id, why, text)``, ``undo_batch()``, ``statuses()``, ``refresh()``, ``mark(...) -> int``,
-    ``count_marked()``, ``marks`` (``packed()``), ``decide_marked(do, why)``, ``place_of(row)``, ``shown_flags(rows)``:
-    ``etabli.curation.table.Table``. ``place_rows(colour)`` returns the map: ``etabli.curation.map.RowMap``. Only the
-    lines in view are sent to the page. ``choose``, ``open_row``, ``mark``, ``decide``, ``decide_marked``, ``undo``,
-    ``show_map`` and ``apply`` do what mouse and keys do.
+    ``total``, ``decide(do, id, why, text)``, ``undo_batch()``, ``statuses()``, ``refresh()``, ``changed_count``,
+    ``mark(...) -> int``, ``count_marked()``, ``marks`` (``packed()``), ``decide_marked(do, why)``, ``place_of(row)``,
+    ``shown_flags(rows)``: ``etabli.curation.table.Table``. ``place_rows(colour)`` returns the map:
+    ``etabli.curation.map.RowMap``. Only the lines in view are sent to the page. ``choose``, ``open_row``, ``mark``,
+    ``decide``, ``decide_marked``, ``undo``, ``show_map`` and ``apply`` do what mouse and keys do.
     """
 
     _esm = script("dataset_table", *PARTS)
@@ -230,15 +231,29 @@ class DatasetTable(Widget):
 
     @message()
     def on_apply(self, fields: dict[str, Any]) -> None:
-        """Apply the filters again."""
-        self.apply()
+        """Apply the filters again, and say what has changed."""
+        try:
+            self.apply()
+        except Exception:
+            self.send({"type": "refused"})
+            raise
+        self.error = ""
+        self.send({"type": "changed", "text": self._describe_filtering()})
+
+    def _describe_filtering(self) -> str:
+        statuses, changed = self._source.statuses(), self._source.changed_count
+        left_out = sum(statuses.get(name, 0) for name in LEFT_OUT)
+        change = {0: "no row's status has changed", 1: "the status of 1 row has changed"}.get(
+            changed, f"the status of {changed:,} rows has changed"
+        )
+        return f"Filters applied: {left_out:,} of {self.total:,} rows are rejected or dropped; {change}."
 
     def html(self) -> Markup:
         """Return the counts and the first lines as static HTML."""
         more = [f"The first {TWIN_ROWS} of {self.found} rows shown."] if self.found > TWIN_ROWS else []
         return fragment(
             element("p", f"{self.total} rows: {self._counts('status')}"),
-            element("p", f"Found: {self._counts('finding') or 'nothing'}"),
+            element("p", f"Findings: {self._counts('finding') or 'none'}"),
             element("div", table(HEADS, map(_line, self._source.lines(0, TWIN_ROWS))), class_="etabli-scroll"),
             notes(more),
         )

@@ -64,7 +64,8 @@ class MaskLens(Widget):
     def wrong(self) -> list[str]:
         """Describe the failed assertions; they stop a run."""
         return [
-            f"{name}: {count} of {self.view['of']} rows. {'; '.join(f'row {row}: {why}' for row, why in examples[:2])}"
+            f"No run can start: {count} of {self.view['of']} rows {'fails' if count == 1 else 'fail'} {name}. "
+            f"{'; '.join(f'row {row}: {why}' for row, why in examples[:2])}"
             for (name, count), examples in zip(self.view["failing"].items(), self.view["failed"].values())
         ]
 

@@ -71,6 +71,5 @@ class ThresholdPairs(Widget):
 def _pair(pair: dict[str, Any]) -> Markup:
     tags = {"same": "span", "out": "del", "in": "ins", "cut": "small"}
     difference = (element(tags[kind], visible(text)) for kind, text in pair["difference"])
-    side = "one is removed" if pair["above"] else "both stay"
-    head = element("small", f"{pair['likeness']:.3f} {side}")
+    head = element("small", visible(f"{pair['likeness']:.3f} · {pair['outcome']}"))
     return element("section", head, element("pre", difference, class_="etabli-difference"))

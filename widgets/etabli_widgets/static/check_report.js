@@ -1,4 +1,5 @@
 const SEVERITIES = ["error", "warning", "info"];
+const LABELS = { error: "Errors", warning: "Warnings", info: "Info" };
 
 function render({ model, el }) {
   guardKeys(el);
@@ -6,10 +7,11 @@ function render({ model, el }) {
   const summary = make("span");
   const next = make("p", { className: "etabli-next" });
   const chips = make("div", { className: "etabli-chips", role: "group", "aria-label": "Show one severity only" });
-  const list = make("ul", { className: "etabli-findings" });
+  const list = make("div", { className: "etabli-findings" });
   const more = make("div");
   /** @type {Map<string, any>} */
   let items = new Map(); // code -> its line and the part that a click opens
+  let sections = []; // of each severity
   el.append(make("p", {}, [name, summary]), chips, next, errorLine(model), list, more);
 
   const close = (code) => {
@@ -19,10 +21,9 @@ function render({ model, el }) {
   const drawGroup = (group) => {
     const open = make("section", { className: "etabli-opened", hidden: true, "aria-label": `Rows of ${group.code}` });
     const button = make("button", { type: "button", className: "etabli-finding" }, [
-      make("span", { className: `etabli-tag etabli-${group.severity}`, textContent: group.severity }),
       make("b", { textContent: group.count.toLocaleString("en") }),
-      make("code", { textContent: visible(group.code) }),
-      make("span", { textContent: visible(group.why) }),
+      make("span", { dir: "auto", textContent: visible(group.why) }),
+      make("code", { dir: "auto", textContent: visible(group.code) }),
     ]);
     button.onclick = () =>
       model.send(model.get("opened").code === group.code ? { type: "close" } : { type: "open", code: group.code });
@@ -38,7 +39,10 @@ function render({ model, el }) {
     name.textContent = visible(view.name);
     summary.textContent = `: ${visible(view.summary)}`;
     next.textContent = view.next;
-    list.replaceChildren(...view.groups.map(drawGroup));
+    sections = SEVERITIES.map((severity) => [severity, view.groups.filter((group) => group.severity === severity)])
+      .filter(([, groups]) => groups.length)
+      .map(([severity, groups]) => drawSeverity(severity, groups.map(drawGroup)));
+    list.replaceChildren(...(sections.length ? [drawHeads()] : []), ...sections);
     more.replaceChildren(...drawSections(view));
     drawOpened();
     drawFilter();
@@ -50,8 +54,7 @@ function render({ model, el }) {
     const choices = [["", count(groups, "")], ...counted];
     chips.replaceChildren(...choices.map(([severity, found]) => chip(model, severity, found, severity === shown)));
     chips.hidden = counted.length < 2;
-    for (const { button, group } of items.values())
-      button.parentElement.hidden = Boolean(shown) && group.severity !== shown;
+    for (const section of sections) section.hidden = Boolean(shown) && section.dataset.severity !== shown;
   };
   const drawOpened = () => {
     const opened = model.get("opened");
@@ -68,6 +71,25 @@ function render({ model, el }) {
     follow(model, ["severity"], drawFilter),
   ];
   return () => undo.forEach((each) => each());
+}
+
+/** The heads of the columns. */
+function drawHeads() {
+  const names = ["findings", "what was found", "code"];
+  return make(
+    "div",
+    { className: "etabli-finding etabli-heads" },
+    names.map((textContent) => make("span", { textContent })),
+  );
+}
+
+/** The findings of one severity, under its name. */
+function drawSeverity(severity, lines) {
+  const label = make("p", { className: `etabli-severity etabli-${severity}`, textContent: LABELS[severity] });
+  const list = make("ul", { "aria-label": LABELS[severity] }, lines);
+  const section = make("section", {}, [label, list]);
+  section.dataset.severity = severity;
+  return section;
 }
 
 /** How many findings of a severity there are; of all if it is empty. */
@@ -122,7 +144,7 @@ function describe({ rows, found, numbers }) {
 /** One row: where it is, and its texts; the part that the finding is about is marked. */
 function drawRow(row) {
   const why = row.why ? ` · ${visible(row.why)}` : "";
-  const head = make("small", { textContent: `${visible(row.place)}${why}` });
+  const head = make("small", { dir: "auto", textContent: `${visible(row.place)}${why}` });
   return make("article", {}, [head, ...row.parts.map(drawPart)]);
 }
 

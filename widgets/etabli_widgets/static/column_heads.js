@@ -3,18 +3,30 @@
 const CHART_HEIGHT = 24; // pixels
 const STEP = 16; // pixels by which a key changes a width
 const NARROWEST = 44;
-const WIDE = 640; // pixels from which a list shows all columns
 
-/** Columns, in their order; one without a width takes its share of what is left, `wide` ones need a wide list. */
+/** Columns, in their order; one without a width takes its share of what is left. `from`: pixels of the list from which
+ * there is room for it. Question and answer always get more than half of the list. */
 export const COLUMNS = [
-  { name: "row", width: 58 },
-  { name: "status", width: 84 },
-  { name: "finding", label: "found", width: 104 },
-  { name: "source", width: 76, wide: true },
-  { name: "length", width: 72, wide: true },
-  { name: "question", least: 150 },
-  { name: "answer", least: 150 },
+  { name: "row", width: 52, from: 420 },
+  { name: "status", width: 76, from: 900 },
+  { name: "finding", width: 92 },
+  { name: "source", width: 68, from: 640 },
+  { name: "length", width: 66, from: 900 },
+  { name: "question", least: 76 },
+  { name: "answer", least: 76 },
 ];
+
+/** The columns that a list of so many pixels has room for; a list that is not laid out yet has room for all. */
+export function columnsFor(listWidth) {
+  return COLUMNS.filter(({ from = 0 }) => !listWidth || listWidth >= from);
+}
+
+/** What the finding column says: also the status where that has no column, unless the row just stays. */
+export function findingText({ status, found }, hasStatusColumn) {
+  const findings = found.join(", ");
+  if (hasStatusColumn || status === "stays") return findings;
+  return findings ? `${status}: ${findings}` : status;
+}
 
 /** A number for a person: thousands with commas. @param {number} value */
 export function grouped(value) {
@@ -97,11 +109,11 @@ function columnHeads({ model, sortBy, resized, markAll }) {
   const heads = COLUMNS.map((column) => head(column));
   const line = make("div", { className: "etabli-heads", role: "row" }, [first, ...heads.map(({ cell }) => cell)]);
   let widths = { ...model.get("widths") };
-  let isWide = true;
+  let listWidth = 0;
 
-  function head({ name, label = name }) {
+  function head({ name }) {
     const button = make("button", { type: "button", className: "etabli-head", tabIndex: name === "row" ? 0 : -1 });
-    button.title = `Sort by ${label}. Keys: arrows go to other columns, Shift and an arrow change the width.`;
+    button.title = `Sort by ${name}. Keys: arrows go to other columns, Shift and an arrow change the width.`;
     button.onclick = () => sortBy(name);
     button.onkeydown = (event) => byKey(event, name);
     const chart = make("span", { className: "etabli-histogram" });
@@ -111,7 +123,7 @@ function columnHeads({ model, sortBy, resized, markAll }) {
     grip.ondblclick = () => resize(name, null);
     const cell = make("span", { role: "columnheader" }, [button, chart, caption, grip]);
     cell.dataset.column = name;
-    return { name, label, cell, button, chart, caption };
+    return { name, cell, button, chart, caption };
   }
   const shownHeads = () => heads.filter(({ cell }) => !cell.hidden);
   const save = () => {
@@ -145,8 +157,7 @@ function columnHeads({ model, sortBy, resized, markAll }) {
       if (widths[name]) save();
     };
   }
-  const columns = () =>
-    COLUMNS.filter(({ name, wide }) => (!wide || isWide) && (name !== "source" || hasSources(model)));
+  const columns = () => columnsFor(listWidth).filter(({ name }) => name !== "source" || hasSources(model));
   return {
     line,
     all,
@@ -154,13 +165,13 @@ function columnHeads({ model, sortBy, resized, markAll }) {
     draw() {
       const [charts, order] = [model.get("histograms"), model.get("asked")];
       const names = columns().map(({ name }) => name);
-      for (const { name, label, cell, button, chart, caption } of heads) {
+      for (const { name, cell, button, chart, caption } of heads) {
         cell.hidden = !names.includes(name);
         const isSorted = (order.sort || "row") === name;
         const direction = order.descending ? "descending" : "ascending";
         cell.setAttribute("aria-sort", isSorted ? direction : "none");
-        button.textContent = `${label}${isSorted ? (order.descending ? " ↓" : " ↑") : ""}`;
-        chart.replaceChildren(...(charts[name] ? [drawChart(label, charts[name])] : []));
+        button.textContent = `${name}${isSorted ? (order.descending ? " ↓" : " ↑") : ""}`;
+        chart.replaceChildren(...(charts[name] ? [drawChart(name, charts[name])] : []));
         caption.textContent = charts[name] ? visible(chartCaption(charts[name])) : "";
       }
     },
@@ -170,14 +181,14 @@ function columnHeads({ model, sortBy, resized, markAll }) {
         const size = widths[name] ?? width;
         return size ? [`${size}px`, size] : [`minmax(${least}px, 1fr)`, least];
       });
-      const total = sizes.reduce((sum, [, size]) => sum + Number(size) + 8, 28 + 24);
-      return { grid: ["24px", ...sizes.map(([css]) => css)].join(" "), width: total };
+      const total = sizes.reduce((sum, [, size]) => sum + Number(size) + 8, 16 + 20);
+      return { grid: ["20px", ...sizes.map(([css]) => css)].join(" "), width: total };
     },
     /** Leave columns out that a narrow list has no room for. Returns whether that has changed. */
-    fit(listWidth) {
-      const before = isWide;
-      isWide = !listWidth || listWidth >= WIDE;
-      return before !== isWide;
+    fit(width) {
+      const before = columnsFor(listWidth).length;
+      listWidth = width;
+      return before !== columnsFor(listWidth).length;
     },
     follow: () =>
       follow(model, ["widths"], () => {

@@ -1,4 +1,5 @@
 const KEYS = { k: "keep", d: "drop" };
+const HELD_MS = 250; // rows that are chosen faster than this are not opened: a key is held
 const DECISIONS = { keep: "Keep", drop: "Drop" };
 
 function render({ model, el }) {
@@ -6,6 +7,7 @@ function render({ model, el }) {
   const state = { lines: new Map(), pending: new Set(), chosen: 0, anchor: 0, isOther: false };
   let waiting; // for the row that is to be opened when the keys rest
   let isUnopened = false;
+  let lastChoice = -HELD_MS;
   const saved = make("small", { role: "status" });
   const redraw = () => {
     list.soon();
@@ -32,11 +34,14 @@ function render({ model, el }) {
   // --- the list and the row beside it -----------------------------------------------------------------------------------
   const open = () => {
     clearTimeout(waiting);
-    waiting = setTimeout(() => {
+    const isHeld = performance.now() - lastChoice < HELD_MS;
+    lastChoice = performance.now();
+    const ask = () => {
       const line = state.lines.get(state.chosen);
       isUnopened = !line; // it is on its way
       if (line && line.id !== model.get("detail").id) model.send({ type: "open", id: line.id });
-    }, 60);
+    };
+    waiting = setTimeout(() => ask(), isHeld ? HELD_MS : 60);
   };
   let list;
   list = rowList({ model, state, marks, heads, open });
@@ -45,7 +50,7 @@ function render({ model, el }) {
 
   // --- decisions --------------------------------------------------------------------------------------------------------
   const why = make("input", {
-    placeholder: "Reason of the next decisions  ( r )",
+    placeholder: "Reason of the next decisions (R)",
     "aria-label": "Reason",
     className: "etabli-why",
   });
@@ -79,7 +84,10 @@ function render({ model, el }) {
   };
   const deciders = Object.entries(DECISIONS).map(([name]) => ({ name, button: button("", () => decide(name)) }));
   const takeBack = () => model.send({ type: "undo" });
-  const apply = () => model.send({ type: "apply" });
+  const apply = () => {
+    saved.textContent = "Applying the filters …";
+    model.send({ type: "apply" });
+  };
   const only = button("Only these", () => filters.setSelected(!model.get("asked").selected));
   const none = button("Select none (Esc)", () => marks.change({ do: "replace" }));
   const markedCount = make("b", { role: "status" });
@@ -146,7 +154,7 @@ function render({ model, el }) {
       list.take(start, lines);
       if (isUnopened) open();
     },
-    refused({ id }) {
+    refused({ id = "" }) {
       state.pending.delete(id);
       drawSaved();
     },

@@ -31,6 +31,7 @@ declare const unpackBits: typeof import("./row_marks.js").unpackBits;
 declare const isMarked: typeof import("./row_marks.js").isMarked;
 declare function rowMarks(model: any, lines: Map<number, any>, redraw: () => void): Record<string, any>;
 declare const COLUMNS: typeof import("./column_heads.js").COLUMNS;
+declare const findingText: typeof import("./column_heads.js").findingText;
 declare const grouped: typeof import("./column_heads.js").grouped;
 declare function columnHeads(parts: Record<string, any>): Record<string, any>;
 declare const placeAfter: typeof import("./row_list.js").placeAfter;

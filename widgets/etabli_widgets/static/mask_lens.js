@@ -1,4 +1,5 @@
 const OPEN = 3; // rows unfolded at first
+const MOST_FAILURES = 3; // rows named for each failed assertion
 const SHADED = 8; // nats: the loss of a token in full colour
 
 function render({ model, el }) {
@@ -137,20 +138,32 @@ function render({ model, el }) {
     pick(names[(names.indexOf(policy()) + step + names.length) % names.length]);
     event.preventDefault();
   };
+  /** Unfold a row, and go to its tokens. */
+  const goTo = (id) => {
+    const fold = heads.get(id).parentElement;
+    fold.open = true;
+    fold.ontoggle();
+    fold.scrollIntoView({ block: "nearest" });
+    fold.querySelector(".etabli-tokens").focus({ preventScroll: true });
+  };
+  const drawFailure = ([id, why]) => {
+    const label = `row ${visible(id)}`;
+    const button = make("button", { type: "button", className: "etabli-jump", textContent: label });
+    button.onclick = () => goTo(id);
+    const isHere = view().rows.some((row) => row.id === id);
+    return make("small", {}, isHere ? [button, `: ${visible(why)}`] : [`${label}, not in this step: ${visible(why)}`]);
+  };
+  const drawAssertion = ([name, count]) => {
+    const summary = `No run can start: ${count} of ${view().of} rows ${count === 1 ? "fails" : "fail"} ${name}.`;
+    const inBatch = new Set(view().rows.map((row) => row.id));
+    const failures = [...view().failed[name]].sort(([a], [b]) => Number(inBatch.has(b)) - Number(inBatch.has(a)));
+    const shown = failures.slice(0, MOST_FAILURES).map(drawFailure);
+    return make("div", { className: "etabli-wrong" }, [make("b", { textContent: summary }), ...shown]);
+  };
   const drawWrong = () => {
-    const held = Object.entries(view().failing);
-    wrong.replaceChildren(
-      ...(held.length
-        ? held.map(([name, count]) =>
-            make("p", { className: "etabli-wrong" }, [
-              make("b", { textContent: `${name} fails in ${count} of ${view().of} rows; no run can start.` }),
-              ...view()
-                .failed[name].slice(0, 3)
-                .map(([id, why]) => make("small", { textContent: `row ${id}: ${why}` })),
-            ]),
-          )
-        : [make("p", { className: "etabli-right", textContent: `All assertions hold for ${view().of} rows.` })]),
-    );
+    const failing = Object.entries(view().failing);
+    const good = make("p", { className: "etabli-right", textContent: `All assertions hold for ${view().of} rows.` });
+    wrong.replaceChildren(...(failing.length ? failing.map(drawAssertion) : [good]));
   };
   const paint = () => {
     for (const [row, tokens] of drawn)

@@ -55,10 +55,11 @@ function rowList({ model, state, marks, heads, open }) {
     tall.append(line);
     return line;
   };
-  const textsOf = (line) => ({
+  const statusOf = (line) => (state.pending.has(line.id) ? "saving…" : line.status);
+  const textsOf = (line, shownNames) => ({
     row: line.at,
-    status: state.pending.has(line.id) ? "saving…" : line.status,
-    finding: line.found.join(", "),
+    status: statusOf(line),
+    finding: findingText({ status: statusOf(line), found: line.found }, shownNames.has("status")),
     source: visible(line.source),
     length: line.length,
     question: line.asked,
@@ -79,12 +80,14 @@ function rowList({ model, state, marks, heads, open }) {
     const box = element.firstChild.firstChild;
     box.checked = isMarked;
     box.setAttribute("aria-label", `Select row ${line ? line.at : place}`);
-    const texts = line ? textsOf(line) : { row: "…" };
+    const texts = line ? textsOf(line, shownNames) : { row: "…" };
     COLUMNS.forEach(({ name }, at) => {
       const cell = element.children[at + 1];
       const text = String(texts[name] ?? "");
       cell.hidden = !shownNames.has(name);
-      if (cell.textContent !== text) cell.textContent = text;
+      if (cell.textContent === text) return;
+      cell.textContent = text;
+      if (name === "finding") cell.title = text;
     });
   };
   const bounds = () => inView(view.scrollTop, view.clientHeight || TALLEST, model.get("found"));

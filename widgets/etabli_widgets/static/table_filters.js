@@ -4,7 +4,7 @@ const SORTS = ["row", "status", "finding", "source", "length", "likeness", "ques
 
 /** Search, facets and order. `send(query)` is called with all of them when one has changed. */
 function tableFilters({ model, send }) {
-  const search = make("input", { type: "search", placeholder: "Search  ( / )", "aria-label": "Search rows" });
+  const search = make("input", { type: "search", placeholder: "Search (/)", "aria-label": "Search rows" });
   const [finding, status, source] = ["Finding", "Status", "Source"].map((label) =>
     make("select", { "aria-label": label }),
   );

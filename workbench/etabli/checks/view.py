@@ -110,8 +110,8 @@ def _next_action(report: CheckResults) -> str:
         return "Next: the file can't be read as it stands. The finding below says what mends it."
     if "error" in severities:
         return (
-            "Next: open the errors. A file with errors is not read until they are mended, or left out by their rows' "
-            "numbers."
+            "Next: open the errors. A file with errors is not read until they are mended, or their rows left out: "
+            'leave_out=["error"] in etabli.Project.open, --leave-out error at the command line.'
         )
     if "warning" in severities:
         return "Next: open the warnings and read some of the rows. You decide whether they are trained."

@@ -62,10 +62,17 @@ class Table:
         self._selection: _Selection = {}
         self._batches: list[list[str]] = []  # ids of the rows that were decided together, the newest last
         self.marks = RowMarks(len(curation.features))
-        self.refresh()
+        self.changed_count = 0  # rows whose status the last ``refresh`` has changed
+        self._read()
 
     def refresh(self) -> int:
         """Apply the filters again, with all decisions made meanwhile. Returns how many rows are shown."""
+        codes_before = self._status_codes
+        row_count = self._read()
+        self.changed_count = int((codes_before != self._status_codes).sum())
+        return row_count
+
+    def _read(self) -> int:
         self._features = self.curation.features  # read once: each read compares every row
         self._result = self.curation.result
         self._standing = dict(self._result.decisions)

@@ -23,6 +23,7 @@ class BorderPair(TypedDict):
     ids: list[str]
     likeness: float
     above: bool
+    outcome: str  # which of the two goes, and which stays
     difference: list[tuple[str, str]]
 
 
@@ -60,25 +61,31 @@ class Threshold:
 
         With more than ``MAX_COUNTED_ROWS`` rows the rejected rows are not counted.
         """
-        rejected_count = None
+        rejected: set[int] | None = None
         if len(self._input.order) <= MAX_COUNTED_ROWS:
             step = self._step.model_copy(update={"threshold": value})
-            rejected_count = len(set(step.find(self._features, self._input)) - self._input.must_stay)
+            rejected = set(step.find(self._features, self._input)) - self._input.must_stay
         border = self.pairs.closest_to(value, BORDER_PAIRS)
         return {
             "value": value,
             "rows": len(self._input.order),
-            "gone": rejected_count,
+            "gone": None if rejected is None else len(rejected),
             "pairs": self.pairs.count_above(value),
-            "border": [self._border_pair(*pair, value) for pair in border],
+            "border": [self._border_pair(*pair, value, rejected) for pair in border],
         }
 
-    def _border_pair(self, first: int, second: int, similarity: float, threshold: float) -> BorderPair:
+    def _border_pair(
+        self, first: int, second: int, similarity: float, threshold: float, rejected: set[int] | None
+    ) -> BorderPair:
         rows, texts = self._features.rows, self._features.texts
+        is_above = bool(np.float32(similarity) >= np.float32(threshold))  # in float32, as pairs are counted
+        ids = [rows[first]["id"], rows[second]["id"]]
+        gone = None if rejected is None else [rows[index]["id"] for index in (first, second) if index in rejected]
         return {
-            "ids": [rows[first]["id"], rows[second]["id"]],
+            "ids": ids,
             "likeness": round(similarity, 4),
-            "above": bool(np.float32(similarity) >= np.float32(threshold)),  # in float32, as pairs are counted
+            "above": is_above,
+            "outcome": _describe_outcome(ids, gone, is_above),
             "difference": compare_words(texts[first], texts[second]),
         }
 
@@ -86,3 +93,16 @@ class Threshold:
         """Set the threshold in the recipe."""
         self.value = value
         self.curation.set(self.filter, threshold=value)
+
+
+def _describe_outcome(ids: list[str], gone: list[str] | None, is_above: bool) -> str:
+    """Return which row of a pair is removed. ``gone``: ids of the rows that are; None if they were not counted."""
+    first, second = (f"row {row_id}" for row_id in ids)
+    if gone is None:
+        return f"one is removed: {first} or {second}" if is_above else f"this pair removes neither {first} nor {second}"
+    if not gone:
+        return f"{first} and {second} both stay" + (": neither may be removed" if is_above else "")
+    if len(gone) == 2:
+        return f"{first} and {second} are both removed: another row that is like them stays"
+    removed, stays = (first, second) if gone == ids[:1] else (second, first)
+    return f"{removed} is removed" + ("" if is_above else " for another pair") + f", {stays} stays"
