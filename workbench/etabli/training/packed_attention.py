@@ -203,5 +203,5 @@ def _attention_weights(query: Tensor, key: Tensor) -> Tensor:
     length = key.shape[2]
     future = key.new_full((length, length), -torch.inf).triu_(1)
     scores = query @ key.mT
-    scores.unflatten(2, (-1, length)).add_(future)
+    scores.view(*scores.shape[:2], -1, length, length).add_(future)
     return torch.softmax(scores, -1)
