@@ -28,7 +28,8 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / len(batches))
     model.train()
     for batch in batches:
-        loss_of(model, *batch).backward()
+        ids, labels = (part.to(adapters[0].device) for part in batch)
+        loss_of(model, ids, labels).backward()
         for master, weight in zip(masters, adapters):
             master.grad, weight.grad = weight.grad.float(), None
         torch.nn.utils.clip_grad_norm_(masters, 1.0)

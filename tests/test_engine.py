@@ -170,7 +170,7 @@ def test_a_fused_layer_is_peft_s(keys):
     wanted = [x, *(one for one in model.parameters() if one.requires_grad)]
     long = model(x)
     due = torch.autograd.grad(long.square().sum(), wanted)
-    assert lora_linear4bit.fuse(model) == 1
+    assert len(lora_linear4bit.fuse(model)) == 1
     short = model(x)
     torch.testing.assert_close(short, long)
     for one, other in zip(torch.autograd.grad(short.square().sum(), wanted), due):
@@ -183,7 +183,7 @@ def test_a_fused_layer_is_peft_s(keys):
     "keys", [{"use_dora": True}, {"lora_dropout": 0.1}, {"lora_bias": True}, {"bias": "all", "biased": True}]
 )
 def test_what_is_not_plain_stays_peft_s(keys):
-    assert lora_linear4bit.fuse(four_bit(**keys)) == 0
+    assert not lora_linear4bit.fuse(four_bit(**keys))
 
 
 # --- families -------------------------------------------------------------------------------------------------------
@@ -464,8 +464,9 @@ def test_a_rehearsal_leaves_no_trace(tiny, dataset, tmp_path, no_owner, kind):
     before, dice = weights(made), torch.get_rng_state()
     run_preflight(made)
     assert torch.equal(weights(made), before) and torch.equal(torch.get_rng_state(), dice)
-    assert [event["phase"] for event in kinds(made, "memory")] == ["forward", "backward", "optimizer", "evaluation"]
-    assert all(event["resident"] > 2**20 for event in kinds(made, "memory"))
+    phases = {event["phase"]: event for event in kinds(made, "memory")}
+    assert list(phases) == ["forward", "backward", "optimizer", "evaluation", "dequantized"]
+    assert all(event["resident"] > 2**20 for phase, event in phases.items() if phase != "dequantized")
     assert [group["lr"] for group in made.optimizer.param_groups] == made.lr_scheduler.get_last_lr()
     for training in (plain, made):
         training.train_step()

@@ -3,6 +3,7 @@
 It imports torch inside the functions that need it, so that ``import etabli`` stays cheap.
 """
 
+import contextlib
 import os
 import socket
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 HUB_PROBE_SECONDS = 2.0
 SPIN = "20000"  # some tens of microseconds
+CGROUPS = Path("/sys/fs/cgroup")  # Linux: a container's limits
 
 
 @cache
@@ -199,7 +201,21 @@ def free_bytes() -> int:
         return int(torch.cuda.mem_get_info()[0])
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    return min(int(psutil.virtual_memory().available), _container_free_bytes())
+
+
+def _container_free_bytes() -> int:
+    """Return the free memory in bytes under a container's limit (Linux cgroups, both versions); huge without one."""
+    for folder, limit_name, used_name in (
+        (CGROUPS, "memory.max", "memory.current"),
+        (CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            limit, used = (int((folder / name).read_text()) for name in (limit_name, used_name))
+            statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            cached = int(statistics.get("total_inactive_file", statistics.get("inactive_file", 0)))
+            return max(0, limit - used + cached)  # the kernel gives unused file pages back
+    return sys.maxsize
 
 
 def versions() -> dict[str, str]:

@@ -113,7 +113,9 @@ class Recipe(FromFile):
     ``max_minutes`` sooner. ``lr_scheduler`` is the course of the learning rate. ``gradient_checkpointing`` recomputes
     layers in the backward pass instead of keeping their activations: ``none``, ``all``, or a number of layers;
     ``auto`` means only if a row does not fit otherwise. ``dtype`` is the data type of the computation; ``auto`` is the
-    fastest one on this machine when the run begins (``etabli.core.cpu_dtype``).
+    fastest one on this machine when the run begins (``etabli.core.cpu_dtype``). ``keep_dequantized`` keeps 4-bit
+    matrices dequantised between steps: ``none``, ``all``, or with ``auto`` as many as fit into half of the memory that
+    is free beside the largest batch.
 
     ``sample_prompts`` are answered every ``sample_every`` steps, and at steps 0, 1, 2, 4, 8 … before. ``backup`` is a
     folder that gets a second copy of the run while it goes on. Keys have had other names (``OLD_KEYS``): these are
@@ -148,6 +150,7 @@ class Recipe(FromFile):
     threads: int | None = Field(None, ge=1)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     gradient_checkpointing: Literal["auto", "none", "all"] | Annotated[int, Field(ge=1)] = "auto"
+    keep_dequantized: Literal["auto", "none", "all"] = "auto"
     callbacks: str | None = None
     backup: str | None = None
     max_minutes: float | None = Field(None, gt=0, allow_inf_nan=False)

@@ -5,7 +5,7 @@ Nothing here ends a run: whatever goes wrong becomes a ``warning`` event.
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -34,7 +34,9 @@ class Evaluator:
         held_out: list[TokenizedRow],
         sample_prompts: list[list[Message]],
         emit: oom.Emit,
+        give_back_matrices: Callable[[str], bool],
     ):
+        self._give_back_matrices = give_back_matrices
         self._packed_loss, self._loaded, self._recipe, self._emit = packed_loss, loaded_model, recipe, emit
         self._rows, self._sample_prompts = held_out, sample_prompts
         slices = sorted({row.slice for row in held_out})
@@ -76,6 +78,8 @@ class Evaluator:
 
         def use_smaller_parts(why: str) -> None:
             nonlocal micro_batches
+            if self._give_back_matrices(why):
+                return
             if micro_batches >= len(pack):
                 raise oom.no_room_error(pack, why)
             micro_batches *= 2
@@ -101,6 +105,8 @@ class Evaluator:
 
         def answer_one_by_one(why: str) -> None:
             nonlocal batch_tokens
+            if self._give_back_matrices(why):
+                return
             if batch_tokens == 1:
                 raise NoRoom(why)
             batch_tokens = 1

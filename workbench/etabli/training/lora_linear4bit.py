@@ -1,8 +1,9 @@
 """A 4-bit layer and its adapter as one operation, instead of a dozen passes over the activations.
 
 PEFT copies the base's output before it adds to it, casts the input to float32 and (under autocast on a CPU) back again,
-and keeps both for the backward pass. Here: y = x W' + s (x A') B', with W dequantised when it is needed and never kept.
-The gradients are those of this formula, written by hand; ``tests/test_engine.py`` compares them with float32 ones.
+and keeps both for the backward pass. Here: y = x W' + s (x A') B', with W dequantised when it is needed, or kept where
+memory is spare (``kept_matrices``). The gradients are those of this formula, written by hand; ``tests/test_engine.py``
+compares them with float32 ones.
 """
 
 import types
@@ -18,17 +19,18 @@ from torch import Tensor
 from etabli.training.autograd import Context
 
 ADAPTER = "default"  # PEFT's name of the only adapter that is trained
+KEPT = "etabli_dequantized"  # the attribute of a 4-bit weight that holds its dequantised matrix, if it is kept
 
 
-def fuse(model: torch.nn.Module) -> int:
-    """Replace ``forward`` of every plain LoRA layer on 4 bits in a PEFT model; returns how many there are.
+def fuse(model: torch.nn.Module) -> list[Linear4bit]:
+    """Replace ``forward`` of every plain LoRA layer on 4 bits in a PEFT model; returns these layers.
 
     DoRA, dropout, trained biases, adapters that are merged or off, and evaluation go through PEFT as before.
     """
     layers = [module for module in model.modules() if type(module) is Linear4bit and _is_plain(module)]
     for layer in layers:
         layer.forward = types.MethodType(_forward, layer)
-    return len(layers)
+    return layers
 
 
 def _is_plain(layer: Linear4bit) -> bool:
@@ -67,7 +69,7 @@ class _LoraLinear4bit(torch.autograd.Function):
     ) -> Tensor:
         flat = x.flatten(0, -2)
         narrow = flat @ lora_a.to(x.dtype).T
-        out = F.linear(x, _dequantise(weight, x.dtype))  # no view of anything: Falcon adds to it in place
+        out = F.linear(x, dequantise(weight, x.dtype))  # no view of anything: Falcon adds to it in place
         out.view(-1, out.shape[-1]).addmm_(narrow, lora_b.to(x.dtype).T, alpha=scale)
         context.save_for_backward(x, lora_a, lora_b, narrow)
         context.weight, context.scale = weight, scale
@@ -82,11 +84,14 @@ class _LoraLinear4bit(torch.autograd.Function):
         d_up = (flat.T @ narrow).to(lora_b.dtype).mul_(context.scale)
         if not context.needs_input_grad[0]:
             return None, d_down, d_up, None, None
-        d_x = flat @ _dequantise(context.weight, x.dtype)
+        d_x = flat @ dequantise(context.weight, x.dtype)
         return d_x.addmm_(projected, lora_a.to(x.dtype)).view_as(x), d_down, d_up, None, None
 
 
-def _dequantise(weight: Params4bit, dtype: torch.dtype) -> Tensor:
-    """Return the dequantised matrix, (out, in); free it soon, it is large."""
-    matrix: Tensor = dequantize_4bit(weight.data, weight.quant_state)
+def dequantise(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a 4-bit weight's matrix, (out, in): the one that is kept, or a new one; free that soon, it is large."""
+    kept: Tensor | None = getattr(weight, KEPT, None)
+    if kept is not None:
+        return kept
+    matrix: Tensor = dequantize_4bit(weight.data, weight.quant_state)  # type: ignore[attr-defined]  # a Params4bit
     return matrix.to(dtype)

@@ -121,14 +121,22 @@ def count_tensors(model: "Module", single_process: bool = True) -> Iterator[Tens
 
 
 @contextlib.contextmanager
-def measure_phase(emit: Emit, phase: str, counter: TensorCounter | None = None, **facts: object) -> Iterator[None]:
-    """Write a ``memory`` event with the most bytes that a phase used, and ``facts`` about its batch."""
+def measure_phase(
+    emit: Emit, phase: str, counter: TensorCounter | None = None, **facts: object
+) -> Iterator[dict[str, int]]:
+    """Write a ``memory`` event with the most bytes that a phase used, and ``facts`` about its batch.
+
+    Gives a dictionary that has these bytes, as the event has them, once the phase is over.
+    """
+    most_bytes: dict[str, int] = {}
     _reset_peak()
     if counter:
         counter.take_moments()
-    yield
-    tensor_bytes = {"allocated": max(map(total_bytes, counter.take_moments()))} if counter else {}
-    emit("memory", phase=phase, **_read_peak() | tensor_bytes, **facts)
+    yield most_bytes
+    most_bytes |= _read_peak()
+    if counter:
+        most_bytes["allocated"] = max(map(total_bytes, counter.take_moments()))
+    emit("memory", phase=phase, **most_bytes, **facts)
 
 
 def pack_sizes(pack: Pack) -> dict[str, int]:

@@ -176,31 +176,32 @@ class _Reorder(torch.autograd.Function):
         return zeros.index_copy_(0, order, gradient), None, None
 
 
-class _Scale(Context, Protocol):
+class _ScoreScale(Context, Protocol):
     scale: float
 
 
 class _ShortAttention(torch.autograd.Function):
-    """Causal attention by plain matrix products; only the inputs are kept, the weights are computed again."""
+    """Causal attention by plain matrix products in the compute dtype; its weights, which are small, are kept."""
 
     @staticmethod
-    def forward(context: _Scale, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        context.save_for_backward(query, key, value)
+    def forward(context: _ScoreScale, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        query = query * scale
+        weights = _attention_weights(query, key)
+        context.save_for_backward(query, key, value, weights)
         context.scale = scale
-        return _attention_weights(query, key, scale).to(value.dtype) @ value
+        return weights @ value
 
     @staticmethod
-    def backward(context: _Scale, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        query, key, value = context.saved_tensors
-        weights = _attention_weights(query, key, context.scale)
-        slope = (gradient @ value.mT).float()
-        slope = (slope - (slope * weights).sum(-1, keepdim=True)).mul_(weights).mul_(context.scale).to(query.dtype)
-        return slope @ key, slope.mT @ query, weights.to(value.dtype).mT @ gradient, None
+    def backward(context: _ScoreScale, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        query, key, value, weights = context.saved_tensors
+        slope = torch._softmax_backward_data(gradient @ value.mT, weights, -1, weights.dtype)
+        return (slope @ key).mul_(context.scale), slope.mT @ query, weights.mT @ gradient, None
 
 
-def _attention_weights(query: Tensor, key: Tensor, scale: float) -> Tensor:
-    """Return the softmax in float32 over the keys up to each query's own position."""
+def _attention_weights(query: Tensor, key: Tensor) -> Tensor:
+    """Return the softmax over the keys up to each query's own position; it adds up in float32 in any dtype."""
     length = key.shape[2]
-    future = torch.ones(length, length, dtype=torch.bool, device=key.device).triu(1)
-    scores = (query @ key.mT).float().mul_(scale)
-    return torch.softmax(scores.masked_fill_(future.repeat(query.shape[2] // length, 1), -torch.inf), -1)
+    future = key.new_full((length, length), -torch.inf).triu_(1)
+    scores = query @ key.mT
+    scores.view(*scores.shape[:2], -1, length, length).add_(future)
+    return torch.softmax(scores, -1)

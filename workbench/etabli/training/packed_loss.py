@@ -13,6 +13,7 @@ from torch import Tensor
 from etabli.core.errors import BadInput, NotFinite
 from etabli.models.loading import LoadedModel
 from etabli.training import chunked_cross_entropy, lora_linear4bit, oom, packed_attention, rms_norm
+from etabli.training.kept_matrices import KeptMatrices
 from etabli.training.packing import Pack, collate
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class PackedLoss(torch.nn.Module):
         self.warning = ""
         self.rowwise = False  # attention row by row
         self.head: chunked_cross_entropy.Head | None = None  # for cross-entropy in chunks
-        lora_linear4bit.fuse(peft)
+        self.kept_matrices = KeptMatrices(lora_linear4bit.fuse(peft), loaded_model.dtype)
         rms_norm.fuse(peft)
         self._choose_fast_paths(packed)
 

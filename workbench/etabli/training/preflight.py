@@ -1,15 +1,17 @@
 """Before the first step: does the longest batch fit beside the optimiser's states, and how much does each phase take?
 
 A lack of memory shows now, not after an hour. Weights, learning rates, the states' values and the random state stay
-unchanged.
+unchanged. What stays free is spent on dequantised matrices (``keep_dequantized``).
 """
 
 import contextlib
+import math
 
 import torch
 
+from etabli.core import machine
 from etabli.core.errors import NoRoom
-from etabli.training import oom
+from etabli.training import kept_matrices, oom
 from etabli.training.packing import Pack
 from etabli.training.tensor_counter import TensorCounter
 from etabli.training.trainer import Training
@@ -26,23 +28,47 @@ def run_preflight(training: Training) -> None:
     with torch.random.fork_rng(), oom.count_tensors(training.peft, single_process) as counter:
         training.model.train()
         oom.retry_smaller(lambda: _step_without_effect(training), lambda why: _refuse_optimizer(training, why))
-        oom.retry_smaller(lambda: _forward_and_backward(training, pack, counter), training.use_smaller_parts)
+        most_bytes = oom.retry_smaller(
+            lambda: _forward_and_backward(training, pack, counter), training.use_smaller_parts
+        )
         with oom.measure_phase(training.emit, "optimizer", counter):
             _step_without_effect(training)
         if training.is_main:
             training.evaluator.run_preflight(counter)
+        bytes_at_rest = counter.now if counter else torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
+    if single_process:
+        _keep_matrices(training, most_bytes - bytes_at_rest)
 
 
-def _forward_and_backward(training: Training, pack: Pack, counter: TensorCounter | None) -> None:
+def _forward_and_backward(training: Training, pack: Pack, counter: TensorCounter | None) -> int:
+    """Compute the gradients of the longest part of a pack; returns the most bytes of tensors at once."""
     parts = oom.split_pack(pack, training.micro_batches)
     training.current_part = max(parts, key=lambda part: sum(len(row.ids) for row in part))
     with contextlib.ExitStack() as stack:
         stack.enter_context(training.sync_gradients(False))
         facts = oom.pack_sizes(training.current_part) | {"checkpointing": training.checkpointing}
-        with oom.measure_phase(training.emit, "forward", counter, **facts):
+        with oom.measure_phase(training.emit, "forward", counter, **facts) as forward_bytes:
             loss = stack.enter_context(training.packed_loss.compute(training.current_part, training.model))
-        with oom.measure_phase(training.emit, "backward", counter, **facts):
+        with oom.measure_phase(training.emit, "backward", counter, **facts) as backward_bytes:
             training.accelerator.backward(loss)
+    return max(phase_bytes.get("allocated", 0) for phase_bytes in (forward_bytes, backward_bytes))
+
+
+def _keep_matrices(training: Training, batch_bytes: int) -> None:
+    """Keep dequantised matrices in memory that stays free while the largest batch takes ``batch_bytes``."""
+    setting = training.recipe.keep_dequantized
+    oom.free_memory()
+    spare = {"none": 0.0, "all": math.inf, "auto": kept_matrices.SHARE * (machine.free_bytes() - batch_bytes)}[setting]
+    matrices = training.packed_loss.kept_matrices
+    try:
+        kept_bytes = matrices.keep(spare)
+    except Exception as error:
+        if not oom.is_out_of_memory(error):
+            raise
+        training.give_back_matrices(str(error))
+        return
+    if kept_bytes:
+        training.emit("memory", phase="dequantized", allocated=kept_bytes)
 
 
 def _step_without_effect(training: Training) -> None:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 DEFAULT_PROMPTS = 4  # sample prompts, if the recipe names none
-# Raised when the same recipe rounds differently: version 1 had whole logits and masks over packs.
-ENGINE = 2
+# Raised when the same recipe rounds differently: version 1 had whole logits and masks over packs, version 2 took the
+# softmax of short rows in float32.
+ENGINE = 3
 # Keys that may change between a stop and a resume: the weights do not depend on them. Data, rules, callbacks and the
 # template are known by their hashes, not by their paths.
 FREE = (
@@ -43,6 +44,7 @@ FREE = (
     "rules",
     "callbacks",
     "template",
+    "keep_dequantized",
 )
 OpenRows = Callable[[str, Path | None], Dataset]
 HELD_OUT_SHARE, HELD_OUT_ROWS = 0.06, 32  # of the rows, and at most so many

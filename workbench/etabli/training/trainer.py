@@ -54,8 +54,9 @@ class Training:
         # One process needs no wrapper; several need the gradients averaged.
         several = self.accelerator.num_processes > 1
         self.model = self.accelerator.prepare(self.packed_loss) if several else self.packed_loss
+        give_back = self.give_back_matrices
         self.evaluator = Evaluator(
-            self.packed_loss, loaded_model, recipe, data.held_out, data.sample_prompts, self.emit
+            self.packed_loss, loaded_model, recipe, data.held_out, data.sample_prompts, self.emit, give_back
         )
         self.backup = make_backup(run, recipe, self.warn) if self.is_main else None
         self.step = 0
@@ -282,6 +283,8 @@ class Training:
             NoRoom: nothing can be made smaller; or there are several devices, which would all have to, at once.
         """
         self.optimizer.zero_grad()
+        if self.give_back_matrices(why):
+            return
         if self.accelerator.num_processes > 1:
             raise NoRoom(f"Memory ran out on one of several devices ({why}): lower tokens_per_batch or batch_size.")
         # With gradient_checkpointing: auto, layers are recomputed before packs are split into ever smaller parts.
@@ -297,6 +300,14 @@ class Training:
             self.emit("retry", what="layers are computed again in the backward pass, about a third slower", why=why)
         else:
             raise oom.no_room_error(self.current_part, why)
+
+    def give_back_matrices(self, why: str) -> bool:
+        """Free the dequantised matrices that were kept, because memory ran out; returns False if none were."""
+        freed = self.packed_loss.kept_matrices.give_back()
+        if freed:
+            text = f"{freed / 2**30:.2f} GiB of dequantised matrices given back; they are made again when needed"
+            self.emit("retry", what=text, why=why)
+        return bool(freed)
 
     def _checkpoint_all_layers(self) -> None:
         self.recompute_layers = True
