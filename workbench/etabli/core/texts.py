@@ -1,13 +1,8 @@
-"""One normal form of text, for every place that asks whether two texts are the same; a number with its noun."""
+"""One normal form of text, for every place that asks whether two texts are the same."""
 
 import unicodedata
 
 EDGES = " \t\r\n.,;:!?¡¿…\"'«»“”‘’"
-
-
-def quantity(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 vote", "1,200 votes"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def fold(text: str) -> str:

@@ -3,7 +3,7 @@
 from typing import TypedDict
 
 from etabli.core.contracts import Estimate, NeededItems, PairResult, VoteProgress, VoteResults, VoteVerdict
-from etabli.core.texts import quantity
+from etabli.core.wording import count_of
 from etabli.evaluation.verdict import BETTER, CANNOT_TELL, WORSE
 
 _PREFERENCES = {BETTER: "is preferred to", WORSE: "is liked less than", CANNOT_TELL: "can't be told from"}
@@ -149,7 +149,7 @@ def _describe_agreement(results: VoteResults) -> list[str]:
             bounds = _format_bounds(agreement["low"], agreement["high"])
             kappa = f", kappa {_format_signed(agreement['kappa'])}{bounds}"
         text = _format_share(share["value"], share["low"], share["high"])
-        lines.append(f"{names} agree on {text} of {quantity(agreement['n'], 'pair')}{kappa}.")
+        lines.append(f"{names} agree on {text} of {count_of(agreement['n'], 'pair')}{kappa}.")
     return lines
 
 

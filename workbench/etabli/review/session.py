@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from etabli.core import journal
 from etabli.core.contracts import CHOICES, Results, Vote, VoteProgress, VoteResults
 from etabli.core.errors import BadInput
-from etabli.core.texts import quantity
+from etabli.core.wording import count_of
 from etabli.models.loading import LoadedModel
 from etabli.review import answers, e_process, report, results
 from etabli.review import named_votes as named
@@ -126,16 +126,16 @@ class Session:
         path, invalid = self.file.path, self.file.skipped_lines
         votes, named_votes = named.split_named(entry for entry in self.file.all() if voting.is_vote(entry))
         if n_others := sum(vote["comparison"] != self.comparison.hash for vote in votes):
-            notes.append(f"On other answers, so not counted here: {quantity(n_others, 'vote')} in {path}.")
+            notes.append(f"On other answers, so not counted here: {count_of(n_others, 'vote')} in {path}.")
         if named_votes:
-            cast_votes = quantity(len(named_votes), "vote")
+            cast_votes = count_of(len(named_votes), "vote")
             notes.append(f"Cast in the chat, not blind, so not counted here: {cast_votes} in {path}.")
         if invalid:
-            notes.append(f"No complete votes: {quantity(invalid, 'line')} of {path}.")
+            notes.append(f"No complete votes: {count_of(invalid, 'line')} of {path}.")
         if n_copies := self.comparison.n_copies:
-            notes.append(f"Not shown again, with prompt and answers of an earlier row: {quantity(n_copies, 'row')}.")
+            notes.append(f"Not shown again, with prompt and answers of an earlier row: {count_of(n_copies, 'row')}.")
         if n_same := self.comparison.count_same_answers():
-            notes.append(f"Not shown, because both answers are the same: {quantity(n_same, 'pair')}.")
+            notes.append(f"Not shown, because both answers are the same: {count_of(n_same, 'pair')}.")
         return notes
 
     @property

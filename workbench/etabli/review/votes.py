@@ -10,7 +10,7 @@ from typing import TypeGuard
 from etabli.core import folders, journal, machine, parsing, storage
 from etabli.core.contracts import CHOICES, VERSION, VOTES, Vote
 from etabli.core.errors import BadData, BadInput, Damaged
-from etabli.core.texts import quantity
+from etabli.core.wording import count_of
 from etabli.review.named_votes import describe_named, split_named
 from etabli.runs.run import Run
 
@@ -153,14 +153,14 @@ def _select_comparison(votes: list[Vote], comparison: str, files: Sequence[str |
             f"Votes on {name} name different systems: the files were changed by hand. Use the original files."
         )
     n_excluded = len(votes) - len(chosen_votes)
-    return chosen_votes, [f"{quantity(n_excluded, 'vote')} on other answers left out."] if n_excluded else []
+    return chosen_votes, [f"{count_of(n_excluded, 'vote')} on other answers left out."] if n_excluded else []
 
 
 def _describe_comparisons(by_comparison: dict[str, list[Vote]]) -> str:
     texts = []
     for name, votes in by_comparison.items():
         systems, voter = " against ".join(votes[-1]["arms"]), votes[-1]["by"]
-        texts.append(f"{name} ({systems}, {quantity(len(votes), 'vote')}, by {voter})")
+        texts.append(f"{name} ({systems}, {count_of(len(votes), 'vote')}, by {voter})")
     return "; ".join(texts)
 
 

@@ -15,7 +15,7 @@ from etabli.core.contracts import VERSION, ArenaReport, VoteResults
 from etabli.core.errors import BadInput
 from etabli.core.progress import show_progress
 from etabli.core.terminal import say
-from etabli.core.texts import quantity
+from etabli.core.wording import count_of
 
 if TYPE_CHECKING:
     from etabli.review.session import Session
@@ -121,7 +121,7 @@ def _vote(session: "Session") -> None:
         except BadInput as error:  # voted on in another window: here is the next
             say(str(error))
             continue
-        say(f"{choice}. Left had {quantity(vote['lengths'][0], 'character')}, right {vote['lengths'][1]}.")
+        say(f"{choice}. Left had {count_of(vote['lengths'][0], 'character')}, right {vote['lengths'][1]}.")
 
 
 def _read_keys() -> Iterator[str]:
