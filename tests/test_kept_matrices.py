@@ -7,7 +7,7 @@ import torch
 
 import trainings
 from etabli.core import machine
-from etabli.training import kept_matrices
+from etabli.models import kept_matrices
 from etabli.training.preflight import run_preflight
 
 
