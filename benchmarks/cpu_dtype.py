@@ -33,7 +33,7 @@ class Unwritten:
 def training(folder: Path, data: Path, model: str, dtype: str) -> trainer.Training:
     """Return a training whose first step is done: that one compiles."""
     recipe = Recipe(model=model, data=str(data), max_steps=1000, dtype=dtype, max_length=256)
-    loaded = loading.load(model, alongside=True, dtype=dtype)
+    loaded = loading.load(model, alongside=True, dtype=dtype, keep_dequantized=False)
     made = trainer.Training(folder, recipe, loaded, train_data.load_train_data(recipe, loaded.tokenizer), Unwritten())
     made.train_step()
     return made

@@ -66,7 +66,7 @@ def alive(point: dict) -> dict:
     from etabli.training import lora_and_optimizer
     from etabli.training.tensor_counter import TensorCounter, count_model, total_bytes
 
-    loaded = loading.load()
+    loaded = loading.load(keep_dequantized=False)
     recipe, pack = asked(point)
     peft = lora_and_optimizer.add_lora(loaded, recipe).train()
     optimizer = lora_and_optimizer.make_optimizer(peft, recipe)

@@ -234,9 +234,9 @@ def test_what_a_trace_and_its_engine_say_twice_is_the_same():
     from etabli.memory import formula
     from etabli.training import chunked_cross_entropy, packed_attention, packing
 
-    assert (formula.CHUNK_LOGITS, formula.SHORT, ROUND) == (
+    assert (formula.CHUNK_LOGITS, formula.KEEP, ROUND) == (
         chunked_cross_entropy.LOGITS,
-        packed_attention.SHORT,
+        packed_attention.KEEP,
         packing.BLOCK,
     )
 

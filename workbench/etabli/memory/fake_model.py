@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 STOCK_ATTENTION = "etabli_stock"
-_CPU_SHORT = packed_attention.SHORT
 
 
 def build_model(config: ModelConfig, setup: Setup, layers: int) -> "PeftModel":
@@ -153,7 +152,7 @@ def _upcast(base: "PreTrainedModel") -> None:
 def patch_libraries(setup: Setup) -> None:
     """Remove the obstacles for fake tensors, and choose the attention of the setup's device."""
     _patch_once()
-    packed_attention.SHORT = _CPU_SHORT if setup.device == "cpu" else 0  # the attention for short rows is for CPUs
+    packed_attention._is_faster_by_products = lambda device: setup.device == "cpu"
     packed_attention._shares_keys = lambda device: setup.shares_keys
 
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 NAME = "etabli_rows"
 STEP = 32  # tokens: rows whose lengths round up to the same multiple share a batch
-SHORT = 128  # tokens: up to here, on a CPU, plain matrix products take a quarter of the time of SDPA's blocks
+BLOCK = 256  # queries of a block: it sees the keys up to its own end alone, so that half of all pairs is left out
+KEEP = 128  # tokens: the weights of rows up to here, one block, are small and kept for the gradient
 
 
 class Layout(NamedTuple):
@@ -128,12 +129,9 @@ _UNSUPPORTED = ("s_aux", "softcap", "position_bias")  # sinks, caps and biases, 
 
 def _causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
     """Return causal attention over (rows, heads, tokens, width), each row by itself."""
-    length = query.shape[2]
-    if query.device.type == "cpu" and length <= SHORT and not dropout:
-        # Query heads that share a key are stacked along the tokens, so that no key is repeated.
-        stacked_queries = query.reshape(query.shape[0], key.shape[1], -1, query.shape[3])
-        short: Tensor = _ShortAttention.apply(stacked_queries, key, value, scale)  # type: ignore[no-untyped-call]  # torch
-        return short.reshape(*query.shape[:3], -1)
+    if _is_faster_by_products(query.device) and not dropout:
+        output: Tensor = _ProductAttention.apply(query, key, value, scale)  # type: ignore[no-untyped-call]  # torch
+        return output
     groups = query.shape[1] // key.shape[1]
     shares_keys = groups > 1 and _shares_keys(query.device)
     if groups > 1 and not shares_keys:
@@ -141,6 +139,11 @@ def _causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, d
     return F.scaled_dot_product_attention(
         query, key, value, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=shares_keys
     )
+
+
+def _is_faster_by_products(device: torch.device) -> bool:
+    """Return whether plain matrix products beat SDPA's kernels: on a CPU (``docs/engine.md``)."""
+    return device.type == "cpu"
 
 
 def _shares_keys(device: torch.device) -> bool:
@@ -180,28 +183,72 @@ class _ScoreScale(Context, Protocol):
     scale: float
 
 
-class _ShortAttention(torch.autograd.Function):
-    """Causal attention by plain matrix products in the compute dtype; its weights, which are small, are kept."""
+class _ProductAttention(torch.autograd.Function):
+    """Causal attention by plain matrix products in the compute dtype, a block of queries at a time.
+
+    Queries are (rows, heads, tokens, width), keys and values have as many heads or a divisor of it.
+    """
 
     @staticmethod
     def forward(context: _ScoreScale, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         query = query * scale
-        weights = _attention_weights(query, key)
-        context.save_for_backward(query, key, value, weights)
+        outputs, kept = [], []
+        for start, stop in _blocks(query.shape[2]):
+            weights = _attention_weights(_stack(query, key, start, stop), key[:, :, :stop], start)
+            outputs.append(_unstack(weights @ value[:, :, :stop], query))
+            kept.append(weights)
+        context.save_for_backward(query, key, value, *(kept if query.shape[2] <= min(KEEP, BLOCK) else ()))
         context.scale = scale
-        return weights @ value
+        return _join(outputs)
 
     @staticmethod
     def backward(context: _ScoreScale, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        query, key, value, weights = context.saved_tensors
-        slope = torch._softmax_backward_data(gradient @ value.mT, weights, -1, weights.dtype)
-        return (slope @ key).mul_(context.scale), slope.mT @ query, weights.mT @ gradient, None
+        query, key, value, *kept = context.saved_tensors
+        blocks = _blocks(query.shape[2])
+        sum_dtype = torch.float32 if len(blocks) > 1 else key.dtype
+        d_key = d_value = torch.empty(0)
+        d_queries = []
+        for start, stop in reversed(blocks):  # the last block sees every key
+            queries, upstream = (_stack(states, key, start, stop) for states in (query, gradient))
+            keys = key[:, :, :stop]
+            weights = kept[0] if kept else _attention_weights(queries, keys, start)
+            slope = torch._softmax_backward_data(upstream @ value[:, :, :stop].mT, weights, -1, weights.dtype)
+            d_queries.append(_unstack(slope @ keys, query).mul_(context.scale))
+            for_keys, for_values = slope.mT @ queries, weights.mT @ upstream
+            if len(d_queries) == 1:
+                d_key, d_value = for_keys.to(sum_dtype), for_values.to(sum_dtype)
+            else:
+                d_key[:, :, :stop] += for_keys
+                d_value[:, :, :stop] += for_values
+        return _join(d_queries[::-1]), d_key.to(key.dtype), d_value.to(value.dtype), None
 
 
-def _attention_weights(query: Tensor, key: Tensor) -> Tensor:
-    """Return the softmax over the keys up to each query's own position; it adds up in float32 in any dtype."""
-    length = key.shape[2]
-    future = key.new_full((length, length), -torch.inf).triu_(1)
+def _blocks(length: int) -> list[tuple[int, int]]:
+    """Return the first query of each block, and the one after its last."""
+    return [(start, min(start + BLOCK, length)) for start in range(0, length, BLOCK)]
+
+
+def _join(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+
+
+def _stack(states: Tensor, key: Tensor, start: int, stop: int) -> Tensor:
+    """Return a block of states with the heads that share a key side by side as tokens, so that no key is repeated."""
+    return states[:, :, start:stop].reshape(key.shape[0], key.shape[1], -1, states.shape[3])
+
+
+def _unstack(block: Tensor, query: Tensor) -> Tensor:
+    """Return the block with every head of the queries by itself again."""
+    return block.view(*query.shape[:2], -1, block.shape[3])
+
+
+def _attention_weights(query: Tensor, key: Tensor, start: int) -> Tensor:
+    """Return the softmax over the keys up to each query's own position; it adds up in float32 in any dtype.
+
+    The queries are those of the positions from ``start`` to the last key's, once for each head that shares the keys.
+    """
+    size = key.shape[2] - start
+    future = key.new_full((size, size), -torch.inf).triu_(1)
     scores = query @ key.mT
-    scores.view(*scores.shape[:2], -1, length, length).add_(future)
+    scores.view(*scores.shape[:2], -1, size, key.shape[2])[..., start:].add_(future)
     return torch.softmax(scores, -1)
