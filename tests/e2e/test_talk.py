@@ -198,6 +198,26 @@ def test_an_answer_that_was_stopped_is_not_voted_on(talk, name):
     assert not talk.votes
 
 
+def test_a_question_that_fails_is_not_the_same_question_before_it(talk):
+    vote = talk.page.get_by_role("group", name="Which answer is better")
+    talk.ask("hi")
+    talk.failure = MemoryError("no room")
+    talk.box.fill("hi")
+    talk.box.press("Enter")
+    talk.until(lambda: talk.widget.error and not talk.widget.doing)
+    expect(vote).to_have_count(0), "nobody votes on answers that are not there"
+    expect(talk.page.locator(".etabli-sides pre:visible")).to_have_text(["(no answer)"] * 3)
+    expect(talk.box).to_have_value("hi")
+    talk.page.get_by_text("Asked before: 1").click()
+    expect(talk.page.locator(".etabli-earlier pre").last).to_have_text("tuned says hi")
+    expect(vote).to_have_count(2)
+    talk.failure = None
+    talk.ask("hi")
+    expect(talk.page.get_by_text("Asked before: 1")).to_be_visible()
+    talk.page.locator(".etabli-ballot").get_by_role("button", name="tuned is better").first.click()
+    assert [vote["item"] for vote in talk.votes] == ["1"]
+
+
 def test_a_question_goes_on_only_if_it_is_said(talk):
     expect(talk.page.get_by_text("Go on from the last question")).to_be_hidden()
     talk.ask("one")

@@ -15,6 +15,7 @@ const VOTE_KEYS = {
 const CHOICES = ["left", "tie", "both bad", "right"];
 const KEYS_HINT =
   "Enter asks, Shift+Enter makes a new line, ↑ in the empty box brings the last question back. On a vote's buttons: ← or 1 the left one, → or 2 the right one, ↓ or t a tie, x both bad.";
+const EMPTY = "(an empty answer)";
 const NOT_BLIND = "The names are in sight: these votes are not blind and are never counted with the arena's.";
 
 function render({ model, el }) {
@@ -38,6 +39,9 @@ function render({ model, el }) {
   const notes = make("div");
   el.append(form, chips, errorLine(model), asked, sides, votes, before, hint, notes);
 
+  /** The entry of the question that stands above; undefined while it is answered, and if it failed. */
+  const current = () => model.get("history")[model.get("place")];
+
   // --- the box: it is cleared when the kernel has the question, and gets it back if nothing was answered
   let sent = ""; // what the kernel was asked last and has not begun
   let isWaiting = false; // until the kernel has heard it: Enter pressed twice asks once
@@ -53,15 +57,14 @@ function render({ model, el }) {
   model.on("msg:custom", hear);
   const begun = () => {
     if (!sent || model.get("prompt") !== sent) return;
-    if (!model.get("doing") && model.get("history").at(-1)?.prompt !== sent) return;
+    if (!model.get("doing") && !current()) return;
     if (input.value.trim() === sent) input.value = "";
     sent = "";
   };
   const failed = () => {
     if (!model.get("error")) return;
     sent = "";
-    const isAnswered = model.get("history").at(-1)?.prompt === model.get("prompt");
-    if (!input.value && !isAnswered) input.value = model.get("prompt");
+    if (!input.value && !current()) input.value = model.get("prompt");
   };
   const settings = () =>
     Object.fromEntries([...knobs.querySelectorAll("input")].map((knob) => [knob.name, Number(knob.value)]));
@@ -140,11 +143,9 @@ function render({ model, el }) {
     const writing = model.get("writing");
     const texts = model.get("texts");
     const values = model.get("asked");
-    const entry = model.get("history").at(-1);
-    const isLast = entry?.prompt === model.get("prompt");
     const odd = [
       values.strength !== undefined && values.strength !== 1 && `strength ${values.strength}`,
-      isLast && entry.after && "goes on from the question before",
+      current()?.after && "goes on from the question before",
       values.temperature && `temperature ${values.temperature}, seed ${values.seed}`,
     ].filter(Boolean);
     asked.replaceChildren(
@@ -152,19 +153,19 @@ function render({ model, el }) {
       make("small", { textContent: odd.length ? ` ${odd.join(", ")}` : "" }),
     );
     asked.hidden = !model.get("prompt");
+    /** What stands for a text that is empty: nothing was said, or this side was not asked, or failed. */
+    const emptyNote = (figures) => {
+      if (figures) return EMPTY;
+      return model.get("doing") ? "" : "(no answer)";
+    };
     const section = (name) => {
       const figures = model.get("figures")[name];
-      const text = texts[name] || (name === writing ? "…" : "");
+      const text = texts[name] || (name === writing ? "…" : emptyNote(figures));
       return drawSide(name, text, figures?.cut, describe(figures), name === writing);
     };
     sides.replaceChildren(...(model.get("prompt") ? model.get("names").map(section) : []));
   };
   const vote = (entry, left, choice) => model.send({ type: "vote", item: entry.id, left, choice });
-  /** The entry whose answers stand above, once it is whole. */
-  const current = () => {
-    const entry = model.get("history").at(-1);
-    return entry?.prompt === model.get("prompt") && !model.get("writing") ? entry : undefined;
-  };
   const drawVotes = () => {
     const entry = current();
     const lines = entry ? ballot(model, entry, vote) : [];
@@ -176,8 +177,7 @@ function render({ model, el }) {
     goOnLabel.hidden = !model.get("can_go_on") || !model.get("history").at(-1)?.id;
   };
   const drawEarlier = () => {
-    const all = model.get("history");
-    const old = current() ? all.slice(0, -1) : all; // the newest stands above
+    const old = model.get("history").filter((entry) => entry !== current());
     before.hidden = !old.length;
     before.firstChild.textContent = `Asked before: ${old.length}`;
     const item = (entry) =>
@@ -189,7 +189,7 @@ function render({ model, el }) {
           { className: "etabli-sides" },
           Object.entries(entry.answers).map(([name, text]) => {
             const end = entry.stopped?.includes(name) ? "stopped" : "";
-            return drawSide(name, text, entry.cut?.includes(name), end);
+            return drawSide(name, text || EMPTY, entry.cut?.includes(name), end);
           }),
         ),
         ...ballot(model, entry, vote),
@@ -208,9 +208,9 @@ function render({ model, el }) {
     follow(model, ["doing"], drawDoing),
     follow(model, ["doing", "history"], begun),
     follow(model, ["error"], failed),
-    follow(model, ["history", "prompt", "votes", "writing"], drawEarlier),
-    follow(model, ["history", "prompt", "votes", "writing", "tally"], drawVotes),
-    follow(model, ["names", "texts", "figures", "writing", "prompt", "asked", "history"], draw),
+    follow(model, ["history", "place", "votes"], drawEarlier),
+    follow(model, ["history", "place", "votes", "tally"], drawVotes),
+    follow(model, ["names", "texts", "figures", "writing", "doing", "prompt", "asked", "history", "place"], draw),
   ];
   return () => {
     clearInterval(timer);
