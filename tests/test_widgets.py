@@ -29,7 +29,7 @@ from etabli_widgets import (
 )
 from etabli_widgets.run_monitor import MOST_POINTS, thin
 
-HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>&\"'"
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>&\"'\u202e"
 EVENTS = [
     {"kind": "start", "t": 0.0, "steps": 10, "probes": ["probe " + HOSTILE]},
     {"kind": "eval", "t": 1.0, "step": 0, "loss": 4.0},
@@ -721,10 +721,11 @@ def test_twins_hold_the_state_and_no_markup_of_others(chat, card):
         twin = bundle["text/html"].split("</style>", 1)[1]
         assert "application/vnd.jupyter.widget-view+json" in bundle
         assert "<script" not in twin and "<img" not in twin and "&lt;script" in twin
+        assert "\u202e" not in twin and "\\u202e" in twin, "what turns a line round is written out, as in the page"
 
 
 def test_what_is_hidden_is_written_out_and_joiners_of_scripts_stay():
-    from etabli_widgets._base import visible
+    from etabli_widgets.markup import visible
 
     assert visible("pay\u200bpal \u202e a\u200db") == "pay\\u200bpal \\u202e a\\u200db"
     for written in ("👩\u200d👩\u200d👧", "می\u200cخواهم", "line\n\ttab"):

@@ -4,7 +4,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, message, script, style, visible
+from etabli_widgets._base import Widget, message, script, style
 from etabli_widgets.markup import Markup, element, fragment
 
 
@@ -70,6 +70,6 @@ class ThresholdPairs(Widget):
 
 def _pair(pair: dict[str, Any]) -> Markup:
     tags = {"same": "span", "out": "del", "in": "ins", "cut": "small"}
-    difference = (element(tags[kind], visible(text)) for kind, text in pair["difference"])
-    head = element("small", visible(f"{pair['likeness']:.3f} · {pair['outcome']}"))
+    difference = (element(tags[kind], text) for kind, text in pair["difference"])
+    head = element("small", f"{pair['likeness']:.3f} · {pair['outcome']}")
     return element("section", head, element("pre", difference, class_="etabli-difference"))
