@@ -60,7 +60,7 @@ class VerdictCard(Widget):
             self._gaps(),
             self._scores(),
             self._fold_rows(most),
-            details("How it was made", table((), facts)),
+            details("How it was made", _scrolling_table((), facts)),
         )
 
     def _scores(self) -> Markup:

@@ -17,10 +17,10 @@ function render({ model, el }) {
   const othersTitle = make("summary");
   const gapsTitle = make("summary");
   const facts = make("table");
-  const made = make("details", {}, [make("summary", { textContent: "How it was made" }), facts]);
+  const scroll = (table, label) => scroller("etabli-scroll", label, [table]);
+  const made = make("details", {}, [make("summary", { textContent: "How it was made" }), scroll(facts, "Settings")]);
   const rows = make("section", { className: "etabli-rows", "aria-label": "Rows behind a number" });
   let pressed = null; // the button that opened the rows: focus goes back there
-  const scroll = (table, label) => scroller("etabli-scroll", label, [table]);
   const changes = make("details", {}, [gapsTitle, scroll(gaps, "Rows that changed")]);
   const more = make("details", {}, [othersTitle, scroll(others, "Differences by other scores")]);
   const all = make("details", {}, [
