@@ -15,6 +15,7 @@ const VOTE_KEYS = {
 const CHOICES = ["left", "tie", "both bad", "right"];
 const KEYS_HINT =
   "Enter asks, Shift+Enter makes a new line, ↑ in the empty box brings the last question back. On a vote's buttons: ← or 1 the left one, → or 2 the right one, ↓ or t a tie, x both bad.";
+const STEP = 50; // earlier questions that are listed, and how many more a click adds
 const EMPTY = "(an empty answer)";
 const NOT_BLIND = "The names are in sight: these votes are not blind and are never counted with the arena's.";
 
@@ -112,6 +113,7 @@ function render({ model, el }) {
         const knob = make("input", { name, ...props });
         knob.value = values[name];
         const value = make("output", { textContent: name === "strength" ? String(values[name]) : "" });
+        knob.onchange = () => (knob.value ||= model.get("settings")[name]); // cleared: the value that holds
         knob.oninput = () => (value.textContent = name === "strength" ? knob.value : "");
         return make("label", {}, [title, knob, value]);
       });
@@ -176,6 +178,7 @@ function render({ model, el }) {
     keepFocus(votes, redraw, input);
     goOnLabel.hidden = !model.get("can_go_on") || !model.get("history").at(-1)?.id;
   };
+  let listed = STEP;
   const drawEarlier = () => {
     const old = model.get("history").filter((entry) => entry !== current());
     before.hidden = !old.length;
@@ -194,7 +197,14 @@ function render({ model, el }) {
         ),
         ...ballot(model, entry, vote),
       ]);
-    const redraw = () => earlier.replaceChildren(...old.slice(-50).reverse().map(item));
+    const older = make("button", { type: "button", className: "etabli-button" });
+    older.textContent = `Show older ones: ${quantity(Math.max(0, old.length - listed), "more question")}`;
+    older.hidden = old.length <= listed;
+    older.onclick = () => {
+      listed += STEP;
+      drawEarlier();
+    };
+    const redraw = () => earlier.replaceChildren(...old.slice(-listed).reverse().map(item), older);
     keepFocus(earlier, redraw, before.querySelector("summary"));
   };
   const drawNotes = () =>
