@@ -80,8 +80,11 @@ class MemoryLedger(Widget):
 
 
 def _scale(position: dict[str, Any]) -> float:
-    """Return the bytes of the whole width. A card that is much larger is left out: the bars would be too short."""
-    peak = max(int(phase["device"]) for phase in position["phases"])
+    """Return the bytes of the whole width, forecast and measured.
+
+    A card that is much larger is left out: the bars would be too short.
+    """
+    peak = max(int(size) for phase in position["phases"] for size in (phase["device"], phase["measured"] or 0))
     return 1.04 * (peak if position["limit"] > 2.5 * peak else max(peak, int(position["limit"])))
 
 

@@ -69,9 +69,9 @@ function slider(model, name) {
   return { label: make("label", { title }, [SAID[name], input, shown]), stand };
 }
 
-/** Bytes of the whole width; a card that is far larger would leave nothing to see. */
+/** Bytes of the whole width, forecast and measured; a card that is far larger would leave nothing to see. */
 function scaled(seen) {
-  const most = Math.max(...seen.phases.map((phase) => phase.device));
+  const most = Math.max(...seen.phases.flatMap((phase) => [phase.device, phase.measured ?? 0]));
   return 1.04 * (seen.limit > 2.5 * most ? most : Math.max(most, seen.limit));
 }
 
