@@ -109,3 +109,23 @@ def test_what_was_measured_stays_in_its_track_however_far_the_forecast_was_off(b
     widths = [float(width) for width in re.findall(r"etabli-measured\" style=\"width:([\d.]+)%", widget.html())]
     assert len(widths) == len(phases) and max(widths) <= 100, "in the twin as well"
     bench.close()
+
+
+@pytest.mark.parametrize(
+    ("largest", "sentence"),
+    [
+        ((256, 3), "At most fit 64 × 256 tokens, or 3 × 32,768 tokens."),
+        ((256, 0), "At most fit 64 × 256 tokens; not even one row of 32,768 tokens fits."),
+        ((0, 3), "At most fit 3 × 32,768 tokens; not even the shortest rows fit, 64 at once."),
+        ((0, 0), "Not even one row of 32,768 tokens fits; not even the shortest rows fit, 64 at once."),
+    ],
+)
+def test_what_fits_at_most_is_said_without_rows_of_no_tokens(browser, tmp_path, largest, sentence):
+    bench = Bench(browser)
+    widget = SAMPLES["MemoryLedger"](tmp_path)
+    now = {**widget.seen["now"], "batch": 64, "seq": 32_768}
+    widget.seen = {**widget.seen, "now": now, "largest": dict(zip(("seq", "batch"), largest))}
+    shown = bench.page.locator(f"#{bench.mount(widget, 'MemoryLedger')}")
+    assert shown.get_by_text("Most is taken in the phase").inner_text().endswith(f"generate. {sentence}")
+    assert f"generate. {sentence}" in widget.html() and repr(widget).endswith(sentence)
+    bench.close()
