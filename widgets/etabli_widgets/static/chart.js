@@ -68,18 +68,6 @@ export function path(points, x, y) {
   return d;
 }
 
-/** Running mean over the last `window` values, so that the trend shows through the noise. */
-export function smooth(points, window) {
-  const kept = [];
-  return points
-    .filter(([, value]) => value !== null)
-    .map(([step, value]) => {
-      kept.push(value);
-      if (kept.length > window) kept.shift();
-      return [step, kept.reduce((sum, v) => sum + v, 0) / kept.length];
-    });
-}
-
 /** 4:05, or 1:04:05 from an hour. @param {number} seconds */
 export function clock(seconds) {
   const whole = Math.max(0, Math.round(seconds));
