@@ -148,3 +148,28 @@ def test_a_spike_of_one_step_is_drawn_named_and_read_in_a_long_run(bench):
     bench.sync(at)
     assert "loss of each step" in shown.locator(".etabli-legend").inner_text()
     assert "lowest" not in shown.locator("svg.etabli-chart").text_content()
+
+
+def test_a_value_of_another_step_names_it_and_the_legend_names_only_lines_that_are_there(bench):
+    def steps(count):
+        return [
+            {"kind": "step", "t": n, "step": n, "loss": 2.0 if n <= 50 else float("nan")} for n in range(1, count + 1)
+        ]
+
+    start = {"kind": "start", "t": 0.0, "steps": 120}
+    widget = etabli_widgets.RunMonitor([start, *steps(60)])
+    at = bench.mount(widget, "RunMonitor")
+    shown = bench.page.locator(f"#{at}")
+    figures, legend = shown.locator(".etabli-figures"), shown.locator(".etabli-legend")
+    loss = figures.locator(".etabli-figure").nth(1)
+    assert loss.inner_text().split() == ["2.000", "loss", "at", "step", "50"]
+    assert legend.inner_text().split("\n") == ["loss of each step", "mean of 8 steps"]
+    twin = widget.html()
+    assert "step 60 of 120 · loss 2.000 at step 50" in twin and "held-out" not in twin
+    widget.feed([start, *steps(50), {"kind": "eval", "t": 51.0, "step": 50, "loss": 2.5}])
+    bench.sync(at)
+    assert loss.inner_text().split() == ["2.000", "loss"] and "loss on held-out rows" in legend.inner_text()
+    assert "loss 2.000 · held-out loss 2.500 at step 50" in widget.html() and "etabli-held-out" in widget.html()
+    widget.feed([start, {"kind": "eval", "t": 1.0, "step": 0, "loss": 2.5}])
+    bench.sync(at)
+    assert legend.inner_text() == "loss on held-out rows" and 'class="etabli-loss"' not in widget.html()

@@ -257,9 +257,10 @@ class RunMonitor(Widget):
     def html(self) -> Markup:
         """Return state, figures, chart and the last answers as static HTML."""
         facts = [f"step {self.step} of {self.total or '?'}"]
-        facts += [f"loss {self.losses[-1][1]:.3f}"] if self.losses and self.losses[-1][1] is not None else []
-        known_losses = [point for point in self.held_out if point[1] is not None]
-        facts += [f"held-out loss {known_losses[-1][1]:.3f} at step {known_losses[-1][0]}"] if known_losses else []
+        facts += [
+            f"loss {loss:.3f}{'' if step == self.step else f' at step {step}'}" for step, loss in newest(self.losses)
+        ]
+        facts += [f"held-out loss {loss:.3f} at step {step}" for step, loss in newest(self.held_out)]
         facts += [f"{self.speed:.0f} tokens/s"] if self.speed else []
         facts += [f"{self.memory / 2**30:.2f} GiB"] if self.memory else []
         latest = [item for item in self.samples if item["step"] == self.samples[-1]["step"]]
@@ -274,6 +275,11 @@ class RunMonitor(Widget):
         return f"RunMonitor({self.name!r}: {self.state}, step {self.step}/{self.total or '?'})"
 
 
+def newest(points: Points) -> list[Point]:
+    """Return a list of the newest point with a value; an empty one if there is none."""
+    return [point for point in points if point[1] is not None][-1:]
+
+
 def chart(losses: Points, held_out: Points, group_sizes: dict[str, int]) -> Markup:
     """Return both losses as a static SVG; nothing if there is no loss yet."""
     points = [point for point in [*losses, *held_out] if point[1] is not None]
@@ -283,6 +289,7 @@ def chart(losses: Points, held_out: Points, group_sizes: dict[str, int]) -> Mark
     lines = [
         _draw_line(f"etabli-{name}", _places(series, right, top))
         for name, series in (("loss", losses), ("held-out", held_out))
+        if newest(series)
     ]
     labels = [
         element("text", text, x=x, y=y, text_anchor="end")
@@ -293,15 +300,19 @@ def chart(losses: Points, held_out: Points, group_sizes: dict[str, int]) -> Mark
         )
     ]
     drawing = element("svg", lines, labels, class_="etabli-chart", viewBox=f"0 0 {WIDTH} {HEIGHT}")
-    return fragment(drawing, element("p", _legend(group_sizes), class_="etabli-legend"))
+    return fragment(drawing, element("p", _legend(losses, held_out, group_sizes), class_="etabli-legend"))
 
 
-def _legend(group_sizes: dict[str, int]) -> list[Markup]:
-    """Return the names of the lines."""
-    size = group_sizes["losses"]
-    loss = f"loss, lowest and highest of each {size} steps" if size > 1 else "loss"
-    keys = {"etabli-loss": loss, "etabli-held-out": "held-out loss"}
-    return [element("span", element("i", class_=name), text) for name, text in keys.items()]
+def _legend(losses: Points, held_out: Points, group_sizes: dict[str, int]) -> list[Markup]:
+    """Return the names of the lines that are there."""
+    loss = f"loss{_name_extremes(group_sizes['losses'], 'steps')}"
+    held_out_loss = f"held-out loss{_name_extremes(group_sizes['held_out'], 'measurements')}"
+    keys = (("etabli-loss", loss, losses), ("etabli-held-out", held_out_loss, held_out))
+    return [element("span", element("i", class_=name), text) for name, text, series in keys if newest(series)]
+
+
+def _name_extremes(size: int, unit: str) -> str:
+    return f", lowest and highest of each {size} {unit}" if size > 1 else ""
 
 
 def _draw_line(class_: str, places: list[tuple[str, str]]) -> Markup:

@@ -94,6 +94,7 @@ function render({ model, el }) {
     const state = get("state");
     const starting = state === "starting";
     const number = (value) => (value === null ? "–" : value.toFixed(3));
+    const [lossStep, loss] = newest(get("losses"));
     const [heldOutStep, heldOut] = newest(get("held_out"));
     const reason = ENDED.includes(state) ? get("why") : starting ? get("phase") : "";
     status.textContent = `${get("name")}: ${state}${reason ? ` (${reason})` : ""}`;
@@ -116,13 +117,14 @@ function render({ model, el }) {
     const left = ENDED.includes(state) || !get("seconds_left") ? "–" : clock(get("seconds_left"));
     const texts = [
       `${get("step")} / ${get("total") || "?"}`,
-      number(newest(get("losses"))[1]),
+      number(loss),
       number(heldOut),
       get("speed") ? get("speed").toFixed(0) : "–",
       get("memory") ? `${(get("memory") / 2 ** 30).toFixed(2)} GiB` : "–",
       left,
     ];
     figures.forEach((item, i) => (item.value.textContent = texts[i]));
+    figures[1].caption.textContent = loss === null || lossStep === get("step") ? "loss" : `loss at step ${lossStep}`;
     figures[2].caption.title = GLOSSARY["held-out loss"];
     figures[2].caption.textContent = heldOut === null ? "held-out loss" : `held-out loss at step ${heldOutStep}`;
     losses.hidden = !get("losses").length && !get("held_out").length;
