@@ -4,7 +4,6 @@ const LEFT = 48; // px of the axis' labels
 const RIGHT = 12;
 const GAP = 24; // px above each panel, for its title
 const MEAN = 8; // losses, or groups of them, in the running mean: as run_monitor.py takes it
-export const ENDED = ["completed", "stopped", "failed", "lost"];
 
 /** What the running mean is the mean of. @param {{losses: number}} groupSizes */
 export function nameMean(groupSizes) {
@@ -68,20 +67,13 @@ function drawChart(chart, all, width, isLog) {
     top += GAP + panel.high;
   }
   if (right < data.total)
-    chart.append(svg("text", { x: width - RIGHT, y: GAP - 9, "text-anchor": "end" }, toCome(right, data)));
-  for (const tick of ticks(right, Math.max(2, Math.min(10, width / 90))).filter(Number.isInteger))
-    chart.append(svg("text", { x: x(tick), y: top + 15, "text-anchor": "middle" }, String(tick)));
+    chart.append(svg("text", { x: width - RIGHT, y: GAP - 9, "text-anchor": "end" }, describeAxis(right, data, width)));
+  chart.append(...stepLabels(right, x, top + 15, width));
   const height = top + 20;
   chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
   chart.setAttribute("height", String(height));
   const stepAt = (pixel) => Math.round(((pixel - LEFT) / (width - LEFT - RIGHT)) * right);
   return { x, stepAt: (pixel) => Math.max(0, Math.min(right, stepAt(pixel))), bottom: top, right };
-}
-
-/** What the axis leaves out. */
-function toCome(right, { total, state }) {
-  const text = `steps 0 to ${right} of ${total}`;
-  return ENDED.includes(state) ? text : `${text}; the axis grows with the run`;
 }
 
 function drawPanel(chart, { title, note = "", high, lines }, x, top, width, isLog) {
