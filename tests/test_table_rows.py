@@ -17,6 +17,8 @@ from etabli.curation.row_columns import RowColumns
 from etabli.curation.session import curate
 from etabli.curation.table import SORTS, STATUS, Table
 from etabli.data.dataset import Dataset
+from etabli.data.notes import escape_invisible
+from etabli_widgets._base import visible
 
 ANSWERS = ["Oak.", "oak.", "The oak stands by the harbour.", "A lamp.", "It rains, and it will rain tomorrow."]
 FILTERS = [{"filter": "exact"}, {"filter": "length", "least": 3, "unit": "words"}]
@@ -61,6 +63,23 @@ def test_every_order_is_that_of_a_stable_sort(desk, descending):
     table.select(sort="likeness", descending=True)
     has_copy = ["exact" in line["found"] for line in table.lines(0, 60)]
     assert has_copy == sorted(has_copy, reverse=True) and any(has_copy)
+
+
+@pytest.mark.parametrize(
+    "text", ["می\u200cخواهم", "क्\u200dष", "👩\u200d👩\u200d👧", "pay\u200bpal", "a\u202eb", "a\u200db", "سورة \u06dd"]
+)
+def test_a_cell_shows_a_text_as_the_detail_beside_it_does(text, tmp_path):
+    turns = [{"role": "user", "content": text}, {"role": "assistant", "content": f"{text} {text}"}]
+    Dataset([{"id": "r0", "messages": turns}]).save(tmp_path / "rows")
+    [line] = Table(curate(tmp_path / "rows", FILTERS[:1])).lines(0, 1)
+    assert [line["asked"], line["answer"]] == [visible(text), visible(f"{text} {text}")]
+
+
+def test_lines_excerpts_and_widgets_know_the_same_signs():
+    for code in [*range(0xD800), *range(0xE000, 0x10000)]:
+        if chr(code) not in "\n\r\t":
+            assert escape_invisible(chr(code)) == visible(chr(code)), hex(code)
+    assert escape_invisible("a\n\r\n\tb") == r"a\n\r\n\tb"
 
 
 def test_charts_count_all_rows_and_those_shown(desk):
