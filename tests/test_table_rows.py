@@ -75,6 +75,21 @@ def test_a_cell_shows_a_text_as_the_detail_beside_it_does(text, tmp_path):
     assert [line["asked"], line["answer"]] == [visible(text), visible(f"{text} {text}")]
 
 
+def test_every_source_is_chosen_by_its_name_or_a_part_and_a_row_without_one_has_none(tmp_path):
+    rows = list(rows_of(120))
+    for number, row in enumerate(rows):
+        row["source"] = [None, "", "Forum 1", f"Forum {number}"][number % 4]
+    Dataset(rows).save(tmp_path / "rows")
+    table = Table(curate(tmp_path / "rows", FILTERS[:1]))
+    sources = Counter(line["source"] or "no source" for line in table.lines(0, 120))
+    assert table.source_count == len(sources) == 32 and table.facets()["source"] == sources
+    for name, count in sources.items():
+        assert table.select(source=name) == count, name
+    assert table.select(source="FORUM") == 60 and table.select(source="None") == 0
+    labels = {label for chart in (table.histograms()["source"],) for label in chart["labels"]}
+    assert "no source" in labels and not {"None", ""} & labels
+
+
 def test_lines_excerpts_and_widgets_know_the_same_signs():
     for code in [*range(0xD800), *range(0xE000, 0x10000)]:
         if chr(code) not in "\n\r\t":

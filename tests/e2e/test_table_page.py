@@ -247,6 +247,26 @@ def test_several_rows_are_selected_decided_and_taken_back_at_once(shown):
     expect(shown.view.locator(".etabli-line[data-status=dropped]")).to_have_count(0)
 
 
+def test_of_many_sources_each_is_chosen_by_name_and_none_widens_the_bar(browser, tmp_path):
+    rows = [{**row, "source": f"s{number:03}"} for number, row in enumerate(many(120))]
+    Dataset([{**rows[0], "source": "a long name " * 8}, {**rows[1], "source": None}, *rows[2:]]).save(tmp_path / "rows")
+    shown = Shown(browser, tmp_path, 120, width=700)
+    field = shown.page.get_by_label("Source", exact=True)
+    assert field.get_attribute("placeholder") == "any of 120 sources"
+    for text, count in (("s117", 1), ("S11", 10), ("no source", 1), ("a long name", 1)):
+        with shown.other_rows():
+            field.fill(text)
+            field.press("Enter")
+        expect(shown.page.locator(".etabli-counted")).to_have_text(f"{count} of 120 rows")
+    assert field.bounding_box()["width"] <= 180
+    shown.bench.close()
+    Dataset([{**rows[0], "source": "a long name " * 8}, *rows[50:52]]).save(tmp_path / "few" / "rows")
+    shown = Shown(browser, tmp_path / "few", 3, width=700)
+    few = shown.page.get_by_label("Source", exact=True)
+    assert few.bounding_box()["width"] <= 180 and few.locator("option").count() == 4
+    shown.bench.close()
+
+
 def test_filters_that_are_applied_again_say_what_they_changed(browser, tmp_path):
     shown = Shown(browser, tmp_path, 300)
     lengths = [len(row["messages"][1]["content"]) for row in shown.rows]

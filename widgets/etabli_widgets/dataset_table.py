@@ -12,7 +12,7 @@ FIRST = 60  # lines that the page has from the beginning
 PART = 100  # lines that the page requests at once
 TWIN_ROWS = 25
 PARTS = (  # of the script
-    *("difference", "chart", "row_marks", "column_heads", "table_filters"),
+    *("difference", "chart", "row_marks", "column_heads", "source_filter", "table_filters"),
     *("row_list", "row_detail", "row_map"),
 )
 HEADS = ("row", "status", "finding", "question", "answer")
@@ -24,9 +24,9 @@ class DatasetTable(Widget):
     """Rows as lines; the open row with its turns, its reasons, the most similar row and the differences; a map of all.
 
     ``source`` has ``select(...) -> int``, ``lines(start, stop)``, ``facets()``, ``histograms()``, ``detail(id)``,
-    ``total``, ``decide(do, id, why, text)``, ``undo_batch()``, ``statuses()``, ``refresh()``, ``changed_count``,
-    ``mark(...) -> int``, ``count_marked()``, ``marks`` (``packed()``), ``decide_marked(do, why)``, ``place_of(row)``,
-    ``shown_flags(rows)``: ``etabli.curation.table.Table``. ``place_rows(colour)`` returns the map:
+    ``total``, ``source_count``, ``decide(do, id, why, text)``, ``undo_batch()``, ``statuses()``, ``refresh()``,
+    ``changed_count``, ``mark(...) -> int``, ``count_marked()``, ``marks`` (``packed()``), ``decide_marked(do, why)``,
+    ``place_of(row)``, ``shown_flags(rows)``: ``etabli.curation.table.Table``. ``place_rows(colour)`` returns the map:
     ``etabli.curation.map.RowMap``. Only the lines in view are sent to the page. ``choose``, ``open_row``, ``mark``,
     ``decide``, ``decide_marked``, ``undo``, ``show_map`` and ``apply`` do what mouse and keys do.
     """
@@ -40,6 +40,7 @@ class DatasetTable(Widget):
     version = traitlets.Int(help="Changes whenever other rows are shown").tag(sync=True)
     asked = traitlets.Dict(help="search, finding, status, source, sort, descending, selected").tag(sync=True)
     facets = traitlets.Dict(help="finding, status, source: {name: rows}").tag(sync=True)
+    source_count = traitlets.Int(help="Different sources there are; facets may have fewer").tag(sync=True)
     histograms = traitlets.Dict(help="Of each column: counts of all rows, and of the rows shown").tag(sync=True)
     first: "traitlets.List[Any]" = traitlets.List(help="The first lines").tag(sync=True)
     detail = traitlets.Dict(help="All about the row that is open").tag(sync=True)
@@ -60,7 +61,8 @@ class DatasetTable(Widget):
         **traits: Any,
     ):
         self._source, self._place_rows = source, place_rows
-        super().__init__(author=author, total=source.total, facets=source.facets(), **traits)
+        counts = {"total": source.total, "source_count": source.source_count, "facets": source.facets()}
+        super().__init__(author=author, **counts, **traits)
         self.marks = {"number": 0}
         self.choose()
 

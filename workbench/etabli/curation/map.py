@@ -143,7 +143,8 @@ def _row_labels(curation: Curation, sample: Indices, colour: str, table: Table |
         table = table or Table(curation)
         lines = [table.line(int(index)) for index in sample]
         return [(line["found"] or ["nothing found"])[0] if colour == "finding" else line["status"] for line in lines]
-    return [str(value) for value in column_values([curation.features.rows[index] for index in sample], colour)]
+    values = column_values([curation.features.rows[index] for index in sample], colour)
+    return [f"no {colour}" if value is None else value for value in values]
 
 
 def _merge_rare(labels: list[str]) -> list[str]:

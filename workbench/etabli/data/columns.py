@@ -26,6 +26,11 @@ def column_values(rows: Sequence[Row], column: str) -> list[str | None]:
     return [None if value is None else str(value) for value in values]
 
 
+def describe_value(column: str, value: str | None) -> str:
+    """Return a column with a value of ``column_values``, for a sentence: ``source wiki``, or ``no source``."""
+    return f"no {column}" if value is None else f"{column} {value}"
+
+
 def _lengths(rows: Sequence[Row]) -> list[str | None]:
     """Return for each row its third by words of the reference answer; equal lengths are in the same third."""
     import pandas as pd
