@@ -84,6 +84,8 @@ class DatasetTable(Widget):
 
     def _show_rows(self, row_count: int) -> None:
         self.found, self.first, self.histograms = row_count, self._source.lines(0, FIRST), self._source.histograms()
+        if not row_count:
+            self.detail = {}
         self.map_shown = self._source.shown_flags(self.map["rows"]) if self.map else ""
         self._show_marks(self.marks["number"])
         self.version += 1
@@ -181,8 +183,9 @@ class DatasetTable(Widget):
 
     @message(id=str)
     def on_open(self, fields: dict[str, Any]) -> None:
-        """Handle the choice of a row in the list."""
-        self.detail = self._source.detail(fields["id"])
+        """Handle the choice of a row in the list; a row that meanwhile is not shown any more is not opened."""
+        if self._source.place_of(fields["id"]) is not None:
+            self.detail = self._source.detail(fields["id"])
 
     @message(row=int)
     def on_point(self, fields: dict[str, Any]) -> None:
