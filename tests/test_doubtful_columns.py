@@ -198,7 +198,7 @@ def test_more_words_of_reviews_leave_a_row_out(columns):
     rows = rows_with({}, columns)
     assert len(read(rows)) == 1 and codes(rows)["rejected"] == 1
     said = warnings_of(rows)
-    assert "1 rows are left out (rejected)" in said and "--column status=none" in said
+    assert "1 row is left out (rejected)" in said and "--column status=none" in said
     assert len(read(rows, columns={"status": "none"})) == 2 and "rejected" not in codes(
         rows, columns={"status": "none"}
     )

@@ -2,13 +2,18 @@
 
 import base64
 import errno
+import json
+import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import etabli
+from etabli.app import cli
 from etabli.core import json_lines
 from etabli.core.contracts import DECISIONS
 from etabli.core.errors import BadInput, NoSpace
@@ -88,6 +93,38 @@ def test_every_source_is_chosen_by_its_name_or_a_part_and_a_row_without_one_has_
     assert table.select(source="FORUM") == 60 and table.select(source="None") == 0
     labels = {label for chart in (table.histograms()["source"],) for label in chart["labels"]}
     assert "no source" in labels and not {"None", ""} & labels
+
+
+WRONG_FORM = re.compile(r"\b1 (\w+ )?(rows|tokens|files|findings|decisions|pairs|questions|chars|characters|words)\b")
+
+
+def test_one_row_is_counted_as_one_everywhere(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("one.jsonl").write_text(json.dumps({**next(rows_of(1)), "licence": "cc-by-nc-4.0"}))
+    Path("none.jsonl").write_text(json.dumps(next(rows_of(1))))
+    recipe = Path("recipe.yaml")
+    recipe.write_text("data: data\nfilters: [{filter: exact}]\n")
+    for words in (
+        "data read one.jsonl --out data",
+        "data check one.jsonl",
+        "data check none.jsonl",
+        "data rows recipe.yaml",
+        "data prepare recipe.yaml --out kept",
+    ):
+        cli.run_command(words.split(), False)
+    texts = [capsys.readouterr().out]
+    report = etabli.check("none.jsonl")
+    texts += [str(report.show().html()), str(report.show().look("licence-unknown"))]
+    desk = curate("data", FILTERS, author="ann")
+    table = desk.table()
+    table.mark("add", rows=[0])
+    table.decide_marked("drop")
+    table.apply()
+    texts += [repr(desk), repr(table), str(table.html()), table._describe_filtering()]
+    for text in texts:
+        assert "1 row" in text and not WRONG_FORM.search(text), WRONG_FORM.search(text)
+    [row] = report.show().look("licence-unknown")
+    assert row["place"] == "the file · licence" and "licence" not in row["why"].split(" · ")
 
 
 def test_lines_excerpts_and_widgets_know_the_same_signs():

@@ -95,7 +95,7 @@ def shown(browser, folder):
 def bars(head):
     """(name, rows, rows shown) of each bar of a head, as its tooltip says."""
     titles = head.locator("title").all_text_contents()
-    parts = [re.fullmatch(r"(.*): ([\d,]+) rows(?:, ([\d,]+) of them shown)?", title).groups() for title in titles]
+    parts = [re.fullmatch(r"(.*): ([\d,]+) rows?(?:, ([\d,]+) of them shown)?", title).groups() for title in titles]
     numbers = [(name, *(int((text or rows).replace(",", "")) for text in (rows, part))) for name, rows, part in parts]
     return numbers
 

@@ -6,7 +6,7 @@ from typing import Any
 import traitlets
 
 from etabli_widgets._base import Widget, message, script, style
-from etabli_widgets.markup import Markup, element, fragment, notes, table
+from etabli_widgets.markup import Markup, element, fragment, notes, quantity, table
 
 FIRST = 60  # lines that the page has from the beginning
 PART = 100  # lines that the page requests at once
@@ -136,7 +136,7 @@ class DatasetTable(Widget):
         row_count = int(self._source.decide_marked(do, why))
         self._show_decisions(row_count)
         self._show_marks(self.marks["number"])
-        self.send({"type": "changed", "text": f"{row_count} rows: {do}. U takes it back."})
+        self.send({"type": "changed", "text": f"{quantity(row_count, 'row')}: {do}. U takes it back."})
         return row_count
 
     def undo(self) -> list[str]:
@@ -145,7 +145,7 @@ class DatasetTable(Widget):
         if row_ids:
             self._show_decisions(len(row_ids))
             place = self._source.place_of(row_ids[0])
-            text = f"{len(row_ids)} rows are as they were." if len(row_ids) > 1 else ""
+            text = f"{len(row_ids):,} rows are as they were." if len(row_ids) > 1 else ""
             self.send({"type": "changed", "text": text, "place": place})
         return row_ids
 
@@ -248,16 +248,15 @@ class DatasetTable(Widget):
     def _describe_filtering(self) -> str:
         statuses, changed = self._source.statuses(), self._source.changed_count
         left_out = sum(statuses.get(name, 0) for name in LEFT_OUT)
-        change = {0: "no row's status has changed", 1: "the status of 1 row has changed"}.get(
-            changed, f"the status of {changed:,} rows has changed"
-        )
-        return f"Filters applied: {left_out:,} of {self.total:,} rows are rejected or dropped; {change}."
+        change = f"the status of {quantity(changed, 'row')} has changed" if changed else "no row's status has changed"
+        verb = "is" if left_out == 1 else "are"
+        return f"Filters applied: {left_out:,} of {quantity(self.total, 'row')} {verb} rejected or dropped; {change}."
 
     def html(self) -> Markup:
         """Return the counts and the first lines as static HTML."""
-        more = [f"The first {TWIN_ROWS} of {self.found} rows shown."] if self.found > TWIN_ROWS else []
+        more = [f"The first {TWIN_ROWS} of {self.found:,} rows shown."] if self.found > TWIN_ROWS else []
         return fragment(
-            element("p", f"{self.total} rows: {self._counts('status')}"),
+            element("p", f"{quantity(self.total, 'row')}: {self._counts('status')}"),
             element("p", f"Findings: {self._counts('finding') or 'none'}"),
             element("div", table(HEADS, map(_line, self._source.lines(0, TWIN_ROWS))), class_="etabli-scroll"),
             notes(more),
@@ -268,7 +267,7 @@ class DatasetTable(Widget):
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {count}" for name, count in self.facets.get("status", {}).items())
-        return f"DatasetTable: {self.found} of {self.total} rows ({counts})"
+        return f"DatasetTable: {self.found:,} of {quantity(self.total, 'row')} ({counts})"
 
 
 def _line(line: dict[str, Any]) -> tuple[Any, ...]:

@@ -78,7 +78,7 @@ function render({ model, el }) {
   const decide = (do_) => {
     if (!marks.count()) return decideOne(do_);
     marks.send();
-    saved.textContent = `Saving ${grouped(marks.count())} decisions …`;
+    saved.textContent = `Saving ${quantity(marks.count(), "decision")} …`;
     model.send({ type: "decide_marked", do: do_, why: why.value });
   };
   const fix = () => {
@@ -154,7 +154,7 @@ function render({ model, el }) {
   const drawSaved = () => {
     const count = model.get("decided");
     saved.textContent = count
-      ? `${count} decision${count > 1 ? "s" : ""} of ${model.get("author")} on the disk`
+      ? `${quantity(count, "decision")} of ${model.get("author")} on the disk`
       : `Deciding as ${model.get("author")}`;
   };
   const news = {

@@ -52,7 +52,7 @@ function tableFilters({ model, send }) {
     },
     count() {
       const [found, total] = [model.get("found"), model.get("total")];
-      counted.textContent = found === total ? `${grouped(total)} rows` : `${grouped(found)} of ${grouped(total)} rows`;
+      counted.textContent = found === total ? quantity(total, "row") : `${grouped(found)} of ${quantity(total, "row")}`;
     },
     draw() {
       const [facets, query] = [model.get("facets"), model.get("asked")];

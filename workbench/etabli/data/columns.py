@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from etabli.core.contracts import Row
 from etabli.core.errors import BadData
+from etabli.core.wording import count_of
 from etabli.data.questions import truth
 
 
@@ -40,6 +41,7 @@ def _lengths(rows: Sequence[Row]) -> list[str | None]:
     third = words.map(lambda count: sum(count > edge for edge in edges))
     ends = words.groupby(third).agg(["min", "max"])
     names = {
-        number: f"{low} words" if low == high else f"{low} to {high} words" for number, low, high in ends.itertuples()
+        number: count_of(low, "word") if low == high else f"{low} to {high} words"
+        for number, low, high in ends.itertuples()
     }
     return [names[number] for number in third]
