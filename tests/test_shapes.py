@@ -80,7 +80,7 @@ def test_the_branch_of_chatgpts_tree_that_was_shown_is_read_and_others_are_named
     second = {"message": {"author": {"role": "assistant"}, "content": {"parts": ["A bard."]}}, "parent": "a"}
     row = {**CHATGPT, "mapping": {**CHATGPT["mapping"], "c": second}, "current_node": "b"}
     assert contents([row]) == [PAIR]
-    assert "1 rows (other-answers): Other branches" in warnings_of([row])
+    assert "1 row (other-answers): Other branches" in warnings_of([row])
 
 
 def test_coheres_history_and_preamble_come_before_the_question():
@@ -214,7 +214,7 @@ def test_rows_that_the_data_server_cut_are_left_out_with_a_count(tmp_path):
     ]
     path = write_json(tmp_path, {"features": [], "rows": rows, "partial": True})
     assert len(read(path)) == 2
-    assert "1 row is left out: the data server cut their cells" in warnings_of(path)
+    assert "1 row is left out: the data server cut cells" in warnings_of(path)
 
 
 def test_a_cache_point_in_bedrocks_system_is_no_text():
