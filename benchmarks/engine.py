@@ -160,7 +160,7 @@ def one(arm: str, shape: str, seed: int, alpaca: Path) -> dict:
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     train, held = rows_of(shape, alpaca)
-    loaded = loading.load("default", alongside=True)
+    loaded = loading.load("default", alongside=True, keep_dequantized=False)
     with contextlib.suppress(ImportError):  # so that memory is counted from the same in every arm
         import datasets  # noqa: F401
         import trl  # noqa: F401

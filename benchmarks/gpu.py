@@ -259,7 +259,7 @@ def _rival(arm: str, model: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
     from etabli.core import machine
     from etabli.models import loading
 
-    loaded = loading.load(str(model), alongside=True)
+    loaded = loading.load(str(model), alongside=True, keep_dequantized=False)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     clock, counts = engine.Clock(), {"padded": 0, "real": 0, "trained": 0, "rows": []}

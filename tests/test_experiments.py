@@ -14,7 +14,7 @@ from etabli.runs import lr_finder as ranges
 from etabli.runs.plots import overlay
 from etabli.runs.recipe import Recipe
 from etabli.runs.run import Run
-from etabli.training import tokenize_dataset
+from etabli.training import tokenize_dataset, train_data
 from etabli.training.callbacks import Callbacks
 
 # --- encoding -------------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_a_run_of_another_engine_is_not_the_same_run(runs, training_here):
     held = yaml.safe_load(before)
     held["frozen"].pop("engine")  # as the first engine left it
     file.write_text(yaml.safe_dump(held))
-    with pytest.raises(Exception, match="engine was 1, is 2"):
+    with pytest.raises(Exception, match=f"engine was 1, is {train_data.ENGINE}"):
         runs[0].resume().wait(quiet=True)
     file.write_text(before)
 
@@ -197,7 +197,7 @@ def test_overlay_draws_what_the_events_say(runs):
 
 def test_the_rehearsal_is_in_the_log(runs):
     phases = [event["phase"] for event in runs[1].events() if event["kind"] == "memory"]
-    assert phases == ["load", "forward", "backward", "optimizer", "evaluation"]
+    assert phases == ["load", "forward", "backward", "optimizer", "evaluation", "dequantized"]
 
 
 # --- the learning rate ----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import torch
 
 import trainings
 from etabli.core import machine
-from etabli.training import kept_matrices
+from etabli.models import kept_matrices
 from etabli.training.preflight import run_preflight
 
 
@@ -94,6 +94,34 @@ def test_memory_that_runs_out_while_matrices_are_kept_ends_nothing(training, mon
     monkeypatch.setattr(machine, "free_bytes", lambda: 1e12)
     run_preflight(training)
     assert len(calls) == 3 and matrices(training).bytes() == 0
+
+
+def test_answers_come_from_kept_matrices_while_memory_is_free(tiny, no_owner, monkeypatch):
+    from etabli.models import loading
+
+    ids = torch.tensor([[7, 3, 9, 11]])
+    free = {"much": 1e12, "none": 0.0}
+    logits = {}
+    for name, size in free.items():
+        monkeypatch.setattr(machine, "free_bytes", lambda size=size: size)
+        model = loading.load(tiny, dtype="float32").model
+        assert (kept_matrices.KeptMatrices(model, torch.float32).bytes() > 0) == (name == "much")
+        with torch.inference_mode():
+            logits[name] = model(input_ids=ids).logits
+    torch.testing.assert_close(logits["much"], logits["none"], rtol=1e-5, atol=1e-5)
+    monkeypatch.setattr(machine, "free_bytes", lambda: 1e12)
+    assert not kept_matrices.KeptMatrices(loading.load(tiny, keep_dequantized=False).model, torch.float32).bytes()
+
+
+def test_a_layer_goes_back_to_four_bits(training):
+    ids = torch.tensor([[7, 3, 9, 11]])
+    training.peft.eval()
+    with torch.inference_mode():
+        before = training.peft(input_ids=ids).logits
+        matrices(training).keep(math.inf)
+        training.peft(input_ids=ids)
+        matrices(training).give_back()
+        assert torch.equal(training.peft(input_ids=ids).logits, before)
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -16,7 +16,7 @@ def training(tiny, dataset, tmp_path, **keys):
 
     AcceleratorState._reset_state(reset_partial_state=True)  # it keeps one precision a process, each run has its own
     recipe = Recipe(model=tiny, data=str(dataset), max_steps=4, **keys)
-    loaded = loading.load(tiny, dtype=recipe.dtype)
+    loaded = loading.load(tiny, dtype=recipe.dtype, keep_dequantized=False)
     return trainer.Training(tmp_path, recipe, loaded, train_data.load_train_data(recipe, loaded.tokenizer), Log())
 
 

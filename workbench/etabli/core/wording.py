@@ -4,7 +4,7 @@ GIB = 2**30
 
 
 def choose_form(count: int, singular: str, plural: str) -> str:
-    """Return the form of a word that agrees with a count: ``choose_form(1, "is", "are")`` is ``is``."""
+    """Return the form of a word that agrees with a count: the singular for 1."""
     return singular if count == 1 else plural
 
 

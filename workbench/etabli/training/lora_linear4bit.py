@@ -2,8 +2,8 @@
 
 PEFT copies the base's output before it adds to it, casts the input to float32 and (under autocast on a CPU) back again,
 and keeps both for the backward pass. Here: y = x W' + s (x A') B', with W dequantised when it is needed, or kept where
-memory is spare (``kept_matrices``). The gradients are those of this formula, written by hand; ``tests/test_engine.py``
-compares them with float32 ones.
+memory is spare (``models.kept_matrices``). The gradients are those of this formula, written by hand, and
+``tests/test_engine.py`` compares them with float32 ones.
 """
 
 import types
@@ -11,26 +11,25 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Params4bit
 from peft.tuners.lora.bnb import Linear4bit
 from torch import Tensor
 
+from etabli.models.kept_matrices import dequantise
 from etabli.training.autograd import Context
 
 ADAPTER = "default"  # PEFT's name of the only adapter that is trained
-KEPT = "etabli_dequantized"  # the attribute of a 4-bit weight that holds its dequantised matrix, if it is kept
 
 
-def fuse(model: torch.nn.Module) -> list[Linear4bit]:
-    """Replace ``forward`` of every plain LoRA layer on 4 bits in a PEFT model; returns these layers.
+def fuse(model: torch.nn.Module) -> int:
+    """Replace ``forward`` of every plain LoRA layer on 4 bits in a PEFT model; returns how many there are.
 
     DoRA, dropout, trained biases, adapters that are merged or off, and evaluation go through PEFT as before.
     """
     layers = [module for module in model.modules() if type(module) is Linear4bit and _is_plain(module)]
     for layer in layers:
         layer.forward = types.MethodType(_forward, layer)
-    return layers
+    return len(layers)
 
 
 def _is_plain(layer: Linear4bit) -> bool:
@@ -86,12 +85,3 @@ class _LoraLinear4bit(torch.autograd.Function):
             return None, d_down, d_up, None, None
         d_x = flat @ dequantise(context.weight, x.dtype)
         return d_x.addmm_(projected, lora_a.to(x.dtype)).view_as(x), d_down, d_up, None, None
-
-
-def dequantise(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a 4-bit weight's matrix, (out, in): the one that is kept, or a new one; free that soon, it is large."""
-    kept: Tensor | None = getattr(weight, KEPT, None)
-    if kept is not None:
-        return kept
-    matrix: Tensor = dequantize_4bit(weight.data, weight.quant_state)  # type: ignore[attr-defined]  # a Params4bit
-    return matrix.to(dtype)

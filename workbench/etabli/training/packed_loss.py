@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from etabli.core.errors import BadInput, NotFinite
+from etabli.models.kept_matrices import KeptMatrices
 from etabli.models.loading import LoadedModel
 from etabli.training import chunked_cross_entropy, lora_linear4bit, oom, packed_attention, rms_norm
-from etabli.training.kept_matrices import KeptMatrices
 from etabli.training.packing import Pack, collate
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class PackedLoss(torch.nn.Module):
         self.warning = ""
         self.rowwise = False  # attention row by row
         self.head: chunked_cross_entropy.Head | None = None  # for cross-entropy in chunks
-        self.kept_matrices = KeptMatrices(lora_linear4bit.fuse(peft), loaded_model.dtype)
+        self.kept_matrices = KeptMatrices(peft, loaded_model.dtype)
+        lora_linear4bit.fuse(peft)
         rms_norm.fuse(peft)
         self._choose_fast_paths(packed)
 

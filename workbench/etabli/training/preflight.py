@@ -11,7 +11,8 @@ import torch
 
 from etabli.core import machine
 from etabli.core.errors import NoRoom
-from etabli.training import kept_matrices, oom
+from etabli.models import kept_matrices
+from etabli.training import oom
 from etabli.training.packing import Pack
 from etabli.training.tensor_counter import TensorCounter
 from etabli.training.trainer import Training

@@ -168,7 +168,9 @@ def _prepare(
     fingerprint = train_data.fingerprint(recipe, source, tokenizer, data, dtype)
     _check_fingerprint(run, recipe, frozen, fingerprint, log, force)
     with oom.measure_phase(log.write, "load"):
-        loaded_model = loading.load(recipe.model, alongside=True, device=_device(), dtype=dtype, template=template)
+        loaded_model = loading.load(
+            recipe.model, alongside=True, device=_device(), dtype=dtype, template=template, keep_dequantized=False
+        )
     set_thinking(loaded_model.tokenizer, fingerprint["thinks"])
     training = Training(run, recipe, loaded_model, data, log)
     checkpoint = training.decide_together(lambda: checkpoints.find_newest_valid(run, training.warn))

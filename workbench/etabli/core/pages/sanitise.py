@@ -12,18 +12,19 @@ if TYPE_CHECKING:
 _STYLE = re.compile(r"<style\b[^>]*>(.*?)</style\s*>", re.IGNORECASE | re.DOTALL)
 _TAGS = """
     a abbr b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i ins li ol p pre s section small span
-    strong sub summary sup table tbody td tfoot th thead tr u ul svg polyline text
+    strong sub summary sup table tbody td tfoot th thead tr u ul svg polyline circle text
 """
 TAGS = _TAGS.split()
-OF_TWINS = ["data-fits", "data-less", "data-measured", "data-part", "data-role", "data-trained"]
+OF_TWINS = ["data-fits", "data-less", "data-measured", "data-other", "data-part", "data-role", "data-trained"]
 ATTRIBUTES = {
-    "*": ["class", "dir", "style", "title", *OF_TWINS],
+    "*": ["aria-hidden", "aria-label", "class", "dir", "role", "style", "title", *OF_TWINS],
     "a": ["href"],
     "details": ["open"],
     "td": ["colspan", "rowspan"],
     "th": ["colspan", "rowspan", "scope"],
     "svg": ["viewBox"],
     "polyline": ["points"],
+    "circle": ["cx", "cy", "r"],
     "text": ["x", "y", "text-anchor"],
 }
 STYLES = ["--etabli-move", "background-color", "color", "font-weight", "left", "text-align", "text-decoration", "width"]
