@@ -193,9 +193,7 @@ def test_frames_twins_pictures_and_figures_are_shown(tmp_path):
     html = page_of(notebook({"text/html": frame}, monitor, drawing, picture, markdown="[on](01_data.ipynb)"), tmp_path)
     assert "<th>a&lt;b&gt;</th>" in html and '<table class="dataframe">' in html and "<b>seen</b>: failed" in html
     assert ".etabli.etabli-run-monitor {" in html and '<div class="etabli etabli-run-monitor etabli-twin">' in html
-    assert re.search(r'points="[\d.]+,', html) and 'viewBox="0 0 560 180"' in html, (
-        "the chart of the losses"
-    )
+    assert re.search(r'points="[\d.]+,', html) and 'viewBox="0 0 560 180"' in html, "the chart of the losses"
     assert 'src="data:image/png;base64,iVBORw0KGgo="' in html and "&lt;Figure" not in html
     assert '"type": "scatter"' in html and html.count("Plotly.newPlot(") == 1 and html.count("plotly.js v") == 1
     assert 'href="01_data.html"' in html
@@ -304,7 +302,7 @@ def voted(data):
 
 def listed(data):
     rows = source(select=40, lines=data["lines"], facets=data["facets"], histograms={}, count_marked=0)
-    rows.total, rows.marks = 40, parts.Marks()
+    rows.total, rows.source_count, rows.marks = 40, 1, parts.Marks()
     return etabli_widgets.DatasetTable(rows)
 
 

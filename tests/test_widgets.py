@@ -482,7 +482,7 @@ class Marks(set):
 class Rows:
     """What a table is fed from."""
 
-    total, changed_count = 70, 0
+    total, source_count, changed_count = 70, 1, 0
 
     def __init__(self):
         self.done = []

@@ -5,7 +5,7 @@ from typing import Any
 import traitlets
 
 from etabli_widgets._base import Widget, message, script, style
-from etabli_widgets.markup import Markup, element, fragment
+from etabli_widgets.markup import Markup, element, fragment, quantity
 
 
 class ThresholdPairs(Widget):
@@ -60,9 +60,10 @@ class ThresholdPairs(Widget):
 
     def _summary(self) -> str:
         effect = self.seen
-        rejected_rows = "" if effect["gone"] is None else f" removes {effect['gone']} of {effect['rows']} rows"
-        noun = "pair" if effect["pairs"] == 1 else "pairs"
-        return f"{self.filter} at {effect['value']:.2f}{rejected_rows} ({effect['pairs']} {noun})."
+        rejected_rows = (
+            "" if effect["gone"] is None else f" removes {effect['gone']:,} of {quantity(effect['rows'], 'row')}"
+        )
+        return f"{self.filter} at {effect['value']:.2f}{rejected_rows} ({quantity(effect['pairs'], 'pair')})."
 
     def __repr__(self) -> str:
         return f"ThresholdPairs: {self._summary()}"
