@@ -251,7 +251,7 @@ def test_an_answer_that_no_rules_looked_at_is_counted_whatever_the_question_was(
     }
     for more in ({}, {"lang": "en"}):
         item = next(item for item in check([{**row, **more}]).not_run if "refusal" in item["check"])
-        assert item["rows"] == 1 and "de (1 rows)" in item["why"]
+        assert item["rows"] == 1 and "de (1 row)" in item["why"]
 
 
 def test_toxicity_is_not_run():

@@ -29,7 +29,7 @@ BAD = [
     (["export", "nowhere", "--out", "x"], "holds no run"),
     (["data", "tokens", "none.jsonl"], "no file"),
     (["data", "tokens", "empty.jsonl"], "0 rows"),
-    (["data", "tokens", "one.jsonl", "--row", "7"], "has 1 rows"),
+    (["data", "tokens", "one.jsonl", "--row", "7"], "has 1 row,"),
     (["data", "tokens", "one.jsonl", "--policy", "some"], "answers, last, all"),
     (["data", "tokens", "one.jsonl", "--model", "no/model"], "can't be reached"),
     (["nonsense"], "No such command"),

@@ -139,7 +139,7 @@ class TestDataRead:
         rows = [{"prompt": f"Where is {thing}?", "completion": "" if thing == "lamp" else "Here."} for thing in THINGS]
         (place / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
         assert "--leave-out error" in run("data", "read", "m.jsonl", "--out", "d", code=2)
-        assert "left out: 1 rows (empty-answer)" in run("data", "read", "m.jsonl", "--leave-out", "error", "--out", "d")
+        assert "left out: 1 row (empty-answer)" in run("data", "read", "m.jsonl", "--leave-out", "error", "--out", "d")
         assert len(Dataset.open("d")) == 9
         assert "unknown findings typo" in run("data", "read", "m.jsonl", "--leave-out", "typo", "--out", "d", code=2)
 

@@ -250,7 +250,10 @@ def test_copies_do_not_come_back_to_a_small_source(tmp_path):
 def test_a_row_that_came_back_says_so(folder):
     desk = curate(folder, {"filters": FILTERS, "protect": {"by": "source", "least": 2}})
     back = next(one for one in desk.dataset().rows if one["id"] == "c")
-    assert back["reasons"][-1]["filter"] == "protect" and "would have 1 of 3 rows left" in back["reasons"][-1]["why"]
+    assert (
+        back["reasons"][-1]["filter"] == "protect"
+        and "only 1 of 3 rows with source sea would be left" in back["reasons"][-1]["why"]
+    )
     with pytest.raises(BadData, match="sorce"):
         assert curate(folder, {"filters": FILTERS, "protect": {"by": "sorce"}}).result
 

@@ -61,7 +61,7 @@ def test_an_unknown_value_beside_two_splits_is_named_and_the_splits_count(name):
     assert splits(rows) == ["train", "test", "train", "train", "train"]
     assert codes(rows) == {"split-column": 1, "unknown-split": 2}
     said = warnings_of(rows)
-    assert "1 rows (split-column)" in said and "2 rows (unknown-split)" in said and f"--column split={name}" in said
+    assert "1 row (split-column)" in said and "2 rows (unknown-split)" in said and f"--column split={name}" in said
 
 
 def test_an_unknown_value_that_comes_late_is_named():
@@ -150,7 +150,7 @@ def test_a_file_is_a_split_only_beside_others(names, tmp_path):
         assert set(split_of_each(tmp_path, columns={"split": "none"}).values()) == {None}
         assert "split-file" not in codes(tmp_path, columns={"split": "none"})
     elif None in names.values():
-        assert "their names hold a word for a split" in warnings
+        assert "a name holds a word for a split" in warnings
 
 
 def test_pages_about_evaluation_are_trained(tmp_path):
@@ -198,7 +198,7 @@ def test_more_words_of_reviews_leave_a_row_out(columns):
     rows = rows_with({}, columns)
     assert len(read(rows)) == 1 and codes(rows)["rejected"] == 1
     said = warnings_of(rows)
-    assert "1 rows are left out (rejected)" in said and "--column status=none" in said
+    assert "1 row is left out (rejected)" in said and "--column status=none" in said
     assert len(read(rows, columns={"status": "none"})) == 2 and "rejected" not in codes(
         rows, columns={"status": "none"}
     )
@@ -219,7 +219,7 @@ def test_what_may_be_a_loan_or_a_label_is_named_with_two_commands(columns):
     rows = rows_with({}, columns, {name: "good" if name == "status" else "ja" if value == "nein" else "0"})
     said = warnings_of(rows)
     assert len(read(rows)) == 3 and codes(rows)["unsettled"] == 1
-    assert "1 rows (unsettled)" in said and f"--column status={name}" in said and "--column status=none" in said
+    assert "1 row (unsettled)" in said and f"--column status={name}" in said and "--column status=none" in said
     assert [row["messages"][0]["content"] for row in read(rows, columns={"status": name})] == [
         "Question 0?",
         "Question 2?",

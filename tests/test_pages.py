@@ -302,7 +302,7 @@ def voted(data):
 
 def listed(data):
     rows = source(select=40, lines=data["lines"], facets=data["facets"], histograms={}, count_marked=0)
-    rows.total, rows.marks = 40, parts.Marks()
+    rows.total, rows.source_count, rows.marks = 40, 1, parts.Marks()
     return etabli_widgets.DatasetTable(rows)
 
 

@@ -189,7 +189,7 @@ def test_columns_are_renamed_and_the_reason_said():
     rows = [{"question": "a?", "reply": "b", "prompt": "not this"}]
     assert read(rows, columns={"prompt": "question", "completion": "reply"})[0]["messages"][0]["content"] == "a?"
     report = check(rows, columns={"prompt": "question", "completion": "reply"})
-    assert report.format["name"] == "prompt-completion" and "1 of the first 1 rows" in report.format["reason"]
+    assert report.format["name"] == "prompt-completion" and "the first row has" in report.format["reason"]
     with pytest.raises(BadData, match="--column prompt=question"):
         read([{"question": "a?", "reply": "b"}])
 

@@ -251,7 +251,7 @@ def test_a_question_beside_a_text_is_a_task():
 
 def test_labels_that_come_late_are_a_task_too():
     rows = [{"text": f"{TEXT} {number}"} for number in range(30)] + [{"text": TEXT, "tone": "x", "label": "angry"}]
-    with pytest.raises(BadData, match="1 of 31 rows are not text:\n  row 30: Beside text there are label"):
+    with pytest.raises(BadData, match="1 of 31 rows is not text:\n  row 30: Beside text there are label"):
         read(rows)
     assert codes(rows)["task-columns"] == 1
     assert len(read(rows, format="text")) == 31

@@ -506,7 +506,7 @@ def test_nothing_is_lost_of_readable_text():
 
 
 def test_terminal_and_widgets_know_the_same_signs():
-    from etabli_widgets._base import visible
+    from etabli_widgets.markup import visible
 
     for code in range(0x10000):
         if code != 0x0D and not 0xD800 <= code < 0xE000:

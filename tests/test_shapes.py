@@ -80,7 +80,7 @@ def test_the_branch_of_chatgpts_tree_that_was_shown_is_read_and_others_are_named
     second = {"message": {"author": {"role": "assistant"}, "content": {"parts": ["A bard."]}}, "parent": "a"}
     row = {**CHATGPT, "mapping": {**CHATGPT["mapping"], "c": second}, "current_node": "b"}
     assert contents([row]) == [PAIR]
-    assert "1 rows (other-answers): Other branches" in warnings_of([row])
+    assert "1 row (other-answers): Other branches" in warnings_of([row])
 
 
 def test_coheres_history_and_preamble_come_before_the_question():
@@ -105,7 +105,7 @@ def test_a_row_that_is_one_turn_is_no_plain_text(name):
 
 
 def test_a_turn_that_comes_late_is_no_plain_text_either():
-    with pytest.raises(BadData, match="1 of 31 rows are not text:\n  row 30: Each row is one turn"):
+    with pytest.raises(BadData, match="1 of 31 rows is not text:\n  row 30: Each row is one turn"):
         read([{"text": f"Some text {number}"} for number in range(30)] + [TURNS["OASST"]])
 
 
@@ -214,7 +214,7 @@ def test_rows_that_the_data_server_cut_are_left_out_with_a_count(tmp_path):
     ]
     path = write_json(tmp_path, {"features": [], "rows": rows, "partial": True})
     assert len(read(path)) == 2
-    assert "1 rows are left out: the data server cut their cells" in warnings_of(path)
+    assert "1 row is left out: the data server cut cells" in warnings_of(path)
 
 
 def test_a_cache_point_in_bedrocks_system_is_no_text():
@@ -240,7 +240,7 @@ def test_an_unknown_column_name_is_answered_with_the_ten_nearest():
 
 def test_a_question_that_the_text_does_not_answer_was_not_rejected_by_a_person():
     rows = [{"context": "C", "question": "Who?", "answers": {"text": texts}} for texts in (["Tom"], [])]
-    assert "1 rows are left out (rejected): The text does not answer the question." in warnings_of(rows)
+    assert "1 row is left out (rejected): The text does not answer the question." in warnings_of(rows)
 
 
 # --- tables and folders -----------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ def test_a_part_of_a_saved_set_that_is_no_split_is_left_out_and_named(tmp_path):
         (tmp_path / part).mkdir()
         write_json(tmp_path / part, [{"prompt": f"Who is {part}?", "completion": "Tom."}])
     assert sorted(row["split"] for row in read(tmp_path)) == ["test", "train"]
-    assert "1 files of the folder are not read: unsupervised/rows.json" in warnings_of(tmp_path)
+    assert "1 file of the folder is not read: unsupervised/rows.json" in warnings_of(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["system", "system_prompt", "preamble"])

@@ -435,7 +435,7 @@ def test_rows_with_other_columns_come_by_the_command_line_to_a_dataset(tmp_path,
     data = Dataset.open("films")
     assert contents(data.rows)[0] == ["Film 0", "0"] and {row["licence"] for row in data.rows} == {"MIT"}
     assert run_command(["data", "read", "films.jsonl", "--format", "text", "--out", "texts"], False) == 0
-    assert "left out: 1 rows (rejected)" in capsys.readouterr().out
+    assert "left out: 1 row (rejected)" in capsys.readouterr().out
 
 
 def test_a_check_says_how_far_it_is(tmp_path, capfd):

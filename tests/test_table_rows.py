@@ -2,13 +2,18 @@
 
 import base64
 import errno
+import json
+import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import etabli
+from etabli.app import cli
 from etabli.core import json_lines
 from etabli.core.contracts import DECISIONS
 from etabli.core.errors import BadInput, NoSpace
@@ -17,6 +22,8 @@ from etabli.curation.row_columns import RowColumns
 from etabli.curation.session import curate
 from etabli.curation.table import SORTS, STATUS, Table
 from etabli.data.dataset import Dataset
+from etabli.data.notes import escape_invisible
+from etabli_widgets.markup import visible
 
 ANSWERS = ["Oak.", "oak.", "The oak stands by the harbour.", "A lamp.", "It rains, and it will rain tomorrow."]
 FILTERS = [{"filter": "exact"}, {"filter": "length", "least": 3, "unit": "words"}]
@@ -61,6 +68,70 @@ def test_every_order_is_that_of_a_stable_sort(desk, descending):
     table.select(sort="likeness", descending=True)
     has_copy = ["exact" in line["found"] for line in table.lines(0, 60)]
     assert has_copy == sorted(has_copy, reverse=True) and any(has_copy)
+
+
+@pytest.mark.parametrize(
+    "text", ["می\u200cخواهم", "क्\u200dष", "👩\u200d👩\u200d👧", "pay\u200bpal", "a\u202eb", "a\u200db", "سورة \u06dd"]
+)
+def test_a_cell_shows_a_text_as_the_detail_beside_it_does(text, tmp_path):
+    turns = [{"role": "user", "content": text}, {"role": "assistant", "content": f"{text} {text}"}]
+    Dataset([{"id": "r0", "messages": turns}]).save(tmp_path / "rows")
+    [line] = Table(curate(tmp_path / "rows", FILTERS[:1])).lines(0, 1)
+    assert [line["asked"], line["answer"]] == [visible(text), visible(f"{text} {text}")]
+
+
+def test_every_source_is_chosen_by_its_name_or_a_part_and_a_row_without_one_has_none(tmp_path):
+    rows = list(rows_of(120))
+    for number, row in enumerate(rows):
+        row["source"] = [None, "", "Forum 1", f"Forum {number}"][number % 4]
+    Dataset(rows).save(tmp_path / "rows")
+    table = Table(curate(tmp_path / "rows", FILTERS[:1]))
+    sources = Counter(line["source"] or "no source" for line in table.lines(0, 120))
+    assert table.source_count == len(sources) == 32 and table.facets()["source"] == sources
+    for name, count in sources.items():
+        assert table.select(source=name) == count, name
+    assert table.select(source="FORUM") == 60 and table.select(source="None") == 0
+    labels = {label for chart in (table.histograms()["source"],) for label in chart["labels"]}
+    assert "no source" in labels and not {"None", ""} & labels
+
+
+WRONG_FORM = re.compile(r"\b1 (\w+ )?(rows|tokens|files|findings|decisions|pairs|questions|chars|characters|words)\b")
+
+
+def test_one_row_is_counted_as_one_everywhere(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("one.jsonl").write_text(json.dumps({**next(rows_of(1)), "licence": "cc-by-nc-4.0"}))
+    Path("none.jsonl").write_text(json.dumps(next(rows_of(1))))
+    recipe = Path("recipe.yaml")
+    recipe.write_text("data: data\nfilters: [{filter: exact}]\n")
+    for words in (
+        "data read one.jsonl --out data",
+        "data check one.jsonl",
+        "data check none.jsonl",
+        "data rows recipe.yaml",
+        "data prepare recipe.yaml --out kept",
+    ):
+        cli.run_command(words.split(), False)
+    texts = [capsys.readouterr().out]
+    report = etabli.check("none.jsonl")
+    texts += [str(report.show().html()), str(report.show().look("licence-unknown"))]
+    desk = curate("data", FILTERS, author="ann")
+    table = desk.table()
+    table.mark("add", rows=[0])
+    table.decide_marked("drop")
+    table.apply()
+    texts += [repr(desk), repr(table), str(table.html()), table._describe_filtering()]
+    for text in texts:
+        assert "1 row" in text and not WRONG_FORM.search(text), WRONG_FORM.search(text)
+    [row] = report.show().look("licence-unknown")
+    assert row["place"] == "the file · licence" and "licence" not in row["why"].split(" · ")
+
+
+def test_lines_excerpts_and_widgets_know_the_same_signs():
+    for code in [*range(0xD800), *range(0xE000, 0x10000)]:
+        if chr(code) not in "\n\r\t":
+            assert escape_invisible(chr(code)) == visible(chr(code)), hex(code)
+    assert escape_invisible("a\n\r\n\tb") == r"a\n\r\n\tb"
 
 
 def test_charts_count_all_rows_and_those_shown(desk):

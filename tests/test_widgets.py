@@ -2,10 +2,12 @@
 
 import ast
 import itertools
+import random
 import re
 import sys
 import time
 from pathlib import Path
+from statistics import fmean
 from types import SimpleNamespace
 
 import pytest
@@ -27,9 +29,9 @@ from etabli_widgets import (
     _base,
     markup,
 )
-from etabli_widgets.run_monitor import MOST_POINTS, thin
+from etabli_widgets.run_monitor import MOST_POINTS, group_size, thin
 
-HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>&\"'"
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>&\"'\u202e"
 EVENTS = [
     {"kind": "start", "t": 0.0, "steps": 10, "probes": ["probe " + HOSTILE]},
     {"kind": "eval", "t": 1.0, "step": 0, "loss": 4.0},
@@ -89,6 +91,36 @@ def test_a_callback_that_raises_is_shown():
 def test_long_runs_are_thinned_and_keep_their_end():
     points = thin([[step, 1.0] for step in range(1, 10_001)])
     assert len(points) <= MOST_POINTS and points[-1][0] == 10_000
+
+
+@pytest.mark.parametrize("count", [400, 401, 402, 1_000, 12_345])
+def test_a_thinned_run_keeps_the_lowest_and_highest_of_each_group(count):
+    generator = random.Random(count)
+    points = [[step, generator.lognormvariate(0, 2)] for step in range(1, count + 1)]
+    kept, size = thin(points), group_size(count)
+    assert len(kept) <= MOST_POINTS and kept[0] == points[0] and kept[-1] == points[-1]
+    assert kept == sorted(kept) and all(point in points for point in kept)
+    for start in range(1, count - 1, size):
+        group = points[start : min(start + size, count - 1)]
+        lowest, highest = (choose(group, key=lambda point: point[1]) for choose in (min, max))
+        assert lowest in kept and highest in kept
+    for spike in (2, count // 2, count - 1):
+        assert [spike, 1e9] in thin([[step, 1e9 if step == spike else value] for step, value in points])
+        gap = [[step, None if step == spike else value] for step, value in points]
+        assert [spike, None] in thin(gap), "a missing loss is no less news than a high one"
+
+
+def test_the_running_mean_of_a_long_run_is_that_of_all_its_losses():
+    losses = [random.Random(step).random() for step in range(1_000)]
+    monitor = RunMonitor(events=[{"kind": "step", "t": n, "step": n + 1, "loss": v} for n, v in enumerate(losses)])
+    size = group_size(1_000)
+    for step, mean in monitor.means:
+        assert mean == pytest.approx(fmean(losses[max(0, step - 8 * size) : step]))
+    assert size > 1 and monitor.means[-1][0] == 1_000 and monitor.means[8][0] > 8 * size
+    few = RunMonitor(
+        events=[{"kind": "step", "t": n, "step": n + 1, "loss": v} for n, v in enumerate([2, None, 4] * 3)]
+    )
+    assert few.means == [], "six known losses"
 
 
 @pytest.fixture
@@ -450,7 +482,7 @@ class Marks(set):
 class Rows:
     """What a table is fed from."""
 
-    total, changed_count = 70, 0
+    total, source_count, changed_count = 70, 1, 0
 
     def __init__(self):
         self.done = []
@@ -721,10 +753,11 @@ def test_twins_hold_the_state_and_no_markup_of_others(chat, card):
         twin = bundle["text/html"].split("</style>", 1)[1]
         assert "application/vnd.jupyter.widget-view+json" in bundle
         assert "<script" not in twin and "<img" not in twin and "&lt;script" in twin
+        assert "\u202e" not in twin and "\\u202e" in twin, "what turns a line round is written out, as in the page"
 
 
 def test_what_is_hidden_is_written_out_and_joiners_of_scripts_stay():
-    from etabli_widgets._base import visible
+    from etabli_widgets.markup import visible
 
     assert visible("pay\u200bpal \u202e a\u200db") == "pay\\u200bpal \\u202e a\\u200db"
     for written in ("👩\u200d👩\u200d👧", "می\u200cخواهم", "line\n\ttab"):

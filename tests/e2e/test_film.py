@@ -4,7 +4,7 @@ import pytest
 from bridged import Bench
 from widget_samples import SAMPLES
 
-from etabli_widgets import RunMonitor
+from etabli_widgets import RunMonitor, TrainingFilm
 
 pytestmark = pytest.mark.e2e
 
@@ -82,3 +82,70 @@ def test_the_reason_of_a_pin_stays_until_the_pin_is_saved(bench, film):
     pin.click()
     shown.get_by_text("step 30: now it is JSON (ann)").wait_for()
     assert reason.input_value() == "" and [one["step"] for one in pins] == [20, 30]
+
+
+def film_of(steps, total, state="running"):
+    frames = [
+        {"step": step, "text": f"answer {step}", "cut": False, "tokens": None, "mean_kl": step / total}
+        for step in steps
+    ]
+    strips = [{"probe": "Hello", "frames": frames, "changed": None, "jump": None}]
+    return {"version": 1, "run": "long", "state": state, "steps": total, "said": [], "strips": strips, "pins": []}
+
+
+LONG_RUN = [0, 1, 2, 4, 8, 16, 32, *range(50, 1001, 50)]
+
+
+@pytest.mark.parametrize("width", [1280, 600])
+def test_every_frame_of_a_long_run_can_be_hit(browser, width):
+    bench = Bench(browser, width=width)
+    widget = TrainingFilm(film_of(LONG_RUN, 1000, "completed"))
+    shown = bench.page.locator(f"#{bench.mount(widget, 'TrainingFilm')}")
+    caption, cells = shown.locator(".etabli-caption"), shown.locator(".etabli-cell")
+    assert cells.count() == len(LONG_RUN)
+    for place, step in enumerate(LONG_RUN):
+        box = cells.nth(place).bounding_box()
+        assert box["width"] >= 8
+        for x in (box["x"] + 1, box["x"] + box["width"] - 1):
+            bench.page.mouse.click(x, box["y"] + box["height"] / 2)
+            assert caption.inner_text() == f"answer at step {step}"
+        assert "etabli-here" in cells.nth(place).get_attribute("class")
+    first, fourth = cells.first.bounding_box(), cells.nth(3).bounding_box()
+    bench.page.mouse.move(first["x"] + 4, first["y"] + 5)
+    bench.page.mouse.down()
+    bench.page.mouse.move(fourth["x"] + 4, first["y"] - 60)  # a drag stays in the row that it began in
+    bench.page.mouse.up()
+    assert caption.inner_text() == "answer at step 4"
+    chart = shown.get_by_role("slider").bounding_box()
+    bench.page.mouse.click(chart["x"] + 34 + (chart["width"] - 46) * 0.53, chart["y"] + 60)
+    assert caption.inner_text() == "answer at step 550", "the nearest: half-way lies at 525"
+    assert not bench.problems
+    bench.close()
+
+
+def test_the_axis_of_a_film_grows_with_its_run(bench):
+    widget = TrainingFilm(film_of([0, 1, 2, 4], 1000))
+    shown = bench.page.locator(f"#{bench.mount(widget, 'TrainingFilm')}")
+    for steps, end in (([0, 1, 2, 4], 8), (LONG_RUN[:7], 32), (LONG_RUN[:8], 64), (LONG_RUN, 1000)):
+        widget.feed(film_of(steps, 1000))
+        bench.sync(shown.get_attribute("id"))
+        chart = shown.get_by_role("slider")
+        assert chart.get_attribute("aria-valuemax") == str(end)
+        assert (f"steps 0 to {end} of 1000" in chart.text_content()) == (end < 1000)
+
+
+OUTSIDE = """chart => [...chart.querySelectorAll("text")].filter(text => text.getBoundingClientRect().right >
+  chart.getBoundingClientRect().right).map(text => text.textContent)"""
+
+
+@pytest.mark.parametrize("width", [1280, 600, 360])
+@pytest.mark.parametrize("total", [1000, 50_000, 1_000_000])
+def test_no_label_of_an_axis_of_steps_is_cut(browser, total, width):
+    bench = Bench(browser, width=width)
+    steps = [{"kind": "step", "t": 1.0, "step": step, "loss": 2.0} for step in (1, total)]
+    monitor = RunMonitor([{"kind": "start", "t": 0.0, "steps": total}, *steps])
+    for name, widget in (("TrainingFilm", TrainingFilm(film_of([0, total], total))), ("RunMonitor", monitor)):
+        shown = bench.page.locator(f"#{bench.mount(widget, name)} svg")
+        assert shown.evaluate(OUTSIDE) == []
+        assert str(total) in shown.text_content() or width == 360, "the last label is there, where there is place"
+    bench.close()

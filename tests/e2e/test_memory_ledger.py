@@ -1,5 +1,7 @@
 """The ledger and the round trip in JupyterLab: sliders by keys, the card's line, what a run measured, a kernel lost."""
 
+import re
+
 import nbformat
 import pytest
 from bridged import Bench
@@ -85,4 +87,45 @@ def test_one_click_applies_an_advice(browser, tmp_path):
     bench.page.get_by_role("button", name="Apply: checkpoint 16 layers").first.click()
     bench.page.wait_for_function("id => document.querySelector(`#${id} [aria-valuetext='16']`)", arg=at)
     assert widget.seen["now"] == {"seq": 2048, "batch": 1, "rank": 16, "checkpointing": 16}
+    bench.close()
+
+
+OUTSIDE_TRACK = """bars => bars.querySelectorAll(".etabli-bar > div").values().flatMap(track => {
+  const right = track.getBoundingClientRect().right;
+  return [...track.querySelectorAll("*")].filter(part => part.getBoundingClientRect().right > right + 1);
+}).map(part => part.className || part.tagName).toArray()"""
+
+
+@pytest.mark.parametrize("limit", [8, 14, 80])
+@pytest.mark.parametrize("factor", [0.9, 1.2, 2.0])
+def test_what_was_measured_stays_in_its_track_however_far_the_forecast_was_off(browser, tmp_path, factor, limit):
+    bench = Bench(browser)
+    widget = SAMPLES["MemoryLedger"](tmp_path)
+    phases = [{**phase, "measured": factor * phase["device"]} for phase in widget.seen["phases"]]
+    widget.seen = {**widget.seen, "phases": phases, "limit": limit * 2**30}
+    shown = bench.page.locator(f"#{bench.mount(widget, 'MemoryLedger')}")
+    assert shown.locator(".etabli-measured").count() == len(phases)
+    assert shown.locator(".etabli-bars").evaluate(OUTSIDE_TRACK) == []
+    widths = [float(width) for width in re.findall(r"etabli-measured\" style=\"width:([\d.]+)%", widget.html())]
+    assert len(widths) == len(phases) and max(widths) <= 100, "in the twin as well"
+    bench.close()
+
+
+@pytest.mark.parametrize(
+    ("largest", "sentence"),
+    [
+        ((256, 3), "At most fit 64 × 256 tokens, or 3 × 32,768 tokens."),
+        ((256, 0), "At most fit 64 × 256 tokens; not even one row of 32,768 tokens fits."),
+        ((0, 3), "At most fit 3 × 32,768 tokens; not even the shortest rows fit, 64 at once."),
+        ((0, 0), "Not even one row of 32,768 tokens fits; not even the shortest rows fit, 64 at once."),
+    ],
+)
+def test_what_fits_at_most_is_said_without_rows_of_no_tokens(browser, tmp_path, largest, sentence):
+    bench = Bench(browser)
+    widget = SAMPLES["MemoryLedger"](tmp_path)
+    now = {**widget.seen["now"], "batch": 64, "seq": 32_768}
+    widget.seen = {**widget.seen, "now": now, "largest": dict(zip(("seq", "batch"), largest))}
+    shown = bench.page.locator(f"#{bench.mount(widget, 'MemoryLedger')}")
+    assert shown.get_by_text("Most is taken in the phase").inner_text().endswith(f"generate. {sentence}")
+    assert f"generate. {sentence}" in widget.html() and repr(widget).endswith(sentence)
     bench.close()

@@ -7,6 +7,7 @@ from bridged import Bench
 from widget_samples import run_events
 
 import etabli_widgets
+from etabli_widgets.run_monitor import group_size
 
 pytestmark = pytest.mark.e2e
 
@@ -113,3 +114,62 @@ def test_50000_steps_block_the_page_for_no_more_than_50_ms(bench):
     bench.page.wait_for_timeout(300)
     assert bench.page.locator(f"#{at} path.etabli-loss").get_attribute("d").count("L") > 300
     assert bench.page.evaluate("window.longest") <= 50
+
+
+def steps_with_a_spike(count=1_000, spike=500):
+    steps = [{"kind": "start", "t": 0.0, "steps": count}]
+    for step in range(1, count + 1):
+        is_spike = step == spike
+        numbers = {"loss": 60.0 if is_spike else 2 + step % 7 / 10, "grad_norm": 900.0 if is_spike else 1.5, "lr": 1e-4}
+        steps.append({"kind": "step", "t": float(step), "step": step, **numbers})
+    return steps
+
+
+def test_a_spike_of_one_step_is_drawn_named_and_read_in_a_long_run(bench):
+    widget = etabli_widgets.RunMonitor(steps_with_a_spike(), earlier=("zero", steps_with_a_spike(900, 300)))
+    at = bench.mount(widget, "RunMonitor")
+    shown = bench.page.locator(f"#{at}")
+    size = group_size(1_000)
+    legend = shown.locator(".etabli-legend").inner_text()
+    assert f"loss, lowest and highest of each {size} steps" in legend and "loss of each step" not in legend
+    assert f"mean of {8 * size} steps" in legend
+    assert f"earlier run zero, lowest and highest of each {group_size(900)} steps" in legend
+    assert f"loss, lowest and highest of each {size} steps" in widget.html(), "in the twin as well"
+    titles = shown.locator(".etabli-title").all_text_contents()
+    assert titles[1].startswith(f"gradient norm, lowest and highest of each {size} steps")
+    chart, line = shown.locator("svg.etabli-chart"), shown.locator(".etabli-readout")
+    box = chart.bounding_box()
+    bench.page.mouse.move(box["x"] + 48 + (box["width"] - 60) / 2, box["y"] + 60)
+    assert "step 500 · loss 60.0 ·" in line.inner_text() and "gradient norm 900" in line.inner_text()
+    for name in ("etabli-loss", "etabli-norm", "etabli-earlier"):
+        drawn = shown.locator(f"path.{name}")
+        assert drawn.bounding_box()["height"] > (100 if name != "etabli-norm" else 40), f"{name} is flat"
+    widget.feed(steps_with_a_spike()[:40])
+    bench.sync(at)
+    assert "loss of each step" in shown.locator(".etabli-legend").inner_text()
+    assert "lowest" not in shown.locator("svg.etabli-chart").text_content()
+
+
+def test_a_value_of_another_step_names_it_and_the_legend_names_only_lines_that_are_there(bench):
+    def steps(count):
+        return [
+            {"kind": "step", "t": n, "step": n, "loss": 2.0 if n <= 50 else float("nan")} for n in range(1, count + 1)
+        ]
+
+    start = {"kind": "start", "t": 0.0, "steps": 120}
+    widget = etabli_widgets.RunMonitor([start, *steps(60)])
+    at = bench.mount(widget, "RunMonitor")
+    shown = bench.page.locator(f"#{at}")
+    figures, legend = shown.locator(".etabli-figures"), shown.locator(".etabli-legend")
+    loss = figures.locator(".etabli-figure").nth(1)
+    assert loss.inner_text().split() == ["2.000", "loss", "at", "step", "50"]
+    assert legend.inner_text().split("\n") == ["loss of each step", "mean of 8 steps"]
+    twin = widget.html()
+    assert "step 60 of 120 · loss 2.000 at step 50" in twin and "held-out" not in twin
+    widget.feed([start, *steps(50), {"kind": "eval", "t": 51.0, "step": 50, "loss": 2.5}])
+    bench.sync(at)
+    assert loss.inner_text().split() == ["2.000", "loss"] and "loss on held-out rows" in legend.inner_text()
+    assert "loss 2.000 · held-out loss 2.500 at step 50" in widget.html() and "etabli-held-out" in widget.html()
+    widget.feed([start, {"kind": "eval", "t": 1.0, "step": 0, "loss": 2.5}])
+    bench.sync(at)
+    assert legend.inner_text() == "loss on held-out rows" and 'class="etabli-loss"' not in widget.html()

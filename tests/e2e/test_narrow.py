@@ -79,6 +79,7 @@ def test_tuned_is_the_first_system_and_in_view(narrow, folder):
     assert lines[0].startswith("tuned") and len(lines) == 4
     expect(forest.get_by_text("tuned minus it")).to_be_in_viewport(ratio=1)
     narrow.page.get_by_text("All scores").click()
+    expect(scores.locator("th").first).to_be_visible(), "it is built when it is opened"
     heads = scores.locator("th").all_inner_texts()
     assert heads.index("tuned") < heads.index("base")
     expect(scores.get_by_role("columnheader", name="tuned")).to_be_in_viewport(ratio=1)

@@ -95,7 +95,7 @@ def shown(browser, folder):
 def bars(head):
     """(name, rows, rows shown) of each bar of a head, as its tooltip says."""
     titles = head.locator("title").all_text_contents()
-    parts = [re.fullmatch(r"(.*): ([\d,]+) rows(?:, ([\d,]+) of them shown)?", title).groups() for title in titles]
+    parts = [re.fullmatch(r"(.*): ([\d,]+) rows?(?:, ([\d,]+) of them shown)?", title).groups() for title in titles]
     numbers = [(name, *(int((text or rows).replace(",", "")) for text in (rows, part))) for name, rows, part in parts]
     return numbers
 
@@ -245,6 +245,53 @@ def test_several_rows_are_selected_decided_and_taken_back_at_once(shown):
     expect(shown.page.get_by_text(f"{len(chosen) - 1} rows are as they were.")).to_be_visible(timeout=20_000)
     assert Decisions(shown.journal).standing() == {}
     expect(shown.view.locator(".etabli-line[data-status=dropped]")).to_have_count(0)
+
+
+def test_where_no_row_matches_none_is_decided_about_and_none_is_open(shown):
+    buttons = [shown.page.get_by_role("button", name=name) for name in ("Keep (K)", "Fix (F)", "Drop (D)")]
+    pane = shown.page.locator(".etabli-detail")
+    expect(pane).to_contain_text("id ")
+    opened = shown.widget.detail["id"]
+    with shown.other_rows():
+        shown.page.get_by_label("Search rows").fill("zzzz")
+    expect(pane).to_have_text("The row that you choose is shown here.")
+    for button in buttons:
+        expect(button).to_be_disabled()
+    for key in "kfd":
+        shown.view.press(key)
+        expect(shown.page.get_by_text("No row is chosen.")).to_be_visible()
+    shown.widget.on_open({"id": opened})  # a click that was under way
+    assert not shown.widget.detail and not shown.widget.decided
+    with shown.other_rows():
+        shown.page.get_by_label("Search rows").fill("")
+    expect(pane).to_contain_text(f"id {opened}")
+    for button in buttons:
+        expect(button).to_be_enabled()
+    shown.widget.mark("add", rows=[3])
+    with shown.other_rows():
+        shown.page.get_by_label("Search rows").fill("zzzz")
+    expect(shown.page.get_by_role("button", name="Drop 1 (D)")).to_be_enabled()  # of a row that is selected
+    expect(buttons[1]).to_be_disabled()
+
+
+def test_of_many_sources_each_is_chosen_by_name_and_none_widens_the_bar(browser, tmp_path):
+    rows = [{**row, "source": f"s{number:03}"} for number, row in enumerate(many(120))]
+    Dataset([{**rows[0], "source": "a long name " * 8}, {**rows[1], "source": None}, *rows[2:]]).save(tmp_path / "rows")
+    shown = Shown(browser, tmp_path, 120, width=700)
+    field = shown.page.get_by_label("Source", exact=True)
+    assert field.get_attribute("placeholder") == "any of 120 sources"
+    for text, count in (("s117", 1), ("S11", 10), ("no source", 1), ("a long name", 1)):
+        with shown.other_rows():
+            field.fill(text)
+            field.press("Enter")
+        expect(shown.page.locator(".etabli-counted")).to_have_text(f"{count} of 120 rows")
+    assert field.bounding_box()["width"] <= 180
+    shown.bench.close()
+    Dataset([{**rows[0], "source": "a long name " * 8}, *rows[50:52]]).save(tmp_path / "few" / "rows")
+    shown = Shown(browser, tmp_path / "few", 3, width=700)
+    few = shown.page.get_by_label("Source", exact=True)
+    assert few.bounding_box()["width"] <= 180 and few.locator("option").count() == 4
+    shown.bench.close()
 
 
 def test_filters_that_are_applied_again_say_what_they_changed(browser, tmp_path):

@@ -198,6 +198,43 @@ def test_an_answer_that_was_stopped_is_not_voted_on(talk, name):
     assert not talk.votes
 
 
+def test_a_question_that_fails_is_not_the_same_question_before_it(talk):
+    vote = talk.page.get_by_role("group", name="Which answer is better")
+    talk.ask("hi")
+    talk.failure = MemoryError("no room")
+    talk.box.fill("hi")
+    talk.box.press("Enter")
+    talk.until(lambda: talk.widget.error and not talk.widget.doing)
+    expect(vote).to_have_count(0), "nobody votes on answers that are not there"
+    expect(talk.page.locator(".etabli-sides pre:visible")).to_have_text(["(no answer)"] * 3)
+    expect(talk.box).to_have_value("hi")
+    talk.page.get_by_text("Asked before: 1").click()
+    expect(talk.page.locator(".etabli-earlier pre").last).to_have_text("tuned says hi")
+    expect(vote).to_have_count(2)
+    talk.failure = None
+    talk.ask("hi")
+    expect(talk.page.get_by_text("Asked before: 1")).to_be_visible()
+    talk.page.locator(".etabli-ballot").get_by_role("button", name="tuned is better").first.click()
+    assert [vote["item"] for vote in talk.votes] == ["1"]
+
+
+def test_all_earlier_questions_can_be_listed_and_a_cleared_setting_stays_what_it_was(bench):
+    past = [{"prompt": f"question {number}", "answers": {"tuned": {"text": ""}}} for number in range(119)]
+    widget = etabli_widgets.ChatCompare({"tuned": iter}, past=past, settings={"temperature": 0.7})
+    page = bench.page.locator(f"#{bench.mount(widget, 'ChatCompare')}")
+    page.get_by_text("Asked before: 119").click()
+    questions = page.locator(".etabli-earlier .etabli-asked")
+    expect(questions).to_have_count(50)
+    page.get_by_role("button", name="69 more questions").click()
+    page.get_by_role("button", name="19 more questions").click()
+    expect(questions).to_have_count(119)
+    expect(questions.last).to_have_text("question 0")
+    expect(page.locator(".etabli-earlier pre").last).to_have_text("(an empty answer)")
+    page.get_by_label("Temperature").fill("")
+    page.get_by_label("Prompt", exact=True).focus()
+    expect(page.get_by_label("Temperature")).to_have_value("0.7")
+
+
 def test_a_question_goes_on_only_if_it_is_said(talk):
     expect(talk.page.get_by_text("Go on from the last question")).to_be_hidden()
     talk.ask("one")

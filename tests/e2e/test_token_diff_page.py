@@ -5,6 +5,8 @@ from bridged import Bench, geometry
 from playwright.sync_api import expect
 from widget_samples import SAMPLES
 
+import etabli_widgets
+
 
 @pytest.fixture
 def bench(browser):
@@ -59,3 +61,13 @@ def test_the_answers_are_a_grid_that_keys_and_screen_readers_walk(bench, tmp_pat
     expect(page.locator(".etabli-told .etabli-token").first).to_have_text('" word0"')
     rows = page.locator(".etabli-told").first.get_by_role("row")
     assert [row.split("\t")[0] for row in rows.all_inner_texts()[1:]] == ["base", "tuned"]
+
+
+def test_without_an_answer_there_is_a_sentence_and_no_empty_table(browser):
+    bench = Bench(browser)
+    widget = etabli_widgets.TokenDiff({"model": "SmolLM2", "of": "tuned", "said": [], "rows": []})
+    page = bench.page.locator(f"#{bench.mount(widget, 'TokenDiff')}")
+    expect(page.get_by_text("No answer was measured.")).to_be_visible()
+    expect(page.get_by_role("grid")).to_be_hidden()
+    assert not bench.problems
+    bench.close()

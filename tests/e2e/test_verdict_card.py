@@ -81,4 +81,71 @@ def test_what_is_plotted_is_not_repeated_and_no_rows_are_no_button(narrow, tmp_p
     assert gap["flips"]["fixed"] == 0, "one of them is none"
     page.get_by_text("By length").click()
     others = page.get_by_role("group", name="Differences by other scores")
-    assert "difference" in others.inner_text() and "McNemar" not in others.inner_text()
+    expect(others).to_contain_text("difference")
+    assert "McNemar" not in others.inner_text()
+
+
+def results_by_slice():
+    """Return results of two slices beside "all"; lookup has no score on any row."""
+    results = hostile_markup.evaluation()
+    for number, row in enumerate(results["rows"]):
+        row["slices"], row["errors"] = [f"part {number % 2}"], {}
+        row["values"]["exact"] = {"base": number > 2, "prompted": number > 1, "lookup": None, "tuned": number > 9}
+    return summarise(results)
+
+
+def test_all_rows_and_the_plot_come_first_and_slices_are_built_when_they_are_opened(narrow):
+    widget = card.verdict(results_by_slice())
+    view = widget.view
+    assert [line["text"].split(":")[0] for line in view["lines"]] == ["all", "part 0", "part 1"]
+    widget.view = {**view, "lines": [view["lines"][0], *view["lines"][1:] * 500], "scores": view["scores"] * 300}
+    page = narrow.page.locator(f"#{narrow.mount(widget, 'VerdictCard')}")
+    assert page.evaluate("card => card.querySelectorAll('*').length") < 300
+    plot, slices = page.locator(".etabli-forest"), page.get_by_text("On 1,000 slices: ")
+    tops = [part.bounding_box()["y"] for part in (page.get_by_role("listitem").first, plot, slices)]
+    assert tops == sorted(tops)
+    expect(page.get_by_role("listitem")).to_have_text([view["lines"][0]["text"]])
+    slices.click()
+    expect(page.get_by_role("listitem")).to_have_count(1_001)
+    page.get_by_text("All scores").click()
+    expect(page.get_by_role("group", name="Scores").locator("tr")).to_have_count(1 + len(widget.view["scores"]))
+    assert page.bounding_box()["height"] < 2_000
+    twin = widget.html()
+    assert twin.index("all: tuned") < twin.index("etabli-forest") < twin.index("<summary>On 1,000 slices: ")
+
+
+@pytest.mark.parametrize("name", ["lookup", "tuned"])
+def test_a_system_without_a_score_has_its_line(narrow, name):
+    results = hostile_markup.evaluation()
+    for row in results["rows"]:
+        row["errors"] = {}
+        row["values"]["exact"] = {**dict.fromkeys(results["arms"], 1.0), name: None}
+    widget = card.verdict(summarise(results))
+    page = narrow.page.locator(f"#{narrow.mount(widget, 'VerdictCard')}")
+    lines = page.locator(".etabli-forest tr:has(td)")
+    assert [line.split()[0] for line in lines.all_inner_texts()] == ["tuned", "base", "prompted", "lookup"]
+    note = f"— 0 of {len(results['rows'])} scored"
+    expect(lines.filter(has_text=name).locator("td").nth(1)).to_have_text(note)
+    assert widget.html().count(f"0 of {len(results['rows'])} scored") == 1
+
+
+def test_each_system_stands_over_its_own_interval(narrow):
+    """The intervals of shares lie on a scale from 0 to 100 %: an independent reading of the drawn boxes gives them."""
+    results = results_by_slice()
+    page = narrow.page.locator(f"#{narrow.mount(card.verdict(results), 'VerdictCard')}")
+    score = next(one for one in results["scores"] if (one["name"], one["slice"]) == ("exact", "all"))
+    for name in ("tuned", "base", "prompted"):
+        own = page.locator(".etabli-forest tr", has=narrow.page.get_by_role("cell", name=name, exact=True)).first
+        frame, reach = own.locator(".etabli-own").bounding_box(), own.locator(".etabli-own span").bounding_box()
+        drawn = [reach["x"] - frame["x"], reach["x"] + reach["width"] - frame["x"]]
+        expected = [score["arms"][name][bound] * frame["width"] for bound in ("low", "high")]
+        assert drawn == pytest.approx(expected, abs=1.5)
+
+
+def test_a_verdict_without_rows_says_so(narrow):
+    widget = card.verdict(summarise({**hostile_markup.evaluation(), "rows": []}))
+    page = narrow.page.locator(f"#{narrow.mount(widget, 'VerdictCard')}")
+    expect(page.get_by_text("No score is left to be shown.")).to_be_visible()
+    expect(page.get_by_text("All scores")).to_be_hidden()
+    twin = widget.html()
+    assert "No score is left" in twin and "All scores" not in twin

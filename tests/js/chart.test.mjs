@@ -10,7 +10,6 @@ import {
   path,
   short,
   significant,
-  smooth,
   ticks,
 } from "../../widgets/etabli_widgets/static/chart.js";
 
@@ -48,25 +47,6 @@ test("a missing value breaks the line", () => {
     "M0.0,1.0L1.0,2.0M3.0,4.0",
   );
   assert.equal(path([], same, same), "");
-});
-
-test("smoothing is the running mean of the known values", () => {
-  assert.deepEqual(
-    smooth(
-      [
-        [1, 2],
-        [2, null],
-        [3, 4],
-        [4, 6],
-      ],
-      2,
-    ),
-    [
-      [1, 2],
-      [3, 3],
-      [4, 5],
-    ],
-  );
 });
 
 test("clock", () => {

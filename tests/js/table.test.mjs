@@ -120,6 +120,13 @@ test("bars fill the width, and what is there is seen", () => {
     shown: [9, 0],
   };
   assert.equal(chartCaption(lengths), "3 – 33,600 chars");
+  const single = { ...lengths, edges: [1, 1], counts: [1], shown: [1] };
+  assert.equal(chartCaption(single), "1 char");
+  assert.equal(chartCaption({ ...single, kind: "numbers" }), "1");
+  assert.deepEqual(barNames(single), ["1 character: 1 row"]);
+  assert.deepEqual(barNames({ ...single, edges: [0, 1] }), [
+    "0 to 1 character: 1 row",
+  ]);
   assert.deepEqual(
     barBoxes(lengths).map(({ height }) => height),
     [1, 0],

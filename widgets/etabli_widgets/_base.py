@@ -9,7 +9,6 @@ import functools
 import json
 import logging
 import math
-import re
 import reprlib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any, TypeVar, cast, get_args
 import anywidget
 import traitlets
 
-from etabli_widgets.markup import GLOSSARY, Markup, cover_secrets, element, fragment
+from etabli_widgets.markup import GLOSSARY, Markup, cover_secrets, element, fragment, visible
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 STATIC = Path(__file__).parent / "static"
@@ -49,20 +48,6 @@ def root_classes(name: str) -> list[str]:
 def _read_static(suffix: str, names: list[str]) -> list[str]:
     files = (STATIC / f"{name}.{suffix}" for name in names)
     return [file.read_text(encoding="utf-8") for file in files if file.exists()]
-
-
-_FOREIGN = "[\u0300-\u1fff\u2100-\ufefe\U00010000-\U0010ffff]"
-_NOT_A_JOINER = (
-    f"(?!(?<={_FOREIGN})[\u200c\u200d](?={_FOREIGN}))"  # between two signs that are not Latin joiners may stay
-)
-_UNSEEN = re.compile(
-    _NOT_A_JOINER + "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
-)
-
-
-def visible(text: str) -> str:
-    """Return a text with control and invisible characters written out, as static/shared.js does."""
-    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def show_errors(method: Method) -> Method:

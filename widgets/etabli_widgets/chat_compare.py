@@ -49,6 +49,9 @@ class ChatCompare(Widget):
     history: "traitlets.List[Any]" = traitlets.List(help="What was asked, oldest first: prompt, answers, settings").tag(
         sync=True
     )
+    place = traitlets.Int(-1, help="Index in history of the question that is shown; -1 while it has no entry").tag(
+        sync=True
+    )
     votes = traitlets.Dict(help="{id of a question: votes on it, each with left, right, choice}").tag(sync=True)
     tally = traitlets.Unicode("", help="How all votes of this person fell").tag(sync=True)
     can_vote = traitlets.Bool(False, help="Is there a file for votes?").tag(sync=True)
@@ -128,7 +131,7 @@ class ChatCompare(Widget):
     def _begin(self, prompt: str, settings: dict[str, Any]) -> None:
         self._stopped.clear()
         with self.hold_sync():
-            self.error, self.prompt = "", prompt
+            self.error, self.prompt, self.place = "", prompt, -1
             self.settings = {**self.settings, **settings}
             self.asked = dict(self.settings)
             self.texts, self.figures = {}, {}
@@ -142,7 +145,9 @@ class ChatCompare(Widget):
         try:
             self.kept = self._keep(entry) if self._keep else entry
         finally:  # also if the disk is full
-            self.history = [*self.history, shorten_entry({**entry, **self.kept})]
+            with self.hold_sync():
+                self.history = [*self.history, shorten_entry({**entry, **self.kept})]
+                self.place = len(self.history) - 1
         self.refresh()
 
     def _answer(self, side: str, prompt: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, message, script, style, visible
+from etabli_widgets._base import Widget, message, script, style
 from etabli_widgets.markup import Markup, details, element, fragment, table
 
 Pick = Callable[[str, int], Mapping[str, Any]]
@@ -100,7 +100,7 @@ def _plural(severity: str, count: int) -> str:
 
 def _isolate(text: str) -> Markup:
     """Return a text that may be of any script and does not set the direction of what stands beside it."""
-    return element("span", visible(text), dir="auto")  # nbconvert would take <bdi> away
+    return element("span", text, dir="auto")  # nbconvert would take <bdi> away
 
 
 def _lines(title: str, lines: list[str], open: bool) -> Markup | None:

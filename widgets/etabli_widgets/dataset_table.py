@@ -6,13 +6,13 @@ from typing import Any
 import traitlets
 
 from etabli_widgets._base import Widget, message, script, style
-from etabli_widgets.markup import Markup, element, fragment, notes, table
+from etabli_widgets.markup import Markup, element, fragment, notes, quantity, table
 
 FIRST = 60  # lines that the page has from the beginning
 PART = 100  # lines that the page requests at once
 TWIN_ROWS = 25
 PARTS = (  # of the script
-    *("difference", "chart", "row_marks", "column_heads", "table_filters"),
+    *("difference", "chart", "row_marks", "column_heads", "source_filter", "table_filters"),
     *("row_list", "row_detail", "row_map"),
 )
 HEADS = ("row", "status", "finding", "question", "answer")
@@ -24,9 +24,9 @@ class DatasetTable(Widget):
     """Rows as lines; the open row with its turns, its reasons, the most similar row and the differences; a map of all.
 
     ``source`` has ``select(...) -> int``, ``lines(start, stop)``, ``facets()``, ``histograms()``, ``detail(id)``,
-    ``total``, ``decide(do, id, why, text)``, ``undo_batch()``, ``statuses()``, ``refresh()``, ``changed_count``,
-    ``mark(...) -> int``, ``count_marked()``, ``marks`` (``packed()``), ``decide_marked(do, why)``, ``place_of(row)``,
-    ``shown_flags(rows)``: ``etabli.curation.table.Table``. ``place_rows(colour)`` returns the map:
+    ``total``, ``source_count``, ``decide(do, id, why, text)``, ``undo_batch()``, ``statuses()``, ``refresh()``,
+    ``changed_count``, ``mark(...) -> int``, ``count_marked()``, ``marks`` (``packed()``), ``decide_marked(do, why)``,
+    ``place_of(row)``, ``shown_flags(rows)``: ``etabli.curation.table.Table``. ``place_rows(colour)`` returns the map:
     ``etabli.curation.map.RowMap``. Only the lines in view are sent to the page. ``choose``, ``open_row``, ``mark``,
     ``decide``, ``decide_marked``, ``undo``, ``show_map`` and ``apply`` do what mouse and keys do.
     """
@@ -40,6 +40,7 @@ class DatasetTable(Widget):
     version = traitlets.Int(help="Changes whenever other rows are shown").tag(sync=True)
     asked = traitlets.Dict(help="search, finding, status, source, sort, descending, selected").tag(sync=True)
     facets = traitlets.Dict(help="finding, status, source: {name: rows}").tag(sync=True)
+    source_count = traitlets.Int(help="Different sources there are; facets may have fewer").tag(sync=True)
     histograms = traitlets.Dict(help="Of each column: counts of all rows, and of the rows shown").tag(sync=True)
     first: "traitlets.List[Any]" = traitlets.List(help="The first lines").tag(sync=True)
     detail = traitlets.Dict(help="All about the row that is open").tag(sync=True)
@@ -60,7 +61,8 @@ class DatasetTable(Widget):
         **traits: Any,
     ):
         self._source, self._place_rows = source, place_rows
-        super().__init__(author=author, total=source.total, facets=source.facets(), **traits)
+        counts = {"total": source.total, "source_count": source.source_count, "facets": source.facets()}
+        super().__init__(author=author, **counts, **traits)
         self.marks = {"number": 0}
         self.choose()
 
@@ -82,6 +84,8 @@ class DatasetTable(Widget):
 
     def _show_rows(self, row_count: int) -> None:
         self.found, self.first, self.histograms = row_count, self._source.lines(0, FIRST), self._source.histograms()
+        if not row_count:
+            self.detail = {}
         self.map_shown = self._source.shown_flags(self.map["rows"]) if self.map else ""
         self._show_marks(self.marks["number"])
         self.version += 1
@@ -132,7 +136,7 @@ class DatasetTable(Widget):
         row_count = int(self._source.decide_marked(do, why))
         self._show_decisions(row_count)
         self._show_marks(self.marks["number"])
-        self.send({"type": "changed", "text": f"{row_count} rows: {do}. U takes it back."})
+        self.send({"type": "changed", "text": f"{quantity(row_count, 'row')}: {do}. U takes it back."})
         return row_count
 
     def undo(self) -> list[str]:
@@ -141,7 +145,7 @@ class DatasetTable(Widget):
         if row_ids:
             self._show_decisions(len(row_ids))
             place = self._source.place_of(row_ids[0])
-            text = f"{len(row_ids)} rows are as they were." if len(row_ids) > 1 else ""
+            text = f"{len(row_ids):,} rows are as they were." if len(row_ids) > 1 else ""
             self.send({"type": "changed", "text": text, "place": place})
         return row_ids
 
@@ -179,8 +183,9 @@ class DatasetTable(Widget):
 
     @message(id=str)
     def on_open(self, fields: dict[str, Any]) -> None:
-        """Handle the choice of a row in the list."""
-        self.detail = self._source.detail(fields["id"])
+        """Handle the choice of a row in the list; a row that meanwhile is not shown any more is not opened."""
+        if self._source.place_of(fields["id"]) is not None:
+            self.detail = self._source.detail(fields["id"])
 
     @message(row=int)
     def on_point(self, fields: dict[str, Any]) -> None:
@@ -243,16 +248,15 @@ class DatasetTable(Widget):
     def _describe_filtering(self) -> str:
         statuses, changed = self._source.statuses(), self._source.changed_count
         left_out = sum(statuses.get(name, 0) for name in LEFT_OUT)
-        change = {0: "no row's status has changed", 1: "the status of 1 row has changed"}.get(
-            changed, f"the status of {changed:,} rows has changed"
-        )
-        return f"Filters applied: {left_out:,} of {self.total:,} rows are rejected or dropped; {change}."
+        change = f"the status of {quantity(changed, 'row')} has changed" if changed else "no row's status has changed"
+        verb = "is" if left_out == 1 else "are"
+        return f"Filters applied: {left_out:,} of {quantity(self.total, 'row')} {verb} rejected or dropped; {change}."
 
     def html(self) -> Markup:
         """Return the counts and the first lines as static HTML."""
-        more = [f"The first {TWIN_ROWS} of {self.found} rows shown."] if self.found > TWIN_ROWS else []
+        more = [f"The first {TWIN_ROWS} of {self.found:,} rows shown."] if self.found > TWIN_ROWS else []
         return fragment(
-            element("p", f"{self.total} rows: {self._counts('status')}"),
+            element("p", f"{quantity(self.total, 'row')}: {self._counts('status')}"),
             element("p", f"Findings: {self._counts('finding') or 'none'}"),
             element("div", table(HEADS, map(_line, self._source.lines(0, TWIN_ROWS))), class_="etabli-scroll"),
             notes(more),
@@ -263,7 +267,7 @@ class DatasetTable(Widget):
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {count}" for name, count in self.facets.get("status", {}).items())
-        return f"DatasetTable: {self.found} of {self.total} rows ({counts})"
+        return f"DatasetTable: {self.found:,} of {quantity(self.total, 'row')} ({counts})"
 
 
 def _line(line: dict[str, Any]) -> tuple[Any, ...]:

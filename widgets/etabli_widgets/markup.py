@@ -1,4 +1,4 @@
-"""HTML of the twins. Only ``element`` makes markup, and it escapes all values."""
+"""HTML of the twins. Only ``element`` makes markup: it escapes all values, and writes out what a page would hide."""
 
 import html
 import json
@@ -11,6 +11,20 @@ from typing import Any
 # What terms mean, for tooltips of live widgets and twins.
 GLOSSARY: dict[str, str] = json.loads((Path(__file__).parent / "static" / "glossary.json").read_text(encoding="utf-8"))
 VOID = {"hr"}  # elements without an end tag
+
+
+_FOREIGN = "[\u0300-\u1fff\u2100-\ufefe\U00010000-\U0010ffff]"
+_NOT_A_JOINER = (
+    f"(?!(?<={_FOREIGN})[\u200c\u200d](?={_FOREIGN}))"  # between two signs that are not Latin joiners may stay
+)
+_UNSEEN = re.compile(
+    _NOT_A_JOINER + "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+)
+
+
+def visible(text: str) -> str:
+    """Return a text with control and invisible characters written out, as static/shared.js does."""
+    return _UNSEEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def cover_secrets(value: Any, data: Collection[str] = ()) -> Any:
@@ -83,12 +97,12 @@ def _child(child: Any) -> str:
         return ""
     if isinstance(child, Iterable) and not isinstance(child, str | bytes | dict):
         return fragment(*child)
-    return html.escape(cover_secrets(str(child)))
+    return html.escape(visible(cover_secrets(str(child))))
 
 
 def _attribute(key: str, value: Any) -> str:
     name = key.rstrip("_").replace("_", "-")
-    return f" {name}" if value is True else f' {name}="{html.escape(cover_secrets(str(value)))}"'
+    return f" {name}" if value is True else f' {name}="{html.escape(visible(cover_secrets(str(value))))}"'
 
 
 def term(name: str) -> Markup | str:

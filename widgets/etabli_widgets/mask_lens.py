@@ -4,7 +4,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, message, script, style, visible
+from etabli_widgets._base import Widget, message, script, style
 from etabli_widgets.markup import Markup, element, fragment, notes, table
 
 TWIN_ROWS = 4
@@ -98,7 +98,7 @@ class MaskLens(Widget):
 
 def _token(text: str, role: str, is_trained: bool) -> Markup:
     flags = {"data_role": role, "data_trained": str(is_trained).lower()}
-    return element("span", visible(text), class_="etabli-token", **flags)
+    return element("span", text, class_="etabli-token", **flags)
 
 
 def loss(value: float | None) -> str:

@@ -71,17 +71,30 @@ class MemoryLedger(Widget):
         position, gib = self.seen, GIB
         fits = "fits" if position["fits"] else "does not fit"
         line = f"{position['peak']['device'] / gib:.1f} of {position['limit'] / gib:.1f} GiB: {fits} {self.card}"
-        largest, now = position["largest"], position["now"]
-        options = f"{now['batch']} × {largest['seq']:,} tokens, or {largest['batch']:,} × {now['seq']:,} tokens"
-        return f"{line}. Most is taken in the phase {position['peak']['phase']}. At most fit {options}."
+        return f"{line}. Most is taken in the phase {position['peak']['phase']}. {_describe_largest(position)}."
 
     def __repr__(self) -> str:
         return f"MemoryLedger({self.model_name!r}): {self._summary()}"
 
 
+def _describe_largest(position: dict[str, Any]) -> str:
+    """Return the largest setups that fit, in words: the longest rows at this batch, the most rows of this length."""
+    largest, now = position["largest"], position["now"]
+    longest = f"{now['batch']:,} × {largest['seq']:,} tokens" if largest["seq"] else ""
+    most = f"{largest['batch']:,} × {now['seq']:,} tokens" if largest["batch"] else ""
+    clauses = [f"at most fit {', or '.join(filter(None, (longest, most)))}"] if longest or most else []
+    clauses += [] if most else [f"not even one row of {now['seq']:,} tokens fits"]
+    clauses += [] if longest else [f"not even the shortest rows fit, {now['batch']:,} at once"]
+    text = "; ".join(clauses)
+    return text[0].upper() + text[1:]
+
+
 def _scale(position: dict[str, Any]) -> float:
-    """Return the bytes of the whole width. A card that is much larger is left out: the bars would be too short."""
-    peak = max(int(phase["device"]) for phase in position["phases"])
+    """Return the bytes of the whole width, forecast and measured.
+
+    A card that is much larger is left out: the bars would be too short.
+    """
+    peak = max(int(size) for phase in position["phases"] for size in (phase["device"], phase["measured"] or 0))
     return 1.04 * (peak if position["limit"] > 2.5 * peak else max(peak, int(position["limit"])))
 
 

@@ -1,6 +1,8 @@
 """``RunMonitor``: the progress of a run, from its events, with buttons to stop and resume it."""
 
 from collections.abc import Callable, Sequence
+from math import inf
+from statistics import fmean
 from typing import Any
 
 import traitlets
@@ -9,6 +11,7 @@ from etabli_widgets._base import Widget, message, script, style
 from etabli_widgets.markup import Markup, answer, element, fragment, notes, table
 
 MOST_POINTS = 400
+MEAN = 8  # losses, or groups of losses, of which the running mean is taken
 MOST_MARKS = 200
 MOST_SAMPLE_STEPS = 3  # of which the page shows the answers
 MARKS = {"checkpoint": "checkpoint", "retry": "retry", "resume": "resumed"}  # kind of event -> what the chart calls it
@@ -24,7 +27,8 @@ START_PHASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("going on from the checkpoint", ("resume",)),
     ("answering the sample prompts", ("eval", "sample")),
 )
-Points = Sequence[Sequence[Any]]  # [step, loss or None]
+Point = Sequence[Any]  # [step, loss or None]
+Points = Sequence[Point]
 
 
 def events_of_kind(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -35,6 +39,7 @@ def events_of_kind(events: list[dict[str, Any]], kind: str) -> list[dict[str, An
 def view(events: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the monitor's traits for a list of events."""
     steps, start = events_of_kind(events, "step"), (events_of_kind(events, "start") or [{}])[-1]
+    evaluations = events_of_kind(events, "eval")
     now = steps[-1] if steps else {}
     end = (events_of_kind(events, "end") or [{}])[-1]
     prompts = start.get("probes") or []
@@ -42,7 +47,9 @@ def view(events: list[dict[str, Any]]) -> dict[str, Any]:
         "total": start.get("steps") or 0,
         "step": now.get("step", 0),
         "losses": points_of(steps, "loss"),
-        "held_out": points_of(events_of_kind(events, "eval"), "loss"),
+        "held_out": points_of(evaluations, "loss"),
+        "means": running_means(steps),
+        "group_sizes": {"losses": group_size(len(steps)), "held_out": group_size(len(evaluations))},
         "norms": points_of(steps, "grad_norm"),
         "rates": points_of(steps, "lr"),
         "marks": marks(events),
@@ -83,12 +90,12 @@ def events_of_newest_start(events: list[dict[str, Any]]) -> list[dict[str, Any]]
 
 def points_of(events: list[dict[str, Any]], field: str) -> list[list[Any]]:
     """Return [step, value of the field] of at most ``MOST_POINTS`` events; a value is None if not finite."""
-    return [[event.get("step", 0), finite(event.get(field))] for event in thin(events)]
+    return [list(point) for point in thin([(event.get("step", 0), finite(event.get(field))) for event in events])]
 
 
 def finite(value: object) -> float | None:
-    """Return the value if it is a finite number, else None."""
-    return value if isinstance(value, int | float) and value - value == 0 else None
+    """Return the value if it is a finite number of which means can be taken, else None."""
+    return value if isinstance(value, int | float) and abs(value) < 1e300 else None
 
 
 def marks(events: list[dict[str, Any]]) -> list[list[Any]]:
@@ -116,10 +123,43 @@ def sample(event: dict[str, Any], prompts: list[str]) -> dict[str, Any]:
     return {"step": event.get("step", 0), "prompt": prompt, "text": event.get("text", ""), "cut": is_cut}
 
 
-def thin(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return at most ``MOST_POINTS`` events, evenly chosen, with the last one."""
-    every = -(-len(events) // MOST_POINTS)
-    return events if every <= 1 else events[(len(events) - 1) % every :: every]
+def group_size(count: int) -> int:
+    """Return of how many points each the lowest and the highest are kept; 1: all points are kept."""
+    return 1 if count <= MOST_POINTS else -(-(count - 2) // (MOST_POINTS // 2 - 1))
+
+
+def thin(points: list[Point]) -> list[Point]:
+    """Return at most ``MOST_POINTS`` points: the first, the lowest and highest of each group, the last.
+
+    So no spike is lost. A missing value counts as the lowest: the gap that it leaves in the line is kept.
+    """
+    size = group_size(len(points))
+    if size == 1:
+        return points
+    inner = points[1:-1]
+    groups = (inner[start : start + size] for start in range(0, len(inner), size))
+    return [points[0], *(point for group in groups for point in _extremes(group)), points[-1]]
+
+
+def _extremes(points: list[Point]) -> list[Point]:
+    """Return the lowest and the highest point in their order; one point if all are equal."""
+    values = [-inf if value is None else value for _, value in points]
+    places = {values.index(min(values)), values.index(max(values))}
+    return [points[place] for place in sorted(places)]
+
+
+def running_means(steps: list[dict[str, Any]]) -> list[list[Any]]:
+    """Return [step, mean of the ``MEAN`` newest losses]; of a long run, of the losses of ``MEAN`` groups.
+
+    It is taken from all losses, not from the lowest and highest that are drawn. Empty for ``MEAN`` losses or fewer.
+    """
+    known = [(step.get("step", 0), loss) for step in steps if (loss := finite(step.get("loss"))) is not None]
+    numbers, losses = [step for step, _ in known], [loss for _, loss in known]
+    if len(known) <= MEAN:
+        return []
+    size = group_size(len(steps))
+    ends = range((len(known) - 1) % size, len(known), size)
+    return [[numbers[end], fmean(losses[max(0, end + 1 - MEAN * size) : end + 1])] for end in ends]
 
 
 def seconds_left(steps: list[dict[str, Any]], total: int | None) -> float:
@@ -150,12 +190,16 @@ class RunMonitor(Widget):
     total = traitlets.Int(0, help="Steps in all, 0 while unknown").tag(sync=True)
     losses: "traitlets.List[Any]" = traitlets.List(help="[[step, loss], ...]").tag(sync=True)
     held_out: "traitlets.List[Any]" = traitlets.List(help="[[step, loss on held-out rows], ...]").tag(sync=True)
+    means: "traitlets.List[Any]" = traitlets.List(help="[[step, running mean of the losses], ...]").tag(sync=True)
+    group_sizes: "traitlets.Dict[str, int]" = traitlets.Dict(
+        help="losses, held_out: of how many values each the lowest and highest are there; 1: all are"
+    ).tag(sync=True)
     norms: "traitlets.List[Any]" = traitlets.List(help="[[step, gradient norm], ...]").tag(sync=True)
     rates: "traitlets.List[Any]" = traitlets.List(help="[[step, learning rate], ...]").tag(sync=True)
     marks: "traitlets.List[Any]" = traitlets.List(help="[[step, checkpoint|retry|resumed, text], ...]").tag(sync=True)
-    earlier: "traitlets.Dict[str, Any]" = traitlets.Dict(help="name, losses, held_out of a run laid under it").tag(
-        sync=True
-    )
+    earlier: "traitlets.Dict[str, Any]" = traitlets.Dict(
+        help="name, losses, held_out, group_sizes of a run under it"
+    ).tag(sync=True)
     speed = traitlets.Float(0.0, help="Tokens a second").tag(sync=True)
     memory = traitlets.Float(0.0, help="Peak memory in bytes").tag(sync=True)
     seconds_left = traitlets.Float(0.0, help="0 while unknown").tag(sync=True)
@@ -178,7 +222,7 @@ class RunMonitor(Widget):
         self._stop, self._resume = stop, resume
         if earlier:
             seen = view(earlier[1])
-            self.earlier = {"name": earlier[0], "losses": seen["losses"], "held_out": seen["held_out"]}
+            self.earlier = {"name": earlier[0], **{key: seen[key] for key in ("losses", "held_out", "group_sizes")}}
         self.feed(list(events))
 
     def feed(
@@ -213,9 +257,10 @@ class RunMonitor(Widget):
     def html(self) -> Markup:
         """Return state, figures, chart and the last answers as static HTML."""
         facts = [f"step {self.step} of {self.total or '?'}"]
-        facts += [f"loss {self.losses[-1][1]:.3f}"] if self.losses and self.losses[-1][1] is not None else []
-        known_losses = [point for point in self.held_out if point[1] is not None]
-        facts += [f"held-out loss {known_losses[-1][1]:.3f} at step {known_losses[-1][0]}"] if known_losses else []
+        facts += [
+            f"loss {loss:.3f}{'' if step == self.step else f' at step {step}'}" for step, loss in newest(self.losses)
+        ]
+        facts += [f"held-out loss {loss:.3f} at step {step}" for step, loss in newest(self.held_out)]
         facts += [f"{self.speed:.0f} tokens/s"] if self.speed else []
         facts += [f"{self.memory / 2**30:.2f} GiB"] if self.memory else []
         latest = [item for item in self.samples if item["step"] == self.samples[-1]["step"]]
@@ -224,13 +269,18 @@ class RunMonitor(Widget):
         reason = self.why or (self.phase if self.state == "starting" else "")
         why = f" ({reason})" if reason else ""
         head = element("p", element("b", self.name), f": {self.state}{why} · {' · '.join(facts)}")
-        return fragment(head, notes(self.notes), chart(self.losses, self.held_out), answers)
+        return fragment(head, notes(self.notes), chart(self.losses, self.held_out, self.group_sizes), answers)
 
     def __repr__(self) -> str:
         return f"RunMonitor({self.name!r}: {self.state}, step {self.step}/{self.total or '?'})"
 
 
-def chart(losses: Points, held_out: Points) -> Markup:
+def newest(points: Points) -> list[Point]:
+    """Return a list of the newest point with a value; an empty one if there is none."""
+    return [point for point in points if point[1] is not None][-1:]
+
+
+def chart(losses: Points, held_out: Points, group_sizes: dict[str, int]) -> Markup:
     """Return both losses as a static SVG; nothing if there is no loss yet."""
     points = [point for point in [*losses, *held_out] if point[1] is not None]
     if not points:
@@ -239,6 +289,7 @@ def chart(losses: Points, held_out: Points) -> Markup:
     lines = [
         _draw_line(f"etabli-{name}", _places(series, right, top))
         for name, series in (("loss", losses), ("held-out", held_out))
+        if newest(series)
     ]
     labels = [
         element("text", text, x=x, y=y, text_anchor="end")
@@ -249,9 +300,19 @@ def chart(losses: Points, held_out: Points) -> Markup:
         )
     ]
     drawing = element("svg", lines, labels, class_="etabli-chart", viewBox=f"0 0 {WIDTH} {HEIGHT}")
-    keys = {"etabli-loss": "loss", "etabli-held-out": "held-out loss"}
-    legend = [element("span", element("i", class_=name), text) for name, text in keys.items()]
-    return fragment(drawing, element("p", legend, class_="etabli-legend"))
+    return fragment(drawing, element("p", _legend(losses, held_out, group_sizes), class_="etabli-legend"))
+
+
+def _legend(losses: Points, held_out: Points, group_sizes: dict[str, int]) -> list[Markup]:
+    """Return the names of the lines that are there."""
+    loss = f"loss{_name_extremes(group_sizes['losses'], 'steps')}"
+    held_out_loss = f"held-out loss{_name_extremes(group_sizes['held_out'], 'measurements')}"
+    keys = (("etabli-loss", loss, losses), ("etabli-held-out", held_out_loss, held_out))
+    return [element("span", element("i", class_=name), text) for name, text, series in keys if newest(series)]
+
+
+def _name_extremes(size: int, unit: str) -> str:
+    return f", lowest and highest of each {size} {unit}" if size > 1 else ""
 
 
 def _draw_line(class_: str, places: list[tuple[str, str]]) -> Markup:

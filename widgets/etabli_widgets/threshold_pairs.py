@@ -4,8 +4,8 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, message, script, style, visible
-from etabli_widgets.markup import Markup, element, fragment
+from etabli_widgets._base import Widget, message, script, style
+from etabli_widgets.markup import Markup, element, fragment, quantity
 
 
 class ThresholdPairs(Widget):
@@ -60,9 +60,10 @@ class ThresholdPairs(Widget):
 
     def _summary(self) -> str:
         effect = self.seen
-        rejected_rows = "" if effect["gone"] is None else f" removes {effect['gone']} of {effect['rows']} rows"
-        noun = "pair" if effect["pairs"] == 1 else "pairs"
-        return f"{self.filter} at {effect['value']:.2f}{rejected_rows} ({effect['pairs']} {noun})."
+        rejected_rows = (
+            "" if effect["gone"] is None else f" removes {effect['gone']:,} of {quantity(effect['rows'], 'row')}"
+        )
+        return f"{self.filter} at {effect['value']:.2f}{rejected_rows} ({quantity(effect['pairs'], 'pair')})."
 
     def __repr__(self) -> str:
         return f"ThresholdPairs: {self._summary()}"
@@ -70,6 +71,6 @@ class ThresholdPairs(Widget):
 
 def _pair(pair: dict[str, Any]) -> Markup:
     tags = {"same": "span", "out": "del", "in": "ins", "cut": "small"}
-    difference = (element(tags[kind], visible(text)) for kind, text in pair["difference"])
-    head = element("small", visible(f"{pair['likeness']:.3f} · {pair['outcome']}"))
+    difference = (element(tags[kind], text) for kind, text in pair["difference"])
+    head = element("small", f"{pair['likeness']:.3f} · {pair['outcome']}")
     return element("section", head, element("pre", difference, class_="etabli-difference"))

@@ -5,7 +5,7 @@ from typing import Any
 
 import traitlets
 
-from etabli_widgets._base import Widget, message, script, style, visible
+from etabli_widgets._base import Widget, message, script, style
 from etabli_widgets.markup import Markup, cut_mark, details, element, fragment, notes
 
 MEASURES = ("log-probability", "KL", "rank")
@@ -127,5 +127,5 @@ def token(text: str, change: float | None, other: str | None = None) -> Markup:
     change = 0.0 if change is None or change - change != 0 else change  # not known, or not finite
     less = "yes" if change < 0 else None
     shade = f"--etabli-move:{min(1.0, abs(change) / FULL):.2f}"
-    content = visible(text) or "·"
+    content = text or "·"
     return element("span", content, class_="etabli-moved", data_less=less, data_other=other, style=shade)

@@ -54,22 +54,31 @@ class VerdictCard(Widget):
         facts = [(name, element("code", value)) for name, value in view["facts"]]
         return fragment(
             (element("p", text, class_="etabli-hint") for text in view["warnings"]),
-            element("ul", (element("li", line["text"], class_=_class(line)) for line in view["lines"]), class_=LINES),
+            _sentences(view["lines"][:1]),
             self._forest(),
+            details(summarise_slices(view["lines"][1:]), _sentences(view["lines"][1:])) if view["lines"][1:] else None,
             self._gaps(),
-            details("All scores, each on the same rows", _scrolling_table(map(term, view["heads"]), view["scores"])),
+            self._scores(),
             self._fold_rows(most),
-            details("How it was made", table((), facts)),
+            details("How it was made", _scrolling_table((), facts)),
         )
+
+    def _scores(self) -> Markup:
+        """Return the table of all scores, folded, or a sentence if there are none."""
+        if not self.view["scores"]:
+            return element("p", NO_SCORES)
+        scores = _scrolling_table(map(term, self.view["heads"]), self.view["scores"])
+        return details("All scores, each on the same rows", scores)
 
     def _forest(self) -> Markup | None:
         """Return every system with its score and the judged one's difference from it, the judged one first."""
         forest = self.view.get("forest")
         if not forest:
             return None
-        rows = ((line["arm"], line["text"], *_difference_cells(line["gap"])) for line in forest["lines"])
+        rows = ((line["arm"], _score_cell(line), *_difference_cells(line["gap"])) for line in forest["lines"])
         axis = element("span", map(element, ("span",) * 3, ("worse ←", "0", "→ better")), class_="etabli-axis")
-        heads = (forest["title"], "score [95 % interval]", axis, f"{self.view['subject']} minus it")
+        scale = element("span", map(element, ("span",) * 2, (forest["from"], forest["to"])), class_="etabli-scale")
+        heads = (forest["title"], ["score [95 % interval]", scale], axis, f"{self.view['subject']} minus it")
         return element("div", table(heads, rows), class_="etabli-scroll etabli-forest")
 
     def _gaps(self) -> Markup:
@@ -114,7 +123,7 @@ class VerdictCard(Widget):
         return "VerdictCard:\n" + "\n".join(lines)
 
 
-LINES = "etabli-lines"
+NO_SCORES = "No score is left to be shown."
 NOT_SCORED = "(not scored)"
 FLIPS = ("fixed", "broken", "both", "neither")
 
@@ -122,6 +131,30 @@ FLIPS = ("fixed", "broken", "both", "neither")
 def _widest(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the items of the slice "all", or all items if there is no such slice."""
     return [item for item in items if item["slice"] == "all"] or items
+
+
+def _sentences(lines: Iterable[dict[str, Any]]) -> Markup:
+    return element("ul", (element("li", line["text"], class_=_class(line)) for line in lines), class_="etabli-lines")
+
+
+def summarise_slices(lines: list[dict[str, Any]]) -> str:
+    """Return how the verdicts on slices fell: "On 3 slices: 1 better, 2 can't be told"."""
+    kinds = [kind(line) for line in lines]
+    counts = [f"{kinds.count(name)} {words}" for name, words in KINDS.items() if name in kinds]
+    return f"On {quantity(len(lines), 'slice')}: {', '.join(counts)}"
+
+
+KINDS = {"better": "better", "worse": "worse", "unclear": "can't be told"}
+
+
+def _score_cell(line: dict[str, Any]) -> list[Any]:
+    """Return a system's score over its own interval; without one, how many rows were scored."""
+    place = line["interval"]
+    if place is None:
+        return [line["text"], " ", element("small", line["note"])]
+    reach = element("span", style=f"left:{place['left']:.1f}%;width:{place['width']:.1f}%")
+    dot = element("u", style=f"left:{place['dot']:.1f}%")
+    return [line["text"], element("div", reach, dot, class_="etabli-own")]
 
 
 def _scrolling_table(heads: Iterable[Any], rows: Iterable[Iterable[Any]]) -> Markup:

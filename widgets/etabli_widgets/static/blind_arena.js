@@ -166,7 +166,7 @@ function render({ model, el }) {
 
 /** Which pair is shown, or how many were voted on. */
 function describeProgress(number, done, total, isTold) {
-  if (!number) return `All ${total} pairs are voted on`;
+  if (!number) return total === 1 ? "The only pair is voted on" : `All ${total} pairs are voted on`;
   return isTold ? `${done} of ${total} pairs voted on` : `Pair ${number} of ${total}`;
 }
 

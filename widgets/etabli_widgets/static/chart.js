@@ -41,6 +41,24 @@ export function axisEnd(newest, total) {
   return total ? Math.max(newest, Math.min(end, total)) : end;
 }
 
+/** The states of a run that is over. */
+export const ENDED = ["completed", "stopped", "failed", "lost"];
+
+/** Which of a run's steps the axis shows; a narrow chart has no place for why. */
+export function describeAxis(right, { total, state }, width) {
+  const text = `steps 0 to ${right} of ${total}`;
+  return ENDED.includes(state) || width < 460 ? text : `${text}; the axis grows with the run`;
+}
+
+/** The labels of an axis of steps; one that would be cut at the right edge of the drawing ends at its own step. */
+export function stepLabels(right, x, y, width) {
+  const steps = ticks(right, Math.max(2, Math.min(10, width / 90))).filter(Number.isInteger);
+  return steps.map((step) => {
+    const isCut = x(step) + 4 * String(step).length > width; // a digit is 7 px wide
+    return svg("text", { x: x(step), y, "text-anchor": isCut ? "end" : "middle" }, String(step));
+  });
+}
+
 /** The points that no line reaches: the values before and after them are missing.
  * @param {[number, number|null][]} points */
 export function lonePoints(points) {
@@ -66,18 +84,6 @@ export function path(points, x, y) {
     pen = "L";
   }
   return d;
-}
-
-/** Running mean over the last `window` values, so that the trend shows through the noise. */
-export function smooth(points, window) {
-  const kept = [];
-  return points
-    .filter(([, value]) => value !== null)
-    .map(([step, value]) => {
-      kept.push(value);
-      if (kept.length > window) kept.shift();
-      return [step, kept.reduce((sum, v) => sum + v, 0) / kept.length];
-    });
 }
 
 /** 4:05, or 1:04:05 from an hour. @param {number} seconds */

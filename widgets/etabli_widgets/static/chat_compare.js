@@ -15,6 +15,8 @@ const VOTE_KEYS = {
 const CHOICES = ["left", "tie", "both bad", "right"];
 const KEYS_HINT =
   "Enter asks, Shift+Enter makes a new line, ↑ in the empty box brings the last question back. On a vote's buttons: ← or 1 the left one, → or 2 the right one, ↓ or t a tie, x both bad.";
+const STEP = 50; // earlier questions that are listed, and how many more a click adds
+const EMPTY = "(an empty answer)";
 const NOT_BLIND = "The names are in sight: these votes are not blind and are never counted with the arena's.";
 
 function render({ model, el }) {
@@ -38,6 +40,9 @@ function render({ model, el }) {
   const notes = make("div");
   el.append(form, chips, errorLine(model), asked, sides, votes, before, hint, notes);
 
+  /** The entry of the question that stands above; undefined while it is answered, and if it failed. */
+  const current = () => model.get("history")[model.get("place")];
+
   // --- the box: it is cleared when the kernel has the question, and gets it back if nothing was answered
   let sent = ""; // what the kernel was asked last and has not begun
   let isWaiting = false; // until the kernel has heard it: Enter pressed twice asks once
@@ -53,15 +58,14 @@ function render({ model, el }) {
   model.on("msg:custom", hear);
   const begun = () => {
     if (!sent || model.get("prompt") !== sent) return;
-    if (!model.get("doing") && model.get("history").at(-1)?.prompt !== sent) return;
+    if (!model.get("doing") && !current()) return;
     if (input.value.trim() === sent) input.value = "";
     sent = "";
   };
   const failed = () => {
     if (!model.get("error")) return;
     sent = "";
-    const isAnswered = model.get("history").at(-1)?.prompt === model.get("prompt");
-    if (!input.value && !isAnswered) input.value = model.get("prompt");
+    if (!input.value && !current()) input.value = model.get("prompt");
   };
   const settings = () =>
     Object.fromEntries([...knobs.querySelectorAll("input")].map((knob) => [knob.name, Number(knob.value)]));
@@ -109,6 +113,7 @@ function render({ model, el }) {
         const knob = make("input", { name, ...props });
         knob.value = values[name];
         const value = make("output", { textContent: name === "strength" ? String(values[name]) : "" });
+        knob.onchange = () => (knob.value ||= model.get("settings")[name]); // cleared: the value that holds
         knob.oninput = () => (value.textContent = name === "strength" ? knob.value : "");
         return make("label", {}, [title, knob, value]);
       });
@@ -140,11 +145,9 @@ function render({ model, el }) {
     const writing = model.get("writing");
     const texts = model.get("texts");
     const values = model.get("asked");
-    const entry = model.get("history").at(-1);
-    const isLast = entry?.prompt === model.get("prompt");
     const odd = [
       values.strength !== undefined && values.strength !== 1 && `strength ${values.strength}`,
-      isLast && entry.after && "goes on from the question before",
+      current()?.after && "goes on from the question before",
       values.temperature && `temperature ${values.temperature}, seed ${values.seed}`,
     ].filter(Boolean);
     asked.replaceChildren(
@@ -152,19 +155,19 @@ function render({ model, el }) {
       make("small", { textContent: odd.length ? ` ${odd.join(", ")}` : "" }),
     );
     asked.hidden = !model.get("prompt");
+    /** What stands for a text that is empty: nothing was said, or this side was not asked, or failed. */
+    const emptyNote = (figures) => {
+      if (figures) return EMPTY;
+      return model.get("doing") ? "" : "(no answer)";
+    };
     const section = (name) => {
       const figures = model.get("figures")[name];
-      const text = texts[name] || (name === writing ? "…" : "");
+      const text = texts[name] || (name === writing ? "…" : emptyNote(figures));
       return drawSide(name, text, figures?.cut, describe(figures), name === writing);
     };
     sides.replaceChildren(...(model.get("prompt") ? model.get("names").map(section) : []));
   };
   const vote = (entry, left, choice) => model.send({ type: "vote", item: entry.id, left, choice });
-  /** The entry whose answers stand above, once it is whole. */
-  const current = () => {
-    const entry = model.get("history").at(-1);
-    return entry?.prompt === model.get("prompt") && !model.get("writing") ? entry : undefined;
-  };
   const drawVotes = () => {
     const entry = current();
     const lines = entry ? ballot(model, entry, vote) : [];
@@ -175,9 +178,9 @@ function render({ model, el }) {
     keepFocus(votes, redraw, input);
     goOnLabel.hidden = !model.get("can_go_on") || !model.get("history").at(-1)?.id;
   };
+  let listed = STEP;
   const drawEarlier = () => {
-    const all = model.get("history");
-    const old = current() ? all.slice(0, -1) : all; // the newest stands above
+    const old = model.get("history").filter((entry) => entry !== current());
     before.hidden = !old.length;
     before.firstChild.textContent = `Asked before: ${old.length}`;
     const item = (entry) =>
@@ -189,12 +192,19 @@ function render({ model, el }) {
           { className: "etabli-sides" },
           Object.entries(entry.answers).map(([name, text]) => {
             const end = entry.stopped?.includes(name) ? "stopped" : "";
-            return drawSide(name, text, entry.cut?.includes(name), end);
+            return drawSide(name, text || EMPTY, entry.cut?.includes(name), end);
           }),
         ),
         ...ballot(model, entry, vote),
       ]);
-    const redraw = () => earlier.replaceChildren(...old.slice(-50).reverse().map(item));
+    const older = make("button", { type: "button", className: "etabli-button" });
+    older.textContent = `Show older ones: ${quantity(Math.max(0, old.length - listed), "more question")}`;
+    older.hidden = old.length <= listed;
+    older.onclick = () => {
+      listed += STEP;
+      drawEarlier();
+    };
+    const redraw = () => earlier.replaceChildren(...old.slice(-listed).reverse().map(item), older);
     keepFocus(earlier, redraw, before.querySelector("summary"));
   };
   const drawNotes = () =>
@@ -208,9 +218,9 @@ function render({ model, el }) {
     follow(model, ["doing"], drawDoing),
     follow(model, ["doing", "history"], begun),
     follow(model, ["error"], failed),
-    follow(model, ["history", "prompt", "votes", "writing"], drawEarlier),
-    follow(model, ["history", "prompt", "votes", "writing", "tally"], drawVotes),
-    follow(model, ["names", "texts", "figures", "writing", "prompt", "asked", "history"], draw),
+    follow(model, ["history", "place", "votes"], drawEarlier),
+    follow(model, ["history", "place", "votes", "tally"], drawVotes),
+    follow(model, ["names", "texts", "figures", "writing", "doing", "prompt", "asked", "history", "place"], draw),
   ];
   return () => {
     clearInterval(timer);

@@ -136,9 +136,8 @@ function drawRows(model, group, opened, close) {
 /** How many findings are open, of how many rows. */
 function describe({ rows, found, numbers }) {
   const first = rows.length < found ? `the first ${rows.length} of ` : "";
-  const findings = `${first}${found.toLocaleString("en")} ${found === 1 ? "finding" : "findings"}`;
-  const rowCount = `${numbers.length.toLocaleString("en")} ${numbers.length === 1 ? "row" : "rows"}`;
-  return numbers.length ? `${findings}, in ${rowCount}` : findings;
+  const findings = `${first}${quantity(found, "finding")}`;
+  return numbers.length ? `${findings}, in ${quantity(numbers.length, "row")}` : findings;
 }
 
 /** One row: where it is, and its texts; the part that the finding is about is marked. */

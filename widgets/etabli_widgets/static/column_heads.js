@@ -33,25 +33,30 @@ export function grouped(value) {
   return Math.round(value).toLocaleString("en");
 }
 
+/** Numbers from one to another with their noun: "3 – 10 chars"; "1 char" if both are the same. */
+function rangeText(low, high, between, noun) {
+  const [first, last] = [grouped(low), grouped(high)];
+  const unit = noun && ` ${noun}${last === "1" ? "" : "s"}`;
+  return `${first === last ? last : `${first}${between}${last}`}${unit}`;
+}
+
 /** What a chart says in words: for its caption, and for who can't see it.
  * @param {{kind: string, labels: string[], edges: number[], counts: number[], shown: number[]}} chart */
 export function chartCaption(chart) {
   const total = chart.counts.reduce((sum, count) => sum + count, 0);
   if (!total) return "";
   if (chart.kind === "categories") return `${chart.labels[0]} ${Math.round((100 * chart.counts[0]) / total)} %`;
-  return `${grouped(chart.edges[0])} – ${grouped(chart.edges.at(-1))}${chart.kind === "lengths" ? " chars" : ""}`;
+  return rangeText(chart.edges[0], chart.edges.at(-1), " – ", chart.kind === "lengths" ? "char" : "");
 }
 
 /** What each bar stands for. @returns {string[]} */
 export function barNames(chart) {
-  const unit = { lengths: " characters", numbers: "", categories: "" }[chart.kind];
+  const noun = chart.kind === "lengths" ? "character" : "";
   return chart.counts.map((count, at) => {
     const name =
-      chart.kind === "categories"
-        ? chart.labels[at]
-        : `${grouped(chart.edges[at])} to ${grouped(chart.edges[at + 1])}${unit}`;
+      chart.kind === "categories" ? chart.labels[at] : rangeText(chart.edges[at], chart.edges[at + 1], " to ", noun);
     const part = chart.shown[at] === count ? "" : `, ${grouped(chart.shown[at])} of them shown`;
-    return `${name}: ${grouped(count)} rows${part}`;
+    return `${name}: ${grouped(count)} row${count === 1 ? "" : "s"}${part}`;
   });
 }
 

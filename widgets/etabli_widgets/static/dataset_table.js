@@ -62,9 +62,14 @@ function render({ model, el }) {
     };
     return made;
   };
+  /** Say why no row can be decided about. */
+  const sayMissing = (key) => {
+    const isEmpty = !model.get("found");
+    saved.textContent = isEmpty ? "No row is chosen." : `The row is still being opened: press ${key} again.`;
+  };
   const decideOne = (do_, text) => {
     const line = state.lines.get(state.chosen);
-    if (!line) return (saved.textContent = "The row has not come yet: press the key again.");
+    if (!line) return sayMissing("the key");
     state.pending.add(line.id);
     model.send({ type: "decide", do: do_, id: line.id, why: why.value, ...(text === undefined ? {} : { text }) });
     if (do_ === "keep" || do_ === "drop") list.select(state.chosen + 1);
@@ -73,13 +78,13 @@ function render({ model, el }) {
   const decide = (do_) => {
     if (!marks.count()) return decideOne(do_);
     marks.send();
-    saved.textContent = `Saving ${grouped(marks.count())} decisions …`;
+    saved.textContent = `Saving ${quantity(marks.count(), "decision")} …`;
     model.send({ type: "decide_marked", do: do_, why: why.value });
   };
   const fix = () => {
     const line = state.lines.get(state.chosen);
     if (line && model.get("detail").id === line.id) return detail.edit();
-    saved.textContent = "The row is still being opened: press F again.";
+    sayMissing("F");
     open();
   };
   const deciders = Object.entries(DECISIONS).map(([name]) => ({ name, button: button("", () => decide(name)) }));
@@ -88,6 +93,7 @@ function render({ model, el }) {
     saved.textContent = "Applying the filters …";
     model.send({ type: "apply" });
   };
+  const fixer = make("button", { type: "button", className: "etabli-button", textContent: "Fix (F)", onclick: fix });
   const only = button("Only these", () => filters.setSelected(!model.get("asked").selected));
   const none = button("Select none (Esc)", () => marks.change({ do: "replace" }));
   const markedCount = make("b", { role: "status" });
@@ -99,12 +105,15 @@ function render({ model, el }) {
     const hidden = marks.shown() === null ? 0 : count - marks.shown();
     markedCount.textContent = `${grouped(count)} selected${hidden ? `, ${grouped(hidden)} of them not shown` : ""}`;
     only.setAttribute("aria-pressed", String(isOnly));
-    for (const { name, button } of deciders)
+    for (const { name, button } of deciders) {
       button.textContent = `${DECISIONS[name]}${count ? ` ${grouped(count)}` : ""} (${name[0].toUpperCase()})`;
+      button.disabled = !count && !model.get("found");
+    }
+    fixer.disabled = !model.get("found");
   };
   const actions = make("div", { className: "etabli-tools" }, [
     deciders[0].button,
-    make("button", { type: "button", className: "etabli-button", textContent: "Fix (F)", onclick: fix }),
+    fixer,
     deciders[1].button,
     button("Undo (U)", takeBack),
     button("Apply filters again (A)", apply),
@@ -145,7 +154,7 @@ function render({ model, el }) {
   const drawSaved = () => {
     const count = model.get("decided");
     saved.textContent = count
-      ? `${count} decision${count > 1 ? "s" : ""} of ${model.get("author")} on the disk`
+      ? `${quantity(count, "decision")} of ${model.get("author")} on the disk`
       : `Deciding as ${model.get("author")}`;
   };
   const news = {

@@ -3,23 +3,27 @@
 const LEFT = 48; // px of the axis' labels
 const RIGHT = 12;
 const GAP = 24; // px above each panel, for its title
-const MEAN = 8; // points of the running mean
-export const ENDED = ["completed", "stopped", "failed", "lost"];
+const MEAN = 8; // losses, or groups of them, in the running mean: as run_monitor.py takes it
 
-/** The running mean of the losses; none before it says more than the losses themselves. */
-export function meanOf(losses) {
-  return losses.length > MEAN ? smooth(losses, MEAN) : [];
+/** What the running mean is the mean of. @param {{losses: number}} groupSizes */
+export function nameMean(groupSizes) {
+  return `mean of ${MEAN * groupSizes.losses} steps`;
 }
 
-/** What the running mean is the mean of: of a long run only every few steps are drawn. */
-export function nameMean(losses) {
-  const every = losses.length > 1 ? (losses.at(-1)[0] - losses[0][0]) / (losses.length - 1) : 1;
-  return every > 1.5 ? `mean of ${MEAN} of the steps drawn` : `mean of ${MEAN} steps`;
+/** What is drawn of a long run's values: the lowest and highest of each group. @param {number} size of a group */
+export function nameExtremes(size, unit = "steps") {
+  return size > 1 ? `, lowest and highest of each ${size} ${unit}` : "";
+}
+
+/** Is there anything to draw? @param {[number, number|null][]} points */
+export function hasValue(points) {
+  return points.some(([, value]) => value !== null);
 }
 
 /** The panels that have anything to show: title, height in px, lines from below to above. */
 function panelsOf(data) {
-  const { losses, heldOut, norms, rates, earlier } = data;
+  const { losses, heldOut, means, norms, rates, earlier } = data;
+  const note = nameExtremes(data.groupSizes.losses);
   const panels = [
     {
       title: "loss",
@@ -27,15 +31,14 @@ function panelsOf(data) {
       lines: [
         ["etabli-earlier", earlier.losses ?? []],
         ["etabli-loss", losses],
-        ["etabli-mean", meanOf(losses)],
+        ["etabli-mean", means],
         ["etabli-held-out", heldOut],
       ],
     },
-    { title: "gradient norm", high: 48, lines: [["etabli-norm", norms]] },
-    { title: "learning rate", high: 48, lines: [["etabli-rate", rates]] },
+    { title: "gradient norm", note, high: 48, lines: [["etabli-norm", norms]] },
+    { title: "learning rate", note, high: 48, lines: [["etabli-rate", rates]] },
   ];
-  const isKnown = ([, value]) => value !== null;
-  return panels.filter((panel) => panel.lines.some(([, points]) => points.some(isKnown)));
+  return panels.filter((panel) => panel.lines.some(([, points]) => hasValue(points)));
 }
 
 /** The axis' last step: as far as the run is, and as the earlier run was when this one has ended. */
@@ -64,9 +67,8 @@ function drawChart(chart, all, width, isLog) {
     top += GAP + panel.high;
   }
   if (right < data.total)
-    chart.append(svg("text", { x: width - RIGHT, y: GAP - 9, "text-anchor": "end" }, toCome(right, data)));
-  for (const tick of ticks(right, Math.max(2, Math.min(10, width / 90))).filter(Number.isInteger))
-    chart.append(svg("text", { x: x(tick), y: top + 15, "text-anchor": "middle" }, String(tick)));
+    chart.append(svg("text", { x: width - RIGHT, y: GAP - 9, "text-anchor": "end" }, describeAxis(right, data, width)));
+  chart.append(...stepLabels(right, x, top + 15, width));
   const height = top + 20;
   chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
   chart.setAttribute("height", String(height));
@@ -74,16 +76,10 @@ function drawChart(chart, all, width, isLog) {
   return { x, stepAt: (pixel) => Math.max(0, Math.min(right, stepAt(pixel))), bottom: top, right };
 }
 
-/** What the axis leaves out. */
-function toCome(right, { total, state }) {
-  const text = `steps 0 to ${right} of ${total}`;
-  return ENDED.includes(state) ? text : `${text}; the axis grows with the run`;
-}
-
-function drawPanel(chart, { title, high, lines }, x, top, width, isLog) {
+function drawPanel(chart, { title, note = "", high, lines }, x, top, width, isLog) {
   const values = lines.flatMap(([, points]) => points.map(([, value]) => value)).filter((value) => value !== null);
   const { y, marks } = isLog ? logScale(values, top, high) : linearScale(values, top, high);
-  const heading = svg("text", { x: LEFT, y: top - 9, class: "etabli-title" }, title);
+  const heading = svg("text", { x: LEFT, y: top - 9, class: "etabli-title" }, title + note);
   if (GLOSSARY[title]) heading.append(svg("title", {}, GLOSSARY[title]));
   chart.append(heading);
   for (const tick of marks) {
@@ -133,14 +129,14 @@ function drawMarks(chart, marks, x, top, high) {
 
 /** What the chart says of one step, as a line of text. */
 function readout(data, step) {
-  const { losses, heldOut, norms, rates, earlier, marks } = data;
+  const { losses, heldOut, means, norms, rates, earlier, marks } = data;
   const parts = [`step ${step}`];
   const add = (name, points) => {
     const point = nearest(points, step);
     if (point) parts.push(`${name} ${significant(point[1])}${point[0] === step ? "" : ` (step ${point[0]})`}`);
   };
   add("loss", losses);
-  add(nameMean(losses), meanOf(losses));
+  add(nameMean(data.groupSizes), means);
   add("held-out loss", heldOut);
   if (earlier.name) add(`loss of ${visible(earlier.name)}`, earlier.losses);
   add("gradient norm", norms);

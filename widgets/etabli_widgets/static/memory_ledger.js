@@ -17,9 +17,7 @@ function render({ model, el }) {
     const fits = seen.fits ? "fits" : "does not fit";
     verdict.dataset.fits = String(seen.fits);
     verdict.textContent = `${gib(seen.peak.device, 1)} of ${gib(seen.limit, 1)} GiB: ${fits} ${model.get("card")}.`;
-    limits.textContent =
-      `Most is taken in the phase ${seen.peak.phase}. At most fit ${seen.now.batch} × ${number(seen.largest.seq)} tokens, ` +
-      `or ${number(seen.largest.batch)} × ${number(seen.now.seq)} tokens.`;
+    limits.textContent = `Most is taken in the phase ${seen.peak.phase}. ${describeLargest(seen)}.`;
     const scale = scaled(seen);
     bars.dataset.measured = String(seen.phases.some((phase) => phase.measured));
     const phaseBars = seen.phases.map((phase) => bar(phase, scale, seen.limit));
@@ -69,9 +67,21 @@ function slider(model, name) {
   return { label: make("label", { title }, [SAID[name], input, shown]), stand };
 }
 
-/** Bytes of the whole width; a card that is far larger would leave nothing to see. */
+/** The largest setups that fit, in words: the longest rows at this batch, the most rows of this length. */
+function describeLargest({ largest, now }) {
+  const longest = largest.seq && `${number(now.batch)} × ${number(largest.seq)} tokens`;
+  const most = largest.batch && `${number(largest.batch)} × ${number(now.seq)} tokens`;
+  const clauses = [];
+  if (longest || most) clauses.push(`at most fit ${[longest, most].filter(Boolean).join(", or ")}`);
+  if (!most) clauses.push(`not even one row of ${number(now.seq)} tokens fits`);
+  if (!longest) clauses.push(`not even the shortest rows fit, ${number(now.batch)} at once`);
+  const text = clauses.join("; ");
+  return text[0].toUpperCase() + text.slice(1);
+}
+
+/** Bytes of the whole width, forecast and measured; a card that is far larger would leave nothing to see. */
 function scaled(seen) {
-  const most = Math.max(...seen.phases.map((phase) => phase.device));
+  const most = Math.max(...seen.phases.flatMap((phase) => [phase.device, phase.measured ?? 0]));
   return 1.04 * (seen.limit > 2.5 * most ? most : Math.max(most, seen.limit));
 }
 

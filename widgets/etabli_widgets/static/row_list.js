@@ -87,7 +87,7 @@ function rowList({ model, state, marks, heads, open }) {
       cell.hidden = !shownNames.has(name);
       if (cell.textContent === text) return;
       cell.textContent = text;
-      if (name === "finding") cell.title = text;
+      if (name === "finding" || name === "source") cell.title = text;
     });
   };
   const bounds = () => inView(view.scrollTop, view.clientHeight || TALLEST, model.get("found"));

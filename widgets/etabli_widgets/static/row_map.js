@@ -43,7 +43,7 @@ function rowMap({ model, marks }) {
   let line = []; // that is drawn around points
   let shown = new Uint8Array();
   const ask = () => {
-    title.textContent = `Placing ${grouped(model.get("total"))} rows by what they say: the first time takes a while …`;
+    title.textContent = `Placing ${quantity(model.get("total"), "row")} by what they say: the first time takes a while …`;
     model.send({ type: "map", colour: colour.value });
   };
   let last; // the map that was drawn

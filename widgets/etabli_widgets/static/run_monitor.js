@@ -41,16 +41,12 @@ function render({ model, el }) {
     samples,
   ]);
   const keyOf = (className, text) => make("span", {}, [make("i", { className }), make("span", { textContent: text })]);
+  const lossKey = keyOf("etabli-loss", "");
+  const heldOutKey = keyOf("etabli-held-out", "");
   const meanKey = keyOf("etabli-mean", "");
   const checkpointKey = make("span", {}, [make("b", { textContent: "▲" }), "checkpoint"]);
   const earlierKey = keyOf("etabli-earlier", "");
-  const key = make("p", { className: "etabli-legend" }, [
-    keyOf("etabli-loss", "loss of each step"),
-    meanKey,
-    keyOf("etabli-held-out", "loss on held-out rows"),
-    checkpointKey,
-    earlierKey,
-  ]);
+  const key = make("p", { className: "etabli-legend" }, [lossKey, meanKey, heldOutKey, checkpointKey, earlierKey]);
   const chart = lossChart(key);
   const losses = make("div", {}, chart.nodes);
   el.append(
@@ -78,11 +74,27 @@ function render({ model, el }) {
     resume.disabled = true;
   };
 
+  /** Explain the lines that are there, and no others. */
+  const drawLegend = () => {
+    const [sizes, earlier] = [model.get("group_sizes"), model.get("earlier")];
+    lossKey.hidden = !hasValue(model.get("losses"));
+    lossKey.lastChild.textContent = sizes.losses > 1 ? `loss${nameExtremes(sizes.losses)}` : "loss of each step";
+    heldOutKey.hidden = !hasValue(model.get("held_out"));
+    heldOutKey.lastChild.textContent = `loss on held-out rows${nameExtremes(sizes.held_out, "measurements")}`;
+    meanKey.hidden = !model.get("means").length;
+    meanKey.lastChild.textContent = nameMean(sizes);
+    checkpointKey.hidden = !model.get("marks").some((mark) => mark[1] === "checkpoint");
+    earlierKey.hidden = !hasValue(earlier.losses ?? []);
+    if (!earlierKey.hidden)
+      earlierKey.lastChild.textContent = `loss of the earlier run ${visible(earlier.name)}${nameExtremes(earlier.group_sizes.losses)}`;
+  };
+
   const draw = () => {
     const get = (trait) => model.get(trait);
     const state = get("state");
     const starting = state === "starting";
     const number = (value) => (value === null ? "–" : value.toFixed(3));
+    const [lossStep, loss] = newest(get("losses"));
     const [heldOutStep, heldOut] = newest(get("held_out"));
     const reason = ENDED.includes(state) ? get("why") : starting ? get("phase") : "";
     status.textContent = `${get("name")}: ${state}${reason ? ` (${reason})` : ""}`;
@@ -105,25 +117,22 @@ function render({ model, el }) {
     const left = ENDED.includes(state) || !get("seconds_left") ? "–" : clock(get("seconds_left"));
     const texts = [
       `${get("step")} / ${get("total") || "?"}`,
-      number(newest(get("losses"))[1]),
+      number(loss),
       number(heldOut),
       get("speed") ? get("speed").toFixed(0) : "–",
       get("memory") ? `${(get("memory") / 2 ** 30).toFixed(2)} GiB` : "–",
       left,
     ];
     figures.forEach((item, i) => (item.value.textContent = texts[i]));
+    figures[1].caption.textContent = loss === null || lossStep === get("step") ? "loss" : `loss at step ${lossStep}`;
     figures[2].caption.title = GLOSSARY["held-out loss"];
     figures[2].caption.textContent = heldOut === null ? "held-out loss" : `held-out loss at step ${heldOutStep}`;
     losses.hidden = !get("losses").length && !get("held_out").length;
-    meanKey.hidden = !meanOf(get("losses")).length;
-    meanKey.lastChild.textContent = nameMean(get("losses"));
-    checkpointKey.hidden = !get("marks").some((mark) => mark[1] === "checkpoint");
-    earlierKey.hidden = !get("earlier").name;
-    earlierKey.lastChild.textContent = get("earlier").name
-      ? `loss of the earlier run ${visible(get("earlier").name)}`
-      : "";
+    drawLegend();
     chart.show({
       losses: get("losses"),
+      means: get("means"),
+      groupSizes: get("group_sizes"),
       heldOut: get("held_out"),
       norms: get("norms"),
       rates: get("rates"),
@@ -144,6 +153,8 @@ function render({ model, el }) {
     "total",
     "losses",
     "held_out",
+    "means",
+    "group_sizes",
     "norms",
     "rates",
     "marks",

@@ -5,9 +5,8 @@ const SORTS = ["row", "status", "finding", "source", "length", "likeness", "ques
 /** Search, facets and order. `send(query)` is called with all of them when one has changed. */
 function tableFilters({ model, send }) {
   const search = make("input", { type: "search", placeholder: "Search (/)", "aria-label": "Search rows" });
-  const [finding, status, source] = ["Finding", "Status", "Source"].map((label) =>
-    make("select", { "aria-label": label }),
-  );
+  const [finding, status] = ["Finding", "Status"].map((label) => make("select", { "aria-label": label }));
+  const source = sourceFilter({ model, choose: () => choose() });
   const sort = make(
     "select",
     { "aria-label": "Sort by" },
@@ -24,14 +23,14 @@ function tableFilters({ model, send }) {
   };
   const choose = () => {
     clearTimeout(typing);
-    const facets = { search: search.value, finding: finding.value, status: status.value, source: source.value };
+    const facets = { search: search.value, finding: finding.value, status: status.value, source: source.control.value };
     send({ ...facets, sort: sort.value, descending, ...(selected ? { selected } : {}) });
   };
   search.oninput = () => {
     clearTimeout(typing);
     typing = setTimeout(() => choose(), 250);
   };
-  for (const select of [finding, status, source, sort]) select.onchange = choose;
+  for (const select of [finding, status, sort]) select.onchange = choose;
   const setDescending = (isDescending) => {
     descending = isDescending;
     drawOrder();
@@ -39,7 +38,7 @@ function tableFilters({ model, send }) {
   };
   order.onclick = () => setDescending(!descending);
   return {
-    parts: [search, finding, status, source, sort, order],
+    parts: [search, finding, status, ...source.parts, sort, order],
     search,
     counted,
     sortBy(name) {
@@ -53,21 +52,13 @@ function tableFilters({ model, send }) {
     },
     count() {
       const [found, total] = [model.get("found"), model.get("total")];
-      counted.textContent = found === total ? `${grouped(total)} rows` : `${grouped(found)} of ${grouped(total)} rows`;
+      counted.textContent = found === total ? quantity(total, "row") : `${grouped(found)} of ${quantity(total, "row")}`;
     },
     draw() {
       const [facets, query] = [model.get("facets"), model.get("asked")];
-      for (const [name, select] of Object.entries({ finding, status, source })) {
-        const names = Object.entries(facets[name] ?? {});
-        select.replaceChildren(
-          new Option(`any ${name}`, ""),
-          ...names.map(([key, count]) => new Option(`${key} (${count})`, key)),
-        );
-        const chosen = query[name] ?? "";
-        if (chosen && !(chosen in (facets[name] ?? {}))) select.append(new Option(`${chosen} (0)`, chosen));
-        select.value = chosen;
-        select.hidden = name === "source" && names.length < 2;
-      }
+      for (const [name, select] of Object.entries({ finding, status }))
+        fillSelect(select, `any ${name}`, facets[name] ?? {}, query[name] ?? "");
+      source.draw(query.source ?? "");
       sort.value = query.sort || SORTS[0];
       descending = Boolean(query.descending);
       selected = Boolean(query.selected);

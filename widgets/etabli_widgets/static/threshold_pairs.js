@@ -35,8 +35,9 @@ function render({ model, el }) {
     slider.value = seen.value;
     number.textContent = seen.value.toFixed(2);
     lowest.textContent = `${model.get("floor").toFixed(2)}: only a little alike`;
-    const gone = seen.gone === null ? "" : ` removes ${seen.gone} of ${seen.rows} rows`;
-    summary.textContent = `${model.get("filter")} at ${seen.value.toFixed(2)}${gone} (${seen.pairs} ${seen.pairs === 1 ? "pair" : "pairs"}).`;
+    const gone =
+      seen.gone === null ? "" : ` removes ${seen.gone.toLocaleString("en")} of ${quantity(seen.rows, "row")}`;
+    summary.textContent = `${model.get("filter")} at ${seen.value.toFixed(2)}${gone} (${quantity(seen.pairs, "pair")}).`;
     const isChosen = isSame(model.get("chosen"), seen.value);
     take.textContent = isChosen ? "This is the recipe's" : `Take ${seen.value.toFixed(2)} into the recipe`;
     take.disabled = isChosen;

@@ -149,8 +149,9 @@ function render({ model, el }) {
     head.replaceChildren(
       `Answers of ${visible(of)}, against ${visible(name)} alone. Changes are in `,
       term("nats"),
-      ".",
+      nodes.length ? "." : ". No answer was measured.",
     );
+    for (const part of [list, measures, hint]) part.hidden = !nodes.length;
     said.replaceChildren(...notes.map((text) => make("p", {}, [make("small", { textContent: text })])));
     mark();
   };

@@ -1,4 +1,5 @@
 const [TALL, TOP, EDGE, RIGHT] = [134, 26, 34, 12]; // px of the chart: its height, above and beside the lines
+const ROW = 20; // px of the row of frames below the chart
 
 function render({ model, el }) {
   guardKeys(el);
@@ -6,7 +7,7 @@ function render({ model, el }) {
   const probes = make("select", { "aria-label": "Probe" });
   const chart = svg("svg", {
     class: "etabli-film-chart",
-    height: TALL,
+    height: TALL + ROW,
     role: "slider",
     tabindex: 0,
     "aria-label": "Step",
@@ -31,7 +32,7 @@ function render({ model, el }) {
   const explanation = make("p", {}, [
     make("small", {}, [
       term("KL"),
-      ": how far the answer's tokens are from the base model's. Blue tokens are likelier than in the base model, orange ones less likely. Drag in the chart, or use ← and → there; p pins a step.",
+      ": how far the answer's tokens are from the base model's. Blue tokens are likelier than in the base model, orange ones less likely. Drag in the chart or in the row of its frames below, or use ← and → there; p pins a step.",
     ]),
   ]);
   el.append(
@@ -57,11 +58,14 @@ function render({ model, el }) {
     model.set({ probe, at: Math.max(0, Math.min(size - 1, place)) });
     model.save_changes();
   };
-  const lastStep = () => Math.max(1, model.get("film").steps ?? 0, shown().frames.at(-1).step);
-  /** Show the frame whose step is nearest to the pointer, on the chart's own axis. */
+  const lastStep = () => axisEnd(shown().frames.at(-1).step, model.get("film").steps ?? 0);
+  let isInRow = false; // was the pointer pressed in the row of frames?
+  /** Show the frame below the pointer: in the row by its place, in the chart the one whose step is nearest. */
   const goTo = (event) => {
     const box = chart.getBoundingClientRect();
-    const step = ((event.clientX - box.left - EDGE) / (box.width - EDGE - RIGHT)) * lastStep();
+    const share = (event.clientX - box.left - EDGE) / (box.width - EDGE - RIGHT);
+    if (isInRow) return go(Math.floor(share * shown().frames.length));
+    const step = share * lastStep();
     const distances = shown().frames.map((one) => Math.abs(one.step - step));
     go(distances.indexOf(Math.min(...distances)));
   };
@@ -82,6 +86,7 @@ function render({ model, el }) {
   };
   chart.addEventListener("pointerdown", (event) => {
     chart.setPointerCapture(event.pointerId);
+    isInRow = event.clientY - chart.getBoundingClientRect().top > TALL;
     goTo(event);
   });
   chart.addEventListener("pointermove", (event) => {
@@ -118,14 +123,18 @@ function render({ model, el }) {
     const full = chart.clientWidth || 640;
     const x = (step) => EDGE + (step / right) * (full - EDGE - RIGHT);
     const y = (value) => TOP + (1 - value / top) * (TALL - TOP - 24);
-    chart.setAttribute("viewBox", `0 0 ${full} ${TALL}`);
+    chart.setAttribute("viewBox", `0 0 ${full} ${TALL + ROW}`);
     chart.replaceChildren(svg("text", { x: EDGE, y: 10 }, "KL from the base (nats per token)"));
     for (const tick of ticks(top, 3)) {
       chart.append(svg("line", { class: "etabli-grid", x1: EDGE, x2: full - RIGHT, y1: y(tick), y2: y(tick) }));
       chart.append(svg("text", { x: EDGE - 6, y: y(tick) + 4, "text-anchor": "end" }, String(tick)));
     }
-    for (const tick of ticks(right, 6))
-      chart.append(svg("text", { x: x(tick), y: TALL - 6, "text-anchor": "middle" }, String(tick)));
+    const { steps, state } = model.get("film");
+    if (right < steps) {
+      const note = describeAxis(right, { total: steps, state }, full);
+      chart.append(svg("text", { x: full - RIGHT, y: 10, "text-anchor": "end" }, note));
+    }
+    chart.append(...stepLabels(right, x, TALL - 6, full), ...drawRow(frames, full - EDGE - RIGHT));
     chart.append(
       svg("path", {
         class: "etabli-loss",
@@ -144,6 +153,23 @@ function render({ model, el }) {
       svg("line", { class: "etabli-cursor", x1: x(here.step), x2: x(here.step), y1: TOP - 10, y2: TALL - 22 }),
     );
   };
+  /** A cell for each frame, all of one width: on the axis of steps the first frames lie too close to be hit. */
+  const drawRow = (frames, width) =>
+    frames.flatMap((one, place) => {
+      const wide = width / frames.length;
+      const left = EDGE + place * wide;
+      const name = place === at() ? "etabli-cell etabli-here" : "etabli-cell";
+      const cell = svg("rect", {
+        class: name,
+        x: left + 0.5,
+        y: TALL + 2,
+        width: Math.max(1, wide - 2),
+        height: ROW - 4,
+      });
+      cell.append(svg("title", {}, `step ${one.step}`));
+      if (wide < 7 * String(one.step).length + 6) return [cell];
+      return [cell, svg("text", { x: left + wide / 2, y: TALL + 14, "text-anchor": "middle" }, String(one.step))];
+    });
   const mine = (step) => pinned().some((one) => one.step === step && one.by === model.get("author"));
   const pinned = () => model.get("film").pins.filter((one) => one.probe === shown().probe);
   const tell = (one) => (place) => {

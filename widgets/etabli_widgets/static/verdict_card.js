@@ -1,10 +1,15 @@
 const FLIPS = ["fixed", "broken", "both", "neither"];
 const NOT_SCORED = "(not scored)";
+const KINDS = { better: "better", worse: "worse", unclear: "can't be told" };
 
 function render({ model, el }) {
   guardKeys(el);
   const warnings = make("div");
   const lines = make("ul", { className: "etabli-lines" });
+  const sliceLines = make("ul", { className: "etabli-lines", tabIndex: 0, "aria-label": "Verdicts on slices" });
+  const slicesTitle = make("summary");
+  const slices = make("details", {}, [slicesTitle, sliceLines]);
+  const noScores = make("p", { textContent: "No score is left to be shown." });
   const forest = make("table");
   const scores = make("table");
   const gaps = make("table");
@@ -12,10 +17,10 @@ function render({ model, el }) {
   const othersTitle = make("summary");
   const gapsTitle = make("summary");
   const facts = make("table");
-  const made = make("details", {}, [make("summary", { textContent: "How it was made" }), facts]);
+  const scroll = (table, label) => scroller("etabli-scroll", label, [table]);
+  const made = make("details", {}, [make("summary", { textContent: "How it was made" }), scroll(facts, "Settings")]);
   const rows = make("section", { className: "etabli-rows", "aria-label": "Rows behind a number" });
   let pressed = null; // the button that opened the rows: focus goes back there
-  const scroll = (table, label) => scroller("etabli-scroll", label, [table]);
   const changes = make("details", {}, [gapsTitle, scroll(gaps, "Rows that changed")]);
   const more = make("details", {}, [othersTitle, scroll(others, "Differences by other scores")]);
   const all = make("details", {}, [
@@ -25,7 +30,7 @@ function render({ model, el }) {
   const forestView = scroller("etabli-scroll etabli-forest", "Every system, and its difference from the first", [
     forest,
   ]);
-  el.append(warnings, lines, errorLine(model), forestView, changes, rows, more, all, made);
+  el.append(warnings, lines, noScores, errorLine(model), forestView, slices, changes, rows, more, all, made);
 
   /** A number that opens its rows. */
   const number = (text, asked) => {
@@ -73,17 +78,38 @@ function render({ model, el }) {
     value.style.left = `${gap.dot}%`;
     return make("div", { className: "etabli-bar", role: "img", "aria-label": gap.text }, [zero, reach, value]);
   };
-  const drawForest = ({ title: heading, score, slice, lines: systems }) => {
+  /** A system's score over its own interval; without one, how many rows were scored. */
+  const drawSystemScore = ({ arm, text, note, interval }, score, slice) => {
+    if (!interval) return make("span", {}, [`${text} `, make("small", { textContent: note })]);
+    const reach = make("span");
+    reach.style.left = `${interval.left}%`;
+    reach.style.width = `${interval.width}%`;
+    const value = make("u");
+    value.style.left = `${interval.dot}%`;
+    const own = make("div", { className: "etabli-own" }, [reach, value]);
+    return make("div", {}, [number(text, { score, slice, arm }), own]);
+  };
+  const drawForest = ({ title: heading, score, slice, from, to, lines: systems }) => {
     const parts = ["worse ←", "0", "→ better"].map((text) => make("span", { textContent: text }));
     const axis = make("span", { className: "etabli-axis" }, parts);
-    const line = ({ arm, text, gap }) => [
-      arm,
-      text === "—" ? text : number(text, { score, slice, arm }),
-      bar(gap),
-      make("span", { className: gap ? `etabli-gap-${kind(gap)}` : "", textContent: gap?.text ?? "" }),
+    const ends = [from, to].map((text) => make("span", { textContent: text }));
+    const scale = make("span", { className: "etabli-scale" }, ends);
+    const line = (system) => [
+      system.arm,
+      drawSystemScore(system, score, slice),
+      bar(system.gap),
+      make("span", {
+        className: system.gap ? `etabli-gap-${kind(system.gap)}` : "",
+        textContent: system.gap?.text ?? "",
+      }),
     ];
     forest.replaceChildren(
-      cells("th", [heading, "score [95 % interval]", axis, `${model.get("view").subject} minus it`]),
+      cells("th", [
+        heading,
+        make("span", {}, ["score [95 % interval]", scale]),
+        axis,
+        `${model.get("view").subject} minus it`,
+      ]),
       ...systems.map((system) => cells("td", line(system))),
     );
   };
@@ -109,38 +135,60 @@ function render({ model, el }) {
     table.replaceChildren(cells("th", heads), ...lines.map((line) => cells("td", line)));
   };
 
+  const drawLines = (list, items) =>
+    list.replaceChildren(
+      ...items.map((line) => make("li", { className: `etabli-${kind(line)}`, textContent: line.text })),
+    );
+  /** Build what is folded when it is opened, and again on every change while it is open: slices may be thousands. */
+  const folds = new Map([
+    [slices, () => drawLines(sliceLines, model.get("view").lines.slice(1))],
+    [changes, () => drawGaps(gaps, parted(model.get("view").gaps)[0], isPlotted(model.get("view")))],
+    [more, () => drawGaps(others, parted(model.get("view").gaps)[1], false)],
+    [all, () => drawScores(model.get("view"))],
+  ]);
+  const drawScores = (view) =>
+    scores.replaceChildren(
+      cells("th", view.heads.map(term)),
+      ...view.scores.map((line) => drawScore(line, view.heads, view.first)),
+    );
+  for (const [fold, build] of folds)
+    fold.ontoggle = () => {
+      if (!fold.open) return;
+      build();
+      markPressed();
+    };
   const draw = () => {
     const view = model.get("view");
     warnings.replaceChildren(
       ...view.warnings.map((text) => make("p", { className: "etabli-hint", textContent: text })),
     );
-    lines.replaceChildren(
-      ...view.lines.map((line) => make("li", { className: `etabli-${kind(line)}`, textContent: line.text })),
-    );
+    drawLines(lines, view.lines.slice(0, 1));
+    slices.hidden = view.lines.length < 2;
+    slicesTitle.textContent = summariseSlices(view.lines.slice(1));
     forestView.hidden = !view.forest?.lines;
     if (view.forest?.lines) drawForest(view.forest);
-    scores.replaceChildren(
-      cells("th", view.heads.map(term)),
-      ...view.scores.map((line) => drawScore(line, view.heads, view.first)),
-    );
+    noScores.hidden = view.scores.length > 0;
+    all.hidden = !view.scores.length;
     const [first, rest] = parted(view.gaps);
-    const isPlotted = first.every((gap) => gap.slice === view.forest?.slice);
     const isFlipped = first.some((gap) => gap.flips);
     gapsTitle.textContent = isFlipped ? `Row by row: what ${view.subject} fixed and broke` : "Slice by slice";
-    changes.hidden = !isFlipped && isPlotted;
-    drawGaps(gaps, first, isPlotted);
-    drawGaps(others, rest, false);
+    changes.hidden = !isFlipped && isPlotted(view);
     othersTitle.textContent = `By ${[...new Set(rest.map((gap) => gap.score))].join(" and by ")}`;
     more.hidden = !rest.length;
     facts.replaceChildren(
       ...view.facts.map(([name, value]) => cells("td", [name, make("code", { textContent: value })])),
     );
+    for (const [fold, build] of folds) if (fold.open) build();
+  };
+  const markPressed = () => {
+    const { asked } = model.get("opened");
+    for (const button of el.querySelectorAll(".etabli-number"))
+      button.setAttribute("aria-pressed", String(Boolean(asked) && same(JSON.parse(button.dataset.asked), asked)));
   };
   const drawRows = () => {
     const { asked, rows: shown, found } = model.get("opened");
     const open = Boolean(asked);
-    for (const button of el.querySelectorAll(".etabli-number"))
-      button.setAttribute("aria-pressed", String(open && same(JSON.parse(button.dataset.asked), asked)));
+    markPressed();
     rows.hidden = !open;
     if (!open) return;
     const close = make("button", { type: "button", textContent: "Close", className: "etabli-button" });
@@ -196,6 +244,19 @@ function drawRow(row) {
       fold.append(entry("truth", plain(row.truth)), ...row.answers.map(answer));
   };
   return fold;
+}
+
+/** Do the intervals of the score that decides all stand in the plot? */
+function isPlotted(view) {
+  return parted(view.gaps)[0].every((gap) => gap.slice === view.forest?.slice);
+}
+
+/** How the verdicts on slices fell. */
+function summariseSlices(lines) {
+  const kinds = lines.map(kind);
+  const counts = Object.entries(KINDS).map(([name, words]) => [kinds.filter((each) => each === name).length, words]);
+  const parts = counts.filter(([count]) => count).map(([count, words]) => `${count} ${words}`);
+  return `On ${quantity(lines.length, "slice")}: ${parts.join(", ")}`;
 }
 
 /** The differences by the score that decides, and all others. */

@@ -9,6 +9,7 @@ from etabli.checks.check import check
 from etabli.core import machine
 from etabli.core.contracts import DatasetReading
 from etabli.core.errors import BadInput, BadRows
+from etabli.core.wording import count_of
 from etabli.curation.groups import with_copy_groups
 from etabli.data.dataset import Dataset
 from etabli.data.reading.source import read_with_notes
@@ -80,6 +81,8 @@ def _find_left_out(
 
 def _set_test_rows_aside(dataset: Dataset, source: str, share: float) -> Dataset:
     if count := len(dataset.part(TEST)):
-        raise BadInput(f"{source} has {count} test rows already, which etabli evaluate uses: leave --test out.")
+        raise BadInput(
+            f"{source} has {count_of(count, 'test row')} already, which etabli evaluate uses: leave --test out."
+        )
     rows = with_copy_groups(dataset.rows)
     return Dataset(rows, dataset.recipe).with_test(share, most=len(rows))

@@ -21,6 +21,7 @@ from etabli.core.config_files import list_mistakes, read_yaml, write_yaml
 from etabli.core.contracts import ROWS, Row
 from etabli.core.errors import BadInput, BadRecipe, BadRows, MissingData
 from etabli.core.progress import show_progress
+from etabli.core.wording import count_of
 from etabli.curation.groups import with_copy_groups
 from etabli.data.content import hash_source
 from etabli.data.dataset import Dataset
@@ -126,7 +127,7 @@ class Project(BaseModel):
         counts = dict(Counter(code_of_row.values()))
         if code_of_row:
             codes = ", ".join(f"{code} {count}" for code, count in counts.items())
-            terminal.say(f"{len(code_of_row)} rows of {self.data} are left out, as {FILE} says: {codes}.")
+            terminal.say(f"{count_of(len(code_of_row), 'row')} of {self.data} left out, as {FILE} says: {codes}.")
         if rows is None and (self.data == HOME_COMMANDS or (Path(self.data) / ROWS).is_file()):
             rows = Dataset.open(self.data).rows
         if rows is None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from etabli.core.contracts import Row, TrainingCost
 from etabli.core.errors import BadData
+from etabli.core.wording import choose_form, count_of
 from etabli.data.notes import Note, escape_invisible
 
 if TYPE_CHECKING:
@@ -69,11 +70,13 @@ def check(
     cost.truncated_rows += 1
     cost.truncated_tokens += excess
     if trained_count and not trained_within:
-        why = f"The question alone has {max_length} tokens or more: nothing of the answer is left within max_length."
-        return [*notes, Note("answer-cut-off", "messages", f"{size} tokens", why)]
+        length = count_of(max_length, "token")
+        why = f"The question alone has {length} or more: nothing of the answer is left within max_length."
+        return [*notes, Note("answer-cut-off", "messages", count_of(size, "token"), why)]
     answer_tokens = trained_count - trained_within
-    why = f"{size} tokens: {excess} are beyond max_length {max_length}, {answer_tokens} of them of the answer."
-    return [*notes, Note("truncated-row", "messages", f"{size} tokens", why)]
+    beyond = f"{excess} {choose_form(excess, 'is', 'are')} beyond max_length {max_length}"
+    why = f"{count_of(size, 'token')}: {beyond}, {answer_tokens} of them of the answer."
+    return [*notes, Note("truncated-row", "messages", count_of(size, "token"), why)]
 
 
 def _left_out_notes(row: Row, renderer: "Renderer") -> list[Note]:
@@ -86,7 +89,7 @@ def _left_out_notes(row: Row, renderer: "Renderer") -> list[Note]:
     if layout.unwritten_tools:
         notes.append(Note("tools-left-out", "tools", escape_invisible(", ".join(layout.unwritten_tools)[:80])))
     if layout.dropped_thoughts:
-        excerpt = f"{len(layout.dropped_thoughts)} thoughts"
+        excerpt = count_of(len(layout.dropped_thoughts), "thought")
         notes.append(Note("thoughts-left-out", f"messages[{layout.dropped_thoughts[0]}].reasoning", excerpt))
     return notes
 

@@ -1,7 +1,8 @@
 """Findings as sentences: the same at the terminal and in a notebook."""
 
 from etabli.checks.results import CheckResults
-from etabli.core.contracts import Finding, TrainingCost
+from etabli.core.contracts import Finding, NotRun, TrainingCost
+from etabli.core.wording import count_of
 from etabli.data.catalogue import CODES
 
 
@@ -45,7 +46,7 @@ def list_code_lines(report: CheckResults, name: str, count: int, limit: int) -> 
 def summarise(report: CheckResults) -> str:
     """Return how many rows there are, how many have errors, and how the file was read."""
     error_rows = report.store.rows_with("error")
-    summary = f"{report.rows} rows" + (f", {error_rows} with errors" if error_rows else "")
+    summary = count_of(report.rows, "row") + (f", {error_rows} with errors" if error_rows else "")
     name = report.format["name"]
     return summary + (f", read as {name} ({report.format['reason']})" if name else "")
 
@@ -55,26 +56,31 @@ def list_sections(report: CheckResults) -> dict[str, list[str]]:
     sections = {"Cost": _cost_lines(report.cost)} if report.cost else {}
     if report.lineage:
         sections["Where the rows come from"] = [
-            f"{name}: " + ", ".join(f"{value} ({count} rows)" for value, count in list(counts.items())[:3])
+            f"{name}: " + ", ".join(f"{value} ({count_of(count, 'row')})" for value, count in list(counts.items())[:3])
             for name, counts in report.lineage.items()
         ]
     if report.not_run:
         sections["Not run"] = [
-            f"{item['check']} ({item['rows']} rows): {item['why']} → {item['fix']}" for item in report.not_run
+            f"{item['check']} ({_count_rows(item)}): {item['why']} → {item['fix']}" for item in report.not_run
         ]
     return sections
+
+
+def _count_rows(check: NotRun) -> str:
+    return "all rows" if check["rows"] is None else count_of(check["rows"], "row")
 
 
 def _cost_lines(cost: TrainingCost) -> list[str]:
     per_row = cost["tokens_per_row"]
     sizes = f"median {per_row['median']}, p99 {per_row['p99']}, most {per_row['max']} a row"
-    steps = f"about {cost['steps']:,} steps of {cost['max_length']} tokens"
+    steps = f"about {count_of(cost['steps'], 'step')} of {count_of(cost['max_length'], 'token')}"
     lines = [
-        f"{cost['tokens']:,} tokens by the tokenizer of {cost['model']}: {sizes}",
-        f"{cost['truncated_rows']} rows are cut at max_length {cost['max_length']} and lose "
-        f"{cost['truncated_tokens']:,} tokens; {cost['trained_tokens']:,} tokens are trained",
-        f"{cost['epochs']} epochs would be chosen: {steps} ({cost['epochs_rule']})",
+        f"{count_of(cost['tokens'], 'token')} by the tokenizer of {cost['model']}: {sizes}",
+        f"{count_of(cost['truncated_rows'], 'row is', 'rows are')} cut at max_length {cost['max_length']}, by "
+        f"{count_of(cost['truncated_tokens'], 'token')}; "
+        f"{count_of(cost['trained_tokens'], 'token is', 'tokens are')} trained",
+        f"{count_of(cost['epochs'], 'epoch')} would be chosen: {steps} ({cost['epochs_rule']})",
     ]
     if "seconds" in cost:
-        return [*lines, f"about {cost['seconds'] / 60:,.0f} minutes here, by {cost['seconds_from']}"]
+        return [*lines, f"about {count_of(round(cost['seconds'] / 60), 'minute')} here, by {cost['seconds_from']}"]
     return [*lines, "how long that takes is not known: runs/ has no run of this model to estimate it from"]

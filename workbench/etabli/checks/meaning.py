@@ -9,6 +9,7 @@ from itertools import islice
 from etabli.checks import language
 from etabli.checks.rules import PACKS
 from etabli.core.contracts import Message
+from etabli.core.wording import choose_form
 from etabli.data.notes import Note, excerpt
 
 MAX_PLACEHOLDER_CHARACTERS = 80
@@ -170,7 +171,8 @@ def _check_repetition(text: str, where: str) -> Iterator[Note]:
     lines = [line.strip() for line in text[:100_000].splitlines() if len(_WORDS.findall(line)) >= 3]
     duplicate_count = len(lines) - len(set(lines))
     if len(lines) >= 6 and len(set(lines)) < 0.7 * len(lines):
-        why = f"{duplicate_count} of {len(lines)} lines are copies of others."
+        verb = choose_form(duplicate_count, "is a copy", "are copies")
+        why = f"{duplicate_count} of {len(lines)} lines {verb} of others."
         yield Note("repetition", where, excerpt(text), why)
         return
     if len(text) < 200 or len(text) / len(zlib.compress(text[:20_000].encode("utf-8", "replace"))) < 2.2:

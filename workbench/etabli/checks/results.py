@@ -10,6 +10,7 @@ from etabli.checks.rules import PACKS
 from etabli.checks.store import Store
 from etabli.core.contracts import CheckInfo, FileFormat, Finding, NotRun, TrainingCost
 from etabli.core.errors import Unreadable
+from etabli.core.wording import count_of
 from etabli.data.catalogue import CODES
 from etabli.data.notes import Note, escape_invisible
 
@@ -105,7 +106,7 @@ def _checks_not_run(settings: Settings, total: CheckedRows) -> Iterator[NotRun]:
     """Yield the checks that did not look at all rows, with the reason and what to do."""
     if total.languages_without_rules:
         most_common = total.languages_without_rules.most_common(12)
-        names = ", ".join(f"{lang} ({count} rows)" for lang, count in most_common)
+        names = ", ".join(f"{lang} ({count_of(count, 'row')})" for lang, count in most_common)
         yield {
             "check": "refusal, ai-disclaimer, unseen-media, truncated-answer",
             "why": f"There are no rules for {names}.",

@@ -20,6 +20,7 @@ from etabli.core.contracts import Finding, Row
 from etabli.core.errors import BadInput
 from etabli.core.secrets import cover_secrets
 from etabli.core.texts import fold
+from etabli.core.wording import count_of
 from etabli.data.catalogue import CODES
 from etabli.data.licences import NON_COMMERCIAL, RESTRICTIVE_TERMS
 from etabli.data.notes import Note, escape_invisible
@@ -253,14 +254,18 @@ def licence_notes(lineage: Mapping[str, Mapping[str, int]]) -> list[Note]:
     notes = []
     licences = dict(lineage.get("licence", {}))
     if unknown_count := licences.pop("unknown", 0):
-        why = f"{unknown_count} rows: neither they nor the command say under which licence they are."
+        why = f"{count_of(unknown_count, 'row')} without a licence: neither the data nor the command names one."
         notes.append(Note("licence-unknown", "licence", why=why))
     for name, count in licences.items():
         if NON_COMMERCIAL.search(name):
-            notes.append(Note("licence-non-commercial", "licence", name, f"{count} rows are under {name}."))
+            notes.append(
+                Note(
+                    "licence-non-commercial", "licence", name, f"{count_of(count, 'row is', 'rows are')} under {name}."
+                )
+            )
     for terms, count in lineage.get("terms", {}).items():
         if RESTRICTIVE_TERMS.search(terms):
-            notes.append(Note("terms-restrict", "terms", terms[:80], f"{count} rows: {terms}."))
+            notes.append(Note("terms-restrict", "terms", terms[:80], f"{count_of(count, 'row')}: {terms}."))
     return notes
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from etabli.core import json_lines, parsing
 from etabli.core.contracts import EVENTS, RECIPE
+from etabli.core.wording import count_of
 from etabli.models import embedded
 
 _DEFAULT_NAMES = {None, "default", embedded.NAME, embedded.HUB_ID}
@@ -18,7 +19,7 @@ def find_measured_speed(model: str, runs: Path = Path("runs")) -> tuple[float, s
         speeds = [speed for line in lines if isinstance(speed := line.get("tokens_per_s"), int | float) and speed > 0]
         names = {_read_model(path.with_name(RECIPE)), model}
         if speeds and (len(names) == 1 or names <= _DEFAULT_NAMES):
-            return statistics.median(speeds), f"the median of {len(speeds)} steps of {path.parent}"
+            return statistics.median(speeds), f"the median of {count_of(len(speeds), 'step')} of {path.parent}"
     return None
 
 

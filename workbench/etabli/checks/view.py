@@ -100,7 +100,8 @@ def _read_texts(report: CheckResults, findings: list[Finding]) -> tuple[list[lis
 
 def _opened_row(finding: Finding, parts: list[RowText]) -> OpenedRow:
     field = f" · {finding.field}" if finding.field else ""
-    why = describe_finding(finding) if not parts else "" if has_usual_reason(finding) else finding.why
+    without_field = finding._replace(field="")  # it stands before the reason already
+    why = describe_finding(without_field) if not parts else "" if has_usual_reason(finding) else finding.why
     return {"place": place(finding) + field, "why": why, "parts": parts}
 
 

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from etabli.core.contracts import Decision, Reason, Row
+from etabli.core.wording import count_of
 from etabli.curation.features import RowFeatures
 from etabli.curation.filters import PERSON, PROTECT, Filter
 from etabli.curation.filters.base import FilterInput
 from etabli.curation.recipe import CurationRecipe, Protect
-from etabli.data.columns import column_values
+from etabli.data.columns import column_values, describe_value
 
 KEEP_DECISIONS = ("keep", "fix")  # rows that a person wants to keep: their duplicates are rejected instead of them
 
@@ -113,7 +114,8 @@ def _protect_small_sources(recipe: CurationRecipe, features: RowFeatures, result
         candidates = [index for index in candidates if index not in excluded_rows]
         for index in candidates[: recipe.protect.least - kept_count]:
             result.protections[index] = result.rejections.pop(index)
-            why = f"Given back: {recipe.protect.by} {source} would have {kept_count} of {len(rows)} rows left."
+            rows_text = f"{count_of(len(rows), 'row')} with {describe_value(recipe.protect.by, source)}"
+            why = f"Given back: only {kept_count} of {rows_text} would be left."
             result.reasons[index].append({"filter": PROTECT, "why": why, "value": None, "like": None, "rejects": False})
 
 
@@ -134,12 +136,12 @@ def _still_rejected(
 
 def _small_sources(
     protect: Protect, features: RowFeatures, result: FilterResult
-) -> Iterator[tuple[str, list[int], int]]:
+) -> Iterator[tuple[str | None, list[int], int]]:
     """Yield the sources with fewer kept rows than the recipe wants: name, indices of all its rows, count of kept rows.
 
     A single source is never protected: no other source could replace it.
     """
-    groups: dict[str, list[int]] = {}
+    groups: dict[str | None, list[int]] = {}
     for index, source in enumerate(_column_texts(features.rows, protect.by)):
         groups.setdefault(source, []).append(index)
     for source, rows in groups.items() if len(groups) > 1 else ():
@@ -148,8 +150,8 @@ def _small_sources(
             yield source, rows, kept_count
 
 
-def _column_texts(rows: Sequence[Row], column: str) -> list[str]:
+def _column_texts(rows: Sequence[Row], column: str) -> list[str | None]:
     """Return a column as text. Rows without a source are allowed; any other missing column is an error."""
     if column == "source" and not any(row.get("source") for row in rows):
-        return [""] * len(rows)
-    return [str(value) for value in column_values(rows, column)] if rows else []
+        return [None] * len(rows)
+    return column_values(rows, column) if rows else []

@@ -9,6 +9,7 @@ from typing import Self
 from etabli.core import folders, trust
 from etabli.core.contracts import DECISIONS, VERSION, CurationSummary, Decision, Message, Row
 from etabli.core.errors import BadData, BadInput
+from etabli.core.wording import choose_form, count_of
 from etabli.curation.apply import FilterResult, apply_filters, apply_fixes
 from etabli.curation.decisions import Decisions
 from etabli.curation.embedding import DEFAULT
@@ -48,7 +49,8 @@ class Curation:
         self.source_rows = [_without_annotations(row) for row in rows if is_for_training(row)]
         if not self.source_rows:
             raise BadData(
-                f"{recipe.data} has {len(rows)} rows and all are marked test or validation: there is none to curate."
+                f"{recipe.data} has {count_of(len(rows), 'row')} and all are marked test or validation: "
+                "there is none to curate."
             )
         self._source_path = find_path(split_entry(recipe.data, recipe_file)[0], recipe_file)
         self._eval_path = find_path(split_entry(recipe.eval_data or recipe.data, recipe_file)[0], recipe_file)
@@ -151,7 +153,9 @@ class Curation:
         result = self.result
         kept_rows = [result.annotated_row(index) for index in result.kept_rows]
         if not kept_rows:
-            raise BadData(f"Of {len(result.rows)} rows none is left ({_format_counts(result)}): loosen a filter.")
+            raise BadData(
+                f"Of {count_of(len(result.rows), 'row')} none is left ({_format_counts(result)}): loosen a filter."
+            )
         rows = sorted([*kept_rows, *self.test_rows], key=lambda row: self._order[row["id"]])
         rejected_rows = [result.annotated_row(index) for index in sorted(result.rejections)]
         return Dataset(rows, self.provenance(), [*rejected_rows, *self._dropped_before])
@@ -210,17 +214,21 @@ class Curation:
             if foreign_count:
                 yield (
                     f"semantic: {DEFAULT} knows English; "
-                    f"of {foreign_count} rows in other languages it only compares the words."
+                    f"of {count_of(foreign_count, 'row')} in other languages it only compares the words."
                 )
         stale_count = len(self.decisions.standing()) - len(self.decisions.standing_for(self.source_rows))
         if stale_count:
-            yield f"decisions: {stale_count} are about rows that are not here or say something else now."
+            verb = choose_form(stale_count, "is", "are")
+            yield f"decisions: {stale_count} {verb} about rows that are not here or say something else now."
         if self.decisions.skipped_lines:
-            yield f"decisions: {self.decisions.skipped_lines} lines of {self.decisions.path} are no decisions."
+            verb = choose_form(self.decisions.skipped_lines, "is no decision", "are no decisions")
+            yield f"decisions: {count_of(self.decisions.skipped_lines, 'line')} of {self.decisions.path} {verb}."
 
     def __repr__(self) -> str:
         result = self.result
-        counts = f"{len(result.kept_rows)} of {len(result.rows)} rows stay ({_format_counts(result)})"
+        verb = choose_form(len(result.kept_rows), "stays", "stay")
+        rows_text = f"{len(result.kept_rows)} of {count_of(len(result.rows), 'row')} {verb}"
+        counts = f"{rows_text} ({_format_counts(result)})"
         return f"Curation of {self.recipe.data}: {counts}"
 
 

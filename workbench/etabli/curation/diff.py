@@ -3,6 +3,8 @@
 import re
 from difflib import SequenceMatcher
 
+from etabli.core.wording import count_of
+
 MAX_WORDS = 400  # of each text; comparing more takes longer than a key press
 _WORD = re.compile(r"[^\W_]+\s*|.\s*|\s+", re.DOTALL)
 
@@ -23,4 +25,8 @@ def compare_words(first: str, second: str) -> list[tuple[str, str]]:
         else:
             segments += [(kind, text) for kind, text in (("out", old_text), ("in", new_text)) if text]
     excess = max(len(first_words), len(second_words)) - MAX_WORDS
-    return [*segments, ("cut", f" … {excess} more words are not compared")] if excess > 0 else segments
+    return (
+        [*segments, ("cut", f" … {count_of(excess, 'more word is', 'more words are')} not compared")]
+        if excess > 0
+        else segments
+    )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from etabli.core.contracts import Finding, Row
 from etabli.core.progress import show_progress
+from etabli.core.wording import count_of
 from etabli.curation import embedding, pairs
 from etabli.curation.embedding import Vectors
 from etabli.curation.pairs import Indices, Pairs, Signatures
@@ -89,7 +90,7 @@ class RowFeatures:
     def vectors(self) -> Vectors:
         """Embeddings of the rows' texts: float32 (rows, dimensions)."""
         rows = self._rows_to_compute(self._old_vectors)
-        with self._step(f"embedding {len(rows)} rows with {self.encoder}"):
+        with self._step(f"embedding {count_of(len(rows), 'row')} with {self.encoder}"):
             new_vectors = embedding.embed_texts([self.texts[index] for index in rows], self.encoder)
             if self._old_vectors is None:
                 return new_vectors
@@ -102,7 +103,7 @@ class RowFeatures:
         if "vectors" in vars(self) or self._old_vectors is not None or len(rows) == len(self):
             return self.vectors[rows]
         if self._sample is None or not np.array_equal(self._sample[0], rows):
-            self._say(f"embedding {len(rows)} rows with {self.encoder}")
+            self._say(f"embedding {count_of(len(rows), 'row')} with {self.encoder}")
             self._sample = rows, embedding.embed_texts([self.texts[index] for index in rows], self.encoder)
         return self._sample[1]
 
@@ -110,7 +111,7 @@ class RowFeatures:
     def signatures(self) -> Signatures:
         """Shingles and MinHash signatures of the rows' texts."""
         rows = self._rows_to_compute(self._old_signatures)
-        with self._step(f"looking for near copies of {len(rows)} rows among {len(self)}"):
+        with self._step(f"looking for near copies of {count_of(len(rows), 'row')} among {len(self)}"):
             new_signatures = pairs.compute_signatures([self.texts[index] for index in rows])
             return self._old_signatures.value.replace(rows, new_signatures) if self._old_signatures else new_signatures
 
@@ -123,13 +124,15 @@ class RowFeatures:
     def semantic_pairs(self) -> Pairs:
         """Pairs of rows with a similar meaning, for people to read."""
         vectors = self.vectors
-        with self._step(f"comparing {len(self)} rows by meaning"):
+        with self._step(f"comparing {count_of(len(self), 'row')} by meaning"):
             return pairs.find_semantic_pairs(vectors)
 
     @cached_property
     def nearest_tests(self) -> tuple[Indices, NDArray[np.float32]]:
         """For each row the test row with the closest question: index and cosine."""
-        with self._step(f"comparing {len(self)} questions with {len(self.tests)} test questions"):
+        with self._step(
+            f"comparing {count_of(len(self), 'question')} with {count_of(len(self.tests), 'test question')}"
+        ):
             test_vectors = embedding.embed_texts([last_question(row) for row in self.tests], self.encoder)
             return pairs.find_nearest(embedding.embed_texts(self.questions, self.encoder), test_vectors)
 
@@ -138,7 +141,7 @@ class RowFeatures:
         """Each row's language: as the row states it, or as detected with little doubt; else None."""
         from etabli.checks.row import detect_row_language
 
-        with self._step(f"telling the languages of {len(self)} rows"):
+        with self._step(f"telling the languages of {count_of(len(self), 'row')}"):
             return [detect_row_language(row) for row in self.rows]
 
     @cached_property
@@ -147,7 +150,7 @@ class RowFeatures:
         from etabli.checks.check import check
 
         rows = self._rows_to_compute(self._old_findings)
-        with self._step(f"checking {len(rows)} rows"):
+        with self._step(f"checking {count_of(len(rows), 'row')}"):
             checked_rows = [
                 {"messages": self.rows[index]["messages"], "lang": self.rows[index].get("lang")} for index in rows
             ]

@@ -8,6 +8,7 @@ import numpy as np
 from etabli.core.errors import BadInput
 from etabli.core.pages import figures, render
 from etabli.core.progress import show_progress
+from etabli.core.wording import count_of
 from etabli.curation.curation import Curation
 from etabli.curation.embedding import Vectors
 from etabli.curation.pairs import Indices
@@ -115,13 +116,13 @@ def _compute_map(
 
 
 def _title(point_count: int, row_count: int, colour: str, explained_share: float) -> str:
-    rows_text = f"{point_count} of {row_count} rows" if point_count < row_count else f"{row_count} rows"
+    rows_text = (f"{point_count} of " if point_count < row_count else "") + count_of(row_count, "row")
     return f"{rows_text} by {colour}; two axes of many: {explained_share:.0%} of the variance (PCA)"
 
 
 def _sample_rows(row_count: int, most: int, seed: int) -> Indices:
     if most < 2:
-        raise BadInput(f"A map of {most} rows shows nothing: ask for at least 2.")
+        raise BadInput(f"A map of {count_of(most, 'row')} shows nothing: ask for at least 2.")
     return np.sort(np.random.default_rng(seed).choice(row_count, min(row_count, most), replace=False))
 
 
@@ -143,7 +144,8 @@ def _row_labels(curation: Curation, sample: Indices, colour: str, table: Table |
         table = table or Table(curation)
         lines = [table.line(int(index)) for index in sample]
         return [(line["found"] or ["nothing found"])[0] if colour == "finding" else line["status"] for line in lines]
-    return [str(value) for value in column_values([curation.features.rows[index] for index in sample], colour)]
+    values = column_values([curation.features.rows[index] for index in sample], colour)
+    return [f"no {colour}" if value is None else value for value in values]
 
 
 def _merge_rare(labels: list[str]) -> list[str]:

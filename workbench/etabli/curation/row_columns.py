@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from etabli.curation.histograms import CategoryHistogram, HistogramCounts, Indices, NumberHistogram
 
 NOTHING = "nothing"  # the category of a row without a finding
+NO_SOURCE = "no source"  # the category of a row without a source
 Ranks = NDArray[np.int64] | NDArray[np.float64]
 
 
@@ -37,7 +38,10 @@ class RowColumns:
         self._charts: dict[str, NumberHistogram | CategoryHistogram] = {}
 
     def select(self, search: str, finding: str, source: str) -> NDArray[np.bool_]:
-        """Return for each row whether it contains the text and has the finding and the source; "" allows any."""
+        """Return for each row whether it contains the text and has the finding and the source; "" allows any.
+
+        Where no source has exactly this name, every source counts that contains it, in small or capital letters.
+        """
         needle = search.casefold()
         selected = np.ones(len(self.texts), bool)
         if needle:
@@ -45,8 +49,13 @@ class RowColumns:
         if finding:
             selected &= _mask(finding in names for names in self.findings)
         if source:
-            selected &= _mask(source == name for name in self.sources)
+            selected &= self._has_source(source)
         return selected
+
+    def _has_source(self, source: str) -> NDArray[np.bool_]:
+        is_exact = _mask(source == name for name in self.sources)
+        needle = source.casefold()
+        return is_exact if is_exact.any() else _mask(needle in name.casefold() for name in self.sources)
 
     def ranks(self, column: str) -> Ranks:
         """Return numbers by which the rows are sorted as the column sorts them."""

@@ -10,13 +10,14 @@ from etabli.core.contracts import Decision, Row
 from etabli.core.errors import BadInput
 from etabli.curation.curation import Curation, fixed_messages
 from etabli.curation.histograms import HistogramCounts, count_categories
-from etabli.curation.row_columns import RowColumns
+from etabli.curation.row_columns import NO_SOURCE, RowColumns
 from etabli.curation.row_detail import RowDetail, compare_rows, describe_row
 from etabli.curation.row_marks import RowMarks, pack_flags
 from etabli.curation.texts import last_answer
 from etabli.data.notes import escape_invisible
 
 EXCERPT_CHARACTERS = 160  # of a question or an answer in a line
+MOST_SOURCES = 50  # that are listed with their counts; others are chosen by name
 SORTS = ("row", "length", "likeness", "finding", "source", "status", "question", "answer")
 DECIDED_STATUS = {"keep": "kept", "fix": "fixed", "drop": "dropped"}
 STATUS = ("stays", "rejected", "protected", *DECIDED_STATUS.values())
@@ -77,7 +78,7 @@ class Table:
         self._result = self.curation.result
         self._standing = dict(self._result.decisions)
         self._findings = [self._finding_names(index) for index in range(self.total)]
-        sources = [str(row.get("source")) for row in self._result.rows]
+        sources = [str(row.get("source") or NO_SOURCE) for row in self._result.rows]
         self._sources = Counter(sources)
         self._columns = RowColumns(
             texts=[text.casefold() for text in self._features.texts],
@@ -102,6 +103,11 @@ class Table:
     def total(self) -> int:
         """How many rows there are."""
         return len(self._result.rows)
+
+    @property
+    def source_count(self) -> int:
+        """How many different sources the rows have; rows without one count as one source."""
+        return len(self._sources)
 
     def select(
         self,
@@ -183,9 +189,13 @@ class Table:
         }
 
     def facets(self) -> dict[str, dict[str, int]]:
-        """Return how many rows have each finding, status and source."""
+        """Return how many rows have each finding, status and source; of sources only the most frequent ones."""
         findings = Counter(name for names in self._findings for name in names)
-        return {"finding": dict(findings), "status": self.statuses(), "source": dict(self._sources.most_common(50))}
+        return {
+            "finding": dict(findings),
+            "status": self.statuses(),
+            "source": dict(self._sources.most_common(MOST_SOURCES)),
+        }
 
     def statuses(self) -> dict[str, int]:
         """Return how many rows have each status now."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from etabli.core.contracts import Row
 from etabli.core.errors import BadData
+from etabli.core.wording import count_of
 from etabli.data.questions import truth
 
 
@@ -26,6 +27,11 @@ def column_values(rows: Sequence[Row], column: str) -> list[str | None]:
     return [None if value is None else str(value) for value in values]
 
 
+def describe_value(column: str, value: str | None) -> str:
+    """Return a column with a value of ``column_values``, for a sentence: ``source wiki``, or ``no source``."""
+    return f"no {column}" if value is None else f"{column} {value}"
+
+
 def _lengths(rows: Sequence[Row]) -> list[str | None]:
     """Return for each row its third by words of the reference answer; equal lengths are in the same third."""
     import pandas as pd
@@ -35,6 +41,7 @@ def _lengths(rows: Sequence[Row]) -> list[str | None]:
     third = words.map(lambda count: sum(count > edge for edge in edges))
     ends = words.groupby(third).agg(["min", "max"])
     names = {
-        number: f"{low} words" if low == high else f"{low} to {high} words" for number, low, high in ends.itertuples()
+        number: count_of(low, "word") if low == high else f"{low} to {high} words"
+        for number, low, high in ends.itertuples()
     }
     return [names[number] for number in third]

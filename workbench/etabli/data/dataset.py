@@ -19,6 +19,7 @@ from etabli.core import folders, storage
 from etabli.core.contracts import DATASET as FACTS
 from etabli.core.contracts import DECISIONS, REJECTED_ROWS, ROWS, VERSION, Message, Row
 from etabli.core.errors import BadData
+from etabli.core.wording import count_of
 from etabli.data.content import list_source_files
 from etabli.data.names import find_path as find_path
 from etabli.data.names import split_entry
@@ -91,8 +92,8 @@ class Dataset:
         names = [name for name in sorted(rows_of) if 2 * len(rows_of[name]) <= len(self.rows)]
         if not names:
             raise BadData(
-                f"{len(self.rows)} rows can't be split into training and test rows: they are all copies of each other "
-                "or of one template. Mark test rows in a column split."
+                f"{count_of(len(self.rows), 'row')} can't be split into training and test rows: all are copies of "
+                "each other or of one template. Mark test rows in a column split."
             )
         random.Random(f"test-{seed}").shuffle(names)
         test_ids: set[str] = set()

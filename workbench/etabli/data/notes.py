@@ -1,11 +1,10 @@
 """Remarks about a row: a ``Note`` while it is read, a ``contracts.Finding`` once its row and line are known."""
 
-import re
-import unicodedata
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from etabli.core.secrets import cover_secrets
+from etabli.core.terminal import escape_controls
 
 EXCERPT = 80
 
@@ -32,9 +31,7 @@ class Note(NamedTuple):
     span: tuple[int, int] | None = None
 
 
-# Unicode categories that a terminal or a page hides or obeys: controls, surrogates, direction marks, tags.
-_HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_PRINTABLE = re.compile(r"[ -~]*")
+_IN_ONE_LINE = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
 _REACH = 300  # characters before and after an excerpt in which a secret may begin or end
@@ -57,16 +54,8 @@ def _short(value: object) -> str:
 
 
 def escape_invisible(text: str) -> str:
-    """Return a text with line breaks, controls and direction marks written as escapes."""
-    if _PRINTABLE.fullmatch(text):
-        return text
-    return "".join(_escape(char) if unicodedata.category(char) in _HIDDEN_CATEGORIES else char for char in text)
-
-
-def _escape(char: str) -> str:
-    if char in "\n\r\t":
-        return repr(char)[1:-1]
-    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
+    """Return a text in one line: line breaks and tabs as escapes, and hidden signs written out as in a terminal."""
+    return escape_controls(text.translate(_IN_ONE_LINE))
 
 
 def mask_secret(secret: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etabli.core import storage
-from etabli.core.contracts import AnsweredRow, Results, Score
+from etabli.core.contracts import ALL, AnsweredRow, Results, Score
 from etabli.core.pages import render, styles
 from etabli.evaluation import rescore, table
 from etabli.evaluation.aggregate import rows_in_slice
@@ -48,8 +48,8 @@ def view(results: Results) -> dict[str, object]:
         "subject": results["subject"],
         "lines": [
             {"verdict": slice_verdict["verdict"], "text": verdict_sentence(part, slice_verdict)}
-            for part, slice_verdict in results["verdict"].items()
-        ],
+            for part, slice_verdict in sorted(results["verdict"].items(), key=lambda item: item[0] != ALL)
+        ],  # that of all rows stands first
         "warnings": [*results["warnings"], *filter(None, [table.cleaning_sentence(results)])],
         "forest": draw_forest(results),
         "heads": [*heads, *systems],

@@ -1,33 +1,71 @@
-"""The forest plot of a verdict card: every system with its score, and the judged one's difference from it."""
+"""The forest plot of a verdict card: every system, its interval, and the judged one's difference from it."""
 
 import math
 
 from etabli.core.contracts import ALL, Difference, Results, Score
 from etabli.evaluation import table
+from etabli.evaluation.aggregate import BOUNDED_UNITS, rows_in_slice
 from etabli.evaluation.verdict import format_interval, judge_interval, sign_of
 
 
 def draw_forest(results: Results) -> dict[str, object]:
     """Return the title and a line for each system, the judged one first; empty if there is no score.
 
-    It is drawn of the score that decides, over all rows. ``gap`` of a line is what ``describe_gap`` returns; the judged
-    system has none.
+    It is drawn of the score that decides, over all rows. Of a line ``interval`` is where the system's own interval lies
+    on the scale from ``from`` to ``to``, and ``gap`` is what ``describe_gap`` returns. The judged system has no
+    ``gap``, a system without a scored row has neither.
     """
     if not results["scores"]:
         return {}
     score = _deciding_score(results)
     subject = results["subject"]
-    systems = sorted(score["arms"], key=lambda name: name != subject)
+    systems = sorted(results["arms"], key=lambda name: name != subject)
     gaps = {gap["minus"]: describe_gap(score, gap, results) for gap in score["differences"]}
+    scale = _score_scale(score)
+    row_count = len(rows_in_slice(results["rows"], score["slice"]))
     return {
         "title": f"{score['name']}, {score['slice']}, n = {score['n']}",
         "score": score["name"],
         "slice": score["slice"],
+        "from": table.format_number(scale[0], score["unit"]),
+        "to": table.format_number(scale[1], score["unit"]),
         "lines": [
-            {"arm": name, "text": _keep_together(table.format_score(score, name)), "gap": gaps.get(name)}
+            {
+                "arm": name,
+                "text": _keep_together(table.format_score(score, name)),
+                "note": "" if name in score["arms"] else f"0 of {row_count} scored",
+                "interval": _place_interval(score, name, scale),
+                "gap": gaps.get(name),
+            }
             for name in systems
         ],
     }
+
+
+def _score_scale(score: Score) -> tuple[float, float]:
+    """Return the ends of the scale on which the systems' own intervals are drawn: all shares and means from 0 to 1."""
+    if score["unit"] in BOUNDED_UNITS:
+        return 0.0, 1.0
+    values = [estimate[name] for estimate in score["arms"].values() for name in ("low", "value", "high")]
+    finite = [value for value in values if value is not None and math.isfinite(value)] or [0.0]
+    return min(finite), max(max(finite), min(finite) + 1e-9)
+
+
+def _place_interval(score: Score, system: str, scale: tuple[float, float]) -> dict[str, float] | None:
+    """Return where a system's own interval lies on the scale, in percent: left, width, dot; None if it has no score.
+
+    A bound that is unknown lies at the end of the scale.
+    """
+    if system not in score["arms"]:
+        return None
+    estimate, (start, end) = score["arms"][system], scale
+
+    def place(value: float | None, unknown: float) -> float:
+        known = unknown if value is None or not math.isfinite(value) else value
+        return max(0.0, min(100.0, 100 * (known - start) / (end - start)))
+
+    left, right = place(estimate["low"], start), place(estimate["high"], end)
+    return {"left": left, "width": right - left, "dot": place(estimate["value"], start)}
 
 
 def _deciding_score(results: Results) -> Score:

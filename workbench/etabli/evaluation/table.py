@@ -86,13 +86,15 @@ def format_score(score: Score, arm: str) -> str:
 
 def format_estimate(estimate: Estimate, unit: str) -> str:
     """80 % [71, 87], or 1.234 [1.201, 1.267]."""
-    factor, form, sign = (100, ".0f", " %") if unit in (SHARE, MEAN) else (1, ".3f", "")
+    value, low, high = (format_number(estimate[name], unit) for name in ("value", "low", "high"))
+    return f"{value}{' %' if unit in (SHARE, MEAN) else ''} [{low}, {high}]"
 
-    def format_number(number: float | None) -> str:
-        return "?" if number is None or not math.isfinite(number) else f"{number * factor:{form}}"
 
-    value, low, high = map(format_number, (estimate["value"], estimate["low"], estimate["high"]))
-    return f"{value}{sign} [{low}, {high}]"
+def format_number(number: float | None, unit: str) -> str:
+    """80 for a share of 0.8, or 1.234; a number that is unknown is ?."""
+    if number is None or not math.isfinite(number):
+        return "?"
+    return f"{number * 100:.0f}" if unit in (SHARE, MEAN) else f"{number:.3f}"
 
 
 CHANGE_NAMES = {

@@ -11,6 +11,7 @@ from etabli.app.cli.trusting import trust_code as trusting
 from etabli.core.contracts import Ablation, CurationSummary, Decision
 from etabli.core.progress import show_progress
 from etabli.core.terminal import say
+from etabli.core.wording import choose_form, count_of
 
 if TYPE_CHECKING:
     from etabli.curation.curation import Curation
@@ -36,9 +37,10 @@ def _open_curation(
 def _format_summary(result: CurationSummary) -> str:
     drop_counts = ", ".join(f"{name} {count}" for name, count in result["dropped"].items()) or "none"
     lines = [
-        f"{result['kept']} of {result['rows']} rows stay; rejected: {drop_counts}.",
-        f"{result['protected']} rows of small sources were protected.",
-        f"{result['decisions']} decisions of people apply.",
+        f"{result['kept']} of {count_of(result['rows'], 'row')} {choose_form(result['kept'], 'stays', 'stay')}; "
+        f"rejected: {drop_counts}.",
+        f"{count_of(result['protected'], 'row')} of small sources protected.",
+        f"{count_of(result['decisions'], 'decision of people applies', 'decisions of people apply')}.",
         *(f"not run: {text}" for text in result["not_run"]),
         *(f"Warning: {text}" for text in result["warnings"]),
         f"hash {result['hash'][:12]}",
@@ -87,7 +89,7 @@ def _format_rows(result: "RowList") -> str:
     lines = [
         f"{row['id']}  {row['status']:<9} {', '.join(row['found']):<24} {row['asked'][:60]!r}" for row in result["rows"]
     ]
-    return "\n".join([*lines, f"{result['shown']} of {result['found']} rows"])
+    return "\n".join([*lines, f"{result['shown']} of {count_of(result['found'], 'row')}"])
 
 
 @click.command()
@@ -116,7 +118,7 @@ def _format_ablation(result: Ablation) -> str:
     from etabli.evaluation.table import format_estimate
 
     units = {difference["score"]: difference["unit"] for difference in reversed(result["differences"])}
-    lines = [f"{result['n']} test rows"]
+    lines = [count_of(result["n"], "test row")]
     for arm in result["arms"]:
         scores = [
             f"{name} {format_estimate(estimate, units.get(name, ''))}"

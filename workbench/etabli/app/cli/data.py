@@ -9,6 +9,7 @@ from etabli.app.cli.output import reporting
 from etabli.app.cli.outside import allow_outside
 from etabli.core.contracts import DatasetReading, RowTokens
 from etabli.core.progress import show_progress
+from etabli.core.wording import choose_form, count_of
 
 if TYPE_CHECKING:
     from etabli.checks.report import Report
@@ -98,7 +99,7 @@ def check(
         max_length,
         policy,
         workers or machine.cores(),
-        progress=lambda rows: line.show(f"{file}: {rows:,} rows checked"),
+        progress=lambda rows: line.show(f"{file}: {count_of(rows, 'row')} checked"),
         template=template,
         **{name: value for name, value in lineage.items() if value},
     )
@@ -109,11 +110,18 @@ def check(
 
 
 def _format_read(result: DatasetReading) -> str:
-    lines = [f"{result['rows']} rows written to {result['folder']}; a recipe names them as data: {result['folder']}"]
+    lines = [
+        f"{count_of(result['rows'], 'row')} written to {result['folder']}; "
+        f"a recipe names them as data: {result['folder']}"
+    ]
     if result["test"]:
-        lines.append(f"{result['test']} of them are the test rows of etabli evaluate, and are not trained.")
-    lines += [f"left out: {count} rows ({code})" for code, count in result["left_out"].items()]
-    lines += [f"not used: column {name} ({count} rows have it)" for name, count in result["unused_columns"].items()]
+        kind = choose_form(result["test"], "is a test row", "are the test rows")
+        lines.append(f"{result['test']} of them {kind} of etabli evaluate: not trained.")
+    lines += [f"left out: {count_of(count, 'row')} ({code})" for code, count in result["left_out"].items()]
+    lines += [
+        f"not used: column {name} ({count_of(count, 'row has', 'rows have')} it)"
+        for name, count in result["unused_columns"].items()
+    ]
     return "\n".join([*lines, *(f"Warning: {text}" for text in result["warnings"])])
 
 
@@ -199,5 +207,5 @@ def tokens(
 
     rows = Dataset.open(file).rows
     if row >= len(rows):
-        raise BadInput(f"{file} has {len(rows)} rows, counted from 0; there is no row {row}.")
+        raise BadInput(f"{file} has {count_of(len(rows), 'row')}, counted from 0; there is no row {row}.")
     return batch_lens.describe_tokens(rows[row], model, policy, max_length, loss, template)

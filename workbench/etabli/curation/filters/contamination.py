@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from etabli.core.contracts import Reason, Row
+from etabli.core.wording import count_of
 from etabli.curation.features import RowFeatures
 from etabli.curation.filters.base import Filter, FilterInput
 from etabli.curation.texts import last_question, split_words
@@ -88,7 +89,7 @@ class _TestQuestionIndex:
         if not runs:
             return None, "It shares no run of words with a test question."
         count, test = len(set(runs)), self._test_by_run[runs[0]]
-        quantity = f"{count} run{'s' * (count > 1)} of {len(runs[0])} words"
+        quantity = f"{count_of(count, 'run')} of {len(runs[0])} words"
         return test, f'It shares {quantity} ("{" ".join(runs[0])}") with test row {self._tests[test]["id"]}.'
 
 

@@ -73,9 +73,9 @@ class SimilarityFilter(Filter):
 
 
 class Near(SimilarityFilter):
-    """Rows that share most of their three-word shingles with a row that stays (Jaccard, 0 to 1; found by MinHash)."""
+    """Rows that share most of their runs of three words with a row that stays (Jaccard, 0 to 1; found by MinHash)."""
 
-    why: ClassVar[str] = "{:.0%} of its three-word shingles are those of {}."
+    why: ClassVar[str] = "Of the runs of three words in this row and in {1}, {0:.0%} are in both."
 
     filter: Literal["near"] = "near"
     threshold: float = Field(default=0.8, ge=LEXICAL_FLOOR, le=1)

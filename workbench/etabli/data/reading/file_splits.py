@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from etabli.core.wording import count_of
 from etabli.data.notes import Note, escape_invisible
 from etabli.data.reading.columns import NO_COLUMN
 from etabli.data.splits import TEST, TRAIN, VALIDATION, split_name, whole_split_name
@@ -81,8 +82,8 @@ def describe_unused_names(splits: Mapping[Path, str | None]) -> str:
     """Return a sentence about files whose names hold the word of a split and are not used as one; empty without."""
     names = [str(path) for path, split in splits.items() if split is None and _names_held_out(path)]
     shown_names = escape_invisible(", ".join(names[:5]) + ("…" if len(names) > 5 else ""))
-    why = "their names hold a word for a split, and no training files are named so beside them"
-    return f"{len(names)} files are read as any other: {why}: {shown_names}." if names else ""
+    why = "a name holds a word for a split, and no training files are named so beside it"
+    return f"{count_of(len(names), 'file is', 'files are')} read as any other: {why}: {shown_names}." if names else ""
 
 
 def _names_held_out(path: Path) -> bool:

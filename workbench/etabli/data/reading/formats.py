@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from etabli.core.contracts import Message, Row
+from etabli.core.wording import choose_form
 from etabli.data.licences import lineage_hints, terms_of
 from etabli.data.notes import Note, escape_invisible, excerpt
 from etabli.data.reading import marks, readers, reasoning, side_columns, split_columns
@@ -53,7 +54,8 @@ def guess_layout(items: Sequence[object], columns: Mapping[str, str] | None = No
     if is_plain and any(isinstance(item, Mapping) and task_columns(item) for item in items):
         name = "task"
     keys = " and ".join(FORMATS[name].keys) or FORMATS[name].told_by
-    reason = f"{count} of the first {len(items)} rows have {keys}"
+    rows_text = f"{count} of the first {len(items)} rows" if len(items) > 1 else "the first row"
+    reason = f"{rows_text} {choose_form(count, 'has', 'have')} {keys}"
     return Layout(name, reason, dict(columns or {}), is_guessed=is_plain and name == "text")
 
 

@@ -17,6 +17,7 @@ from typing import BinaryIO, cast
 
 from etabli.core import folders
 from etabli.core.errors import OutsideFolder, Unreadable
+from etabli.core.wording import count_of
 from etabli.data.notes import Note, escape_invisible
 from etabli.data.reading.unpacking import (
     DAMAGE_ERRORS,
@@ -137,7 +138,8 @@ def _member(path: Path, stream: BinaryIO) -> DataFile:
             sheet = "; export the sheet as CSV" if any(name.startswith("xl/") for name in names) else ""
             raise Unreadable(
                 "unreadable",
-                f"{path} is a zip archive of {len(names)} files ({examples}…), not of one{sheet or unpack_hint}.",
+                f"{path} is a zip archive of {count_of(len(names), 'file')} ({examples}…), "
+                f"not of one{sheet or unpack_hint}.",
             )
         member = archive.getinfo(names[0])
         _require_plain_member(path, member)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from etabli.core.contracts import Row
+from etabli.core.wording import count_of
 from etabli.data.catalogue import CODES
 from etabli.data.notes import Note
 
@@ -46,10 +47,13 @@ class Outcome:
     def warnings(self) -> list[str]:
         """Return a sentence for each thing that a person should know before the rows are used."""
         left_out = [
-            f"{count} rows are left out ({code}): {self._reasons_left_out.get(code, CODES[code].why)}"
+            f"{count_of(count, 'row is', 'rows are')} left out ({code}): "
+            f"{self._reasons_left_out.get(code, CODES[code].why)}"
             for code, count in self.left_out.items()
         ]
-        doubtful = [f"{count} rows ({code}): {self._reasons[code]}" for code, count in self.doubtful.items()]
+        doubtful = [
+            f"{count_of(count, 'row')} ({code}): {self._reasons[code]}" for code, count in self.doubtful.items()
+        ]
         return [*self._of_the_source, *left_out, *doubtful]
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from etabli.core import folders, parsing
 from etabli.core.contracts import ROWS
 from etabli.core.errors import Unreadable
+from etabli.core.wording import choose_form, count_of
 from etabli.data.notes import escape_invisible
 from etabli.data.reading import file_splits
 from etabli.data.splits import split_name
@@ -83,7 +84,11 @@ def describe_other_files(folder: Path, files: list[DataPath]) -> str:
     others = [path for path in folders.list_files(folder) if path.resolve() not in read_paths]
     names = [str(path.relative_to(folder)) for path in others if _may_hold_rows(path.relative_to(folder), _PACKED)]
     shown_names = escape_invisible(", ".join(names[:5]) + ("…" if len(names) > 5 else ""))
-    return f"{len(names)} files of the folder are not read: {shown_names}." if names else ""
+    return (
+        f"{count_of(len(names), 'file')} of the folder {choose_form(len(names), 'is', 'are')} not read: {shown_names}."
+        if names
+        else ""
+    )
 
 
 def _by_name(folder: Path) -> list[DataPath]:

@@ -13,6 +13,7 @@ from etabli.core import folders
 from etabli.core.contracts import Row
 from etabli.core.errors import BadData, BadRows, Unreadable
 from etabli.core.progress import show_progress
+from etabli.core.wording import choose_form, count_of
 from etabli.data import licences
 from etabli.data.catalogue import CODES
 from etabli.data.notes import Note, escape_invisible, excerpt
@@ -102,7 +103,8 @@ def read_with_notes(
         raise _refusal(opening.name, layout, problems, count)
     if not outcome.rows:
         raise BadData(
-            f"{opening.name}: of {count} rows none is left to read: all were rejected, or none has a thumb up."
+            f"{opening.name}: of {count_of(count, 'row')} none is left to read: "
+            "all were rejected, or none has a thumb up."
         )
     outcome.add_source_notes(opening.notes)  # more notes come while files are read
     return outcome
@@ -184,7 +186,8 @@ def _refusal(name: str, layout: Layout, problems: list[tuple[str, str]], count: 
     rows = len({place for place, _ in problems})
     options = "".join(f" --column {shlex.quote(f'{new}={old}')}" for new, old in layout.columns.items())
     return BadRows(
-        f"{name}: {rows} of {count} rows are not {layout.name}:\n  {examples}{more}\n"
+        f"{name}: {rows} of {count_of(count, 'row')} {choose_form(rows, 'is', 'are')} not {layout.name}:"
+        f"\n  {examples}{more}\n"
         f"All of them: etabli data check {shlex.quote(name)}{options}"
     )
 
@@ -276,7 +279,7 @@ def _unfold(first: list[Record], opening: Source, columns: Mapping[str, str]) ->
         return first
     opening.notes.append(Note("unfolded", why=unfolded.why))
     if unfolded.cut:
-        why = f"{unfolded.cut} rows are left out: the data server cut their cells (truncated_cells)."
+        why = f"{count_of(unfolded.cut, 'row is', 'rows are')} left out: the data server cut cells (truncated_cells)."
         opening.notes.append(Note("left-out-parts", why=why))
     opening.about |= unfolded.facts
     opening.records = (
