@@ -49,12 +49,11 @@ def row_by_row(query, key, value, sizes):
     return torch.cat(made, 1)
 
 
-@given(lengths, st.integers(0, 99), st.sampled_from(["kept", "blocks", "shared", "repeated"]))
+@given(lengths, st.integers(0, 99), st.sampled_from(["one block", "blocks", "shared", "repeated"]))
 def test_attention_is_that_of_each_row_alone(sizes, seed, way):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packed_attention, "_is_faster_by_products", lambda device: way in ("kept", "blocks"))
-        patch.setattr(packed_attention, "KEEP", 128 if way == "kept" else 0)
-        patch.setattr(packed_attention, "BLOCK", 16 if way == "blocks" else 256)
+        patch.setattr(packed_attention, "_is_faster_by_products", lambda device: way in ("one block", "blocks"))
+        patch.setattr(packed_attention, "BLOCK", 16 if way == "blocks" else 128)
         patch.setattr(packed_attention, "_shares_keys", lambda device: way == "shared")
         query, key, value = (heads(sum(sizes), count, seed + at) for at, count in enumerate((6, 2, 2)))
         upstream = torch.randn(1, sum(sizes), 6, 8)

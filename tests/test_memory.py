@@ -234,9 +234,9 @@ def test_what_a_trace_and_its_engine_say_twice_is_the_same():
     from etabli.memory import formula
     from etabli.training import chunked_cross_entropy, packed_attention, packing
 
-    assert (formula.CHUNK_LOGITS, formula.KEEP, ROUND) == (
+    assert (formula.CHUNK_LOGITS, formula.KEPT_ROW, ROUND) == (
         chunked_cross_entropy.LOGITS,
-        packed_attention.KEEP,
+        packed_attention.BLOCK,
         packing.BLOCK,
     )
 

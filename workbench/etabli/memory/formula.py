@@ -23,7 +23,7 @@ from etabli.training.tensor_counter import Parts, total_bytes
 Phases: TypeAlias = Mapping[str, list[Parts]]  # phase -> moments
 Sizes: TypeAlias = NDArray[np.float64]  # bytes (parts,) or (moments, parts)
 CHUNK_LOGITS = 2**25  # logits that exist at once in a chunked loss: training/chunked_cross_entropy.py
-KEEP = 128  # tokens: a CPU keeps the attention weights of rows up to this length: training/packed_attention.py
+KEPT_ROW = 128  # tokens: a CPU keeps the attention weights of rows up to this length: training/packed_attention.py
 ADAM8 = 2 + 2 * 4 / 256  # bytes: two states of one byte, and one float32 for each 256 values of either
 STATE_BYTES = {"adamw": 8.0, "adamw8bit": ADAM8, "paged_adamw8bit": ADAM8}  # for each trained weight
 _WEIGHTS = ("quantised", "experts", "unquantised", "adapters")

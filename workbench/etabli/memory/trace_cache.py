@@ -20,7 +20,7 @@ from etabli.core import machine, parsing, processes, storage
 from etabli.core.contracts import MemorySetup
 from etabli.core.errors import BadInput, NoSpace
 from etabli.memory.config import ROUND, ModelConfig, Setup
-from etabli.memory.formula import KEEP, Formulas, MemoryFormula, Phases
+from etabli.memory.formula import KEPT_ROW, Formulas, MemoryFormula, Phases
 from etabli.training import tensor_counter
 from etabli.training.tensor_counter import Parts
 
@@ -75,7 +75,7 @@ def anchor_setup(config: ModelConfig, setup: Setup) -> Setup:
     sizes |= {first * second for first in sizes for second in sizes if first * second < 10**6}
     tokens = next((length for length in ANCHOR_LENGTHS if all(size % length for size in sizes)), ANCHOR_LENGTHS[0])
     rank = next((rank for rank in ANCHOR_RANKS if rank not in sizes), ANCHOR_RANKS[0])
-    is_short = setup.device == "cpu" and setup.seq <= KEEP  # a CPU uses another attention for short rows
+    is_short = setup.device == "cpu" and setup.seq <= KEPT_ROW  # a CPU keeps the attention weights of short rows
     rows = tokens // ROUND if is_short else 1
     return replace(setup, seq=tokens // rows, batch=rows, rank=rank, trained=1.0)
 

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 NAME = "etabli_rows"
 STEP = 32  # tokens: rows whose lengths round up to the same multiple share a batch
-BLOCK = 256  # queries of a block: it sees the keys up to its own end alone, so that half of all pairs is left out
-KEEP = 128  # tokens: the weights of rows up to here, one block, are small and kept for the gradient
+BLOCK = 128  # queries of a block: it sees the keys up to its own end alone, so that half of all pairs is left out
 
 
 class Layout(NamedTuple):
@@ -186,6 +185,7 @@ class _ScoreScale(Context, Protocol):
 class _ProductAttention(torch.autograd.Function):
     """Causal attention by plain matrix products in the compute dtype, a block of queries at a time.
 
+    The weights of rows of one block are small and kept for the gradient; those of longer rows are computed again.
     Queries are (rows, heads, tokens, width), keys and values have as many heads or a divisor of it.
     """
 
@@ -197,7 +197,7 @@ class _ProductAttention(torch.autograd.Function):
             weights = _attention_weights(_stack(query, key, start, stop), key[:, :, :stop], start)
             outputs.append(_unstack(weights @ value[:, :, :stop], query))
             kept.append(weights)
-        context.save_for_backward(query, key, value, *(kept if query.shape[2] <= min(KEEP, BLOCK) else ()))
+        context.save_for_backward(query, key, value, *(kept if len(kept) == 1 else ()))
         context.scale = scale
         return _join(outputs)
 
