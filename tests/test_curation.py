@@ -234,7 +234,7 @@ def test_stale_decisions_are_said(desk, folder):
     with (folder / DECISIONS).open("a") as file:
         file.write("{}\n")
     said = " ".join(curate(folder, FILTERS).summary()["not_run"])
-    assert "1 are about rows that are not here" in said and "1 lines" in said
+    assert "1 is about rows that are not here" in said and "1 line of" in said
 
 
 def test_copies_do_not_come_back_to_a_small_source(tmp_path):

@@ -126,7 +126,7 @@ def test_rows_with_errors_are_refused_until_somebody_decides(folder, capsys):
         project.prepare()
     capsys.readouterr()
     data = etabli.Project.open(leave_out=["empty-answer", "empty-prompt", "ragged-row", "refusal"]).prepare()
-    assert len(data) == 76 and "4 rows of customer-mails are left out" in capsys.readouterr().err
+    assert len(data) == 76 and "4 rows of customer-mails left out" in capsys.readouterr().err
     counts = {"empty-answer": 1, "empty-prompt": 1, "ragged-row": 1, "refusal": 1}
     assert Dataset.open("datasets/customer-mails").recipe["left_out"] == counts
     questions = {row["messages"][0]["content"] for row in data.rows}

@@ -172,7 +172,7 @@ def test_a_process_imports_nothing_from_the_working_folder(hostile, tmp_path, ma
     (hostile / "rows.jsonl").write_text(rows)
     checked = [sys.executable, str(script), "data", "check", "rows.jsonl", "--workers", "2"]
     done = subprocess.run(checked, capture_output=True, text=True, cwd=hostile)
-    assert not marker.exists() and "2000 rows" in done.stdout, done
+    assert not marker.exists() and "2,000 rows" in done.stdout, done
     trained = [sys.executable, "-m", "etabli.training.worker", str(hostile / "run")]
     done = subprocess.run(trained, capture_output=True, text=True, cwd=hostile, env=processes.child_environment())
     assert not marker.exists() and "was not run" in done.stderr, done.stderr
