@@ -53,7 +53,7 @@ def test_a_rule_of_another_widget_is_noticed(browser, folder, alone):
     bench = Bench(browser)
     at = bench.mount(SAMPLES["VerdictCard"](folder), "VerdictCard")
     assert not differences(geometry(bench.page, at, alone["VerdictCard"]), alone["VerdictCard"])
-    bench.page.add_style_tag(content=".etabli.etabli .etabli-bar { width: 40px; }")
+    bench.page.add_style_tag(content=".etabli.etabli .etabli-lines li { padding: 30px !important; }")
     assert differences(geometry(bench.page, at, polls=3), alone["VerdictCard"])
     bench.close()
 

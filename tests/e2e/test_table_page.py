@@ -234,7 +234,7 @@ def test_several_rows_are_selected_decided_and_taken_back_at_once(shown):
     shown.page.get_by_label("Reason").fill("too bold")
     shown.view.focus()
     shown.page.keyboard.press("d")
-    expect(shown.page.get_by_text(f"{len(chosen) - 1} rows: drop. U takes it back.")).to_be_visible(timeout=20_000)
+    expect(shown.page.get_by_text(f"{len(chosen) - 1:,} rows: drop. U takes it back.")).to_be_visible(timeout=20_000)
     assert shown.bench.heard - heard <= 3, "one message, one for the lines in view, one for the row beside"
     standing = Decisions(shown.journal).standing()
     assert set(standing) == chosen - {left_out} and {one["why"] for one in standing.values()} == {"too bold"}
@@ -242,7 +242,7 @@ def test_several_rows_are_selected_decided_and_taken_back_at_once(shown):
     expect(shown.view.locator(".etabli-line[data-status=dropped]").first).to_be_visible()
     shown.view.focus()
     shown.page.keyboard.press("u")
-    expect(shown.page.get_by_text(f"{len(chosen) - 1} rows are as they were.")).to_be_visible(timeout=20_000)
+    expect(shown.page.get_by_text(f"{len(chosen) - 1:,} rows are as they were.")).to_be_visible(timeout=20_000)
     assert Decisions(shown.journal).standing() == {}
     expect(shown.view.locator(".etabli-line[data-status=dropped]")).to_have_count(0)
 
@@ -316,7 +316,7 @@ def test_filters_that_are_applied_again_say_what_they_changed(browser, tmp_path)
 
 def test_the_selection_is_one_in_the_list_and_in_the_map(shown):
     shown.page.get_by_role("button", name="Map").click()
-    canvas = shown.page.get_by_role("img", name="Map of 3000 rows by finding")
+    canvas = shown.page.get_by_role("img", name="Map of 3,000 rows by finding")
     canvas.wait_for(timeout=60_000)
     points = shown.widget.map
     box, margin = canvas.bounding_box(), 10
@@ -455,7 +455,7 @@ def draw_around(shown):
     canvas = shown.page.locator("canvas")
     if not canvas.is_visible():
         shown.page.get_by_role("button", name="Map").click()
-    shown.page.get_by_role("img", name="Map of 5000 of 100000 rows").wait_for(timeout=120_000)
+    shown.page.get_by_role("img", name="Map of 5,000 of 100,000 rows").wait_for(timeout=120_000)
     box = canvas.bounding_box()
     shown.page.mouse.move(box["x"] + 300, box["y"] + 40)
     shown.page.mouse.down()

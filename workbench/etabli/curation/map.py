@@ -116,7 +116,7 @@ def _compute_map(
 
 
 def _title(point_count: int, row_count: int, colour: str, explained_share: float) -> str:
-    rows_text = (f"{point_count} of " if point_count < row_count else "") + count_of(row_count, "row")
+    rows_text = (f"{point_count:,} of " if point_count < row_count else "") + count_of(row_count, "row")
     return f"{rows_text} by {colour}; two axes of many: {explained_share:.0%} of the variance (PCA)"
 
 
