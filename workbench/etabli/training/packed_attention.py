@@ -2,8 +2,8 @@
 
 With a block-diagonal mask SDPA still computes every pair of tokens in a pack: of 17 rows that is 17 times the work that
 matters, 42 % of a step on a CPU. Here rows of similar length are laid side by side as a batch of their own, padded to
-the longest (after the end, which causal attention never sees), and go through transformers' SDPA without any mask.
-Without a mask a T4 can also choose its memory-efficient kernel (not run on one).
+the longest (after the end, which causal attention never sees), and go through SDPA without any mask; on a CPU through
+plain matrix products. Without a mask a T4 can also choose its memory-efficient kernel (not run on one).
 """
 
 import contextlib
@@ -192,12 +192,13 @@ class _ProductAttention(torch.autograd.Function):
     @staticmethod
     def forward(context: _ScoreScale, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         query = query * scale
-        outputs, kept = [], []
-        for start, stop in _blocks(query.shape[2]):
+        outputs, kept, blocks = [], [], _blocks(query.shape[2])
+        for start, stop in blocks:
             weights = _attention_weights(_stack(query, key, start, stop), key[:, :, :stop], start)
             outputs.append(_unstack(weights @ value[:, :, :stop], query))
-            kept.append(weights)
-        context.save_for_backward(query, key, value, *(kept if len(kept) == 1 else ()))
+            if len(blocks) == 1:
+                kept.append(weights)
+        context.save_for_backward(query, key, value, *kept)
         context.scale = scale
         return _join(outputs)
 
