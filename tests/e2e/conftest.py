@@ -102,6 +102,17 @@ def browser():
         started.close()
 
 
+@pytest.fixture
+def bench(browser):
+    """A page that mounts widgets without a server; in the end it had no error, and asked for nothing from elsewhere."""
+    from bridged import Bench
+
+    opened = Bench(browser)
+    yield opened
+    assert not opened.problems and not opened.asked
+    opened.close()
+
+
 class Notebook:
     """A notebook in JupyterLab: run it, restart its kernel, change the theme, look at it."""
 

@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,14 +30,6 @@ REDRAW = """async ([at, count]) => {
     if (number % 20 === 0) await new Promise(requestAnimationFrame);
   }
 }"""
-
-
-@pytest.fixture
-def bench(browser: Any) -> Iterator[Bench]:
-    bench = Bench(browser)
-    yield bench
-    assert not bench.problems and not bench.asked
-    bench.close()
 
 
 def used(bench: Bench, protocol: Any) -> tuple[int, int]:

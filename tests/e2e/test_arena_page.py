@@ -1,20 +1,10 @@
 """The blind arena in a page: who is who only after the votes, what the booth warns of, and where the result stands."""
 
-import pytest
-from bridged import Bench
 from playwright.sync_api import expect
 
 import etabli_widgets
 from etabli.review.pairs import Comparison, Item
 from etabli.review.session import Session
-
-
-@pytest.fixture
-def bench(browser):
-    bench = Bench(browser)
-    yield bench
-    assert not bench.problems
-    bench.close()
 
 
 def arena_of(tmp_path, count, cut=(), repeats=0.0):

@@ -13,13 +13,6 @@ ROWS = [
 
 
 @pytest.fixture
-def bench(browser):
-    opened = Bench(browser)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def report(bench):
     at = bench.mount(etabli.check(ROWS).show(), "CheckReport")
     return bench.page.locator(f"#{at}")

@@ -10,14 +10,6 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def bench(browser):
-    bench = Bench(browser)
-    yield bench
-    assert not bench.problems and not bench.asked
-    bench.close()
-
-
-@pytest.fixture
 def film(bench, tmp_path):
     """The film's widget, and where it stands in the page."""
     widget = SAMPLES["TrainingFilm"](tmp_path)

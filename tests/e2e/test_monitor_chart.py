@@ -3,21 +3,12 @@
 import itertools
 
 import pytest
-from bridged import Bench
 from widget_samples import run_events
 
 import etabli_widgets
 from etabli_widgets.run_monitor import group_size
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture
-def bench(browser):
-    bench = Bench(browser)
-    yield bench
-    assert not bench.problems and not bench.asked
-    bench.close()
 
 
 def test_pointer_and_keys_read_the_values_of_a_step(bench):

@@ -14,14 +14,6 @@ from etabli.evaluation import card
 GONE = "This kernel is gone: run the cell again."
 
 
-@pytest.fixture
-def bench(browser):
-    bench = Bench(browser)
-    yield bench
-    assert not bench.problems
-    bench.close()
-
-
 class Talk:
     """A chat of three sides whose answers wait until a test lets them come."""
 

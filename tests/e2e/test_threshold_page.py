@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from bridged import Bench
 from playwright.sync_api import expect
 
 import etabli
@@ -30,14 +29,6 @@ ROWS = [
     {"id": "second", "messages": turns(f"{LONG} Really.")},
     {"id": "other", "messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Nobody."}]},
 ]
-
-
-@pytest.fixture
-def bench(browser):
-    opened = Bench(browser)
-    yield opened
-    assert not opened.problems
-    opened.close()
 
 
 @pytest.fixture

@@ -1,19 +1,10 @@
 """Token differences in a page: a grid of answers, the tokens of one, and those of the truth, all walked by keys."""
 
-import pytest
 from bridged import Bench, geometry
 from playwright.sync_api import expect
 from widget_samples import SAMPLES
 
 import etabli_widgets
-
-
-@pytest.fixture
-def bench(browser):
-    bench = Bench(browser)
-    yield bench
-    assert not bench.problems
-    bench.close()
 
 
 def test_the_truths_tokens_are_folded_and_walked_by_keys(bench, tmp_path):

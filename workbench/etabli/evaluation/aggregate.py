@@ -8,10 +8,9 @@ from etabli.core.contracts import ALL, UNSEEN, AnsweredRow, Difference, Estimate
 from etabli.core.progress import show_progress
 from etabli.evaluation import intervals
 from etabli.evaluation.mcnemar import count_flips
-from etabli.evaluation.scores.score import LOSS, MEAN, SHARE
+from etabli.evaluation.scores.score import BOUNDED_UNITS, LOSS, MEAN, SHARE
 from etabli.evaluation.verdict import judge_slices
 
-BOUNDED_UNITS = (SHARE, MEAN)
 DIGITS = 12  # further digits depend on the processor, not on the model
 
 Value = TypeVar("Value")

@@ -4,7 +4,8 @@ import math
 
 from etabli.core.contracts import ALL, Difference, Results, Score
 from etabli.evaluation import table
-from etabli.evaluation.aggregate import BOUNDED_UNITS, rows_in_slice
+from etabli.evaluation.aggregate import rows_in_slice
+from etabli.evaluation.scores.score import BOUNDED_UNITS
 from etabli.evaluation.verdict import format_interval, judge_interval, sign_of
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from etabli.core.contracts import ALL, AnsweredRow, Metric, Results
 from etabli.evaluation.aggregate import slice_names
-from etabli.evaluation.scores.score import MEAN, SHARE
+from etabli.evaluation.scores.score import BOUNDED_UNITS
 
 LARGEST_WEIGHT = 1e9  # tokens of one answer
 
@@ -47,7 +47,7 @@ def _incomplete_rows(results: Results) -> Iterator[str]:
 def _impossible_number(row: AnsweredRow, metric: Metric) -> str:
     name, unit = metric["name"], metric["unit"]
     for system, value in row["values"][name].items():
-        if unit in (SHARE, MEAN) and value is not None and not 0 <= value <= 1:
+        if unit in BOUNDED_UNITS and value is not None and not 0 <= value <= 1:
             return f"values.{name}.{system}` is {value}, and a {unit} lies between 0 and 1"
     weight = row["weights"].get(name, 1.0)
     return "" if 0 < weight <= LARGEST_WEIGHT else f"weights.{name}` is {weight}, which is no number of tokens"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from etabli.core.contracts import Difference, Estimate, Results, Score
-from etabli.evaluation.scores.score import MEAN, SHARE
+from etabli.evaluation.scores.score import BOUNDED_UNITS
 from etabli.evaluation.verdict import format_interval, verdict_sentence
 
 if TYPE_CHECKING:
@@ -87,14 +87,14 @@ def format_score(score: Score, arm: str) -> str:
 def format_estimate(estimate: Estimate, unit: str) -> str:
     """80 % [71, 87], or 1.234 [1.201, 1.267]."""
     value, low, high = (format_number(estimate[name], unit) for name in ("value", "low", "high"))
-    return f"{value}{' %' if unit in (SHARE, MEAN) else ''} [{low}, {high}]"
+    return f"{value}{' %' if unit in BOUNDED_UNITS else ''} [{low}, {high}]"
 
 
 def format_number(number: float | None, unit: str) -> str:
     """80 for a share of 0.8, or 1.234; a number that is unknown is ?."""
     if number is None or not math.isfinite(number):
         return "?"
-    return f"{number * 100:.0f}" if unit in (SHARE, MEAN) else f"{number:.3f}"
+    return f"{number * 100:.0f}" if unit in BOUNDED_UNITS else f"{number:.3f}"
 
 
 CHANGE_NAMES = {

@@ -3,7 +3,7 @@
 import math
 
 from etabli.core.contracts import ARMS, Difference, Metric, Score, SliceVerdict
-from etabli.evaluation.scores.score import LOSS, MEAN, SHARE
+from etabli.evaluation.scores.score import BOUNDED_UNITS, LOSS
 
 BETTER, WORSE, CANNOT_TELL = "better", "worse", "cannot tell"
 ALPHA, POWER = 0.05, 0.8
@@ -177,13 +177,13 @@ def verdict_sentence(part: str, verdict: SliceVerdict) -> str:
 def format_difference(difference: Difference, unit: str) -> str:
     """A difference with its unit and interval: +52 points [+41, +63]."""
     value, bounds = format_interval(difference, unit).split(" ", 1)
-    suffix = " points" if unit in (SHARE, MEAN) else " nats/token" if unit == LOSS else ""
+    suffix = " points" if unit in BOUNDED_UNITS else " nats/token" if unit == LOSS else ""
     return f"{value}{suffix} {bounds}"
 
 
 def format_interval(difference: Difference, unit: str) -> str:
     """A difference with its interval: +52 [+41, +63]."""
-    factor, form = (100, ".0f") if unit in (SHARE, MEAN) else (1, ".3f")
+    factor, form = (100, ".0f") if unit in BOUNDED_UNITS else (1, ".3f")
 
     def format_number(number: float | None) -> str:
         if number is None or not math.isfinite(number):

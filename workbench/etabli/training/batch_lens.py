@@ -107,7 +107,7 @@ class Batch:
     def _losses_of(self, packs: Sequence[Pack]) -> tuple[Sequence[Losses | None], str]:
         """Return every token's loss, pack by pack; None and the reason while a run owns the device."""
         try:
-            loaded_model = loading.load(self._recipe.model)
+            loaded_model = loading.load(self._recipe.model, keep_dequantized=False)
         except DeviceBusy as error:
             return [None] * len(packs), f"No loss: {error}"
         batches = [collate(pack, self._tokenizer.pad_token_id, loaded_model.device) for pack in packs]
@@ -261,7 +261,7 @@ def describe_tokens(
 
 def _row_losses(rendering: RenderedConversation, model: str, max_length: int) -> Losses:
     """Return the loss of every token of one row; None for those beyond the cut."""
-    loaded_model = loading.load(model)
+    loaded_model = loading.load(model, keep_dequantized=False)
     loaded_model.model.eval()
     row = TokenizedRow("", rendering.ids[:max_length], [MASKED] * min(max_length, len(rendering)))
     batch = collate([row], loaded_model.tokenizer.pad_token_id, loaded_model.device)

@@ -123,7 +123,7 @@ def largest_activation(model: str) -> tuple[float, str]:
 
     from etabli.models import loading
 
-    language_model = loading.load(model, alongside=True)
+    language_model = loading.load(model, alongside=True, keep_dequantized=False)
     maxima: dict[str, float] = {}
 
     def record_maximum(name: str, output: object) -> None:

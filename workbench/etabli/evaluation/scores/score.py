@@ -13,6 +13,7 @@ from etabli.core.errors import BadInput
 
 # A share of yes and no; a mean of numbers from 0 to 1; a mean of any numbers; a loss; custom: known from the values.
 SHARE, MEAN, NUMBER, LOSS, CUSTOM = "share", "mean", "number", "nats/token", "own"
+BOUNDED_UNITS = (SHARE, MEAN)  # their values lie between 0 and 1
 
 # A score of your own: (answer, truth) or (answer, truth, row) to True, False, a number or None.
 ScoreFunction = Callable[..., object]
