@@ -1,5 +1,7 @@
 """Batched, prefix-cached answers equal those of plain ``generate``, one by one, in float32."""
 
+import math
+
 import pytest
 
 from etabli.models import generate, prefix_cache
@@ -27,6 +29,40 @@ def test_batching_and_the_prefix_cache_change_nothing(plain, tokenizer, batch_to
     assert made.ids == wanted
     assert seen[-1] == (5, 5) and seen == sorted(seen), "what is done stays done"
     assert prefix_cache.common_prefix([render(talk, tokenizer, prompt=True).ids for talk in TALKS]) > 5
+
+
+def test_rows_leave_the_batch_when_their_answers_end_and_the_others_go_on_unchanged(plain, tokenizer, monkeypatch):
+    """Every answer gets a stop of its own, at another length: the tokens that plain ``generate`` writes there."""
+    alone = [generate.answer(plain, tokenizer, [talk], 12).ids[0] for talk in TALKS]
+    monkeypatch.setattr(
+        plain.generation_config, "eos_token_id", [ids[3 + 2 * row] for row, ids in enumerate(alone[:4])]
+    )
+    expected = [generate.answer(plain, tokenizer, [talk], 12).ids[0] for talk in TALKS]
+    sizes, ended = [], []
+    handle = plain.register_forward_pre_hook(
+        lambda _, args, inputs: sizes.append(len(inputs["input_ids"])), with_kwargs=True
+    )
+    together = generate.answer(plain, tokenizer, TALKS, 12, progress=lambda done, total: ended.append(done))
+    handle.remove()
+    assert together.ids == expected and len(set(map(len, expected))) > 2, "the answers end at different lengths"
+    assert sizes[0] == 1 and sizes[1] == 5 and sizes[1:] == sorted(sizes[1:], reverse=True) and sizes[-1] < 3
+    assert ended == sorted(ended) and ended[-1] == 5
+
+
+def test_the_output_layer_does_not_multiply_its_weights_by_the_rows(embedded):
+    """PyTorch repeats frozen ones for each row when it gets a slice of the hidden states (pytorch #186148)."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    from etabli.models import loading
+
+    loaded = loading.load(dtype="float32", alongside=True)
+    loaded.model.requires_grad_(False)  # as below an adapter
+    with torch.inference_mode(), profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiled:
+        loaded.model(input_ids=torch.ones(3, 8, dtype=torch.long), logits_to_keep=1)
+    largest = {op.key: max(map(math.prod, op.input_shapes), default=0) for op in profiled.events()}
+    weights = loaded.model.get_output_embeddings().weight.numel()
+    assert largest["aten::mm"] == weights and largest.get("aten::bmm", 0) < weights
 
 
 def test_streaming_says_the_same(plain, tokenizer):

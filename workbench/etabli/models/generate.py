@@ -3,17 +3,17 @@
 import time
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from etabli.core.contracts import Message
 from etabli.core.progress import Task, show_progress
-from etabli.models import kv_cache, prefix_cache
+from etabli.models import decoding, kv_cache, prefix_cache
 from etabli.rendering.render import Renderer, render
 from etabli.rendering.template_engine import Tools
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Progress = Callable[[int, int], None]
 BATCH_TOKENS = 16_384
@@ -92,17 +92,28 @@ def _answer(
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     batch_size = 1 if prefix_cache.is_recurrent(model) else batch_tokens
     for batch in prefix_cache.make_batches(order, [len(prompt) + max_new_tokens for prompt in prompts], batch_size):
-        counter = _finished_counter(stops, len(new_ids), len(prompts), progress)
-        batch_prompts = [prompts[index] for index in batch]
-        inputs: dict[str, Any] = {
-            **prefix_cache.pad_left(batch_prompts, prefix.length, tokenizer.pad_token_id, model.device),
-            **kv_cache.cache_argument(prefix.copies(len(batch))),
-        }
-        results = _generate(model, inputs, max_new_tokens, stops, tokenizer.pad_token_id, counter)
+        padded = prefix_cache.pad_left(
+            [prompts[index] for index in batch], prefix.length, tokenizer.pad_token_id, model.device
+        )
+        results = decoding.decode(
+            model,
+            padded["input_ids"],
+            padded["attention_mask"],
+            prefix.copies(len(batch)),
+            max_new_tokens,
+            stops,
+            tokenizer.pad_token_id,
+            _report_ended(progress, len(new_ids), len(prompts)),
+        )
         new_ids.update(zip(batch, results))
         (progress or task.report)(len(new_ids), len(prompts))
     ids = [new_ids[index] for index in range(len(prompts))]
     return _decode_answers(tokenizer, prompts, ids, stops, time.monotonic() - began)
+
+
+def _report_ended(progress: Progress | None, done: int, total: int) -> decoding.Report:
+    """Return what tells ``progress`` of answers that end in the middle of a batch, after ``done`` earlier ones."""
+    return lambda ended: progress(done + ended, total) if progress else None
 
 
 def _decode_answers(
@@ -121,53 +132,6 @@ def _decode_answers(
         answers.rendered.append(tokenizer.decode(prompt))
         answers.cut.append(len(row) == len(ids))
     return answers
-
-
-def _finished_counter(stops: list[int], done: int, total: int, progress: Progress | None) -> "StoppingCriteria":
-    """Return a criterion that stops nothing and reports how many answers have ended."""
-    import torch
-    from transformers import StoppingCriteria
-
-    class FinishedCounter(StoppingCriteria):  # type: ignore[misc]  # transformers has no types
-        begin: int | None = None
-
-        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: object) -> torch.Tensor:
-            if self.begin is None:
-                self.begin = input_ids.shape[1] - 1
-            new_ids = input_ids[:, self.begin :]
-            finished = torch.isin(new_ids, torch.tensor(stops, device=new_ids.device)).any(1)
-            if progress:
-                progress(done + int(finished.sum()), total)
-            return torch.zeros_like(finished)
-
-    return FinishedCounter()
-
-
-def _generate(
-    model: "PreTrainedModel",
-    inputs: dict[str, Any],
-    max_new_tokens: int,
-    stops: list[int],
-    pad: int,
-    counter: "StoppingCriteria",
-) -> list[list[int]]:
-    """Return the new token ids of each row of a batch."""
-    import torch
-
-    with torch.inference_mode():
-        sequences: torch.Tensor = model.generate(
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            pad_token_id=pad,
-            eos_token_id=stops,
-            stopping_criteria=[counter],
-        )
-    new_ids: list[list[int]] = sequences[:, inputs["input_ids"].shape[1] :].tolist()
-    return new_ids
 
 
 def stop_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
