@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import etabli
+import trainings
 from etabli.core import storage
 from etabli.core.contracts import (
     EVENTS,
@@ -27,6 +28,7 @@ from etabli.review import probe_history as filming
 from etabli.review import token_diff as diffing
 from etabli.runs.recipe import Recipe
 from etabli.runs.run import Run
+from etabli.training import evaluator
 
 WORDS = [
     "light",
@@ -466,6 +468,26 @@ def test_a_model_without_a_cache_of_attention(fallback):
     model = get_peft_model(base, LoraConfig(r=4, target_modules=["in_proj"], init_lora_weights=False)).eval()
     ids = [260 + at % (len(fallback) - 260) for at in range(2 * token_divergence.CHUNK + 5)]
     check(model, fallback, ids[:5], ids)
+
+
+@pytest.mark.parametrize(("initial", "untrained"), [(True, True), ("gaussian", True), (False, False)])
+def test_an_untrained_adapter_is_read_once_with_the_same_result(
+    tiny, dataset, tmp_path, no_owner, monkeypatch, initial, untrained
+):
+    training = trainings.training(tiny, dataset, tmp_path, lora={"init_lora_weights": initial})
+    assert evaluator._is_untrained(training.peft) == untrained
+    training.evaluator.sample(0)
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluator, "_is_untrained", lambda peft: False)
+        training.evaluator.sample(0)
+    samples = [event for event in training.log if event["kind"] == "sample"]
+    count = len(samples) // 2
+    first, second = ([{**event, "t": 0} for event in part] for part in (samples[:count], samples[count:]))
+    assert count > 1 and first == second
+    assert any(sum(map(abs, event["kl"])) for event in first) != untrained
+    for _ in range(2):  # the first has a learning rate of 0
+        training.train_step()
+    assert not evaluator._is_untrained(training.peft)
 
 
 def test_a_real_run_records_its_film(tiny, dataset, tmp_path, training_here):

@@ -35,12 +35,12 @@ def make_rows(count, words=3):
 
 @pytest.fixture
 def warn(tiny, tmp_path):
-    """Return the warnings for rows, with keys of a recipe; ``eval_rows`` are saved beside."""
+    """Return the warnings for rows, with keys of a recipe; ``eval_data`` are rows that are saved beside."""
 
-    def warn(rows, steps=20, eval_rows=None, **keys):
+    def warn(rows, steps=20, eval_data=None, **keys):
         Dataset(rows).save(tmp_path / "data")
-        if eval_rows:
-            Dataset(eval_rows).save(tmp_path / "eval")
+        if eval_data:
+            Dataset(eval_data).save(tmp_path / "eval")
             keys["eval_data"] = str(tmp_path / "eval")
         recipe = Recipe(model=tiny, data=str(tmp_path / "data"), **keys)
         tokenizer = loading.load_tokenizer(sources.resolve(tiny))
@@ -69,9 +69,20 @@ def test_the_advised_length_is_enough(warn):
 def test_an_evaluation_on_trained_rows_is_named(warn):
     rows = make_rows(40)
     other_answer = [{**row, "messages": [row["messages"][0], {"role": "assistant", "content": "?!"}]} for row in rows]
-    text = warn(rows, eval_rows=rows[:5] + other_answer[5:12] + make_rows(60)[40:])
+    text = warn(rows, eval_data=rows[:5] + other_answer[5:12] + make_rows(60)[40:])
     assert "12 of the 32 rows of eval_data" in text
     assert "the same question in 7, question and answer in 5" in text
+
+
+def test_a_large_evaluation_set_is_measured_on_some_rows_whatever_the_seed(warn, tiny, tokenizer, tmp_path):
+    text = warn(make_rows(40), eval_data=make_rows(60)[40:], eval_rows=12)
+    assert "measured on 12 of 20 rows, always the same ones" in text
+    assert "always the same" not in warn(make_rows(40), eval_data=make_rows(60)[40:], eval_rows=20)
+    keys = {"model": tiny, "data": str(tmp_path / "data"), "eval_data": str(tmp_path / "eval"), "eval_rows": 12}
+    loaded = [train_data.load_train_data(Recipe(seed=seed, **keys), tokenizer) for seed in (0, 1)]
+    first, second = ([row.id for row in data.held_out] for data in loaded)
+    assert first == second and len(set(first)) == 12 and first == sorted(first)
+    assert len(loaded[0].source_held_out) == 20, "overlaps are looked for in all"
 
 
 @pytest.mark.parametrize(("count", "said"), [(48, True), (400, False)])

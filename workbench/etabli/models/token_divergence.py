@@ -25,7 +25,10 @@ Choices = list[list[list[str | float]]]  # for each token its likeliest alternat
 
 @dataclass(frozen=True)
 class Sides:
-    """One model, and the context managers that switch it to the base and to the tuned model."""
+    """One model, and the context managers that switch it to the base and to the tuned model.
+
+    If both are the same context manager, as before the first step, the text is read once.
+    """
 
     model: "PreTrainedModel"
     base: Switch
@@ -60,7 +63,9 @@ def compare_answers(
     Returns:
         Natural logarithms, rounded to four digits. KL(tuned || base) is over the whole vocabulary.
     """
-    readers = [_Reader(sides.model, side, prompt) for side in (sides.base, sides.tuned)]
+    base_reader = _Reader(sides.model, sides.base, prompt)
+    is_untrained = sides.tuned == sides.base
+    readers = [base_reader] if is_untrained else [base_reader, _Reader(sides.model, sides.tuned, prompt)]
     all_moves: list[TokenMoves] = []
     for answer in answers:
         moves = _begin_moves(tokenizer, answer, all_moves[-1] if all_moves else None)
@@ -97,10 +102,10 @@ def _read_moves(
     readers: "Sequence[_Reader]", tokenizer: "PreTrainedTokenizerBase", answer: Sequence[int], moves: TokenMoves
 ) -> None:
     """Read what of an answer the moves do not hold, and add it."""
-    base_reader, tuned_reader = readers
     for start in range(len(moves["logp"]), len(answer), CHUNK):
         chunk = answer[start : start + CHUNK]
-        base_logp, tuned_logp = base_reader.read(chunk), tuned_reader.read(chunk)
+        both = [reader.read(chunk) for reader in readers]
+        base_logp, tuned_logp = both[0], both[-1]
         logp, rank, top = _token_facts(base_logp, chunk, tokenizer)
         moves["base_logp"] += logp
         moves["base_rank"] += rank

@@ -13,6 +13,7 @@ _SAME = {
     "eval_data": ("eval_dataset", "test_datasets", "validation_file"),
     "checkpoint_every": ("save_steps", "saves_per_epoch"),
     "eval_every": ("eval_steps", "evals_per_epoch"),
+    "eval_rows": ("max_eval_samples",),
     "dtype": ("bf16", "fp16", "torch_dtype", "pure_bf16"),
     "devices": ("n_gpu", "num_gpus", "nproc_per_node"),
     "lora.rank": ("lora_r", "lora_rank"),

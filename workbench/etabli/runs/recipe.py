@@ -117,9 +117,10 @@ class Recipe(FromFile):
     matrices dequantised between steps: ``none``, ``all``, or with ``auto`` as many as fit into half of the memory that
     is free beside the largest batch.
 
-    ``sample_prompts`` are answered every ``sample_every`` steps, and at steps 0, 1, 2, 4, 8 … before. ``backup`` is a
-    folder that gets a second copy of the run while it goes on. Keys have had other names (``OLD_KEYS``): these are
-    accepted, with a warning.
+    The loss of held-out rows is computed at step 0, every ``eval_every`` steps and at the end, on at most ``eval_rows``
+    of them, always the same. ``sample_prompts`` are answered every ``sample_every`` steps, and at steps 0, 1, 2, 4, 8 …
+    before. ``backup`` is a folder that gets a second copy of the run while it goes on. Keys have had other names
+    (``OLD_KEYS``): these are accepted, with a warning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -144,6 +145,7 @@ class Recipe(FromFile):
     optimizer: Literal["auto", "adamw", "adamw8bit", "paged_adamw8bit"] = "auto"
     checkpoint_every: int = Field(50, ge=1)
     eval_every: int = Field(25, ge=1)
+    eval_rows: int = Field(256, ge=1)
     sample_every: int = Field(50, ge=1)
     sample_prompts: tuple[str, ...] = ()
     seed: int = Field(0, ge=0, lt=2**63)

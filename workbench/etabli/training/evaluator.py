@@ -6,6 +6,7 @@ Nothing here ends a run: whatever goes wrong becomes a ``warning`` event.
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,6 +20,9 @@ from etabli.training import oom
 from etabli.training.packed_loss import PackedLoss
 from etabli.training.packing import Pack, TokenizedRow, pack_rows
 from etabli.training.tensor_counter import TensorCounter
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 ANSWER_TOKENS = 48  # of an answer to a sample prompt, at most
 
@@ -119,23 +123,27 @@ class Evaluator:
     def _answer(self, batch_tokens: int, step: int) -> list[dict[str, object]]:
         peft = self._packed_loss.peft
         peft.eval()
+        tuned = peft.disable_adapter if _is_untrained(peft) else contextlib.nullcontext
+        sides = token_divergence.Sides(peft, peft.disable_adapter, tuned)
         with torch.random.fork_rng(), self._packed_loss.autocast():
-            answers = generate.answer(
-                peft,
-                self._loaded.tokenizer,
-                self._sample_prompts,
-                max_new_tokens=ANSWER_TOKENS,
-                batch_tokens=batch_tokens,
-            )
+            with tuned():
+                answers = generate.answer(
+                    peft,
+                    self._loaded.tokenizer,
+                    self._sample_prompts,
+                    max_new_tokens=ANSWER_TOKENS,
+                    batch_tokens=batch_tokens,
+                )
             return [
-                {"text": text, "ids": ids, "cut": is_cut, **self._compare_with_base(messages, ids, step)}
+                {"text": text, "ids": ids, "cut": is_cut, **self._compare_with_base(sides, messages, ids, step)}
                 for messages, text, ids, is_cut in zip(self._sample_prompts, answers.texts, answers.ids, answers.cut)
             ]
 
-    def _compare_with_base(self, messages: list[Message], ids: list[int], step: int) -> dict[str, object]:
+    def _compare_with_base(
+        self, sides: token_divergence.Sides, messages: list[Message], ids: list[int], step: int
+    ) -> dict[str, object]:
         """Return an answer's tokens with their log-probabilities under the adapter and without it (TrainingFilm)."""
-        peft, tokenizer = self._packed_loss.peft, self._loaded.tokenizer
-        sides = token_divergence.Sides(peft, peft.disable_adapter, contextlib.nullcontext)
+        tokenizer = self._loaded.tokenizer
         try:
             moves = token_divergence.compare_tokens(sides, tokenizer, render(messages, tokenizer, prompt=True).ids, ids)
         except Exception as error:  # the answer's text is kept without them
@@ -145,3 +153,9 @@ class Evaluator:
             self._emit("warning", what=f"The film has text alone at step {step}: {text}")
             return {}
         return {name: moves[name] for name in ("tokens", "logp", "base_logp", "kl")}
+
+
+def _is_untrained(peft: "PeftModel") -> bool:
+    """Return whether the adapter adds exactly zero, as before the first step: A and B alone are trained, B is zero."""
+    trained = {name: parameter for name, parameter in peft.named_parameters() if parameter.requires_grad}
+    return all("lora_A" in name or ("lora_B" in name and not parameter.any()) for name, parameter in trained.items())

@@ -38,6 +38,7 @@ FREE = (
     "max_minutes",
     "checkpoint_every",
     "eval_every",
+    "eval_rows",
     "sample_every",
     "sample_prompts",
     "data",
@@ -105,7 +106,7 @@ def load_train_data(
     callbacks = find_path(recipe.callbacks, run_folder) if recipe.callbacks else None
     return TrainData(
         rows=rows,
-        held_out=tokenize_rows(split.held_out, tokenizer, recipe)[0] if split.held_out else [],
+        held_out=tokenize_rows(choose_eval_rows(split.held_out, recipe.eval_rows), tokenizer, recipe)[0],
         sample_prompts=_choose_sample_prompts(recipe, split),
         untrainable=untrainable,
         data_hash=data.hash,
@@ -197,6 +198,13 @@ def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
             held_out += groups[name]
     held_out_ids = {row["id"] for row in held_out}
     return [row for row in rows if row["id"] not in held_out_ids], held_out
+
+
+def choose_eval_rows(held_out: list[Row], most: int) -> list[Row]:
+    """Return at most so many rows, in their order: drawn without the run's seed, so that runs compare the same rows."""
+    if len(held_out) <= most:
+        return held_out
+    return [held_out[index] for index in sorted(random.Random("eval-rows").sample(range(len(held_out)), most))]
 
 
 def _choose_sample_prompts(recipe: Recipe, split: Split) -> list[list[Message]]:
