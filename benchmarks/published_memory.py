@@ -24,15 +24,21 @@ def main() -> None:
         print(
             f"{point['source']} {point['row']:<32} {point['model']:<12} {point['batch']:>3} {point['split']:<12} {off}"
         )
+    others = elsewhere()
+    for point in others:
+        low, high = point["range"]["low"] / 2**30, point["range"]["high"] / 2**30
+        print(f"{point['source']}, {point['seq']} tokens: {point['device'] / 2**30:.2f} GiB; {low:.2f} to {high:.2f}")
     unseen = [point for point in points if point["split"] == "test"]
     said = {
         "tensors": spread(points, "tensors"),
         "tensors, assumption taken back": spread(points, "assumed"),
         "nvidia-smi, not fitted on": spread(unseen, "device"),
+        "other projects, within the range": f"{sum(map(is_within, others))} of {len(others)}",
+        "other projects, forecast": spread(others, "device"),
     }
     print(json.dumps(said, indent=1))
     if out:
-        out.write_text(json.dumps(said | {"points": points}, indent=1) + "\n")
+        out.write_text(json.dumps(said | {"points": points, "elsewhere": others}, indent=1) + "\n")
 
 
 def spread(points: list[dict], kind: str) -> dict:
@@ -73,6 +79,30 @@ def errors(point: dict, shape: dict) -> dict:
         "assumed": (peak["allocated"] + otherwise) / point["allocated"] - 1,
         "device": peak["device"] / (point["device"] * 2**20) - 1,
     }
+
+
+def elsewhere() -> list[dict]:
+    """What other projects published, with the forecast's error and range: upcast or not is not known of them."""
+    from etabli.memory import Setup, stock_loop, trace_cache
+    from etabli.memory.formula import break_down
+
+    published = json.loads(PUBLISHED.read_text())["elsewhere"]
+    found = []
+    with trace_cache.shared_worker():
+        for point in published["points"]:
+            shape = published["shapes"][point["model"]]
+            lengths = {"seq": point["seq"], "rank": point["rank"], "optimizer": point["optimizer"]}
+            setup = Setup(**lengths, checkpointing="all", loss="full", engine="trainer")
+            formulas = trace_cache.load_formulas(shape, [setup])
+            error = break_down(formulas, setup)["peak"]["device"] / point["device"] - 1
+            spread_of = stock_loop.forecast_range(shape, setup, formulas, [], None)
+            found.append(point | {"errors": {"device": error}, "range": spread_of})
+    return found
+
+
+def is_within(point: dict) -> bool:
+    """Whether what was published lies in the range."""
+    return point["range"]["low"] <= point["device"] <= point["range"]["high"]
 
 
 if __name__ == "__main__":

@@ -104,6 +104,28 @@ def test_what_nvidia_smi_shows_on_points_it_was_not_fitted_on(published):
     assert worst < 0.15 and median < 0.05
 
 
+def test_what_other_projects_published_lies_in_the_range_of_a_stock_loop():
+    """Within 5 percent of an end: of the cards only the nominal size is known, of the figure only one decimal."""
+    for point in BENCHMARK["elsewhere"]():
+        low, high = point["range"]["low"], point["range"]["high"]
+        assert 0.95 * low <= point["device"] <= 1.05 * high, point["source"]
+        assert high < 1.8 * low, "a range that holds everything says nothing"
+
+
+def test_what_is_known_of_a_stock_loop_has_no_range(tiny_config):
+    keys = {"seq": 512, "engine": "trainer"}
+    open_range = memory.forecast(tiny_config, **keys)["range"]
+    known = {upcast: memory.forecast(tiny_config, **keys, upcast=upcast) for upcast in (True, False)}
+    ends = [told["range"][end] for told in known.values() for end in ("low", "high")]
+    assert (open_range["low"], open_range["high"]) == (min(ends), max(ends))
+    assert all(told["range"]["low"] <= told["peak"]["device"] <= told["range"]["high"] for told in known.values())
+    assert any("--no-upcast" in sentence for sentence in open_range["assumptions"])
+    assert not any("upcast" in sentence for sentence in known[True]["range"]["assumptions"])
+    chunked = memory.forecast(tiny_config, **keys, upcast=True, loss="chunked")
+    assert chunked["range"]["low"] == chunked["range"]["high"] == chunked["peak"]["device"]
+    assert "range" not in memory.forecast(tiny_config, seq=512), "this engine's own loop is known"
+
+
 # --- alive ----------------------------------------------------------------------------------------------------------
 
 

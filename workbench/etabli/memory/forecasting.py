@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple, NotRequired, TypedDict, cast
 
-from etabli.core.contracts import GpuMemory, LargestSetup, MemoryAdvice, MemoryChanges, MemorySetup
+from etabli.core.contracts import GpuMemory, LargestSetup, MemoryAdvice, MemoryChanges, MemoryRange, MemorySetup
 from etabli.core.progress import show_progress
 from etabli.core.wording import format_gib
-from etabli.memory import devices, trace_cache
+from etabli.memory import devices, stock_loop, trace_cache
 from etabli.memory.config import ROUND, Setup, build_setup, load_config
 from etabli.memory.devices import Calibration, Device, find_device
 from etabli.memory.formula import (
@@ -165,6 +165,7 @@ class Forecast(Breakdown):
     cheapest: MemoryChanges | None
     gpu: NotRequired[GpuMemory]
     largest: NotRequired[LargestSetup]
+    range: NotRequired[MemoryRange]  # of a stock loop on a GPU
 
 
 def forecast(
@@ -180,12 +181,14 @@ def forecast(
     Returns:
         Bytes: ``peak`` (``allocated``: tensors; ``device``: what nvidia-smi shows, on a CPU the resident set),
         ``phases`` (``merge`` on the host), ``components`` of the peak; and, if a device is named, ``fits``,
-        ``advice``, ``cheapest`` and ``largest``.
+        ``advice``, ``cheapest`` and ``largest``. For the engine ``trainer`` on a GPU also ``range``: a stock loop is
+        not known in full, but for the settings that are named here.
 
     Raises:
         UnknownModel: there is no configuration.
         BadInput: a GPU or key is unknown, or the architecture can't be built.
     """
+    known = list(keys) if setup is None else list(Setup.__dataclass_fields__)
     setup = build_setup(setup, **keys)
     device = gpu if gpu is None or isinstance(gpu, Device) else find_device(gpu, layer_width(load_config(model)))
     setup = setup_on(setup, device) if device else setup.resolve_auto()
@@ -200,8 +203,10 @@ def forecast(
         "advice": [],
         "cheapest": None,
     }
-    fit = {**advise(formulas, setup, device, factor)} if device else {}
-    return cast(Forecast, result | fit)
+    more: dict[str, object] = {**advise(formulas, setup, device, factor)} if device else {}
+    if setup.engine == "trainer" and setup.device == "cuda":
+        more["range"] = stock_loop.forecast_range(load_config(model), setup, formulas, known, factor)
+    return cast(Forecast, result | more)
 
 
 @show_progress("tracing a training step, to count its memory")

@@ -21,6 +21,9 @@ def _format_forecast(report: MemoryForecast) -> str:
     lines += [f"  {name:<14} {size / GIB:7.2f} GiB" for name, size in report["components"].items() if size]
     if report["fits"] is not None:
         lines += ["", *_format_fit(report)]
+    if spread := report.get("range"):
+        lines += ["", f"a stock loop may take {spread['low'] / GIB:.2f} to {spread['high'] / GIB:.2f} GiB:"]
+        lines += [f"  {sentence}" for sentence in spread["assumptions"]]
     return "\n".join([*lines, "", report["basis"], *report["notes"]])
 
 
@@ -61,7 +64,7 @@ def _format_fit(report: MemoryForecast) -> list[str]:
 @click.option("--engine", default="etabli", show_default=True, help="etabli, or trainer: stock transformers + PEFT.")
 @click.option("--trained", default=1.0, show_default=True, help="Share of tokens that are trained, 0 to 1.")
 @click.option(
-    "--upcast/--no-upcast", default=True, help="With trainer: hold weights that are not in 4 bits in float32."
+    "--upcast/--no-upcast", default=None, help="With trainer: hold weights that are not in 4 bits in float32."
 )
 @reporting(_format_forecast, lambda forecast: int(forecast["fits"] is False))
 def memory(model: str, gpu: str | None, **options: Any) -> MemoryForecast:
@@ -77,4 +80,5 @@ def memory(model: str, gpu: str | None, **options: Any) -> MemoryForecast:
 
     if (Path(model) / contracts.RECIPE).is_file():
         return cast(MemoryForecast, of_run(model, gpu))
-    return cast(MemoryForecast, forecast(model, gpu, **options))
+    known = {name: value for name, value in options.items() if value is not None}
+    return cast(MemoryForecast, forecast(model, gpu, **known))

@@ -75,8 +75,20 @@ class Measurement(TypedDict, total=False):
     checkpointing: str
 
 
+class MemoryRange(TypedDict):
+    """What a stock loop may take, where the forecast can't know how it goes: bytes on the device."""
+
+    low: int
+    high: int
+    assumptions: list[str]  # sentences: what the forecast takes for granted, and what else it may be
+
+
 class MemoryForecast(TypedDict):
-    """``etabli memory --json``. ``gpu`` and ``largest`` exist if a card is named, the last three keys for a run."""
+    """``etabli memory --json``.
+
+    ``gpu`` and ``largest`` exist if a card is named, ``range`` for a stock loop on a GPU, the last three keys for a
+    run.
+    """
 
     model: str
     setup: MemorySetup
@@ -90,6 +102,7 @@ class MemoryForecast(TypedDict):
     notes: list[str]
     gpu: NotRequired[GpuMemory]
     largest: NotRequired[LargestSetup]
+    range: NotRequired[MemoryRange]
     run: NotRequired[str]  # the run folder
     measured: NotRequired[dict[str, Measurement]]  # by phase
     residual: NotRequired[dict[str, float]]  # phase -> measured tensors / forecast - 1
