@@ -31,22 +31,57 @@ def test_batching_and_the_prefix_cache_change_nothing(plain, tokenizer, batch_to
     assert prefix_cache.common_prefix([render(talk, tokenizer, prompt=True).ids for talk in TALKS]) > 5
 
 
-def test_rows_leave_the_batch_when_their_answers_end_and_the_others_go_on_unchanged(plain, tokenizer, monkeypatch):
-    """Every answer gets a stop of its own, at another length: the tokens that plain ``generate`` writes there."""
-    alone = [generate.answer(plain, tokenizer, [talk], 12).ids[0] for talk in TALKS]
-    monkeypatch.setattr(
-        plain.generation_config, "eos_token_id", [ids[3 + 2 * row] for row, ids in enumerate(alone[:4])]
-    )
-    expected = [generate.answer(plain, tokenizer, [talk], 12).ids[0] for talk in TALKS]
-    sizes, ended = [], []
-    handle = plain.register_forward_pre_hook(
-        lambda _, args, inputs: sizes.append(len(inputs["input_ids"])), with_kwargs=True
+def plain_answers(plain, tokenizer, **settings):
+    """Each talk alone, by transformers' own ``generate``."""
+    import torch
+
+    answers = []
+    for talk in TALKS:
+        ids = torch.tensor([render(talk, tokenizer, prompt=True).ids])
+        mask = torch.ones_like(ids)
+        out = plain.generate(ids, attention_mask=mask, max_new_tokens=12, do_sample=False, use_cache=True, **settings)
+        answers.append(generate._until_stop(out[0, ids.shape[1] :].tolist(), generate.stop_ids(plain, tokenizer)))
+    return answers
+
+
+@pytest.fixture
+def stops(plain, tokenizer, monkeypatch):
+    """Every talk but the last gets a stop of its own: a token that plain ``generate`` writes there, each later."""
+    ids = [ids[3 + 2 * row] for row, ids in enumerate(plain_answers(plain, tokenizer)[:4])]
+    monkeypatch.setattr(plain.generation_config, "eos_token_id", ids)
+
+
+def test_rows_leave_the_batch_when_their_answers_end_and_the_others_go_on_unchanged(plain, tokenizer, stops):
+    expected = plain_answers(plain, tokenizer)
+    shapes, ended = [], []
+    hook = plain.register_forward_pre_hook(
+        lambda _, args, inputs: shapes.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
     )
     together = generate.answer(plain, tokenizer, TALKS, 12, progress=lambda done, total: ended.append(done))
-    handle.remove()
+    hook.remove()
     assert together.ids == expected and len(set(map(len, expected))) > 2, "the answers end at different lengths"
-    assert sizes[0] == 1 and sizes[1] == 5 and sizes[1:] == sorted(sizes[1:], reverse=True) and sizes[-1] < 3
+    rows = [count for count, _ in shapes]
+    assert rows[0] == 1 and rows[1] == 5 and rows[1:] == sorted(rows[1:], reverse=True) and rows[-1] < 3
+    assert {tokens for _, tokens in shapes[2:]} == {1}, "what went through the model does not go through it again"
     assert ended == sorted(ended) and ended[-1] == 5
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"min_new_tokens": 5},
+        {"exponential_decay_length_penalty": (3, 1.5)},
+        {"guidance_scale": 1.5},
+        {"repetition_penalty": 1.5},
+        {"use_cache": False},
+        {"cache_implementation": "dynamic"},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_a_model_s_own_generation_settings_hold_in_a_batch(plain, tokenizer, stops, monkeypatch, settings):
+    (name, value), *_ = settings.items()
+    monkeypatch.setattr(plain.generation_config, name, value)
+    assert generate.answer(plain, tokenizer, TALKS, 12).ids == plain_answers(plain, tokenizer)
 
 
 def test_the_output_layer_does_not_multiply_its_weights_by_the_rows(embedded):

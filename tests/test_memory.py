@@ -112,6 +112,22 @@ def test_what_other_projects_published_lies_in_the_range_of_a_stock_loop():
         assert high < 1.8 * low, "a range that holds everything says nothing"
 
 
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
+def test_the_range_of_a_stock_loop_is_made_of_its_own_figures(factor):
+    from etabli.memory import stock_loop
+    from etabli.memory.formula import CONTEXT, SPILL
+
+    setup = Setup(4096, 8, engine="trainer").resolve_auto()
+    formulas = trace_cache.load_formulas(TINY, [setup])
+    calibration = {"factor": factor, "runs": 1}
+    here = break_down(formulas, setup, calibration)["peak"]
+    spread = stock_loop.forecast_range(TINY, setup, formulas, ["upcast"], calibration)
+    without_holes = round((here["allocated"] * SPILL + CONTEXT) * factor)
+    assert spread["low"] == max(here["allocated"], without_holes) < here["device"]
+    assert spread["high"] == here["device"] + round(2 * formulas["full"].vocabulary * 4096 * 8 * factor)
+    assert f"{spread['low'] / 2**30:.2f} GiB" in spread["assumptions"][0]
+
+
 def test_what_is_known_of_a_stock_loop_has_no_range(tiny_config):
     keys = {"seq": 512, "engine": "trainer"}
     open_range = memory.forecast(tiny_config, **keys)["range"]

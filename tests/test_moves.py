@@ -476,7 +476,13 @@ def test_an_untrained_adapter_is_read_once_with_the_same_result(
 ):
     training = trainings.training(tiny, dataset, tmp_path, lora={"init_lora_weights": initial})
     assert evaluator._is_untrained(training.peft) == untrained
+    read, count_reads = [], token_divergence._Reader.read
+    monkeypatch.setattr(
+        token_divergence._Reader, "read", lambda reader, chunk: read.append(1) or count_reads(reader, chunk)
+    )
     training.evaluator.sample(0)
+    probes = len([event for event in training.log if event["kind"] == "sample"])
+    assert len(read) == (1 if untrained else 2) * probes, "the base's side alone"
     with monkeypatch.context() as patched:
         patched.setattr(evaluator, "_is_untrained", lambda peft: False)
         training.evaluator.sample(0)
@@ -488,6 +494,15 @@ def test_an_untrained_adapter_is_read_once_with_the_same_result(
     for _ in range(2):  # the first has a learning rate of 0
         training.train_step()
     assert not evaluator._is_untrained(training.peft)
+
+
+@pytest.mark.parametrize(
+    ("lora", "untrained"),
+    [({"modules_to_save": ["lm_head"]}, False), ({"use_dora": True}, False), ({"use_rslora": True}, True)],
+    ids=["modules_to_save", "use_dora", "use_rslora"],
+)
+def test_a_trained_weight_beside_a_and_b_may_change_the_answers(tiny, dataset, tmp_path, no_owner, lora, untrained):
+    assert evaluator._is_untrained(trainings.training(tiny, dataset, tmp_path, lora=lora).peft) == untrained
 
 
 def test_a_real_run_records_its_film(tiny, dataset, tmp_path, training_here):

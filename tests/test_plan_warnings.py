@@ -81,8 +81,27 @@ def test_a_large_evaluation_set_is_measured_on_some_rows_whatever_the_seed(warn,
     keys = {"model": tiny, "data": str(tmp_path / "data"), "eval_data": str(tmp_path / "eval"), "eval_rows": 12}
     loaded = [train_data.load_train_data(Recipe(seed=seed, **keys), tokenizer) for seed in (0, 1)]
     first, second = ([row.id for row in data.held_out] for data in loaded)
-    assert first == second and len(set(first)) == 12 and first == sorted(first)
+    assert first == second and len(set(first)) == 12
     assert len(loaded[0].source_held_out) == 20, "overlaps are looked for in all"
+
+
+def test_rows_to_measure_are_counted_after_the_untrainable_and_hold_every_language(warn, tiny, tokenizer, tmp_path):
+    rows = make_rows(240)[40:]
+    for row in rows[::2]:
+        row["messages"][0]["content"] = "word " * 300  # nothing is left to train after the cut
+    for row in rows:
+        row["lang"] = "fr"
+    rows[1]["lang"] = "is"
+    text = warn(make_rows(40), eval_data=rows, eval_rows=40, max_length=64)
+    assert "measured on 40 of 200 rows" in text
+    keys = {"model": tiny, "data": str(tmp_path / "data"), "eval_data": str(tmp_path / "eval"), "max_length": 64}
+    held = {
+        most: [row.id for row in train_data.load_train_data(Recipe(eval_rows=most, **keys), tokenizer).held_out]
+        for most in (2, 40, 200)
+    }
+    assert [len(ids) for ids in held.values()] == [2, 40, 100]
+    assert set(held[2]) < set(held[40]) < set(held[200]) and rows[1]["id"] in held[2]
+    assert "none has a trained token" in warn(make_rows(40), eval_data=rows[::2], max_length=64)
 
 
 @pytest.mark.parametrize(("count", "said"), [(48, True), (400, False)])

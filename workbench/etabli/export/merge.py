@@ -1,6 +1,7 @@
 """Export the adapter alone, or the base with the adapter merged in."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from etabli.core import folders, machine, parsing, processes, storage
 from etabli.core.contracts import MANIFEST
@@ -16,6 +17,10 @@ from etabli.runs import checkpoints
 from etabli.runs.adapter_run import AdapterRun, open_adapter
 from etabli.runs.run import Run
 
+if TYPE_CHECKING:
+    import torch
+
+TRAINED, ORIGINAL = BASES = ("trained", "original")  # what an adapter is merged into
 # A checkpoint can replace the final adapter; these files of a checkpoint are not exported.
 CHECKPOINT_FILES = {MANIFEST, checkpoints.OPTIMIZER, checkpoints.RANDOM, checkpoints.STATE}
 # What of a folder from elsewhere is its adapter: weights, configuration, tokenizer, card.
@@ -47,7 +52,7 @@ def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
         for path in files:
             folders.copy_file(source, path.name, folder / path.name)
         _name_base(folder, run)
-    return _names(out)
+    return list_names(out)
 
 
 def _name_base(folder: Path, run: Run) -> None:
@@ -65,32 +70,54 @@ def _name_base(folder: Path, run: Run) -> None:
 
 
 @show_progress("merging the adapter into the base")
-def merge(run: Run | str | Path, out: str | Path) -> list[str]:
-    """Add the adapter to the 16-bit base, write a model folder, and return the names of its files.
+def merge(run: Run | str | Path, out: str | Path, base: str = TRAINED) -> list[str]:
+    """Add the adapter to a base of 16 bits, write a model folder, and return the names of its files.
 
-    The adapter is added to the base's own weights, not to their 4-bit form: merging into 4-bit weights partly rounds
-    the adapter away (peft #2321). The merged model therefore answers nearly, not exactly, as the adapter on 4 bits.
+    Nothing is merged into 4-bit weights, which would partly round the adapter away (peft #2321).
+
+    Args:
+        run: a run, its folder, or an adapter's folder.
+        out: the folder to write.
+        base: ``trained``: the values that the base had in 4 bits while it was trained and judged, written out in 16
+            bits; ``original``: the base's own weights, with which the adapter was not trained.
 
     Raises:
-        WrongAdapter: the adapter is for another base; NoSpace: the disk is full; BadInput: the adapter changes the
-        embeddings or the head while both are one matrix, so that merging would change the other too.
+        WrongAdapter: the adapter is for another base; NoSpace: the disk is full; BadInput: ``base`` is neither, or the
+        adapter changes the embeddings or the head while both are one matrix: merging would change the other too.
     """
     run = open_adapter(run)
+    if base not in BASES:
+        raise BadInput(f"There is no base {base!r} to merge into; choose from {', '.join(BASES)}.")
     processes.require_free_device("Merging can't begin")
     dtype = "float16" if machine.half_precision() else "bfloat16"  # 16 bits, whatever this machine computes in
     loaded_model = run.load(four_bit=False, device="cpu", dtype=dtype)
     _refuse_tied(loaded_model)
+    if base == TRAINED:
+        _take_trained_values(loaded_model, run)
     merged_model = loaded_model.model.merge_and_unload()
     # Whoever loads it stops where it was trained to stop: a base model's own configuration may not know that token.
     stops = stop_ids(merged_model, loaded_model.tokenizer)
     merged_model.generation_config.eos_token_id = stops if len(stops) > 1 else next(iter(stops), None)
     with storage.write_folder(
-        out, {"base": loaded_model.name, "base_hash": loaded_model.source.hash, "run": run.name}
+        out, {"base": loaded_model.name, "base_hash": loaded_model.source.hash, "base_values": base, "run": run.name}
     ) as folder:
         with quiet():
             merged_model.save_pretrained(folder, safe_serialization=True)
         loaded_model.tokenizer.save_pretrained(folder)
-    return _names(out)
+    return list_names(out)
+
+
+def _take_trained_values(loaded_model: LoadedModel, run: Run) -> None:
+    """Give every layer that was in 4 bits the values that it had then."""
+    import bitsandbytes as bnb
+    from bitsandbytes.functional import dequantize_4bit
+
+    in_four_bits = load(run.recipe.model, device="cpu", dtype=run.dtype, keep_dequantized=False)
+    layers = dict(loaded_model.model.get_base_model().named_modules())
+    for name, layer in in_four_bits.model.named_modules():
+        if isinstance(layer, bnb.nn.Linear4bit):
+            target = cast("torch.nn.Linear", getattr(layers[name], "base_layer", layers[name]))
+            target.weight.data.copy_(dequantize_4bit(layer.weight.data, layer.weight.quant_state))
 
 
 def _refuse_tied(loaded_model: LoadedModel) -> None:
@@ -111,5 +138,6 @@ def load_merged(folder: str | Path) -> LoadedModel:
     return load(str(folder), four_bit=False, device=machine.device())
 
 
-def _names(out: str | Path) -> list[str]:
+def list_names(out: str | Path) -> list[str]:
+    """Return the names of the files in a folder, sorted."""
     return sorted(path.name for path in Path(out).iterdir())

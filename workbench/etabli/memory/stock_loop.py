@@ -1,13 +1,14 @@
 """What of a stock loop a forecast can't know, and how much memory it may take instead: ``--engine trainer``.
 
 The loops of transformers, TRL and other trainers differ in a few things that move the peak by gigabytes. Each is named
-with its own figure, and the range spans them: all that lower it together, all that raise it together.
+with its own figure: the forecast with this one thing otherwise. The range spans all that lower it together, and all
+that raise it together.
 """
 
 from collections.abc import Collection
 from dataclasses import replace
 
-from etabli.core.contracts import MemoryRange
+from etabli.core.contracts import MemoryRange, PeakMemory
 from etabli.core.wording import format_gib
 from etabli.memory import trace_cache
 from etabli.memory.config import ModelConfig, Setup
@@ -15,6 +16,7 @@ from etabli.memory.devices import Calibration
 from etabli.memory.formula import CONTEXT, SPILL, Formulas, break_down
 
 HALF_LOGIT = 2  # bytes of a logit in 16 bits
+SMALL = 2**24  # bytes that are not worth a sentence
 
 
 def forecast_range(
@@ -30,25 +32,33 @@ def forecast_range(
         calibration: as for ``break_down``.
     """
     here = break_down(formulas, setup, calibration)["peak"]
-    low, high, assumptions = here, here["device"], []
+    peaks, assumptions = [here], []
     if "upcast" not in known:
         other_setup = replace(setup, upcast=not setup.upcast)
         other = break_down(trace_cache.load_formulas(config, [other_setup]), other_setup, calibration)["peak"]
-        low, high = min(low, other, key=lambda peak: peak["device"]), max(high, other["device"])
+        peaks.append(other)
         assumptions.append(_about_upcast(setup.upcast, other["device"]))
-    least = low["device"]
+    factor = calibration["factor"] if calibration else 1.0
+    low, high = (end(peak["device"] for peak in peaks) for end in (min, max))
     if setup.loss != "chunked":
-        least = min(least, round(low["allocated"] * SPILL + CONTEXT))
+        low = min(_without_holes(peak, factor) for peak in peaks)
         assumptions.append(
             "All logits exist at once, and leave holes in the allocator's memory as on the cards that the forecast was "
-            f"fitted on; with PYTORCH_ALLOC_CONF=expandable_segments:True down to {format_gib(least)}."
+            f"fitted on; none, as PYTORCH_ALLOC_CONF=expandable_segments:True aims at: "
+            f"{format_gib(_without_holes(here, factor), 2)}."
         )
-    if setup.loss == "full":
-        copies = HALF_LOGIT * formulas[setup.loss].vocabulary * setup.tokens
+    copies = round(HALF_LOGIT * formulas[setup.loss].vocabulary * setup.tokens * factor)
+    if setup.loss == "full" and copies > SMALL:
         high += copies
-        assumptions.append(f"The logits exist in float32 alone; transformers up to 4.48: {format_gib(copies)} more.")
-    assumptions.append("Attention is a fused kernel, as SDPA's; an eager one also writes down every score.")
-    return {"low": least, "high": high, "assumptions": assumptions}
+        assumptions.append(f"The logits exist in float32 alone; transformers up to 4.48: {format_gib(copies, 2)} more.")
+    if setup.shares_keys:  # on older cards a note says so
+        assumptions.append("Attention is a fused kernel, as SDPA's; an eager one also writes down every score.")
+    return {"low": low, "high": high, "assumptions": assumptions}
+
+
+def _without_holes(peak: PeakMemory, factor: float) -> int:
+    """Return what the device shows if the logits leave no holes."""
+    return max(peak["allocated"], round((peak["allocated"] * SPILL + CONTEXT) * factor))
 
 
 def _about_upcast(is_upcast: bool, other_bytes: int) -> str:
@@ -57,4 +67,4 @@ def _about_upcast(is_upcast: bool, other_bytes: int) -> str:
         held, other = "in float32 (prepare_model_for_kbit_training)", "in 16 bits (--no-upcast)"
     else:
         held, other = "in 16 bits", "in float32 (prepare_model_for_kbit_training)"
-    return f"Embeddings, norms and head are held {held}; {other}: {format_gib(other_bytes)}."
+    return f"Embeddings, norms and head are held {held}; {other}: {format_gib(other_bytes, 2)}."

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel, StoppingCriteria
 
 ENDED_SHARE = 0.25  # of a batch's rows: from then on the others go on without them
+# Settings of a generation config that count from where ``generate`` begins: with one of them it is not begun again.
+COUNTING = (
+    *("min_new_tokens", "min_length", "exponential_decay_length_penalty", "guidance_scale"),
+    *("begin_suppress_tokens", "prompt_lookup_num_tokens", "max_time"),
+)
 Report = Callable[[int], object]  # called with how many of the rows have ended
 
 
@@ -45,15 +50,18 @@ def decode(
     begin = ids.shape[1]
     stop_tokens = torch.tensor(stops, device=ids.device)
     answers: list[list[int]] = [[] for _ in ids]
+    share = 2.0 if any(getattr(model.generation_config, name, None) for name in COUNTING) else ENDED_SHARE
     rows = torch.arange(len(ids), device=ids.device)  # those still in the batch, by their place in ``answers``
     while len(rows):
-        enough = _enough_ended(begin, stop_tokens, len(answers) - len(rows), report)
+        enough = _enough_ended(begin, stop_tokens, len(answers) - len(rows), report, share)
         with torch.inference_mode():
             output = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 **kv_cache.cache_argument(cache),
                 max_new_tokens=max_new_tokens - (ids.shape[1] - begin),
+                use_cache=True,  # a model may be configured without one
+                cache_implementation=None,  # the cache is given
                 do_sample=False,
                 temperature=None,
                 top_p=None,
@@ -83,8 +91,10 @@ def _has_ended(new_ids: "torch.Tensor", stop_tokens: "torch.Tensor") -> "torch.T
     return torch.isin(new_ids, stop_tokens).any(1)
 
 
-def _enough_ended(begin: int, stop_tokens: "torch.Tensor", before: int, report: Report) -> "StoppingCriteria":
-    """Return a criterion that ends ``generate`` for all rows when ``ENDED_SHARE`` of them have ended.
+def _enough_ended(
+    begin: int, stop_tokens: "torch.Tensor", before: int, report: Report, share: float
+) -> "StoppingCriteria":
+    """Return a criterion that ends ``generate`` for all rows when this share of them has ended.
 
     Args:
         begin: columns of the prompts.
@@ -97,6 +107,6 @@ def _enough_ended(begin: int, stop_tokens: "torch.Tensor", before: int, report: 
         def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: object) -> torch.Tensor:
             ended = _has_ended(input_ids[:, begin:], stop_tokens)
             report(before + int(ended.sum()))
-            return ended if ended.float().mean() < ENDED_SHARE else torch.ones_like(ended)
+            return ended if ended.float().mean() < share else torch.ones_like(ended)
 
     return EnoughEnded()

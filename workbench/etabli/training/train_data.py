@@ -38,7 +38,6 @@ FREE = (
     "max_minutes",
     "checkpoint_every",
     "eval_every",
-    "eval_rows",
     "sample_every",
     "sample_prompts",
     "data",
@@ -106,7 +105,7 @@ def load_train_data(
     callbacks = find_path(recipe.callbacks, run_folder) if recipe.callbacks else None
     return TrainData(
         rows=rows,
-        held_out=tokenize_rows(choose_eval_rows(split.held_out, recipe.eval_rows), tokenizer, recipe)[0],
+        held_out=tokenize_eval_rows(split.held_out, tokenizer, recipe),
         sample_prompts=_choose_sample_prompts(recipe, split),
         untrainable=untrainable,
         data_hash=data.hash,
@@ -200,11 +199,28 @@ def hold_out(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
     return [row for row in rows if row["id"] not in held_out_ids], held_out
 
 
-def choose_eval_rows(held_out: list[Row], most: int) -> list[Row]:
-    """Return at most so many rows, in their order: drawn without the run's seed, so that runs compare the same rows."""
-    if len(held_out) <= most:
-        return held_out
-    return [held_out[index] for index in sorted(random.Random("eval-rows").sample(range(len(held_out)), most))]
+def tokenize_eval_rows(held_out: list[Row], tokenizer: "PreTrainedTokenizerBase", recipe: Recipe) -> list[TokenizedRow]:
+    """Return at most ``eval_rows`` held-out rows that have a trained token, as tokens."""
+    waiting = held_out if len(held_out) <= recipe.eval_rows else order_eval_rows(held_out)
+    tokenized: list[TokenizedRow] = []
+    while waiting and len(tokenized) < recipe.eval_rows:
+        count = recipe.eval_rows - len(tokenized)
+        tokenized += tokenize_rows(waiting[:count], tokenizer, recipe)[0]
+        waiting = waiting[count:]
+    return tokenized
+
+
+def order_eval_rows(held_out: list[Row]) -> list[Row]:
+    """Return the rows in an order of which every beginning has each language in its share, and at least once.
+
+    It is drawn without the run's seed, so that runs compare the same rows.
+    """
+    places: dict[object, list[int]] = {}
+    shuffled = random.Random("eval-rows").sample(range(len(held_out)), len(held_out))
+    for index in shuffled:
+        places.setdefault(held_out[index].get("lang"), []).append(index)
+    ranked = [(at / len(indices), index) for indices in places.values() for at, index in enumerate(indices)]
+    return [held_out[index] for _, index in sorted(ranked)]
 
 
 def _choose_sample_prompts(recipe: Recipe, split: Split) -> list[list[Message]]:

@@ -5,7 +5,7 @@ from typing import Any, cast
 import click
 
 from etabli.app.cli.output import reporting
-from etabli.core.contracts import Measurement, MemoryForecast
+from etabli.core.contracts import GpuMemory, Measurement, MemoryForecast, MemoryRange
 from etabli.core.progress import show_progress
 
 GIB = 2**30
@@ -22,9 +22,15 @@ def _format_forecast(report: MemoryForecast) -> str:
     if report["fits"] is not None:
         lines += ["", *_format_fit(report)]
     if spread := report.get("range"):
-        lines += ["", f"a stock loop may take {spread['low'] / GIB:.2f} to {spread['high'] / GIB:.2f} GiB:"]
-        lines += [f"  {sentence}" for sentence in spread["assumptions"]]
+        lines += ["", *_format_range(spread, report.get("gpu"))]
     return "\n".join([*lines, "", report["basis"], *report["notes"]])
+
+
+def _format_range(spread: MemoryRange, gpu: GpuMemory | None) -> list[str]:
+    low, high = spread["low"] / GIB, spread["high"] / GIB
+    span = f"may take {low:.2f} to {high:.2f} GiB" if low < high else f"takes {low:.2f} GiB"
+    doubt = ", so it may or may not fit" if gpu and spread["low"] <= gpu["total"] < spread["high"] else ""
+    return [f"a stock loop {span}{doubt}. Taken for granted:", *(f"  {text}" for text in spread["assumptions"])]
 
 
 def _format_phase(name: str, size: int, measurement: Measurement | None) -> str:

@@ -6,6 +6,7 @@ Readers accept unknown keys, so a new field needs no new version.
 
 from etabli.core.contracts.data import *  # noqa: F403
 from etabli.core.contracts.evaluation import *  # noqa: F403
+from etabli.core.contracts.export import *  # noqa: F403
 from etabli.core.contracts.files import *  # noqa: F403
 from etabli.core.contracts.memory import *  # noqa: F403
 from etabli.core.contracts.review import *  # noqa: F403

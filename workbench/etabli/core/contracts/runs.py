@@ -133,13 +133,6 @@ class Overlay(TypedDict):
     runs: dict[str, Points]  # by run name
 
 
-class Export(TypedDict):
-    """``etabli export --json``."""
-
-    files: list[str]
-    parity: str  # not run, or whether the exported model answers as the run's
-
-
 class ProcessIdentity(TypedDict):
     """``process.json``: a process by its pid and its start time, because pids are used again."""
 

@@ -1,0 +1,274 @@
+"""The seal finds planted faults by their names, and none in healthy exports; what left opens without établi."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etabli.core.contracts import RECIPE
+from etabli.core.errors import BadInput, MissingExtra
+from etabli.data.dataset import Dataset
+from etabli.data.samples import home_commands
+from etabli.export import formats, gguf_file, merge
+from etabli.export import seal as sealing
+from etabli.runs.adapter_run import open_adapter
+from etabli.runs.recipe import Recipe
+from random_adapter import adapted
+
+
+@pytest.fixture(scope="module")
+def free_device(tmp_path_factory):
+    """Runs of other tests don't count."""
+    from etabli.core import processes
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "_owner_file", lambda: tmp_path_factory.getbasetemp() / "no-owner.json")
+        yield
+
+
+FAMILIES = ["llama", "qwen3"]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def run(request, embedded, free_device, tmp_path_factory):
+    """An adapter that changes much, on a small model that is sure of its answers: its random weights are large."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    place = tmp_path_factory.mktemp("seal")
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    more = {"num_key_value_heads": 2, "vocab_size": 49152, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(request.param, **sizes, **more))
+    for parameter in model.parameters():
+        parameter.data *= 3 if parameter.ndim > 1 else 1
+    model.lm_head.weight.data *= 10
+    model.bfloat16().save_pretrained(place / "model")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy2(embedded.folder / name, place / "model" / name)
+    Dataset(home_commands(n=40, test=8, seed=0)).save(place / "data")
+    Recipe(data=str(place / "data"), model=str(place / "model"), dtype="float32").save(place / "run" / RECIPE)
+    adapted(str(place / "model"), place / "run" / "adapter", 0.5, 0)
+    return open_adapter(place / "run")
+
+
+@pytest.fixture(scope="module")
+def reference(run, free_device):
+    return sealing.build_reference(run, limit=3)
+
+
+@pytest.fixture(scope="module")
+def merged(run, free_device, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exports") / "merged"
+    formats.export(run, "merged", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gguf(run, free_device, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exports") / "gguf"
+    formats.export(run, "gguf:f16", folder)
+    return folder
+
+
+def judge(reference, run, form, folder):
+    return formats._seal_folder(reference, run, form, folder, sealing.MARGIN)
+
+
+def test_healthy_exports_are_sealed(reference, run, merged, gguf, tmp_path):
+    formats.export(run, "adapter", tmp_path / "adapter")
+    for form, folder in (("adapter", tmp_path / "adapter"), ("merged", merged), ("gguf:f16", gguf)):
+        found = judge(reference, run, form, folder)
+        assert found["verdict"] == "sealed" and found["cause"] is None, found
+        assert found["prompt_same"] and found["kl"] < sealing.SEALED_KL and found["bytes"] > 0
+
+
+# --- planted faults -------------------------------------------------------------------------------------------------
+
+
+def change_json(file, change):
+    values = json.loads(file.read_text())
+    change(values)
+    file.write_text(json.dumps(values))
+
+
+def swap_template(folder, run):
+    file = folder / "chat_template.jinja"
+    file.write_text(file.read_text().replace("user", "USER").replace("message['role']", "(message['role'] | upper)"))
+
+
+def double_begin(folder, run):
+    file = folder / "chat_template.jinja"
+    file.write_text("{{ bos_token }}" + file.read_text())
+
+
+def drop_stop(folder, run):
+    change_json(folder / "generation_config.json", lambda values: values.update(eos_token_id=0))
+
+
+def drop_added_token(folder, run):
+    def change(values):
+        values["added_tokens"] = [token for token in values["added_tokens"] if token["content"] != "<|im_end|>"]
+
+    change_json(folder / "tokenizer.json", change)
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).is_file():
+            change_json(folder / name, lambda values: [values.pop(key, None) for key in ("eos_token", "pad_token")])
+            change_json(folder / name, lambda values: values.pop("extra_special_tokens", None))
+            change_json(folder / name, lambda values: values.pop("added_tokens_decoder", None))
+
+
+def merge_again(folder, run):
+    change_weights(folder, lambda name, weight, without: 2 * weight - without, run)
+
+
+def leave_out_adapter(folder, run):
+    change_weights(folder, lambda name, weight, without: without, run)
+
+
+def other_base(folder, run):
+    import torch
+
+    torch.manual_seed(7)
+    change_weights(folder, lambda name, weight, without: torch.randn_like(weight) * weight.std(), run)
+
+
+def change_weights(folder, change, run):
+    """Write other weights; ``without`` are those of the base as it was trained."""
+    from bitsandbytes.functional import dequantize_4bit
+    from safetensors.torch import load_file, save_file
+
+    from etabli.models import loading
+
+    base = loading.load(run.recipe.model, dtype=run.dtype, keep_dequantized=False).model
+    values = {
+        f"{name}.weight": dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+        for name, layer in base.named_modules()
+        if type(layer).__name__ == "Linear4bit"
+    }
+    weights = load_file(folder / "model.safetensors")
+    changed = {
+        name: change(name, weight.float(), values[name].float()).to(weight.dtype) if name in values else weight
+        for name, weight in weights.items()
+    }
+    save_file(changed, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("plant", "cause"),
+    [
+        (swap_template, "template differs"),
+        (double_begin, "BOS twice"),
+        (drop_stop, "stop token lost"),
+        (drop_added_token, "tokenizer differs"),
+        (merge_again, "adapter applied twice"),
+        (leave_out_adapter, "adapter not applied"),
+        (other_base, "other base"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_planted_fault_is_found_by_its_name(reference, run, merged, tmp_path, plant, cause):
+    shutil.copytree(merged, tmp_path / "model")
+    plant(tmp_path / "model", run)
+    found = judge(reference, run, "merged", tmp_path / "model")
+    assert (found["verdict"], found["cause"]) == ("broken", cause), found
+    assert cause in found["sentence"]
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10**6), st.integers(1, 30), st.floats(0.1, 8))
+def test_the_bound_is_below_the_divergence_and_equals_it_where_all_is_listed(seed, top, spread):
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    p, q = (torch.randn(30, generator=generator) * spread for _ in range(2))
+    p, q = p.double().log_softmax(0), q.double().log_softmax(0)
+    true = float((p.exp() * (p - q)).sum())
+    listed = [{int(i): float(side[i]) for i in side.topk(top).indices} for side in (p, q)]
+    bound = sealing.bound_kl(*listed)
+    assert -1e-9 <= bound <= true + 1e-6
+    if top == 30:
+        assert bound == pytest.approx(true, abs=1e-6)
+
+
+# --- what is refused, before anything is written --------------------------------------------------------------------
+
+
+def test_forms_that_there_are_not(run, free_device, tmp_path, monkeypatch):
+    for form in ("ollama", "adapter:x", "merged:4bit", "gguf:q4_k_m"):
+        with pytest.raises(BadInput, match=r"choose from|llama-quantize"):
+            formats.export(run, form, tmp_path / "out")
+    monkeypatch.setattr(gguf_file, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"etabli\[export\]"):
+        formats.export(run, "gguf", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_architecture_that_the_converter_does_not_know(run, tmp_path, monkeypatch, free_device):
+    converter = gguf_file._ensure_converter()
+    (tmp_path / "config.json").write_text('{"architectures": ["Strange9000ForCausalLM"]}')
+    with pytest.raises(BadInput, match="Strange9000ForCausalLM"):
+        gguf_file._require_architecture(tmp_path, converter)
+
+
+def test_python_files_of_a_model_are_not_named_to_the_converter(tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": "a/b--c.T"}, "x": 1}')
+    gguf_file._remove_remote_code(tmp_path)
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text()) == {"x": 1}
+
+
+# --- opened by others' code -----------------------------------------------------------------------------------------
+
+
+def test_what_is_merged_is_the_trained_values_plus_the_adapter(run, merged):
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+    from safetensors.torch import load_file
+
+    from etabli.models import loading
+
+    loaded = loading.load(run.recipe.model, adapter=run.adapter, dtype=run.dtype, keep_dequantized=False)
+    weights, seen = load_file(merged / "model.safetensors"), 0
+    for name, layer in loaded.model.get_base_model().named_modules():
+        if hasattr(layer, "lora_A"):
+            held = layer.base_layer.weight
+            delta = layer.scaling["default"] * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+            expected = dequantize_4bit(held.data, held.quant_state).float() + delta.float()
+            torch.testing.assert_close(weights[f"{name}.weight"].float(), expected, rtol=0.01, atol=1e-3)
+            seen += 1
+    assert seen == 14
+
+
+OUTSIDE = """
+import json, sys
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder, text = sys.argv[1:]
+tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+talk, keys = [{"role": "user", "content": text}], {"return_tensors": "pt", "return_dict": True}
+ids = tokenizer.apply_chat_template(talk, add_generation_prompt=True, **keys)
+made = model.generate(**ids, max_new_tokens=8, do_sample=False)
+print(json.dumps(made[0, ids["input_ids"].shape[1]:].tolist()), "etabli" in sys.modules)
+"""
+
+
+def test_a_merged_model_answers_the_same_in_a_process_without_etabli(reference, merged, tmp_path):
+    conversation = reference.conversations[0]
+    text = conversation.messages[-1]["content"]
+    prompt = reference.loaded.tokenizer.apply_chat_template(
+        [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", OUTSIDE, str(merged), text], capture_output=True, text=True, check=True
+    )
+    ids, had_etabli = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
+    form = formats.TransformersForm.open(merged)
+    assert json.loads(ids) == form.answer(list(prompt), 8) and had_etabli == "False"
+
+
+def test_merge_refuses_an_unknown_base(run, tmp_path, free_device):
+    with pytest.raises(BadInput, match="trained, original"):
+        merge.merge(run, tmp_path / "out", "4bit")

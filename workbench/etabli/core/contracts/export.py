@@ -1,0 +1,50 @@
+"""``etabli export --json``, ``etabli seal --json`` and ``seal.json``."""
+
+from typing import Literal, NotRequired, TypedDict
+
+from etabli.core.contracts.evaluation import Difference
+
+
+class FirstDifference(TypedDict):
+    """Where a prompt is another one for the first time: what stands there, as text."""
+
+    conversation: str
+    place: int  # in tokens
+    judged: str
+    form: str
+
+
+class FormSeal(TypedDict):
+    """One exported form beside the model that was judged."""
+
+    form: str
+    verdict: Literal["sealed", "drift", "broken"]
+    cause: str | None  # null if it is sealed
+    sentence: str
+    conversations: int
+    prompt_same: bool
+    first_difference: FirstDifference | None
+    answers_same: int  # greedy answers that are the same to the last token
+    kl: float | None  # nats a token along the judged answers, at least; null if the prompts differ
+    largest_change: float | None  # of the log-probability of a judged token, in nats
+    score: Difference | None  # of the form, minus the judged model's, on the test rows
+    score_says: Literal["same", "worse", "cannot tell"] | None  # against the margin
+    bytes: NotRequired[int]
+    seconds: float
+    notes: list[str]
+
+
+class Seal(TypedDict):
+    """What ``etabli seal`` found of each form."""
+
+    run: str
+    test_rows: int
+    margin: float
+    forms: list[FormSeal]
+
+
+class Export(TypedDict):
+    """``etabli export --json``."""
+
+    files: list[str]
+    seal: FormSeal | None  # null if it was not asked for

@@ -1,0 +1,306 @@
+"""The seal: does an exported form answer as the model did that was judged? If not, why.
+
+Every form gets the same conversations as messages, the run's test rows and some hard ones, and is compared in its
+prompts, its greedy answers, its probabilities along the judged answers, and the task's score.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from etabli.core.contracts import Difference, FirstDifference, FormSeal
+from etabli.core.errors import BadData, WrongAdapter
+from etabli.core.progress import show_progress
+from etabli.data.questions import question
+from etabli.evaluation import aggregate
+from etabli.evaluation.clean_answer import clean_raw, find_answer_marks, judged_truth
+from etabli.evaluation.scores import Score, default_scores
+from etabli.evaluation.scoring import describe_metrics, score_rows
+from etabli.evaluation.systems import System, max_answer_tokens
+from etabli.evaluation.test_set import TestSet, build_test_set
+from etabli.export.forms import Form, JudgedForm, LogProbabilities
+from etabli.export.hard_conversations import Conversation, hard_conversations
+from etabli.export.merge import ORIGINAL
+from etabli.models.loading import LoadedModel
+from etabli.runs.run import Run
+
+ROWS = 24  # test rows of each language
+MARGIN = 0.02  # of the score: a form that may be worse by more is not called the same
+SEALED_KL = 0.01  # nats a token: below it the first choice hardly ever changes
+OTHER_KL = 1.0  # nats a token: no rounding does that
+JUDGED, FORM = "judged", "form"
+
+
+@dataclass
+class Reference:
+    """What the judged model did: one entry of each list a conversation, the test rows first.
+
+    ``base`` and ``twice`` are the probabilities with the adapter off, and with twice its strength: what a form has that
+    was exported without it, or with it merged twice.
+    """
+
+    conversations: list[Conversation]
+    test_set: TestSet
+    loaded: LoadedModel
+    most: int  # tokens of an answer
+    ends: set[int]  # tokens that end an answer
+    turn_ends: set[int]  # those of them that the chat template writes: what was trained
+    prompts: list[list[int]] = field(default_factory=list)
+    answers: list[list[int]] = field(default_factory=list)
+    tuned: list[LogProbabilities] = field(default_factory=list)
+    base: list[LogProbabilities] = field(default_factory=list)
+    twice: list[LogProbabilities] = field(default_factory=list)
+
+
+@show_progress("asking the judged model")
+def build_reference(run: Run, limit: int = ROWS) -> Reference:
+    """Ask the judged model the run's test rows (at most ``limit`` of each language) and the hard conversations."""
+    test_set, loaded = build_test_set(run, limit=limit), run.load()
+    judged = JudgedForm(loaded)
+    rows = [Conversation(row["id"], question(row), row.get("tools")) for row in test_set.tests]
+    hard = hard_conversations(judged.text([min(judged.turn_ends or judged.ends or {0})]))
+    most = max_answer_tokens(test_set, loaded.tokenizer, with_reasoning=False)
+    reference = Reference([], test_set, loaded, most, judged.ends or set(), judged.turn_ends)
+    for conversation in [*rows, *hard]:
+        try:
+            prompt = judged.prompt(conversation.messages, conversation.tools)
+        except BadData:  # a template without a system turn, or without tools
+            continue
+        reference.conversations.append(conversation)
+        reference.prompts.append(prompt)
+        reference.answers.append(judged.answer(prompt, most))
+    pairs = list(zip(reference.prompts, reference.answers))
+    reference.tuned = [judged.log_probabilities(*pair) for pair in pairs]
+    with loaded.as_base():
+        reference.base = [judged.log_probabilities(*pair) for pair in pairs]
+    with loaded.using(loaded.adapter, strength=2.0):
+        reference.twice = [judged.log_probabilities(*pair) for pair in pairs]
+    return reference
+
+
+Verdict = Literal["sealed", "drift", "broken"]
+OpenForm = Callable[[], AbstractContextManager[Form]]
+
+
+def seal_form(reference: Reference, name: str, open_form: OpenForm, margin: float = MARGIN) -> FormSeal:
+    """Compare one form with what was judged.
+
+    Args:
+        reference: of the run that was exported.
+        name: ``adapter``, ``merged``, ``gguf:q8_0`` …
+        open_form: opens the form; an adapter that does not fit its base is a broken form.
+        margin: the loss of score that is still called the same, as a share.
+    """
+    start_time = time.monotonic()
+    try:
+        with open_form() as form, show_progress(f"asking {name}"):
+            found = _compare(reference, form)
+    except WrongAdapter as error:
+        found = _nothing_found(f"other base: {error}")
+    verdict, cause = _judge(name, found, margin)
+    return {
+        "form": name,
+        "verdict": verdict,
+        "cause": cause,
+        "sentence": _sentence(name, verdict, cause, found),
+        "conversations": len(reference.conversations),
+        "prompt_same": found.first_difference is None,
+        "first_difference": found.first_difference,
+        "answers_same": found.answers_same,
+        "kl": found.kl,
+        "largest_change": found.largest_change,
+        "score": found.score,
+        "score_says": _score_says(found.score, margin),
+        "seconds": round(time.monotonic() - start_time, 1),
+        "notes": found.notes,
+    }
+
+
+@dataclass
+class Comparison:
+    """What was found of one form; ``cause`` is a fault that needs no more evidence."""
+
+    cause: str | None = None
+    first_difference: FirstDifference | None = None
+    answers_same: int = 0
+    kl: float | None = None
+    base_kl: float = math.inf  # to the judged model without its adapter
+    twice_kl: float = math.inf  # to the judged model with its adapter twice
+    largest_change: float | None = None
+    score: Difference | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def _nothing_found(cause: str) -> Comparison:
+    return Comparison(cause)
+
+
+def _compare(reference: Reference, form: Form) -> Comparison:
+    found = Comparison()
+    for conversation, prompt in zip(reference.conversations, reference.prompts):
+        own = form.prompt(conversation.messages, conversation.tools)
+        if own == prompt:
+            continue
+        if conversation.is_typed_control:
+            found.notes.append("A control token that a person types is text here, and a control token in this form.")
+            continue
+        found.cause = _cause_of_prompt(reference, form, prompt, own)
+        found.first_difference = _first_difference(reference, form, conversation.name, prompt, own)
+        return found
+    if form.ends is not None and not reference.turn_ends <= form.ends:
+        found.cause = "stop token lost"
+    answers = [form.answer(prompt, reference.most) for prompt in reference.prompts]
+    found.answers_same = sum(own == judged for own, judged in zip(answers, reference.answers))
+    if any(_runs_on(own, judged, reference.ends) for own, judged in zip(answers, reference.answers)):
+        found.cause = "stop token lost"
+    told = [form.log_probabilities(*pair) for pair in zip(reference.prompts, reference.answers)]
+    found.kl, found.base_kl, found.twice_kl = (
+        _mean_kl(side, told) for side in (reference.tuned, reference.base, reference.twice)
+    )
+    if (effect := _mean_kl(reference.tuned, reference.base)) < SEALED_KL:
+        found.notes.append(
+            f"The adapter moves these answers by {effect:.4f} nats a token: a form without it would look the same."
+        )
+    found.largest_change = _largest_change(reference, told)
+    found.score = _compare_scores(reference, form, answers)
+    return found
+
+
+def _cause_of_prompt(reference: Reference, form: Form, judged: list[int], own: list[int]) -> str:
+    """Say why a prompt is another one: a beginning-of-text token, the text itself, or its tokens."""
+    tokenizer = reference.loaded.tokenizer
+    begin = tokenizer.bos_token_id
+    if own == [begin, *judged]:
+        return "BOS twice" if judged[:1] == [begin] else "BOS added"
+    if judged == [begin, *own]:
+        return "BOS missing"
+    same_text = form.text(own) == tokenizer.decode(judged)
+    return "tokenizer differs" if same_text else "template differs"
+
+
+def _first_difference(
+    reference: Reference, form: Form, name: str, judged: list[int], own: list[int]
+) -> FirstDifference:
+    place = next((at for at, pair in enumerate(zip(judged, own)) if pair[0] != pair[1]), min(len(judged), len(own)))
+    around = slice(max(0, place - 2), place + 4)
+    judged_text = str(reference.loaded.tokenizer.decode(judged[around]))
+    return {"conversation": name, "place": place, "judged": judged_text, "form": form.text(own[around])}
+
+
+def _runs_on(own: list[int], judged: list[int], ends: set[int]) -> bool:
+    """Say whether an answer goes on after the token at which the judged one ended."""
+    return judged[-1:] != [] and judged[-1] in ends and len(own) > len(judged) and own[: len(judged)] == judged
+
+
+def _mean_kl(judged: list[LogProbabilities], told: list[LogProbabilities]) -> float:
+    """KL(judged || form), nats a token, at least: see ``bound_kl``."""
+    places = [(p, q) for talk, own in zip(judged, told) for p, q in zip(talk, own)]
+    return statistics.mean(bound_kl(p, q) for p, q in places)
+
+
+def bound_kl(judged: dict[int, float], own: dict[int, float]) -> float:
+    """Return a lower bound of KL(judged || own) in nats, from the likeliest tokens of both and their log-probabilities.
+
+    A token that ``own`` does not list has at most the probability of the last one that it lists; all tokens that
+    ``judged`` does not list are one. Both can only make the sum smaller.
+    """
+    least = min(own.values())
+    total = sum(math.exp(p) * (p - own.get(token, least)) for token, p in judged.items())
+    rest = max(1e-9, 1 - sum(map(math.exp, judged.values())))
+    own_rest = max(1e-9, 1 - sum(math.exp(own[token]) for token in judged.keys() & own.keys()))
+    return max(0.0, total + rest * math.log(rest / own_rest))
+
+
+def _largest_change(reference: Reference, told: list[LogProbabilities]) -> float:
+    """Return the largest change of a judged token's log-probability; of one that is not listed, at least so much."""
+    changes = [
+        abs(p[token] - q.get(token, min(q.values())))
+        for answer, judged, own in zip(reference.answers, reference.tuned, told)
+        for token, p, q in zip(answer, judged, own)
+        if token in p
+    ]
+    return max(changes, default=0.0)
+
+
+def _compare_scores(reference: Reference, form: Form, answers: list[list[int]]) -> Difference | None:
+    """Return the form's score minus the judged model's on the test rows; None if no score suits them."""
+    test_set = reference.test_set
+    scores = [score for score in _scores_of(test_set) if not score.from_model]
+    count = len(test_set.tests)
+    if not scores or len(reference.conversations) < count:
+        return None
+    systems = [
+        _as_system(reference, FORM, answers[:count]),
+        _as_system(reference, JUDGED, reference.answers[:count]),
+    ]
+    records = score_rows(test_set, systems, scores[:1])
+    return aggregate.paired_difference(describe_metrics(scores[:1], records)[0], records, FORM, JUDGED)
+
+
+def _scores_of(test_set: TestSet) -> list[Score]:
+    return default_scores(test_set.tests, [judged_truth(row).text for row in test_set.tests])
+
+
+def _as_system(reference: Reference, name: str, answers: Sequence[list[int]]) -> System:
+    tokenizer = reference.loaded.tokenizer
+    marks, system = find_answer_marks(tokenizer), System(name, [])
+    for row, prompt, ids in zip(reference.test_set.tests, reference.prompts, answers):
+        end = next((place for place, token in enumerate(ids) if token in reference.ends), len(ids))
+        raw, text = tokenizer.decode(ids[: end + 1]), tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
+        prompt_text = tokenizer.decode(prompt)
+        system.answers.append(clean_raw(raw, text, prompt_text, marks, row.get("tools")))
+        system.raw_answers.append(raw)
+        system.prompt_texts.append(prompt_text)
+    return system
+
+
+def _judge(name: str, found: Comparison, margin: float) -> tuple[Verdict, str | None]:
+    """Return the verdict and its cause."""
+    if found.cause or found.kl is None:
+        return "broken", found.cause
+    if found.kl <= SEALED_KL:
+        return "sealed", None
+    cause = _cause_of_drift(name, found)
+    is_worse = _score_says(found.score, margin) == "worse"
+    is_fault = cause in ("adapter not applied", "adapter applied twice", "other base")
+    return ("broken" if is_fault or is_worse else "drift"), cause
+
+
+def _score_says(score: Difference | None, margin: float) -> Literal["same", "worse", "cannot tell"] | None:
+    """Return what the interval says: all of it above minus the margin, all of it below, or neither."""
+    if score is None:
+        return None
+    low, high = (float(score[bound]) if score[bound] is not None else math.nan for bound in ("low", "high"))
+    return "same" if low > -margin else "worse" if high < -margin else "cannot tell"
+
+
+def _cause_of_drift(name: str, found: Comparison) -> str:
+    assert found.kl is not None
+    if found.base_kl < found.kl / 2:
+        return "adapter not applied"
+    if found.twice_kl < found.kl / 2:
+        return "adapter applied twice"
+    if found.kl > OTHER_KL:
+        return "other base"
+    if name == f"merged:{ORIGINAL}":
+        return "the base's own 16-bit values, with which the adapter was not trained"
+    return "quantisation" if name.startswith("gguf:q") else "precision only"
+
+
+def _sentence(name: str, verdict: str, cause: str | None, found: Comparison) -> str:
+    if verdict == "broken":
+        where = found.first_difference
+        more = f" ({where['judged']!r} is {where['form']!r} in {where['conversation']})" if where else ""
+        return f"{name} is broken: {cause}{more}."
+    drift = f"{found.kl:.4f} nats a token, {found.answers_same} answers the same to the last token"
+    return f"{name} is sealed{f' with drift ({cause})' if cause else ''}: {drift}."
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files in an exported folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
