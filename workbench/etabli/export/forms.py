@@ -1,13 +1,12 @@
 """An exported form, asked as its users would ask it: with messages, by the form's own template and tokenizer."""
 
 import contextlib
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
 
 from etabli.core import machine
 from etabli.core.contracts import Message
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TOP = 64  # tokens with their log-probabilities at each place: what llama.cpp can tell of 49,152 in a moment
+ANSWER_SECONDS = 600  # that llama.cpp may take for one answer
 CONTEXT = 4096  # tokens that llama.cpp keeps room for
 LogProbabilities = list[dict[int, float]]  # at each place of an answer, by token, in nats
 
@@ -169,14 +169,11 @@ class LlamaCppForm:
         }
 
     def _post(self, path: str, body: dict[str, object]) -> dict[str, Any]:
-        content = json.dumps(body).encode()
-        request = urllib.request.Request(self._url + path, content, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request) as answer:  # the address is this machine's own
-                told: dict[str, Any] = json.load(answer)
-                return told
-        except urllib.error.HTTPError as error:
-            raise EtabliError(f"llama.cpp refuses {path}: {error.read().decode(errors='replace')[:300]}") from None
+        answer = httpx.post(self._url + path, json=body, timeout=ANSWER_SECONDS)
+        if answer.is_error:
+            raise EtabliError(f"llama.cpp refuses {path}: {answer.text[:300]}")
+        told: dict[str, Any] = answer.json()
+        return told
 
 
 def require_llama_cpp() -> None:
