@@ -104,7 +104,7 @@ def test_a_wheel_with_another_checksum_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setenv("ETABLI_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ETABLI_INPUT", str(tmp_path / "input"))
     (tmp_path / "input").mkdir()
-    (tmp_path / "input" / wheel.WHEEL).write_bytes(b"half a wheel")
+    (tmp_path / "input" / wheel.WHEEL.file).write_bytes(b"half a wheel")
     with pytest.raises(Damaged, match="not bcc81830d10c"):
         sources.resolve("default")
     assert not wheel.is_cached()

@@ -22,8 +22,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ROOMS = [
     "app",
     "review",
-    "evaluation",
     "export",
+    "evaluation",
     "memory",
     "curation",
     "training",

@@ -87,6 +87,29 @@ def test_healthy_exports_are_sealed(reference, run, merged, gguf, tmp_path):
         assert found["prompt_same"] and found["kl"] < sealing.SEALED_KL and found["bytes"] > 0
 
 
+def test_an_adapter_of_which_no_rows_are_known_is_asked_the_hard_conversations(run, free_device, merged):
+    elsewhere = open_adapter(run.adapter, run.recipe.model)
+    reference = sealing.build_reference(elsewhere)
+    names = [conversation.name for conversation in reference.conversations]
+    assert names == ["system turn", "several turns", "emoji and accents", "blanks and line breaks", *names[4:]]
+    found = judge(reference, elsewhere, "merged", merged)
+    assert found["verdict"] == "sealed" and found["score"] is None and found["score_says"] is None
+
+
+def test_the_score_of_a_form_is_compared_on_the_test_rows_alone(reference, run, merged):
+    count = len(reference.test_set.tests)
+    score = judge(reference, run, "merged", merged)["score"]
+    assert 0 < count < len(reference.conversations) and score["n"] == count and score["value"] == 0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [(-0.01, 0.5, "same"), (-0.5, -0.03, "worse"), (-0.5, 0.5, "cannot tell"), (None, None, "cannot tell")],
+)
+def test_what_a_score_s_interval_says_against_a_margin(low, high, says):
+    assert sealing._score_says({"low": low, "high": high}, 0.02) == says
+
+
 # --- planted faults -------------------------------------------------------------------------------------------------
 
 

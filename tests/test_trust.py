@@ -107,6 +107,7 @@ OTHERS = [
     ["evaluate", "run", "--from-log"],
     ["export", "run", "--out", "exported"],
     ["export", "run", "--to", "merged", "--out", "merged"],
+    ["seal", "run", "--forms", "merged", "--limit", "1"],
     ["chat", "run"],
     ["chat", "run", "Hello?", "--max-new-tokens", "2"],
     ["arena", "run", "--look"],

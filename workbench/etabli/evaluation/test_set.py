@@ -53,6 +53,7 @@ def build_test_set(
     only: str | None = None,
     cluster: str | None = None,
     columns: Mapping[str, str] | None = None,
+    with_training: bool = True,
 ) -> TestSet:
     """The test rows of a run's evaluation, with the training rows of the run.
 
@@ -64,6 +65,7 @@ def build_test_set(
         only: ``COLUMN=VALUE`` keeps only these test rows.
         cluster: the column that clusters the rows; by default see ``cluster_rows``.
         columns: of ``data``, as for ``etabli.read``.
+        with_training: also select the training rows, which runs the recipe's rules.
 
     Raises:
         BadData: no test rows, an unknown column, or a slice without rows; OutsideFolder: the run's recipe names data
@@ -86,7 +88,7 @@ def build_test_set(
     questions = [split_at_calls(row) for row in rows]
     warnings += describe_split(rows, questions)
     tests = [question for of_row in questions for question in of_row]
-    train = _select_training(run, own_data)
+    train = _select_training(run, own_data) if with_training else []
     clustered_by, clusters = _cluster_questions(rows, questions, cluster)
     return TestSet(
         tests,

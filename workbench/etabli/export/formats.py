@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from etabli.core.contracts import FormSeal, Seal
@@ -52,8 +52,8 @@ def require_possible(run: Run, form: str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def open_form(run: Run, form: str, folder: Path) -> Iterator[Form]:
-    """Open an exported folder as the form that it is.
+def open_form(run: Run, form: str, folder: Path, context: int) -> Iterator[Form]:
+    """Open an exported folder as the form that it is, with room for ``context`` tokens.
 
     Raises:
         WrongAdapter: an adapter that does not fit the run's base.
@@ -64,7 +64,7 @@ def open_form(run: Run, form: str, folder: Path) -> Iterator[Form]:
     elif form.startswith("merged"):
         yield TransformersForm.open(folder)
     else:
-        with serve_gguf(next(folder.glob("*.gguf"))) as served:
+        with serve_gguf(next(folder.glob("*.gguf")), context) as served:
             yield served
 
 
@@ -75,11 +75,8 @@ def seal_exported(run: Run | str | Path, form: str, folder: str | Path, margin: 
 
 
 def _seal_folder(reference: Reference, run: Run, form: str, folder: Path, margin: float) -> FormSeal:
-    return {**seal_form(reference, form, _opener(run, form, folder), margin), "bytes": size_of(folder)}
-
-
-def _opener(run: Run, form: str, folder: Path) -> Callable[[], contextlib.AbstractContextManager[Form]]:
-    return lambda: open_form(run, form, folder)
+    found = seal_form(reference, form, lambda: open_form(run, form, folder, reference.context), margin)
+    return {**found, "bytes": size_of(folder)}
 
 
 def seal(
@@ -87,6 +84,7 @@ def seal(
     forms: Sequence[str] = DEFAULT_FORMS,
     limit: int = ROWS,
     margin: float = MARGIN,
+    data: str | Path | None = None,
 ) -> Seal:
     """Export a run in each form into a temporary folder, and compare each with what was judged.
 
@@ -95,16 +93,17 @@ def seal(
         forms: as for ``export``.
         limit: the greatest number of the run's test rows in each language.
         margin: the loss of score, as a share, that is still called the same.
+        data: an evaluation set in place of the run's own test rows.
 
     Raises:
-        BadInput: there is no such form; BadData: the run has no test rows; else as ``export``.
+        BadInput: there is no such form; BadData: there are no test rows; else as ``export``.
     """
     run = open_adapter(run)
     for form in forms:
         require_possible(run, form)
     if any(form.startswith("gguf") for form in forms):
         require_llama_cpp()
-    reference = build_reference(run, limit)
+    reference = build_reference(run, limit, data)
     seals = []
     with tempfile.TemporaryDirectory(prefix="etabli-seal-") as scratch:
         for form in forms:

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httpx
 
@@ -13,6 +13,7 @@ from etabli.core.contracts import Message
 from etabli.core.errors import BadInput, EtabliError, MissingExtra
 from etabli.models import generate
 from etabli.models.loading import LoadedModel
+from etabli.rendering.forms import Form as MessageForm
 from etabli.rendering.template_engine import Tools
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 TOP = 64  # tokens with their log-probabilities at each place: what llama.cpp can tell of 49,152 in a moment
 ANSWER_SECONDS = 600  # that llama.cpp may take for one answer
-CONTEXT = 4096  # tokens that llama.cpp keeps room for
 LogProbabilities = list[dict[int, float]]  # at each place of an answer, by token, in nats
 
 
@@ -114,6 +114,15 @@ class JudgedForm(TransformersForm):
         """See ``Form``."""
         return self._renderer.render(messages, prompt=True, tools=tools).ids
 
+    def sent(self, messages: list[Message], tools: Tools) -> list[Message]:
+        """Return messages as a user of the model sends them: in the form that its template takes, without our marks."""
+        form = self._renderer.layout(messages, tools, prompt=True).form
+        kept = ("role", "content", "reasoning", "tool_calls", "tool_call_id", "name")
+        own: list[object] = [
+            {key: value for key, value in message.items() if key in kept} for message in form.apply(messages)
+        ]
+        return cast("list[Message]", own)
+
 
 def likeliest(logits: "torch.Tensor") -> LogProbabilities:
     """Return the ``TOP`` likeliest tokens of each line of logits (places, vocabulary)."""
@@ -133,7 +142,13 @@ class LlamaCppForm:
 
     def prompt(self, messages: list[Message], tools: Tools) -> list[int]:
         """See ``Form``."""
-        body: dict[str, object] = {"messages": messages} | ({"tools": tools} if tools else {})
+        sent = [
+            {"reasoning_content" if key == "reasoning" else key: value for key, value in message.items()}
+            for message in MessageForm(arguments_as_text=True).apply(messages)
+        ]
+        body: dict[str, object] = {"messages": sent}
+        if tools:
+            body["tools"] = tools
         text = self._post("/apply-template", body)["prompt"]
         ids: list[int] = self._post("/tokenize", {"content": text, "add_special": True, "parse_special": True})[
             "tokens"
@@ -187,8 +202,8 @@ def require_llama_cpp() -> None:
 
 
 @contextlib.contextmanager
-def serve_gguf(file: Path) -> Iterator[LlamaCppForm]:
-    """Serve a GGUF file by llama.cpp while the block runs.
+def serve_gguf(file: Path, context: int) -> Iterator[LlamaCppForm]:
+    """Serve a GGUF file by llama.cpp while the block runs, with room for ``context`` tokens.
 
     Raises:
         MissingExtra: xllamacpp is not installed; BadInput: llama.cpp can't open the file.
@@ -199,7 +214,8 @@ def serve_gguf(file: Path) -> Iterator[LlamaCppForm]:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(file)
     parameters.hostnames, parameters.port = ["127.0.0.1"], 0
-    parameters.n_ctx, parameters.n_parallel, parameters.use_jinja, parameters.warmup = CONTEXT, 1, True, False
+    parameters.n_ctx = context
+    parameters.n_parallel, parameters.use_jinja, parameters.warmup = 1, True, False
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = machine.threads()
     parameters.verbosity = -1
     try:

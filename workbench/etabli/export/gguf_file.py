@@ -120,6 +120,10 @@ def _convert(converter: Path, model: Path, file: Path, quant: str) -> None:
 
 def _run(converter: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     paths = [str(converter), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = processes.child_environment(HF_HUB_OFFLINE="1", PYTHONPATH=os.pathsep.join(paths))
-    command = [sys.executable, "-m", MODULE, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
+    return subprocess.run(
+        [sys.executable, "-m", MODULE, *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=processes.child_environment(HF_HUB_OFFLINE="1", PYTHONPATH=os.pathsep.join(paths)),
+    )

@@ -30,6 +30,7 @@ from etabli.models.loading import LoadedModel
 from etabli.runs.run import Run
 
 ROWS = 24  # test rows of each language
+HARD_TOKENS = 48  # of an answer, where no test rows say how long answers are
 MARGIN = 0.02  # of the score: a form that may be worse by more is not called the same
 SEALED_KL = 0.01  # nats a token: below it the first choice hardly ever changes
 OTHER_KL = 1.0  # nats a token: no rounding does that
@@ -56,22 +57,35 @@ class Reference:
     base: list[LogProbabilities] = field(default_factory=list)
     twice: list[LogProbabilities] = field(default_factory=list)
 
+    @property
+    def context(self) -> int:
+        """Tokens of the longest conversation with its answer."""
+        return max(map(len, self.prompts)) + self.most + 1
+
 
 @show_progress("asking the judged model")
-def build_reference(run: Run, limit: int = ROWS) -> Reference:
-    """Ask the judged model the run's test rows (at most ``limit`` of each language) and the hard conversations."""
-    test_set, loaded = build_test_set(run, limit=limit), run.load()
+def build_reference(run: Run, limit: int = ROWS, data: str | Path | None = None) -> Reference:
+    """Ask the judged model the test rows and the hard conversations.
+
+    Args:
+        run: the run. Of an adapter from elsewhere no rows are known: without ``data`` only the hard ones are asked.
+        limit: the greatest number of test rows in each language.
+        data: an evaluation set; by default the run's own test rows.
+    """
+    test_set = _select_rows(run, data, limit)
+    loaded = run.load()
     judged = JudgedForm(loaded)
     rows = [Conversation(row["id"], question(row), row.get("tools")) for row in test_set.tests]
     hard = hard_conversations(judged.text([min(judged.turn_ends or judged.ends or {0})]))
-    most = max_answer_tokens(test_set, loaded.tokenizer, with_reasoning=False)
+    most = max_answer_tokens(test_set, loaded.tokenizer, with_reasoning=False) if rows else HARD_TOKENS
     reference = Reference([], test_set, loaded, most, judged.ends or set(), judged.turn_ends)
     for conversation in [*rows, *hard]:
         try:
             prompt = judged.prompt(conversation.messages, conversation.tools)
         except BadData:  # a template without a system turn, or without tools
             continue
-        reference.conversations.append(conversation)
+        sent = judged.sent(conversation.messages, conversation.tools)
+        reference.conversations.append(conversation._replace(messages=sent))
         reference.prompts.append(prompt)
         reference.answers.append(judged.answer(prompt, most))
     pairs = list(zip(reference.prompts, reference.answers))
@@ -84,6 +98,14 @@ def build_reference(run: Run, limit: int = ROWS) -> Reference:
 
 
 Verdict = Literal["sealed", "drift", "broken"]
+
+
+def _select_rows(run: Run, data: str | Path | None, limit: int) -> TestSet:
+    if not (data or run.recipe.data):
+        return TestSet([], [], "")
+    return build_test_set(run, data, limit, with_training=False)
+
+
 OpenForm = Callable[[], AbstractContextManager[Form]]
 
 
@@ -230,8 +252,8 @@ def _largest_change(reference: Reference, told: list[LogProbabilities]) -> float
 def _compare_scores(reference: Reference, form: Form, answers: list[list[int]]) -> Difference | None:
     """Return the form's score minus the judged model's on the test rows; None if no score suits them."""
     test_set = reference.test_set
-    scores = [score for score in _scores_of(test_set) if not score.from_model]
     count = len(test_set.tests)
+    scores = [score for score in _scores_of(test_set) if not score.from_model] if count else []
     if not scores or len(reference.conversations) < count:
         return None
     systems = [

@@ -61,7 +61,7 @@ def export(
 
 
 def _format_seal(result: Seal) -> str:
-    lines = [f"{result['run']}: {result['test_rows']} test rows and the hard conversations", ""]
+    lines = [f"{result['run']}: {result['test_rows']} test rows and seven hard conversations", ""]
     for form in result["forms"]:
         lines += [form["sentence"], *(f"  {note}" for note in form["notes"])]
         if score := form["score"]:
@@ -76,9 +76,10 @@ def _format_seal(result: Seal) -> str:
 @base_option
 @click.option("--forms", default="adapter,merged,gguf:q8_0", show_default=True, help="With commas between them.")
 @click.option("--limit", default=24, show_default=True, type=click.IntRange(1), help="Test rows of each language.")
+@click.option("--data", help="An evaluation set. Default: the run's own test rows.")
 @click.option("--margin", default=2.0, show_default=True, type=click.FloatRange(0, 100), help="Points of score.")
 @reporting(_format_seal, lambda result: _is_broken(*(form["verdict"] for form in result["forms"])))
-def seal(folder: str, base: str | None, forms: str, limit: int, margin: float) -> Seal:
+def seal(folder: str, base: str | None, forms: str, limit: int, data: str | None, margin: float) -> Seal:
     """Export the run FOLDER in each form, and compare each with what was judged: sealed, drift, or broken and why.
 
     Exit code: 1 if a form is broken.
@@ -86,4 +87,5 @@ def seal(folder: str, base: str | None, forms: str, limit: int, margin: float) -
     with show_progress("loading libraries"):
         from etabli.export import formats
 
-    return formats.seal(open_place(folder, base), [form.strip() for form in forms.split(",")], limit, margin / 100)
+    names = [form.strip() for form in forms.split(",")]
+    return formats.seal(open_place(folder, base), names, limit, margin / 100, data)
