@@ -13,6 +13,7 @@ from etabli.core.contracts import Message
 from etabli.core.errors import BadInput, EtabliError, MissingExtra
 from etabli.models import generate
 from etabli.models.loading import LoadedModel
+from etabli.models.quiet import quiet
 from etabli.rendering.forms import Form as MessageForm
 from etabli.rendering.template_engine import Tools
 
@@ -56,10 +57,11 @@ class TransformersForm:
         """Read a model folder as its users do: nothing of établi's own takes part."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", use_safetensors=True, trust_remote_code=False
-        )
-        return cls(model.eval(), AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype="auto", use_safetensors=True, trust_remote_code=False
+            )
+            return cls(model.eval(), AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
 
     def prompt(self, messages: list[Message], tools: Tools) -> list[int]:
         """See ``Form``."""
