@@ -61,6 +61,7 @@ def test_public_names():
         "own_filter",
         "read",
         "render",
+        "seal",
         "token_diff",
         "verdict",
     ]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from etabli.evaluation.card import verdict as verdict
     from etabli.evaluation.compare import compare as compare
     from etabli.evaluation.evaluate import evaluate as evaluate
+    from etabli.export.formats import seal as seal
     from etabli.export.merge import merge as merge
     from etabli.models.loading import load as load
     from etabli.rendering.render import render as render
@@ -70,6 +71,7 @@ _HOMES = {
     "own_filter": "etabli.checks.custom_rules",
     "read": "etabli.data.reading.source",
     "render": "etabli.rendering.render",
+    "seal": "etabli.export.formats",
     "token_diff": "etabli.review.token_diff",
     "verdict": "etabli.evaluation.card",
 }
