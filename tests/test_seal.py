@@ -202,6 +202,34 @@ def test_a_planted_fault_is_found_by_its_name(reference, run, merged, tmp_path, 
     assert cause in found["sentence"]
 
 
+def no_numbers(folder, run):
+    change_weights(folder, lambda name, weight, without: weight * float("nan"), run)
+
+
+def half_a_file(folder, run):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def no_tokenizer(folder, run):
+    (folder / "tokenizer.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("plant", "cause"), [(no_numbers, "NaN"), (half_a_file, "can't be opened"), (no_tokenizer, "can't be opened")]
+)
+def test_a_form_that_answers_nothing_is_broken(reference, run, merged, tmp_path, plant, cause):
+    shutil.copytree(merged, tmp_path / "model")
+    plant(tmp_path / "model", run)
+    found = judge(reference, run, "merged", tmp_path / "model")
+    assert found["verdict"] == "broken" and cause in found["sentence"] and found["kl"] is None
+
+
+def test_a_folder_without_a_gguf_is_broken(reference, run, tmp_path):
+    found = judge(reference, run, "gguf:f16", tmp_path)
+    assert found["verdict"] == "broken" and "holds 0 GGUF files" in found["sentence"]
+
+
 @settings(max_examples=200)
 @given(st.integers(0, 10**6), st.integers(1, 30), st.floats(0.1, 8))
 def test_the_bound_is_below_the_divergence_and_equals_it_where_all_is_listed(seed, top, spread):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from etabli.core.contracts import FormSeal, Seal
 from etabli.core.errors import BadInput
+from etabli.core.wording import count_of
 from etabli.export import gguf_file, merge
 from etabli.export.forms import Form, TransformersForm, require_llama_cpp, serve_gguf
 from etabli.export.seal import MARGIN, ROWS, Reference, build_reference, seal_form, size_of
@@ -64,7 +65,10 @@ def open_form(run: Run, form: str, folder: Path, context: int) -> Iterator[Form]
     elif form.startswith("merged"):
         yield TransformersForm.open(folder)
     else:
-        with serve_gguf(next(folder.glob("*.gguf")), context) as served:
+        files = sorted(folder.glob("*.gguf"))
+        if len(files) != 1:
+            raise BadInput(f"{folder} holds {count_of(len(files), 'GGUF file')}; one is needed.")
+        with serve_gguf(files[0], context) as served:
             yield served
 
 

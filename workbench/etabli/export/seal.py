@@ -4,6 +4,7 @@ Every form gets the same conversations as messages, the run's test rows and some
 prompts, its greedy answers, its probabilities along the judged answers, and the task's score.
 """
 
+import contextlib
 import math
 import statistics
 import time
@@ -13,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from safetensors import SafetensorError
+
 from etabli.core.contracts import Difference, FirstDifference, FormSeal
-from etabli.core.errors import BadData, WrongAdapter
+from etabli.core.errors import BadData, EtabliError, WrongAdapter
 from etabli.core.progress import show_progress
 from etabli.data.questions import question
 from etabli.evaluation import aggregate
@@ -33,6 +36,7 @@ ROWS = 24  # test rows of each language
 HARD_TOKENS = 48  # of an answer, where no test rows say how long answers are
 MARGIN = 0.02  # of the score: a form that may be worse by more is not called the same
 SEALED_KL = 0.01  # nats a token: below it the first choice hardly ever changes
+PRECISION_KL = 0.05  # nats a token: more than another way of rounding makes
 OTHER_KL = 1.0  # nats a token: no rounding does that
 JUDGED, FORM = "judged", "form"
 
@@ -119,11 +123,16 @@ def seal_form(reference: Reference, name: str, open_form: OpenForm, margin: floa
         margin: the loss of score that is still called the same, as a share.
     """
     start_time = time.monotonic()
-    try:
-        with open_form() as form, show_progress(f"asking {name}"):
-            found = _compare(reference, form)
-    except WrongAdapter as error:
-        found = _nothing_found(f"other base: {error}")
+    with contextlib.ExitStack() as stack:
+        try:
+            form = stack.enter_context(open_form())
+        except WrongAdapter as error:
+            found = Comparison(f"other base: {error}")
+        except (EtabliError, OSError, ValueError, RuntimeError, SafetensorError) as error:
+            found = Comparison(f"it can't be opened: {str(error).strip().splitlines()[0][:300]}")
+        else:
+            with show_progress(f"asking {name}"):
+                found = _compare(reference, form)
     verdict, cause = _judge(name, found, margin)
     return {
         "form": name,
@@ -158,10 +167,6 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
 
 
-def _nothing_found(cause: str) -> Comparison:
-    return Comparison(cause)
-
-
 def _compare(reference: Reference, form: Form) -> Comparison:
     found = Comparison()
     for conversation, prompt in zip(reference.conversations, reference.prompts):
@@ -181,6 +186,9 @@ def _compare(reference: Reference, form: Form) -> Comparison:
     if any(_runs_on(own, judged, reference.ends) for own, judged in zip(answers, reference.answers)):
         found.cause = "stop token lost"
     told = [form.log_probabilities(*pair) for pair in zip(reference.prompts, reference.answers)]
+    if not all(math.isfinite(value) for talk in told for place in talk for value in place.values()):
+        found.cause = "its weights give no numbers (NaN)"
+        return found
     found.kl, found.base_kl, found.twice_kl = (
         _mean_kl(side, told) for side in (reference.tuned, reference.base, reference.twice)
     )
@@ -231,6 +239,8 @@ def bound_kl(judged: dict[int, float], own: dict[int, float]) -> float:
     A token that ``own`` does not list has at most the probability of the last one that it lists; all tokens that
     ``judged`` does not list are one. Both can only make the sum smaller.
     """
+    if not all(map(math.isfinite, own.values())):
+        return math.inf
     least = min(own.values())
     total = sum(math.exp(p) * (p - own.get(token, least)) for token, p in judged.items())
     rest = max(1e-9, 1 - sum(map(math.exp, judged.values())))
@@ -311,7 +321,9 @@ def _cause_of_drift(name: str, found: Comparison) -> str:
         return "other base"
     if name == f"merged:{ORIGINAL}":
         return "the base's own 16-bit values, with which the adapter was not trained"
-    return "quantisation" if name.startswith("gguf:q") else "precision only"
+    if name.startswith("gguf:q"):
+        return "quantisation"
+    return "precision only" if found.kl < PRECISION_KL else "other weights: rounding to 16 bits explains no such change"
 
 
 def _sentence(name: str, verdict: str, cause: str | None, found: Comparison) -> str:
