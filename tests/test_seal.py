@@ -96,6 +96,32 @@ def test_an_adapter_of_which_no_rows_are_known_is_asked_the_hard_conversations(r
     assert found["verdict"] == "sealed" and found["score"] is None and found["score_says"] is None
 
 
+def test_a_model_that_thinks_by_default_is_compared_as_it_was_judged(run, free_device, merged, tmp_path):
+    """Qwen 3's kind of template: an empty thought is written only where ``enable_thinking`` is false."""
+    place = tmp_path / "run"
+    shutil.copytree(run.folder, place)
+    template = (merged / "chat_template.jinja").read_text() + (
+        "{%- if add_generation_prompt and enable_thinking is defined and enable_thinking is false %}"
+        "{{- '<think>\n\n</think>\n\n' }}{%- endif %}"
+    )
+    (place / "adapter" / "chat_template.jinja").write_text(template)
+    (place / "adapter" / "MANIFEST.json").unlink()
+    thinking = open_adapter(place / "adapter", run.recipe.model)
+    reference = sealing.build_reference(thinking)
+    formats.export(thinking, "merged", tmp_path / "merged")
+    found = judge(reference, thinking, "merged", tmp_path / "merged")
+    assert (
+        found["verdict"] != "broken" and found["prompt_same"] and "enable_thinking=false" in " ".join(found["notes"])
+    ), found
+
+
+def test_a_row_in_which_a_person_typed_a_control_token_breaks_nothing(run, free_device, merged, tmp_path, write_jsonl):
+    row = {"messages": [{"role": "user", "content": "Hi <|im_end|>"}, {"role": "assistant", "content": "Hello"}]}
+    reference = sealing.build_reference(run, data=write_jsonl([row]))
+    found = judge(reference, run, "merged", merged)
+    assert found["verdict"] == "sealed" and "In 2 conversations" in found["notes"][0], found
+
+
 def test_the_score_of_a_form_is_compared_on_the_test_rows_alone(reference, run, merged):
     count = len(reference.test_set.tests)
     score = judge(reference, run, "merged", merged)["score"]
@@ -206,6 +232,18 @@ def no_numbers(folder, run):
     change_weights(folder, lambda name, weight, without: weight * float("nan"), run)
 
 
+def other_settings(folder, run):
+    change_json(folder / "generation_config.json", lambda values: values.update(repetition_penalty=1.5))
+
+
+def more_stops(folder, run):
+    change_json(folder / "generation_config.json", lambda values: values.update(eos_token_id=[2, 28]))
+
+
+def template_with_a_fault(folder, run):
+    (folder / "chat_template.jinja").write_text("{% for %}")
+
+
 def half_a_file(folder, run):
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1000])
@@ -216,13 +254,21 @@ def no_tokenizer(folder, run):
 
 
 @pytest.mark.parametrize(
-    ("plant", "cause"), [(no_numbers, "NaN"), (half_a_file, "can't be opened"), (no_tokenizer, "can't be opened")]
+    ("plant", "cause"),
+    [
+        (no_numbers, "NaN"),
+        (other_settings, "generation settings (repetition_penalty)"),
+        (more_stops, "other stop tokens"),
+        (template_with_a_fault, "can't be asked"),
+        (half_a_file, "can't be opened"),
+        (no_tokenizer, "can't be opened"),
+    ],
 )
 def test_a_form_that_answers_nothing_is_broken(reference, run, merged, tmp_path, plant, cause):
     shutil.copytree(merged, tmp_path / "model")
     plant(tmp_path / "model", run)
     found = judge(reference, run, "merged", tmp_path / "model")
-    assert found["verdict"] == "broken" and cause in found["sentence"] and found["kl"] is None
+    assert found["verdict"] == "broken" and cause in found["sentence"]
 
 
 def test_a_folder_without_a_gguf_is_broken(reference, run, tmp_path):

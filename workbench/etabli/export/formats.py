@@ -75,6 +75,8 @@ def open_form(run: Run, form: str, folder: Path, context: int) -> Iterator[Form]
 def seal_exported(run: Run | str | Path, form: str, folder: str | Path, margin: float = MARGIN) -> FormSeal:
     """Compare a folder that ``export`` wrote, or anybody else, with what was judged; see ``seal``."""
     run = open_adapter(run)
+    kind, variant = require_possible(run, form)
+    form = f"gguf:{variant}" if kind == "gguf" else form
     return _seal_folder(build_reference(run), run, form, Path(folder), margin)
 
 
@@ -102,7 +104,9 @@ def seal(
     Raises:
         BadInput: there is no such form; BadData: there are no test rows; else as ``export``.
     """
-    run = open_adapter(run)
+    run, forms = open_adapter(run), list(dict.fromkeys(form for form in forms if form))
+    if not forms:
+        raise BadInput("Name at least one form, as adapter,merged,gguf:q8_0.")
     for form in forms:
         require_possible(run, form)
     if any(form.startswith("gguf") for form in forms):

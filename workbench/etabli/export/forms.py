@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 TOP = 64  # tokens with their log-probabilities at each place: what llama.cpp can tell of 49,152 in a moment
 ANSWER_SECONDS = 600  # that llama.cpp may take for one answer
+# Settings of a generation config that change what a model answers greedily.
+CHANGING = (
+    *("repetition_penalty", "no_repeat_ngram_size", "encoder_repetition_penalty", "bad_words_ids", "suppress_tokens"),
+    *("begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id", "min_length", "min_new_tokens"),
+    *("exponential_decay_length_penalty", "sequence_bias", "guidance_scale", "num_beams", "stop_strings"),
+)
 LogProbabilities = list[dict[int, float]]  # at each place of an answer, by token, in nats
 
 
@@ -31,8 +37,14 @@ class Form(Protocol):
 
     ends: set[int] | None
 
-    def prompt(self, messages: list[Message], tools: Tools) -> list[int]:
-        """Return the token ids that the form makes of messages, up to where its answer begins."""
+    def settings(self) -> dict[str, object]:
+        """Return what of its generation config changes greedy answers."""
+
+    def prompt(self, messages: list[Message], tools: Tools, thinks: bool | None = None) -> list[int]:
+        """Return the token ids that the form makes of messages, up to where its answer begins.
+
+        ``thinks`` is sent as ``enable_thinking``; None: it is not sent, and the template decides.
+        """
 
     def text(self, ids: list[int]) -> str:
         """Return the text of tokens, control tokens included."""
@@ -63,12 +75,18 @@ class TransformersForm:
             )
             return cls(model.eval(), AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
 
-    def prompt(self, messages: list[Message], tools: Tools) -> list[int]:
+    def prompt(self, messages: list[Message], tools: Tools, thinks: bool | None = None) -> list[int]:
         """See ``Form``."""
+        settings = {} if thinks is None else {"enable_thinking": thinks}
         ids: list[int] = self._tokenizer.apply_chat_template(
-            messages, tools=tools, add_generation_prompt=True, return_dict=False
+            messages, tools=tools, add_generation_prompt=True, return_dict=False, **settings
         )
         return list(ids)
+
+    def settings(self) -> dict[str, object]:
+        """See ``Form``."""
+        config = self._model.generation_config
+        return {name: value for name in CHANGING if (value := getattr(config, name, None)) not in (None, 0, 1, 1.0)}
 
     def text(self, ids: list[int]) -> str:
         """See ``Form``."""
@@ -112,8 +130,8 @@ class JudgedForm(TransformersForm):
         self.ends = set(generate.stop_ids(loaded.model, loaded.tokenizer))
         self.turn_ends = self._renderer.end_ids
 
-    def prompt(self, messages: list[Message], tools: Tools) -> list[int]:
-        """See ``Form``."""
+    def prompt(self, messages: list[Message], tools: Tools, thinks: bool | None = None) -> list[int]:
+        """See ``Form``; whether it thinks was settled when the model was judged."""
         return self._renderer.render(messages, prompt=True, tools=tools).ids
 
     def sent(self, messages: list[Message], tools: Tools) -> list[Message]:
@@ -137,12 +155,16 @@ class LlamaCppForm:
 
     ends: set[int] | None = None
 
+    def settings(self) -> dict[str, object]:
+        """See ``Form``; a GGUF holds none."""
+        return {}
+
     def __init__(self, server: Any):
         self._server = server  # it ends with this object
         self._url: str = server.listening_address
         self._letter: int = self._post("/tokenize", {"content": "a"})["tokens"][0]
 
-    def prompt(self, messages: list[Message], tools: Tools) -> list[int]:
+    def prompt(self, messages: list[Message], tools: Tools, thinks: bool | None = None) -> list[int]:
         """See ``Form``."""
         sent = [
             {"reasoning_content" if key == "reasoning" else key: value for key, value in message.items()}
@@ -151,6 +173,8 @@ class LlamaCppForm:
         body: dict[str, object] = {"messages": sent}
         if tools:
             body["tools"] = tools
+        if thinks is not None:
+            body["chat_template_kwargs"] = {"enable_thinking": thinks}
         text = self._post("/apply-template", body)["prompt"]
         ids: list[int] = self._post("/tokenize", {"content": text, "add_special": True, "parse_special": True})[
             "tokens"

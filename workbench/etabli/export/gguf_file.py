@@ -50,6 +50,7 @@ def export_gguf(run: Run | str | Path, out: str | Path, quant: str = "q8_0", bas
     """
     run = open_adapter(run)
     converter = require_convertible(run, quant)
+    Path(out).absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=Path(out).absolute().parent, prefix=".merged-") as scratch:
         merge.merge(run, Path(scratch) / "model", base)
         _remove_remote_code(Path(scratch) / "model")

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from jinja2 import TemplateError
 from safetensors import SafetensorError
 
-from etabli.core.contracts import Difference, FirstDifference, FormSeal
+from etabli.core.contracts import Difference, FirstDifference, FormSeal, Row
 from etabli.core.errors import BadData, EtabliError, WrongAdapter
 from etabli.core.progress import show_progress
 from etabli.data.questions import question
@@ -30,12 +31,14 @@ from etabli.export.forms import Form, JudgedForm, LogProbabilities
 from etabli.export.hard_conversations import Conversation, hard_conversations
 from etabli.export.merge import ORIGINAL
 from etabli.models.loading import LoadedModel
+from etabli.rendering.render import is_thinking
 from etabli.runs.run import Run
 
 ROWS = 24  # test rows of each language
 HARD_TOKENS = 48  # of an answer, where no test rows say how long answers are
 MARGIN = 0.02  # of the score: a form that may be worse by more is not called the same
 SEALED_KL = 0.01  # nats a token: below it the first choice hardly ever changes
+HALF = 0.5  # of the probability: below it the listed tokens say little of all
 PRECISION_KL = 0.05  # nats a token: more than another way of rounding makes
 OTHER_KL = 1.0  # nats a token: no rounding does that
 JUDGED, FORM = "judged", "form"
@@ -54,6 +57,8 @@ class Reference:
     loaded: LoadedModel
     most: int  # tokens of an answer
     ends: set[int]  # tokens that end an answer
+    thinks: bool  # whether it was judged thinking
+    settings: dict[str, object]  # of its generation config
     turn_ends: set[int]  # those of them that the chat template writes: what was trained
     prompts: list[list[int]] = field(default_factory=list)
     answers: list[list[int]] = field(default_factory=list)
@@ -79,10 +84,20 @@ def build_reference(run: Run, limit: int = ROWS, data: str | Path | None = None)
     test_set = _select_rows(run, data, limit)
     loaded = run.load()
     judged = JudgedForm(loaded)
-    rows = [Conversation(row["id"], question(row), row.get("tools")) for row in test_set.tests]
+    control = set(loaded.tokenizer.all_special_tokens)
+    rows = [_of_row(row, control) for row in test_set.tests]
     hard = hard_conversations(judged.text([min(judged.turn_ends or judged.ends or {0})]))
     most = max_answer_tokens(test_set, loaded.tokenizer, with_reasoning=False) if rows else HARD_TOKENS
-    reference = Reference([], test_set, loaded, most, judged.ends or set(), judged.turn_ends)
+    reference = Reference(
+        [],
+        test_set,
+        loaded,
+        most,
+        judged.ends or set(),
+        is_thinking(loaded.tokenizer),
+        judged.settings(),
+        judged.turn_ends,
+    )
     for conversation in [*rows, *hard]:
         try:
             prompt = judged.prompt(conversation.messages, conversation.tools)
@@ -102,6 +117,13 @@ def build_reference(run: Run, limit: int = ROWS, data: str | Path | None = None)
 
 
 Verdict = Literal["sealed", "drift", "broken"]
+
+
+def _of_row(row: Row, control: set[str]) -> Conversation:
+    """Return a test row as a conversation. A person may have typed one of the ``control`` tokens, as text."""
+    messages = question(row)
+    is_typed = any(token in message["content"] for token in control for message in messages)
+    return Conversation(row["id"], messages, row.get("tools"), is_typed)
 
 
 def _select_rows(run: Run, data: str | Path | None, limit: int) -> TestSet:
@@ -129,16 +151,19 @@ def seal_form(reference: Reference, name: str, open_form: OpenForm, margin: floa
         except WrongAdapter as error:
             found = Comparison(f"other base: {error}")
         except (EtabliError, OSError, ValueError, RuntimeError, SafetensorError) as error:
-            found = Comparison(f"it can't be opened: {str(error).strip().splitlines()[0][:300]}")
+            found = Comparison(f"it can't be opened: {_first_line(error)}")
         else:
-            with show_progress(f"asking {name}"):
-                found = _compare(reference, form)
+            try:
+                with show_progress(f"asking {name}"):
+                    found = _compare(reference, form)
+            except (EtabliError, OSError, ValueError, TemplateError) as error:
+                found = Comparison(f"it can't be asked: {_first_line(error)}")
     verdict, cause = _judge(name, found, margin)
     return {
         "form": name,
         "verdict": verdict,
         "cause": cause,
-        "sentence": _sentence(name, verdict, cause, found),
+        "sentence": _sentence(name, verdict, cause, found, len(reference.conversations)),
         "conversations": len(reference.conversations),
         "prompt_same": found.first_difference is None,
         "first_difference": found.first_difference,
@@ -150,6 +175,10 @@ def seal_form(reference: Reference, name: str, open_form: OpenForm, margin: floa
         "seconds": round(time.monotonic() - start_time, 1),
         "notes": found.notes,
     }
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 @dataclass
@@ -169,18 +198,10 @@ class Comparison:
 
 def _compare(reference: Reference, form: Form) -> Comparison:
     found = Comparison()
-    for conversation, prompt in zip(reference.conversations, reference.prompts):
-        own = form.prompt(conversation.messages, conversation.tools)
-        if own == prompt:
-            continue
-        if conversation.is_typed_control:
-            found.notes.append("A control token that a person types is text here, and a control token in this form.")
-            continue
-        found.cause = _cause_of_prompt(reference, form, prompt, own)
-        found.first_difference = _first_difference(reference, form, conversation.name, prompt, own)
+    _compare_prompts(reference, form, found)
+    if found.cause:
         return found
-    if form.ends is not None and not reference.turn_ends <= form.ends:
-        found.cause = "stop token lost"
+    found.cause = _cause_of_settings(reference, form)
     answers = [form.answer(prompt, reference.most) for prompt in reference.prompts]
     found.answers_same = sum(own == judged for own, judged in zip(answers, reference.answers))
     if any(_runs_on(own, judged, reference.ends) for own, judged in zip(answers, reference.answers)):
@@ -192,13 +213,61 @@ def _compare(reference: Reference, form: Form) -> Comparison:
     found.kl, found.base_kl, found.twice_kl = (
         _mean_kl(side, told) for side in (reference.tuned, reference.base, reference.twice)
     )
-    if (effect := _mean_kl(reference.tuned, reference.base)) < SEALED_KL:
-        found.notes.append(
-            f"The adapter moves these answers by {effect:.4f} nats a token: a form without it would look the same."
-        )
     found.largest_change = _largest_change(reference, told)
     found.score = _compare_scores(reference, form, answers)
+    found.notes += _notes_on_probabilities(reference)
     return found
+
+
+def _compare_prompts(reference: Reference, form: Form, found: Comparison) -> None:
+    """Put into ``found`` why the prompts of some conversation differ, if they do."""
+    typed_in, thought_in = [], []
+    for conversation, prompt in zip(reference.conversations, reference.prompts):
+        own = form.prompt(conversation.messages, conversation.tools)
+        if own == prompt:
+            continue
+        if conversation.is_typed_control:
+            typed_in.append(conversation.name)
+        elif form.prompt(conversation.messages, conversation.tools, reference.thinks) == prompt:
+            thought_in.append(conversation.name)
+        else:
+            found.cause = _cause_of_prompt(reference, form, prompt, own)
+            found.first_difference = _first_difference(reference, form, conversation.name, prompt, own)
+            return
+    if len(typed_in) > 1:  # one of them is always the one among the hard conversations
+        found.notes.append(
+            f"In {len(typed_in)} conversations a person typed a control token. "
+            "This form reads it as one, établi as text."
+        )
+    if thought_in:
+        found.notes.append(
+            "The form was compared with enable_thinking="
+            f"{str(reference.thinks).lower()}, as the model was judged. Its own template does otherwise unless that is "
+            "sent with the messages (chat_template_kwargs)."
+        )
+
+
+def _cause_of_settings(reference: Reference, form: Form) -> str | None:
+    """Return what of a form's generation config makes its answers others, if anything does."""
+    if form.ends is not None and not reference.turn_ends <= form.ends:
+        return "stop token lost"
+    if form.ends is not None and form.ends - reference.ends:
+        return f"other stop tokens ({form.text(sorted(form.ends - reference.ends)[:4])!r} too)"
+    if form.settings() not in ({}, reference.settings):
+        return f"other generation settings ({', '.join(form.settings())})"
+    return None
+
+
+def _notes_on_probabilities(reference: Reference) -> list[str]:
+    """Return sentences on what the probabilities of this model can't show."""
+    notes = []
+    if (effect := _mean_kl(reference.tuned, reference.base)) < SEALED_KL:
+        notes.append(
+            f"The adapter moves these answers by {effect:.4f} nats a token: a form without it would look the same."
+        )
+    if statistics.mean(sum(map(math.exp, place.values())) for talk in reference.tuned for place in talk) < HALF:
+        notes.append("The judged model is unsure: its likeliest tokens hold less than half, so the KL says little.")
+    return notes
 
 
 def _cause_of_prompt(reference: Reference, form: Form, judged: list[int], own: list[int]) -> str:
@@ -295,10 +364,10 @@ def _judge(name: str, found: Comparison, margin: float) -> tuple[Verdict, str | 
     """Return the verdict and its cause."""
     if found.cause or found.kl is None:
         return "broken", found.cause
-    if found.kl <= SEALED_KL:
-        return "sealed", None
-    cause = _cause_of_drift(name, found)
     is_worse = _score_says(found.score, margin) == "worse"
+    if found.kl <= SEALED_KL:
+        return ("broken", "the score is worse") if is_worse else ("sealed", None)
+    cause = _cause_of_drift(name, found)
     is_fault = cause in ("adapter not applied", "adapter applied twice", "other base")
     return ("broken" if is_fault or is_worse else "drift"), cause
 
@@ -326,12 +395,12 @@ def _cause_of_drift(name: str, found: Comparison) -> str:
     return "precision only" if found.kl < PRECISION_KL else "other weights: rounding to 16 bits explains no such change"
 
 
-def _sentence(name: str, verdict: str, cause: str | None, found: Comparison) -> str:
+def _sentence(name: str, verdict: str, cause: str | None, found: Comparison, count: int) -> str:
     if verdict == "broken":
         where = found.first_difference
         more = f" ({where['judged']!r} is {where['form']!r} in {where['conversation']})" if where else ""
         return f"{name} is broken: {cause}{more}."
-    drift = f"{found.kl:.4f} nats a token, {found.answers_same} answers the same to the last token"
+    drift = f"{found.kl:.4f} nats a token, {found.answers_same} of {count} answers the same to the last token"
     return f"{name} is sealed{f' with drift ({cause})' if cause else ''}: {drift}."
 
 

@@ -49,9 +49,15 @@ def export(
     Exit code: 1 if it was sealed (--seal) and is broken.
     """
     with show_progress("loading libraries"):
-        from etabli.export import formats
+        from etabli.export import formats, forms
 
+    if quant and form != "gguf":
+        raise click.UsageError(f"--quant goes with --to gguf, not with {form}.")
+    if base_values and form != "merged":
+        raise click.UsageError(f"--base-values goes with --to merged, not with {form}.")
     place = open_place(folder, base)
+    if wants_seal and form == "gguf":
+        forms.require_llama_cpp()
     variant = {"gguf": quant, "merged": base_values}.get(form)
     name = f"{form}:{variant}" if variant else form
     files = formats.export(place, name, out)
