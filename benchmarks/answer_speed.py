@@ -42,7 +42,7 @@ def batch(loaded, talks) -> list[list[int]]:
     with torch.inference_mode():
         out = loaded.model.generate(**inputs, max_new_tokens=MOST, do_sample=False)
     stops = generate.stop_ids(loaded.model, loaded.tokenizer)
-    return [generate._until_stop(row, stops) for row in out[:, inputs["input_ids"].shape[1] :].tolist()]
+    return [generate.until_stop(row, stops) for row in out[:, inputs["input_ids"].shape[1] :].tolist()]
 
 
 def ours(loaded, talks) -> list[list[int]]:

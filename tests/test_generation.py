@@ -21,7 +21,7 @@ def test_batching_and_the_prefix_cache_change_nothing(plain, tokenizer, batch_to
     for talk in TALKS:
         ids = torch.tensor([render(talk, tokenizer, prompt=True).ids])
         out = plain.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
-        wanted.append(generate._until_stop(out[0, ids.shape[1] :].tolist(), [2]))
+        wanted.append(generate.until_stop(out[0, ids.shape[1] :].tolist(), [2]))
     seen = []
     made = generate.answer(
         plain, tokenizer, TALKS, 12, batch_tokens=batch_tokens, progress=lambda done, total: seen.append((done, total))
@@ -40,7 +40,7 @@ def plain_answers(plain, tokenizer, **settings):
         ids = torch.tensor([render(talk, tokenizer, prompt=True).ids])
         mask = torch.ones_like(ids)
         out = plain.generate(ids, attention_mask=mask, max_new_tokens=12, do_sample=False, use_cache=True, **settings)
-        answers.append(generate._until_stop(out[0, ids.shape[1] :].tolist(), generate.stop_ids(plain, tokenizer)))
+        answers.append(generate.until_stop(out[0, ids.shape[1] :].tolist(), generate.stop_ids(plain, tokenizer)))
     return answers
 
 

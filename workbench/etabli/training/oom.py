@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from etabli.core.errors import NoRoom
-from etabli.core.wording import count_of
+from etabli.core.wording import count_of, first_line
 from etabli.runs.recipe import Recipe
 from etabli.training.packing import Pack, TokenizedRow
 from etabli.training.tensor_counter import TensorCounter, count_model, total_bytes
@@ -58,7 +58,7 @@ def retry_smaller(task: Callable[[], T], make_smaller: Callable[[str], None]) ->
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            why = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            why = first_line(error)[:200]
         free_memory()  # outside of the handler: the traceback holds the tensors
         make_smaller(why)
 

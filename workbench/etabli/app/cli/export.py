@@ -4,7 +4,7 @@ import click
 
 from etabli.app.cli.base_option import base_option, open_place
 from etabli.app.cli.output import reporting
-from etabli.core.contracts import Export, Seal
+from etabli.core.contracts import Export, FormSeal, Seal
 from etabli.core.progress import show_progress
 
 
@@ -15,8 +15,8 @@ def _format_export(result: Export) -> str:
     return "\n".join(lines)
 
 
-def _is_broken(*verdicts: str) -> int:
-    return int("broken" in verdicts)
+def _exit_code(*seals: FormSeal | None) -> int:
+    return int(any(seal and seal["verdict"] == "broken" for seal in seals))
 
 
 @click.command()
@@ -34,7 +34,7 @@ def _is_broken(*verdicts: str) -> int:
 @click.option("--base-values", help="What merged adds the adapter to: trained (the default) or original.")
 @click.option("--out", required=True, help="Folder to write.")
 @click.option("--seal/--no-seal", "wants_seal", default=False, help="Compare what was written with what was judged.")
-@reporting(_format_export, lambda result: _is_broken(*[result["seal"]["verdict"]] if result["seal"] else []))
+@reporting(_format_export, lambda result: _exit_code(result["seal"]))
 def export(
     folder: str,
     base: str | None,
@@ -84,7 +84,7 @@ def _format_seal(result: Seal) -> str:
 @click.option("--limit", default=24, show_default=True, type=click.IntRange(1), help="Test rows of each language.")
 @click.option("--data", help="An evaluation set. Default: the run's own test rows.")
 @click.option("--margin", default=2.0, show_default=True, type=click.FloatRange(0, 100), help="Points of score.")
-@reporting(_format_seal, lambda result: _is_broken(*(form["verdict"] for form in result["forms"])))
+@reporting(_format_seal, lambda result: _exit_code(*result["forms"]))
 def seal(folder: str, base: str | None, forms: str, limit: int, data: str | None, margin: float) -> Seal:
     """Export the run FOLDER in each form, and compare each with what was judged: sealed, drift, or broken and why.
 
