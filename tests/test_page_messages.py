@@ -82,7 +82,10 @@ def test_a_cell_that_fails_still_ends_the_cells_after_it(client):
     client.execute_interactive(MAKE, timeout=60)
     client.execute("wait(1); 1 / 0")
     client.execute("order.append('never')")
-    assert client.get_shell_msg(timeout=30)["content"]["status"] == "error"
+    assert [client.get_shell_msg(timeout=30)["content"]["status"] for _ in range(2)] == ["error", "aborted"]
+    for _ in range(100):  # ipykernel 7 goes on aborting until a message to itself has come through its other thread
+        if client.execute_interactive("pass", timeout=60)["content"]["status"] == "ok":
+            break
     assert answer(client, "pass") == "['waited']"
 
 
