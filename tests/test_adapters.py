@@ -154,7 +154,7 @@ def test_it_is_exported_without_what_lies_beside(foreign, tiny, tmp_path):
     import torch
     from safetensors.torch import load_file
 
-    from etabli.export import merge
+    from etabli.exports import merge
 
     (foreign / "training_args.bin").write_bytes(b"\x80\x04.")
     (foreign / "results.json").write_text("{}")

@@ -219,7 +219,7 @@ def elsewhere(kind, folder, hub):
 def test_an_export_is_loaded_where_etabli_and_its_cache_are_not(trained, tmp_path, kind):
     import torch
 
-    from etabli.export import merge
+    from etabli.exports import merge
 
     run, cache = trained
     shutil.copytree(cache, tmp_path / "other-hub")

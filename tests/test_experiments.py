@@ -239,7 +239,7 @@ def test_rslora_reached_the_adapter(runs):
 
 @pytest.mark.parametrize("end", ["embed_tokens", "lm_head"])
 def test_embeddings_that_are_also_the_head_are_not_merged(runs, tmp_path, training_here, end):
-    from etabli.export import merge
+    from etabli.exports import merge
 
     keys = {**runs[1].recipe.keys(), "lora": {"target_modules": ["q_proj", end]}, "max_steps": 2}
     run = Run.start(Recipe(**keys), tmp_path / "run").wait(quiet=True)

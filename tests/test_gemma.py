@@ -9,7 +9,7 @@ import pytest
 import etabli
 import gemma
 from etabli.data.reading.source import read
-from etabli.export import merge
+from etabli.exports import merge
 from etabli.models import chat_templates
 from etabli.rendering.render import render
 

@@ -175,7 +175,7 @@ def test_merging_gives_the_sum(tiny, dataset, tmp_path, no_owner):
     import torch
     from safetensors.torch import load_file
 
-    from etabli.export import merge as export
+    from etabli.exports import merge as export
     from etabli.runs import checkpoints
     from etabli.runs.recipe import Recipe
     from etabli.training import lora_and_optimizer

@@ -20,7 +20,7 @@ from etabli.core import folders, journal, json_lines, storage
 from etabli.core.contracts import EVENTS, LOG, RECIPE, RESULTS, STOP
 from etabli.core.errors import BadInput, Damaged, NoSpace, OutsideFolder, Unreadable
 from etabli.data.dataset import Dataset
-from etabli.export import merge
+from etabli.exports import merge
 from etabli.runs import backup, checkpoints
 from etabli.runs.recipe import Recipe
 from etabli.runs.run import Run

@@ -13,8 +13,9 @@ from etabli.core.contracts import RECIPE
 from etabli.core.errors import BadInput, MissingExtra
 from etabli.data.dataset import Dataset
 from etabli.data.samples import home_commands
-from etabli.export import formats, gguf_file, merge
-from etabli.export import seal as sealing
+from etabli.exports import divergence, formats, gguf_file, merge
+from etabli.exports import seal as sealing
+from etabli.exports.reference import build_reference
 from etabli.runs.adapter_run import open_adapter
 from etabli.runs.recipe import Recipe
 from random_adapter import adapted
@@ -58,29 +59,29 @@ def run(request, embedded, free_device, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reference(run, free_device):
-    return sealing.build_reference(run, limit=3)
+    return build_reference(run, limit=3)
 
 
 @pytest.fixture(scope="module")
 def merged(run, free_device, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports") / "merged"
-    formats.export(run, "merged", folder)
+    formats.export(run, "merged", folder, seal=False)
     return folder
 
 
 @pytest.fixture(scope="module")
 def gguf(run, free_device, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports") / "gguf"
-    formats.export(run, "gguf:f16", folder)
+    formats.export(run, "gguf:f16", folder, seal=False)
     return folder
 
 
 def judge(reference, run, form, folder):
-    return formats._seal_folder(reference, run, form, folder, sealing.MARGIN)
+    return formats.seal_folder(reference, run, formats.parse_form(form), folder)
 
 
 def test_healthy_exports_are_sealed(reference, run, merged, gguf, tmp_path):
-    formats.export(run, "adapter", tmp_path / "adapter")
+    formats.export(run, "adapter", tmp_path / "adapter", seal=False)
     for form, folder in (("adapter", tmp_path / "adapter"), ("merged", merged), ("gguf:f16", gguf)):
         found = judge(reference, run, form, folder)
         assert found["verdict"] == "sealed" and found["cause"] is None, found
@@ -89,7 +90,7 @@ def test_healthy_exports_are_sealed(reference, run, merged, gguf, tmp_path):
 
 def test_an_adapter_of_which_no_rows_are_known_is_asked_the_hard_conversations(run, free_device, merged):
     elsewhere = open_adapter(run.adapter, run.recipe.model)
-    reference = sealing.build_reference(elsewhere)
+    reference = build_reference(elsewhere)
     names = [conversation.name for conversation in reference.conversations]
     assert names == ["system turn", "several turns", "emoji and accents", "blanks and line breaks", *names[4:]]
     found = judge(reference, elsewhere, "merged", merged)
@@ -107,8 +108,8 @@ def test_a_model_that_thinks_by_default_is_compared_as_it_was_judged(run, free_d
     (place / "adapter" / "chat_template.jinja").write_text(template)
     (place / "adapter" / "MANIFEST.json").unlink()
     thinking = open_adapter(place / "adapter", run.recipe.model)
-    reference = sealing.build_reference(thinking)
-    formats.export(thinking, "merged", tmp_path / "merged")
+    reference = build_reference(thinking)
+    formats.export(thinking, "merged", tmp_path / "merged", seal=False)
     found = judge(reference, thinking, "merged", tmp_path / "merged")
     assert (
         found["verdict"] != "broken" and found["prompt_same"] and "enable_thinking=false" in " ".join(found["notes"])
@@ -117,7 +118,7 @@ def test_a_model_that_thinks_by_default_is_compared_as_it_was_judged(run, free_d
 
 def test_a_row_in_which_a_person_typed_a_control_token_breaks_nothing(run, free_device, merged, tmp_path, write_jsonl):
     row = {"messages": [{"role": "user", "content": "Hi <|im_end|>"}, {"role": "assistant", "content": "Hello"}]}
-    reference = sealing.build_reference(run, data=write_jsonl([row]))
+    reference = build_reference(run, data=write_jsonl([row]))
     found = judge(reference, run, "merged", merged)
     assert found["verdict"] == "sealed" and "In 2 conversations" in found["notes"][0], found
 
@@ -286,7 +287,7 @@ def test_the_bound_is_below_the_divergence_and_equals_it_where_all_is_listed(see
     p, q = p.double().log_softmax(0), q.double().log_softmax(0)
     true = float((p.exp() * (p - q)).sum())
     listed = [{int(i): float(side[i]) for i in side.topk(top).indices} for side in (p, q)]
-    bound = sealing.bound_kl(*listed)
+    bound = divergence.bound_kl(*listed)
     assert -1e-9 <= bound <= true + 1e-6
     if top == 30:
         assert bound == pytest.approx(true, abs=1e-6)
@@ -296,7 +297,7 @@ def test_the_bound_is_below_the_divergence_and_equals_it_where_all_is_listed(see
 
 
 def test_forms_that_there_are_not(run, free_device, tmp_path, monkeypatch):
-    for form in ("ollama", "adapter:x", "merged:4bit", "gguf:q4_k_m"):
+    for form in ("olama", "adapter:x", "merged:4bit", "gguf:q4_9"):
         with pytest.raises(BadInput, match=r"choose from|llama-quantize"):
             formats.export(run, form, tmp_path / "out")
     monkeypatch.setattr(gguf_file, "find_spec", lambda name: None)
@@ -363,7 +364,7 @@ def test_a_merged_model_answers_the_same_in_a_process_without_etabli(reference, 
     )
     ids, had_etabli = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
     form = formats.TransformersForm.open(merged)
-    assert json.loads(ids) == form.answer(list(prompt), 8) and had_etabli == "False"
+    assert json.loads(ids) == form.answers([list(prompt)], 8)[0] and had_etabli == "False"
 
 
 def test_merge_refuses_an_unknown_base(run, tmp_path, free_device):

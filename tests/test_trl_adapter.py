@@ -49,7 +49,7 @@ def adapter(tiny, tmp_path_factory):
 
 def test_it_is_judged_on_the_base_that_is_named(adapter, tiny, dataset, no_owner, tmp_path):
     import etabli
-    from etabli.export import merge
+    from etabli.exports import merge
 
     assert (adapter / "training_args.bin").is_file(), "the pickle that TRL leaves is no reason to refuse"
     with pytest.raises(WrongAdapter, match="--base MODEL"):

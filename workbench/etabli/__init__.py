@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from etabli.evaluation.card import verdict as verdict
     from etabli.evaluation.compare import compare as compare
     from etabli.evaluation.evaluate import evaluate as evaluate
-    from etabli.export.formats import seal as seal
-    from etabli.export.merge import merge as merge
+    from etabli.exports.formats import export as export
+    from etabli.exports.formats import seal as seal
+    from etabli.exports.merge import merge as merge
+    from etabli.exports.model_card import card as card
     from etabli.models.loading import load as load
     from etabli.rendering.render import render as render
     from etabli.review.chat import chat as chat
@@ -54,24 +56,26 @@ _HOMES = {
     "Recipe": "etabli.runs.recipe",
     "Run": "etabli.runs.run",
     "arena": "etabli.review.session",
+    "card": "etabli.exports.model_card",
     "chat": "etabli.review.chat",
     "check": "etabli.checks.check",
     "compare": "etabli.evaluation.compare",
     "curate": "etabli.curation.session",
     "evaluate": "etabli.evaluation.evaluate",
+    "export": "etabli.exports.formats",
     "film": "etabli.review.probe_history",
     "home_commands": "etabli.data.samples",
     "lens": "etabli.training.batch_lens",
     "load": "etabli.models.loading",
     "lr_range": "etabli.runs.lr_finder",
-    "merge": "etabli.export.merge",
+    "merge": "etabli.exports.merge",
     "open_adapter": "etabli.runs.adapter_run",
     "overlay": "etabli.runs.plots",
     "own_check": "etabli.checks.custom_rules",
     "own_filter": "etabli.checks.custom_rules",
     "read": "etabli.data.reading.source",
     "render": "etabli.rendering.render",
-    "seal": "etabli.export.formats",
+    "seal": "etabli.exports.formats",
     "token_diff": "etabli.review.token_diff",
     "verdict": "etabli.evaluation.card",
 }

@@ -19,7 +19,7 @@ etabli.checks.check
 etabli.evaluation.evaluate
 etabli.evaluation.card
 etabli.runs.plots
-etabli.export.merge
+etabli.exports.merge
 etabli.review.session
 etabli.review.chat
 etabli.review.probe_history

@@ -1,15 +1,15 @@
-"""``etabli export`` and ``etabli seal``."""
+"""``etabli export``, ``etabli seal`` and ``etabli card``."""
 
 import click
 
 from etabli.app.cli.base_option import base_option, open_place
 from etabli.app.cli.output import reporting
-from etabli.core.contracts import Export, FormSeal, Seal
+from etabli.core.contracts import SEAL_MARGIN, SEAL_ROWS, Card, Export, FormSeal, Seal
 from etabli.core.progress import show_progress
 
 
 def _format_export(result: Export) -> str:
-    lines = [*result["files"]]
+    lines = [*result["files"], *result["notes"]]
     if seal := result["seal"]:
         lines += ["", seal["sentence"], *seal["notes"]]
     return "\n".join(lines)
@@ -24,46 +24,59 @@ def _exit_code(*seals: FormSeal | None) -> int:
 @base_option
 @click.option(
     "--to",
-    "form",
-    type=click.Choice(["adapter", "merged", "gguf"]),
+    "kind",
+    type=click.Choice(["adapter", "merged", "gguf", "ollama", "vllm", "hub"]),
     default="adapter",
     show_default=True,
     help="The form.",
 )
-@click.option("--quant", help="Of a GGUF: f16, bf16 or q8_0 (the default).")
+@click.option("--quant", help="Of a GGUF: f16, bf16, q8_0 (the default), q6_k, q5_k_m or q4_k_m.")
+@click.option("--lora", is_flag=True, help="With gguf: the adapter alone, for a GGUF of its base.")
 @click.option("--base-values", help="What merged adds the adapter to: trained (the default) or original.")
+@click.option("--merged", is_flag=True, help="With hub: the merged model in place of the adapter.")
+@click.option("--push", metavar="USER/NAME", help="With hub: upload it, to a new private or an existing repository.")
 @click.option("--out", required=True, help="Folder to write.")
-@click.option("--seal/--no-seal", "wants_seal", default=False, help="Compare what was written with what was judged.")
+@click.option(
+    "--seal/--no-seal", "wants_seal", default=True, show_default=True, help="Compare it with what was judged."
+)
 @reporting(_format_export, lambda result: _exit_code(result["seal"]))
 def export(
     folder: str,
     base: str | None,
-    form: str,
+    kind: str,
     quant: str | None,
+    lora: bool,
     base_values: str | None,
+    merged: bool,
+    push: str | None,
     out: str,
     wants_seal: bool,
 ) -> Export:
-    """Export the adapter of the run FOLDER, or of a PEFT folder: alone, merged into its base, or as GGUF.
+    """Export the run FOLDER, or a PEFT folder, to where it is used, and compare what was written with what was judged.
 
-    Exit code: 1 if it was sealed (--seal) and is broken.
+    Nothing is pushed that is broken. Exit code: 1 if it is broken.
     """
+    variants: dict[str, tuple[str | None, tuple[str, ...]]] = {
+        "--quant": (quant, ("gguf", "ollama")),
+        "--lora": ("lora" if lora else None, ("gguf",)),
+        "--base-values": (base_values, ("merged",)),
+        "--merged": ("merged" if merged else None, ("hub",)),
+        "--push": (push, ("hub",)),
+    }
+    given = {option: value for option, (value, _) in variants.items() if value}
+    for option in given:
+        if kind not in variants[option][1]:
+            raise click.UsageError(f"{option} goes with --to {' or '.join(variants[option][1])}, not with {kind}.")
+    if quant and lora:
+        raise click.UsageError("An adapter alone is not quantised: leave --quant or --lora out.")
     with show_progress("loading libraries"):
-        from etabli.export import formats, forms
+        from etabli.exports import formats, hub
 
-    if quant and form != "gguf":
-        raise click.UsageError(f"--quant goes with --to gguf, not with {form}.")
-    if base_values and form != "merged":
-        raise click.UsageError(f"--base-values goes with --to merged, not with {form}.")
-    place = open_place(folder, base)
-    if wants_seal and form == "gguf":
-        forms.require_llama_cpp()
-    variant = {"gguf": quant, "merged": base_values}.get(form)
-    name = f"{form}:{variant}" if variant else form
-    files = formats.export(place, name, out)
-    if not wants_seal:
-        return {"files": files, "seal": None}
-    return {"files": files, "seal": formats.seal_exported(place, name, out)}
+    variant = next((value for option, value in given.items() if option != "--push"), "")
+    result = formats.export(open_place(folder, base), f"{kind}:{variant}" if variant else kind, out, wants_seal)
+    if push and not _exit_code(result["seal"]):
+        result["notes"].append(f"Pushed to {hub.push(out, push)}")
+    return result
 
 
 def _format_seal(result: Seal) -> str:
@@ -81,9 +94,11 @@ def _format_seal(result: Seal) -> str:
 @click.argument("folder")
 @base_option
 @click.option("--forms", default="adapter,merged,gguf:q8_0", show_default=True, help="With commas between them.")
-@click.option("--limit", default=24, show_default=True, type=click.IntRange(1), help="Test rows of each language.")
+@click.option("--limit", default=SEAL_ROWS, show_default=True, type=click.IntRange(1), help="Test rows a language.")
 @click.option("--data", help="An evaluation set. Default: the run's own test rows.")
-@click.option("--margin", default=2.0, show_default=True, type=click.FloatRange(0, 100), help="Points of score.")
+@click.option(
+    "--margin", default=100 * SEAL_MARGIN, show_default=True, type=click.FloatRange(0, 100), help="Points of score."
+)
 @reporting(_format_seal, lambda result: _exit_code(*result["forms"]))
 def seal(folder: str, base: str | None, forms: str, limit: int, data: str | None, margin: float) -> Seal:
     """Export the run FOLDER in each form, and compare each with what was judged: sealed, drift, or broken and why.
@@ -91,7 +106,24 @@ def seal(folder: str, base: str | None, forms: str, limit: int, data: str | None
     Exit code: 1 if a form is broken.
     """
     with show_progress("loading libraries"):
-        from etabli.export import formats
+        from etabli.exports import formats
 
     names = [form.strip() for form in forms.split(",")]
     return formats.seal(open_place(folder, base), names, limit, margin / 100, data)
+
+
+def _format_card(result: Card) -> str:
+    return "\n".join(result["files"])
+
+
+@click.command()
+@click.argument("folder")
+@base_option
+@click.option("--out", help="Folder to write. Default: card in FOLDER.")
+@reporting(_format_card)
+def card(folder: str, base: str | None, out: str | None) -> Card:
+    """Write the model card of the run FOLDER, or of a PEFT folder, and a notebook that trains and judges again."""
+    with show_progress("loading libraries"):
+        from etabli.exports import model_card
+
+    return {"files": model_card.card(open_place(folder, base), out)}

@@ -17,7 +17,7 @@ COMMANDS: list[click.Command] = [
     *(runs.train, runs.resume, runs.stop, runs.runs),
     *(evaluate.evaluate, evaluate.compare, arena.arena, arena.votes),
     *(judging.chat, judging.token_diff, judging.film),
-    *(experiments.lr_range, experiments.overlay, export.export, export.seal),
+    *(experiments.lr_range, experiments.overlay, export.export, export.seal, export.card),
 ]
 for command in COMMANDS:
     etabli.add_command(command)

@@ -4,6 +4,9 @@ from typing import Literal, NotRequired, TypedDict
 
 from etabli.core.contracts.evaluation import Difference
 
+SEAL_ROWS = 24  # test rows of each language
+SEAL_MARGIN = 0.02  # of the score: a form that may be worse by more is not called the same
+
 
 class FirstDifference(TypedDict):
     """Where a prompt is another one for the first time: what stands there, as text."""
@@ -48,3 +51,10 @@ class Export(TypedDict):
 
     files: list[str]
     seal: FormSeal | None  # null if it was not asked for
+    notes: list[str]  # what else to know of these files
+
+
+class Card(TypedDict):
+    """``etabli card --json``."""
+
+    files: list[str]

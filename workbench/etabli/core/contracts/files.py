@@ -15,6 +15,7 @@ ADAPTER = "adapter"
 MANIFEST = "MANIFEST.json"
 VERDICT = "verdict.json"
 RESULTS = "results.json"
+SEAL = "seal.json"  # what of the last seal: each exported form beside the judged model
 ABLATION = "ablation.json"
 VOTES = "votes"  # a folder with one append-only file for each voter
 TOKEN_DIFF = "token_diff.json"

@@ -8,9 +8,9 @@ from etabli.core.contracts import MANIFEST
 from etabli.core.errors import BadInput
 from etabli.core.progress import show_progress
 from etabli.models.adapter_files import WEIGHTS, pickle_files
-from etabli.models.adapters import BASE_FACTS, CONFIG, is_path, public_name
+from etabli.models.adapters import BASE_FACTS, CONFIG, is_path, public_name, read_config
 from etabli.models.generate import stop_ids
-from etabli.models.loading import LoadedModel, check_adapter, load
+from etabli.models.loading import LoadedModel, add_adapter, check_adapter, load
 from etabli.models.quiet import quiet
 from etabli.models.sources import resolve
 from etabli.runs import checkpoints
@@ -18,9 +18,10 @@ from etabli.runs.adapter_run import AdapterRun, open_adapter
 from etabli.runs.run import Run
 
 if TYPE_CHECKING:
-    import torch
+    from transformers import PreTrainedModel
 
 TRAINED, ORIGINAL = BASES = ("trained", "original")  # what an adapter is merged into
+SHARD = "4GB"  # of a merged model's files: a download that fails begins again with one of them
 # A checkpoint can replace the final adapter; these files of a checkpoint are not exported.
 CHECKPOINT_FILES = {MANIFEST, checkpoints.OPTIMIZER, checkpoints.RANDOM, checkpoints.STATE}
 # What of a folder from elsewhere is its adapter: weights, configuration, tokenizer, card.
@@ -37,7 +38,13 @@ def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
     Raises:
         WrongAdapter, Damaged, OutsideFolder: as ``check_adapter``; BadInput: there are pickles beside the weights.
     """
-    run = open_adapter(run)
+    with storage.write_folder(out) as folder:
+        write_adapter(open_adapter(run), folder)
+    return list_names(out)
+
+
+def write_adapter(run: Run, folder: Path) -> None:
+    """Copy the adapter's files into a folder; see ``export_adapter``."""
     source = run.adapter
     check_adapter(source, resolve(run.recipe.model), run.base_named)
     files = [path for path in folders.list_files(source) if path.parent == source and path.name not in CHECKPOINT_FILES]
@@ -48,11 +55,9 @@ def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
             f"{pickles[0]} is a pickle, which can run code on the machine of whoever opens it: nothing was exported. "
             "Remove it, then export again."
         )
-    with storage.write_folder(out) as folder:
-        for path in files:
-            folders.copy_file(source, path.name, folder / path.name)
-        _name_base(folder, run)
-    return list_names(out)
+    for path in files:
+        folders.copy_file(source, path.name, folder / path.name)
+    _name_base(folder, run)
 
 
 def _name_base(folder: Path, run: Run) -> None:
@@ -86,38 +91,73 @@ def merge(run: Run | str | Path, out: str | Path, base: str = TRAINED) -> list[s
         adapter changes the embeddings or the head while both are one matrix: merging would change the other too.
     """
     run = open_adapter(run)
-    if base not in BASES:
-        raise BadInput(f"There is no base {base!r} to merge into; choose from {', '.join(BASES)}.")
-    processes.require_free_device("Merging can't begin")
-    dtype = "float16" if machine.half_precision() else "bfloat16"  # 16 bits, whatever this machine computes in
-    loaded_model = run.load(four_bit=False, device="cpu", dtype=dtype)
-    _refuse_tied(loaded_model)
-    if base == TRAINED:
-        _take_trained_values(loaded_model, run)
-    merged_model = loaded_model.model.merge_and_unload()
-    # Whoever loads it stops where it was trained to stop: a base model's own configuration may not know that token.
-    stops = stop_ids(merged_model, loaded_model.tokenizer)
-    merged_model.generation_config.eos_token_id = stops if len(stops) > 1 else next(iter(stops), None)
-    with storage.write_folder(
-        out, {"base": loaded_model.name, "base_hash": loaded_model.source.hash, "base_values": base, "run": run.name}
-    ) as folder:
-        with quiet():
-            merged_model.save_pretrained(folder, safe_serialization=True)
-        loaded_model.tokenizer.save_pretrained(folder)
+    source = resolve(run.recipe.model)
+    facts = {"base": source.name, "base_hash": source.hash, "base_values": base, "run": run.name}
+    with storage.write_folder(out, facts) as folder:
+        write_merged(run, folder, base)
     return list_names(out)
 
 
-def _take_trained_values(loaded_model: LoadedModel, run: Run) -> None:
-    """Give every layer that was in 4 bits the values that it had then."""
-    import bitsandbytes as bnb
-    from bitsandbytes.functional import dequantize_4bit
+def write_merged(run: Run, folder: Path, base: str) -> None:
+    """Write the merged model's files into a folder; see ``merge``."""
+    if base not in BASES:
+        raise BadInput(f"There is no base {base!r} to merge into; choose from {', '.join(BASES)}.")
+    processes.require_free_device("Merging can't begin")
+    loaded_model = _load_in_16_bits(run, base)
+    _refuse_tied(loaded_model)
+    merged_model = loaded_model.model.merge_and_unload()
+    # Whoever loads it stops where it was trained to stop: a base's own configuration may not know that token.
+    stops = stop_ids(merged_model, loaded_model.tokenizer)
+    merged_model.generation_config.eos_token_id = stops if len(stops) > 1 else next(iter(stops), None)
+    with quiet():
+        merged_model.save_pretrained(folder, max_shard_size=SHARD)
+    loaded_model.tokenizer.save_pretrained(folder)
 
-    in_four_bits = load(run.recipe.model, device="cpu", dtype=run.dtype, keep_dequantized=False)
-    layers = dict(loaded_model.model.get_base_model().named_modules())
-    for name, layer in in_four_bits.model.named_modules():
-        if isinstance(layer, bnb.nn.Linear4bit):
-            target = cast("torch.nn.Linear", getattr(layers[name], "base_layer", layers[name]))
-            target.weight.data.copy_(dequantize_4bit(layer.weight.data, layer.weight.quant_state))
+
+def _load_in_16_bits(run: Run, base: str) -> LoadedModel:
+    """Load the base in 16 bits, with the adapter on it.
+
+    Values of 4 bits are written out one layer after the other: both forms of the whole base are never in memory.
+    """
+    import torch
+
+    dtype = torch.float16 if machine.half_precision() else torch.bfloat16  # whatever this machine computes in
+    if base == ORIGINAL:
+        return run.load(four_bit=False, device="cpu", dtype=str(dtype).removeprefix("torch."))
+    check_adapter(run.adapter, resolve(run.recipe.model), run.base_named)
+    loaded = load(run.recipe.model, device="cpu", dtype=run.dtype, keep_dequantized=False)
+    with quiet():
+        cast("PreTrainedModel", loaded.model).dequantize(dtype=dtype).to(dtype)
+    loaded.dtype = dtype
+    return add_adapter(loaded, read_config(run.adapter))
+
+
+def save_updates(run: Run, file: Path) -> None:
+    """Write what the adapter adds: for each matrix NAME of the base ``NAME.lora_a`` and ``NAME.lora_b`` (scaled).
+
+    Raises:
+        BadInput: the adapter holds more than LoRA's two matrices of each layer.
+    """
+    import torch
+    from peft.tuners.lora import LoraLayer
+    from safetensors.torch import save_file
+
+    loaded = _load_in_16_bits(run, ORIGINAL)
+    settings = loaded.model.peft_config["default"]
+    more = [name for name in ("use_dora", "lora_bias", "modules_to_save") if getattr(settings, name, None)]
+    layers = {n: layer for n, layer in loaded.model.get_base_model().named_modules() if isinstance(layer, LoraLayer)}
+    if more or any(len(layer.lora_A) == 0 for layer in layers.values()):
+        raise BadInput(
+            f"This adapter has more than LoRA's matrices ({', '.join(more) or 'of the embeddings'}), which a GGUF of "
+            "an adapter can't hold: export it merged (--to gguf)."
+        )
+    updates: dict[str, torch.Tensor] = {}
+    for name, layer in layers.items():
+        updates[f"{name}.lora_a"] = layer.lora_A["default"].weight.data.float().contiguous()
+        updates[f"{name}.lora_b"] = (
+            layer.lora_B["default"].weight.data.float() * layer.scaling["default"]
+        ).contiguous()
+    save_file(updates, file)
 
 
 def _refuse_tied(loaded_model: LoadedModel) -> None:

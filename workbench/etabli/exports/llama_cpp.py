@@ -1,0 +1,201 @@
+"""A GGUF file asked over llama.cpp's own server, on 127.0.0.1: as llama.cpp's users ask it, and as Ollama's do."""
+
+import contextlib
+import queue
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+
+from etabli.core import machine
+from etabli.core.contracts import Message
+from etabli.core.errors import BadInput, EtabliError, MissingExtra
+from etabli.core.wording import count_of
+from etabli.exports.divergence import LogProbabilities
+from etabli.exports.forms import TOP
+from etabli.exports.ollama import MODELFILE, TurnTexts, find_turn_texts, list_limits
+from etabli.rendering.forms import Form as MessageForm
+from etabli.rendering.template_engine import Tools
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SLOTS = 4  # questions that llama.cpp answers at the same time
+Result = TypeVar("Result")
+ANSWER_SECONDS = 600  # that llama.cpp may take for one answer
+
+
+class LlamaCppForm:
+    """llama.cpp's server on 127.0.0.1, at a port that the system chooses, asked over HTTP."""
+
+    ends: set[int] | None = None
+    limits: Mapping[str, str] = {}
+
+    def __init__(self, server: Any):
+        self.server = server  # it ends with this object
+        self._client = httpx.Client(base_url=server.listening_address, timeout=ANSWER_SECONDS, trust_env=False)
+        self._letter: int = self._post("/tokenize", {"content": "a"})["tokens"][0]
+
+    def settings(self) -> dict[str, object]:
+        """See ``Form``; a GGUF holds none."""
+        return {}
+
+    def prompt(self, messages: list[Message], tools: Tools, thinks: bool | None = None) -> list[int]:
+        """See ``Form``."""
+        sent = [
+            {"reasoning_content" if key == "reasoning" else key: value for key, value in message.items()}
+            for message in MessageForm(arguments_as_text=True).apply(messages)
+        ]
+        body: dict[str, object] = {"messages": sent}
+        if tools:
+            body["tools"] = tools
+        if thinks is not None:
+            body["chat_template_kwargs"] = {"enable_thinking": thinks}
+        return self._tokenise(self._post("/apply-template", body)["prompt"])
+
+    def _tokenise(self, text: str) -> list[int]:
+        asked: dict[str, object] = {"content": text, "add_special": True, "parse_special": True}
+        ids: list[int] = self._post("/tokenize", asked)["tokens"]
+        return ids
+
+    def text(self, ids: list[int]) -> str:
+        """See ``Form``."""
+        return str(self._post("/detokenize", {"tokens": ids})["content"])
+
+    def answers(self, prompts: list[list[int]], most: int) -> list[list[int]]:
+        """See ``Form``."""
+
+        def answer(slot: int, place: int) -> list[int]:
+            asked = self._asked(slot, prompts[place], most) | {"return_tokens": True}
+            ids: list[int] = self._post("/completion", asked)["tokens"]
+            return ids
+
+        return self._in_slots(answer, len(prompts))
+
+    def log_probabilities(self, prompts: list[list[int]], answers: list[list[int]]) -> list[LogProbabilities]:
+        """See ``Form``; the server reads one more token at each place and keeps what it has read."""
+
+        def read(slot: int, place: int) -> LogProbabilities:
+            prompt, answer = prompts[place], answers[place]
+            return [self._next(slot, [*prompt, *answer[:length]]) for length in range(len(answer))]
+
+        return self._in_slots(read, len(prompts))
+
+    def _in_slots(self, ask: Callable[[int, int], Result], count: int) -> list[Result]:
+        """Return what ``ask(slot, place)`` returns for each place; the server answers one question a slot at a time."""
+        free = queue.SimpleQueue[int]()
+        for slot in range(SLOTS):
+            free.put(slot)
+
+        def ask_in_free_slot(place: int) -> Result:
+            slot = free.get()
+            try:
+                return ask(slot, place)
+            finally:
+                free.put(slot)
+
+        with ThreadPoolExecutor(SLOTS) as pool:
+            return list(pool.map(ask_in_free_slot, range(count)))
+
+    def _next(self, slot: int, ids: list[int]) -> dict[int, float]:
+        # What is generated is a letter: of half a character the server tells nothing. The probabilities are without it.
+        bias = {"n_probs": TOP, "logit_bias": [[self._letter, 1000.0]]}
+        told = self._post("/completion", self._asked(slot, ids, 1) | bias)["completion_probabilities"]
+        return {one["id"]: one["logprob"] for one in told[0]["top_logprobs"]}
+
+    def _asked(self, slot: int, prompt: list[int], most: int) -> dict[str, object]:
+        return {
+            "id_slot": slot,
+            "prompt": prompt,
+            "n_predict": most,
+            "temperature": 0,
+            "cache_prompt": True,
+            "samplers": ["temperature"],
+        }
+
+    def _post(self, path: str, body: dict[str, object]) -> dict[str, Any]:
+        answer = self._client.post(path, json=body)
+        if answer.is_error:
+            raise EtabliError(f"llama.cpp refuses {path}: {answer.text[:300]}")
+        told: dict[str, Any] = answer.json()
+        return told
+
+
+class OllamaForm(LlamaCppForm):
+    """A Modelfile's GGUF, asked by llama.cpp with the prompts that its template makes: Ollama itself is not run."""
+
+    def __init__(self, server: Any, texts: TurnTexts, limits: Mapping[str, str]):
+        super().__init__(server)
+        self._texts, self.limits = texts, limits
+
+    def prompt(self, messages: list[Message], tools: Tools, thinks: bool | None = None) -> list[int]:
+        """See ``Form``; a Modelfile holds no tools, and whether it thinks is written in it."""
+        return self._tokenise(self._texts.compose(messages))
+
+
+def require_llama_cpp() -> None:
+    """Refuse if llama.cpp is not installed.
+
+    Raises:
+        MissingExtra: as said.
+    """
+    if find_spec("xllamacpp") is None:
+        raise MissingExtra("Asking a GGUF needs llama.cpp, which is not installed: pip install 'etabli[export]'")
+
+
+@contextlib.contextmanager
+def open_ollama(folder: Path, tokenizer: "PreTrainedTokenizerBase", context: int) -> Iterator[OllamaForm]:
+    """Serve a Modelfile's GGUF by llama.cpp while the block runs.
+
+    Raises:
+        BadInput: the template in the Modelfile is not the one that this tokenizer's is written as.
+    """
+    texts = find_turn_texts(tokenizer)
+    modelfile = (folder / MODELFILE).read_text(encoding="utf-8")
+    if texts.go_template() not in modelfile:
+        raise BadInput(f"the template in {folder.name}/{MODELFILE} is not the one that the model was judged with")
+    with serve_gguf(single_gguf(folder), context) as served:
+        yield OllamaForm(served.server, texts, list_limits(texts, tokenizer))
+
+
+def single_gguf(folder: Path) -> Path:
+    """Return the GGUF file of a folder.
+
+    Raises:
+        BadInput: there is none, or more than one.
+    """
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) != 1:
+        raise BadInput(f"{folder} holds {count_of(len(files), 'GGUF file')}; one is needed.")
+    return files[0]
+
+
+@contextlib.contextmanager
+def serve_gguf(file: Path, context: int, lora: Path | None = None) -> Iterator[LlamaCppForm]:
+    """Serve a GGUF file by llama.cpp while the block runs, with room for ``context`` tokens.
+
+    ``lora`` is an adapter's GGUF, which is put on it.
+
+    Raises:
+        MissingExtra: xllamacpp is not installed; BadInput: llama.cpp can't open the file.
+    """
+    require_llama_cpp()
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(file)
+    parameters.hostnames, parameters.port = ["127.0.0.1"], 0
+    parameters.n_ctx = context * SLOTS
+    parameters.n_parallel, parameters.use_jinja, parameters.warmup = SLOTS, True, False
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = machine.threads()
+    parameters.verbosity = -1
+    if lora is not None:
+        parameters.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(lora), 1.0)]
+    try:
+        server = xllamacpp.Server(parameters)
+    except (RuntimeError, ValueError) as error:
+        raise BadInput(f"llama.cpp can't open {file}: {error}") from None
+    yield LlamaCppForm(server)
