@@ -15,6 +15,7 @@ from traitlets import TraitError
 import etabli
 import etabli_widgets
 import hostile_markup
+import seal_sample
 import test_widgets as parts
 from etabli.app import notebooks, report
 from etabli.checks.view import check_view
@@ -334,6 +335,7 @@ WIDGETS = {
         [{"prompt": "p", "answers": {"base": {"text": "t"}}, "strength": 0.5}],
     ),
     "RoundTrip": (lambda data: etabli_widgets.RoundTrip(**data), {"mends": "pip"}),
+    "SealCard": (etabli_widgets.SealCard, seal_sample.SEAL),
 }
 
 

@@ -9,16 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etabli.core.contracts import RECIPE
 from etabli.core.errors import BadInput, MissingExtra
-from etabli.data.dataset import Dataset
-from etabli.data.samples import home_commands
 from etabli.exports import divergence, formats, gguf_file, merge
 from etabli.exports import seal as sealing
 from etabli.exports.reference import build_reference
 from etabli.runs.adapter_run import open_adapter
-from etabli.runs.recipe import Recipe
-from random_adapter import adapted
+from random_adapter import sure_run
 
 
 @pytest.fixture(scope="module")
@@ -31,30 +27,9 @@ def free_device(tmp_path_factory):
         yield
 
 
-FAMILIES = ["llama", "qwen3"]
-
-
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=["llama", "qwen3"])
 def run(request, embedded, free_device, tmp_path_factory):
-    """An adapter that changes much, on a small model that is sure of its answers: its random weights are large."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    place = tmp_path_factory.mktemp("seal")
-    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    more = {"num_key_value_heads": 2, "vocab_size": 49152, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(request.param, **sizes, **more))
-    for parameter in model.parameters():
-        parameter.data *= 3 if parameter.ndim > 1 else 1
-    model.lm_head.weight.data *= 10
-    model.bfloat16().save_pretrained(place / "model")
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copy2(embedded.folder / name, place / "model" / name)
-    Dataset(home_commands(n=40, test=8, seed=0)).save(place / "data")
-    Recipe(data=str(place / "data"), model=str(place / "model"), dtype="float32").save(place / "run" / RECIPE)
-    adapted(str(place / "model"), place / "run" / "adapter", 0.5, 0)
-    return open_adapter(place / "run")
+    return sure_run(request.param, tmp_path_factory.mktemp("seal"), embedded.folder)
 
 
 @pytest.fixture(scope="module")

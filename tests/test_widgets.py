@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 import etabli_widgets
+import seal_sample
 from etabli_widgets import (
     BlindArena,
     ChatCompare,
@@ -22,6 +23,7 @@ from etabli_widgets import (
     MemoryLedger,
     RoundTrip,
     RunMonitor,
+    SealCard,
     ThresholdPairs,
     TokenDiff,
     TrainingFilm,
@@ -765,6 +767,22 @@ def test_what_is_hidden_is_written_out_and_joiners_of_scripts_stay():
     assert visible("👩\u200d") == "👩\\u200d" and visible("\u200d") == "\\u200d"
 
 
+def test_a_seal_card_shows_where_a_broken_form_differs_and_how_far_the_others_are():
+    card = SealCard(seal_sample.SEAL)
+    assert card.view["zone"] == 40.0  # 0.01 on an axis from 0.0001 to 10
+    assert [form["place"] for form in card.view["forms"]] == [16.9, 43.7, None]
+    twin, broken = card.html(), card.view["forms"][2]
+    assert "[INST] Answer" in twin and "as it was judged" in twin and "−2 [−6, +1] points: cannot tell" in twin
+    assert broken["kl"] == broken["answers"] == "" and broken["prompts"] == "differ"
+    assert repr(card).splitlines()[-1] == broken["sentence"]
+
+
+def test_a_divergence_beyond_the_axis_stands_at_its_end():
+    from etabli_widgets import seal_card
+
+    assert [seal_card._place(kl) for kl in (0.0, 1e-9, 1e-4, 10.0, 250.0)] == [0.0, 0.0, 0.0, 100.0, 100.0]
+
+
 @pytest.mark.parametrize(
     "widget",
     [
@@ -780,6 +798,7 @@ def test_what_is_hidden_is_written_out_and_joiners_of_scripts_stay():
         MemoryLedger(Memory()),
         RoundTrip(),
         CheckReport({"groups": []}, lambda code, most: {}),
+        SealCard(seal_sample.SEAL),
     ],
 )
 def test_modules_are_whole_and_need_no_network(widget):

@@ -44,6 +44,7 @@ TRAITS = {  # with the keys whose values are no free text
     "MemoryLedger": {"model_name": (), "card": (), "error": ()},
     "TokenDiff": {"about": (), "error": ()},
     "TrainingFilm": {"film": ("by", "id", "state"), "error": ()},
+    "SealCard": {"view": ("heads", "kind", "first"), "error": ()},
     "VerdictCard": {"view": ("score", "slice", "arm", "against", "verdict", "forest"), "error": ()},
     "RoundTrip": {"error": ()},
 }

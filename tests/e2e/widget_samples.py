@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import etabli
 import etabli_widgets
 import hostile_markup
+import seal_sample
 from etabli.data.dataset import Dataset
 from etabli.evaluation import card
 from etabli.evaluation.aggregate import summarise
@@ -316,6 +317,11 @@ def round_trip(folder: Path) -> etabli_widgets.RoundTrip:
     return etabli_widgets.RoundTrip()
 
 
+def seal(folder: Path) -> etabli_widgets.SealCard:
+    """One form sealed, one with drift, and one whose template is another one."""
+    return etabli_widgets.SealCard(seal_sample.SEAL)
+
+
 SAMPLES: dict[str, Callable[[Path], Any]] = {
     "RunMonitor": monitor,
     "ChatCompare": chat,
@@ -327,6 +333,7 @@ SAMPLES: dict[str, Callable[[Path], Any]] = {
     "MemoryLedger": ledger,
     "TokenDiff": token_diff,
     "TrainingFilm": film,
+    "SealCard": seal,
     "VerdictCard": verdict,
     "RoundTrip": round_trip,
 }

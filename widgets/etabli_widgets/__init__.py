@@ -8,6 +8,7 @@ from etabli_widgets.mask_lens import MaskLens
 from etabli_widgets.memory_ledger import MemoryLedger
 from etabli_widgets.round_trip import RoundTrip
 from etabli_widgets.run_monitor import RunMonitor
+from etabli_widgets.seal_card import SealCard
 from etabli_widgets.threshold_pairs import ThresholdPairs
 from etabli_widgets.token_diff import TokenDiff
 from etabli_widgets.training_film import TrainingFilm
@@ -22,6 +23,7 @@ __all__ = [
     "MemoryLedger",
     "RoundTrip",
     "RunMonitor",
+    "SealCard",
     "ThresholdPairs",
     "TokenDiff",
     "TrainingFilm",

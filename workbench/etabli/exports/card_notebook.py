@@ -22,10 +22,6 @@ def write_notebook(run: Run, results: Results | None, file: Path) -> None:
     """Write the notebook. It needs établi and the rows, which are compared by their hash."""
     cells = [
         ("markdown", _heading(run)),
-        (
-            "code",
-            "try:\n    import etabli\nexcept ImportError:\n    %pip install -q etabli bitsandbytes\n    import etabli",
-        ),
         ("code", IMPORT),
         ("code", _settings(run, results)),
         ("markdown", "The same rows? The hash is of their contents; with other rows nothing below can be compared."),

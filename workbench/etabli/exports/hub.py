@@ -36,13 +36,12 @@ def push(folder: str | Path, name: str) -> str:
         EtabliError: the Hub can't be reached, or refuses.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     api = HfApi()
     try:
         api.create_repo(name, private=True, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=folder, ignore_patterns=[MANIFEST], commit_message="etabli export")
-    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except Exception as error:  # its own, or those of requests, httpx or httpx2, by its version
         raise EtabliError(
             f"Nothing was pushed to {name}: {first_line(error)} The folder is ready in {folder}; log in with "
             f"`hf auth login`, or push it yourself: hf upload {name} {folder}"

@@ -39,6 +39,10 @@ class LlamaCppForm:
         self._client = httpx.Client(base_url=server.listening_address, timeout=ANSWER_SECONDS, trust_env=False)
         self._letter: int = self._post("/tokenize", {"content": "a"})["tokens"][0]
 
+    def close(self) -> None:
+        """Close the connections to the server, which ends with the last reference to it."""
+        self._client.close()
+
     def settings(self) -> dict[str, object]:
         """See ``Form``; a GGUF holds none."""
         return {}
@@ -158,7 +162,11 @@ def open_ollama(folder: Path, tokenizer: "PreTrainedTokenizerBase", context: int
     if texts.go_template() not in modelfile:
         raise BadInput(f"the template in {folder.name}/{MODELFILE} is not the one that the model was judged with")
     with serve_gguf(single_gguf(folder), context) as served:
-        yield OllamaForm(served.server, texts, list_limits(texts, tokenizer))
+        form = OllamaForm(served.server, texts, list_limits(texts, tokenizer))
+        try:
+            yield form
+        finally:
+            form.close()
 
 
 def single_gguf(folder: Path) -> Path:
@@ -198,4 +206,8 @@ def serve_gguf(file: Path, context: int, lora: Path | None = None) -> Iterator[L
         server = xllamacpp.Server(parameters)
     except (RuntimeError, ValueError) as error:
         raise BadInput(f"llama.cpp can't open {file}: {error}") from None
-    yield LlamaCppForm(server)
+    form = LlamaCppForm(server)
+    try:
+        yield form
+    finally:
+        form.close()
