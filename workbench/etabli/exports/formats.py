@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from etabli.core import storage
 from etabli.core.contracts import SEAL, SEAL_MARGIN, SEAL_ROWS, Export, FormSeal, Seal
-from etabli.core.errors import BadInput
+from etabli.core.errors import BadInput, EtabliError
+from etabli.core.terminal import say
 from etabli.exports import gguf_file, hub, merge, ollama, serving
 from etabli.exports.forms import Form, TransformersForm
 from etabli.exports.llama_cpp import open_ollama, require_llama_cpp, serve_gguf, single_gguf
@@ -94,6 +95,18 @@ def require_possible(run: Run, form: FormName, seal: bool) -> None:
         gguf_file.require_convertible(run, form.variant)
         if seal:
             require_llama_cpp()
+
+
+def choose_possible(run: Run, forms: Sequence[str]) -> list[str]:
+    """Return those of some forms that can be written and asked here; of the others it is said why not."""
+    chosen = []
+    for form in forms:
+        try:
+            require_possible(run, parse_form(form), seal=True)
+            chosen.append(form)
+        except EtabliError as error:
+            say(f"{form} is left out: {error}")
+    return chosen
 
 
 def _write(run: Run, form: FormName, out: Path) -> None:

@@ -128,8 +128,8 @@ def _load_in_16_bits(run: Run, base: str) -> LoadedModel:
     loaded = load(run.recipe.model, device="cpu", dtype=run.dtype, keep_dequantized=False)
     with quiet():
         cast("PreTrainedModel", loaded.model).dequantize(dtype=dtype).to(dtype)
-    loaded.dtype = dtype
-    return add_adapter(loaded, read_config(run.adapter))
+        loaded.dtype = dtype
+        return add_adapter(loaded, read_config(run.adapter))
 
 
 def save_updates(run: Run, file: Path) -> None:
