@@ -22,13 +22,26 @@ from etabli.runs.adapter_run import open_adapter
 from random_adapter import sure_run
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen3"])
-def run(request, embedded, tmp_path_factory):
+@pytest.fixture(scope="module")
+def free_device(tmp_path_factory):
+    """Runs of other tests don't count."""
     from etabli.core import processes
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "_owner_file", lambda: tmp_path_factory.getbasetemp() / "no-owner.json")
-        yield sure_run(request.param, tmp_path_factory.mktemp("forms"), embedded.folder)
+        yield
+
+
+@pytest.fixture(scope="module")
+def llama(embedded, free_device, tmp_path_factory):
+    return sure_run("llama", tmp_path_factory.mktemp("llama"), embedded.folder)
+
+
+@pytest.fixture(scope="module", params=["llama", pytest.param("qwen3", marks=pytest.mark.nightly)])
+def run(request, embedded, free_device, tmp_path_factory, llama):
+    if request.param == "llama":
+        return llama
+    return sure_run(request.param, tmp_path_factory.mktemp("forms"), embedded.folder)
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +90,9 @@ def test_a_modelfile_with_another_template_is_broken(reference, run, tmp_path):
     assert found["verdict"] == "broken" and "not the one that the model was judged with" in found["cause"]
 
 
-def test_an_adapter_with_more_than_lora_can_t_stand_alone(run, tmp_path):
+def test_an_adapter_with_more_than_lora_can_t_stand_alone(llama, tmp_path):
     place = tmp_path / "adapter"
-    shutil.copytree(run.adapter, place)
+    shutil.copytree(llama.adapter, place)
     (place / "MANIFEST.json").unlink()
     config = json.loads((place / "adapter_config.json").read_text())
     from safetensors.numpy import load_file, save_file
@@ -89,16 +102,16 @@ def test_an_adapter_with_more_than_lora_can_t_stand_alone(run, tmp_path):
         weights[name.replace("lora_B.weight", "lora_magnitude_vector")] = abs(weights[name]).sum(1) + 1
     save_file(weights, place / "adapter_model.safetensors")
     (place / "adapter_config.json").write_text(json.dumps({**config, "use_dora": True}))
-    dora = open_adapter(place, run.recipe.model)
+    dora = open_adapter(place, llama.recipe.model)
     with pytest.raises(BadInput, match="use_dora"):
         formats.export(dora, "gguf:lora", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert "DoRA" in serving.list_lora_limits(dora)[0]
 
 
-def test_what_vllm_serves(run, tmp_path):
-    assert serving.list_lora_limits(run) == []
-    result = formats.export(run, "vllm", tmp_path / "out", seal=False)
+def test_what_vllm_serves(llama, tmp_path):
+    assert serving.list_lora_limits(llama) == []
+    result = formats.export(llama, "vllm", tmp_path / "out", seal=False)
     page = (tmp_path / "out" / "SERVE.md").read_text()
     assert {"merged", "adapter", "SERVE.md"} <= set(result["files"])
     assert "--max-lora-rank 16" in page and str(tmp_path) not in page
@@ -268,14 +281,14 @@ print("etabli" in sys.modules)
 """
 
 
-def test_peft_has_the_same_logits_in_a_process_without_etabli(run, tmp_path):
+def test_peft_has_the_same_logits_in_a_process_without_etabli(llama, tmp_path):
     import torch
 
-    formats.export(run, "adapter", tmp_path / "adapter", seal=False)
+    formats.export(llama, "adapter", tmp_path / "adapter", seal=False)
     ids, file = [1, 5, 99, 1234, 40000, 7], tmp_path / "logits.pt"
-    arguments = [run.recipe.model, str(tmp_path / "adapter"), json.dumps(ids), str(file)]
+    arguments = [llama.recipe.model, str(tmp_path / "adapter"), json.dumps(ids), str(file)]
     done = subprocess.run([sys.executable, "-c", PEFT, *arguments], capture_output=True, text=True, check=True)
-    loaded = run.load(four_bit=False, device="cpu", dtype="float32")
+    loaded = llama.load(four_bit=False, device="cpu", dtype="float32")
     with torch.no_grad():
         own = loaded.model(input_ids=torch.tensor([ids])).logits
     torch.testing.assert_close(torch.load(file), own, rtol=1e-5, atol=1e-5)
@@ -302,7 +315,7 @@ def test_openai_s_client_gets_the_same_answer_from_llama_cpp_s_endpoint(referenc
         [sys.executable, "-c", OPENAI, str(file), "Name a colour."], capture_output=True, text=True, check=True
     )
     text, had_etabli = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
-    tokenizer = reference.loaded.tokenizer
+    tokenizer = reference.tokenizer
     prompt = list(
         tokenizer.apply_chat_template(talk(("user", "Name a colour.")), add_generation_prompt=True)["input_ids"]
     )
@@ -364,9 +377,9 @@ def own_hub(monkeypatch):
     huggingface_hub.close_session()
 
 
-def test_a_push_sends_the_folder_and_writes_the_token_nowhere(run, own_hub, tmp_path, capsys):
+def test_a_push_sends_the_folder_and_writes_the_token_nowhere(llama, own_hub, tmp_path, capsys):
     seen, address = own_hub
-    formats.export(run, "hub", tmp_path / "out", seal=False)
+    formats.export(llama, "hub", tmp_path / "out", seal=False)
     assert seen == []  # nothing is sent unless it is asked for
     assert hub.push(tmp_path / "out", "user/name") == f"{address}/user/name"
     created = next(body for method, path, _, body in seen if path.endswith("/repos/create"))
@@ -382,12 +395,12 @@ def test_a_push_sends_the_folder_and_writes_the_token_nowhere(run, own_hub, tmp_
     assert TOKEN.encode() not in written and TOKEN not in out.out + out.err
 
 
-def test_without_a_hub_the_folder_is_ready_and_the_error_says_so(run, tmp_path, monkeypatch):
+def test_without_a_hub_the_folder_is_ready_and_the_error_says_so(llama, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    formats.export(run, "hub", tmp_path / "out", seal=False)
+    formats.export(llama, "hub", tmp_path / "out", seal=False)
     with pytest.raises(EtabliError, match="Nothing was pushed to user/name"):
         hub.push(tmp_path / "out", "user/name")
     assert (tmp_path / "out" / "README.md").is_file()
@@ -402,36 +415,36 @@ def read_card(folder):
     return yaml.safe_load(metadata), body
 
 
-def test_a_card_of_a_run_that_was_not_judged_says_so(run, tmp_path):
-    assert model_card.card(run, tmp_path / "card") == ["MANIFEST.json", "README.md", "card.ipynb"]
+def test_a_card_of_a_run_that_was_not_judged_says_so(llama, tmp_path):
+    assert model_card.card(llama, tmp_path / "card") == ["MANIFEST.json", "README.md", "card.ipynb"]
     metadata, body = read_card(tmp_path / "card")
     assert metadata["base_model"] == "model" and metadata["library_name"] == "peft"
     assert metadata["license"] == "other"  # the base states none
     assert "It was not judged" in body and "etabli seal" in body
     everything = (tmp_path / "card" / "README.md").read_text() + (tmp_path / "card" / "card.ipynb").read_text()
-    assert str(run.folder.parent) not in everything
+    assert str(llama.folder.parent) not in everything
 
 
-def test_what_the_seal_found_stands_in_the_card(run, tmp_path):
+def test_what_the_seal_found_stands_in_the_card(llama, tmp_path):
     place = tmp_path / "run"
-    shutil.copytree(run.folder, place)
+    shutil.copytree(llama.folder, place)
     found = formats.seal(place, ["merged"], limit=2)
     assert json.loads((place / "seal.json").read_text())["forms"][0]["verdict"] == found["forms"][0]["verdict"]
     model_card.card(place)
     assert "merged is sealed" in read_card(place / "card")[1]
 
 
-def test_rows_that_restrict_what_is_trained_on_them_are_named(run, tmp_path):
+def test_rows_that_restrict_what_is_trained_on_them_are_named(llama, tmp_path):
     from etabli.core.contracts import RECIPE
     from etabli.data.dataset import Dataset
     from etabli.runs.recipe import Recipe
 
     place = tmp_path / "run"
-    shutil.copytree(run.folder, place)
-    rows = Dataset.open(run.recipe.data).rows
+    shutil.copytree(llama.folder, place)
+    rows = Dataset.open(llama.recipe.data).rows
     rows[0] |= {"licence": "CC-BY-NC-4.0", "terms": "its terms forbid training | [x](javascript:alert(1)) <img>"}
     data = Dataset(rows).save(tmp_path / "data")
-    keys = run.recipe.keys() | {"data": str(tmp_path / "data")}
+    keys = llama.recipe.keys() | {"data": str(tmp_path / "data")}
     (place / RECIPE).unlink()
     Recipe(**keys).save(place / RECIPE, {"data_hash": data.hash})
     model_card.card(place)
@@ -440,8 +453,8 @@ def test_rows_that_restrict_what_is_trained_on_them_are_named(run, tmp_path):
     assert "](javascript" not in body and "<img>" not in body.replace("\\<img\\>", "")
 
 
-def test_the_notebook_of_a_card_holds_values_alone(run, tmp_path):
-    model_card.card(run, tmp_path / "card")
+def test_the_notebook_of_a_card_holds_values_alone(llama, tmp_path):
+    model_card.card(llama, tmp_path / "card")
     notebook = json.loads((tmp_path / "card" / "card.ipynb").read_text(encoding="utf-8"))
     import nbformat
 
@@ -451,7 +464,7 @@ def test_the_notebook_of_a_card_holds_values_alone(run, tmp_path):
             compile(cell["source"], "cell", "exec")
     values = {}
     exec(notebook["cells"][2]["source"], values)
-    assert values["RECIPE"]["data"] == "data" and values["RECIPE"]["lora"] == run.recipe.keys()["lora"]
+    assert values["RECIPE"]["data"] == "data" and values["RECIPE"]["lora"] == llama.recipe.keys()["lora"]
 
 
 def test_a_form_s_name_is_read_as_it_is_written():

@@ -252,7 +252,7 @@ print(json.dumps(made[0, ids["input_ids"].shape[1]:].tolist()), "etabli" in sys.
 def test_a_merged_model_answers_the_same_in_a_process_without_etabli(reference, merged, tmp_path):
     conversation = reference.conversations[0]
     text = conversation.messages[-1]["content"]
-    prompt = reference.loaded.tokenizer.apply_chat_template(
+    prompt = reference.tokenizer.apply_chat_template(
         [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
     )
     done = subprocess.run(

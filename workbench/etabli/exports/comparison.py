@@ -103,7 +103,7 @@ def _cause_of_settings(reference: Reference, form: Form) -> str | None:
 
 def _cause_of_prompt(reference: Reference, form: Form, judged: list[int], own: list[int]) -> str:
     """Say why a prompt is another one: a beginning-of-text token, the text itself, or its tokens."""
-    tokenizer = reference.loaded.tokenizer
+    tokenizer = reference.tokenizer
     begin = tokenizer.bos_token_id
     if own == [begin, *judged]:
         return "BOS twice" if judged[:1] == [begin] else "BOS added"
@@ -118,7 +118,7 @@ def _first_difference(
 ) -> FirstDifference:
     place = next((at for at, pair in enumerate(zip(judged, own)) if pair[0] != pair[1]), min(len(judged), len(own)))
     around = slice(max(0, place - 2), place + 4)
-    judged_text = str(reference.loaded.tokenizer.decode(judged[around]))
+    judged_text = str(reference.tokenizer.decode(judged[around]))
     return {"conversation": name, "place": place, "judged": judged_text, "form": form.text(own[around])}
 
 
@@ -147,7 +147,7 @@ def _scores_of(test_set: TestSet) -> list[Score]:
 
 
 def _as_system(reference: Reference, name: str, answers: Sequence[list[int]]) -> System:
-    tokenizer = reference.loaded.tokenizer
+    tokenizer = reference.tokenizer
     marks, system = find_answer_marks(tokenizer), System(name, [])
     for row, prompt, ids in zip(reference.test_set.tests, reference.prompts, answers):
         own = generate.until_stop(ids, reference.ends)

@@ -158,7 +158,7 @@ def open_form(run: Run, form: FormName, folder: Path, reference: Reference) -> I
     elif form.kind == "vllm":
         yield TransformersForm.open(folder / serving.MERGED)
     elif form.kind == "ollama":
-        with open_ollama(folder, reference.loaded.tokenizer, reference.context) as asked:
+        with open_ollama(folder, reference.tokenizer, reference.context) as asked:
             yield asked
     else:
         with tempfile.TemporaryDirectory(prefix="etabli-base-") as scratch:

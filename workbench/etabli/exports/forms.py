@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from etabli.core import machine
 from etabli.core.contracts import Message
 from etabli.exports.divergence import LogProbabilities
 from etabli.models import generate
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+FREE_SHARE = 0.8  # of the free memory, that a model's weights may take on a GPU
 TOGETHER = 8  # prompts that are answered in one batch
 READ_TOGETHER = 4  # conversations that are read in one batch: the logits of all their places are in memory
 TOP = 64  # tokens with their log-probabilities at each place: what llama.cpp can tell of 49,152 in a moment
@@ -63,12 +65,18 @@ class TransformersForm:
 
     @classmethod
     def open(cls, folder: Path) -> "TransformersForm":
-        """Read a model folder as its users do: nothing of établi's own takes part."""
+        """Read a model folder as its users do, onto the GPU if it has room: nothing of établi's own takes part."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+        has_room = weights < FREE_SHARE * machine.free_bytes()
         with quiet():
             model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype="auto", use_safetensors=True, trust_remote_code=False
+                folder,
+                dtype="auto",
+                use_safetensors=True,
+                trust_remote_code=False,
+                device_map={"": machine.device() if has_room else "cpu"},
             )
             return cls(model.eval(), AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
 

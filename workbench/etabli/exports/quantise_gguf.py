@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
 # The type of most matrices, and of those where errors cost most (the head, some of the values and of the ways down).
 TYPES = {"q4_k_m": ("Q4_K", "Q6_K"), "q5_k_m": ("Q5_K", "Q6_K"), "q6_k": ("Q6_K", "Q6_K")}
@@ -97,7 +98,7 @@ def _copy_facts(reader: Any, writer: Any, quant: str) -> None:
     writer.add_file_type(gguf.LlamaFileType[file_type])
 
 
-def _quantise(tensor: Any, kind: str) -> "np.ndarray[Any, Any]":
+def _quantise(tensor: Any, kind: str) -> "NDArray[np.uint8]":
     """Return the bytes of a tensor's rows in a type."""
     import gguf
     import numpy as np
@@ -106,7 +107,7 @@ def _quantise(tensor: Any, kind: str) -> "np.ndarray[Any, Any]":
     return quantise_rows(values.reshape(-1, values.shape[-1]), kind)
 
 
-def quantise_rows(values: "np.ndarray[Any, Any]", kind: str) -> "np.ndarray[Any, Any]":
+def quantise_rows(values: "NDArray[np.float32]", kind: str) -> "NDArray[np.uint8]":
     """Return rows of float32 (rows, columns) in a GGML type, as bytes (rows, bytes of a row), by llama.cpp.
 
     Raises:

@@ -5,6 +5,7 @@ import statistics
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from etabli.core.contracts import SEAL_ROWS, Row
 from etabli.core.errors import BadData
@@ -15,9 +16,11 @@ from etabli.evaluation.test_set import TestSet, build_test_set
 from etabli.exports.divergence import LogProbabilities, mean_kl
 from etabli.exports.forms import JudgedForm
 from etabli.exports.hard_conversations import Conversation, hard_conversations
-from etabli.models.loading import LoadedModel
 from etabli.rendering.render import is_thinking
 from etabli.runs.run import Run
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 HARD_TOKENS = 48  # of an answer, where no test rows say how long answers are
 SEALED_KL = 0.01  # nats a token: below it the first choice hardly ever changes
@@ -34,7 +37,7 @@ class Reference:
 
     conversations: list[Conversation]
     test_set: TestSet
-    loaded: LoadedModel
+    tokenizer: "PreTrainedTokenizerBase"
     most: int  # tokens of an answer
     ends: set[int]  # tokens that end an answer
     thinks: bool  # whether it was judged thinking
@@ -66,7 +69,7 @@ class Reference:
 
 @show_progress("asking the judged model")
 def build_reference(run: Run, limit: int = SEAL_ROWS, data: str | Path | None = None) -> Reference:
-    """Ask the judged model the test rows and the hard conversations.
+    """Ask the judged model the test rows and the hard conversations. It is not in memory any more afterwards.
 
     Args:
         run: the run. Of an adapter from elsewhere no rows are known: without ``data`` only the hard ones are asked.
@@ -82,7 +85,7 @@ def build_reference(run: Run, limit: int = SEAL_ROWS, data: str | Path | None = 
     reference = Reference(
         [],
         test_set,
-        loaded,
+        loaded.tokenizer,
         most,
         judged.ends or set(),
         is_thinking(loaded.tokenizer),
