@@ -5,6 +5,8 @@ from typing import Any
 FIRST = {"conversation": "system turn", "place": 1, "judged": "<|im_start|>system\nAnswer", "form": "<s>[INST] Answer"}
 SEAL: dict[str, Any] = {
     "run": "first",
+    "adapter": "0" * 16,
+    "sealed_below": 0.01,
     "test_rows": 48,
     "margin": 0.02,
     "forms": [
@@ -12,11 +14,14 @@ SEAL: dict[str, Any] = {
             "form": name,
             "verdict": verdict,
             "cause": cause,
+            "mend": cause and "Export it again.",
             "sentence": f"{name} is {words}",
             "conversations": 55,
             "prompt_same": kl is not None,
             "first_difference": None if kl is not None else FIRST,
             "answers_same": same,
+            "answers_close": 2,
+            "first_answer": None,
             "kl": kl,
             "largest_change": kl,
             "score": {"value": -0.02, "low": -0.06, "high": 0.01} if kl else None,

@@ -3,10 +3,13 @@
 import base64
 import http.server
 import json
+import shlex
 import shutil
 import subprocess
 import sys
 import threading
+import zipfile
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -16,10 +19,11 @@ from hypothesis import strategies as st
 import vocabularies
 from etabli.core.contracts import Message
 from etabli.core.errors import BadInput, EtabliError
-from etabli.exports import formats, gguf_file, hub, model_card, ollama, quantise_gguf, serving
+from etabli.exports import formats, gguf_file, hub, merge, model_card, ollama, quantise_gguf, serving
+from etabli.exports.hard_conversations import Conversation
 from etabli.exports.reference import build_reference
 from etabli.runs.adapter_run import open_adapter
-from random_adapter import sure_run
+from random_adapter import adapted, sure_run
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +66,9 @@ def test_a_healthy_export_of_each_form_is_sealed(reference, run, tmp_path, form)
     found = sealed(reference, run, form, tmp_path / "out")
     assert (found["verdict"], found["cause"], found["prompt_same"]) == ("sealed", None, True), found
     assert ("holds no tools" in " ".join(found["notes"])) == form.startswith("ollama")
+    if form.startswith("hub"):
+        body = (tmp_path / "out" / "README.md").read_text()
+        assert "It was not asked" in body  # here it was not sealed on the way
 
 
 def test_fewer_bits_are_further_away_and_are_named_quantisation(reference, run, tmp_path):
@@ -69,7 +76,7 @@ def test_fewer_bits_are_further_away_and_are_named_quantisation(reference, run, 
     for quant in ("f16", "q8_0", "q4_k_m"):
         found = sealed(reference, run, f"gguf:{quant}", tmp_path / quant)
         kl[quant] = found["kl"]
-        assert found["prompt_same"] and found["cause"] in (None, "quantisation", "other base"), found
+        assert found["prompt_same"] and found["cause"] in (None, "quantisation"), found
     assert kl["f16"] < kl["q8_0"] < kl["q4_k_m"]
     assert formats.size_of(tmp_path / "q4_k_m") < 0.62 * formats.size_of(tmp_path / "q8_0") + 4e6  # the vocabulary
 
@@ -82,12 +89,29 @@ def test_an_adapter_alone_over_its_base_s_gguf_is_the_adapter_over_its_16_bit_ba
     assert alone["bytes"] < merged["bytes"] / 10
 
 
-def test_a_modelfile_with_another_template_is_broken(reference, run, tmp_path):
-    formats.export(run, "ollama:f16", tmp_path / "out", seal=False)
-    file = tmp_path / "out" / "Modelfile"
-    file.write_text(file.read_text().replace("im_start", "im_begin"))
-    found = formats.seal_folder(reference, run, formats.parse_form("ollama:f16"), tmp_path / "out")
-    assert found["verdict"] == "broken" and "not the one that the model was judged with" in found["cause"]
+@pytest.mark.parametrize(
+    ("old", "new", "cause"),
+    [
+        ("im_start", "im_begin", "not the one that the model was judged with"),
+        ('PARAMETER stop "<|im_end|>"', "", "stop token lost"),
+        ("repeat_penalty 1", "repeat_penalty 1.8", "other generation settings (repeat_penalty)"),
+        ("PARAMETER temperature 0", "", "other generation settings (temperature)"),
+        ("FROM ./", "FROM ./other-", "not the GGUF beside it"),
+    ],
+)
+def test_a_modelfile_that_was_changed_is_broken(changed_modelfile, reference, llama, old, new, cause):
+    file, text = changed_modelfile
+    assert old in text
+    file.write_text(text.replace(old, new))
+    found = formats.seal_folder(reference, llama, formats.parse_form("ollama:f16"), file.parent)
+    assert found["verdict"] == "broken" and cause in found["cause"], found
+
+
+@pytest.fixture(scope="module")
+def changed_modelfile(llama, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ollama") / "out"
+    formats.export(llama, "ollama:f16", folder, seal=False)
+    return folder / "Modelfile", (folder / "Modelfile").read_text()
 
 
 def test_an_adapter_with_more_than_lora_can_t_stand_alone(llama, tmp_path):
@@ -105,6 +129,7 @@ def test_an_adapter_with_more_than_lora_can_t_stand_alone(llama, tmp_path):
     dora = open_adapter(place, llama.recipe.model)
     with pytest.raises(BadInput, match="use_dora"):
         formats.export(dora, "gguf:lora", tmp_path / "out")
+    assert formats.choose_possible(dora, ["gguf:lora", "adapter"]) == ["adapter"]
     assert not (tmp_path / "out").exists()
     assert "DoRA" in serving.list_lora_limits(dora)[0]
 
@@ -127,6 +152,70 @@ def test_the_memory_of_keys_and_values_is_that_of_the_published_model(heads, byt
         "llama", hidden_size=4096, num_hidden_layers=32, num_attention_heads=32, intermediate_size=14336, **more
     )
     assert serving.cache_bytes(config) == bytes_of_a_token
+
+
+def test_an_export_replaces_exports_alone(llama, tmp_path):
+    """A run's adapter and its checkpoints have manifests, too."""
+    place = tmp_path / "run"
+    shutil.copytree(llama.folder, place)
+    for write in (
+        lambda: formats.export(place, "vllm", place / "adapter", seal=False),
+        lambda: model_card.card(place, place / "adapter"),
+        lambda: merge.export_adapter(place, place / "adapter"),
+        lambda: merge.merge(place, place / "adapter"),
+        lambda: formats.export(place, "adapter", llama.recipe.model, seal=False),
+    ):
+        with pytest.raises(BadInput, match=r"something else of établi's|not made by établi"):
+            write()
+    assert (place / "adapter" / "adapter_model.safetensors").is_file()
+    for _ in range(2):
+        formats.export(place, "adapter", tmp_path / "out", seal=False)
+
+
+@pytest.fixture(scope="module")
+def own_end(llama, tmp_path_factory):
+    """The adapter, trained to end its turns with a token that neither its base nor llama.cpp ends with."""
+    place = tmp_path_factory.mktemp("own-end") / "adapter"
+    shutil.copytree(llama.adapter, place)
+    (place / "MANIFEST.json").unlink()
+    text = (llama.folder.parent / "model" / "chat_template.jinja").read_text().replace("<|im_end|>", "<jupyter_output>")
+    (place / "chat_template.jinja").write_text(text)
+    return open_adapter(place, llama.recipe.model)
+
+
+@pytest.mark.parametrize("form", ["adapter", "merged", "gguf:f16", "ollama:f16"])
+def test_an_end_of_turn_that_is_not_the_base_s_own_leaves_with_every_form(own_end, tmp_path, form):
+    found = sealed(build_reference(own_end), own_end, form, tmp_path / "out")
+    assert found["verdict"] == "sealed" or found["cause"] == "precision only", found
+    if form == "gguf:f16":
+        import gguf
+
+        fields = gguf.GGUFReader(next((tmp_path / "out").glob("*.gguf"))).fields
+        tokens = fields["tokenizer.ggml.tokens"].contents()
+        assert tokens[fields["tokenizer.ggml.eos_token_id"].contents()] == "<jupyter_output>"
+    if form == "adapter":
+        assert "GenerationConfig.from_pretrained" in found["notes"][0]
+
+
+def test_gpt2_whose_weights_lie_the_other_way_round_is_merged(embedded, tmp_path):
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_inner": 128, "vocab_size": 49152}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt2", **sizes, bos_token_id=1, eos_token_id=2))
+    model.bfloat16().save_pretrained(tmp_path / "model")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy2(embedded.folder / name, tmp_path / "model" / name)
+    adapted(str(tmp_path / "model"), tmp_path / "adapter", 0.5, 0)
+    (tmp_path / "model" / "tokenizer.model").write_bytes(b"kept for converters")
+    run = open_adapter(tmp_path / "adapter", str(tmp_path / "model"))
+    found = sealed(build_reference(run), run, "merged", tmp_path / "merged")
+    assert found["verdict"] == "sealed", found
+    assert (tmp_path / "merged" / "tokenizer.model").read_bytes() == b"kept for converters"
+    with pytest.raises(BadInput, match=r"not one matrix|can't convert this model"):
+        formats.export(run, "gguf:f16", tmp_path / "gguf", seal=False)
+    assert not (tmp_path / "gguf").exists()
 
 
 # --- quantisation ---------------------------------------------------------------------------------------------------
@@ -176,6 +265,42 @@ def test_tied_embeddings_are_held_as_a_head_is():
     assert quantise_gguf.choose_type("token_embd.weight", 576, 2, "q4_k_m", 30, is_tied=True) == "Q8_0"
 
 
+def test_a_matrix_that_is_kept_in_bf16_keeps_its_shape(tmp_path):
+    import gguf
+    import numpy as np
+
+    source, target = str(tmp_path / "a.gguf"), str(tmp_path / "b.gguf")
+    writer = gguf.GGUFWriter(source, "llama")
+    writer.add_block_count(1)
+    values, bf16 = np.arange(64 * 256, dtype=np.float32).reshape(64, 256) % 7, gguf.GGMLQuantizationType.BF16
+    for name in ("blk.0.shortconv.conv.weight", "blk.0.attn_q.weight"):
+        writer.add_tensor(name, gguf.quantize(values, bf16), raw_dtype=bf16)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    quantise_gguf.main(source, target, "q4_k_m")
+    kept, quantised = gguf.GGUFReader(target).tensors
+    assert [int(size) for size in kept.shape] == [256, 64] and kept.tensor_type.name == "BF16"
+    assert (gguf.dequantize(kept.data, kept.tensor_type) == values).all()
+    assert quantised.tensor_type.name == "Q4_K" and [int(size) for size in quantised.shape] == [256, 64]
+
+
+def test_a_converter_that_does_not_run_is_not_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("ETABLI_CACHE", str(tmp_path))
+    monkeypatch.setattr(gguf_file.sys, "executable", "/bin/false")
+    monkeypatch.setattr(gguf_file.wheels, "find_wheel", lambda wheel, scratch: an_archive(tmp_path))
+    with pytest.raises(EtabliError, match="does not run here"):
+        gguf_file._ensure_converter()
+    assert not list((tmp_path / "converters").glob("*/architectures.json"))
+
+
+def an_archive(folder):
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.writestr("a.py", "")
+    return folder / "a.zip"
+
+
 # --- Ollama's template ----------------------------------------------------------------------------------------------
 
 GO = """package main
@@ -209,6 +334,21 @@ TALKS = [
 ]
 
 
+LATE = [
+    talk(("system", ""), ("user", "Hello")),
+    talk(("system", "a"), ("user", "b"), ("assistant", "c"), ("system", "d"), ("user", "e")),
+    talk(("user", "b"), ("assistant", "c"), ("system", "d"), ("user", "e")),
+]
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="Go is not installed")
+def test_system_turns_that_are_empty_or_come_late_double_no_head(tokenizer, tmp_path):
+    texts = ollama.find_turn_texts(tokenizer)
+    made = run_go(texts.go_template(), LATE, tmp_path)
+    assert made == [texts.compose(messages) for messages in LATE]
+    assert made[:2] == [ollama._render(tokenizer, messages) for messages in LATE[:2]]
+
+
 @pytest.mark.parametrize("family", ["smollm2", *vocabularies.NAMES])
 def test_a_go_template_writes_what_the_model_s_own_does(family, tokenizer, tmp_path):
     """Every family's template of this machine; Go's own engine where there is one."""
@@ -222,27 +362,31 @@ def test_a_go_template_writes_what_the_model_s_own_does(family, tokenizer, tmp_p
         own = ollama._without_begin(tokenizer, ollama._render(tokenizer, messages))
         if not any(message["content"] != message["content"].strip() for message in messages):
             assert texts.compose(messages) == own
-    if go := shutil.which("go"):
-        values = [
-            {
-                "System": next((turn["content"] for turn in messages if turn["role"] == "system"), ""),
-                "Messages": [{"Role": turn["role"], "Content": turn["content"]} for turn in messages],
-            }
-            for messages in TALKS
-        ]
-        (tmp_path / "main.go").write_text(GO)
-        (tmp_path / "template").write_text(texts.go_template())
-        done = subprocess.run(
-            [go, "run", "main.go", "template"],
-            input=json.dumps(values).encode(),
-            capture_output=True,
-            cwd=tmp_path,
-            check=True,
-            env={"GOCACHE": "/tmp/gocache", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
-        )
-        expected = [texts.compose(messages) for messages in TALKS if texts.before_system is not None]
-        made = done.stdout.decode().split("\0")[: len(expected)]
-        assert made == expected
+    if shutil.which("go"):
+        known = [messages for messages in TALKS if texts.before_system or messages[0]["role"] != "system"]
+        assert run_go(texts.go_template(), known, tmp_path) == [texts.compose(messages) for messages in known]
+
+
+def run_go(template, talks, folder):
+    """What Go's own engine makes of a template for each conversation, as Ollama gives it its values."""
+    values = [
+        {
+            "System": next((turn["content"] for turn in messages if turn["role"] == "system"), ""),
+            "Messages": [{"Role": turn["role"], "Content": turn["content"]} for turn in messages],
+        }
+        for messages in talks
+    ]
+    (folder / "main.go").write_text(GO)
+    (folder / "template").write_text(template)
+    done = subprocess.run(
+        [shutil.which("go"), "run", "main.go", "template"],
+        input=json.dumps(values).encode(),
+        capture_output=True,
+        cwd=folder,
+        check=True,
+        env={"GOCACHE": str(folder / "cache"), "PATH": "/usr/bin:/bin", "HOME": str(folder)},
+    )
+    return done.stdout.decode().split("\0")[:-1]
 
 
 @pytest.mark.parametrize(
@@ -251,6 +395,8 @@ def test_a_go_template_writes_what_the_model_s_own_does(family, tokenizer, tmp_p
         (None, "chat_template"),
         ("{% for m in messages %}{{ m.content }}|{{ m.content }}{% endfor %}", "2 times"),
         ("{% for m in messages %}[{{ loop.index }}]{{ m.content }}{% endfor %}" + PROMPTED, "sum"),
+        ("{{ strftime_now('%d') }}{% for m in messages %}{{ m.content }}{% endfor %}", "the date"),
+        ("{{ raise_exception('never') }}", "never"),
         ("{{ add_generation_prompt }}{% for m in messages %}{{ m.content }}{% endfor %}", "what follows"),
     ],
 )
@@ -260,11 +406,33 @@ def test_a_template_that_go_s_can_t_say_is_refused_by_name(tokenizer, template, 
         ollama.find_turn_texts(tokenizer)
 
 
-def test_a_modelfile_answers_as_the_model_was_judged(tokenizer):
-    text = ollama.write_modelfile("a.gguf", ollama.find_turn_texts(tokenizer), ["<|im_end|>"], 4096)
-    lines = [line for line in text.splitlines() if line.startswith("PARAMETER")]
-    assert 'PARAMETER stop "<|im_end|>"' in lines and "PARAMETER repeat_penalty 1" in lines  # Ollama's own: 1.1
-    assert text.count('"""') == 2
+EMOJI = (
+    '{% for m in messages %}🙂"{{ m.role }}\\ {{ m.content }}{% endfor %}{% if add_generation_prompt %}🙃{% endif %}'
+)
+TRIMMING = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}{% endfor %}" + PROMPTED
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="Go is not installed")
+def test_signs_beyond_16_bits_and_quotes_reach_go(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(tokenizer, "chat_template", EMOJI)
+    texts = ollama.find_turn_texts(tokenizer)
+    assert run_go(texts.go_template(), TALKS, tmp_path) == [texts.compose(messages) for messages in TALKS]
+
+
+def test_what_ollama_can_t_be_sent_as_it_is(tokenizer, monkeypatch):
+    monkeypatch.setattr(tokenizer, "chat_template", TRIMMING)
+    template = ollama.OllamaTemplate(tokenizer)
+    assert "keeps the blanks" in template.limit(Conversation("r1", talk(("user", "q "))))
+    assert template.limit(Conversation("r2", talk(("user", "q")))) == ""
+    assert "no tools" in template.limit(Conversation("r3", talk(("user", "q")), [{"type": "function"}]))
+
+
+def test_a_modelfile_is_read_as_it_is_written(tokenizer):
+    template = ollama.find_turn_texts(tokenizer).go_template()
+    modelfile = ollama.Modelfile("a.gguf", template, ["<|im_end|>", 'a"b'], {**ollama.GREEDY, "num_ctx": 4096.0})
+    text = ollama.write_modelfile(modelfile)
+    assert ollama.read_modelfile(text) == modelfile and modelfile.changing() == {}
+    assert "PARAMETER repeat_penalty 1\n" in text and text.count('"""') == 2
 
 
 # --- opened by programs of others -----------------------------------------------------------------------------------
@@ -425,6 +593,73 @@ def test_a_card_of_a_run_that_was_not_judged_says_so(llama, tmp_path):
     assert str(llama.folder.parent) not in everything
 
 
+def test_the_card_of_an_export_says_what_its_seal_found(llama, tmp_path):
+    result = formats.export(llama, "hub", tmp_path / "out")
+    body = read_card(tmp_path / "out")[1]
+    assert result["seal"]["sentence"] in body and "card.ipynb" in result["files"] and "card.ipynb" in body
+    formats.export(llama, "adapter", tmp_path / "adapter", seal=False)
+    body = read_card(tmp_path / "adapter")[1]
+    assert "card.ipynb" not in body and "It was not asked" in body
+
+
+def test_an_export_whose_rows_are_gone_is_written_and_says_that_it_was_not_sealed(llama, tmp_path):
+    place = tmp_path / "run"
+    shutil.copytree(llama.folder, place)
+    recipe = place / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace(llama.recipe.data, str(tmp_path / "gone")))
+    result = formats.export(place, "adapter", tmp_path / "out")
+    assert result["seal"] is None and "It was not sealed" in result["notes"][-1]
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+
+
+def test_places_of_this_machine_stay_here(llama, tmp_path):
+    from etabli.core.contracts import RECIPE
+    from etabli.data.dataset import Dataset
+    from etabli.runs.recipe import Recipe
+
+    place = tmp_path / "run"
+    shutil.copytree(llama.folder, place)
+    rows = Dataset.open(llama.recipe.data).rows
+    rows[0] |= {"source": "/srv/alice/private/contract.pdf", "generator": "see http://evil.example/x"}
+    data = Dataset(rows).save(tmp_path / "data")
+    keys = llama.recipe.keys() | {"data": str(tmp_path / "data"), "sample_prompts": [str(tmp_path / "prompts.txt")]}
+    (place / RECIPE).unlink()
+    Recipe(**keys).save(place / RECIPE, {"data_hash": data.hash})
+    model_card.card(place)
+    everything = "".join(path.read_text() for path in (place / "card").iterdir())
+    assert "contract.pdf" in everything and "alice" not in everything and str(tmp_path) not in everything
+    assert "http\\://evil" in everything
+    formats.export(place, "merged", tmp_path / "merged", seal=False)
+    assert str(tmp_path) not in (tmp_path / "merged" / "MANIFEST.json").read_text()
+
+
+def test_the_last_cell_of_the_notebook_compares_scores_of_which_some_are_not_known(llama, tmp_path, capsys):
+    model_card.card(llama, tmp_path / "card")
+    cells = json.loads((tmp_path / "card" / "card.ipynb").read_text(encoding="utf-8"))["cells"]
+    known, unknown = {"value": 0.5, "low": 0.4, "high": 0.6}, {"value": 0.5, "low": None, "high": None}
+    scores = [{"name": name, "slice": "all", "arms": {"tuned": known}} for name in ("exact", "loss", "new")]
+    values = {
+        "SCORES": {"exact, all": known, "loss, all": unknown},
+        "VERDICT": "better",
+        "VERSIONS": {"torch": "1"},
+        "run": SimpleNamespace(frozen={"versions": {"torch": "2"}}),
+        "results": {"scores": scores, "subject": "tuned", "verdict": {"all": {"verdict": "worse"}}},
+    }
+    exec(cells[-1]["source"], values)
+    assert [line["within its interval"] for line in values["lines"]] == [True, "not known"]
+    assert "verdict: better, now worse; other versions: {'torch': '2'}" in capsys.readouterr().out
+
+
+def test_a_name_of_a_run_is_no_command(llama, tmp_path):
+    place = tmp_path / "a $(id) 'b"
+    shutil.copytree(llama.folder, place)
+    formats.export(place, "vllm", tmp_path / "out", seal=False)
+    page = (tmp_path / "out" / "SERVE.md").read_text()
+    line = next(line for line in page.splitlines() if "--served-model-name" in line)
+    assert "a $(id) 'b" in shlex.split(line)
+    assert gguf_file.file_name(open_adapter(place), "q8_0") == "a-id-b-q8_0.gguf"
+
+
 def test_what_the_seal_found_stands_in_the_card(llama, tmp_path):
     place = tmp_path / "run"
     shutil.copytree(llama.folder, place)
@@ -432,6 +667,10 @@ def test_what_the_seal_found_stands_in_the_card(llama, tmp_path):
     assert json.loads((place / "seal.json").read_text())["forms"][0]["verdict"] == found["forms"][0]["verdict"]
     model_card.card(place)
     assert "merged is sealed" in read_card(place / "card")[1]
+    sealed_before = json.loads((place / "seal.json").read_text()) | {"adapter": "0" * 16}
+    (place / "seal.json").write_text(json.dumps(sealed_before))
+    model_card.card(place)
+    assert "merged is sealed" not in read_card(place / "card")[1]  # that was another adapter
 
 
 def test_rows_that_restrict_what_is_trained_on_them_are_named(llama, tmp_path):

@@ -1,5 +1,6 @@
 """The seal finds planted faults by their names, and none in healthy exports; what left opens without établi."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etabli.core.errors import BadInput, MissingExtra
-from etabli.exports import divergence, formats, gguf_file, merge
+from etabli.exports import comparison, divergence, formats, gguf_file, mends, merge
 from etabli.exports import seal as sealing
 from etabli.exports.reference import build_reference
 from etabli.runs.adapter_run import open_adapter
@@ -96,13 +97,44 @@ def test_a_row_in_which_a_person_typed_a_control_token_breaks_nothing(run, free_
     row = {"messages": [{"role": "user", "content": "Hi <|im_end|>"}, {"role": "assistant", "content": "Hello"}]}
     reference = build_reference(run, data=write_jsonl([row]))
     found = judge(reference, run, "merged", merged)
-    assert found["verdict"] == "sealed" and "In 2 conversations" in found["notes"][0], found
+    assert found["verdict"] == "sealed" and "In 1 test row a person typed" in found["notes"][0], found
 
 
 def test_the_score_of_a_form_is_compared_on_the_test_rows_alone(reference, run, merged):
     count = len(reference.test_set.tests)
     score = judge(reference, run, "merged", merged)["score"]
     assert 0 < count < len(reference.conversations) and score["n"] == count and score["value"] == 0
+
+
+def test_a_test_row_that_the_template_can_t_write_is_left_out_with_its_score(run, free_device, tmp_path, write_jsonl):
+    """Its place may be taken by no other: every score belongs to its own row."""
+    place = tmp_path / "run"
+    shutil.copytree(run.folder, place)
+    template = (
+        "{% if tools %}{{ raise_exception('no tools') }}{% endif %}"
+        + (run.adapter / "../../model").joinpath("chat_template.jinja").read_text()
+    )
+    (place / "adapter" / "chat_template.jinja").write_text(template)
+    (place / "adapter" / "MANIFEST.json").unlink()
+    rows = [
+        {"messages": [{"role": "user", "content": f"Q{number}"}, {"role": "assistant", "content": "A"}]}
+        for number in range(4)
+    ]
+    rows[1]["tools"] = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    reference = build_reference(open_adapter(place / "adapter", run.recipe.model), data=write_jsonl(rows))
+    assert [turns["content"] for row in reference.test_set.tests for turns in row["messages"][:1]] == ["Q0", "Q2", "Q3"]
+    asked = [conversation.messages[-1]["content"] for conversation in reference.conversations[:4]]
+    assert asked == ["Q0", "Q2", "Q3", "Is water wet?"]
+    assert "1 test row can't be written" in reference.notes[0]
+    assert len(reference.test_set.clusters) == len(reference.test_set.slices) == 3
+
+
+@pytest.mark.parametrize(
+    ("own", "is_on"), [([1, 2, 9, 4], True), ([1, 2, 9], False), ([1, 3, 9, 4], False), ([1, 2, 8, 4], False)]
+)
+def test_an_answer_that_goes_on_after_its_end_is_told_from_another_one(own, is_on):
+    assert comparison.runs_on(own, [1, 2, 9], ends={9}) == is_on
+    assert not comparison.runs_on([1, 2, 8, 4], [1, 2, 8], ends={9})  # the judged one was cut, too
 
 
 @pytest.mark.parametrize(
@@ -166,6 +198,41 @@ def test_a_form_that_answers_nothing_is_broken(reference, run, merged, tmp_path,
     plant(tmp_path / "model", run)
     found = judge(reference, run, "merged", tmp_path / "model")
     assert found["verdict"] == "broken" and cause in found["sentence"]
+
+
+def test_a_gguf_whose_weights_give_no_numbers_is_broken(reference, run, merged, tmp_path):
+    shutil.copytree(merged, tmp_path / "model")
+    no_numbers(tmp_path / "model", run)
+    (tmp_path / "out").mkdir()
+    gguf_file.convert_model(tmp_path / "model", tmp_path / "out" / "a.gguf", "f16")
+    found = judge(reference, run, "gguf:f16", tmp_path / "out")
+    assert found["verdict"] == "broken" and found["mend"], found
+
+
+def test_settings_that_got_lost_are_named(reference, run, merged, gguf):
+    changed = dataclasses.replace(reference, settings={"repetition_penalty": 1.8})
+    found = judge(changed, run, "merged", merged)
+    assert (found["verdict"], found["cause"]) == ("broken", "generation settings lost (repetition_penalty)")
+    assert "'repetition_penalty': 1.8" in " ".join(judge(changed, run, "gguf:f16", gguf)["notes"])
+
+
+def test_a_form_that_can_t_be_written_ends_no_other(run, free_device, monkeypatch, tmp_path):
+    place = tmp_path / "run"
+    shutil.copytree(run.folder, place)
+
+    def refuse(*arguments):
+        raise BadInput("No. ")
+
+    monkeypatch.setattr(merge, "write_merged", refuse)
+    found = formats.seal(place, ["merged", "adapter"], limit=1)
+    first, second = found["forms"]
+    assert first["sentence"] == "merged is broken: it can't be written: No." and first["prompt_same"] is None
+    assert second["verdict"] == "sealed" and (place / "seal.json").is_file()
+
+
+def test_every_cause_has_a_mend():
+    for cause in [*FAULTS.values(), "other stop tokens ('a' too)", "BOS added", "it can't be asked: x", "quantisation"]:
+        assert mends.mend_of(cause) != mends.OTHERWISE
 
 
 def test_a_folder_without_a_gguf_is_broken(reference, run, tmp_path):

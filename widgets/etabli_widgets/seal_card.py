@@ -10,7 +10,6 @@ from etabli_widgets._base import Widget, script, style
 from etabli_widgets.markup import Markup, element, fragment, table, term
 
 LEAST, MOST = 1e-4, 10.0  # nats a token: the ends of the axis, whose steps are powers of ten
-SEALED = 0.01  # nats a token: below it a form is sealed
 HEADS = ("form", "prompts", "same answers", "KL", "score", "size")
 KINDS = {"sealed": "better", "drift": "unclear", "broken": "worse"}  # verdict -> the colour of its line
 
@@ -32,10 +31,11 @@ class SealCard(Widget):
     def html(self) -> Markup:
         """Return the card as static HTML."""
         forms = self.view["forms"]
+        rows = (_cells(form, self.view["zone"]) for form in forms)
         return fragment(
             element("p", self.view["title"]),
             element("ul", map(_sentence, forms), class_="etabli-lines"),
-            element("div", table(_heads(self.view["ends"]), map(_cells, forms)), class_="etabli-scroll"),
+            element("div", table(_heads(self.view["ends"]), rows), class_="etabli-scroll"),
         )
 
     def __repr__(self) -> str:
@@ -51,7 +51,7 @@ def _view(seal: Mapping[str, Any]) -> dict[str, Any]:
         "forms": list(map(_form, seal["forms"])),
         "heads": HEADS,
         "ends": [f"{LEAST:g}", f"{MOST:g} nats a token"],
-        "zone": _place(SEALED),
+        "zone": _place(seal["sealed_below"]),
     }
 
 
@@ -63,8 +63,8 @@ def _form(form: Mapping[str, Any]) -> dict[str, Any]:
         "kind": KINDS[form["verdict"]],
         "sentence": form["sentence"],
         "first": form["first_difference"],
-        "notes": form["notes"],
-        "prompts": "the same" if form["prompt_same"] else "differ",
+        "notes": [*([form["mend"]] if form["mend"] else []), *form["notes"]],
+        "prompts": {None: "", True: "the same", False: "differ"}[form["prompt_same"]],
         "answers": "" if kl is None else f"{form['answers_same']} of {count}",
         "kl": "" if kl is None else f"{kl:.4f}" if kl < 1 else f"{kl:.2f}",
         "place": None if kl is None else _place(kl),
@@ -110,13 +110,13 @@ def _entry(name: str, text: str) -> Markup:
     return element("section", element("small", name), element("pre", text))
 
 
-def _cells(form: Mapping[str, Any]) -> list[Any]:
-    return [form["name"], form["prompts"], form["answers"], _axis(form), form["score"], form["size"]]
+def _cells(form: Mapping[str, Any], zone: float) -> list[Any]:
+    return [form["name"], form["prompts"], form["answers"], _axis(form, zone), form["score"], form["size"]]
 
 
-def _axis(form: Mapping[str, Any]) -> Markup | str:
+def _axis(form: Mapping[str, Any], zone: float) -> Markup | str:
     if form["place"] is None:
         return ""
     dot = element("u", class_=f"etabli-{form['kind']}", style=f"left:{form['place']:.1f}%")
-    zone = element("i", style=f"width:{_place(SEALED):.1f}%")
-    return fragment(form["kl"], element("div", zone, dot, class_="etabli-axis"))
+    part = element("i", style=f"width:{zone:.1f}%")
+    return fragment(form["kl"], element("div", part, dot, class_="etabli-axis"))

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from etabli.runs.plots import overlay as overlay
     from etabli.runs.recipe import Recipe as Recipe
     from etabli.runs.run import Run as Run
+    from etabli.synthesis.synth import synth as synth
     from etabli.training.batch_lens import lens as lens
 
 __version__ = "0.1.0"
@@ -76,6 +77,7 @@ _HOMES = {
     "read": "etabli.data.reading.source",
     "render": "etabli.rendering.render",
     "seal": "etabli.exports.formats",
+    "synth": "etabli.synthesis.synth",
     "token_diff": "etabli.review.token_diff",
     "verdict": "etabli.evaluation.card",
 }

@@ -99,6 +99,7 @@ def write_folder(
     extra: Mapping[str, object] | None = None,
     manifest: str = MANIFEST,
     living: tuple[str, ...] = (),
+    replaces: str = "",
 ) -> Iterator[Path]:
     """Yield an empty folder to fill. On success it becomes ``folder``, with a manifest; on an error nothing changes.
 
@@ -107,6 +108,7 @@ def write_folder(
         extra: further keys of the manifest, beside ``files``.
         manifest: the manifest's file name.
         living: files that are still being written: they are copied from the older folder, and are not in the manifest.
+        replaces: the key that an older folder's manifest must have; by default any folder of établi's is replaced.
 
     Raises:
         NoSpace: the disk is full; BadInput: the place holds files that établi did not write.
@@ -114,6 +116,12 @@ def write_folder(
     folder = Path(folder)
     if folder.exists() and not (folder / manifest).is_file() and (folder.is_file() or any(folder.iterdir())):
         raise BadInput(f"{folder} is not empty and was not made by établi: choose another place. Nothing was changed.")
+    if (
+        replaces
+        and (folder / manifest).is_file()
+        and replaces not in parsing.read_json(folder / manifest, parsing.LARGEST_CONFIG)
+    ):
+        raise BadInput(f"{folder} holds something else of établi's: choose another place. Nothing was changed.")
     with _temporary_path(folder) as temporary:
         temporary.mkdir()
         yield temporary

@@ -1,1 +1,1 @@
-"""Export the tuned model: its adapter alone, or merged into its base."""
+"""Export a tuned model in the forms in which others open it, seal each form, and say in a card what it is."""

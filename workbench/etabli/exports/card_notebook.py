@@ -48,10 +48,15 @@ def _cell(number: int, kind: str, text: str) -> dict[str, object]:
 
 def public_keys(run: Run) -> dict[str, object]:
     """Return the keys of a run's recipe for others: of a place on this machine only its last part."""
-    return {
-        name: Path(value).name if isinstance(value, str) and adapters.is_path(value) else value
-        for name, value in run.recipe.keys().items()
-    }
+    return {name: _without_place(value) for name, value in run.recipe.keys().items()}
+
+
+def _without_place(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_place(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_place(item) for item in value]
+    return Path(value).name if isinstance(value, str) and adapters.is_path(value) else value
 
 
 def _heading(run: Run) -> str:
@@ -91,7 +96,8 @@ lines = []
 for score in results["scores"]:
     name, now = f"{score['name']}, {score['slice']}", score["arms"][results["subject"]]
     if (then := SCORES.get(name)) is not None:
-        held = then["low"] <= now["value"] <= then["high"]
+        is_known = None not in (then["low"], then["high"], now["value"])
+        held = then["low"] <= now["value"] <= then["high"] if is_known else "not known"
         lines.append({"score": name, "then": then["value"], "now": now["value"], "within its interval": held})
 versions = {name: now for name, now in run.frozen["versions"].items() if VERSIONS.get(name) != now}
 print(f"verdict: {VERDICT}, now {results['verdict']['all']['verdict']}; other versions: {versions or 'none'}")

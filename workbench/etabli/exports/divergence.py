@@ -27,6 +27,12 @@ def bound_kl(judged: dict[int, float], own: dict[int, float]) -> float:
     return max(0.0, total + rest * math.log(rest / own_rest))
 
 
+def lead_of(judged: dict[int, float]) -> float | None:
+    """Return by how much the likeliest token leads the next one, in nats; None if only one is listed."""
+    first, *rest = sorted(judged.values(), reverse=True)[:2]
+    return first - rest[0] if rest else None
+
+
 def largest_change(answers: list[list[int]], judged: list[LogProbabilities], own: list[LogProbabilities]) -> float:
     """Return the largest change of a judged token's log-probability; of one that is not listed, at least so much."""
     changes = [

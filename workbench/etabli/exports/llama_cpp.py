@@ -1,8 +1,9 @@
 """A GGUF file asked over llama.cpp's own server, on 127.0.0.1: as llama.cpp's users ask it, and as Ollama's do."""
 
 import contextlib
+import math
 import queue
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,16 +14,18 @@ import httpx
 from etabli.core import machine
 from etabli.core.contracts import Message
 from etabli.core.errors import BadInput, EtabliError, MissingExtra
-from etabli.core.wording import count_of
+from etabli.core.wording import count_of, first_line
 from etabli.exports.divergence import LogProbabilities
 from etabli.exports.forms import TOP
-from etabli.exports.ollama import MODELFILE, TurnTexts, find_turn_texts, list_limits
+from etabli.exports.hard_conversations import Conversation
+from etabli.exports.ollama import MODELFILE, Modelfile, OllamaTemplate, read_modelfile
 from etabli.rendering.forms import Form as MessageForm
 from etabli.rendering.template_engine import Tools
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+LEAST = -1e30  # llama.cpp's log of a probability of 0 is the least number of 32 bits
 SLOTS = 4  # questions that llama.cpp answers at the same time
 Result = TypeVar("Result")
 ANSWER_SECONDS = 600  # that llama.cpp may take for one answer
@@ -32,7 +35,7 @@ class LlamaCppForm:
     """llama.cpp's server on 127.0.0.1, at a port that the system chooses, asked over HTTP."""
 
     ends: set[int] | None = None
-    limits: Mapping[str, str] = {}
+    notes: Sequence[str] = ()
 
     def __init__(self, server: Any):
         self.server = server  # it ends with this object
@@ -43,9 +46,13 @@ class LlamaCppForm:
         """Close the connections to the server, which ends with the last reference to it."""
         self._client.close()
 
-    def settings(self) -> dict[str, object]:
+    def limit(self, conversation: Conversation) -> str:
+        """See ``Form``."""
+        return ""
+
+    def settings(self) -> dict[str, object] | None:
         """See ``Form``; a GGUF holds none."""
-        return {}
+        return None
 
     def prompt(self, messages: list[Message], tools: Tools, thinks: bool | None = None) -> list[int]:
         """See ``Form``."""
@@ -108,7 +115,12 @@ class LlamaCppForm:
         # What is generated is a letter: of half a character the server tells nothing. The probabilities are without it.
         bias = {"n_probs": TOP, "logit_bias": [[self._letter, 1000.0]]}
         told = self._post("/completion", self._asked(slot, ids, 1) | bias)["completion_probabilities"]
-        return {one["id"]: one["logprob"] for one in told[0]["top_logprobs"]}
+        values = {one["id"]: one["logprob"] for one in told[0]["top_logprobs"]}
+        return {
+            token: math.nan if value is None else value
+            for token, value in values.items()
+            if value is None or value > LEAST
+        }
 
     def _asked(self, slot: int, prompt: list[int], most: int) -> dict[str, object]:
         return {
@@ -121,7 +133,10 @@ class LlamaCppForm:
         }
 
     def _post(self, path: str, body: dict[str, object]) -> dict[str, Any]:
-        answer = self._client.post(path, json=body)
+        try:
+            answer = self._client.post(path, json=body)
+        except httpx.HTTPError as error:
+            raise EtabliError(f"llama.cpp does not answer {path}: {first_line(error)}") from None
         if answer.is_error:
             raise EtabliError(f"llama.cpp refuses {path}: {answer.text[:300]}")
         told: dict[str, Any] = answer.json()
@@ -131,13 +146,32 @@ class LlamaCppForm:
 class OllamaForm(LlamaCppForm):
     """A Modelfile's GGUF, asked by llama.cpp with the prompts that its template makes: Ollama itself is not run."""
 
-    def __init__(self, server: Any, texts: TurnTexts, limits: Mapping[str, str]):
+    notes: Sequence[str] = (
+        "Ollama itself was not run: llama.cpp answered, with the prompts of the Modelfile's template.",
+    )
+
+    def __init__(self, server: Any, template: OllamaTemplate, modelfile: Modelfile):
         super().__init__(server)
-        self._texts, self.limits = texts, limits
+        self._template, self._modelfile = template, modelfile
+        self.ends = {ids[0] for ids in map(self._tokenise_part, modelfile.stops) if len(ids) == 1}
+
+    def _tokenise_part(self, text: str) -> list[int]:
+        ids: list[int] = self._post("/tokenize", {"content": text, "add_special": False, "parse_special": True})[
+            "tokens"
+        ]
+        return ids
+
+    def limit(self, conversation: Conversation) -> str:
+        """See ``Form``."""
+        return self._template.limit(conversation)
+
+    def settings(self) -> dict[str, object] | None:
+        """See ``Form``: the Modelfile's."""
+        return self._modelfile.changing()
 
     def prompt(self, messages: list[Message], tools: Tools, thinks: bool | None = None) -> list[int]:
-        """See ``Form``; a Modelfile holds no tools, and whether it thinks is written in it."""
-        return self._tokenise(self._texts.compose(messages))
+        """See ``Form``; whether it thinks is written in the template."""
+        return self._tokenise(self._template.texts.compose(messages))
 
 
 def require_llama_cpp() -> None:
@@ -157,12 +191,14 @@ def open_ollama(folder: Path, tokenizer: "PreTrainedTokenizerBase", context: int
     Raises:
         BadInput: the template in the Modelfile is not the one that this tokenizer's is written as.
     """
-    texts = find_turn_texts(tokenizer)
-    modelfile = (folder / MODELFILE).read_text(encoding="utf-8")
-    if texts.go_template() not in modelfile:
+    template = OllamaTemplate(tokenizer)
+    modelfile = read_modelfile((folder / MODELFILE).read_text(encoding="utf-8"))
+    if modelfile.template != template.texts.go_template():
         raise BadInput(f"the template in {folder.name}/{MODELFILE} is not the one that the model was judged with")
+    if modelfile.weights != single_gguf(folder).name:
+        raise BadInput(f"{folder.name}/{MODELFILE} names {modelfile.weights!r}, which is not the GGUF beside it")
     with serve_gguf(single_gguf(folder), context) as served:
-        form = OllamaForm(served.server, texts, list_limits(texts, tokenizer))
+        form = OllamaForm(served.server, template, modelfile)
         try:
             yield form
         finally:

@@ -7,20 +7,28 @@ from etabli.core import folders, machine, parsing, processes, storage
 from etabli.core.contracts import MANIFEST
 from etabli.core.errors import BadInput
 from etabli.core.progress import show_progress
+from etabli.core.wording import first_line
 from etabli.models.adapter_files import WEIGHTS, pickle_files
 from etabli.models.adapters import BASE_FACTS, CONFIG, is_path, public_name, read_config
 from etabli.models.generate import stop_ids
 from etabli.models.loading import LoadedModel, add_adapter, check_adapter, load
 from etabli.models.quiet import quiet
-from etabli.models.sources import resolve
+from etabli.models.sources import Source, resolve
 from etabli.runs import checkpoints
 from etabli.runs.adapter_run import AdapterRun, open_adapter
 from etabli.runs.run import Run
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 TRAINED, ORIGINAL = BASES = ("trained", "original")  # what an adapter is merged into
+FORM = "form"  # the key of a manifest that says that a folder is an export
+NOT_PLAIN = (
+    "This adapter has more than LoRA's matrices ({what}), which a GGUF of an adapter can't hold: export it merged "
+    "(--to gguf without --lora)."
+)
+SENTENCEPIECE = "tokenizer.model"
 SHARD = "4GB"  # of a merged model's files: a download that fails begins again with one of them
 # A checkpoint can replace the final adapter; these files of a checkpoint are not exported.
 CHECKPOINT_FILES = {MANIFEST, checkpoints.OPTIMIZER, checkpoints.RANDOM, checkpoints.STATE}
@@ -38,7 +46,7 @@ def export_adapter(run: Run | str | Path, out: str | Path) -> list[str]:
     Raises:
         WrongAdapter, Damaged, OutsideFolder: as ``check_adapter``; BadInput: there are pickles beside the weights.
     """
-    with storage.write_folder(out) as folder:
+    with storage.write_folder(out, {FORM: "adapter"}, replaces=FORM) as folder:
         write_adapter(open_adapter(run), folder)
     return list_names(out)
 
@@ -60,16 +68,20 @@ def write_adapter(run: Run, folder: Path) -> None:
     _name_base(folder, run)
 
 
+def base_name(source: Source) -> str:
+    """Return a base's name for others: its Hub id, or the last part of a place on this machine."""
+    name = public_name(source)
+    return Path(name).name if is_path(name) else name
+
+
 def _name_base(folder: Path, run: Run) -> None:
     """Write the base's name into PEFT's configuration, and beside it its hash.
 
-    What is exported is meant for others, to whom a path of this machine says nothing: of a path its last part stays.
     The hash in ``base.json`` says which base it is.
     """
     content = parsing.read_json(folder / CONFIG, parsing.LARGEST_CONFIG, lenient=True)
     base = resolve(run.recipe.model)
-    name = public_name(base)
-    name = Path(name).name if is_path(name) else name
+    name = base_name(base)
     storage.write_json(folder / BASE_FACTS, {"name": name, "hash": base.hash})
     storage.write_json(folder / CONFIG, {**content, "base_model_name_or_path": name})
 
@@ -92,26 +104,34 @@ def merge(run: Run | str | Path, out: str | Path, base: str = TRAINED) -> list[s
     """
     run = open_adapter(run)
     source = resolve(run.recipe.model)
-    facts = {"base": source.name, "base_hash": source.hash, "base_values": base, "run": run.name}
-    with storage.write_folder(out, facts) as folder:
+    facts = {FORM: "merged", "base": base_name(source), "base_hash": source.hash, "base_values": base, "run": run.name}
+    with storage.write_folder(out, facts, replaces=FORM) as folder:
         write_merged(run, folder, base)
     return list_names(out)
 
 
-def write_merged(run: Run, folder: Path, base: str) -> None:
-    """Write the merged model's files into a folder; see ``merge``."""
+def write_merged(run: Run, folder: Path, base: str) -> list[int]:
+    """Write the merged model's files into a folder, and return the tokens that end a turn; see ``merge``."""
     if base not in BASES:
         raise BadInput(f"There is no base {base!r} to merge into; choose from {', '.join(BASES)}.")
     processes.require_free_device("Merging can't begin")
     loaded_model = _load_in_16_bits(run, base)
     _refuse_tied(loaded_model)
-    merged_model = loaded_model.model.merge_and_unload()
+    try:
+        merged_model = loaded_model.model.merge_and_unload()
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        raise BadInput(
+            f"PEFT can't merge this adapter ({first_line(error).rstrip('.')}): export it alone (--to adapter)."
+        ) from None
     # Whoever loads it stops where it was trained to stop: a base's own configuration may not know that token.
     stops = stop_ids(merged_model, loaded_model.tokenizer)
     merged_model.generation_config.eos_token_id = stops if len(stops) > 1 else next(iter(stops), None)
     with quiet():
         merged_model.save_pretrained(folder, max_shard_size=SHARD)
     loaded_model.tokenizer.save_pretrained(folder)
+    if (loaded_model.source.folder / SENTENCEPIECE).is_file():  # llama.cpp's converter reads some families from it
+        folders.copy_file(loaded_model.source.folder, SENTENCEPIECE, folder / SENTENCEPIECE)
+    return stops
 
 
 def _load_in_16_bits(run: Run, base: str) -> LoadedModel:
@@ -127,9 +147,22 @@ def _load_in_16_bits(run: Run, base: str) -> LoadedModel:
     check_adapter(run.adapter, resolve(run.recipe.model), run.base_named)
     loaded = load(run.recipe.model, device="cpu", dtype=run.dtype, keep_dequantized=False)
     with quiet():
-        cast("PreTrainedModel", loaded.model).dequantize(dtype=dtype).to(dtype)
+        _dequantise(cast("PreTrainedModel", loaded.model), dtype)
         loaded.dtype = dtype
         return add_adapter(loaded, read_config(run.adapter))
+
+
+def require_plain_lora(run: Run) -> None:
+    """Refuse an adapter that holds more than LoRA's two matrices of each layer.
+
+    Raises:
+        BadInput: as said.
+    """
+    values = read_config(run.adapter).values
+    names = ("use_dora", "lora_bias", "modules_to_save", "trainable_token_indices")
+    more = [name for name in names if values.get(name)]
+    if more:
+        raise BadInput(NOT_PLAIN.format(what=", ".join(more)))
 
 
 def save_updates(run: Run, file: Path) -> None:
@@ -142,15 +175,11 @@ def save_updates(run: Run, file: Path) -> None:
     from peft.tuners.lora import LoraLayer
     from safetensors.torch import save_file
 
+    require_plain_lora(run)
     loaded = _load_in_16_bits(run, ORIGINAL)
-    settings = loaded.model.peft_config["default"]
-    more = [name for name in ("use_dora", "lora_bias", "modules_to_save") if getattr(settings, name, None)]
     layers = {n: layer for n, layer in loaded.model.get_base_model().named_modules() if isinstance(layer, LoraLayer)}
-    if more or any(len(layer.lora_A) == 0 for layer in layers.values()):
-        raise BadInput(
-            f"This adapter has more than LoRA's matrices ({', '.join(more) or 'of the embeddings'}), which a GGUF of "
-            "an adapter can't hold: export it merged (--to gguf)."
-        )
+    if any(len(layer.lora_A) == 0 for layer in layers.values()):
+        raise BadInput(NOT_PLAIN.format(what="updates of the embeddings"))
     updates: dict[str, torch.Tensor] = {}
     for name, layer in layers.items():
         updates[f"{name}.lora_a"] = layer.lora_A["default"].weight.data.float().contiguous()
@@ -158,6 +187,21 @@ def save_updates(run: Run, file: Path) -> None:
             layer.lora_B["default"].weight.data.float() * layer.scaling["default"]
         ).contiguous()
     save_file(updates, file)
+
+
+def _dequantise(model: "PreTrainedModel", dtype: "torch.dtype") -> None:
+    """Write out values of 4 bits. GPT-2's layers hold their weights the other way round, and get that back."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    turned = [name for name, layer in model.named_modules() if getattr(layer, "source_cls", None) is Conv1D]
+    model.dequantize(dtype=dtype).to(dtype)
+    for name in turned:
+        linear = cast("torch.nn.Linear", model.get_submodule(name))
+        with torch.device("meta"):
+            layer = Conv1D(linear.out_features, linear.in_features)
+        layer.weight, layer.bias = torch.nn.Parameter(linear.weight.data.T.contiguous()), linear.bias
+        model.set_submodule(name, layer)
 
 
 def _refuse_tied(loaded_model: LoadedModel) -> None:

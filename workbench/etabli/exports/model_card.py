@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from etabli.core import parsing, storage
-from etabli.core.contracts import ALL, RESULTS, SEAL, Results
+from etabli.core.contracts import ALL, RESULTS, SEAL, FormSeal, Results
 from etabli.core.contracts import Seal as SealResult
 from etabli.core.errors import EtabliError
 from etabli.core.progress import show_progress
@@ -19,6 +19,7 @@ from etabli.data.dataset import Dataset
 from etabli.evaluation import rescore, table
 from etabli.evaluation.verdict import format_interval, verdict_sentence
 from etabli.exports.card_notebook import public_keys, write_notebook
+from etabli.exports.merge import FORM, base_name
 from etabli.models import adapters
 from etabli.models.facts import NOT_STATED
 from etabli.models.facts import facts as base_facts
@@ -28,9 +29,11 @@ from etabli.runs.run import Run
 from etabli.runs.run_data import open_rows_of_run
 
 CARD, NOTEBOOK = "README.md", "card.ipynb"
+PLACE = re.compile(r"(/|~[\\/]|[A-Za-z]:[\\/]|file:)")
 HUB_LICENCE = re.compile(r"[a-z0-9.+-]+")  # how the Hub names licences: apache-2.0, cc-by-4.0
 LONGEST = 300  # characters of one value in a table
-SIGNS = re.compile(r"[\\`*{}<>|#]|(?<!\w)_|_(?!\w)|(?<=\])\(|!(?=\[)")  # what Markdown or HTML reads as more than text
+# What Markdown or HTML reads as more than text: signs of markup, and the beginnings of links.
+SIGNS = re.compile(r"[\\`*{}<>|#@]|(?<!\w)_|_(?!\w)|(?<=\])\(|!(?=\[)|:(?=//)|(?<=\bwww)\.")
 
 
 @show_progress("writing the model card")
@@ -46,28 +49,45 @@ def card(run: Run | str | Path, out: str | Path | None = None) -> list[str]:
     """
     run = open_adapter(run)
     folder = Path(out) if out is not None else run.folder / "card"
-    with storage.write_folder(folder, {"form": "card", "run": run.name}) as new:
-        storage.write_text(new / CARD, write_card(run))
-        if not isinstance(run, AdapterRun):
-            write_notebook(run, _read_results(run), new / NOTEBOOK)
+    with storage.write_folder(folder, {FORM: "card", "run": run.name}, replaces=FORM) as new:
+        write_files(run, new)
     return sorted(path.name for path in folder.iterdir())
 
 
-def write_card(run: Run, what: str = "adapter") -> str:
-    """Return the text of README.md for the ``adapter`` or the ``merged`` model."""
-    results, rows = _read_results(run), _open_rows(run)
+def write_files(
+    run: Run, folder: Path, what: str = "adapter", seals: Sequence[FormSeal] | None = None, with_notebook: bool = True
+) -> None:
+    """Write the card, and for a run the notebook, into a folder.
+
+    Args:
+        run: the run.
+        folder: where.
+        what: ``adapter`` or ``merged``: which of them lies there.
+        seals: what was found of the form that lies there; by default what the run's last seal found.
+        with_notebook: write the notebook too, if it is a run.
+    """
+    results, has_notebook = _read_results(run), with_notebook and not isinstance(run, AdapterRun)
+    storage.write_text(folder / CARD, _write_card(run, results, what, seals, has_notebook))
+    if has_notebook:
+        write_notebook(run, results, folder / NOTEBOOK)
+
+
+def _write_card(
+    run: Run, results: Results | None, what: str, seals: Sequence[FormSeal] | None, has_notebook: bool
+) -> str:
+    rows = _open_rows(run)
     base = base_facts(run.recipe.model)
     parts = [
         f"---\n{yaml.safe_dump(_metadata(run, rows, base, results, what), sort_keys=False, allow_unicode=True)}---",
         f"# {_plain(run.name)}",
         f"{'A LoRA adapter' if what == 'adapter' else 'A model'}, tuned with QLoRA from "
-        f"{_plain(_base_name(run))}. This card is written from the files of its run.",
+        f"{_plain(base_name(resolve(run.recipe.model)))}. This card is written from the files of its run.",
         _section("Verdict", _verdict_lines(results)),
         _section("What was not looked at", _gaps(results, rows)),
         _section("Data", _data_lines(run, rows)),
         _section("Licence and terms", _licence_lines(rows, base)),
-        _section("How it was trained", _training_lines(run)),
-        _section("Is what lies here what was judged?", _seal_lines(run)),
+        _section("How it was trained", _training_lines(run, has_notebook)),
+        _section("Is what lies here what was judged?", _seal_lines(run, seals)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -77,13 +97,11 @@ def _section(title: str, lines: Sequence[str]) -> str:
 
 
 def _plain(value: object) -> str:
-    """Return a text for one line of Markdown, in which nothing is markup."""
-    return SIGNS.sub(lambda sign: f"\\{sign[0]}", " ".join(str(value).split())[:LONGEST])
-
-
-def _base_name(run: Run) -> str:
-    name = adapters.public_name(resolve(run.recipe.model))
-    return Path(name).name if adapters.is_path(name) else name
+    """Return a text for one line of Markdown without markup or links; of a place on a machine its last part."""
+    text = " ".join(str(value).split())
+    if PLACE.match(text):
+        text = re.split(r"[\\/]", text.rstrip("\\/"))[-1]
+    return SIGNS.sub(lambda sign: f"\\{sign[0]}", text[:LONGEST])
 
 
 def _read_results(run: Run) -> Results | None:
@@ -107,7 +125,7 @@ def _metadata(
     run: Run, rows: Dataset | None, base: Mapping[str, object], results: Results | None, what: str
 ) -> dict[str, object]:
     found: dict[str, object] = {
-        "base_model": _base_name(run),
+        "base_model": base_name(resolve(run.recipe.model)),
         "base_model_relation": "adapter" if what == "adapter" else "finetune",
         "library_name": "peft" if what == "adapter" else "transformers",
         "pipeline_tag": "text-generation",
@@ -208,12 +226,12 @@ def _restrictions(rows: Dataset | None) -> list[str]:
     from etabli.data.licences import NON_COMMERCIAL, RESTRICTIVE_TERMS
 
     terms = [
-        f"{name} ({count_of(count, 'row')})"
+        f"{_plain(name)} ({count_of(count, 'row')})"
         for name, count in _counts(rows, "terms").items()
         if RESTRICTIVE_TERMS.search(name)
     ]
     licences = [
-        f"{name} ({count_of(count, 'row')})"
+        f"{_plain(name)} ({count_of(count, 'row')})"
         for name, count in _counts(rows, "licence").items()
         if NON_COMMERCIAL.search(name)
     ]
@@ -230,11 +248,11 @@ def _licence_lines(rows: Dataset | None, base: Mapping[str, object]) -> list[str
     unknown = len(rows) - sum(counts.values())
     named = [f"{_plain(name)} ({count:,})" for name, count in counts.items()]
     lines.append(f"- The rows: {', '.join([*named, *([f'without a licence ({unknown:,})'] if unknown else [])])}.")
-    lines += [f"- **Restricts what is trained on it**: {_plain(text)}." for text in _restrictions(rows)]
+    lines += [f"- **Restricts what is trained on it**: {text}." for text in _restrictions(rows)]
     return lines
 
 
-def _training_lines(run: Run) -> list[str]:
+def _training_lines(run: Run, has_notebook: bool) -> list[str]:
     if isinstance(run, AdapterRun):
         return ["It was trained elsewhere: of its training nothing is known."]
     events = run.events()
@@ -261,13 +279,17 @@ def _training_lines(run: Run) -> list[str]:
         "```",
         "",
         f"Made with {', '.join(versions) or NOT_STATED}; "
-        f"base hash `{run.frozen.get('model_hash', NOT_STATED)}`. `{NOTEBOOK}` trains and judges again.",
+        f"base hash `{run.frozen.get('model_hash', NOT_STATED)}`."
+        + (f" `{NOTEBOOK}` trains and judges again." if has_notebook else ""),
     ]
 
 
-def _seal_lines(run: Run) -> list[str]:
+def _seal_lines(run: Run, seals: Sequence[FormSeal] | None) -> list[str]:
+    """Return a line a form: of ``seals``, or of the run's last seal if that was of this adapter."""
     file = run.folder / SEAL
-    if not file.is_file():
+    if seals is None and file.is_file():
+        sealed: SealResult = parsing.read_json(file, parsing.LARGEST_CONFIG)
+        seals = sealed["forms"] if sealed.get("adapter") == adapters.adapter_hash(run.adapter) else None
+    if not seals:
         return ["It was not asked: `etabli seal RUN` compares each exported form with the model as it was judged."]
-    sealed: SealResult = parsing.read_json(file, parsing.LARGEST_CONFIG)
-    return [f"- {_plain(form['sentence'])}" for form in sealed["forms"]]
+    return [f"- {_plain(form['sentence'])}" for form in seals]

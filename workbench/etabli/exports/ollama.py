@@ -7,13 +7,14 @@ a template that can't be told in this way is refused. Tools and thoughts are not
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from etabli.core.contracts import Message
 from etabli.core.errors import BadInput
-from etabli.exports.hard_conversations import BLANKS, TOOLS, hard_conversations
+from etabli.exports.hard_conversations import Conversation
 from etabli.rendering.render import is_thinking
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MODELFILE = "Modelfile"
 CONTEXT = 4096  # tokens of a conversation, at least
+GREEDY = {"temperature": 0.0, "repeat_penalty": 1.0}  # Ollama's own are 0.8 and 1.1
 SYSTEM, USER, ANSWER, SECOND = MARKS = ("Systext", "Usertext", "Anstext", "Sectext")
 REFUSED = (
     "This model's chat template can't be written as a template of Ollama's: {why}. Nothing was written. "
@@ -45,13 +47,14 @@ class TurnTexts:
         """Return the prompt that Ollama makes of messages by ``go_template``.
 
         Raises:
-            BadInput: a turn of another role than system (first), user and assistant.
+            BadInput: a turn of another role than system, user and assistant.
         """
         texts = []
         for place, message in enumerate(messages):
             content, role = str(message.get("content") or ""), message["role"]
-            if role == "system" and place == 0 and self.before_system is not None:
-                texts.append(f"{self.before_system}{content}{self.after_system}")
+            if role == "system" and self.before_system is not None:
+                after = self.after_system if place == 0 else self.after_system.removesuffix(self.before_user)
+                texts.append(f"{self.before_system}{content}{after}")
             elif role == "user":
                 has_head = place == 1 and messages[0]["role"] == "system"
                 head = self.start if place == 0 else "" if has_head else self.before_user
@@ -64,15 +67,15 @@ class TurnTexts:
 
     def go_template(self) -> str:
         """Return the same as a Go template over ``.Messages``: every text is a quoted one, so that no blank is lost."""
-        system = ""
-        user = f"{{{{ if eq $i 0 }}}}{_quoted(self.start)}{{{{ else }}}}{_quoted(self.before_user)}{{{{ end }}}}"
+        system, is_second = "", '(eq $i 1) (eq (index $.Messages 0).Role "system")'
+        head = f"{{{{ else }}}}{_quoted(self.before_user)}{{{{ end }}}}"
         if self.before_system is not None:
-            system = (
-                f'{{{{ if eq .Role "system" }}}}{_quoted(self.before_system)}{{{{ .Content }}}}'
-                f"{_quoted(self.after_system)}{{{{ end }}}}"
-            )
-            head = f"{{{{ else if not (and $.System (eq $i 1)) }}}}{_quoted(self.before_user)}{{{{ end }}}}"
-            user = f"{{{{ if eq $i 0 }}}}{_quoted(self.start)}{head}"
+            later = self.after_system.removesuffix(self.before_user)  # a system turn after others ends before a turn
+            after = f"{{{{ if eq $i 0 }}}}{_quoted(self.after_system)}{{{{ else }}}}{_quoted(later)}{{{{ end }}}}"
+            before = f'{{{{ if eq .Role "system" }}}}{_quoted(self.before_system)}'
+            system = f"{before}{{{{ .Content }}}}{after}{{{{ end }}}}"
+            head = f"{{{{ else if not (and {is_second}) }}}}{_quoted(self.before_user)}{{{{ end }}}}"
+        user = f"{{{{ if eq $i 0 }}}}{_quoted(self.start)}{head}"
         return (
             "{{ range $i, $_ := .Messages }}"
             + system
@@ -85,8 +88,8 @@ class TurnTexts:
 
 
 def _quoted(text: str) -> str:
-    """Return an action that writes a text; nothing for an empty one. Go reads JSON's escapes, and no quote is left."""
-    literal = json.dumps(text)[1:-1].replace('\\"', "\\u0022")
+    """Return an action that writes a text; nothing for an empty one. No quote is left in it, for the Modelfile's."""
+    literal = json.dumps(text, ensure_ascii=False)[1:-1].replace('\\"', "\\u0022")
     return f'{{{{ "{literal}" }}}}' if text else ""
 
 
@@ -96,9 +99,13 @@ def find_turn_texts(tokenizer: "PreTrainedTokenizerBase") -> TurnTexts:
     Raises:
         BadInput: there is no template, or its texts depend on more than the turns' roles and order.
     """
+    from jinja2 import TemplateError
+
+    if "strftime_now" in str(tokenizer.chat_template):
+        raise BadInput(REFUSED.format(why="it writes the date, and tomorrow another one"))
     try:
         texts = _take_apart(tokenizer)
-    except (LookupError, ValueError, AttributeError) as error:
+    except (LookupError, ValueError, AttributeError, TemplateError) as error:
         raise BadInput(REFUSED.format(why=f"it does not write each turn as it stands ({error})")) from None
     for messages in _conversations(texts.before_system is not None):
         if texts.compose(messages) != _without_begin(tokenizer, _render(tokenizer, messages)):
@@ -185,31 +192,66 @@ def _turn(role: str, content: str) -> Message:
     return {"role": role, "content": content}
 
 
-def list_limits(texts: TurnTexts, tokenizer: "PreTrainedTokenizerBase") -> dict[str, str]:
-    """Return what such a Modelfile can't do, by the name of the hard conversation that asks for it."""
-    limits = {TOOLS: "A Modelfile's template of this kind holds no tools: ask with tools through llama.cpp."}
-    blanks = next(hard.messages for hard in hard_conversations("") if hard.name == BLANKS)
-    if texts.compose(blanks) != _without_begin(tokenizer, _render(tokenizer, blanks)):
-        limits[BLANKS] = "Ollama keeps the blanks around a message, which the model's own template removes."
-    return limits
+class OllamaTemplate:
+    """What Ollama can be told of a model's chat template, and which conversations it can't be sent as they are."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase"):
+        self._tokenizer, self.texts = tokenizer, find_turn_texts(tokenizer)
+
+    def limit(self, conversation: Conversation) -> str:
+        """Return why a conversation is another one in Ollama; empty if it is the same."""
+        if conversation.tools or any(message["role"] == "tool" for message in conversation.messages):
+            return "a Modelfile's template of this kind holds no tools; ask with tools through llama.cpp."
+        contents = [str(message.get("content") or "") for message in conversation.messages]
+        if all(content == content.strip() for content in contents):
+            return ""
+        own = _without_begin(self._tokenizer, _render(self._tokenizer, conversation.messages))
+        if self.texts.compose(conversation.messages) == own:
+            return ""
+        return "Ollama keeps the blanks around a message, which the model's own template removes."
 
 
-def write_modelfile(gguf: str, texts: TurnTexts, stops: list[str], context: int) -> str:
-    """Return the Modelfile's text.
+@dataclass(frozen=True)
+class Modelfile:
+    """What a Modelfile says."""
 
-    Args:
-        gguf: the weights' file, beside it.
-        texts: what the template writes around turns.
-        stops: texts at which an answer ends.
-        context: tokens of the longest conversation; Ollama cuts longer ones without a word.
-    """
+    weights: str  # the GGUF's name
+    template: str
+    stops: list[str]
+    parameters: dict[str, float]  # the others
+
+    def changing(self) -> dict[str, object]:
+        """Return the parameters that change greedy answers. Of one that is missing Ollama takes a value of its own."""
+        values = {name: self.parameters.get(name) for name in GREEDY}
+        return {name: value for name, value in values.items() if value != GREEDY[name]}
+
+
+def write_modelfile(modelfile: Modelfile) -> str:
+    """Return the text of a Modelfile."""
     lines = [
         "# As it was judged: the likeliest token each time, and no penalty for words that were there before.",
-        f"FROM ./{gguf}",
-        f'TEMPLATE """{texts.go_template()}"""',
-        *(f"PARAMETER stop {json.dumps(stop, ensure_ascii=False)}" for stop in stops),
-        "PARAMETER temperature 0",
-        "PARAMETER repeat_penalty 1",
-        f"PARAMETER num_ctx {context}",
+        f"FROM ./{modelfile.weights}",
+        f'TEMPLATE """{modelfile.template}"""',
+        *(f"PARAMETER stop {json.dumps(stop, ensure_ascii=False)}" for stop in modelfile.stops),
+        *(f"PARAMETER {name} {value:g}" for name, value in modelfile.parameters.items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def read_modelfile(text: str) -> Modelfile:
+    """Return what a Modelfile says.
+
+    Raises:
+        ValueError: a parameter that is no number, or a stop that is no text.
+    """
+    weights, stops, parameters = "", [], {}
+    template = re.search(r'TEMPLATE """(.*?)"""', text, re.DOTALL)
+    for line in text.splitlines():
+        if line.startswith("FROM "):
+            weights = line.removeprefix("FROM ").strip().removeprefix("./")
+        elif line.startswith("PARAMETER stop "):
+            stops.append(str(json.loads(line.removeprefix("PARAMETER stop "))))
+        elif line.startswith("PARAMETER "):
+            _, name, value = line.split(maxsplit=2)
+            parameters[name] = float(value)
+    return Modelfile(weights, template[1] if template else "", stops, parameters)

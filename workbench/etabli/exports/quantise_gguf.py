@@ -5,7 +5,7 @@
 The values are computed by llama.cpp's own ``ggml_quantize_chunk``, which the library of ``xllamacpp`` exports. Its
 program ``llama-quantize`` is in no wheel, so the choice of a type for each matrix is here: that of llama.cpp's
 ``llama_tensor_get_type`` (github.com/ggml-org/llama.cpp, src/llama-quant.cpp) for dense models without an importance
-matrix. One matrix is in memory at a time.
+matrix, but for its exception of models with 70 billion parameters. One matrix is in memory at a time.
 """
 
 import ctypes
@@ -22,7 +22,9 @@ TYPES = {"q4_k_m": ("Q4_K", "Q6_K"), "q5_k_m": ("Q5_K", "Q6_K"), "q6_k": ("Q6_K"
 FUSED = {"Q4_K": "Q5_K", "Q5_K": "Q6_K", "Q6_K": "Q6_K"}  # of queries, keys and values in one matrix
 # K types hold rows in blocks of 256; a row of another length gets the type with blocks of 32 that llama.cpp takes.
 SMALL_BLOCKS = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
-KEPT = re.compile(r"norm|ffn_gate_inp|position_embd|token_types|ssm_|shortconv|time_mix|altup|laurel|per_layer_model")
+KEPT = re.compile(
+    r"norm|ffn_gate_inp|position_embd|token_types|ssm_conv1d|shortconv\.conv|time_mix|altup|laurel|per_layer_model"
+)
 LAYER = re.compile(r"blk\.(\d+)\.")
 
 
@@ -76,7 +78,7 @@ def main(source: str, target: str, quant: str) -> None:
         type_ = tensor.tensor_type if kind is None else gguf.GGMLQuantizationType[kind]
         block, size = gguf.GGML_QUANT_SIZES[type_]
         count = int(tensor.n_elements) // block * size
-        writer.add_tensor_info(tensor.name, shape, tensor.data.dtype if kind is None else "f4", count, type_)
+        writer.add_tensor_info(tensor.name, shape, "f4", count, type_)  # bytes of bf16 would be taken for a shape
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()

@@ -1,10 +1,12 @@
 """What to type to serve an export with vLLM or ``transformers serve``, what memory that takes, and vLLM's limits."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etabli.core import parsing, storage
 from etabli.exports import merge
+from etabli.exports.ollama import CONTEXT
 from etabli.models import adapters
 from etabli.runs.run import Run
 
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 MERGED, ADAPTER, PAGE = "merged", "adapter", "SERVE.md"
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # vLLM's --max-lora-rank (MaxLoRARanks of vllm/config/lora.py)
 CARD_SHARE = 0.9  # of the card's memory, which vLLM takes unless it is told otherwise (--gpu-memory-utilization)
-TOKENS = 4096  # of one conversation, in the figures
 
 
 def list_lora_limits(run: Run) -> list[str]:
@@ -27,6 +28,7 @@ def list_lora_limits(run: Run) -> list[str]:
         "DoRA": values.get("use_dora"),
         "biases": values.get("bias", "none") != "none" or values.get("lora_bias"),
         "whole modules beside LoRA (modules_to_save)": values.get("modules_to_save"),
+        "tokens of their own (trainable_token_indices)": values.get("trainable_token_indices"),
         f"updates of {' and '.join(ends)}": ends,
     }
     found = [reason for reason, holds in reasons.items() if holds]
@@ -40,14 +42,13 @@ def _rank(run: Run) -> int:
     return max((rank for rank in ranks if isinstance(rank, int)), default=1)
 
 
-def export_vllm(run: Run, out: Path) -> None:
+def write_vllm(run: Run, folder: Path) -> None:
     """Write the merged model, the adapter alone, and ``SERVE.md``: what to type for each."""
-    with storage.write_folder(out, {"form": "vllm", "run": run.name}) as folder:
-        for name in (MERGED, ADAPTER):
-            (folder / name).mkdir()
-        merge.write_merged(run, folder / MERGED, merge.TRAINED)
-        merge.write_adapter(run, folder / ADAPTER)
-        storage.write_text(folder / PAGE, _page(run, folder))
+    for name in (MERGED, ADAPTER):
+        (folder / name).mkdir()
+    merge.write_merged(run, folder / MERGED, merge.TRAINED)
+    merge.write_adapter(run, folder / ADAPTER)
+    storage.write_text(folder / PAGE, _page(run, folder))
 
 
 def _page(run: Run, folder: Path) -> str:
@@ -56,17 +57,20 @@ def _page(run: Run, folder: Path) -> str:
     config = AutoConfig.from_pretrained(folder / MERGED, trust_remote_code=False)
     base = parsing.read_json(folder / ADAPTER / adapters.CONFIG, parsing.LARGEST_CONFIG)["base_model_name_or_path"]
     weights = sum(path.stat().st_size for path in (folder / MERGED).glob("*.safetensors"))
-    context = min(TOKENS, getattr(config.get_text_config(), "max_position_embeddings", TOKENS))
+    wanted = max(CONTEXT, run.recipe.max_length)
+    context = min(wanted, getattr(config.get_text_config(), "max_position_embeddings", wanted))
+    name = shlex.quote(run.name)
     cache = context * cache_bytes(config)
+    place = ", a folder of the machine where it was trained" if adapters.is_path(run.recipe.model) else ""
     rank = next((rank for rank in RANKS if rank >= _rank(run)), RANKS[-1])
     needed = (weights + cache) / CARD_SHARE / 1e9
     as_adapter = list_lora_limits(run) or [
         "```console",
-        f"$ vllm serve {base} --enable-lora --max-lora-rank {rank} --lora-modules {run.name}={ADAPTER}",
+        f"$ vllm serve {shlex.quote(base)} --enable-lora --max-lora-rank {rank} --lora-modules {name}={ADAPTER}",
         "```",
         "",
-        f"Its base is {base} in 16 bits. The adapter was trained and judged on its 4-bit values, so the answers drift "
-        "from what was judged: seal it as `merged:original`.",
+        f"Its base is {base} in 16 bits{place}. The adapter was trained and judged on its 4-bit values, so the "
+        "answers drift from what was judged: seal it as `merged:original`.",
     ]
     return "\n".join(
         [
@@ -75,7 +79,7 @@ def _page(run: Run, folder: Path) -> str:
             "The merged model:",
             "",
             "```console",
-            f"$ vllm serve {MERGED} --served-model-name {run.name} --max-model-len {context}",
+            f"$ vllm serve {MERGED} --served-model-name {name} --max-model-len {context}",
             f"$ transformers serve {MERGED}",
             "```",
             "",

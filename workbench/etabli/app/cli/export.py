@@ -4,15 +4,24 @@ import click
 
 from etabli.app.cli.base_option import base_option, open_place
 from etabli.app.cli.output import reporting
-from etabli.core.contracts import SEAL_MARGIN, SEAL_ROWS, Card, Export, FormSeal, Seal
+from etabli.core.contracts import SEAL_FORMS, SEAL_MARGIN, SEAL_ROWS, Card, Export, FormSeal, Seal
 from etabli.core.progress import show_progress
+from etabli.core.wording import count_of
 
 
 def _format_export(result: Export) -> str:
     lines = [*result["files"], *result["notes"]]
     if seal := result["seal"]:
-        lines += ["", seal["sentence"], *seal["notes"]]
+        lines += ["", *_seal_lines(seal)]
     return "\n".join(lines)
+
+
+def _seal_lines(seal: FormSeal) -> list[str]:
+    return [
+        seal["sentence"],
+        *([f"  {seal['mend']}"] if seal["mend"] else []),
+        *(f"  {note}" for note in seal["notes"]),
+    ]
 
 
 def _exit_code(*seals: FormSeal | None) -> int:
@@ -67,6 +76,8 @@ def export(
     for option in given:
         if kind not in variants[option][1]:
             raise click.UsageError(f"{option} goes with --to {' or '.join(variants[option][1])}, not with {kind}.")
+    if push and not wants_seal:
+        raise click.UsageError("Only what was compared with what was judged is pushed: leave --no-seal out.")
     if quant and lora:
         raise click.UsageError("An adapter alone is not quantised: leave --quant or --lora out.")
     with show_progress("loading libraries"):
@@ -74,15 +85,19 @@ def export(
 
     variant = next((value for option, value in given.items() if option != "--push"), "")
     result = formats.export(open_place(folder, base), f"{kind}:{variant}" if variant else kind, out, wants_seal)
-    if push and not _exit_code(result["seal"]):
+    if push and (seal := result["seal"]) and seal["verdict"] != "broken":
         result["notes"].append(f"Pushed to {hub.push(out, push)}")
+    elif push:
+        result["notes"].append(f"Not pushed to {push}: only what was compared and is not broken is pushed.")
     return result
 
 
 def _format_seal(result: Seal) -> str:
-    lines = [f"{result['run']}: {result['test_rows']} test rows and seven hard conversations", ""]
+    rows = result["test_rows"]
+    hard = result["forms"][0]["conversations"] - rows
+    lines = [f"{result['run']}: {count_of(rows, 'test row')} and {count_of(hard, 'hard conversation')}", ""]
     for form in result["forms"]:
-        lines += [form["sentence"], *(f"  {note}" for note in form["notes"])]
+        lines += _seal_lines(form)
         if score := form["score"]:
             interval = f"{score['value']:+.3f} [{score['low']:+.3f}, {score['high']:+.3f}]"
             lines.append(f"  score, form minus judged: {interval}: {form['score_says']}")
@@ -93,7 +108,7 @@ def _format_seal(result: Seal) -> str:
 @click.command()
 @click.argument("folder")
 @base_option
-@click.option("--forms", default="adapter,merged,gguf:q8_0", show_default=True, help="With commas between them.")
+@click.option("--forms", default=",".join(SEAL_FORMS), show_default=True, help="With commas between them.")
 @click.option("--limit", default=SEAL_ROWS, show_default=True, type=click.IntRange(1), help="Test rows a language.")
 @click.option("--data", help="An evaluation set. Default: the run's own test rows.")
 @click.option(

@@ -3,7 +3,20 @@
 import click
 
 from etabli import __version__
-from etabli.app.cli import arena, curation, data, evaluate, experiments, export, judging, machine, memory, runs, tour
+from etabli.app.cli import (
+    arena,
+    curation,
+    data,
+    evaluate,
+    experiments,
+    export,
+    judging,
+    machine,
+    memory,
+    runs,
+    synth,
+    tour,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,7 +30,7 @@ COMMANDS: list[click.Command] = [
     *(runs.train, runs.resume, runs.stop, runs.runs),
     *(evaluate.evaluate, evaluate.compare, arena.arena, arena.votes),
     *(judging.chat, judging.token_diff, judging.film),
-    *(experiments.lr_range, experiments.overlay, export.export, export.seal, export.card),
+    *(experiments.lr_range, experiments.overlay, export.export, export.seal, export.card, synth.synth),
 ]
 for command in COMMANDS:
     etabli.add_command(command)

@@ -11,3 +11,4 @@ from etabli.core.contracts.files import *  # noqa: F403
 from etabli.core.contracts.memory import *  # noqa: F403
 from etabli.core.contracts.review import *  # noqa: F403
 from etabli.core.contracts.runs import *  # noqa: F403
+from etabli.core.contracts.synthesis import *  # noqa: F403
