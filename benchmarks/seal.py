@@ -20,7 +20,7 @@ from pathlib import Path
 
 import etabli
 from etabli.core import storage
-from etabli.exports import formats, merge
+from etabli.exports import form_names, formats, merge
 from etabli.exports.reference import build_reference
 from etabli.models.sources import resolve
 
@@ -50,7 +50,7 @@ def find_faults(family: str, place: Path) -> dict:
     reference = build_reference(run, limit=3)
 
     def judge(form: str, folder: Path) -> dict:
-        found = formats.seal_folder(reference, run, formats.parse_form(form), folder)
+        found = formats.seal_folder(reference, run, form_names.parse_form(form), folder)
         return {key: found[key] for key in KEPT}
 
     healthy = {}

@@ -19,7 +19,19 @@ from hypothesis import strategies as st
 import vocabularies
 from etabli.core.contracts import Message
 from etabli.core.errors import BadInput, EtabliError
-from etabli.exports import formats, gguf_file, hub, merge, model_card, ollama, quantise_gguf, serving
+from etabli.exports import (
+    form_names,
+    formats,
+    gguf_file,
+    hub,
+    merge,
+    model_card,
+    modelfile,
+    ollama_template,
+    quantise_gguf,
+    serving,
+    writing,
+)
 from etabli.exports.hard_conversations import Conversation
 from etabli.exports.reference import build_reference
 from etabli.runs.adapter_run import open_adapter
@@ -55,7 +67,7 @@ def reference(run):
 
 def sealed(reference, run, form, folder):
     formats.export(run, form, folder, seal=False)
-    return formats.seal_folder(reference, run, formats.parse_form(form), folder)
+    return formats.seal_folder(reference, run, form_names.parse_form(form), folder)
 
 
 # --- forms ----------------------------------------------------------------------------------------------------------
@@ -103,7 +115,7 @@ def test_a_modelfile_that_was_changed_is_broken(changed_modelfile, reference, ll
     file, text = changed_modelfile
     assert old in text
     file.write_text(text.replace(old, new))
-    found = formats.seal_folder(reference, llama, formats.parse_form("ollama:f16"), file.parent)
+    found = formats.seal_folder(reference, llama, form_names.parse_form("ollama:f16"), file.parent)
     assert found["verdict"] == "broken" and cause in found["cause"], found
 
 
@@ -129,7 +141,7 @@ def test_an_adapter_with_more_than_lora_can_t_stand_alone(llama, tmp_path):
     dora = open_adapter(place, llama.recipe.model)
     with pytest.raises(BadInput, match="use_dora"):
         formats.export(dora, "gguf:lora", tmp_path / "out")
-    assert formats.choose_possible(dora, ["gguf:lora", "adapter"]) == ["adapter"]
+    assert writing.choose_possible(dora, ["gguf:lora", "adapter"]) == ["adapter"]
     assert not (tmp_path / "out").exists()
     assert "DoRA" in serving.list_lora_limits(dora)[0]
 
@@ -343,10 +355,10 @@ LATE = [
 
 @pytest.mark.skipif(shutil.which("go") is None, reason="Go is not installed")
 def test_system_turns_that_are_empty_or_come_late_double_no_head(tokenizer, tmp_path):
-    texts = ollama.find_turn_texts(tokenizer)
+    texts = ollama_template.find_turn_texts(tokenizer)
     made = run_go(texts.go_template(), LATE, tmp_path)
     assert made == [texts.compose(messages) for messages in LATE]
-    assert made[:2] == [ollama._render(tokenizer, messages) for messages in LATE[:2]]
+    assert made[:2] == [ollama_template._render(tokenizer, messages) for messages in LATE[:2]]
 
 
 @pytest.mark.parametrize("family", ["smollm2", *vocabularies.NAMES])
@@ -355,11 +367,11 @@ def test_a_go_template_writes_what_the_model_s_own_does(family, tokenizer, tmp_p
     tokenizer = tokenizer if family == "smollm2" else vocabularies.tokenizer(family)
     if not tokenizer.chat_template:
         pytest.skip("this vocabulary comes without a template")
-    texts = ollama.find_turn_texts(tokenizer)
+    texts = ollama_template.find_turn_texts(tokenizer)
     for messages in TALKS:
         if texts.before_system is None and messages[0]["role"] == "system":
             continue
-        own = ollama._without_begin(tokenizer, ollama._render(tokenizer, messages))
+        own = ollama_template._without_begin(tokenizer, ollama_template._render(tokenizer, messages))
         if not any(message["content"] != message["content"].strip() for message in messages):
             assert texts.compose(messages) == own
     if shutil.which("go"):
@@ -403,7 +415,7 @@ def run_go(template, talks, folder):
 def test_a_template_that_go_s_can_t_say_is_refused_by_name(tokenizer, template, why, monkeypatch):
     monkeypatch.setattr(tokenizer, "chat_template", template)
     with pytest.raises(BadInput, match=why):
-        ollama.find_turn_texts(tokenizer)
+        ollama_template.find_turn_texts(tokenizer)
 
 
 EMOJI = (
@@ -415,23 +427,23 @@ TRIMMING = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}{% endfor
 @pytest.mark.skipif(shutil.which("go") is None, reason="Go is not installed")
 def test_signs_beyond_16_bits_and_quotes_reach_go(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(tokenizer, "chat_template", EMOJI)
-    texts = ollama.find_turn_texts(tokenizer)
+    texts = ollama_template.find_turn_texts(tokenizer)
     assert run_go(texts.go_template(), TALKS, tmp_path) == [texts.compose(messages) for messages in TALKS]
 
 
 def test_what_ollama_can_t_be_sent_as_it_is(tokenizer, monkeypatch):
     monkeypatch.setattr(tokenizer, "chat_template", TRIMMING)
-    template = ollama.OllamaTemplate(tokenizer)
+    template = ollama_template.OllamaTemplate(tokenizer)
     assert "keeps the blanks" in template.limit(Conversation("r1", talk(("user", "q "))))
     assert template.limit(Conversation("r2", talk(("user", "q")))) == ""
     assert "no tools" in template.limit(Conversation("r3", talk(("user", "q")), [{"type": "function"}]))
 
 
 def test_a_modelfile_is_read_as_it_is_written(tokenizer):
-    template = ollama.find_turn_texts(tokenizer).go_template()
-    modelfile = ollama.Modelfile("a.gguf", template, ["<|im_end|>", 'a"b'], {**ollama.GREEDY, "num_ctx": 4096.0})
-    text = ollama.write_modelfile(modelfile)
-    assert ollama.read_modelfile(text) == modelfile and modelfile.changing() == {}
+    template = ollama_template.find_turn_texts(tokenizer).go_template()
+    content = modelfile.Modelfile("a.gguf", template, ["<|im_end|>", 'a"b'], {**modelfile.GREEDY, "num_ctx": 4096.0})
+    text = modelfile.write_modelfile(content)
+    assert modelfile.read_modelfile(text) == content and content.changing() == {}
     assert "PARAMETER repeat_penalty 1\n" in text and text.count('"""') == 2
 
 
@@ -487,7 +499,7 @@ def test_openai_s_client_gets_the_same_answer_from_llama_cpp_s_endpoint(referenc
     prompt = list(
         tokenizer.apply_chat_template(talk(("user", "Name a colour.")), add_generation_prompt=True)["input_ids"]
     )
-    with formats.open_form(run, formats.parse_form("gguf:f16"), tmp_path / "out", reference) as form:
+    with formats.open_form(run, form_names.parse_form("gguf:f16"), tmp_path / "out", reference) as form:
         expected = tokenizer.decode(form.answers([prompt], 8)[0], skip_special_tokens=True)
     assert eval(text) == expected and had_etabli == "False"
 
@@ -707,8 +719,8 @@ def test_the_notebook_of_a_card_holds_values_alone(llama, tmp_path):
 
 
 def test_a_form_s_name_is_read_as_it_is_written():
-    for kind, variants in formats.VARIANTS.items():
+    for kind, variants in form_names.VARIANTS.items():
         for variant in variants:
-            name = formats.parse_form(f"{kind}:{variant}" if variant else kind)
-            assert formats.parse_form(str(name)) == formats.parse_form(name.asked) == name
-    assert formats.parse_form("gguf") == ("gguf", gguf_file.DEFAULT)
+            name = form_names.parse_form(f"{kind}:{variant}" if variant else kind)
+            assert form_names.parse_form(str(name)) == form_names.parse_form(name.asked) == name
+    assert form_names.parse_form("gguf") == ("gguf", gguf_file.DEFAULT)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etabli.core.errors import BadInput, MissingExtra
-from etabli.exports import comparison, divergence, formats, gguf_file, mends, merge
+from etabli.exports import comparison, divergence, form_names, formats, forms, gguf_file, mends, merge
 from etabli.exports import seal as sealing
 from etabli.exports.reference import build_reference
 from etabli.runs.adapter_run import open_adapter
@@ -54,7 +54,7 @@ def gguf(run, free_device, tmp_path_factory):
 
 
 def judge(reference, run, form, folder):
-    return formats.seal_folder(reference, run, formats.parse_form(form), folder)
+    return formats.seal_folder(reference, run, form_names.parse_form(form), folder)
 
 
 def test_healthy_exports_are_sealed(reference, run, merged, gguf, tmp_path):
@@ -326,7 +326,7 @@ def test_a_merged_model_answers_the_same_in_a_process_without_etabli(reference, 
         [sys.executable, "-c", OUTSIDE, str(merged), text], capture_output=True, text=True, check=True
     )
     ids, had_etabli = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
-    form = formats.TransformersForm.open(merged)
+    form = forms.TransformersForm.open(merged)
     assert json.loads(ids) == form.answers([list(prompt)], 8)[0] and had_etabli == "False"
 
 

@@ -18,7 +18,8 @@ from etabli.core.wording import count_of, first_line
 from etabli.exports.divergence import LogProbabilities
 from etabli.exports.forms import TOP
 from etabli.exports.hard_conversations import Conversation
-from etabli.exports.ollama import MODELFILE, Modelfile, OllamaTemplate, read_modelfile
+from etabli.exports.modelfile import MODELFILE, Modelfile, read_modelfile
+from etabli.exports.ollama_template import OllamaTemplate
 from etabli.rendering.forms import Form as MessageForm
 from etabli.rendering.template_engine import Tools
 

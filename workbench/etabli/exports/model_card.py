@@ -3,7 +3,6 @@
 Everything in it is read from the run's own files, the base's and the rows'; what nobody measured is said to be missing.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from etabli.core.wording import count_of, format_gib
 from etabli.data.dataset import Dataset
 from etabli.evaluation import rescore, table
 from etabli.evaluation.verdict import format_interval, verdict_sentence
+from etabli.exports.card_metadata import count_values, list_restrictions, make_metadata, plain
 from etabli.exports.card_notebook import public_keys, write_notebook
 from etabli.exports.merge import FORM, base_name
 from etabli.models import adapters
@@ -29,11 +29,6 @@ from etabli.runs.run import Run
 from etabli.runs.run_data import open_rows_of_run
 
 CARD, NOTEBOOK = "README.md", "card.ipynb"
-PLACE = re.compile(r"(/|~[\\/]|[A-Za-z]:[\\/]|file:)")
-HUB_LICENCE = re.compile(r"[a-z0-9.+-]+")  # how the Hub names licences: apache-2.0, cc-by-4.0
-LONGEST = 300  # characters of one value in a table
-# What Markdown or HTML reads as more than text: signs of markup, and the beginnings of links.
-SIGNS = re.compile(r"[\\`*{}<>|#@]|(?<!\w)_|_(?!\w)|(?<=\])\(|!(?=\[)|:(?=//)|(?<=\bwww)\.")
 
 
 @show_progress("writing the model card")
@@ -78,10 +73,10 @@ def _write_card(
     rows = _open_rows(run)
     base = base_facts(run.recipe.model)
     parts = [
-        f"---\n{yaml.safe_dump(_metadata(run, rows, base, results, what), sort_keys=False, allow_unicode=True)}---",
-        f"# {_plain(run.name)}",
+        f"---\n{yaml.safe_dump(make_metadata(run, rows, base, results, what), sort_keys=False, allow_unicode=True)}---",
+        f"# {plain(run.name)}",
         f"{'A LoRA adapter' if what == 'adapter' else 'A model'}, tuned with QLoRA from "
-        f"{_plain(base_name(resolve(run.recipe.model)))}. This card is written from the files of its run.",
+        f"{plain(base_name(resolve(run.recipe.model)))}. This card is written from the files of its run.",
         _section("Verdict", _verdict_lines(results)),
         _section("What was not looked at", _gaps(results, rows)),
         _section("Data", _data_lines(run, rows)),
@@ -94,14 +89,6 @@ def _write_card(
 
 def _section(title: str, lines: Sequence[str]) -> str:
     return "\n".join([f"## {title}", "", *lines])
-
-
-def _plain(value: object) -> str:
-    """Return a text for one line of Markdown without markup or links; of a place on a machine its last part."""
-    text = " ".join(str(value).split())
-    if PLACE.match(text):
-        text = re.split(r"[\\/]", text.rstrip("\\/"))[-1]
-    return SIGNS.sub(lambda sign: f"\\{sign[0]}", text[:LONGEST])
 
 
 def _read_results(run: Run) -> Results | None:
@@ -118,48 +105,6 @@ def _open_rows(run: Run) -> Dataset | None:
     return rows if run.recipe.data and rows.hash == known else None
 
 
-# --- the Hub's metadata: huggingface.co/docs/hub/model-cards ---------------------------------------------------------
-
-
-def _metadata(
-    run: Run, rows: Dataset | None, base: Mapping[str, object], results: Results | None, what: str
-) -> dict[str, object]:
-    found: dict[str, object] = {
-        "base_model": base_name(resolve(run.recipe.model)),
-        "base_model_relation": "adapter" if what == "adapter" else "finetune",
-        "library_name": "peft" if what == "adapter" else "transformers",
-        "pipeline_tag": "text-generation",
-        **_licence_metadata(rows, base),
-        "tags": ["qlora", "etabli"],
-    }
-    languages = sorted(name for name in _counts(rows, "lang") if re.fullmatch(r"[a-z]{2,3}", name))
-    if languages:
-        found["language"] = languages
-    if results and (scores := [score for score in results["scores"] if score["slice"] == ALL]):
-        found["model-index"] = [{"name": run.name, "results": [_result(results, score) for score in scores]}]
-    return found
-
-
-def _result(results: Results, score: Mapping[str, object]) -> dict[str, object]:
-    arms = score["arms"]
-    assert isinstance(arms, dict)
-    value = arms.get(results["subject"], {}).get("value")
-    return {
-        "task": {"type": "text-generation"},
-        "dataset": {"name": f"test rows {results['data_hash'][:12]}", "type": "own"},
-        "metrics": [{"type": score["name"], "name": f"{score['name']} (n = {score['n']})", "value": value}],
-    }
-
-
-def _licence_metadata(rows: Dataset | None, base: Mapping[str, object]) -> dict[str, object]:
-    """Return the base's licence where no row asks for more; else ``other``: a person has to decide."""
-    name = str(base["licence"])
-    restricted = _restrictions(rows)
-    if rows is not None and not restricted and base["licence_terms"] == "open" and HUB_LICENCE.fullmatch(name):
-        return {"license": name}
-    return {"license": "other", "license_name": "see-below"}
-
-
 # --- what the card says ----------------------------------------------------------------------------------------------
 
 
@@ -167,14 +112,14 @@ def _verdict_lines(results: Results | None) -> list[str]:
     if results is None:
         return ["**It was not judged.** Nothing here says that it is better than its base: `etabli evaluate RUN`."]
     first = sorted(results["verdict"].items(), key=lambda item: item[0] != ALL)
-    lines = [f"- {_plain(verdict_sentence(part, verdict))}" for part, verdict in first]
-    lines += ["", "| score | rows | " + " | ".join(map(_plain, results["arms"])) + " |"]
+    lines = [f"- {plain(verdict_sentence(part, verdict))}" for part, verdict in first]
+    lines += ["", "| score | rows | " + " | ".join(map(plain, results["arms"])) + " |"]
     lines.append("|---" * (2 + len(results["arms"])) + "|")
     for score in results["scores"]:
-        cells = (_plain(table.format_score(score, arm)) for arm in results["arms"])
-        lines.append(f"| {_plain(score['name'])} | {_plain(score['slice'])}, {score['n']} | {' | '.join(cells)} |")
+        cells = (plain(table.format_score(score, arm)) for arm in results["arms"])
+        lines.append(f"| {plain(score['name'])} | {plain(score['slice'])}, {score['n']} | {' | '.join(cells)} |")
     differences = [
-        f"- {_plain(score['name'])}: {_plain(gap['of'])} minus {_plain(gap['minus'])}: "
+        f"- {plain(score['name'])}: {plain(gap['of'])} minus {plain(gap['minus'])}: "
         f"{format_interval(gap, score['unit'])}"
         for score in results["scores"]
         if score["slice"] == ALL
@@ -188,7 +133,7 @@ def _gaps(results: Results | None, rows: Dataset | None) -> list[str]:
         return ["- Everything: it was not judged."]
     languages = sorted({str(row["lang"]) for row in results["rows"] if row.get("lang")})
     longest = max((len(row["prompt"]) for row in results["rows"]), default=0)
-    of = ", ".join(map(_plain, languages)) or "not stated"
+    of = ", ".join(map(plain, languages)) or "not stated"
     lines = [
         f"- Other tasks than that of the {count_of(len(results['rows']), 'test row')}, other languages (theirs: {of}), "
         f"and questions of more than {longest:,} characters.",
@@ -197,16 +142,7 @@ def _gaps(results: Results | None, rows: Dataset | None) -> list[str]:
     ]
     if rows is None:
         lines.append("- Its training rows: they were not at hand when this card was written.")
-    return [*lines, *(f"- {_plain(warning)}" for warning in results["warnings"])]
-
-
-def _counts(rows: Dataset | None, field: str) -> dict[str, int]:
-    """Return how many rows have each value of a field."""
-    counts: dict[str, int] = {}
-    for row in rows.rows if rows else ():
-        if value := row.get(field):
-            counts[str(value)] = counts.get(str(value), 0) + 1
-    return counts
+    return [*lines, *(f"- {plain(warning)}" for warning in results["warnings"])]
 
 
 def _data_lines(run: Run, rows: Dataset | None) -> list[str]:
@@ -215,40 +151,23 @@ def _data_lines(run: Run, rows: Dataset | None) -> list[str]:
         return [f"The rows are not at hand{f'; their hash was `{known}`' if known else ''}."]
     lines = [f"{count_of(len(rows), 'row')}, hash `{rows.hash}`.", "", "| | |", "|---|---|"]
     for field in ("split", "lang", "source", "generator"):
-        counts = sorted(_counts(rows, field).items(), key=lambda item: -item[1])
-        text = ", ".join(f"{_plain(value)} ({count:,})" for value, count in counts[:12])
+        counts = sorted(count_values(rows, field).items(), key=lambda item: -item[1])
+        text = ", ".join(f"{plain(value)} ({count:,})" for value, count in counts[:12])
         lines.append(f"| {field} | {text or NOT_STATED}{' …' if len(counts) > 12 else ''} |")
     return lines
-
-
-def _restrictions(rows: Dataset | None) -> list[str]:
-    """Return terms of rows that restrict what is trained on them, and licences that forbid commercial use."""
-    from etabli.data.licences import NON_COMMERCIAL, RESTRICTIVE_TERMS
-
-    terms = [
-        f"{_plain(name)} ({count_of(count, 'row')})"
-        for name, count in _counts(rows, "terms").items()
-        if RESTRICTIVE_TERMS.search(name)
-    ]
-    licences = [
-        f"{_plain(name)} ({count_of(count, 'row')})"
-        for name, count in _counts(rows, "licence").items()
-        if NON_COMMERCIAL.search(name)
-    ]
-    return [*terms, *licences]
 
 
 def _licence_lines(rows: Dataset | None, base: Mapping[str, object]) -> list[str]:
     evidence = base["evidence"]
     assert isinstance(evidence, dict)
-    lines = [f"- The base: {_plain(base['licence'])} ({_plain(evidence['licence'])})."]
+    lines = [f"- The base: {plain(base['licence'])} ({plain(evidence['licence'])})."]
     if rows is None:
         return [*lines, "- The rows: not at hand, so their licences and terms are unknown."]
-    counts = _counts(rows, "licence")
+    counts = count_values(rows, "licence")
     unknown = len(rows) - sum(counts.values())
-    named = [f"{_plain(name)} ({count:,})" for name, count in counts.items()]
+    named = [f"{plain(name)} ({count:,})" for name, count in counts.items()]
     lines.append(f"- The rows: {', '.join([*named, *([f'without a licence ({unknown:,})'] if unknown else [])])}.")
-    lines += [f"- **Restricts what is trained on it**: {text}." for text in _restrictions(rows)]
+    lines += [f"- **Restricts what is trained on it**: {text}." for text in list_restrictions(rows)]
     return lines
 
 
@@ -263,13 +182,13 @@ def _training_lines(run: Run, has_notebook: bool) -> list[str]:
         seconds = steps[-1]["t"] - start["t"]
         tokens = sum(int(step.get("tokens") or 0) for step in steps)
         peak = max((int(step.get("memory_bytes") or 0) for step in steps), default=0)
-        device, dtype = _plain(start.get("device")), _plain(start.get("dtype"))
+        device, dtype = plain(start.get("device")), plain(start.get("dtype"))
         lines.append(
             f"{count_of(len(steps), 'step')} on {device} in {dtype}: {seconds / 60:.1f} minutes from the first line to "
             f"the last step, {tokens:,} tokens read, {format_gib(peak)} of memory at most, as the steps say. What that "
             "cost in money or energy was not measured."
         )
-    versions = [f"{_plain(name)} {_plain(version)}" for name, version in run.frozen.get("versions", {}).items()]
+    versions = [f"{plain(name)} {plain(version)}" for name, version in run.frozen.get("versions", {}).items()]
     keys = yaml.safe_dump(public_keys(run), sort_keys=False, allow_unicode=True)
     return [
         *lines,
@@ -292,4 +211,4 @@ def _seal_lines(run: Run, seals: Sequence[FormSeal] | None) -> list[str]:
         seals = sealed["forms"] if sealed.get("adapter") == adapters.adapter_hash(run.adapter) else None
     if not seals:
         return ["It was not asked: `etabli seal RUN` compares each exported form with the model as it was judged."]
-    return [f"- {_plain(form['sentence'])}" for form in seals]
+    return [f"- {plain(form['sentence'])}" for form in seals]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from etabli.core import parsing, storage
 from etabli.exports import merge
-from etabli.exports.ollama import CONTEXT
+from etabli.exports.modelfile import CONTEXT
 from etabli.models import adapters
 from etabli.runs.run import Run
 
