@@ -29,7 +29,7 @@ def free_device(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen3"])
+@pytest.fixture(scope="module", params=["llama", pytest.param("qwen3", marks=pytest.mark.nightly)])
 def run(request, embedded, free_device, tmp_path_factory):
     return sure_run(request.param, tmp_path_factory.mktemp("seal"), embedded.folder)
 

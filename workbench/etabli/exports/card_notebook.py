@@ -15,6 +15,7 @@ IMPORT = """try:
 except ImportError:
     %pip install -q etabli bitsandbytes
     import etabli"""
+SENTENCE = "(f\"verdict: {VERDICT}, now {results['verdict']['all']['verdict']}\", versions or 'the same versions')"
 LIMITS = ("limit", "max_new_tokens", "shots", "instructions", "only")  # settings of an evaluation, as it stored them
 
 
@@ -31,6 +32,7 @@ def write_notebook(run: Run, results: Results | None, file: Path) -> None:
         ("code", "results = etabli.evaluate(run, **EVALUATION)\netabli.verdict(results)"),
         ("markdown", "What came out differently:"),
         ("code", _comparison()),
+        ("code", SENTENCE),
     ]
     notebook = {
         "cells": [_cell(number, kind, text) for number, (kind, text) in enumerate(cells)],
@@ -100,5 +102,4 @@ for score in results["scores"]:
         held = then["low"] <= now["value"] <= then["high"] if is_known else "not known"
         lines.append({"score": name, "then": then["value"], "now": now["value"], "within its interval": held})
 versions = {name: now for name, now in run.frozen["versions"].items() if VERSIONS.get(name) != now}
-print(f"verdict: {VERDICT}, now {results['verdict']['all']['verdict']}; other versions: {versions or 'none'}")
 pd.DataFrame(lines)"""

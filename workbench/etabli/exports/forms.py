@@ -69,7 +69,7 @@ class TransformersForm:
         self.ends: set[int] | None = _ends_of(model.generation_config)
 
     def take_settings(self, folder: Path) -> None:
-        """Take the generation config of an adapter's folder, as ``generate(generation_config=...)`` does."""
+        """Take the generation config of an adapter's folder, as whoever reads the note below."""
         from transformers import GenerationConfig
 
         self._model.generation_config = GenerationConfig.from_pretrained(folder)
