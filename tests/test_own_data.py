@@ -220,7 +220,7 @@ NAMED_SO = ("project.check(rows)", "project.model_dump()", "desk.table()", ".rol
 def test_own_data_go_through_all_notebooks_by_parameters_alone(kind, tiny, folder):
     (folder / "mails.csv").write_bytes(customer_mails().read_bytes())
     write_jsonl(folder / "mails.jsonl")
-    parameters = {**OWN_FILES[kind], "MODEL": tiny, "STEPS": 2, "LEAVE_OUT": ["error"]}
+    parameters = {**OWN_FILES[kind], "MODEL": tiny, "STEPS": 2, "LEAVE_OUT": ["error"], "FORMS": ["merged"]}
     notebooks.check_parameters(parameters)
     words_in = {}
     for name in notebooks.TOUR[kind == "jsonl" :]:  # the first asks about the machine alone
@@ -263,7 +263,7 @@ def test_a_base_model_is_checked_with_the_project_s_template(base_model, folder)
 
 @pytest.mark.slow
 def test_a_base_model_goes_through_the_notebooks_with_a_template(base_model, folder):
-    parameters = {"MODEL": base_model, "TEMPLATE": "alpaca", "STEPS": 2, "ROWS": 40, "TEST": 4}
+    parameters = {"MODEL": base_model, "TEMPLATE": "alpaca", "STEPS": 2, "ROWS": 40, "TEST": 4, "FORMS": ["adapter"]}
     notebooks.check_parameters(parameters)
     for name in ("01_data", "02_finetune"):
         notebooks.execute(notebooks.with_parameters(notebooks.folder() / f"{name}.ipynb", parameters), folder)

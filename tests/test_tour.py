@@ -19,7 +19,7 @@ def made(tiny, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ETABLI_CACHE", str(cache_in(tmp_path_factory.mktemp("tour-cache") / "cache")))
         out = tmp_path_factory.mktemp("tour") / "tour"
-        yield out, tour(out, model=tiny, steps=2, ROWS=40, TEST=6)
+        yield out, tour(out, model=tiny, steps=2, ROWS=40, TEST=6, FORMS=["merged", "gguf:q4_k_m"])
 
 
 @pytest.mark.slow
