@@ -40,7 +40,11 @@ class LlamaCppForm:
 
     def __init__(self, server: Any):
         self.server = server  # it ends with this object
-        self._client = httpx.Client(base_url=server.listening_address, timeout=ANSWER_SECONDS, trust_env=False)
+        # No connection is kept: where one is open as the server ends, a file of the kernel's own is closed with it.
+        no_keeping = httpx.Limits(max_keepalive_connections=0)
+        self._client = httpx.Client(
+            base_url=server.listening_address, timeout=ANSWER_SECONDS, trust_env=False, limits=no_keeping
+        )
         self._letter: int = self._post("/tokenize", {"content": "a"})["tokens"][0]
 
     def close(self) -> None:
