@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vocabularies
-from etabli.core.contracts import Message
+from etabli.core.contracts import RECIPE, Message
 from etabli.core.errors import BadInput, EtabliError
+from etabli.data.dataset import Dataset
 from etabli.exports import (
     form_names,
     formats,
@@ -35,6 +36,7 @@ from etabli.exports import (
 from etabli.exports.hard_conversations import Conversation
 from etabli.exports.reference import build_reference
 from etabli.runs.adapter_run import open_adapter
+from etabli.runs.recipe import Recipe
 from random_adapter import adapted, sure_run
 
 
@@ -624,19 +626,22 @@ def test_an_export_whose_rows_are_gone_is_written_and_says_that_it_was_not_seale
     assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
 
 
-def test_places_of_this_machine_stay_here(llama, tmp_path):
-    from etabli.core.contracts import RECIPE
-    from etabli.data.dataset import Dataset
-    from etabli.runs.recipe import Recipe
-
-    place = tmp_path / "run"
-    shutil.copytree(llama.folder, place)
-    rows = Dataset.open(llama.recipe.data).rows
-    rows[0] |= {"source": "/srv/alice/private/contract.pdf", "generator": "see http://evil.example/x"}
-    data = Dataset(rows).save(tmp_path / "data")
-    keys = llama.recipe.keys() | {"data": str(tmp_path / "data"), "sample_prompts": [str(tmp_path / "prompts.txt")]}
+def copy_with_row(run, folder, fields, **keys):
+    """A copy of a run, one of whose rows says something else, and whose recipe has other keys."""
+    place = folder / "run"
+    shutil.copytree(run.folder, place)
+    rows = Dataset.open(run.recipe.data).rows
+    rows[0] |= fields
+    data = Dataset(rows).save(folder / "data")
     (place / RECIPE).unlink()
-    Recipe(**keys).save(place / RECIPE, {"data_hash": data.hash})
+    recipe = Recipe(**run.recipe.keys() | {"data": str(folder / "data")} | keys)
+    recipe.save(place / RECIPE, {"data_hash": data.hash})
+    return place
+
+
+def test_places_of_this_machine_stay_here(llama, tmp_path):
+    row = {"source": "/srv/alice/private/contract.pdf", "generator": "see http://evil.example/x"}
+    place = copy_with_row(llama, tmp_path, row, sample_prompts=[str(tmp_path / "prompts.txt")])
     model_card.card(place)
     everything = "".join(path.read_text() for path in (place / "card").iterdir())
     assert "contract.pdf" in everything and "alice" not in everything and str(tmp_path) not in everything
@@ -686,18 +691,8 @@ def test_what_the_seal_found_stands_in_the_card(llama, tmp_path):
 
 
 def test_rows_that_restrict_what_is_trained_on_them_are_named(llama, tmp_path):
-    from etabli.core.contracts import RECIPE
-    from etabli.data.dataset import Dataset
-    from etabli.runs.recipe import Recipe
-
-    place = tmp_path / "run"
-    shutil.copytree(llama.folder, place)
-    rows = Dataset.open(llama.recipe.data).rows
-    rows[0] |= {"licence": "CC-BY-NC-4.0", "terms": "its terms forbid training | [x](javascript:alert(1)) <img>"}
-    data = Dataset(rows).save(tmp_path / "data")
-    keys = llama.recipe.keys() | {"data": str(tmp_path / "data")}
-    (place / RECIPE).unlink()
-    Recipe(**keys).save(place / RECIPE, {"data_hash": data.hash})
+    row = {"licence": "CC-BY-NC-4.0", "terms": "its terms forbid training | [x](javascript:alert(1)) <img>"}
+    place = copy_with_row(llama, tmp_path, row)
     model_card.card(place)
     metadata, body = read_card(place / "card")
     assert metadata["license"] == "other" and "CC-BY-NC-4.0 (1 row)" in body and "forbid training" in body

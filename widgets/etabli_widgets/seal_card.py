@@ -21,7 +21,7 @@ class SealCard(Widget):
     """
 
     _esm = script("seal_card")
-    _css = style("seal_card")
+    _css = style("seal_card", "sentences")
 
     view = traitlets.Dict(help="What is shown: the title, and of each form a sentence and its cells").tag(sync=True)
 

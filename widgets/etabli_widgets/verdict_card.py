@@ -22,7 +22,7 @@ class VerdictCard(Widget):
     """
 
     _esm = script("verdict_card", "difference")
-    _css = style("verdict_card")
+    _css = style("verdict_card", "sentences")
 
     view = traitlets.Dict(help="What is shown: see etabli.evaluation.card.view").tag(sync=True)
     opened = traitlets.Dict(help="Of the number that is open: asked, its first rows, how many are found").tag(sync=True)

@@ -1,6 +1,7 @@
 """What a model card says to the Hub (huggingface.co/docs/hub/model-cards), and texts that hold no markup."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 from etabli.core.contracts import ALL, Results
@@ -59,11 +60,7 @@ def _licence_metadata(rows: Dataset | None, base: Mapping[str, object]) -> dict[
 
 def count_values(rows: Dataset | None, field: str) -> dict[str, int]:
     """Return how many rows have each value of a field."""
-    counts: dict[str, int] = {}
-    for row in rows.rows if rows else ():
-        if value := row.get(field):
-            counts[str(value)] = counts.get(str(value), 0) + 1
-    return counts
+    return dict(Counter(str(value) for row in (rows.rows if rows else ()) if (value := row.get(field))))
 
 
 def list_restrictions(rows: Dataset | None) -> list[str]:

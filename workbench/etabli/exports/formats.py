@@ -81,12 +81,6 @@ def open_form(run: Run, form: FormName, folder: Path, reference: Reference) -> I
                 yield served
 
 
-def seal_exported(run: Run | str | Path, form: str, folder: str | Path, margin: float = SEAL_MARGIN) -> FormSeal:
-    """Compare a folder that ``export`` wrote, or anybody else, with what was judged; see ``seal``."""
-    run = open_adapter(run)
-    return seal_folder(build_reference(run), run, parse_form(form), Path(folder), margin)
-
-
 def seal_folder(reference: Reference, run: Run, form: FormName, folder: Path, margin: float = SEAL_MARGIN) -> FormSeal:
     """Compare one form's folder with a reference, and add its size."""
     found = seal_form(reference, str(form), lambda: open_form(run, form, folder, reference), margin)

@@ -1,8 +1,8 @@
 """An exported form, asked as its users would ask it: with messages, by the form's own template and tokenizer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from etabli.core import machine
 from etabli.core.contracts import Message
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+Result = TypeVar("Result")
 FREE_SHARE = 0.8  # of the free memory, that a model's weights may take on a GPU
 TOGETHER = 8  # prompts that are answered in one batch
 READ_TOGETHER = 4  # conversations that are read in one batch: the logits of all their places are in memory
@@ -120,14 +121,20 @@ class TransformersForm:
 
     def answers(self, prompts: list[list[int]], most: int) -> list[list[int]]:
         """See ``Form``; prompts of about one length are answered together, as a server does."""
-        size = 1 if getattr(self._model, "_is_stateful", False) else TOGETHER  # a state reads what pads, too
+        return self._in_batches(
+            prompts, TOGETHER, lambda places: self._answer_batch([prompts[at] for at in places], most)
+        )
+
+    def _in_batches(
+        self, prompts: list[list[int]], size: int, ask: Callable[[list[int]], list[Result]]
+    ) -> list[Result]:
+        """Return what ``ask`` returns for the places of each batch, in the prompts' order; each is of one length."""
+        if getattr(self._model, "_is_stateful", False):
+            size = 1  # a state reads what pads, too
         order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
-        answers: list[list[int]] = [[] for _ in prompts]
-        for start in range(0, len(order), size):
-            places = order[start : start + size]
-            for place, ids in zip(places, self._answer_batch([prompts[place] for place in places], most)):
-                answers[place] = ids
-        return answers
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        results = {place: result for places in batches for place, result in zip(places, ask(places))}
+        return [results[place] for place in range(len(prompts))]
 
     def _answer_batch(self, prompts: list[list[int]], most: int) -> list[list[int]]:
         import torch
@@ -150,14 +157,8 @@ class TransformersForm:
 
     def log_probabilities(self, prompts: list[list[int]], answers: list[list[int]]) -> list[LogProbabilities]:
         """See ``Form``."""
-        size = 1 if getattr(self._model, "_is_stateful", False) else READ_TOGETHER
-        order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
-        found: list[LogProbabilities] = [[] for _ in prompts]
-        for start in range(0, len(order), size):
-            places = order[start : start + size]
-            for place, read in zip(places, self._read([(prompts[place], answers[place]) for place in places])):
-                found[place] = read
-        return found
+        pairs = list(zip(prompts, answers))
+        return self._in_batches(prompts, READ_TOGETHER, lambda places: self._read([pairs[at] for at in places]))
 
     def _read(self, pairs: list[tuple[list[int], list[int]]]) -> list[LogProbabilities]:
         import torch

@@ -39,12 +39,11 @@ class LlamaCppForm:
     notes: Sequence[str] = ()
 
     def __init__(self, server: Any):
-        self.server = server  # it ends with this object
+        self._server = server  # it ends with this object
+        self.address: str = server.listening_address
         # No connection is kept: where one is open as the server ends, a file of the kernel's own is closed with it.
         no_keeping = httpx.Limits(max_keepalive_connections=0)
-        self._client = httpx.Client(
-            base_url=server.listening_address, timeout=ANSWER_SECONDS, trust_env=False, limits=no_keeping
-        )
+        self._client = httpx.Client(base_url=self.address, timeout=ANSWER_SECONDS, trust_env=False, limits=no_keeping)
         self._letter: int = self._post("/tokenize", {"content": "a"})["tokens"][0]
 
     def close(self) -> None:
@@ -72,8 +71,9 @@ class LlamaCppForm:
             body["chat_template_kwargs"] = {"enable_thinking": thinks}
         return self._tokenise(self._post("/apply-template", body)["prompt"])
 
-    def _tokenise(self, text: str) -> list[int]:
-        asked: dict[str, object] = {"content": text, "add_special": True, "parse_special": True}
+    def _tokenise(self, text: str, is_prompt: bool = True) -> list[int]:
+        """Return the tokens of a text; a prompt begins with what the tokenizer writes first."""
+        asked: dict[str, object] = {"content": text, "add_special": is_prompt, "parse_special": True}
         ids: list[int] = self._post("/tokenize", asked)["tokens"]
         return ids
 
@@ -158,13 +158,8 @@ class OllamaForm(LlamaCppForm):
     def __init__(self, server: Any, template: OllamaTemplate, modelfile: Modelfile):
         super().__init__(server)
         self._template, self._modelfile = template, modelfile
-        self.ends = {ids[0] for ids in map(self._tokenise_part, modelfile.stops) if len(ids) == 1}
-
-    def _tokenise_part(self, text: str) -> list[int]:
-        ids: list[int] = self._post("/tokenize", {"content": text, "add_special": False, "parse_special": True})[
-            "tokens"
-        ]
-        return ids
+        stops = [self._tokenise(stop, is_prompt=False) for stop in modelfile.stops]
+        self.ends = {ids[0] for ids in stops if len(ids) == 1}
 
     def limit(self, conversation: Conversation) -> str:
         """See ``Form``."""
@@ -202,12 +197,8 @@ def open_ollama(folder: Path, tokenizer: "PreTrainedTokenizerBase", context: int
         raise BadInput(f"the template in {folder.name}/{MODELFILE} is not the one that the model was judged with")
     if modelfile.weights != single_gguf(folder).name:
         raise BadInput(f"{folder.name}/{MODELFILE} names {modelfile.weights!r}, which is not the GGUF beside it")
-    with serve_gguf(single_gguf(folder), context) as served:
-        form = OllamaForm(served.server, template, modelfile)
-        try:
-            yield form
-        finally:
-            form.close()
+    with contextlib.closing(OllamaForm(_start_server(single_gguf(folder), context), template, modelfile)) as form:
+        yield form
 
 
 def single_gguf(folder: Path) -> Path:
@@ -231,6 +222,12 @@ def serve_gguf(file: Path, context: int, lora: Path | None = None) -> Iterator[L
     Raises:
         MissingExtra: xllamacpp is not installed; BadInput: llama.cpp can't open the file.
     """
+    with contextlib.closing(LlamaCppForm(_start_server(file, context, lora))) as form:
+        yield form
+
+
+def _start_server(file: Path, context: int, lora: Path | None = None) -> Any:
+    """Return llama.cpp's server of a GGUF file; see ``serve_gguf``."""
     require_llama_cpp()
     import xllamacpp
 
@@ -244,11 +241,6 @@ def serve_gguf(file: Path, context: int, lora: Path | None = None) -> Iterator[L
     if lora is not None:
         parameters.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(lora), 1.0)]
     try:
-        server = xllamacpp.Server(parameters)
+        return xllamacpp.Server(parameters)
     except (RuntimeError, ValueError) as error:
         raise BadInput(f"llama.cpp can't open {file}: {error}") from None
-    form = LlamaCppForm(server)
-    try:
-        yield form
-    finally:
-        form.close()

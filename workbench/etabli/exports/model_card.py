@@ -19,7 +19,7 @@ from etabli.evaluation import rescore, table
 from etabli.evaluation.verdict import format_interval, verdict_sentence
 from etabli.exports.card_metadata import count_values, list_restrictions, make_metadata, plain
 from etabli.exports.card_notebook import public_keys, write_notebook
-from etabli.exports.merge import FORM, base_name
+from etabli.exports.merge import FORM, base_name, list_names
 from etabli.models import adapters
 from etabli.models.facts import NOT_STATED
 from etabli.models.facts import facts as base_facts
@@ -46,7 +46,7 @@ def card(run: Run | str | Path, out: str | Path | None = None) -> list[str]:
     folder = Path(out) if out is not None else run.folder / "card"
     with storage.write_folder(folder, {FORM: "card", "run": run.name}, replaces=FORM) as new:
         write_files(run, new)
-    return sorted(path.name for path in folder.iterdir())
+    return list_names(folder)
 
 
 def write_files(

@@ -24,7 +24,6 @@ class Asker:
     concurrency: int
     stopped: str = ""
     asked: int = 0  # requests of this process
-    barren_rounds: int = 0  # of self-instruct, in which no row was accepted
     _began: float = field(default_factory=time.monotonic)
 
     def cost(self) -> float:

@@ -18,6 +18,7 @@ from etabli.synthesis.teachers import Reply, Request
 
 Verify = Callable[[str, Row], str]
 NEW_ROWS = 3  # that one prompt of self-instruct asks for
+BARREN_ROUNDS = 10  # of self-instruct, without a new row, after which a job ends
 FEWEST_WORDS, MOST_WORDS = 3, 150  # of a new question; Self-Instruct's and Alpaca's bounds
 PAIR = re.compile(r"Question:\s*(.*?)\s*\n\s*Answer:\s*(.*?)\s*(?=\n\s*(?:\d+\.\s*)?Question:|\Z)", re.DOTALL)
 PROMPT = (
@@ -164,8 +165,8 @@ async def self_instruct(job: Job) -> AsyncIterator[Outcome]:
     for seed in job.seeds:
         pool.add(seed["id"], last_question(seed))
     accepted_rows: list[Row] = []
-    is_over = False
-    while len(accepted_rows) < wanted_count and not is_over:
+    barren_rounds = 0
+    while len(accepted_rows) < wanted_count and not job.asker.stopped:
         example_sets = [_draw(job, chance, accepted_rows) for _ in range(recipe.concurrency)]
         requests = {job.request(_instruction(rows), number): rows for number, rows in enumerate(example_sets)}
         replies = {request: reply async for request, reply in job.asker.ask_all(requests)}
@@ -175,17 +176,9 @@ async def self_instruct(job: Job) -> AsyncIterator[Outcome]:
                 for outcome in _read_pairs(job, request, replies[request], rows, pool):
                     accepted_rows += [outcome.row] if outcome.reason is None else []
                     yield outcome
-        is_over = bool(job.asker.stopped) or not replies or _is_barren(job, len(accepted_rows) - count_before)
-
-
-BARREN_ROUNDS = 10  # without a new row, after which a job ends
-
-
-def _is_barren(job: Job, new: int) -> bool:
-    job.asker.barren_rounds = 0 if new else job.asker.barren_rounds + 1
-    if job.asker.barren_rounds >= BARREN_ROUNDS:
-        job.asker.stopped = f"{BARREN_ROUNDS} rounds without a new row"
-    return bool(job.asker.stopped)
+        barren_rounds = 0 if len(accepted_rows) > count_before else barren_rounds + 1
+        if barren_rounds == BARREN_ROUNDS:
+            job.asker.stopped = job.asker.stopped or f"{BARREN_ROUNDS} rounds without a new row"
 
 
 def _draw(job: Job, chance: random.Random, accepted_rows: Sequence[Row]) -> list[Row]:

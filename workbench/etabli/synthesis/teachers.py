@@ -215,4 +215,4 @@ def open_teacher(recipe: TeacherRecipe) -> Iterator[Teacher]:
             raise BadInput(f"There is no GGUF file {file}.")
         context = 2 * recipe.max_tokens + PROMPT_TOKENS
         with serve_gguf(file, context) as served:
-            yield EndpointTeacher(file.stem, f"{served.server.listening_address}/v1")
+            yield EndpointTeacher(file.stem, f"{served.address}/v1")
