@@ -41,7 +41,7 @@ class LlamaCppForm:
     def __init__(self, server: Any):
         self._server = server  # it ends with this object
         self.address: str = server.listening_address
-        # No connection is kept: where one is open as the server ends, a file of the kernel's own is closed with it.
+        # No connection is kept open: one is suspected, not shown, to have cost a kernel its socket as a server ended.
         no_keeping = httpx.Limits(max_keepalive_connections=0)
         self._client = httpx.Client(base_url=self.address, timeout=ANSWER_SECONDS, trust_env=False, limits=no_keeping)
         self._letter: int = self._post("/tokenize", {"content": "a"})["tokens"][0]
